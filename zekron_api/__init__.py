@@ -1,0 +1,5 @@
+"""HTTP: settings, urls, authentication, serializers, views, errors and limits. Knows not how money moves or images are made."""
+
+from zekron_api.celery import app as celery_app
+
+__all__ = ["celery_app"]

@@ -1,0 +1,7 @@
+"""Django's entry for this package."""
+
+from django.apps import AppConfig
+
+
+class ZekronApiConfig(AppConfig):
+    name = "zekron_api"

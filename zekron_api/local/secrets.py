@@ -1,0 +1,43 @@
+"""Secrets for a local machine, made up once and kept in `var/secrets.json`, readable by its owner alone."""
+
+import base64
+import contextlib
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import NamedTuple
+
+
+class LocalSecrets(NamedTuple):
+    """Defaults for the variables of the same names; None where a variable has to be given."""
+
+    secret_key: str | None
+    master_keys: str | None
+
+
+NONE = LocalSecrets(secret_key=None, master_keys=None)
+
+
+def load_or_create(var: Path) -> LocalSecrets:
+    """The secrets kept under `var`, made up first where there are none; any number of processes may call it at once."""
+    path = var / "secrets.json"
+    if not path.exists():
+        _create(path)
+    return LocalSecrets(**json.loads(path.read_text()))
+
+
+def _create(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made_up = LocalSecrets(
+        secret_key=secrets.token_urlsafe(48),
+        master_keys="local1:" + base64.b64encode(secrets.token_bytes(32)).decode(),
+    )
+    draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(made_up._asdict(), file)
+    # A link appears whole or not at all, and the first process to make it wins.
+    with contextlib.suppress(FileExistsError):
+        os.link(draft, path)
+    draft.unlink()

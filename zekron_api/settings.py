@@ -1,0 +1,169 @@
+"""Every setting of the project, read once from the environment.
+
+Without DATABASE_URL this is a local machine: servers, secrets and objects live under `var/`.
+"""
+
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import dj_database_url
+
+from zekron_api import env
+from zekron_api.local import secrets, services
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VAR_DIR = BASE_DIR / "var"
+
+# Django's own debug pages are HTML and show settings, so DEBUG only decides whether secrets may be made up here.
+LOCAL = env.flag("DEBUG", default=not env.text("DATABASE_URL", ""))
+DEBUG = False
+
+LOCAL_SECRETS = secrets.load_or_create(VAR_DIR) if LOCAL else secrets.NONE
+SECRET_KEY = env.text("SECRET_KEY", LOCAL_SECRETS.secret_key)
+MASTER_KEYS = env.master_keys("MASTER_KEYS", LOCAL_SECRETS.master_keys)
+ALLOWED_HOSTS = env.text("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]" if LOCAL else None).split(",")
+
+PORT = env.integer("PORT", 8000, least=1, most=65535)
+PUBLIC_URL = env.text("PUBLIC_URL", f"http://localhost:{PORT}" if LOCAL else None).rstrip("/")
+SYNC_WAIT_SECONDS = env.integer("SYNC_WAIT_SECONDS", 100, least=1, most=3600)
+MODELS_FILE = Path(env.text("MODELS_FILE", str(BASE_DIR / "models.toml")))
+DEVICE = env.text("DEVICE", "auto")
+
+# ── What is served ──────────────────────────────────────────────────────────────────────────────
+ROOT_URLCONF = "zekron_api.urls"
+ASGI_APPLICATION = "zekron_api.asgi.application"
+APPEND_SLASH = False
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "zekron_api",
+    "workers",
+    "billing",
+    "storage",
+]
+MIDDLEWARE = [
+    "zekron_api.middleware.wait_in_place",
+    "zekron_api.middleware.request_id",
+    "zekron_api.middleware.error_envelope",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+STATIC_URL = "/static/"
+WHITENOISE_USE_FINDERS = True
+CSRF_FAILURE_VIEW = "zekron_api.errors.csrf_failure"
+# A body holds two images of 10 MiB each as base64, and the prompt.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 32 * 1024 * 1024
+FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["zekron_api.authentication.BearerKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_THROTTLE_CLASSES": ["zekron_api.throttle.AccountThrottle"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "EXCEPTION_HANDLER": "zekron_api.errors.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+}
+# 60 requests in any 60 seconds and 5 open generations are the published limits.
+REQUESTS_PER_MINUTE = 60
+OPEN_GENERATIONS_LIMIT = 5
+
+# ── Where things are kept ───────────────────────────────────────────────────────────────────────
+DATABASES = {
+    "default": {
+        **dj_database_url.parse(env.text("DATABASE_URL", services.postgres_url(VAR_DIR))),
+        "CONN_MAX_AGE": None,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {"connect_timeout": 5},
+    }
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+REDIS_URL = env.text("REDIS_URL", services.redis_url(VAR_DIR))
+
+
+def _object_store(url: str) -> dict[str, object]:
+    parts = urlsplit(url)
+    if parts.scheme != "file" or parts.netloc or not parts.path.startswith("/"):
+        raise env.refusal("STORAGE_URL", "is not of the form file:///an/absolute/folder")
+    return {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {
+            "location": unquote(parts.path),
+            "file_permissions_mode": 0o600,
+            "directory_permissions_mode": 0o700,
+        },
+    }
+
+
+STORAGES = {
+    "objects": _object_store(env.text("STORAGE_URL", (VAR_DIR / "objects").as_uri())),
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+
+# ── Celery ──────────────────────────────────────────────────────────────────────────────────────
+# A message is only a hint: the generation's row is the truth, so results are not kept.
+CELERY_BROKER_URL = services.celery_broker_url(REDIS_URL)
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_DEFAULT_QUEUE = "chores"
+CELERY_TASK_ROUTES = {"workers.tasks.generate": {"queue": "gpu"}}
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 60.0
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+# Without a socket timeout a half-open connection makes a publish hang for ever.
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": 3600,
+    "socket_timeout": 5,
+    "socket_connect_timeout": 2,
+    "health_check_interval": 10,
+}
+CELERY_BEAT_SCHEDULE = {
+    "sweep": {"task": "workers.tasks.sweep", "schedule": timedelta(seconds=5), "options": {"expires": 5}},
+    "purge": {"task": "storage.tasks.purge", "schedule": timedelta(seconds=30), "options": {"expires": 30}},
+}
+
+# ── Time, cookies, logs ─────────────────────────────────────────────────────────────────────────
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en-us"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PUBLIC_URL.startswith("https://")
+SECURE_REFERRER_POLICY = "same-origin"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": "INFO"},
+}
