@@ -1,1 +1,1 @@
-"""Money and who may spend it: accounts, keys, reservations, ledger, prices. Knows nothing of images or HTTP."""
+"""Money and who may spend it: accounts, keys, reservations, ledger, prices. Knows no images and no HTTP."""
