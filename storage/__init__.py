@@ -1,1 +1,1 @@
-"""Sealed bytes: stored images, the envelope, the object store and the purge. Knows nothing of money or HTTP."""
+"""Sealed bytes: stored images, the envelope, the object store and the purge. Knows no money and no HTTP."""

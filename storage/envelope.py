@@ -1,0 +1,80 @@
+"""The bytes of an object in the store: an image sealed so that only its row can open it.
+
+    magic "ZKRN" · version · algorithm · master key's id when sealed · IV (16) · ciphertext · tag (32)
+
+Algorithm and id are each led by one byte of length. The header tells a person what an object is; it decides
+nothing, for algorithm and keys come from the row. Knows no database, no store and no master key.
+"""
+
+import secrets
+
+from cryptography.hazmat.primitives.hashes import SHA512
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from storage import a256cbc_hs512
+from storage.a256cbc_hs512 import IV_BYTE_COUNT, TAG_BYTE_COUNT, SealBroken
+
+ALGORITHM = "A256CBC-HS512"
+CONTENT_KEY_BYTE_COUNT = 32
+# Header with both names at their longest, IV, a whole block of padding, tag.
+OVERHEAD_MOST_BYTE_COUNT = 5 + 2 * 256 + IV_BYTE_COUNT + 16 + TAG_BYTE_COUNT
+
+_MAGIC_AND_VERSION = b"ZKRN\x01"
+_KEYS_LABEL = b"zekron storage 1: MAC key and encryption key of A256CBC-HS512"
+
+
+def seal(*, content: bytes, content_key: bytes, master_key_id: str, bound_to: str, mime_type: str) -> bytes:
+    """The object for `content`. `content_key` is 32 random bytes and seals this one image only."""
+    header = _header(ALGORITHM) + _short(master_key_id)
+    iv = secrets.token_bytes(IV_BYTE_COUNT)
+    associated = _associated(header, bound_to, len(content), mime_type)
+    keys = _keys(content_key)
+    ciphertext, tag = a256cbc_hs512.encrypt(key=keys, iv=iv, plaintext=content, associated=associated)
+    return header + iv + ciphertext + tag
+
+
+def unseal(  # noqa: PLR0913 (each is a column of the row, said by name)
+    *, sealed: bytes, content_key: bytes, algorithm: str, bound_to: str, mime_type: str, byte_count: int
+) -> bytes:
+    """The content of the object `sealed`; SealBroken unless every byte and argument is as it was sealed."""
+    header, body = _split(sealed, algorithm)
+    return a256cbc_hs512.decrypt(
+        key=_keys(content_key),
+        iv=body[:IV_BYTE_COUNT],
+        ciphertext=body[IV_BYTE_COUNT:-TAG_BYTE_COUNT],
+        tag=body[-TAG_BYTE_COUNT:],
+        associated=_associated(header, bound_to, byte_count, mime_type),
+    )
+
+
+def _split(sealed: bytes, algorithm: str) -> tuple[bytes, bytes]:
+    start = _header(algorithm)
+    if algorithm != ALGORITHM or not sealed.startswith(start) or len(sealed) == len(start):
+        raise SealBroken
+    # The id is not compared with the row's: rotation wraps the row's key anew and leaves the object as it is.
+    # The tag covers it like the rest of the header.
+    end = len(start) + 1 + sealed[len(start)]
+    return sealed[:end], sealed[end:]
+
+
+def _header(algorithm: str) -> bytes:
+    return _MAGIC_AND_VERSION + _short(algorithm)
+
+
+def _short(text: str) -> bytes:
+    encoded = text.encode()
+    return len(encoded).to_bytes(1, "big") + encoded
+
+
+def _associated(header: bytes, bound_to: str, byte_count: int, mime_type: str) -> bytes:
+    # Every field is led by its length, so that no two lists of fields give the same bytes.
+    fields = (header, bound_to.encode(), byte_count.to_bytes(8, "big"), mime_type.encode())
+    return b"".join(len(field).to_bytes(4, "big") + field for field in fields)
+
+
+def _keys(content_key: bytes) -> bytes:
+    # Both keys come from the content key, so that the tag commits to it: no object opens under two keys.
+    if len(content_key) != CONTENT_KEY_BYTE_COUNT:
+        raise ValueError(f"A content key has {CONTENT_KEY_BYTE_COUNT} bytes, not {len(content_key)}.")
+    hkdf = HKDF(SHA512(), length=a256cbc_hs512.KEY_BYTE_COUNT, salt=None, info=_KEYS_LABEL)
+    return hkdf.derive(content_key)
