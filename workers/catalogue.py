@@ -1,0 +1,137 @@
+"""The public models, read strictly from the models file. Knows what each is and costs, not how it runs."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+
+from django.conf import settings
+
+from billing.prices import PriceRule
+
+# The model of a request that names none.
+DEFAULT_MODEL = "zekron-image-1"
+
+DTYPES = ("float32", "bfloat16", "float16")
+MOST_STEPS = 200
+MOST_BATCH = 64
+FIELDS = ("adapter", "weights", "licence", "steps", "dtype", "batch_limit", "options", "price")
+
+
+class CatalogueError(Exception):
+    """The models file cannot be used; the message says where and why in one line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageModel:
+    """A public model: `weights` is an absolute folder or a hub id; the adapter passes `options` on."""
+
+    name: str
+    adapter: str
+    weights: str
+    licence: str
+    steps: int
+    dtype: str
+    batch_limit: int
+    options: Mapping[str, object]
+    price: PriceRule
+
+
+def catalogue() -> Mapping[str, ImageModel]:
+    """The models of the settings' file by name, read once a process. Raises CatalogueError."""
+    return _load_once(Path(settings.MODELS_FILE))
+
+
+def load(path: Path) -> Mapping[str, ImageModel]:
+    """The models of a TOML file by name, the default one among them. Raises CatalogueError."""
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise CatalogueError(f"{path}: cannot be read: {problem.strerror}") from None
+    except ValueError as problem:
+        raise CatalogueError(f"{path}: is not TOML: {problem}") from None
+    models = {name: _Entry(path=path, name=name, table=table).model() for name, table in tables.items()}
+    if DEFAULT_MODEL not in models:
+        raise CatalogueError(f"{path}: has no {DEFAULT_MODEL}, the model of a request that names none")
+    return MappingProxyType(models)
+
+
+@cache
+def _load_once(path: Path) -> Mapping[str, ImageModel]:
+    return load(path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Entry:
+    path: Path
+    name: str
+    table: object
+
+    def model(self) -> ImageModel:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,63}", self.name):
+            raise self.problem("a model's name is 1 to 64 of a-z, 0-9, '.' and '-'")
+        fields = self.fields()
+        return ImageModel(
+            name=self.name,
+            adapter=self.text(fields, "adapter"),
+            weights=self.weights(self.text(fields, "weights")),
+            licence=self.text(fields, "licence"),
+            steps=self.count(fields, "steps", most=MOST_STEPS),
+            dtype=self.one_of(self.text(fields, "dtype"), "dtype", DTYPES),
+            batch_limit=self.count(fields, "batch_limit", most=MOST_BATCH),
+            options=MappingProxyType(self.subtable(fields, "options")),
+            price=self.price(self.subtable(fields, "price")),
+        )
+
+    def fields(self) -> dict[str, object]:
+        if not isinstance(self.table, dict):
+            raise self.problem("is not a table")
+        for field in self.table:
+            if field not in FIELDS:
+                raise self.problem(f"has an unknown field {field!r}")
+        for field in FIELDS:
+            if field not in self.table:
+                raise self.problem(f"lacks the field {field!r}")
+        return self.table
+
+    def text(self, fields: dict[str, object], field: str) -> str:
+        value = fields[field]
+        if not isinstance(value, str) or not value.strip():
+            raise self.problem(f"{field} is not a text")
+        return value
+
+    def count(self, fields: dict[str, object], field: str, *, most: int) -> int:
+        value = fields[field]
+        # True is an int to Python, and no number of anything.
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+            raise self.problem(f"{field} is not a whole number from 1 to {most}")
+        return value
+
+    def one_of(self, value: str, field: str, known: tuple[str, ...]) -> str:
+        if value not in known:
+            raise self.problem(f"{field} is {value!r}, not one of {', '.join(known)}")
+        return value
+
+    def subtable(self, fields: dict[str, object], field: str) -> dict[str, object]:
+        value = fields[field]
+        if not isinstance(value, dict):
+            raise self.problem(f"{field} is not a table")
+        return value
+
+    def price(self, table: dict[str, object]) -> PriceRule:
+        try:
+            return PriceRule.parse(table)
+        except ValueError as problem:
+            raise self.problem(f"price: {problem}") from None
+
+    def weights(self, text: str) -> str:
+        folder = self.path.resolve().parent / text
+        if text.startswith(("./", "/", "var/")) or folder.is_dir():
+            return str(folder.resolve())
+        return text
+
+    def problem(self, why: str) -> CatalogueError:
+        return CatalogueError(f"{self.path}: {self.name}: {why}")

@@ -1,0 +1,59 @@
+"""What makes pictures, as the workers see it: orders in, pictures out. Knows no torch and no database."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Protocol, cast
+
+from PIL import Image
+
+from workers.catalogue import ImageModel
+
+# Each adapter's module has `load(*, model: ImageModel, device: str) -> Engine`.
+ADAPTERS = {"flux2-klein": "workers.pipelines.flux2_klein"}
+
+# (steps done, steps in all), called from the thread that runs the engine.
+StepCallback = Callable[[int, int], None]
+
+
+class EngineError(Exception):
+    """The engine cannot be made, or could not make what was ordered."""
+
+
+class BadOutput(EngineError):
+    """The engine made something that is no picture of the ordered size."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageOrder:
+    """One picture to make, its sides in pixels, from a prompt, a seed and, for an edit, RGB source images."""
+
+    prompt: str
+    width: int
+    height: int
+    seed: int
+    sources: tuple[Image.Image, ...] = ()
+
+
+class Engine(Protocol):
+    """Makes pictures, one call at a time; usable again after an exception."""
+
+    @property
+    def batch_limit(self) -> int:
+        """How many creates of one size `generate` takes at once."""
+        ...
+
+    def generate(self, orders: Sequence[ImageOrder], *, on_step: StepCallback) -> list[Image.Image]:
+        """One RGB picture an order, in their order: creates of one size together, or one edit alone.
+
+        A picture depends on its own order, not on its company. Raises BadOutput, or what the device raises.
+        """
+        ...
+
+
+def load_engine(*, model: ImageModel, device: str) -> Engine:
+    """The model's engine, ready on `device` (`auto`, `cpu`, `cuda:0`). Takes long; raises EngineError."""
+    if model.adapter not in ADAPTERS:
+        known = ", ".join(sorted(ADAPTERS))
+        raise EngineError(f"the model {model.name} names the adapter {model.adapter!r}; known are: {known}")
+    return cast(Engine, import_module(ADAPTERS[model.adapter]).load(model=model, device=device))

@@ -1,0 +1,73 @@
+"""Reads an edit's source images: hostile bytes in, upright RGB pixels out. Knows no HTTP and no storage."""
+
+import io
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+FORMATS = ("PNG", "JPEG", "WEBP")
+MOST_PIXELS = 16_000_000
+LEAST_SIDE_PIXELS = 64
+MOST_RATIO = 8
+
+# A WebP's canvas is allocated while its header is read: Pillow refuses twice this before it does so.
+Image.MAX_IMAGE_PIXELS = MOST_PIXELS
+
+
+class InvalidImage(Exception):
+    """The bytes are not a picture that can be a source; the message says why, in words for the client."""
+
+
+def decode(content: bytes) -> Image.Image:
+    """The picture of a PNG, JPEG or WebP, told by content: first frame, upright, RGB, transparency on white.
+
+    The size is judged by the header, before any pixel is decoded. Raises InvalidImage and nothing else.
+    """
+    image = _open(content)
+    _check_size(image.width, image.height)
+    try:
+        image.load()
+        return _to_rgb(_upright(image))
+    except Exception as problem:
+        # Pillow's decoders raise whatever a broken file leads them to.
+        raise InvalidImage("The image is truncated or broken.") from problem
+
+
+def _open(content: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(content), formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise InvalidImage(f"The image has more than {MOST_PIXELS // 1_000_000} megapixels.") from None
+    except UnidentifiedImageError:
+        raise InvalidImage("The data is not a readable PNG, JPEG or WebP image.") from None
+    except Exception as problem:
+        # Pillow's header readers do the same.
+        raise InvalidImage("The image's header is broken.") from problem
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MOST_PIXELS:
+        raise InvalidImage(
+            f"The image has more than {MOST_PIXELS // 1_000_000} megapixels: {width}x{height}."
+        )
+    if min(width, height) < LEAST_SIDE_PIXELS:
+        raise InvalidImage(f"The image is under {LEAST_SIDE_PIXELS} pixels on a side: {width}x{height}.")
+    if max(width, height) > MOST_RATIO * min(width, height):
+        raise InvalidImage(f"The image is longer than {MOST_RATIO}:1: {width}x{height}.")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # noqa: BLE001 - metadata that cannot be read has no orientation to apply; the pixels are fine
+        return image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        # A plain conversion would cut 16 bits off at 255 and leave white.
+        return image.point(lambda value: value / 256).convert("L").convert("RGB")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    layer = image.convert("RGBA")
+    white = Image.new("RGBA", layer.size, "white")
+    return Image.alpha_composite(white, layer).convert("RGB")
