@@ -1,16 +1,40 @@
 #!/usr/bin/env python
-"""Django's command line."""
+"""Django's command line; without configuration each command finds a PostgreSQL and a Redis running."""
 
+import contextlib
 import os
 import sys
+
+from zekron_api.local import services
+
+WITHOUT_SERVERS = {
+    "check",
+    "collectstatic",
+    "diffsettings",
+    "findstatic",
+    "help",
+    "make_small_model",
+    "version",
+}
 
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "zekron_api.settings")
-    from django.core.management import execute_from_command_line
+    from django.core.management import execute_from_command_line  # noqa: PLC0415 - reads the line above
 
-    execute_from_command_line(sys.argv)
+    # A variable that is bad or missing stops the command here, before a server is started for it.
+    from zekron_api.settings import VAR_DIR  # noqa: PLC0415
+
+    named = [word for word in sys.argv[1:2] if not word.startswith("-")]
+    idle = not named or named[0] in WITHOUT_SERVERS or {"-h", "--help"} & set(sys.argv)
+    with contextlib.nullcontext() if idle else services.running(VAR_DIR):
+        execute_from_command_line(sys.argv)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except services.LocalServicesFailed as error:
+        sys.exit(f"zekron: {error}.")
+    except KeyboardInterrupt:
+        sys.exit(130)

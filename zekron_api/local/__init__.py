@@ -1,1 +1,4 @@
-"""Everything for running on one machine without configuration: servers, secrets, and the whole stack under a supervisor."""
+"""Everything for running on one machine without configuration: servers, secrets, the whole stack.
+
+Knows nothing of Django: settings import it, and it must work before they can be read.
+"""

