@@ -18,7 +18,8 @@ RFC_CIPHERTEXT = bytes.fromhex(
 )
 RFC_TAG = bytes.fromhex("4dd3b4c088a7f45c216839645b2012bf2e6269a8c56a816dbc1b267761955bc5")
 
-# Wycheproof, testvectors_v1/a256cbc_hs512_test.json: number, key, IV, message, ciphertext, tag; nothing associated.
+# Wycheproof, testvectors_v1/a256cbc_hs512_test.json, without associated data:
+# number, key, IV, message, ciphertext, tag.
 WYCHEPROOF = [
     (
         2,

@@ -1,0 +1,225 @@
+"""The life of a stored image: put, recorded, loaded, its key destroyed, its bytes deleted. Owns its writes.
+
+Knows not what made an image, who may see it or whether it has expired for a reader: that the caller decides.
+"""
+
+import logging
+import secrets
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from django.core.files.base import ContentFile
+from django.core.files.storage import Storage, storages
+from django.db import transaction
+from django.db.models import QuerySet
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Now
+
+from storage import envelope, keyring
+from storage.a256cbc_hs512 import SealBroken
+from storage.models import StoredImage
+
+logger = logging.getLogger(__name__)
+
+# A purge with a backlog ends after this many objects, minutes of a slow store; the next one goes on.
+PURGE_LIMIT = 10_000
+# Rows changed by one statement: so few that nothing waits long for their locks.
+BATCH_ROWS = 500
+
+
+class ImageUnreadable(Exception):
+    """The stored object is not the image that was sealed for this row."""
+
+
+class ImageGone(Exception):
+    """The image can no longer be read: its key is destroyed, or it was never recorded."""
+
+
+class ObjectMissing(ImageGone):
+    """The image has its key, but the store does not have its object."""
+
+
+class TransactionOpen(Exception):
+    """A transaction is open, and must not wait for the object store."""
+
+
+class AlreadyRecorded(Exception):
+    """The image has a row, so its object must stay until the purge."""
+
+
+def put(*, content: bytes, mime_type: str, bound_to: str, expires_at: datetime) -> StoredImage:
+    """Seals `content` into the store and returns its row, not yet saved: `record` or `discard` it.
+
+    `bound_to` says what the image belongs to, and the seal holds it there. Raises TransactionOpen inside a
+    transaction. A put that is cut short leaves at most an object without a row, which no key opens.
+    """
+    _refuse_open_transaction()
+    if not content:
+        raise ValueError("An image has at least one byte.")
+    content_key = secrets.token_bytes(envelope.CONTENT_KEY_BYTE_COUNT)
+    master_key_id, wrapped_key = keyring.wrap(content_key=content_key)
+    sealed = envelope.seal(
+        content=content,
+        content_key=content_key,
+        master_key_id=master_key_id,
+        bound_to=bound_to,
+        mime_type=mime_type,
+    )
+    return StoredImage(
+        # The store may choose another name than the one it was given.
+        object_key=_objects().save(_object_key(expires_at), ContentFile(sealed)),
+        bound_to=bound_to,
+        mime_type=mime_type,
+        byte_count=len(content),
+        algorithm=envelope.ALGORITHM,
+        master_key_id=master_key_id,
+        wrapped_key=wrapped_key,
+        expires_at=expires_at,
+    )
+
+
+def discard(*, image: StoredImage) -> None:
+    """Deletes the object of an image that was never recorded; may be called twice.
+
+    Raises AlreadyRecorded when there is a row. While the outcome of a COMMIT is unknown, do not call it.
+    """
+    if StoredImage.objects.filter(object_key=image.object_key).exists():
+        raise AlreadyRecorded
+    _objects().delete(image.object_key)
+
+
+def record(*, image: StoredImage, expires_at: datetime | Combinable | None = None) -> StoredImage:
+    """Inserts the row of an image that was put, in the caller's transaction.
+
+    `expires_at` replaces the time given to `put` (such as the database's `Now()` and a day). The object keeps
+    its name, so the hour in that name may be earlier than the row's by what lay between the two.
+    """
+    if expires_at is not None:
+        image.expires_at = expires_at
+    image.save(force_insert=True)
+    if isinstance(expires_at, Combinable):
+        image.refresh_from_db(fields=["expires_at"])
+    return image
+
+
+def load(*, image: StoredImage) -> bytes:
+    """The content of a recorded image, verified. Does not look at `expires_at`: that is the caller's to do.
+
+    Raises ImageGone once the key is destroyed, ObjectMissing when the object has been lost, and
+    ImageUnreadable when it is anything but what was sealed for this row.
+    """
+    sealed = _read(image)
+    # The key is read last and from the table: a row read long ago opens nothing once its key is destroyed.
+    row = StoredImage.objects.filter(pk=image.pk, wrapped_key__isnull=False).first()
+    if row is None:
+        raise ImageGone
+    if sealed is None:
+        logger.error("Image %s has lost its object %s.", row.pk, row.object_key)
+        raise ObjectMissing
+    try:
+        return _unseal(row, sealed)
+    except (keyring.KeyRefused, SealBroken):
+        logger.error("Image %s does not open under master key %r.", row.pk, row.master_key_id)
+        raise ImageUnreadable from None
+
+
+def destroy_keys(*, image_ids: Iterable[int], now: datetime | Now = Now()) -> None:
+    """Makes the images unreadable for good once the caller's transaction commits; a purge deletes the bytes.
+
+    May be called twice: the second changes nothing.
+    """
+    rows = StoredImage.objects.filter(pk__in=image_ids, wrapped_key__isnull=False)
+    rows.update(wrapped_key=None, key_destroyed_at=now)
+
+
+def purge(*, now: datetime | Now = Now(), limit: int = PURGE_LIMIT) -> int:
+    """Destroys the keys of expired images, then deletes the bytes of up to `limit` images without key.
+
+    Returns how many images this call finished. Any number may run at once, and each may be killed at any
+    point: every step is committed before the next begins, and the next purge goes on from there. Raises
+    TransactionOpen inside a transaction.
+    """
+    _refuse_open_transaction()
+    _destroy_expired_keys(now)
+    purged_count, after_id = 0, 0
+    while limit > 0:
+        batch = list(_without_key().filter(pk__gt=after_id).order_by("pk")[: min(limit, BATCH_ROWS)])
+        if not batch:
+            break
+        deleted_ids = [image.pk for image in batch if _delete_object(image)]
+        purged_count += _update_unlocked(_without_key().filter(pk__in=deleted_ids), purged_at=now)
+        limit, after_id = limit - len(batch), batch[-1].pk
+    return purged_count
+
+
+def _destroy_expired_keys(now: datetime | Now) -> None:
+    expired = StoredImage.objects.filter(wrapped_key__isnull=False, expires_at__lte=now).order_by(
+        "expires_at"
+    )
+    while _update_unlocked(expired[:BATCH_ROWS], wrapped_key=None, key_destroyed_at=now) == BATCH_ROWS:
+        pass
+
+
+def _without_key() -> QuerySet[StoredImage]:
+    return StoredImage.objects.filter(wrapped_key__isnull=True, purged_at__isnull=True)
+
+
+def _delete_object(image: StoredImage) -> bool:
+    try:
+        # A store says nothing of an object that is already gone, which is what we want.
+        _objects().delete(image.object_key)
+    except Exception:
+        # Each store fails in its own way. The key is destroyed, so the bytes are of no use to anybody until
+        # the next purge tries again, and the other objects must not wait for this one.
+        logger.exception("The object %s of image %s could not be deleted.", image.object_key, image.pk)
+        return False
+    return True
+
+
+def _update_unlocked(rows: QuerySet[StoredImage], **changes: object) -> int:
+    # What another purge is changing at this moment it will also commit: passing over it, nobody waits and
+    # nothing deadlocks. A key that refers to the row is no reason to pass over it, hence `no_key`.
+    with transaction.atomic(durable=True):
+        unlocked = rows.select_for_update(skip_locked=True, no_key=True).values("pk")
+        return StoredImage.objects.filter(pk__in=unlocked).update(**changes)
+
+
+def _unseal(row: StoredImage, sealed: bytes) -> bytes:
+    return envelope.unseal(
+        sealed=sealed,
+        content_key=keyring.unwrap(
+            master_key_id=row.master_key_id, wrapped_key=bytes(row.wrapped_key or b"")
+        ),
+        algorithm=row.algorithm,
+        bound_to=row.bound_to,
+        mime_type=row.mime_type,
+        byte_count=row.byte_count,
+    )
+
+
+def _read(image: StoredImage) -> bytes | None:
+    try:
+        with _objects().open(image.object_key) as file:
+            # An object that somebody made longer is cut off here and refused by its tag.
+            content: bytes = file.read(image.byte_count + envelope.OVERHEAD_MOST_BYTE_COUNT)
+            return content
+    except FileNotFoundError:
+        return None
+
+
+def _object_key(expires_at: datetime) -> str:
+    # What is past its time is found by prefix, and a bucket's own rule can back the purge up.
+    return f"{expires_at.astimezone(UTC):%Y/%m/%d/%H}/{secrets.token_hex(16)}"
+
+
+def _objects() -> Storage:
+    return storages["objects"]
+
+
+def _refuse_open_transaction() -> None:
+    try:
+        # Django's own way to ask: it raises inside a transaction, and does not count a test case's.
+        with transaction.atomic(durable=True, savepoint=False):
+            pass
+    except RuntimeError as error:
+        raise TransactionOpen from error

@@ -1,0 +1,282 @@
+"""Images from put to loaded, and every way in which one must not be loaded."""
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from django.core.files.storage import Storage
+from django.db import IntegrityError, connection, transaction
+from django.db.models.functions import Now
+from pytest_django import Settings
+
+from storage import images
+from storage.models import StoredImage
+from tests.storage.conftest import EXPIRES_AT
+
+Store = Callable[..., StoredImage]
+
+pytestmark = pytest.mark.django_db
+
+
+def test_what_was_stored_is_loaded(stored: Store) -> None:
+    image = stored(content=b"\x89PNG and more")
+    assert images.load(image=StoredImage.objects.get()) == b"\x89PNG and more"
+    assert (image.byte_count, image.mime_type, image.expires_at) == (13, "image/png", EXPIRES_AT)
+    assert (image.purged_at, image.key_destroyed_at) == (None, None)
+
+
+def test_neither_the_store_nor_the_row_holds_the_content_in_clear(stored: Store, folder: Path) -> None:
+    image = stored(content=b"very recognisable content")
+    assert b"recognisable" not in (folder / image.object_key).read_bytes()
+    assert b"recognisable" not in repr(StoredImage.objects.values().get()).encode()
+
+
+def test_an_object_key_starts_with_the_hour_of_its_expiry_in_utc(stored: Store) -> None:
+    image = stored(expires_at=datetime.fromisoformat("2030-01-02T01:30:00+03:00"))
+    hour, _, random = image.object_key.rpartition("/")
+    assert hour == "2030/01/01/22"
+    assert len(bytes.fromhex(random)) == 16
+
+
+def test_the_name_that_the_store_chose_is_the_one_recorded(
+    stored: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "_object_key", lambda _: "2030/01/02/03/same")
+    first, second = stored(content=b"first"), stored(content=b"second")
+    assert first.object_key == "2030/01/02/03/same" != second.object_key
+    assert [images.load(image=image) for image in (first, second)] == [b"first", b"second"]
+
+
+def test_an_image_without_bytes_is_not_put(folder: Path) -> None:
+    with pytest.raises(ValueError, match="at least one byte"):
+        images.put(content=b"", mime_type="image/png", bound_to="x", expires_at=EXPIRES_AT)
+    assert not folder.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nothing_is_put_inside_a_transaction(folder: Path) -> None:
+    with transaction.atomic(), pytest.raises(images.TransactionOpen):
+        images.put(content=b"x", mime_type="image/png", bound_to="x", expires_at=EXPIRES_AT)
+    assert not folder.exists()
+    assert not connection.in_atomic_block
+
+
+def test_recording_takes_the_databases_time_when_told_to() -> None:
+    image = images.put(content=b"x", mime_type="image/png", bound_to="x", expires_at=EXPIRES_AT)
+    images.record(image=image, expires_at=Now() + timedelta(hours=24))
+    row = StoredImage.objects.get()
+    assert image.expires_at == row.expires_at
+    assert timedelta(0) <= row.expires_at - row.created_at - timedelta(hours=24) < timedelta(seconds=5)
+    assert image.created_at == row.created_at
+
+
+def test_recording_twice_is_refused(stored: Store) -> None:
+    image = stored()
+    with pytest.raises(IntegrityError), transaction.atomic():
+        images.record(image=image)
+
+
+def test_an_image_that_was_never_recorded_can_be_discarded_twice(folder: Path) -> None:
+    image = images.put(content=b"x", mime_type="image/png", bound_to="x", expires_at=EXPIRES_AT)
+    images.discard(image=image)
+    images.discard(image=image)
+    assert [path for path in folder.rglob("*") if path.is_file()] == []
+
+
+def test_a_recorded_image_cannot_be_discarded(stored: Store) -> None:
+    image = stored()
+    with pytest.raises(images.AlreadyRecorded):
+        images.discard(image=image)
+    assert images.load(image=image) == b"an image"
+
+
+def test_an_image_that_was_never_recorded_cannot_be_loaded() -> None:
+    image = images.put(content=b"x", mime_type="image/png", bound_to="x", expires_at=EXPIRES_AT)
+    with pytest.raises(images.ImageGone):
+        images.load(image=image)
+
+
+def test_an_image_past_its_time_is_still_loaded_until_its_key_is_destroyed(stored: Store) -> None:
+    image = stored(expires_at=datetime(2020, 1, 1, tzinfo=UTC))
+    assert images.load(image=image) == b"an image"
+
+
+def test_a_row_read_before_its_key_was_destroyed_loads_nothing_after(
+    stored: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    image, other = stored(), stored(content=b"other")
+    images.destroy_keys(image_ids=[image.pk])
+    assert image.wrapped_key is not None
+    with pytest.raises(images.ImageGone) as gone:
+        images.load(image=image)
+    assert type(gone.value) is images.ImageGone
+    assert images.load(image=other) == b"other"
+    assert caplog.records == []
+
+
+def test_a_key_destroyed_while_the_store_is_slow_opens_nothing(
+    stored: Store, objects: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, really_open = stored(), objects.open
+
+    def slow_open(name: str) -> object:
+        images.destroy_keys(image_ids=[image.pk])
+        return really_open(name)
+
+    monkeypatch.setattr(objects, "open", slow_open)
+    with pytest.raises(images.ImageGone):
+        images.load(image=image)
+
+
+def test_destroying_keys_twice_changes_nothing(stored: Store) -> None:
+    image, first_at = stored(), datetime(2029, 1, 1, tzinfo=UTC)
+    images.destroy_keys(image_ids=[image.pk], now=first_at)
+    images.destroy_keys(image_ids=[image.pk], now=first_at + timedelta(days=1))
+    row = StoredImage.objects.get()
+    assert (row.wrapped_key, row.key_destroyed_at, row.purged_at) == (None, first_at, None)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_destroying_keys_in_a_transaction_that_rolls_back_keeps_them(stored: Store) -> None:
+    image = stored()
+    with transaction.atomic():
+        images.destroy_keys(image_ids=[image.pk])
+        transaction.set_rollback(True)
+    assert images.load(image=image) == b"an image"
+
+
+def test_a_lost_object_is_gone_and_logged_as_an_error(
+    stored: Store, objects: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
+    image = stored()
+    objects.delete(image.object_key)
+    with pytest.raises(images.ObjectMissing) as gone:
+        images.load(image=image)
+    assert isinstance(gone.value, images.ImageGone)
+    assert [(record.levelno, f"Image {image.pk} " in record.message) for record in caplog.records] == [
+        (logging.ERROR, True)
+    ]
+
+
+def torn(_image: StoredImage, path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def empty(_image: StoredImage, path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def longer(_image: StoredImage, path: Path) -> None:
+    path.write_bytes(path.read_bytes() + bytes(10_000))
+
+
+def flipped(_image: StoredImage, path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def swapped_objects(_image: StoredImage, path: Path) -> None:
+    other = images.put(
+        content=b"an image", mime_type="image/png", bound_to="generation:1:result", expires_at=EXPIRES_AT
+    )
+    path.write_bytes((path.parent / other.object_key.rpartition("/")[2]).read_bytes())
+
+
+def swapped_keys(image: StoredImage, _path: Path) -> None:
+    other = images.put(
+        content=b"an image", mime_type="image/png", bound_to="generation:1:result", expires_at=EXPIRES_AT
+    )
+    StoredImage.objects.filter(pk=image.pk).update(wrapped_key=other.wrapped_key)
+
+
+def row_says(**changes: object) -> Callable[[StoredImage, Path], None]:
+    def change(image: StoredImage, _path: Path) -> None:
+        StoredImage.objects.filter(pk=image.pk).update(**changes)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        torn,
+        empty,
+        longer,
+        flipped,
+        swapped_objects,
+        swapped_keys,
+        row_says(bound_to="generation:2:result"),
+        row_says(mime_type="image/jpeg"),
+        row_says(byte_count=7),
+        row_says(byte_count=9),
+        row_says(algorithm="none"),
+        row_says(master_key_id="lost"),
+        row_says(wrapped_key=b""),
+        row_says(wrapped_key=bytes(40)),
+    ],
+)
+def test_whatever_was_tampered_with_gives_one_error_and_one_log_line(
+    damage: Callable[[StoredImage, Path], None], stored: Store, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    image = stored()
+    damage(image, folder / image.object_key)
+    with pytest.raises(images.ImageUnreadable) as unreadable:
+        images.load(image=image)
+    assert str(unreadable.value) == ""
+    assert unreadable.value.__suppress_context__
+    [record] = caplog.records
+    assert record.levelno == logging.ERROR
+    assert record.getMessage().startswith(f"Image {image.pk} does not open under master key ")
+    assert record.exc_info is None
+
+
+def test_a_whole_image_put_in_the_place_of_another_is_refused(stored: Store, folder: Path) -> None:
+    mine, theirs = stored(bound_to="generation:1:result"), stored(bound_to="generation:2:result")
+    (folder / mine.object_key).write_bytes((folder / theirs.object_key).read_bytes())
+    StoredImage.objects.filter(pk=mine.pk).update(wrapped_key=theirs.wrapped_key)
+    with pytest.raises(images.ImageUnreadable):
+        images.load(image=mine)
+
+
+def test_after_a_new_master_key_old_images_open_and_new_ones_are_sealed_by_it(
+    stored: Store, settings: Settings
+) -> None:
+    before = stored(content=b"before")
+    settings.MASTER_KEYS = {"new": b"n" * 32, **settings.MASTER_KEYS}
+    after = stored(content=b"after")
+    assert (before.master_key_id, after.master_key_id) == ("old", "new")
+    assert [images.load(image=image) for image in (before, after)] == [b"before", b"after"]
+    settings.MASTER_KEYS = {"new": b"n" * 32}
+    assert images.load(image=after) == b"after"
+    with pytest.raises(images.ImageUnreadable):
+        images.load(image=before)
+
+
+def test_a_key_wrapped_anew_opens_the_object_as_it_is(stored: Store, settings: Settings) -> None:
+    image = stored()
+    content_key = images.keyring.unwrap(master_key_id="old", wrapped_key=bytes(image.wrapped_key or b""))
+    settings.MASTER_KEYS = {"new": b"n" * 32}
+    master_key_id, wrapped_key = images.keyring.wrap(content_key=content_key)
+    StoredImage.objects.update(master_key_id=master_key_id, wrapped_key=wrapped_key)
+    assert images.load(image=image) == b"an image"
+
+
+@pytest.mark.parametrize(
+    ("changes", "constraint"),
+    [
+        ({"byte_count": 0}, "has_bytes"),
+        ({"bound_to": ""}, "is_bound"),
+        ({"wrapped_key": None}, "key_is_there_until_destroyed"),
+        ({"key_destroyed_at": EXPIRES_AT}, "key_is_there_until_destroyed"),
+        ({"purged_at": EXPIRES_AT}, "purged_has_no_key"),
+    ],
+)
+def test_the_database_refuses_a_row_that_cannot_be(
+    changes: dict[str, object], constraint: str, stored: Store
+) -> None:
+    stored()
+    with pytest.raises(IntegrityError, match=f"storage_image_{constraint}"), transaction.atomic():
+        StoredImage.objects.update(**changes)
