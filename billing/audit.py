@@ -1,0 +1,137 @@
+"""Checks that all the money adds up, by reading alone. Each check is one statement, so it sees one moment,
+and its rows come through a cursor on the server, so that memory is bounded however long the ledger is.
+
+What the generations must agree to with the money is not known here.
+"""
+
+from collections.abc import Iterator
+
+from django.db import connection
+
+# The balance, what was spent and what is reserved follow from the entries and the open reservations.
+ACCOUNTS = """
+WITH moved AS (
+    SELECT account_id, count(*) AS entries, count(*) FILTER (WHERE kind = 'settle') AS settlements,
+        coalesce(sum(amount_micros) FILTER (WHERE kind = 'credit'), 0) AS credits,
+        coalesce(sum(amount_micros) FILTER (WHERE kind = 'refund'), 0) AS refunds,
+        coalesce(sum(amount_micros) FILTER (WHERE kind = 'settle'), 0) AS settled
+    FROM billing_ledgerentry GROUP BY account_id
+), held AS (
+    SELECT account_id, sum(quote_micros) AS quotes FROM billing_reservation
+    WHERE resolution = '' GROUP BY account_id
+), newest AS (
+    SELECT DISTINCT ON (account_id) account_id,
+        balance_after_micros AS balance, reserved_after_micros AS reserved
+    FROM billing_ledgerentry ORDER BY account_id, sequence DESC
+), account AS (
+    SELECT a.*, coalesce(entries, 0) AS entries, coalesce(settlements, 0) AS settlements,
+        coalesce(credits, 0) AS credits, coalesce(refunds, 0) AS refunds, coalesce(settled, 0) AS settled,
+        coalesce(quotes, 0) AS quotes, coalesce(balance, 0) AS balance, coalesce(reserved, 0) AS reserved
+    FROM billing_account a LEFT JOIN moved ON moved.account_id = a.id
+        LEFT JOIN held ON held.account_id = a.id LEFT JOIN newest ON newest.account_id = a.id
+)
+SELECT format('account %s: %s', id, said) FROM account CROSS JOIN LATERAL (VALUES
+    (balance_micros + spent_micros <> credits - refunds,
+     format('balance %s + spent %s is not credits %s - refunds %s micros',
+            balance_micros, spent_micros, credits, refunds)),
+    (spent_micros <> settled,
+     format('spent %s is not the settlements'' sum %s micros', spent_micros, settled)),
+    (settlement_count <> settlements,
+     format('counts %s settlements and has %s', settlement_count, settlements)),
+    (reserved_micros <> quotes,
+     format('reserved %s is not the open holds'' sum %s micros', reserved_micros, quotes)),
+    (entry_count <> entries, format('counts %s entries and has %s', entry_count, entries)),
+    (balance_micros <> balance OR reserved_micros <> reserved,
+     format('balance %s and reserved %s are not the last entry''s %s and %s micros',
+            balance_micros, reserved_micros, balance, reserved)),
+    (reserved_micros < 0 OR reserved_micros > balance_micros,
+     format('reserved %s is not within 0 and balance %s micros', reserved_micros, balance_micros)),
+    (balance_micros % 100 <> 0 OR reserved_micros % 100 <> 0 OR spent_micros % 100 <> 0,
+     format('balance %s, reserved %s or spent %s micros has more than four decimal places',
+            balance_micros, reserved_micros, spent_micros))
+) AS problem(found, said) WHERE found ORDER BY id
+"""
+
+# Each entry is the next of its account and stores what the one before it and its own movement come to.
+CHAIN = """
+SELECT format('account %s: entry %s (id %s, %s) %s', account_id, sequence, id, kind, said) FROM (
+    SELECT e.*, r.quote_micros,
+        lag(e.sequence, 1, 0::bigint) OVER chain AS sequence_before,
+        lag(e.balance_after_micros, 1, 0::bigint) OVER chain AS balance_before,
+        lag(e.reserved_after_micros, 1, 0::bigint) OVER chain AS reserved_before
+    FROM billing_ledgerentry e LEFT JOIN billing_reservation r ON r.id = e.reservation_id
+    WINDOW chain AS (PARTITION BY e.account_id ORDER BY e.sequence)
+) AS entry CROSS JOIN LATERAL (SELECT
+    balance_before + CASE kind WHEN 'credit' THEN amount_micros WHEN 'refund' THEN -amount_micros
+        WHEN 'settle' THEN -amount_micros ELSE 0 END,
+    reserved_before + CASE kind WHEN 'hold' THEN amount_micros WHEN 'settle' THEN -quote_micros
+        WHEN 'release' THEN -quote_micros ELSE 0 END
+) AS due(balance, reserved) CROSS JOIN LATERAL (VALUES
+    (sequence <> sequence_before + 1, format('comes right after entry %s', sequence_before)),
+    (balance_after_micros <> balance,
+     format('stores balance %s, due is %s micros', balance_after_micros, balance)),
+    (reserved_after_micros IS DISTINCT FROM reserved,
+     format('stores reserved %s, due is %s micros', reserved_after_micros, reserved)),
+    (amount_micros <= 0 OR amount_micros % 100 <> 0,
+     format('has an amount of %s micros, no positive multiple of 100', amount_micros)),
+    ((kind IN ('hold', 'settle', 'release')) <> (reservation_id IS NOT NULL),
+     format('has reservation %s', coalesce(reservation_id::text, 'none')))
+) AS problem(found, said) WHERE found ORDER BY account_id, sequence
+"""
+
+# Each reservation has the entry of its hold, and the one entry of how it ended or none.
+RESERVATIONS = """
+SELECT format('reservation %s of account %s (%s, quote %s micros) %s',
+        id, account_id, coalesce(nullif(resolution, ''), 'open'), quote_micros, said) FROM (
+    SELECT r.*,
+        count(*) FILTER (WHERE kind = 'hold') AS holds,
+        count(*) FILTER (WHERE kind = 'settle') AS settles,
+        count(*) FILTER (WHERE kind = 'release') AS releases,
+        count(*) FILTER (WHERE e.account_id <> r.account_id) AS strangers,
+        coalesce(sum(amount_micros) FILTER (WHERE kind = 'hold'), 0) AS held,
+        coalesce(sum(amount_micros) FILTER (WHERE kind = 'settle'), 0) AS settled,
+        coalesce(sum(amount_micros) FILTER (WHERE kind = 'release'), 0) AS released
+    FROM billing_reservation r LEFT JOIN billing_ledgerentry e ON e.reservation_id = r.id GROUP BY r.id
+) AS reservation CROSS JOIN LATERAL (VALUES
+    (holds <> 1 OR held <> quote_micros, format('has %s hold entries of %s micros', holds, held)),
+    (settles <> (resolution = 'settled')::int OR settled <> coalesce(settled_micros, 0),
+     format('says %s micros are settled and has %s settle entries of %s micros',
+            coalesce(settled_micros, 0), settles, settled)),
+    (releases <> (resolution = 'released')::int OR released <> releases * quote_micros,
+     format('has %s release entries of %s micros', releases, released)),
+    (strangers > 0, format('has %s entries of another account', strangers)),
+    (coalesce(settled_micros, 0) > quote_micros, format('is settled at %s micros', settled_micros))
+) AS problem(found, said) WHERE found ORDER BY id
+"""
+
+# Rows that point to nothing are in none of the sums above.
+STRAYS = """
+SELECT format('entry id %s points to account %s, which does not exist', e.id, e.account_id)
+FROM billing_ledgerentry e WHERE NOT EXISTS (SELECT FROM billing_account a WHERE a.id = e.account_id)
+UNION ALL
+SELECT format('entry id %s points to reservation %s, which does not exist', e.id, e.reservation_id)
+FROM billing_ledgerentry e WHERE e.reservation_id IS NOT NULL
+    AND NOT EXISTS (SELECT FROM billing_reservation r WHERE r.id = e.reservation_id)
+UNION ALL
+SELECT format('reservation %s points to account %s, which does not exist', r.id, r.account_id)
+FROM billing_reservation r WHERE NOT EXISTS (SELECT FROM billing_account a WHERE a.id = r.account_id)
+"""
+
+# A ledger that could be rewritten proves nothing.
+GUARDS = """
+SELECT format('the ledger''s trigger %s is missing or disabled', name)
+FROM (VALUES ('billing_ledger_unchanged'), ('billing_ledger_untruncated')) AS wanted(name)
+WHERE NOT EXISTS (SELECT FROM pg_trigger
+    WHERE tgrelid = 'billing_ledgerentry'::regclass AND tgname = name AND tgenabled = 'A')
+"""
+
+CHECKS = (ACCOUNTS, CHAIN, RESERVATIONS, STRAYS, GUARDS)
+
+
+def audit() -> Iterator[str]:
+    """One line, with ids, for each thing that does not add up; none when all is well."""
+    for statement in CHECKS:
+        with connection.chunked_cursor() as cursor:
+            cursor.execute(statement)
+            for (line,) in cursor:
+                yield line
