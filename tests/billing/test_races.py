@@ -1,0 +1,80 @@
+"""Threads with connections and commits of their own: money is spent and resolved once."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+from django.db import connection, transaction
+
+from billing import audit, ledger
+from billing.models import Account, LedgerEntry, Reservation
+
+pytestmark = pytest.mark.django_db(transaction=True)
+QUOTE = 26_700
+
+
+def race(tasks: Sequence[Callable[[], object]]) -> list[object]:
+    """Starts all at one moment, each in a thread with a transaction; what each returned or raised."""
+    start = Barrier(len(tasks))
+
+    def run(task: Callable[[], object]) -> object:
+        try:
+            start.wait(timeout=30)
+            with transaction.atomic():
+                return task()
+        except Exception as error:  # noqa: BLE001 - what was raised is the outcome that the test counts
+            return type(error)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(tasks)) as pool:
+        return list(pool.map(run, tasks))
+
+
+def test_64_holds_against_money_for_25_are_exactly_25() -> None:
+    account = ledger.open_account(name="racer", opening_micros=25 * QUOTE + 26_600, actor="test")
+    outcomes = race([lambda: ledger.hold(account_id=account.pk, quote_micros=QUOTE)] * 64)
+    account.refresh_from_db()
+    assert sum(isinstance(outcome, Reservation) for outcome in outcomes) == 25
+    assert outcomes.count(ledger.InsufficientBalance) == 39
+    assert (account.reserved_micros, account.available_micros) == (25 * QUOTE, 26_600)
+    assert list(audit.audit()) == []
+
+
+@pytest.mark.parametrize("rivals", [("settle", "settle"), ("settle", "release"), ("release", "release")])
+def test_of_two_that_resolve_one_reservation_one_wins(account: Account, rivals: tuple[str, str]) -> None:
+    tasks: dict[str, Callable[[int], object]] = {
+        "settle": lambda pk: ledger.settle(reservation_id=pk, cost_micros=25_000),
+        "release": lambda pk: ledger.release(reservation_id=pk),
+    }
+    for _ in range(10):
+        with transaction.atomic():
+            reservation = ledger.hold(account_id=account.pk, quote_micros=QUOTE)
+        pk = reservation.pk
+        outcomes = race([lambda kind=kind, pk=pk: tasks[kind](pk) for kind in rivals * 2])
+        assert sorted(map(str, outcomes)) == sorted(map(str, [None] + [ledger.AlreadyResolved] * 3))
+        assert LedgerEntry.objects.filter(reservation=pk).count() == 2
+    assert list(audit.audit()) == []
+
+
+def test_refunds_and_holds_never_spend_the_same_money(account: Account) -> None:
+    move = {"account_id": account.pk, "amount_micros": 1_000_000, "actor": "a", "reason": "r"}
+    refunds = [lambda: ledger.refund(**move)] * 8
+    holds = [lambda: ledger.hold(account_id=account.pk, quote_micros=1_000_000)] * 8
+    outcomes = race(refunds + holds)
+    assert outcomes.count(ledger.InsufficientBalance) == 6
+    assert list(audit.audit()) == []
+
+
+def test_one_name_opened_at_once_by_many_is_one_account() -> None:
+    outcomes = race([lambda: ledger.open_account(name="twin", opening_micros=100, actor="test")] * 8)
+    assert outcomes.count(ledger.NameTaken) == 7
+    assert Account.objects.count() == LedgerEntry.objects.count() == 1
+
+
+def test_top_ups_at_once_all_count(account: Account) -> None:
+    race([lambda: ledger.top_up(account_id=account.pk, amount_micros=100, actor="a", reason="r")] * 32)
+    account.refresh_from_db()
+    assert (account.balance_micros, account.entry_count) == (10_003_200, 33)
+    assert list(audit.audit()) == []
