@@ -5,9 +5,11 @@ from billing.models import Account
 
 def find(*, text: str) -> Account:
     """The account of this name or id; no name is a number, so never both. Raises Account.DoesNotExist."""
-    if text.isascii() and text.isdigit() and len(text) <= 18:
-        return Account.objects.get(pk=int(text))
-    return Account.objects.get(name=text)
+    is_id = text.isascii() and text.isdigit() and len(text) <= 18
+    try:
+        return Account.objects.get(pk=int(text)) if is_id else Account.objects.get(name=text)
+    except Account.DoesNotExist:
+        raise Account.DoesNotExist(f"There is no account {text!r}.") from None
 
 
 def suspend(*, account_id: int) -> None:

@@ -73,6 +73,13 @@ def authenticate(*, text: str, now: datetime | None = None) -> Account:
     return key.account
 
 
+def find(*, text: str) -> ApiKey:
+    """The key with this id, this whole text, or this prefix. Raises DoesNotExist, MultipleObjectsReturned."""
+    if text.isascii() and text.isdigit() and len(text) <= 18:
+        return ApiKey.objects.get(pk=int(text))
+    return ApiKey.objects.get(Q(digest=digest(text)) | Q(prefix=text))
+
+
 def digest(text: str) -> str:
     """What is stored of a key's text: HMAC-SHA-256 in hex under the pepper."""
     return hmac.new(

@@ -155,7 +155,7 @@ def _resolve(reservation: Reservation, resolution: str, *, settled_micros: int |
     return _lock(account_id=reservation.account_id)
 
 
-def _append(  # noqa: PLR0913 - an entry has that many parts, and all are named
+def _append(
     *,
     account: Account,
     kind: LedgerEntry.Kind,

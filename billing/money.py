@@ -12,13 +12,13 @@ def parse_usd(text: str) -> int:
     """Micros of an amount such as 10, 10.00 or 0.0267: no sign, under a billion. Raises ValueError."""
     match = _AMOUNT.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"{text!r} is not an amount of US dollars such as 10 or 9.9733.")
+        raise ValueError(f"{text!r} is no amount of US dollars such as 10 or 9.9733.")
     dollars, fraction = match.groups(default="")
     return int(dollars) * MICROS_A_DOLLAR + int(fraction.ljust(4, "0")) * LEAST_STEP_MICROS
 
 
 def format_usd(micros: int) -> str:
-    """The amount with always four decimal places, such as 9.9733. Raises ValueError if they cannot show it."""
+    """The amount with always four decimal places, such as 9.9733. Raises ValueError for finer ones."""
     if micros % LEAST_STEP_MICROS:
         raise ValueError(f"{micros} micros have no four decimal places.")
     sign, size = "-" if micros < 0 else "", abs(micros)

@@ -1,0 +1,30 @@
+"""`create_account NAME [--balance 10.00]`: opens an account and prints its id and balance."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from billing import ledger, money
+
+
+class Command(BaseCommand):
+    """Opens an account; its starting balance is the first entry of its ledger."""
+
+    help = "Opens an account and prints its id and balance."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """The name, and the starting balance in US dollars."""
+        parser.add_argument("name")
+        parser.add_argument("--balance", default="10.00", metavar="USD", help="starting balance (10.00)")
+
+    def handle(self, *, name: str, balance: str, **_options: Any) -> None:
+        """Opens it, or says in one line why not."""
+        try:
+            account = ledger.open_account(
+                name=name, opening_micros=money.parse_usd(balance), actor="manage.py create_account"
+            )
+        except (ValueError, ledger.NameTaken) as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(
+            f"account {account.pk} {account.name!r}: balance {money.format_usd(account.balance_micros)}"
+        )

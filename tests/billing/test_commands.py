@@ -1,0 +1,110 @@
+"""What operators type: the output of each command, and one clear line for bad input."""
+
+import re
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+from billing import keys
+from billing.models import Account, ApiKey, LedgerEntry
+
+pytestmark = pytest.mark.django_db
+
+
+def command(*words: str) -> tuple[str, str]:
+    """Standard output and standard error of the command."""
+    out, err = StringIO(), StringIO()
+    call_command(*words, stdout=out, stderr=err)
+    return out.getvalue(), err.getvalue()
+
+
+def test_create_account_prints_id_and_balance() -> None:
+    out, err = command("create_account", "ada")
+    account = Account.objects.get(name="ada")
+    assert (out, err) == (f"account {account.pk} 'ada': balance 10.0000\n", "")
+    assert LedgerEntry.objects.get().actor == "manage.py create_account"
+
+
+def test_create_account_takes_another_starting_balance() -> None:
+    assert "balance 0.5000" in command("create_account", "ada", "--balance", "0.5")[0]
+    assert "balance 0.0000" in command("create_account", "bob", "--balance", "0")[0]
+
+
+def test_create_key_prints_the_key_alone_on_standard_output(account: Account) -> None:
+    out, err = command("create_key", "demo", "--name", "laptop")
+    assert re.fullmatch(r"zk_live_[0-9A-Za-z]{46}\n", out)
+    assert keys.authenticate(text=out.strip()) == account
+    assert out.strip() not in err
+    assert "only now" in err
+    assert ApiKey.objects.get().name == "laptop"
+
+
+def test_create_key_takes_the_accounts_id(account: Account) -> None:
+    assert keys.authenticate(text=command("create_key", str(account.pk))[0].strip()) == account
+
+
+@pytest.mark.parametrize("form", ["id", "text", "prefix"])
+def test_revoke_key_takes_id_text_and_prefix(account: Account, form: str) -> None:
+    key, text = keys.issue(account_id=account.pk)
+    out, _ = command("revoke_key", {"id": str(key.pk), "text": text, "prefix": key.prefix}[form])
+    assert out == f"key {key.pk} ({key}) of account {account.pk} 'demo': revoked\n"
+    with pytest.raises(keys.InvalidKey):
+        keys.authenticate(text=text)
+    with pytest.raises(CommandError, match="revoked before"):
+        command("revoke_key", str(key.pk))
+
+
+def test_revoke_key_does_not_guess_between_keys(account: Account) -> None:
+    for text in ("zk_live_same1", "zk_live_same2"):
+        ApiKey.objects.create(account=account, digest=keys.digest(text), prefix="zk_live_same", last_four="")
+    with pytest.raises(CommandError, match="Several keys"):
+        command("revoke_key", "zk_live_same")
+    assert not ApiKey.objects.filter(revoked_at__isnull=False).exists()
+
+
+def test_top_up_prints_the_new_balance_and_keeps_the_reason(account: Account) -> None:
+    out, _ = command("top_up", "demo", "5.50", "--reason", "invoice 7")
+    assert out == f"account {account.pk} 'demo': balance 15.5000\n"
+    entry = LedgerEntry.objects.get(sequence=2)
+    assert (entry.actor, entry.reason) == ("manage.py top_up", "invoice 7")
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("create_account", "demo"), "There is an account named 'demo' already."),
+        (("create_account", "42"), "is not a number"),
+        (("create_account", "eve", "--balance", "lots"), "'lots' is no amount of US dollars"),
+        (("create_account", "eve", "--balance=-1"), "'-1' is no amount"),
+        (("create_key", "nobody"), "There is no account 'nobody'."),
+        (("create_key", "999999"), "There is no account '999999'."),
+        (("revoke_key", "404404"), "There is no such key."),
+        (("revoke_key", "zk_live_unknown"), "There is no such key."),
+        (("top_up", "nobody", "1", "--reason", "r"), "There is no account 'nobody'."),
+        (("top_up", "demo", "1.23456", "--reason", "r"), "no amount"),
+        (("top_up", "demo", "0", "--reason", "r"), "multiple of 100"),
+        (("top_up", "demo", "1", "--reason", " "), "blank"),
+        (("top_up", "demo", "1"), "--reason"),
+    ],
+)
+def test_bad_input_is_refused_in_one_clear_line(account: Account, words: tuple[str, ...], why: str) -> None:
+    with pytest.raises(CommandError, match=re.escape(why)) as caught:
+        command(*words)
+    assert "\n" not in str(caught.value)
+    assert LedgerEntry.objects.count() == 1
+
+
+def test_audit_ledger_says_that_all_is_well(account: Account) -> None:
+    assert command("audit_ledger") == ("The ledger adds up.\n", "")
+
+
+def test_audit_ledger_prints_the_rows_and_fails(account: Account) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE billing_account SET balance_micros = 900")
+    out = StringIO()
+    with pytest.raises(CommandError, match="2 things do not add up") as caught:
+        call_command("audit_ledger", stdout=out)
+    assert caught.value.returncode == 1
+    assert out.getvalue().count(f"account {account.pk}: balance 900") == 2
