@@ -33,7 +33,7 @@ def seal(*, content: bytes, content_key: bytes, master_key_id: str, bound_to: st
     return header + iv + ciphertext + tag
 
 
-def unseal(  # noqa: PLR0913 (each is a column of the row, said by name)
+def unseal(
     *, sealed: bytes, content_key: bytes, algorithm: str, bound_to: str, mime_type: str, byte_count: int
 ) -> bytes:
     """The content of the object `sealed`; SealBroken unless every byte and argument is as it was sealed."""

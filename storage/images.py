@@ -51,7 +51,7 @@ def put(*, content: bytes, mime_type: str, bound_to: str, expires_at: datetime) 
     """Seals `content` into the store and returns its row, not yet saved: `record` or `discard` it.
 
     `bound_to` says what the image belongs to, and the seal holds it there. Raises TransactionOpen inside a
-    transaction. A put that is cut short leaves at most an object without a row, which no key opens.
+    transaction. A put that is cut short leaves at most an object, whole or torn, that no row and no key opens.
     """
     _refuse_open_transaction()
     if not content:
@@ -137,7 +137,7 @@ def purge(*, now: datetime | Now = Now(), limit: int = PURGE_LIMIT) -> int:
 
     Returns how many images this call finished. Any number may run at once, and each may be killed at any
     point: every step is committed before the next begins, and the next purge goes on from there. Raises
-    TransactionOpen inside a transaction.
+    TransactionOpen inside a transaction. A store of files keeps the empty folders of past hours.
     """
     _refuse_open_transaction()
     _destroy_expired_keys(now)

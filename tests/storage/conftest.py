@@ -1,7 +1,7 @@
 """A store of files and a ring of master keys for each test, and rows with which to fill them."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,8 @@ from storage import images
 from storage.models import StoredImage
 
 EXPIRES_AT = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
+LATER = EXPIRES_AT + timedelta(seconds=1)
+EARLIER = EXPIRES_AT - timedelta(seconds=1)
 
 
 @pytest.fixture(autouse=True)
@@ -52,3 +54,14 @@ def stored() -> Callable[..., StoredImage]:
         return images.record(image=image)
 
     return store
+
+
+def files(folder: Path) -> list[Path]:
+    """The objects that the store has."""
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def assert_purged(folder: Path, count: int) -> None:
+    """No object is left, and `count` rows say so."""
+    assert files(folder) == []
+    assert StoredImage.objects.filter(wrapped_key=None, purged_at__isnull=False).count() == count

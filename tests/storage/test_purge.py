@@ -2,12 +2,10 @@
 
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
-from threading import Barrier, BrokenBarrierError
 
 import pytest
 from django.core.files.storage import Storage
@@ -16,27 +14,15 @@ from django.db import connection, transaction
 
 from storage import images, tasks
 from storage.models import StoredImage
-from tests.storage.conftest import EXPIRES_AT
+from tests.storage.conftest import EARLIER, EXPIRES_AT, LATER, assert_purged, files
 
 Store = Callable[..., StoredImage]
-
-LATER = EXPIRES_AT + timedelta(seconds=1)
-EARLIER = EXPIRES_AT - timedelta(seconds=1)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class Killed(BaseException):
     """Stands for SIGKILL: nothing in the code catches it."""
-
-
-def files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
-
-
-def assert_purged(folder: Path, count: int) -> None:
-    assert files(folder) == []
-    assert StoredImage.objects.filter(wrapped_key=None, purged_at__isnull=False).count() == count
 
 
 def test_an_expired_image_loses_its_key_and_its_bytes_and_keeps_its_row(stored: Store, folder: Path) -> None:
@@ -216,79 +202,9 @@ def kill_after_update(execute: Callable[..., object], sql: str, *rest: object) -
     return result
 
 
-def test_the_key_is_destroyed_and_committed_before_the_bytes_are_touched(
-    stored: Store, objects: Storage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    image, seen = stored(), []
-
-    def delete(_name: str) -> None:
-        with ThreadPoolExecutor(1) as elsewhere:
-            seen.append(elsewhere.submit(in_own_connection, key_of_the_image).result())
-        assert not connection.in_atomic_block
-
-    def key_of_the_image() -> object:
-        return StoredImage.objects.get(pk=image.pk).wrapped_key
-
-    monkeypatch.setattr(objects, "delete", delete)
-    images.purge(now=LATER)
-    assert seen == [None]
-
-
-def in_own_connection(work: Callable[[], object]) -> object:
-    try:
-        return work()
-    finally:
-        connection.close()
-
-
-def test_purges_at_once_finish_each_image_exactly_once(
-    stored: Store, objects: Storage, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(images, "BATCH_ROWS", 7)
-    for _ in range(40):
-        stored()
-    together, really_delete = Barrier(4), objects.delete
-
-    def delete(name: str) -> None:
-        # All of them hold the same first batch before any deletes from it.
-        try:
-            together.wait(timeout=5)
-        except BrokenBarrierError:
-            pass
-        else:
-            together.abort()
-        really_delete(name)
-
-    monkeypatch.setattr(objects, "delete", delete)
-    with ThreadPoolExecutor(4) as pool:
-        purges = [pool.submit(in_own_connection, lambda: images.purge(now=LATER)) for _ in range(4)]
-    assert sum(purge.result() for purge in purges) == 40
-    assert_purged(folder, 40)
-
-
-def test_a_row_that_another_transaction_changes_is_passed_over(stored: Store) -> None:
-    held, free = stored(), stored()
-    with ThreadPoolExecutor(1) as elsewhere, transaction.atomic():
-        StoredImage.objects.select_for_update().get(pk=held.pk)
-        purge = elsewhere.submit(in_own_connection, lambda: images.purge(now=LATER))
-        assert purge.result(timeout=10) == 1
-    free.refresh_from_db()
-    assert free.purged_at == LATER
-    assert images.load(image=held) == b"an image"
-    assert images.purge(now=LATER) == 1
-
-
-def test_an_image_whose_destruction_rolls_back_keeps_its_bytes(stored: Store) -> None:
-    image = stored()
-    with ThreadPoolExecutor(1) as elsewhere, transaction.atomic():
-        images.destroy_keys(image_ids=[image.pk])
-        assert elsewhere.submit(in_own_connection, lambda: images.purge(now=EARLIER)).result(timeout=10) == 0
-        transaction.set_rollback(True)
-    assert images.load(image=image) == b"an image"
-
-
 def test_the_task_and_the_command_purge(stored: Store) -> None:
     stored(expires_at=EXPIRES_AT - timedelta(days=3650))
+    assert tasks.purge.name == "storage.tasks.purge"
     tasks.purge.run()
     assert StoredImage.objects.get().purged_at is not None
     stored(expires_at=EXPIRES_AT - timedelta(days=3650))

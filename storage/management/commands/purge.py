@@ -12,6 +12,6 @@ class Command(BaseCommand):
 
     help = "Destroy the keys of expired images and delete their bytes."
 
-    def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
+    def handle(self, *args: Any, **options: Any) -> None:
         """One purge."""
         self.stdout.write(f"{images.purge()} images purged")
