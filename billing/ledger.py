@@ -10,6 +10,7 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models.functions import Now
 
 from billing.models import Account, LedgerEntry, Reservation
+from billing.money import LEAST_STEP_MICROS, format_usd
 
 Kind = LedgerEntry.Kind
 
@@ -70,10 +71,7 @@ def hold(*, account_id: int, quote_micros: int) -> Reservation:
     """Reserves the quote in the caller's transaction. Raises InsufficientBalance and AccountSuspended."""
     _check_amount(quote_micros)
     account = lock_account(account_id=account_id)
-    if account.available_micros < quote_micros:
-        raise InsufficientBalance(
-            f"Account {account_id} has {account.available_micros} of {quote_micros} micros."
-        )
+    _require(account, quote_micros)
     reservation = Reservation.objects.create(account=account, quote_micros=quote_micros)
     _append(account=account, kind=Kind.HOLD, amount_micros=quote_micros, reservation=reservation)
     return reservation
@@ -123,10 +121,7 @@ def refund(*, account_id: int, amount_micros: int, actor: str, reason: str) -> L
     _check_amount(amount_micros)
     with transaction.atomic():
         account = _lock(account_id=account_id)
-        if account.available_micros < amount_micros:
-            raise InsufficientBalance(
-                f"Account {account_id} has {account.available_micros} of {amount_micros} micros."
-            )
+        _require(account, amount_micros)
         return _append(
             account=account,
             kind=Kind.REFUND,
@@ -186,10 +181,16 @@ def _append(
 
 
 def _check_amount(amount_micros: int) -> None:
-    if not 0 < amount_micros <= MOST_MICROS or amount_micros % 100:
+    if not 0 < amount_micros <= MOST_MICROS or amount_micros % LEAST_STEP_MICROS:
         raise ValueError(
             f"{amount_micros} micros is not a positive multiple of 100 up to {MOST_MICROS} micros."
         )
+
+
+def _require(account: Account, amount_micros: int) -> None:
+    if account.available_micros < amount_micros:
+        available, asked = format_usd(account.available_micros), format_usd(amount_micros)
+        raise InsufficientBalance(f"Account {account.pk} has {available} USD available, and not {asked}.")
 
 
 def _said(text: str, what: str) -> str:

@@ -1,0 +1,141 @@
+"""Accounts: opened, topped up, refunded, suspended; what is shown is never edited."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.forms import ModelForm
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+
+from billing import accounts, ledger
+from billing.admin.columns import usd
+from billing.admin.forms import MoveMoneyForm, OpenAccountForm
+from billing.models import Account, LedgerEntry
+from billing.money import format_usd
+
+
+@admin.register(Account)
+class AccountAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class takes its parameter in stubs alone
+    """Balances and who may spend them; every write goes through the ledger or the accounts module."""
+
+    # Saving a row that the form read a minute ago would write back an old balance, so no row is ever saved.
+    amounts = [usd("balance_micros"), usd("reserved_micros"), usd("spent_micros")]
+    list_display = ["name", "id", "status", *amounts, "available", "settlement_count", "created_at"]
+    list_filter = ["status"]
+    search_fields = ["name", "=id"]
+    search_help_text = "Account's name or id"
+    ordering = ["-id"]
+    actions = ["suspend", "reinstate"]
+
+    @admin.display(description="available")
+    def available(self, account: Account) -> str:
+        """What can still be held, in dollars."""
+        return format_usd(account.available_micros)
+
+    def has_change_permission(self, request: HttpRequest, obj: Account | None = None) -> bool:
+        """For actions as Django's permission says; nobody edits a row itself."""
+        return obj is None and super().has_change_permission(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Account | None = None) -> bool:
+        """Nobody: an account's ledger stays."""
+        return False
+
+    def get_form(
+        self, request: HttpRequest, obj: Account | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        """A new account is asked for its starting balance."""
+        if obj is None:
+            kwargs["form"] = OpenAccountForm
+        return super().get_form(request, obj, change, **kwargs)
+
+    def get_fields(self, request: HttpRequest, obj: Account | None = None) -> Any:
+        """What is asked for a new account; all there is of an old one."""
+        return ["name", "opening_micros"] if obj is None else self.list_display
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Account | None = None) -> Any:
+        """An account is never edited."""
+        return [] if obj is None else self.list_display
+
+    def save_model(
+        self, request: HttpRequest, obj: Account, form: "ModelForm[Account]", change: bool
+    ) -> None:
+        """Opens the account through the ledger."""
+        opened = ledger.open_account(
+            name=obj.name,
+            opening_micros=form.cleaned_data["opening_micros"],
+            actor=request.user.get_username(),
+        )
+        obj.__dict__.update(opened.__dict__)
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """The account's page, with what may be done to it."""
+        may_move = {"may_move_money": self.has_change_permission(request)}
+        return super().change_view(request, object_id, form_url, {**may_move, **(extra_context or {})})
+
+    def get_urls(self) -> list[URLPattern]:
+        """Two pages more for each account."""
+        pages = [("top-up", "Top up", ledger.top_up), ("refund", "Refund", ledger.refund)]
+        return [
+            path(
+                f"<int:account_id>/{name}/",
+                self.admin_site.admin_view(partial(self.move_money, title=title, move=move)),
+                name=f"billing_account_{name.replace('-', '_')}",
+            )
+            for name, title, move in pages
+        ] + super().get_urls()
+
+    def move_money(
+        self, request: HttpRequest, account_id: int, *, title: str, move: Callable[..., LedgerEntry]
+    ) -> HttpResponse:
+        """Asks for amount and reason, and moves the money in the staff member's name."""
+        if not self.has_change_permission(request):
+            raise PermissionDenied
+        account = self.get_object(request, str(account_id))
+        if account is None:
+            raise Http404
+        form = MoveMoneyForm(request.POST if request.method == "POST" else None)
+        if form.is_valid():
+            try:
+                entry = move(account_id=account_id, actor=request.user.get_username(), **form.cleaned_data)
+            except (ValueError, ledger.InsufficientBalance) as error:
+                form.add_error(None, str(error))
+            else:
+                return self._moved(request, account, title, entry)
+        context = {**self.admin_site.each_context(request), "title": title, "opts": self.opts}
+        context |= {"account": account, "form": form, "available": self.available(account)}
+        return TemplateResponse(request, "admin/billing/account/move_money.html", context)
+
+    def _moved(self, request: HttpRequest, account: Account, title: str, entry: LedgerEntry) -> HttpResponse:
+        said = f"{title}: {format_usd(entry.amount_micros)} USD, balance {format_usd(entry.balance_after_micros)} USD."
+        self.log_change(request, account, said)
+        self.message_user(request, said)
+        return HttpResponseRedirect(reverse("admin:billing_account_change", args=[account.pk]))
+
+    @admin.action(description="Suspend selected accounts", permissions=["change"])
+    def suspend(self, request: HttpRequest, queryset: QuerySet[Account]) -> None:
+        """No new work for them; what was accepted is finished and charged."""
+        self._set_status(request, queryset, accounts.suspend, "Suspended.")
+
+    @admin.action(description="Reinstate selected accounts", permissions=["change"])
+    def reinstate(self, request: HttpRequest, queryset: QuerySet[Account]) -> None:
+        """They may spend again."""
+        self._set_status(request, queryset, accounts.reinstate, "Reinstated.")
+
+    def _set_status(
+        self, request: HttpRequest, queryset: QuerySet[Account], change: Callable[..., None], said: str
+    ) -> None:
+        for account in queryset:
+            change(account_id=account.pk)
+            self.log_change(request, account, said)
+            self.message_user(request, f"{account}: {said}")

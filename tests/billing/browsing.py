@@ -1,0 +1,29 @@
+"""How the admin's tests browse."""
+
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+
+ACCOUNTS = "/admin/billing/account/"
+KEYS = "/admin/billing/apikey/"
+RESERVATIONS = "/admin/billing/reservation/"
+ENTRIES = "/admin/billing/ledgerentry/"
+
+
+def browser_with(*permissions: str) -> Client:
+    """A browser of a staff member with these permissions alone."""
+    user = User.objects.create_user("bob", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    browser = Client()
+    browser.force_login(user)
+    return browser
+
+
+def page(browser: Client, address: str, status: int = 200) -> str:
+    reply = browser.get(address)
+    assert reply.status_code == status, address
+    return reply.content.decode()
+
+
+def act(browser: Client, address: str, action: str, *pks: int) -> str:
+    data = {"action": action, "_selected_action": [str(pk) for pk in pks]}
+    return browser.post(address, data, follow=True).content.decode()
