@@ -1,1 +1,49 @@
-"""Fixtures that every package's tests share."""
+"""Runs the whole suite against a real PostgreSQL and a real Redis: those of the variables, or else the local ones."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from django.conf import settings
+
+from zekron_api.local import services
+
+VAR_DIR = Path(__file__).resolve().parent.parent / "var"
+# `make run` of the same folder keeps its queue and its counters in database 0 of the same server.
+TEST_REDIS_DB = 15
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_cmdline_main(config: pytest.Config) -> Iterator[None]:
+    """Keeps the servers running around the session; with the variables set nothing is started."""
+    os.environ.setdefault("DEBUG", "1")
+    with contextlib.ExitStack() as session:
+        if not (config.option.help or config.option.version or config.option.collectonly):
+            try:
+                session.enter_context(services.running(VAR_DIR))
+            except services.LocalServicesFailed as error:
+                raise pytest.UsageError(str(error)) from None
+            if not os.environ.get("REDIS_URL"):
+                _use_own_redis_database()
+        return (yield)
+
+
+def _use_own_redis_database() -> None:
+    # The variable is for the processes that tests start; pytest-django has read the settings before this file.
+    os.environ["REDIS_URL"] = settings.REDIS_URL = services.redis_url(VAR_DIR, db=TEST_REDIS_DB)
+    settings.CELERY_BROKER_URL = services.celery_broker_url(settings.REDIS_URL)
+    with redis.Redis.from_url(settings.REDIS_URL) as connection:
+        connection.flushdb()
+
+
+@pytest.fixture(autouse=True)
+def objects_folder(settings: Any, tmp_path: Path) -> Path:
+    """An object store of files for each test, empty."""
+    folder = tmp_path / "objects"
+    store = {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": str(folder)}}
+    settings.STORAGES = {**settings.STORAGES, "objects": store}
+    return folder
