@@ -1,0 +1,135 @@
+"""What tests of several packages set up: accounts with money, generations in any state, a stand-in for the GPU."""
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+from django.db import connections
+from PIL import Image
+
+from billing import ledger
+from billing.models import Account
+from storage import images
+from workers import generations
+from workers.attempt import Studio
+from workers.batcher import Batcher
+from workers.engine import ImageOrder, StepCallback
+from workers.heartbeat import Heartbeat
+from workers.models import ATTEMPT_LIMIT, Generation, Kind, Status
+
+NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
+QUOTE_MICROS = 26_700
+ERROR = {"error_type": "generation_failed", "error_code": "GENERATION_FAILED_ABCDEF_1", "detail": "told so"}
+
+_names = itertools.count(1)
+
+
+def account(*, balance_micros: int = 10_000_000) -> Account:
+    """A new account with this much on it."""
+    return ledger.open_account(name=f"account {next(_names)}", opening_micros=balance_micros, actor="test")
+
+
+def submit(
+    owner: Account, *, open_limit: int = 1000, now: generations.Moment = NOW, **changes: object
+) -> Generation:
+    """A queued create of 512x512, fresh from the database."""
+    fields = {
+        "account_id": owner.pk,
+        "kind": Kind.CREATE,
+        "model": "zekron-image-1",
+        "prompt": "a boat",
+        "parameters": {"width": 512, "height": 512, "seed": 1},
+        "quote_micros": QUOTE_MICROS,
+    }
+    submission = generations.Submission(**{**fields, **changes})
+    made = generations.submit(submission=submission, open_limit=open_limit, now=now)
+    return Generation.objects.get(pk=made.pk)
+
+
+def finish(running: Generation, *, now: generations.Moment = NOW) -> Generation:
+    """Completes a running generation with an image of three bytes."""
+    generations.complete(generation=running, image=sealed(), cost_micros=running.quote_micros, now=now)
+    return Generation.objects.get(pk=running.pk)
+
+
+def sealed(content: bytes = b"png") -> "images.StoredImage":
+    """An image in the store without a row."""
+    return images.put(
+        content=content, mime_type="image/png", bound_to="test", expires_at=NOW + timedelta(hours=24)
+    )
+
+
+def generation_in(status: Status, owner: Account) -> Generation:
+    """A generation that came to this status by the transitions."""
+    queued = submit(owner)
+    if status == Status.CANCELLED:
+        generations.cancel(generation=queued, error_type="service_busy", error_code="X", now=NOW)
+    if status in {Status.RUNNING, Status.COMPLETED, Status.FAILED}:
+        running = generations.claim(generation_id=queued.pk, now=NOW)
+        if status == Status.COMPLETED:
+            finish(running)
+        if status == Status.FAILED:
+            generations.fail(generation=running, **ERROR, now=NOW)
+    return Generation.objects.get(pk=queued.pk)
+
+
+def exhausted(owner: Account) -> Generation:
+    """A running generation at its last attempt."""
+    generation = submit(owner)
+    for _ in range(ATTEMPT_LIMIT - 1):
+        running = generations.claim(generation_id=generation.pk, now=NOW)
+        generations.retry(generation=running, backoff_seconds=0, detail="again", now=NOW)
+    return generations.claim(generation_id=generation.pk, now=NOW)
+
+
+def at_once(count: int, work: Callable[[int], object]) -> list[object]:
+    """Runs `work(i)` in `count` threads that start together; returns each one's result, or the exception it raised."""
+    barrier = threading.Barrier(count)
+    results: list[object] = [None] * count
+
+    def run(index: int) -> None:
+        try:
+            barrier.wait()
+            results[index] = work(index)
+        except Exception as error:  # noqa: BLE001 (the test looks at it)
+            results[index] = error
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=run, args=(index,)) for index in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+class StandInEngine:
+    """Stands in for the GPU: one flat colour of the right size, or the exceptions it is given, in turn."""
+
+    batch_limit = 4
+
+    def __init__(self, *failures: Exception | None) -> None:
+        self.orders: list[ImageOrder] = []
+        self._failures = list(failures)
+
+    def generate(self, orders: Sequence[ImageOrder], *, on_step: StepCallback) -> list[Image.Image]:
+        """What the Engine protocol promises."""
+        self.orders.extend(orders)
+        failure = self._failures.pop(0) if self._failures else None
+        if failure is not None:
+            raise failure
+        on_step(1, 1)
+        return [Image.new("RGB", (order.width, order.height), "teal") for order in orders]
+
+
+@contextmanager
+def studio(engine: StandInEngine) -> Iterator[Studio]:
+    """What an attempt works with, around this engine; the heartbeat keeps leases but does not beat by itself."""
+    batcher = Batcher(engine)
+    try:
+        yield Studio(paint=lambda _, order: batcher.submit(order), heartbeat=Heartbeat(worker_name="test"))
+    finally:
+        batcher.close()

@@ -1,0 +1,106 @@
+"""One attempt, with a stand-in for the GPU and everything else real."""
+
+import io
+
+import pytest
+from PIL import Image
+
+from billing.audit import audit
+from storage import images
+from tests import stage
+from workers import attempt, generations, heartbeat
+from workers.models import ATTEMPT_LIMIT, Generation, Status
+
+pytestmark = pytest.mark.django_db(transaction=True)
+CLOCK = generations.Now()
+
+
+def _run(engine: stage.StandInEngine, generation: Generation) -> Generation:
+    with stage.studio(engine) as studio:
+        attempt.run(generation_id=generation.pk, studio=studio)
+    return Generation.objects.select_related("image").get(pk=generation.pk)
+
+
+def _png(colour: str) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (64, 64), colour).save(out, "PNG")
+    return out.getvalue()
+
+
+def test_an_attempt_leaves_a_sealed_png_of_the_right_size_and_charges_the_quote():
+    owner = stage.account()
+    done = _run(stage.StandInEngine(), stage.submit(owner, now=CLOCK))
+    with Image.open(io.BytesIO(images.load(image=done.image))) as picture:
+        assert (picture.format, picture.size) == ("PNG", (512, 512))
+    owner.refresh_from_db()
+    assert (done.status, owner.spent_micros) == (Status.COMPLETED, stage.QUOTE_MICROS)
+
+
+def test_the_engine_gets_the_source_images_in_their_order():
+    engine = stage.StandInEngine()
+    sources = [stage.sealed(_png("red")), stage.sealed(_png("blue"))]
+    _run(engine, stage.submit(stage.account(), now=CLOCK, kind="edit", sources=sources))
+    colours = [source.getpixel((5, 5)) for source in engine.orders[0].sources]
+    assert colours == [(255, 0, 0), (0, 0, 255)]
+
+
+def test_the_same_message_fifty_times_makes_one_picture():
+    engine = stage.StandInEngine()
+    generation = stage.submit(stage.account(), now=CLOCK)
+    with stage.studio(engine) as studio:
+        stage.at_once(50, lambda _: attempt.run(generation_id=generation.pk, studio=studio))
+    assert len(engine.orders) == 1
+    assert list(audit()) == []
+
+
+def test_a_failed_attempt_is_queued_again_with_a_backoff():
+    owner = stage.account()
+    again = _run(stage.StandInEngine(RuntimeError("out of memory")), stage.submit(owner, now=CLOCK))
+    assert again.status == Status.QUEUED
+    assert again.hinted_at is None
+    assert "out of memory" in again.error_detail
+    assert again.not_before > again.started_at
+
+
+def test_a_poisoned_generation_fails_after_three_attempts_and_is_free():
+    owner = stage.account()
+    generation = stage.submit(owner, now=CLOCK)
+    engine = stage.StandInEngine(*[RuntimeError("poison")] * ATTEMPT_LIMIT)
+    for _ in range(ATTEMPT_LIMIT):
+        Generation.objects.filter(pk=generation.pk).update(not_before=stage.NOW)
+        failed = _run(engine, generation)
+    owner.refresh_from_db()
+    assert (failed.status, failed.error_type, failed.attempt_count) == (
+        "failed",
+        "generation_failed",
+        ATTEMPT_LIMIT,
+    )
+    assert failed.error_code.startswith("GENERATION_FAILED_")
+    assert (owner.reserved_micros, owner.spent_micros) == (0, 0)
+
+
+def test_a_lost_lease_charges_nothing_and_leaves_no_object(objects_folder):
+    owner = stage.account()
+    generation = stage.submit(owner, now=CLOCK)
+
+    class Thief(stage.StandInEngine):
+        def generate(self, orders, *, on_step):
+            late = stage.datetime.now(stage.UTC) + stage.timedelta(seconds=generations.LEASE_SECONDS + 1)
+            generations.rescue(limit=10, now=late)
+            return super().generate(orders, on_step=on_step)
+
+    after = _run(Thief(), generation)
+    owner.refresh_from_db()
+    assert (after.status, owner.spent_micros) == (Status.QUEUED, 0)
+    assert [path for path in objects_folder.rglob("*") if path.is_file()] == []
+
+
+def test_a_beat_tells_an_attempt_that_its_lease_is_lost():
+    running = stage.generation_in(Status.RUNNING, stage.account())
+    pulse = heartbeat.Heartbeat(worker_name="test")
+    with pulse.keep(running.lease_token) as lost:
+        pulse.beat()
+        assert not lost.is_set()
+        generations.fail(generation=running, **stage.ERROR)
+        pulse.beat()
+        assert lost.is_set()

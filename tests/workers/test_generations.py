@@ -1,0 +1,233 @@
+"""The life of a generation: every status and every transition, its money, and its races."""
+
+import uuid
+from datetime import timedelta
+
+import pytest
+from django.db import IntegrityError
+
+from billing import ledger
+from billing.audit import audit
+from billing.models import LedgerEntry
+from storage import images
+from tests import stage
+from tests.stage import NOW
+from workers import generations, tokens
+from workers.models import ATTEMPT_LIMIT, Generation, SourceImage, Status
+
+pytestmark = pytest.mark.django_db(transaction=True)
+LATE = NOW + timedelta(seconds=generations.DEADLINE_SECONDS + 1)
+LEASE_OVER = NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)
+
+
+def _claim(generation: Generation) -> None:
+    generations.claim(generation_id=generation.pk, now=NOW)
+
+
+def _complete(generation: Generation) -> None:
+    image = stage.sealed()
+    generations.complete(generation=generation, image=image, cost_micros=generation.quote_micros, now=NOW)
+
+
+def _fail(generation: Generation) -> None:
+    generations.fail(generation=generation, **stage.ERROR, now=NOW)
+
+
+def _retry(generation: Generation) -> None:
+    generations.retry(generation=generation, backoff_seconds=0, detail="", now=NOW)
+
+
+def _cancel(generation: Generation) -> None:
+    generations.cancel(generation=generation, error_type="service_busy", error_code="X", now=NOW)
+
+
+def _give_up(generation: Generation) -> None:
+    generations.give_up(generation=generation, error_type="generation_failed", error_code="X", now=LATE)
+
+
+def _rescue(_: Generation) -> None:
+    generations.rescue(limit=10, now=LEASE_OVER)
+
+
+TRANSITIONS = {
+    _claim: {Status.QUEUED: Status.RUNNING},
+    _complete: {Status.RUNNING: Status.COMPLETED},
+    _fail: {Status.RUNNING: Status.FAILED},
+    _retry: {Status.RUNNING: Status.QUEUED},
+    _cancel: {Status.QUEUED: Status.CANCELLED},
+    _give_up: {Status.QUEUED: Status.FAILED, Status.RUNNING: Status.FAILED},
+    _rescue: {Status.RUNNING: Status.QUEUED},
+}
+REFUSALS = (generations.NotClaimable, generations.LeaseLost, generations.NotQueued)
+
+
+@pytest.mark.parametrize("status", list(Status))
+@pytest.mark.parametrize("transition", TRANSITIONS, ids=lambda transition: transition.__name__)
+def test_every_transition_moves_only_from_the_statuses_that_allow_it(transition, status):
+    owner = stage.account()
+    generation = stage.generation_in(status, owner)
+    expected = TRANSITIONS[transition].get(status, status)
+    try:
+        transition(generation)
+    except REFUSALS:
+        assert expected == status
+    after = Generation.objects.get(pk=generation.pk)
+    assert after.status == expected
+    assert list(audit()) == []
+    owner.refresh_from_db()
+    is_open = after.status in {Status.QUEUED, Status.RUNNING}
+    assert owner.reserved_micros == (stage.QUOTE_MICROS if is_open else 0)
+    assert owner.spent_micros == (stage.QUOTE_MICROS if after.status == Status.COMPLETED else 0)
+
+
+def test_the_machine_allows_just_what_its_table_says():
+    reached = {(source, target) for moves in TRANSITIONS.values() for source, target in moves.items()}
+    assert reached == {(source, target) for source, targets in generations.NEXT.items() for target in targets}
+
+
+@pytest.mark.parametrize("transition", [_complete, _fail, _retry], ids=lambda transition: transition.__name__)
+def test_a_worker_whose_lease_went_to_another_changes_nothing(transition):
+    generation = stage.generation_in(Status.RUNNING, stage.account())
+    frozen = Generation.objects.get(pk=generation.pk)
+    generations.rescue(limit=10, now=LEASE_OVER)
+    heir = generations.claim(generation_id=generation.pk, now=LEASE_OVER)
+    with pytest.raises(generations.LeaseLost):
+        transition(frozen)
+    after = Generation.objects.get(pk=generation.pk)
+    assert (after.status, after.lease_token) == (Status.RUNNING, heir.lease_token)
+    assert list(audit()) == []
+
+
+def test_submitting_holds_the_quote_and_a_refusal_leaves_nothing():
+    owner = stage.account(balance_micros=stage.QUOTE_MICROS)
+    stage.submit(owner)
+    with pytest.raises(ledger.InsufficientBalance):
+        stage.submit(owner)
+    with pytest.raises(generations.TooManyOpen):
+        stage.submit(owner, open_limit=1)
+    assert Generation.objects.filter(account=owner).count() == 1
+    owner.refresh_from_db()
+    assert owner.reserved_micros == stage.QUOTE_MICROS
+
+
+def test_completing_charges_once_and_the_image_expires_a_day_later():
+    owner = stage.account()
+    done = stage.generation_in(Status.COMPLETED, owner)
+    assert done.cost_micros == stage.QUOTE_MICROS
+    assert done.expires_at == done.image.expires_at == NOW + timedelta(hours=24)
+    assert done.token_digest == tokens.digest_of(token=tokens.token_of(generation_id=done.pk))
+    kinds = LedgerEntry.objects.filter(account=owner).order_by("sequence").values_list("kind", flat=True)
+    assert list(kinds) == ["credit", "hold", "settle"]
+
+
+def test_on_the_databases_own_clock_both_rows_expire_at_the_same_instant():
+    running = generations.claim(generation_id=stage.submit(stage.account(), now=generations.Now()).pk)
+    generations.complete(generation=running, image=stage.sealed(), cost_micros=running.quote_micros)
+    done = Generation.objects.select_related("image").get(pk=running.pk)
+    assert done.expires_at == done.image.expires_at
+    assert done.expires_at - done.ended_at == generations.IMAGE_LIFE
+
+
+def test_a_lost_completion_records_no_image():
+    frozen = stage.generation_in(Status.RUNNING, stage.account())
+    _give_up(frozen)
+    before = images.StoredImage.objects.count()
+    with pytest.raises(generations.LeaseLost):
+        _complete(frozen)
+    assert images.StoredImage.objects.count() == before
+
+
+@pytest.mark.parametrize("end", [_complete, _fail], ids=lambda end: end.__name__)
+def test_source_images_are_unreadable_once_their_generation_ends(end):
+    source = stage.sealed(b"source")
+    edit = stage.submit(stage.account(), kind="edit", sources=[source])
+    stored = SourceImage.objects.get(generation=edit, position=1).image
+    assert images.load(image=stored) == b"source"
+    end(generations.claim(generation_id=edit.pk, now=NOW))
+    stored.refresh_from_db()
+    with pytest.raises(images.ImageGone):
+        images.load(image=stored)
+
+
+def test_nothing_is_claimed_too_early_too_late_or_too_often():
+    owner = stage.account()
+    generation = stage.submit(owner)
+    with pytest.raises(generations.NotClaimable):
+        generations.claim(generation_id=generation.pk, now=NOW - timedelta(seconds=1))
+    with pytest.raises(generations.NotClaimable):
+        generations.claim(generation_id=generation.pk, now=LATE)
+    last = stage.exhausted(owner)
+    with pytest.raises(generations.LeaseLost):
+        generations.retry(generation=last, backoff_seconds=0, detail="", now=NOW)
+    assert last.attempt_count == ATTEMPT_LIMIT
+
+
+def test_a_lease_is_renewed_in_one_statement_and_lost_ones_are_named(django_assert_num_queries):
+    owner = stage.account()
+    mine = [stage.generation_in(Status.RUNNING, owner) for _ in range(3)]
+    held = {generation.lease_token for generation in mine}
+    with django_assert_num_queries(1):
+        assert generations.renew(lease_tokens=held, now=LEASE_OVER) == set()
+    assert generations.rescue(limit=10, now=LEASE_OVER + timedelta(seconds=1)) == []
+    stranger = uuid.uuid4()
+    assert generations.renew(lease_tokens={*held, stranger}, now=NOW) == {stranger}
+
+
+def test_of_a_hundred_claims_at_once_one_wins():
+    generation = stage.submit(stage.account())
+    results = stage.at_once(100, lambda _: generations.claim(generation_id=generation.pk, now=NOW))
+    assert sum(isinstance(result, Generation) for result in results) == 1
+    assert sum(isinstance(result, generations.NotClaimable) for result in results) == 99
+    assert Generation.objects.get(pk=generation.pk).attempt_count == 1
+
+
+def test_of_64_submissions_against_money_for_25_exactly_25_are_accepted():
+    owner = stage.account(balance_micros=25 * stage.QUOTE_MICROS)
+    results = stage.at_once(64, lambda _: stage.submit(owner))
+    assert sum(isinstance(result, Generation) for result in results) == 25
+    assert sum(isinstance(result, ledger.InsufficientBalance) for result in results) == 39
+    owner.refresh_from_db()
+    assert owner.reserved_micros == owner.balance_micros
+    assert list(audit()) == []
+
+
+def test_of_64_submissions_under_a_limit_of_five_exactly_five_are_accepted():
+    owner = stage.account()
+    results = stage.at_once(64, lambda _: stage.submit(owner, open_limit=5))
+    assert sum(isinstance(result, Generation) for result in results) == 5
+    assert sum(isinstance(result, generations.TooManyOpen) for result in results) == 59
+
+
+def test_completing_and_giving_up_at_once_leave_one_end():
+    owner = stage.account()
+    running = stage.generation_in(Status.RUNNING, owner)
+    image = stage.sealed()
+    ends = [
+        lambda: generations.complete(
+            generation=running, image=image, cost_micros=stage.QUOTE_MICROS, now=NOW
+        ),
+        lambda: _give_up(running),
+    ]
+    stage.at_once(2, lambda index: ends[index]())
+    owner.refresh_from_db()
+    assert owner.reserved_micros == 0
+    assert list(audit()) == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"status": "completed"},
+        {"status": "running"},
+        {"status": "failed"},
+        {"status": "lost"},
+        {"cost_micros": stage.QUOTE_MICROS},
+        {"attempt_count": ATTEMPT_LIMIT + 1},
+        {"lease_token": uuid.UUID(int=1)},
+    ],
+    ids=str,
+)
+def test_the_database_refuses_a_row_that_contradicts_itself(changes):
+    generation = stage.submit(stage.account())
+    with pytest.raises(IntegrityError):
+        Generation.objects.filter(pk=generation.pk).update(**changes)

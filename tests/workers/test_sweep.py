@@ -1,0 +1,83 @@
+"""The sweep: what is stuck moves on, what is not stays."""
+
+from datetime import timedelta
+
+import pytest
+
+from tests import stage
+from tests.stage import NOW
+from workers import generations, hints, sweep
+from workers.models import Generation, Status
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def hinted(monkeypatch):
+    """The ids that hints were sent for."""
+    sent = []
+    monkeypatch.setattr(hints, "send", lambda *, generation_id: sent.append(generation_id))
+    return sent
+
+
+def _status(generation: Generation) -> str:
+    return Generation.objects.get(pk=generation.pk).status
+
+
+def test_a_dead_workers_generation_is_queued_and_hinted_again(hinted):
+    running = stage.generation_in(Status.RUNNING, stage.account())
+    lease_over = NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)
+    hinted.clear()
+    assert sweep.run(now=NOW + timedelta(seconds=1)) == (0, 0, 0)
+    assert sweep.run(now=lease_over) == (0, 1, 1)
+    assert (_status(running), hinted) == (Status.QUEUED, [running.pk])
+
+
+def test_a_lost_message_is_sent_again_but_not_at_every_sweep(hinted):
+    queued = stage.submit(stage.account())
+    hinted.clear()
+    later = NOW + timedelta(seconds=sweep.HINT_INTERVAL_SECONDS + 1)
+    assert sweep.run(now=later).hinted == 1
+    assert sweep.run(now=later + timedelta(seconds=1)).hinted == 0
+    assert hinted == [queued.pk]
+
+
+def test_a_generation_waits_for_its_backoff_before_it_is_hinted_again(hinted):
+    running = stage.generation_in(Status.RUNNING, stage.account())
+    generations.retry(generation=running, backoff_seconds=8, detail="", now=NOW)
+    hinted.clear()
+    assert sweep.run(now=NOW + timedelta(seconds=7)).hinted == 0
+    assert sweep.run(now=NOW + timedelta(seconds=9)).hinted == 1
+
+
+@pytest.mark.parametrize("status", [Status.QUEUED, Status.RUNNING])
+def test_what_is_open_past_its_deadline_fails_and_is_free(hinted, status):
+    owner = stage.account()
+    generation = stage.generation_in(status, owner)
+    late = NOW + timedelta(seconds=generations.DEADLINE_SECONDS + 1)
+    assert sweep.run(now=late).given_up == 1
+    owner.refresh_from_db()
+    failed = Generation.objects.get(pk=generation.pk)
+    assert (failed.status, failed.error_type, owner.reserved_micros) == (
+        Status.FAILED,
+        "generation_failed",
+        0,
+    )
+    assert failed.error_code.startswith("GENERATION_FAILED_")
+
+
+def test_a_generation_whose_workers_died_three_times_fails(hinted):
+    last = stage.exhausted(stage.account())
+    assert sweep.run(now=NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)).given_up == 1
+    assert _status(last) == Status.FAILED
+
+
+def test_many_sweeps_at_once_move_each_row_once(hinted):
+    owner = stage.account()
+    for _ in range(20):
+        stage.generation_in(Status.RUNNING, owner)
+    hinted.clear()
+    lease_over = NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)
+    swept = stage.at_once(4, lambda _: sweep.run(now=lease_over))
+    assert sum(each.rescued for each in swept) == 20
+    assert len(hinted) == len(set(hinted)) == 20

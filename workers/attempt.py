@@ -1,0 +1,112 @@
+"""One attempt at one generation, from its claim to its end: prepare, paint, encode, seal, store, settle."""
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from datetime import timedelta
+from typing import NamedTuple
+
+from django.db import DatabaseError
+from django.utils import timezone
+from PIL import Image
+
+from storage import images
+from storage.models import StoredImage
+from workers import error_codes, generations, png, sources
+from workers.engine import ImageOrder
+from workers.heartbeat import Heartbeat
+from workers.models import Generation
+
+log = logging.getLogger(__name__)
+
+# What a client that is told of a failure sees as its type.
+FAILED = "generation_failed"
+# A second attempt waits this long, a third four times as long, so that what is broken can recover.
+BACKOFF_SECONDS = 2.0
+
+Paint = Callable[[str, ImageOrder], "Future[Image.Image]"]
+
+
+class Studio(NamedTuple):
+    """What an attempt works with: `paint` queues an order for a model by its name, `heartbeat` keeps its lease."""
+
+    paint: Paint
+    heartbeat: Heartbeat
+
+
+def run(*, generation_id: int, studio: Studio) -> None:
+    """Brings the generation to its end, or back into the queue. Called twice, the second finds nothing to claim."""
+    try:
+        generation = generations.claim(generation_id=generation_id)
+    except generations.NotClaimable:
+        log.info("generation %s: nothing to do", generation_id)
+        return
+    assert generation.lease_token is not None
+    with studio.heartbeat.keep(generation.lease_token) as lease_lost:
+        try:
+            _make(generation, studio, lease_lost)
+        except generations.LeaseLost:
+            log.warning("generation %s: the lease was lost, so the attempt is dropped", generation.pk)
+        except DatabaseError:
+            # Whether the last COMMIT took place is unknown: the row knows, and the sweep reads it.
+            log.exception("generation %s: the database failed, so the sweep decides", generation.pk)
+        except Exception as error:  # noqa: BLE001 (whatever went wrong, the money must not stay held)
+            _give_back(generation, error)
+
+
+def order_of(generation: Generation) -> ImageOrder:
+    """What the engine is asked for; unseals and decodes the source images."""
+    pictures = tuple(
+        sources.decode(images.load(image=source.image))
+        for source in generation.sources.select_related("image").order_by("position")
+    )
+    return ImageOrder(
+        prompt=generation.prompt,
+        width=generation.parameters["width"],
+        height=generation.parameters["height"],
+        seed=generation.parameters["seed"],
+        sources=pictures,
+    )
+
+
+def _make(generation: Generation, studio: Studio, lease_lost: threading.Event) -> None:
+    picture = studio.paint(generation.model, order_of(generation)).result()
+    if lease_lost.is_set():
+        raise generations.LeaseLost
+    image = _store(generation, png.encode(picture))
+    try:
+        generations.complete(generation=generation, image=image, cost_micros=generation.quote_micros)
+    except generations.LeaseLost:
+        images.discard(image=image)
+        raise
+    log.info("generation %s: completed at attempt %d", generation.pk, generation.attempt_count)
+
+
+def _store(generation: Generation, content: bytes) -> StoredImage:
+    return images.put(
+        content=content,
+        mime_type="image/png",
+        bound_to=f"account {generation.account_id} generation {generation.pk}",
+        expires_at=timezone.now() + generations.IMAGE_LIFE + timedelta(seconds=generations.LEASE_SECONDS),
+    )
+
+
+def _give_back(generation: Generation, error: Exception) -> None:
+    """Queues the generation again while it has attempts left, else fails it; what is lost is its new holder's."""
+    detail = f"{type(error).__name__}: {error}"[:1000]
+    log.error("generation %s: attempt %d failed", generation.pk, generation.attempt_count, exc_info=error)
+    backoff_seconds = BACKOFF_SECONDS * 4 ** (generation.attempt_count - 1)
+    try:
+        generations.retry(generation=generation, backoff_seconds=backoff_seconds, detail=detail)
+    except generations.LeaseLost:
+        _fail(generation, detail)
+
+
+def _fail(generation: Generation, detail: str) -> None:
+    code = error_codes.new_code(error_type=FAILED)
+    try:
+        generations.fail(generation=generation, error_type=FAILED, error_code=code, detail=detail)
+        log.error("%s generation %s: failed for good: %s", code, generation.pk, detail)
+    except generations.LeaseLost:
+        log.warning("generation %s: the lease was lost, so another decides", generation.pk)

@@ -1,0 +1,285 @@
+"""Every write to a generation: it is submitted, claimed, and brought to exactly one end, with its money.
+
+Each transition is one guarded UPDATE that changes exactly one row or raises. Locks are taken in the order
+generation, account, so that two transitions cannot wait for each other. Knows nothing of HTTP or pictures.
+"""
+
+import uuid
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+
+from django.contrib.postgres.functions import TransactionNow
+from django.db import connection, transaction
+from django.db.models import F, Q
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Coalesce, Now
+
+from billing import ledger
+from storage import images
+from storage.models import StoredImage
+from workers import announcements, hints, tokens
+from workers.models import ATTEMPT_LIMIT, OPEN_STATUSES, Generation, SourceImage, Status
+
+# The whole machine: what may follow what.
+NEXT: dict[Status, tuple[Status, ...]] = {
+    Status.QUEUED: (Status.RUNNING, Status.CANCELLED, Status.FAILED),
+    Status.RUNNING: (Status.COMPLETED, Status.FAILED, Status.QUEUED),
+    Status.COMPLETED: (),
+    Status.FAILED: (),
+    Status.CANCELLED: (),
+}
+# A worker renews its leases every few seconds; one that misses this many seconds is taken for dead.
+LEASE_SECONDS = 30
+# From acceptance to the last moment at which an attempt may start; over it, the hold is given back.
+DEADLINE_SECONDS = 600
+# What is published: an image can be fetched for a day after it was made.
+IMAGE_LIFE = timedelta(hours=24)
+
+# A moment: a datetime in tests, the database's own clock otherwise, so that no two machines disagree.
+Moment = datetime | Combinable
+
+
+class TooManyOpen(Exception):
+    """The account has as many generations queued and running as it may have at once."""
+
+
+class NotClaimable(Exception):
+    """The generation is not queued, not yet or no longer due, or has had all its attempts."""
+
+
+class LeaseLost(Exception):
+    """The generation is not running under this lease any more; whoever held it must touch nothing."""
+
+
+class NotQueued(Exception):
+    """The generation has left the queue, so it cannot be cancelled."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """What is asked for and what it may cost; `sources` are sealed in the store but not yet recorded."""
+
+    account_id: int
+    kind: str
+    model: str
+    prompt: str
+    parameters: dict[str, int]
+    quote_micros: int
+    sources: Sequence[StoredImage] = ()
+
+
+def submit(*, submission: Submission, open_limit: int, now: Moment = Now()) -> Generation:
+    """Holds the quote and queues the generation, in one transaction; afterwards sends its hint.
+
+    Raises TooManyOpen, InsufficientBalance or AccountSuspended, and then nothing was held or queued.
+    """
+    with transaction.atomic():
+        # The lock makes an account's submissions take turns, so that counting what is open is exact.
+        ledger.lock_account(account_id=submission.account_id)
+        _refuse_too_many_open(submission.account_id, open_limit)
+        reservation = ledger.hold(account_id=submission.account_id, quote_micros=submission.quote_micros)
+        generation = Generation.objects.create(
+            account_id=submission.account_id,
+            reservation=reservation,
+            kind=submission.kind,
+            model=submission.model,
+            prompt=submission.prompt,
+            parameters=submission.parameters,
+            quote_micros=submission.quote_micros,
+            created_at=now,
+            not_before=now,
+            hinted_at=now,
+            deadline_at=now + timedelta(seconds=DEADLINE_SECONDS),
+        )
+        for position, image in enumerate(submission.sources, start=1):
+            SourceImage.objects.create(
+                generation=generation, position=position, image=images.record(image=image)
+            )
+        transaction.on_commit(partial(hints.send, generation_id=generation.pk))
+    return generation
+
+
+def claim(*, generation_id: int, now: Moment = Now()) -> Generation:
+    """queued → running under a fresh lease. Of any number that try at once one wins; the rest raise NotClaimable."""
+    token = uuid.uuid4()
+    due = Q(attempt_count__lt=ATTEMPT_LIMIT, not_before__lte=now, deadline_at__gt=now)
+    claimed = _move(
+        generation_id,
+        Status.QUEUED,
+        Status.RUNNING,
+        guard=due,
+        attempt_count=F("attempt_count") + 1,
+        lease_token=token,
+        lease_until=now + timedelta(seconds=LEASE_SECONDS),
+        started_at=Coalesce("started_at", now),
+    )
+    if not claimed:
+        raise NotClaimable
+    return Generation.objects.get(pk=generation_id)
+
+
+def renew(*, lease_tokens: Collection[uuid.UUID], now: Moment = Now()) -> set[uuid.UUID]:
+    """Prolongs all of a worker's leases in one statement; returns those it has lost."""
+    mine = Generation.objects.filter(status=Status.RUNNING, lease_token__in=lease_tokens)
+    if mine.update(lease_until=now + timedelta(seconds=LEASE_SECONDS)) == len(lease_tokens):
+        return set()
+    return set(lease_tokens) - set(mine.values_list("lease_token", flat=True))
+
+
+def complete(
+    *, generation: Generation, image: StoredImage, cost_micros: int, now: Moment = TransactionNow()
+) -> None:
+    """running → completed and charged, in one transaction, if the lease is still ours; else raises LeaseLost.
+
+    The clock is the transaction's, so that the image's row and the generation's expire at the same instant.
+    """
+    with transaction.atomic():
+        recorded = images.record(image=image, expires_at=now + IMAGE_LIFE)
+        moved = _move(
+            generation.pk,
+            Status.RUNNING,
+            Status.COMPLETED,
+            guard=Q(lease_token=generation.lease_token),
+            image=recorded,
+            cost_micros=cost_micros,
+            token_digest=tokens.digest_of(token=tokens.token_of(generation_id=generation.pk)),
+            expires_at=now + IMAGE_LIFE,
+            ended_at=now,
+        )
+        if not moved:
+            raise LeaseLost
+        ledger.settle(reservation_id=generation.reservation_id, cost_micros=cost_micros)
+        _after_the_end(generation.pk)
+
+
+def fail(
+    *, generation: Generation, error_type: str, error_code: str, detail: str, now: Moment = Now()
+) -> None:
+    """running → failed and free, if the lease is still ours; else raises LeaseLost."""
+    if not _end_unpaid(
+        generation,
+        Status.RUNNING,
+        Status.FAILED,
+        guard=Q(lease_token=generation.lease_token),
+        ended_at=now,
+        error_type=error_type,
+        error_code=error_code,
+        error_detail=detail,
+    ):
+        raise LeaseLost
+
+
+def retry(*, generation: Generation, backoff_seconds: float, detail: str, now: Moment = Now()) -> None:
+    """running → queued until the backoff is over, if the lease is ours and an attempt is left; else LeaseLost."""
+    moved = _move(
+        generation.pk,
+        Status.RUNNING,
+        Status.QUEUED,
+        guard=Q(lease_token=generation.lease_token, attempt_count__lt=ATTEMPT_LIMIT),
+        not_before=now + timedelta(seconds=backoff_seconds),
+        hinted_at=None,
+        error_detail=detail,
+    )
+    if not moved:
+        raise LeaseLost
+
+
+def cancel(*, generation: Generation, error_type: str, error_code: str, now: Moment = Now()) -> None:
+    """queued → cancelled and free; raises NotQueued when a worker was faster or it has ended."""
+    if not _end_unpaid(
+        generation,
+        Status.QUEUED,
+        Status.CANCELLED,
+        guard=Q(),
+        ended_at=now,
+        error_type=error_type,
+        error_code=error_code,
+        error_detail="no worker had come to it when its client stopped waiting",
+    ):
+        raise NotQueued
+
+
+def give_up(*, generation: Generation, error_type: str, error_code: str, now: Moment = Now()) -> bool:
+    """open → failed and free, if its deadline is over, or its lease at the last attempt; says whether it was."""
+    return any(
+        _end_unpaid(
+            generation,
+            source,
+            Status.FAILED,
+            guard=overdue(now),
+            ended_at=now,
+            error_type=error_type,
+            error_code=error_code,
+            error_detail=generation.error_detail or "its deadline passed, or its last worker died",
+        )
+        for source in OPEN_STATUSES
+    )
+
+
+def overdue(now: Moment) -> Q:
+    """What is to be given up: whatever is open past its deadline, and what a dead worker left at its last attempt."""
+    spent = Q(status=Status.RUNNING, lease_until__lt=now, attempt_count__gte=ATTEMPT_LIMIT)
+    return Q(status__in=OPEN_STATUSES) & (Q(deadline_at__lt=now) | spent)
+
+
+def rescue(*, limit: int, now: Moment = Now()) -> list[int]:
+    """running → queued for at most `limit` whose lease is over and that have an attempt left; returns their ids."""
+    abandoned = Q(
+        status=Status.RUNNING, lease_until__lt=now, attempt_count__lt=ATTEMPT_LIMIT, deadline_at__gt=now
+    )
+    with transaction.atomic():
+        ids = _lock_some(abandoned, limit)
+        _update(ids, Status.RUNNING, Status.QUEUED, not_before=now, hinted_at=None)
+    return ids
+
+
+def take_due_hints(*, limit: int, interval_seconds: float, now: Moment = Now()) -> list[int]:
+    """Marks at most `limit` queued rows, whose last hint is too old or absent, as hinted now; returns their ids."""
+    stale = Q(hinted_at__isnull=True) | Q(hinted_at__lt=now - timedelta(seconds=interval_seconds))
+    with transaction.atomic():
+        ids = _lock_some(stale & Q(status=Status.QUEUED, not_before__lte=now, deadline_at__gt=now), limit)
+        Generation.objects.filter(pk__in=ids).update(hinted_at=now)
+    return ids
+
+
+def _refuse_too_many_open(account_id: int, open_limit: int) -> None:
+    if Generation.objects.filter(account_id=account_id, status__in=OPEN_STATUSES).count() >= open_limit:
+        raise TooManyOpen
+
+
+def _end_unpaid(
+    generation: Generation, source: Status, target: Status, *, guard: Q, **changes: object
+) -> bool:
+    with transaction.atomic():
+        moved = _move(generation.pk, source, target, guard=guard, **changes)
+        if moved:
+            ledger.release(reservation_id=generation.reservation_id)
+            _after_the_end(generation.pk)
+    return moved
+
+
+def _after_the_end(generation_id: int) -> None:
+    """Source images are unreadable once the end is committed; then waiters wake. Their bytes go with the purge."""
+    source_ids = SourceImage.objects.filter(generation_id=generation_id).values_list("image_id", flat=True)
+    images.destroy_keys(image_ids=source_ids)
+    transaction.on_commit(partial(announcements.publish_ended, generation_id=generation_id))
+
+
+def _move(generation_id: int, source: Status, target: Status, *, guard: Q, **changes: object) -> bool:
+    return _update([generation_id], source, target, guard=guard, **changes) == 1
+
+
+def _update(ids: Iterable[int], source: Status, target: Status, *, guard: Q = Q(), **changes: object) -> int:
+    assert target in NEXT[source], f"{source} → {target} is no transition"
+    leased: dict[str, object] = {} if target == Status.RUNNING else {"lease_token": None, "lease_until": None}
+    rows = Generation.objects.filter(guard, pk__in=ids, status=source)
+    return rows.update(status=target, **leased, **changes)
+
+
+def _lock_some(condition: Q, limit: int) -> list[int]:
+    """The oldest that no other sweep is working on."""
+    assert connection.in_atomic_block
+    rows = Generation.objects.select_for_update(skip_locked=True).filter(condition).order_by("pk")
+    return list(rows.values_list("pk", flat=True)[:limit])

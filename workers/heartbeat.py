@@ -1,0 +1,77 @@
+"""A thread that says every few seconds that this worker lives: it renews all its leases and shows the worker."""
+
+import logging
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import redis
+from django.db import DatabaseError, close_old_connections
+
+from workers import generations, presence
+
+log = logging.getLogger(__name__)
+
+# A lease lasts 30 s, so five renewals in a row may fail before it is lost.
+INTERVAL_SECONDS = 5.0
+
+
+class Heartbeat:
+    """Keeps the leases that are added to it; `start` and `close` it once."""
+
+    def __init__(self, *, worker_name: str, interval_seconds: float = INTERVAL_SECONDS) -> None:
+        self._worker_name = worker_name
+        self._interval_seconds = interval_seconds
+        self._lost: dict[uuid.UUID, threading.Event] = {}
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        """Begins to beat."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stops beating and says that the worker has left."""
+        self._closed.set()
+        self._thread.join()
+        try:
+            presence.leave(worker_name=self._worker_name)
+        except redis.RedisError as error:
+            log.warning("could not say that this worker leaves: %s", error)
+
+    @contextmanager
+    def keep(self, lease_token: uuid.UUID) -> Iterator[threading.Event]:
+        """Renews this lease for as long as the block runs; the event is set once the lease is lost."""
+        lost = threading.Event()
+        with self._lock:
+            self._lost[lease_token] = lost
+        try:
+            yield lost
+        finally:
+            with self._lock:
+                del self._lost[lease_token]
+
+    def beat(self) -> None:
+        """Renews every lease in one statement, and shows this worker. A database or Redis that is away is only logged:
+        the leases outlive several beats, and a lost one is found by the guard of the next transition."""
+        with self._lock:
+            kept = dict(self._lost)
+        try:
+            lost = generations.renew(lease_tokens=kept.keys()) if kept else set()
+            for lease_token in lost:
+                kept[lease_token].set()
+        except DatabaseError as error:
+            log.warning("could not renew %d leases: %s", len(kept), error)
+        try:
+            presence.show(worker_name=self._worker_name)
+        except redis.RedisError as error:
+            log.warning("could not show that this worker lives: %s", error)
+
+    def _run(self) -> None:
+        while not self._closed.is_set():
+            close_old_connections()
+            self.beat()
+            self._closed.wait(self._interval_seconds)
+        close_old_connections()

@@ -1,0 +1,28 @@
+"""Reads of generations, for replies and for whoever waits. Writes nothing."""
+
+from collections.abc import Collection
+
+from workers import tokens
+from workers.models import ENDED_STATUSES, Generation
+
+
+def get(*, generation_id: int) -> Generation:
+    """The generation with its image's row; raises Generation.DoesNotExist."""
+    return Generation.objects.select_related("image").get(pk=generation_id)
+
+
+def find_by_token(*, token: str) -> Generation:
+    """The completed generation whose image this token names; raises Generation.DoesNotExist."""
+    return Generation.objects.select_related("image").get(token_digest=tokens.digest_of(token=token))
+
+
+def page(*, account_id: int, limit: int, offset: int) -> tuple[list[Generation], int]:
+    """An account's generations, newest first, and how many there are in all."""
+    mine = Generation.objects.filter(account_id=account_id)
+    return list(mine.order_by("-pk")[offset : offset + limit]), mine.count()
+
+
+def ended_among(*, generation_ids: Collection[int]) -> set[int]:
+    """Which of these have come to their end."""
+    ended = Generation.objects.filter(pk__in=generation_ids, status__in=ENDED_STATUSES)
+    return set(ended.values_list("pk", flat=True))

@@ -1,0 +1,140 @@
+"""What is stored of the work: one row a generation, which is the truth of it and the outbox of its messages."""
+
+from django.db import models
+from django.db.models import F, Q
+
+from billing.models import Account, Reservation
+from storage.models import StoredImage
+
+# A generation that failed this often is poison: it fails for good instead of taking a worker along again.
+ATTEMPT_LIMIT = 3
+
+
+class Status(models.TextChoices):
+    """Where a generation is in its life; `workers.generations.NEXT` says what may follow what."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+OPEN_STATUSES = (Status.QUEUED, Status.RUNNING)
+ENDED_STATUSES = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
+
+
+class Kind(models.TextChoices):
+    """A picture from words alone, or from words and one or two source images."""
+
+    CREATE = "create"
+    EDIT = "edit"
+
+
+class Generation(models.Model):
+    """One paid request for one picture, from acceptance to its end. Written by `workers.generations` alone."""
+
+    account = models.ForeignKey(Account, models.PROTECT, related_name="+", db_index=False)
+    reservation = models.OneToOneField(Reservation, models.PROTECT, related_name="+")
+    kind = models.CharField(max_length=8, choices=Kind.choices)
+    model = models.CharField(max_length=64)
+    prompt = models.TextField()
+    # Of the model's adapter: width and height in pixels, and the seed.
+    parameters = models.JSONField()
+    quote_micros = models.BigIntegerField()
+    cost_micros = models.BigIntegerField(null=True)
+
+    status = models.CharField(max_length=9, choices=Status.choices, default=Status.QUEUED)
+    attempt_count = models.PositiveSmallIntegerField(default=0)
+    lease_token = models.UUIDField(null=True, unique=True)
+    lease_until = models.DateTimeField(null=True)
+    # No attempt starts before `not_before`, and none after `deadline_at`.
+    not_before = models.DateTimeField()
+    deadline_at = models.DateTimeField()
+    # When a message was last sent for this row; null asks the sweep for one at once.
+    hinted_at = models.DateTimeField(null=True)
+
+    created_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(null=True)
+
+    image = models.OneToOneField(StoredImage, models.PROTECT, null=True, related_name="+")
+    # SHA-256 of the image's token in hex; the token itself is never stored.
+    token_digest = models.CharField(max_length=64, null=True, unique=True)  # noqa: DJ001 (unique, so empty must be null)
+    # The code that the client saw, so that support finds the row by it, and the type that programs see.
+    error_code = models.CharField(max_length=64, blank=True, default="")
+    error_type = models.CharField(max_length=32, blank=True, default="")
+    # What happened, for staff alone.
+    error_detail = models.TextField(blank=True, default="")
+
+    class Meta:
+        indexes = [
+            models.Index("account", F("id").desc(), name="generation_history"),
+            models.Index("account", name="generation_open", condition=Q(status__in=OPEN_STATUSES)),
+            models.Index("hinted_at", name="generation_queued", condition=Q(status=Status.QUEUED)),
+            models.Index("lease_until", name="generation_running", condition=Q(status=Status.RUNNING)),
+            models.Index("deadline_at", name="generation_deadline", condition=Q(status__in=OPEN_STATUSES)),
+            models.Index("error_code", name="generation_error_code", condition=~Q(error_code="")),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                name="generation_leased_while_running",
+                condition=Q(status=Status.RUNNING, lease_token__isnull=False, lease_until__isnull=False)
+                | (~Q(status=Status.RUNNING) & Q(lease_token__isnull=True, lease_until__isnull=True)),
+            ),
+            models.CheckConstraint(
+                name="generation_completed_has_image_and_cost",
+                condition=Q(
+                    status=Status.COMPLETED,
+                    image__isnull=False,
+                    cost_micros__isnull=False,
+                    token_digest__isnull=False,
+                    expires_at__isnull=False,
+                )
+                | (
+                    ~Q(status=Status.COMPLETED)
+                    & Q(image__isnull=True, cost_micros__isnull=True, token_digest__isnull=True)
+                    & Q(expires_at__isnull=True)
+                ),
+            ),
+            models.CheckConstraint(
+                name="generation_ended_has_a_time",
+                condition=Q(status__in=OPEN_STATUSES, ended_at__isnull=True)
+                | Q(status__in=ENDED_STATUSES, ended_at__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="generation_cost_within_quote",
+                condition=Q(cost_micros__isnull=True)
+                | Q(cost_micros__gt=0, cost_micros__lte=F("quote_micros")),
+            ),
+            models.CheckConstraint(
+                name="generation_attempts_capped", condition=Q(attempt_count__range=(0, ATTEMPT_LIMIT))
+            ),
+            models.CheckConstraint(name="generation_status_known", condition=Q(status__in=Status.values)),
+        ]
+
+    def __str__(self) -> str:
+        return f"generation {self.pk} ({self.status})"
+
+    @property
+    def size(self) -> str:
+        """Width and height in pixels as requests name them: `1024x768`."""
+        return f"{self.parameters['width']}x{self.parameters['height']}"
+
+
+class SourceImage(models.Model):
+    """A sealed source image of an edit; `position` is 1 or 2, as the prompt may name it."""
+
+    generation = models.ForeignKey(Generation, models.CASCADE, related_name="sources")
+    position = models.PositiveSmallIntegerField()
+    image = models.OneToOneField(StoredImage, models.PROTECT, related_name="+")
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [
+            models.UniqueConstraint(fields=["generation", "position"], name="source_position_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"source {self.position} of generation {self.generation_id}"

@@ -1,0 +1,48 @@
+"""Finds what is stuck and moves it on: gives up, rescues from dead workers, and sends lost messages again.
+
+Any number of sweeps may run at once; each transition is guarded, so at most one of them makes it.
+"""
+
+import logging
+from typing import NamedTuple
+
+from django.db.models.functions import Now
+
+from workers import error_codes, generations, hints
+from workers.attempt import FAILED
+from workers.models import Generation
+
+log = logging.getLogger(__name__)
+
+# How many rows of a kind one sweep takes on; the next one, seconds later, takes the rest.
+BATCH_LIMIT = 500
+# A queued row whose message was sent longer ago than this may have lost it.
+HINT_INTERVAL_SECONDS = 15
+
+
+class Swept(NamedTuple):
+    """How many generations a sweep gave up, took back from dead workers, and hinted at again."""
+
+    given_up: int
+    rescued: int
+    hinted: int
+
+
+def run(*, now: generations.Moment = Now()) -> Swept:
+    """One sweep over all that is open."""
+    given_up = _give_up(now)
+    rescued = generations.rescue(limit=BATCH_LIMIT, now=now)
+    due = generations.take_due_hints(limit=BATCH_LIMIT, interval_seconds=HINT_INTERVAL_SECONDS, now=now)
+    for generation_id in due:
+        hints.send(generation_id=generation_id)
+    return Swept(given_up=given_up, rescued=len(rescued), hinted=len(due))
+
+
+def _give_up(now: generations.Moment) -> int:
+    count = 0
+    for generation in Generation.objects.filter(generations.overdue(now)).order_by("pk")[:BATCH_LIMIT]:
+        code = error_codes.new_code(error_type=FAILED)
+        if generations.give_up(generation=generation, error_type=FAILED, error_code=code, now=now):
+            log.error("%s generation %s: given up", code, generation.pk)
+            count += 1
+    return count

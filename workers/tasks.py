@@ -1,0 +1,40 @@
+"""What Celery runs: a generation by its id, and the sweep. And what a worker process does as it starts and stops."""
+
+import logging
+import socket
+from typing import Any
+
+from celery import shared_task
+from celery.signals import celeryd_after_setup, worker_shutdown
+
+from workers import attempt, hints, sweep, workshop
+
+log = logging.getLogger(__name__)
+
+
+@shared_task(name=hints.GENERATE_TASK)
+def generate(*, generation_id: int) -> None:
+    """Makes the picture of a queued generation. Run twice, the second run finds nothing to claim."""
+    studio = workshop.open_workshop(worker_name=socket.gethostname()).studio
+    attempt.run(generation_id=generation_id, studio=studio)
+
+
+@shared_task(name="workers.tasks.sweep")
+def sweep_stuck() -> None:
+    """Moves on what is stuck. Run twice, or by many at once, each row still moves once."""
+    swept = sweep.run()
+    if any(swept):
+        log.info("sweep: %s", swept)
+
+
+@celeryd_after_setup.connect
+def open_before_work(sender: str, instance: Any, **_: object) -> None:
+    """A worker that serves the GPU queue loads its models before it takes its first message."""
+    if "gpu" in instance.app.amqp.queues.consume_from:
+        workshop.open_workshop(worker_name=sender)
+
+
+@worker_shutdown.connect
+def close_after_work(**_: object) -> None:
+    """A worker that stops lets its batches finish."""
+    workshop.close_workshop()
