@@ -1,0 +1,227 @@
+"""Who may see what: keys, images, balance, history, limits, and errors on every path."""
+
+import base64
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+
+from billing import accounts, keys
+from billing.models import ApiKey
+from storage import images
+from storage.models import StoredImage
+from tests import stage
+from tests.zekron_api.test_generate import refusal
+from workers import presence
+from workers.models import Generation, Status
+from zekron_api import health
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def done(me, engine):
+    """The reply to a completed create."""
+    return me.generate().json()["data"]
+
+
+def expire(reply) -> None:
+    """Moves the image's expiry into the past."""
+    generation = Generation.objects.get(pk=reply["id"])
+    past = stage.datetime.now(stage.UTC) - timedelta(seconds=1)
+    Generation.objects.filter(pk=generation.pk).update(expires_at=past)
+    StoredImage.objects.filter(pk=generation.image_id).update(expires_at=past)
+
+
+def test_the_owner_gets_the_bytes_of_the_reply_with_headers_that_keep_them_private(me, done):
+    response = me.get(f"/v1/images/{done['token']}")
+    assert response.content == base64.b64decode(done["image"]["b64_json"])
+    assert response["Content-Type"] == "image/png"
+    assert response["Cache-Control"] == "private, no-store"
+    assert response["X-Content-Type-Options"] == "nosniff"
+    assert response["Content-Security-Policy"].startswith("default-src 'none'")
+
+
+def test_any_live_key_of_the_account_fetches_the_image(me, done):
+    _, other = keys.issue(account_id=me.account.pk)
+    assert me._replace(key=other).get(f"/v1/images/{done['token']}").status_code == 200
+
+
+def test_another_accounts_key_is_refused_and_an_unknown_token_is_not_found(me, stranger, done):
+    assert refusal(stranger.get(f"/v1/images/{done['token']}")) == (403, "access_denied")
+    for token in ("0" * 64, "x", done["token"].upper(), done["token"] + "0", "a%00b"):
+        assert refusal(me.get(f"/v1/images/{token}")) == (404, "not_found")
+
+
+def test_an_expired_image_is_gone_from_that_instant_before_and_after_its_purge(me, stranger, done):
+    expire(done)
+    assert refusal(me.get(f"/v1/images/{done['token']}")) == (410, "expired")
+    assert refusal(stranger.get(f"/v1/images/{done['token']}")) == (403, "access_denied")
+    assert images.purge() == 1
+    assert refusal(me.get(f"/v1/images/{done['token']}")) == (410, "expired")
+    row = me.get("/v1/generations").json()["data"]["generations"][0]
+    assert (row["id"], row["status"]) == (done["id"], "completed")
+
+
+@pytest.mark.parametrize(
+    ("header", "error_type"),
+    [
+        (None, "unauthorized"),
+        ("", "unauthorized"),
+        ("Basic abc", "unauthorized"),
+        ("Bearer", "unauthorized"),
+        ("Bearer ", "unauthorized"),
+        ("Bearer zk_live_unknown", "invalid_api_key"),
+        ("Bearer nonsense", "invalid_api_key"),
+        ("Bearer zk_ü", "invalid_api_key"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/v1/generate", "/v1/balance", "/v1/generations", "/v1/images/" + "0" * 64])
+def test_without_a_valid_key_every_endpoint_says_401(path, header, error_type):
+    headers = {} if header is None else {"Authorization": header}
+    response = Client().generic("POST" if path == "/v1/generate" else "GET", path, headers=headers)
+    assert refusal(response) == (401, error_type)
+    assert response["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_a_revoked_key_and_a_suspended_account_are_refused(me):
+    accounts.suspend(account_id=me.account.pk)
+    assert refusal(me.get("/v1/balance")) == (403, "access_denied")
+    keys.revoke(key_id=ApiKey.objects.get(account=me.account).pk)
+    assert refusal(me.get("/v1/balance")) == (401, "invalid_api_key")
+
+
+def test_balance_is_what_is_settled_and_says_beside_it_what_is_held(me, engine):
+    me.generate(size="1024x1024")
+    stage.submit(me.account)
+    assert me.get("/v1/balance").json() == {
+        "success": True,
+        "data": {
+            "balance": "9.9733",
+            "total_spent": "0.0267",
+            "total_generations": 1,
+            "currency": "USD",
+            "reserved": "0.0267",
+            "available": "9.9466",
+        },
+    }
+
+
+def test_history_is_newest_first_with_every_published_field(me, engine, stranger):
+    first, second = me.generate().json()["data"], me.generate(size="1024x768").json()["data"]
+    stranger.generate()
+    data = me.get("/v1/generations").json()["data"]
+    assert [row["id"] for row in data["generations"]] == [second["id"], first["id"]]
+    assert data["pagination"] == {"total": 2, "limit": 20, "offset": 0, "has_more": False}
+    row = data["generations"][0]
+    assert row.pop("created_at").endswith("+00:00")
+    assert row == {
+        "id": second["id"],
+        "token": second["token"],
+        "prompt": "a boat",
+        "model": "zekron-image-1",
+        "size": "1024x768",
+        "cost": second["cost"],
+        "status": "completed",
+        "type": "create",
+        "image_url": second["image"]["url"],
+        "expires_at": second["image"]["expires_at"],
+    }
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_history_shows_every_status_and_a_token_only_where_there_is_an_image(me, status):
+    stage.generation_in(status, me.account)
+    row = me.get("/v1/generations").json()["data"]["generations"][0]
+    assert row["status"] == status
+    assert (row["token"] is not None) == (status == Status.COMPLETED)
+    assert row["cost"] == ("0.0267" if status == Status.COMPLETED else "0.0000")
+
+
+def test_history_pages_by_limit_and_offset(me, no_worker):
+    ids = [stage.submit(me.account).pk for _ in range(5)]
+    page = me.get("/v1/generations?limit=2&offset=2").json()["data"]
+    assert [row["id"] for row in page["generations"]] == [ids[2], ids[1]]
+    assert page["pagination"] == {"total": 5, "limit": 2, "offset": 2, "has_more": True}
+    last = me.get("/v1/generations?limit=2&offset=3").json()["data"]["pagination"]
+    assert last["has_more"] is False
+    assert me.get("/v1/generations?limit=1000").json()["data"]["pagination"]["limit"] == 100
+    assert me.get(f"/v1/generations?offset={'9' * 30}").json()["data"]["generations"] == []
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=-1", "limit=x", "limit=", "offset=-1", "offset=٣", "limit=1.5"]
+)
+def test_a_limit_or_offset_that_is_no_number_in_range_is_refused(me, query):
+    assert refusal(me.get(f"/v1/generations?{query}")) == (400, "invalid_parameter")
+
+
+def test_the_61st_request_of_a_minute_is_refused_for_the_account_and_no_other(me, stranger):
+    left = [me.get("/v1/balance")["X-RateLimit-Remaining"] for _ in range(60)]
+    assert (left[0], left[-1]) == ("59", "0")
+    refused = me.get("/v1/balance")
+    assert refusal(refused) == (429, "rate_limit_exceeded")
+    assert 1 <= int(refused["Retry-After"]) <= 61
+    assert refused["X-RateLimit-Remaining"] == "0"
+    assert stranger.get("/v1/balance").status_code == 200
+
+
+def test_without_redis_the_rate_is_still_bounded(me, settings):
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    statuses = [me.get("/v1/balance").status_code for _ in range(61)]
+    assert statuses == [200] * 60 + [429]
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/v1", "/v1/generate/", "/v2/generate", "/v1/images/", "/favicon.ico", "/%00"]
+)
+def test_an_unknown_path_is_a_json_404_with_or_without_a_key(me, path):
+    assert refusal(me.get(path)) == (404, "not_found")
+    assert refusal(Client().get(path)) == (404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/generate"),
+        ("PUT", "/v1/generate"),
+        ("OPTIONS", "/v1/generate"),
+        ("INITIAL", "/v1/generate"),
+        ("POST", "/v1/balance"),
+        ("DELETE", "/v1/generations"),
+        ("POST", "/v1/images/" + "0" * 64),
+        ("POST", "/healthz"),
+        ("DELETE", "/readyz"),
+    ],
+)
+def test_a_wrong_method_is_a_json_405_that_says_what_is_allowed(me, method, path):
+    response = me.client.generic(method, path, headers={"Authorization": f"Bearer {me.key}"})
+    assert refusal(response) == (405, "method_not_allowed")
+    assert response["Allow"]
+
+
+def test_a_host_that_is_not_ours_is_a_json_400():
+    assert refusal(Client(headers={"Host": "evil.example"}).get("/v1/balance")) == (400, "bad_request")
+
+
+def test_an_error_of_ours_is_a_json_500_that_shows_nothing(me, monkeypatch):
+    def broken(_account):
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr("zekron_api.replies.balance_reply", broken)
+    response = me.get("/v1/balance")
+    assert refusal(response) == (500, "internal_error")
+    assert b"secret" not in response.content
+
+
+def test_healthz_answers_as_long_as_the_process_lives():
+    assert Client().get("/healthz").json() == {"status": "ok"}
+
+
+def test_readyz_names_the_part_that_is_missing(monkeypatch):
+    monkeypatch.setattr(health, "_FRESH_SECONDS", 0.0)
+    response = Client().get("/readyz")
+    assert response.status_code == 503
+    assert response.json()["parts"] == {"database": True, "redis": True, "store": True, "worker": False}
+    presence.show(worker_name="gpu@test")
+    assert Client().get("/readyz").status_code == 200

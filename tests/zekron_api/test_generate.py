@@ -1,0 +1,226 @@
+"""POST /v1/generate: the published reply, its price, and every refusal."""
+
+import base64
+import io
+import re
+from datetime import datetime
+
+import pytest
+from PIL import Image
+
+from billing import accounts
+from tests.stage import ERROR
+from tests.zekron_api.conftest import caller, picture
+from workers import generations, hints
+from workers.models import Generation
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def refusal(response) -> tuple[int, str]:
+    """Status and type of an error, after a look at its envelope."""
+    body = response.json()
+    assert response["Content-Type"] == "application/json"
+    assert body["success"] is False
+    assert set(body["error"]) - {"generation_id"} == {"message", "code", "type", "support"}
+    assert re.fullmatch(r"[A-Z0-9_]+_[0-9A-F]{6}_\d{10}", body["error"]["code"])
+    assert body["error"]["code"].startswith(body["error"]["type"].upper())
+    assert body["error"]["support"] == f"Contact support with error code: {body['error']['code']}"
+    return response.status_code, body["error"]["type"]
+
+
+def test_a_create_gives_the_published_reply(me, engine):
+    response = me.post(
+        "/v1/generate", {"prompt": "A futuristic city", "model": "zekron-image-1", "size": "1024x1024"}
+    )
+    body = response.json()
+    data = body["data"]
+    assert response.status_code == 200, body
+    assert set(body) == {"success", "data", "created_at"}
+    assert set(data) == {
+        "id",
+        "token",
+        "type",
+        "model",
+        "prompt",
+        "size",
+        "image",
+        "cost",
+        "remaining_balance",
+    }
+    assert set(data["image"]) == {"url", "b64_json", "mime_type", "expires_at"}
+    assert (data["type"], data["model"], data["size"]) == ("create", "zekron-image-1", "1024x1024")
+    assert (data["cost"], data["remaining_balance"]) == ("0.0267", "9.9733")
+    assert data["image"]["url"].endswith(f"/v1/images/{data['token']}")
+    assert re.fullmatch(r"[0-9a-f]{64}", data["token"])
+    assert body["created_at"].endswith("+00:00")
+    life = datetime.fromisoformat(data["image"]["expires_at"]) - datetime.fromisoformat(body["created_at"])
+    assert 0 <= (life - generations.IMAGE_LIFE).total_seconds() < 60
+    with Image.open(io.BytesIO(base64.b64decode(data["image"]["b64_json"]))) as image:
+        assert (image.format, image.size) == ("PNG", (1024, 1024))
+
+
+def test_a_one_image_edit_costs_what_is_published(me, engine):
+    response = me.generate(size="1024x1024", images=[{"data": picture("JPEG"), "mime_type": "image/jpeg"}])
+    data = response.json()["data"]
+    assert (data["type"], data["cost"]) == ("edit", "0.0271")
+    assert len(engine.orders[0].sources) == 1
+
+
+def test_a_two_image_edit_gives_the_engine_both(me, engine):
+    images = [{"data": picture("PNG")}, {"data": picture("WEBP")}]
+    assert me.generate(images=images).json()["data"]["type"] == "edit"
+    assert len(engine.orders[0].sources) == 2
+
+
+@pytest.mark.parametrize("size", ["512x512", "1024x1024", "1024x768", "768x1024"])
+def test_each_published_size_comes_out(me, engine, size):
+    data = me.generate(size=size).json()["data"]
+    with Image.open(io.BytesIO(base64.b64decode(data["image"]["b64_json"]))) as image:
+        assert (data["size"], f"{image.width}x{image.height}") == (size, size)
+
+
+def test_what_is_left_out_has_the_published_default_and_unknown_fields_are_ignored(me, engine):
+    body = {"prompt": "a boat", "images": [], "n": 4, "model": None, "size": None}
+    data = me.post("/v1/generate", body).json()["data"]
+    assert (data["model"], data["size"], data["type"]) == ("zekron-image-1", "1024x1024", "create")
+
+
+def test_base64_may_have_a_data_prefix_and_line_breaks(me, engine):
+    text = picture()
+    wrapped = "data:image/png;base64," + "\n".join(text[i : i + 60] for i in range(0, len(text), 60))
+    assert me.generate(images=[{"data": wrapped}]).status_code == 200
+
+
+IMAGE = {"data": picture()}
+REFUSED = {
+    "no prompt": ({}, "missing_prompt"),
+    "blank prompt": ({"prompt": "  \n"}, "missing_prompt"),
+    "null prompt": ({"prompt": None}, "missing_prompt"),
+    "number as prompt": ({"prompt": 7}, "missing_prompt"),
+    "long prompt": ({"prompt": "x" * 4001}, "prompt_too_long"),
+    "NUL in prompt": ({"prompt": "a\0b"}, "invalid_prompt"),
+    "half a surrogate pair": ({"prompt": "a\ud800b"}, "invalid_prompt"),
+    "unknown model": ({"prompt": "x", "model": "dall-e-3"}, "invalid_model"),
+    "number as model": ({"prompt": "x", "model": 1}, "invalid_model"),
+    "list as model": ({"prompt": "x", "model": []}, "invalid_model"),
+    "unknown size": ({"prompt": "x", "size": "2048x2048"}, "invalid_size"),
+    "number as size": ({"prompt": "x", "size": 512}, "invalid_size"),
+    "three images": ({"prompt": "x", "images": [IMAGE] * 3}, "too_many_images"),
+    "text as images": ({"prompt": "x", "images": "abc"}, "invalid_base64"),
+    "text as image": ({"prompt": "x", "images": ["abc"]}, "invalid_base64"),
+    "image without data": ({"prompt": "x", "images": [{}]}, "invalid_base64"),
+    "data no base64": ({"prompt": "x", "images": [{"data": "***"}]}, "invalid_base64"),
+    "bad padding": ({"prompt": "x", "images": [{"data": "abc"}]}, "invalid_base64"),
+    "no image": ({"prompt": "x", "images": [{"data": "aGVsbG8="}]}, "invalid_image"),
+    "too small": ({"prompt": "x", "images": [{"data": picture(size=(32, 32))}]}, "invalid_image"),
+    "too long": ({"prompt": "x", "images": [{"data": picture(size=(1000, 64))}]}, "invalid_image"),
+    "GIF": ({"prompt": "x", "images": [{"data": picture("GIF")}]}, "invalid_image"),
+}
+
+
+@pytest.mark.parametrize(("body", "error_type"), REFUSED.values(), ids=REFUSED)
+def test_a_wrong_field_is_refused_by_its_type_and_costs_nothing(me, no_worker, body, error_type):
+    assert refusal(me.post("/v1/generate", body)) == (400, error_type)
+    assert not Generation.objects.exists()
+    me.account.refresh_from_db()
+    assert me.account.reserved_micros == 0
+
+
+BROKEN = {
+    "empty": b"",
+    "truncated": b'{"prompt": "x"',
+    "not UTF-8": b'{"prompt": "\xff"}',
+    "NaN": b'{"prompt": NaN}',
+    "a list": b"[]",
+    "a text": b'"prompt"',
+    "null": b"null",
+    "deep": b'{"prompt": "x", "a": ' + b"[" * 40 + b"]" * 40 + b"}",
+    "very deep": b"[" * 200_000,
+    "a number of 5,000 digits": b'{"prompt": ' + b"9" * 5000 + b"}",
+}
+
+
+@pytest.mark.parametrize("body", BROKEN.values(), ids=BROKEN)
+def test_a_body_that_is_no_json_object_is_invalid_json(me, no_worker, body):
+    assert refusal(me.post("/v1/generate", body)) == (400, "invalid_json")
+
+
+def test_a_body_of_another_type_is_refused(me, no_worker):
+    response = me.client.post(
+        "/v1/generate", "prompt=x", content_type="text/plain", headers={"Authorization": f"Bearer {me.key}"}
+    )
+    assert refusal(response) == (415, "unsupported_media_type")
+
+
+def test_a_body_over_the_limit_is_refused(me, no_worker, settings):
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1000
+    assert refusal(me.generate(prompt="x" * 1000)) == (413, "payload_too_large")
+
+
+def test_without_money_nothing_is_queued(no_worker):
+    poor = caller(balance_micros=20_000)
+    assert refusal(poor.generate()) == (402, "insufficient_balance")
+    assert not Generation.objects.exists()
+
+
+def test_a_refused_edit_leaves_no_source_in_the_store(no_worker, objects_folder):
+    poor = caller(balance_micros=20_000)
+    assert refusal(poor.generate(images=[IMAGE])) == (402, "insufficient_balance")
+    assert [path for path in objects_folder.rglob("*") if path.is_file()] == []
+
+
+def test_a_sixth_open_generation_is_refused(me, no_worker, settings):
+    settings.SYNC_WAIT_SECONDS = 0
+    settings.OPEN_GENERATIONS_LIMIT = 0
+    response = me.generate()
+    assert refusal(response) == (429, "concurrency_limit_exceeded")
+    assert int(response["Retry-After"]) > 0
+
+
+def test_a_suspended_account_is_refused(me, no_worker):
+    accounts.suspend(account_id=me.account.pk)
+    assert refusal(me.generate()) == (403, "access_denied")
+
+
+def test_still_queued_at_the_deadline_is_cancelled_and_free(me, no_worker, settings):
+    settings.SYNC_WAIT_SECONDS = 0
+    response = me.generate()
+    assert refusal(response) == (503, "service_busy")
+    assert int(response["Retry-After"]) > 0
+    generation = Generation.objects.get()
+    me.account.refresh_from_db()
+    assert (generation.status, me.account.reserved_micros) == ("cancelled", 0)
+    assert generation.error_code == response.json()["error"]["code"]
+
+
+def test_still_running_at_the_deadline_is_kept_and_named(me, monkeypatch, settings):
+    settings.SYNC_WAIT_SECONDS = 0
+    monkeypatch.setattr(
+        hints, "send", lambda *, generation_id: generations.claim(generation_id=generation_id)
+    )
+    response = me.generate()
+    assert refusal(response) == (504, "generation_timeout")
+    generation = Generation.objects.get()
+    assert response.json()["error"]["generation_id"] == generation.pk
+    assert generation.status == "running"
+
+
+def test_a_failed_generation_is_a_500_with_the_code_of_its_row_and_free(me, monkeypatch):
+    def fail(*, generation_id):
+        generations.fail(generation=generations.claim(generation_id=generation_id), **ERROR)
+
+    monkeypatch.setattr(hints, "send", fail)
+    response = me.generate()
+    assert (response.status_code, response.json()["error"]["code"]) == (500, ERROR["error_code"])
+    me.account.refresh_from_db()
+    assert (me.account.reserved_micros, me.account.spent_micros) == (0, 0)
+
+
+def test_the_headers_of_middleware_and_limits_reach_the_client_of_a_parked_reply(me, engine):
+    response = me.generate()
+    assert response["X-RateLimit-Limit"] == "60"
+    assert response["X-RateLimit-Remaining"] == "59"
+    assert response["X-Request-Id"]
+    assert response["X-Content-Type-Options"] == "nosniff"
+    assert response["Cache-Control"] == "private, no-store"

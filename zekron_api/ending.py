@@ -1,0 +1,54 @@
+"""From a generation that has ended, or that was waited for long enough, to the reply of the client that waits."""
+
+from contextlib import suppress
+
+import orjson
+from django.http import HttpResponse
+
+from billing.models import Account
+from storage import images
+from workers import error_codes, generations, history
+from workers.models import Generation, Status
+from zekron_api import errors, replies
+
+
+def reply_for(*, generation_id: int) -> HttpResponse:
+    """The reply by the row's state. What is still queued is cancelled first: nobody pays for what nobody awaits.
+
+    Raises GenerationFailed, ServiceBusy or GenerationTimeout when there is no image.
+    """
+    generation = history.get(generation_id=generation_id)
+    if generation.status == Status.QUEUED:
+        generation = _cancelled(generation)
+    if generation.status == Status.COMPLETED:
+        return _completed(generation)
+    raise _without_image(generation)
+
+
+def _completed(generation: Generation) -> HttpResponse:
+    assert generation.image is not None
+    content = images.load(image=generation.image)
+    account = Account.objects.get(pk=generation.account_id)
+    body = orjson.dumps(replies.generation_reply(generation, content, account))
+    return HttpResponse(body, content_type="application/json")
+
+
+def _cancelled(generation: Generation) -> Generation:
+    """Cancels it, unless a worker was faster; either way the row as it is now."""
+    code = error_codes.new_code(error_type="service_busy")
+    # A worker that has just taken it finishes and keeps it, which the fresh row says.
+    with suppress(generations.NotQueued):
+        generations.cancel(generation=generation, error_type="service_busy", error_code=code)
+    return history.get(generation_id=generation.pk)
+
+
+def _without_image(generation: Generation) -> errors.WithoutImage:
+    if generation.status == Status.FAILED:
+        message = "Image generation failed; nothing was charged. Try again."
+        return errors.GenerationFailed(message, code=generation.error_code, generation_id=generation.pk)
+    if generation.status == Status.CANCELLED:
+        message = "The service is busy; nothing was charged. Try again later."
+        return errors.ServiceBusy(message, code=generation.error_code, generation_id=generation.pk)
+    message = f"Generation {generation.pk} is still running; its image will appear in GET /v1/generations."
+    code = error_codes.new_code(error_type="generation_timeout")
+    return errors.GenerationTimeout(message, code=code, generation_id=generation.pk)

@@ -1,0 +1,197 @@
+"""The error envelope, and the one table that says which exception is which status and type."""
+
+import logging
+from typing import Any, Final
+
+import orjson
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.http import Http404, HttpRequest, HttpResponse
+from rest_framework import exceptions
+
+from billing.keys import InvalidKey
+from billing.ledger import AccountSuspended, InsufficientBalance
+from workers import error_codes
+from workers.generations import TooManyOpen
+
+log = logging.getLogger(__name__)
+
+
+class InvalidField(Exception):
+    """A field of the request cannot be used; `error_type` is one of those that the contract names."""
+
+    def __init__(self, error_type: str, message: str) -> None:
+        super().__init__(message)
+        self.error_type = error_type
+
+
+class PayloadTooLarge(Exception):
+    """The request body is larger than any valid request."""
+
+
+class ImageExpired(Exception):
+    """The image is past its time; its bytes are unreadable or about to be."""
+
+
+class WithoutImage(Exception):
+    """The generation that the client waited for has no image to show, under a code that its row may keep."""
+
+    def __init__(self, message: str, *, code: str, generation_id: int) -> None:
+        super().__init__(message)
+        self.code = code
+        self.generation_id = generation_id
+
+
+class GenerationFailed(WithoutImage):
+    """It failed, and was free."""
+
+
+class ServiceBusy(WithoutImage):
+    """No worker came to it in time, so it was cancelled, and was free."""
+
+
+class GenerationTimeout(WithoutImage):
+    """It is still running; its image will be in the history."""
+
+
+# First match wins. A message of None is the exception's own, which then was written for clients.
+TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
+    (ServiceBusy, 503, "service_busy", None),
+    (GenerationTimeout, 504, "generation_timeout", None),
+    (GenerationFailed, 500, "generation_failed", None),
+    # A field's error knows its own type.
+    (InvalidField, 400, "", None),
+    (exceptions.ParseError, 400, "invalid_json", None),
+    (
+        exceptions.NotAuthenticated,
+        401,
+        "unauthorized",
+        "Missing API key. Send it as: Authorization: Bearer YOUR_API_KEY",
+    ),
+    (InvalidKey, 401, "invalid_api_key", "Invalid or inactive API key."),
+    (
+        InsufficientBalance,
+        402,
+        "insufficient_balance",
+        "Not enough balance for this request; nothing was charged.",
+    ),
+    (AccountSuspended, 403, "access_denied", "This account is suspended. Contact support."),
+    (exceptions.PermissionDenied, 403, "access_denied", "No permission to access this resource."),
+    (PermissionDenied, 403, "access_denied", "No permission to access this resource."),
+    (exceptions.NotFound, 404, "not_found", "Resource not found."),
+    (Http404, 404, "not_found", "Resource not found."),
+    (exceptions.MethodNotAllowed, 405, "method_not_allowed", None),
+    (exceptions.NotAcceptable, 406, "not_acceptable", "This API answers in JSON."),
+    (ImageExpired, 410, "expired", "The image has expired; images are kept for 24 hours."),
+    (PayloadTooLarge, 413, "payload_too_large", "The request body is over 32 MiB."),
+    (RequestDataTooBig, 413, "payload_too_large", "The request body is over 32 MiB."),
+    (
+        exceptions.UnsupportedMediaType,
+        415,
+        "unsupported_media_type",
+        "Send JSON, with Content-Type: application/json.",
+    ),
+    (
+        TooManyOpen,
+        429,
+        "concurrency_limit_exceeded",
+        "Too many generations of this account are open; wait for one to end.",
+    ),
+    (
+        exceptions.Throttled,
+        429,
+        "rate_limit_exceeded",
+        "Over 60 requests in a minute; wait and send it again.",
+    ),
+    (SuspiciousOperation, 400, "bad_request", "The request cannot be understood."),
+)
+_INTERNAL: Final = (
+    500,
+    "internal_error",
+    "Something went wrong on our side. Send the request again, or contact support.",
+)
+# For replies that Django or a library made without an exception that reaches us.
+_BY_STATUS: Final = {
+    400: ("bad_request", "The request cannot be understood."),
+    403: ("access_denied", "No permission to access this resource."),
+    404: ("not_found", "Resource not found."),
+    405: ("method_not_allowed", "This method is not allowed here."),
+    413: ("payload_too_large", "The request body is over 32 MiB."),
+}
+# What a client that was told 429 or 503 waits, unless the exception knows better.
+_RETRY_AFTER_SECONDS: Final = {429: 1, 503: 10}
+
+
+def reply_to(error: Exception) -> HttpResponse:
+    """The envelope for any exception, as the table says, else 500; and a log line under the same code."""
+    for exception_type, status, error_type, message in TABLE:
+        if isinstance(error, exception_type):
+            return _logged(
+                error, status, error_type or getattr(error, "error_type", ""), message or _own_message(error)
+            )
+    log.error("unexpected", exc_info=error)
+    return _logged(error, *_INTERNAL)
+
+
+def reply_with_status(status: int) -> HttpResponse:
+    """The envelope for a status alone."""
+    error_type, message = _BY_STATUS.get(status, _INTERNAL[1:] if status >= 500 else _BY_STATUS[400])
+    return envelope(status, error_type, message, error_codes.new_code(error_type=error_type))
+
+
+def envelope(status: int, error_type: str, message: str, code: str, **more: int) -> HttpResponse:
+    """`{"success": false, "error": {message, code, type, support}}`, and `more` beside them."""
+    error = {
+        "message": message,
+        "code": code,
+        "type": error_type,
+        "support": f"Contact support with error code: {code}",
+        **more,
+    }
+    content = orjson.dumps({"success": False, "error": error})
+    return HttpResponse(content, status=status, content_type="application/json")
+
+
+def exception_handler(error: Exception, context: dict[str, Any]) -> HttpResponse:
+    """DRF's hook: every exception of a view becomes an envelope."""
+    return reply_to(error)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's hook for 400."""
+    return reply_to(exception)
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's hook for 403."""
+    return reply_to(exception)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's hook for 404."""
+    return reply_to(exception)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Django's hook for 500; Django has logged the exception."""
+    return reply_with_status(500)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Django's hook for a form of the admin that came without its token."""
+    return reply_with_status(403)
+
+
+def _own_message(error: Exception) -> str:
+    return str(getattr(error, "detail", error))
+
+
+def _logged(error: Exception, status: int, error_type: str, message: str) -> HttpResponse:
+    code = getattr(error, "code", "") or error_codes.new_code(error_type=error_type)
+    log.info("%s %d %s", code, status, error_type)
+    more = {"generation_id": error.generation_id} if isinstance(error, WithoutImage) else {}
+    response = envelope(status, error_type, message, code, **more)
+    if status in _RETRY_AFTER_SECONDS:
+        response["Retry-After"] = str(getattr(error, "wait_seconds", None) or _RETRY_AFTER_SECONDS[status])
+    if status == 401:
+        response["WWW-Authenticate"] = 'Bearer realm="zekron"'
+    return response

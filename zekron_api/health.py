@@ -1,0 +1,72 @@
+"""Whether this process lives, and whether the service can do its work."""
+
+import secrets
+import time
+from collections.abc import Callable
+
+import orjson
+import redis
+from django.core.files.base import ContentFile
+from django.core.files.storage import storages
+from django.db import DatabaseError, connection
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.http import require_safe
+
+from workers import presence
+from workers.broker import connection as broker
+
+# Anyone may ask, so the parts are asked at most once in this time.
+_FRESH_SECONDS = 1.0
+_last: tuple[float, dict[str, bool]] = (0.0, {})
+
+
+@require_safe
+def alive(request: HttpRequest) -> HttpResponse:
+    """GET /healthz: 200 as long as the process answers."""
+    return _json({"status": "ok"}, 200)
+
+
+@require_safe
+def ready(request: HttpRequest) -> HttpResponse:
+    """GET /readyz: 200 when every part works, else 503; the body says which does not."""
+    global _last  # noqa: PLW0603 (one short memory a process; two threads may both ask the parts)
+    asked_at, parts = _last
+    if not parts or time.monotonic() - asked_at > _FRESH_SECONDS:
+        parts = {name: _works(check) for name, check in CHECKS.items()}
+        _last = (time.monotonic(), parts)
+    is_ready = all(parts.values())
+    return _json({"status": "ok" if is_ready else "unavailable", "parts": parts}, 200 if is_ready else 503)
+
+
+def _works(check: Callable[[], bool]) -> bool:
+    try:
+        return check()
+    except (DatabaseError, redis.RedisError, OSError):
+        return False
+
+
+def _database() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+        return bool(cursor.fetchone() == (1,))
+
+
+def _store() -> bool:
+    store = storages["objects"]
+    name = store.save(f"readyz/{secrets.token_hex(8)}", ContentFile(b"ready"))
+    store.delete(name)
+    return True
+
+
+CHECKS: dict[str, Callable[[], bool]] = {
+    "database": _database,
+    "redis": lambda: bool(broker().ping()),
+    "store": _store,
+    "worker": lambda: presence.alive_count() > 0,
+}
+
+
+def _json(value: dict[str, object], status: int) -> HttpResponse:
+    response = HttpResponse(orjson.dumps(value), status=status, content_type="application/json")
+    response["Cache-Control"] = "no-store"
+    return response

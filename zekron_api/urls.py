@@ -1,0 +1,20 @@
+"""Every route of the service."""
+
+from django.contrib import admin
+from django.urls import path
+
+from zekron_api import health, views
+
+urlpatterns = [
+    path("v1/generate", views.GenerateView.as_view()),
+    path("v1/images/<str:token>", views.ImageView.as_view()),
+    path("v1/balance", views.BalanceView.as_view()),
+    path("v1/generations", views.HistoryView.as_view()),
+    path("healthz", health.alive),
+    path("readyz", health.ready),
+    path("admin/", admin.site.urls),
+]
+handler400 = "zekron_api.errors.bad_request"
+handler403 = "zekron_api.errors.permission_denied"
+handler404 = "zekron_api.errors.not_found"
+handler500 = "zekron_api.errors.server_error"

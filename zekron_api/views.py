@@ -1,0 +1,121 @@
+"""The published endpoints: each view parses, makes one domain call, replies."""
+
+import time
+from functools import partial
+from typing import Any, cast
+
+from django.conf import settings
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from django.utils import timezone
+from rest_framework import exceptions
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from billing.models import Account
+from storage import images
+from workers import history
+from workers.models import Generation
+from zekron_api import ending, errors, ordering, replies, throttle
+from zekron_api.parked import Parked
+from zekron_api.serializers import GenerateSerializer, PageSerializer
+
+
+class ApiView(APIView):
+    """Checks in the contract's order: key, method, rate; and puts the rate on every reply."""
+
+    rate: throttle.Rate | None = None
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Raises what `zekron_api.errors.TABLE` knows."""
+        request.accepted_renderer, request.accepted_media_type = self.perform_content_negotiation(
+            request, force=True
+        )
+        self.perform_authentication(request)
+        if request.method not in self.allowed_methods:
+            raise exceptions.MethodNotAllowed(request.method or "")
+        try:
+            self.rate = throttle.take(account_id=self.account.pk)
+        except throttle.RateExceeded as error:
+            self.rate = error.rate
+            raise
+
+    def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
+        """Adds the rate's headers."""
+        response = super().finalize_response(request, response, *args, **kwargs)
+        if self.rate is not None:
+            response["X-RateLimit-Limit"] = str(self.rate.limit)
+            response["X-RateLimit-Remaining"] = str(self.rate.remaining)
+            response["X-RateLimit-Reset"] = str(self.rate.reset_at)
+        response["Cache-Control"] = "private, no-store"
+        return response
+
+    @property
+    def account(self) -> Account:
+        """Whose key the request came with."""
+        return cast(Account, self.request.user)
+
+
+class GenerateView(ApiView):
+    """POST /v1/generate."""
+
+    def post(self, request: Request) -> HttpResponseBase:
+        """Holds the price, queues the generation, and leaves the waiting to the waiting room."""
+        if request.stream is None:
+            raise exceptions.ParseError("The request body is empty; it must be a JSON object.")
+        fields = GenerateSerializer(data=request.data)
+        fields.is_valid(raise_exception=True)
+        generation = ordering.place(account_id=self.account.pk, fields=fields.validated_data)
+        deadline = time.monotonic() + settings.SYNC_WAIT_SECONDS
+        return Parked(
+            generation_id=generation.pk,
+            deadline=deadline,
+            resume=partial(ending.reply_for, generation_id=generation.pk),
+        )
+
+
+class ImageView(ApiView):
+    """GET /v1/images/{token}."""
+
+    def get(self, request: Request, token: str) -> HttpResponse:
+        """The image's bytes: 404 for a token of nothing, 403 for another account's image, 410 past its time."""
+        try:
+            generation = history.find_by_token(token=token)
+        except Generation.DoesNotExist:
+            raise exceptions.NotFound from None
+        if generation.account_id != self.account.pk:
+            raise exceptions.PermissionDenied
+        assert generation.image is not None
+        assert generation.expires_at is not None
+        if generation.expires_at <= timezone.now():
+            raise errors.ImageExpired
+        try:
+            content = images.load(image=generation.image)
+        except images.ObjectMissing:
+            raise  # The store has lost what it must still have: that is our error, not its expiry.
+        except images.ImageGone:
+            raise errors.ImageExpired from None
+        response = HttpResponse(content, content_type=generation.image.mime_type)
+        response["Content-Security-Policy"] = "default-src 'none'; sandbox"
+        return response
+
+
+class BalanceView(ApiView):
+    """GET /v1/balance."""
+
+    def get(self, request: Request) -> Response:
+        """What is left, what was spent, what is held."""
+        return Response(replies.balance_reply(self.account))
+
+
+class HistoryView(ApiView):
+    """GET /v1/generations."""
+
+    def get(self, request: Request) -> Response:
+        """One page of the account's generations, newest first."""
+        query = PageSerializer(data=request.query_params.dict())
+        query.is_valid(raise_exception=True)
+        limit, offset = query.validated_data["limit"], query.validated_data["offset"]
+        rows, total = history.page(account_id=self.account.pk, limit=limit, offset=offset)
+        return Response(replies.history_reply(rows, total, limit, offset))
