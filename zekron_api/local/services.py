@@ -60,7 +60,7 @@ def running(var: Path) -> Iterator[None]:
     if not needed:
         yield
         return
-    with _ending_signals_raise(), _make_folder(var).open("a") as users:
+    with ending_signals_raise(), _make_folder(var).open("a") as users:
         try:
             with _plain_failures(var), _ending_signals_wait(), _one_at_a_time(var):
                 _join(var, users.fileno(), needed)
@@ -68,6 +68,17 @@ def running(var: Path) -> Iterator[None]:
         finally:
             with _plain_failures(var), _ending_signals_wait(), _one_at_a_time(var):
                 _leave(var, users.fileno())
+
+
+@contextlib.contextmanager
+def ending_signals_raise() -> Iterator[None]:
+    """Inside, SIGTERM and SIGHUP raise SystemExit, so that what was begun is ended in order."""
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    with _handlers({each: end for each in ENDING if signal.getsignal(each) == signal.SIG_DFL}):
+        yield
 
 
 def _make_folder(var: Path) -> Path:
@@ -111,15 +122,6 @@ def _plain_failures(var: Path) -> Iterator[None]:
         raise LocalServicesFailed(str(error)) from error
     except PermissionError as error:
         raise LocalServicesFailed(f"{var} belongs to another user: {error}") from error
-
-
-@contextlib.contextmanager
-def _ending_signals_raise() -> Iterator[None]:
-    def end(number: int, _frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    with _handlers({each: end for each in ENDING if signal.getsignal(each) == signal.SIG_DFL}):
-        yield
 
 
 @contextlib.contextmanager

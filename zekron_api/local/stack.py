@@ -1,0 +1,197 @@
+"""`make run`: everything on one machine, staying up until Ctrl-C or SIGTERM; `up` is the same for others to use."""
+
+import contextlib
+import datetime
+import http.client
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from zekron_api.local import logs, services, supervision
+
+BASE_DIR = Path(__file__).resolve().parent.parent.parent
+VAR_DIR = BASE_DIR / "var"
+DEFAULT_PORT = 8000
+PATIENCE_SECONDS = 10
+
+
+class StackFailed(Exception):
+    """The stack does not come up, or does not stay up."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Where the stack is and what opens it."""
+
+    port: int
+    key: str
+    logs: Path
+    supervisord: "subprocess.Popen[bytes]"
+
+    @property
+    def url(self) -> str:
+        """What every path begins with."""
+        return f"http://127.0.0.1:{self.port}"
+
+
+def say(line: str) -> None:
+    """Prints the line at once."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def up(*, name: str, port: int) -> Iterator[Stack]:
+    """Inside, the whole stack answers on the port, with an account of its own; `name` is the folder of its logs.
+
+    Raises StackFailed or LocalServicesFailed; whatever was started has ended when this is left.
+    """
+    _refuse_taken(port)
+    say("Starting PostgreSQL and Redis.")
+    with services.ending_signals_raise(), services.running(VAR_DIR):
+        say("Migrating the database.")
+        _manage("migrate", "--noinput", "--verbosity=0")
+        _make_missing_weights()
+        key = _open_account()
+        say("Starting web, GPU worker, chores worker and beat.")
+        environment = {
+            "PORT": str(port),
+            "WEB_HOST": "127.0.0.1",
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        }
+        folder = VAR_DIR / "log" / name
+        with supervision.supervised(
+            procfile=BASE_DIR / "Procfile", folder=folder, environment=environment
+        ) as supervisord:
+            stack = Stack(port=port, key=key, logs=folder, supervisord=supervisord)
+            _wait_until_ready(stack)
+            yield stack
+            say("Stopping web, workers and beat.")
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _refuse_taken(port: int) -> None:
+    with socket.socket() as probe:
+        # What a server left behind that ended a moment ago does not count as taken.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise StackFailed(
+                f"port {port} is taken ({error.strerror}): choose another, as in `PORT=8001 make run`"
+            ) from None
+
+
+def _manage(*arguments: str) -> str:
+    command = [sys.executable, str(BASE_DIR / "manage.py"), *arguments]
+    result = subprocess.run(command, cwd=BASE_DIR, capture_output=True, text=True, check=False)
+    if result.returncode:
+        reason = "\n".join((result.stderr or result.stdout).strip().splitlines()[-20:])
+        raise StackFailed(f"manage.py {arguments[0]} failed:\n{reason}")
+    return result.stdout
+
+
+def _make_missing_weights() -> None:
+    models_file = Path(os.environ.get("MODELS_FILE") or BASE_DIR / "models.toml")
+    for model in tomllib.loads(models_file.read_text()).values():
+        weights = str(model.get("weights", ""))
+        # What is under var/ this machine makes; every other folder is somebody's, and all else is downloaded.
+        if weights.startswith("var/") and not (models_file.parent / weights).exists():
+            say(
+                f"Building a small model in {weights} (once; it draws textures, for real pictures see models.toml)."
+            )
+            _manage("make_small_model")
+
+
+def _open_account() -> str:
+    """A key of a new account: what an earlier start has spent is not missing from this one."""
+    moment = datetime.datetime.now(tz=datetime.UTC)
+    name = f"demo {moment:%Y-%m-%d %H:%M:%S} {secrets.token_hex(2)}"
+    say(f"Opening the account {name!r} with 10.00 US dollars, and making a key.")
+    _manage("create_account", name, "--balance", "10.00")
+    return _manage("create_key", name).strip().splitlines()[-1]
+
+
+def _wait_until_ready(stack: Stack) -> None:
+    say(f"Waiting for {stack.url}/readyz.")
+    reminder = time.monotonic() + PATIENCE_SECONDS
+    while missing := _missing(stack.port):
+        refuse_broken(stack)
+        if time.monotonic() > reminder:
+            say(f"  not ready yet: {missing}")
+            reminder = time.monotonic() + PATIENCE_SECONDS
+        time.sleep(0.25)
+
+
+def refuse_broken(stack: Stack) -> None:
+    """Raises StackFailed when one of the processes cannot be kept up."""
+    if stack.supervisord.poll() is not None:
+        raise StackFailed(f"supervisord has ended:\n{logs.tail(stack.logs / 'supervisord.log')}")
+    if name := supervision.broken(stack.logs):
+        raise StackFailed(
+            f"{name} dies again and again; the end of its log:\n{logs.tail(stack.logs / f'{name}.log')}"
+        )
+
+
+def _missing(port: int) -> str:
+    """What the stack still lacks; nothing when it is ready."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", "/readyz")
+        response = connection.getresponse()
+        content = response.read()
+        if response.status == 200:
+            return ""
+        parts = json.loads(content).get("parts", {})
+        return ", ".join(name for name, works in parts.items() if not works) or f"HTTP {response.status}"
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return f"web does not answer ({error})"
+    finally:
+        connection.close()
+
+
+def main() -> int:
+    """Runs until Ctrl-C or SIGTERM; the exit status."""
+    port = int(os.environ.get("PORT") or DEFAULT_PORT)
+    try:
+        with up(name=f"run-{port}", port=port) as stack:
+            say(_welcome(stack))
+            stack.supervisord.wait()
+            refuse_broken(stack)
+    except (StackFailed, services.LocalServicesFailed) as error:
+        sys.stderr.write(f"zekron: {error}\n")
+        return 1
+    except (KeyboardInterrupt, SystemExit):
+        say("Stopped.")
+    return 0
+
+
+def _welcome(stack: Stack) -> str:
+    request = '{"prompt": "A serene mountain landscape at golden hour"}'
+    return f"""
+Ready:  {stack.url}
+Key:    {stack.key}
+Logs:   {stack.logs.relative_to(BASE_DIR)}
+
+curl {stack.url}/v1/generate -H 'Authorization: Bearer {stack.key}' \\
+  -H 'Content-Type: application/json' -d '{request}'
+
+Ctrl-C ends everything."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
