@@ -1,0 +1,78 @@
+# Everything from a fresh clone, with Python 3.11 or newer and make alone; `make` by itself lists the commands.
+
+PYTHON ?= python3
+VENV := .venv/bin/python
+PIP := $(VENV) -m pip install --quiet --disable-pip-version-check
+SOURCES := manage.py zekron_api workers billing storage tests
+# PyPI's torch for Linux brings gigabytes of CUDA, which a machine without an NVIDIA GPU has no use for.
+TORCH := $(shell grep -o '^torch==[^ ]*' requirements.txt)
+TORCH_WITHOUT_CUDA := https://download.pytorch.org/whl/cpu
+
+.DEFAULT_GOAL := help
+.PHONY: help demo run test check format install install-dev
+.SUFFIXES:
+
+help:
+	@echo 'make demo     from nothing: one image and one edit through the API, then everything stops'
+	@echo 'make run      the same stack, staying up (PORT=8000); prints a key'
+	@echo 'make test     all tests'
+	@echo 'make check    format, lint, types, imports, migrations, tests'
+	@echo 'make format   formats the code'
+	@echo 'make install  the virtual environment alone'
+
+demo: install
+	@exec $(VENV) -m zekron_api.local.demo
+
+run: install
+	@exec $(VENV) -m zekron_api.local.stack
+
+# What the tests need in the way of secrets is made up, also where variables name the servers.
+test check: export DEBUG ?= 1
+
+test: install-dev
+	@echo 'Running the tests.'
+	@$(VENV) -m pytest -q
+
+check: install-dev
+	@echo 'Checking the format.'
+	@$(VENV) -m ruff format --check --quiet .
+	@echo 'Linting.'
+	@$(VENV) -m ruff check --quiet .
+	@echo 'Checking the types.'
+	@$(VENV) -m mypy --no-error-summary
+	@echo 'Checking who imports whom.'
+	@.venv/bin/lint-imports --no-cache > .venv/imports.log 2>&1 || { cat .venv/imports.log; exit 1; }
+	@echo 'Checking that every change of a model has its migration.'
+	@$(VENV) manage.py makemigrations --check --dry-run
+	@$(MAKE) --no-print-directory test
+
+format: install-dev
+	@$(VENV) -m ruff check --fix --quiet . || true
+	@$(VENV) -m ruff format --quiet .
+
+install: .venv/installed
+install-dev: .venv/installed-dev
+
+.venv/installed: requirements.txt .venv/made
+	@echo 'Installing what requirements.txt names (the first time this takes minutes).'
+	@if [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi > /dev/null; then \
+	  $(PIP) --quiet --quiet --no-deps --retries 0 --timeout 15 --index-url $(TORCH_WITHOUT_CUDA) $(TORCH) \
+	  || echo '  no torch without CUDA from $(TORCH_WITHOUT_CUDA); taking the usual one'; fi
+	@$(PIP) --requirement requirements.txt
+	@touch $@
+
+.venv/installed-dev: requirements-dev.txt .venv/installed
+	@echo 'Installing what requirements-dev.txt names.'
+	@$(PIP) --requirement requirements-dev.txt
+	@touch $@
+
+# Debian's Python comes without the part that puts pip into a virtual environment, unless python3-venv is installed.
+.venv/made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo 'zekron needs Python 3.11 or newer, and $(PYTHON) is not: name another, as in `make PYTHON=python3.12 $(MAKECMDGOALS)`' >&2; \
+	  exit 1; }
+	@echo 'Making the virtual environment .venv.'
+	@$(PYTHON) -m venv .venv > /dev/null 2>&1 || { \
+	  rm -rf .venv && $(PYTHON) -m venv --without-pip .venv && $(PYTHON) -m pip --quiet --python $(VENV) install pip; } || { \
+	  echo 'There is neither venv nor pip for $(PYTHON): install python3-venv' >&2; exit 1; }
+	@touch $@
