@@ -65,7 +65,10 @@ class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class 
     def response_add(
         self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None
     ) -> HttpResponse:
-        """Shows the text in the reply itself: in no message, session, cookie or address that would keep it."""
+        """Shows the text in the reply itself: in no message, session, cookie or address that would keep it.
+
+        The reply is `no-store`, as Django makes every page of its admin.
+        """
         context = {
             **self.admin_site.each_context(request),
             "title": "The new key",
@@ -73,9 +76,7 @@ class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class 
             "key": obj,
             "text": obj.__dict__.pop("text"),
         }
-        reply = TemplateResponse(request, "admin/billing/apikey/issued.html", context)
-        reply.headers["Cache-Control"] = "no-store"
-        return reply
+        return TemplateResponse(request, "admin/billing/apikey/issued.html", context)
 
     @admin.action(description="Revoke selected keys", permissions=["revoke"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
