@@ -1,5 +1,6 @@
 """A reply that is not there yet: a view returns `Parked` instead of waiting; whoever serves it waits."""
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Final
@@ -8,6 +9,8 @@ from django.http import HttpResponse
 
 from workers import history
 from zekron_api import errors
+
+log = logging.getLogger(__name__)
 
 # A server that waits by itself sets this attribute on its requests; for others the wait happens in the thread.
 CAN_PARK: Final = "can_park"
@@ -27,6 +30,7 @@ class Parked(HttpResponse):
         self.generation_id = generation_id
         self.deadline = deadline
         self._resume = resume
+        self._parked_at = time.monotonic()
 
     def finish(self) -> HttpResponse:
         """The reply, under the headers and cookies that middleware put on this response."""
@@ -34,6 +38,8 @@ class Parked(HttpResponse):
             reply = self._resume()
         except Exception as error:  # noqa: BLE001 (no exception may leave without the envelope)
             reply = errors.reply_to(error)
+        waited_seconds = time.monotonic() - self._parked_at
+        log.info("%s parked for %.3f s, %d", self.get("X-Request-Id", "-"), waited_seconds, reply.status_code)
         for name, value in self.items():
             if name.lower() not in _OWN_HEADERS:
                 reply.headers.setdefault(name, value)

@@ -164,6 +164,8 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "filters": {"without_paths": {"()": "zekron_api.logs.WithoutPaths"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "loggers": {"django.request": {"filters": ["without_paths"]}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
 }
