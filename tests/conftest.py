@@ -47,3 +47,14 @@ def objects_folder(settings: Any, tmp_path: Path) -> Path:
     store = {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": str(folder)}}
     settings.STORAGES = {**settings.STORAGES, "objects": store}
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the small pipeline, made once."""
+    # Imported here, because torch takes seconds that most runs of a few tests need not wait.
+    from workers.pipelines import small  # noqa: PLC0415
+
+    folder = tmp_path_factory.mktemp("models") / "small"
+    small.make(folder)
+    return folder
