@@ -8,6 +8,7 @@ FORMATS = ("PNG", "JPEG", "WEBP")
 MOST_PIXELS = 16_000_000
 LEAST_SIDE_PIXELS = 64
 MOST_RATIO = 8
+TOO_LARGE = f"The image has more than {MOST_PIXELS // 1_000_000} megapixels."
 
 # A WebP's canvas is allocated while its header is read: Pillow refuses twice this before it does so.
 Image.MAX_IMAGE_PIXELS = MOST_PIXELS
@@ -36,7 +37,7 @@ def _open(content: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(content), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise InvalidImage(f"The image has more than {MOST_PIXELS // 1_000_000} megapixels.") from None
+        raise InvalidImage(TOO_LARGE) from None
     except UnidentifiedImageError:
         raise InvalidImage("The data is not a readable PNG, JPEG or WebP image.") from None
     except Exception as problem:
@@ -46,9 +47,7 @@ def _open(content: bytes) -> Image.Image:
 
 def _check_size(width: int, height: int) -> None:
     if width * height > MOST_PIXELS:
-        raise InvalidImage(
-            f"The image has more than {MOST_PIXELS // 1_000_000} megapixels: {width}x{height}."
-        )
+        raise InvalidImage(TOO_LARGE)
     if min(width, height) < LEAST_SIDE_PIXELS:
         raise InvalidImage(f"The image is under {LEAST_SIDE_PIXELS} pixels on a side: {width}x{height}.")
     if max(width, height) > MOST_RATIO * min(width, height):

@@ -1,0 +1,129 @@
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+from workers import catalogue
+from workers.catalogue import CatalogueError, load
+
+ENTRY = """
+[zekron-image-1]
+adapter = "flux2-klein"
+weights = "var/models/small"
+licence = "Apache-2.0"
+steps = 4
+dtype = "float32"
+batch_limit = 4
+options = {max_sequence_length = 256}
+
+[zekron-image-1.price]
+base = "0.0250"
+per_megapixel = "0.0017"
+per_source_image = "0.0004"
+least = "0.0250"
+most = "0.0290"
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "models.toml"
+    path.write_text(text)
+    return path
+
+
+def test_the_projects_own_file_is_read_and_prices_as_published() -> None:
+    model = catalogue.catalogue()[catalogue.DEFAULT_MODEL]
+    assert model.steps == 4
+    assert model.weights == str(Path(settings.BASE_DIR) / "var/models/small")
+    assert model.price.quote_micros(width=1024, height=1024, source_count=0) == 26_700
+    assert model.price.quote_micros(width=1024, height=1024, source_count=1) == 27_100
+
+
+def test_the_file_of_the_settings_is_read_once(tmp_path: Path, settings) -> None:
+    settings.MODELS_FILE = written(tmp_path, ENTRY)
+    first = catalogue.catalogue()
+    settings.MODELS_FILE.unlink()
+    assert catalogue.catalogue() is first
+
+
+def test_every_field_is_read(tmp_path: Path) -> None:
+    model = load(written(tmp_path, ENTRY))["zekron-image-1"]
+    assert (model.name, model.adapter, model.licence) == ("zekron-image-1", "flux2-klein", "Apache-2.0")
+    assert (model.steps, model.dtype, model.batch_limit) == (4, "float32", 4)
+    assert model.options == {"max_sequence_length": 256}
+
+
+@pytest.mark.parametrize("weights", ["var/models/small", "./models", "there"])
+def test_a_folder_is_relative_to_the_file(tmp_path: Path, weights: str) -> None:
+    (tmp_path / "there").mkdir()
+    path = written(tmp_path, ENTRY.replace("var/models/small", weights))
+    assert load(path)["zekron-image-1"].weights == str(tmp_path / weights)
+
+
+def test_an_absolute_folder_stays_what_it_is(tmp_path: Path) -> None:
+    path = written(tmp_path, ENTRY.replace("var/models/small", "/srv/klein"))
+    assert load(path)["zekron-image-1"].weights == "/srv/klein"
+
+
+def test_anything_else_is_the_id_of_a_hub(tmp_path: Path) -> None:
+    path = written(tmp_path, ENTRY.replace("var/models/small", "black-forest-labs/FLUX.2-klein-4B"))
+    assert load(path)["zekron-image-1"].weights == "black-forest-labs/FLUX.2-klein-4B"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("steps = 4", "steps = 4\nstep = 4", "unknown field 'step'"),
+        ("steps = 4", "", "lacks the field 'steps'"),
+        ("steps = 4", "steps = true", "steps is not a whole number"),
+        ("steps = 4", "steps = 0", "steps is not a whole number"),
+        ("steps = 4", 'steps = "4"', "steps is not a whole number"),
+        ("steps = 4", "steps = 4000", "steps is not a whole number"),
+        ("batch_limit = 4", "batch_limit = 4.0", "batch_limit is not a whole number"),
+        ('"float32"', '"float64"', "dtype is 'float64', not one of"),
+        ('"Apache-2.0"', '" "', "licence is not a text"),
+        ('"Apache-2.0"', "2", "licence is not a text"),
+        ("options = {max_sequence_length = 256}", "options = 1", "options is not a table"),
+        ('base = "0.0250"', "base = 0.0250", "price: A price's base is text"),
+        ('base = "0.0250"', 'base = "-1"', "price: "),
+        ("most =", "mots =", "price: A price has exactly"),
+        ("zekron-image-1", "Zekron 1", None),
+        ("zekron-image-1", "other", "has no zekron-image-1"),
+        (ENTRY, "zekron-image-1 = 3", "is not a table"),
+        (ENTRY, "", "has no zekron-image-1"),
+        (ENTRY, "[", "is not TOML"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(tmp_path: Path, old: str, new: str, why: str | None) -> None:
+    path = written(tmp_path, ENTRY.replace(old, new))
+    with pytest.raises(CatalogueError) as refusal:
+        load(path)
+    message = str(refusal.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    assert why is None or why in message
+
+
+def test_a_bad_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CatalogueError, match="a model's name is"):
+        load(written(tmp_path, ENTRY + ENTRY.replace("zekron-image-1", '"Zekron 1"')))
+
+
+def test_a_missing_file_is_told_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(CatalogueError, match="cannot be read: No such file"):
+        load(tmp_path / "none.toml")
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "models.toml"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(CatalogueError, match="is not TOML"):
+        load(path)
+
+
+def test_a_catalogue_cannot_be_changed(tmp_path: Path) -> None:
+    models = load(written(tmp_path, ENTRY))
+    with pytest.raises(TypeError):
+        models["other"] = models["zekron-image-1"]  # type: ignore[index]
+    with pytest.raises(TypeError):
+        models["zekron-image-1"].options["x"] = 1  # type: ignore[index]
