@@ -1,0 +1,269 @@
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future
+
+import pytest
+from PIL import Image
+
+from workers.batcher import Batcher, BatcherClosed
+from workers.engine import BadOutput, ImageOrder, StepCallback
+
+# Far longer than any test takes: whatever ends sooner did not wait for it.
+LONG_SECONDS = 60.0
+SOURCE = Image.new("RGB", (64, 64))
+
+
+class FakeEngine:
+    """Notes its batches, and can be held before each by a gate that the test opens."""
+
+    batch_limit = 4
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+        self.threads: set[str] = set()
+        self.started = threading.Semaphore(0)
+        self.gate = threading.Event()
+        self.gate.set()
+        self.poison: Callable[[Sequence[ImageOrder]], bool] = lambda _orders: False
+        self.missing = 0
+
+    def generate(self, orders: Sequence[ImageOrder], *, on_step: StepCallback) -> list[Image.Image]:
+        self.batches.append([order.prompt for order in orders])
+        self.threads.add(threading.current_thread().name)
+        self.started.release()
+        assert self.gate.wait(LONG_SECONDS)
+        on_step(1, 2)
+        if self.poison(orders):
+            raise RuntimeError("out of memory")
+        on_step(2, 2)
+        images = [Image.new("RGB", (order.width, order.height), (order.seed, 0, 0)) for order in orders]
+        return images[: len(images) - self.missing]
+
+    def wait_until_started(self) -> None:
+        assert self.started.acquire(timeout=LONG_SECONDS)
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine()
+
+
+@pytest.fixture
+def batcher(engine: FakeEngine) -> Iterator[Batcher]:
+    batcher = Batcher(engine, linger_seconds=0)
+    yield batcher
+    engine.gate.set()
+    batcher.close()
+
+
+def order(prompt: str, *, width: int = 8, height: int = 8, seed: int = 0, edit: bool = False) -> ImageOrder:
+    sources = (SOURCE,) if edit else ()
+    return ImageOrder(prompt=prompt, width=width, height=height, seed=seed, sources=sources)
+
+
+def submit_behind_a_closed_gate(
+    batcher: Batcher, engine: FakeEngine, orders: Sequence[ImageOrder]
+) -> list[Future[Image.Image]]:
+    """Holds the engine with a first order, so that the others are all there when it comes back."""
+    engine.gate.clear()
+    first = batcher.submit(order("first"))
+    engine.wait_until_started()
+    futures = [batcher.submit(each) for each in orders]
+    engine.gate.set()
+    first.result(LONG_SECONDS)
+    return futures
+
+
+def test_an_order_becomes_its_picture(batcher: Batcher, engine: FakeEngine) -> None:
+    picture = batcher.submit(order("a fox", width=16, seed=7)).result(LONG_SECONDS)
+    assert picture.size == (16, 8)
+    assert picture.getpixel((0, 0)) == (7, 0, 0)
+    assert engine.threads == {"gpu"}
+
+
+def test_creates_of_one_size_go_together_and_each_gets_its_own(batcher: Batcher, engine: FakeEngine) -> None:
+    orders = [order(f"p{seed}", seed=seed) for seed in range(1, 4)]
+    futures = submit_behind_a_closed_gate(batcher, engine, orders)
+    assert [future.result(LONG_SECONDS).getpixel((0, 0)) for future in futures] == [
+        (1, 0, 0),
+        (2, 0, 0),
+        (3, 0, 0),
+    ]
+    assert engine.batches == [["first"], ["p1", "p2", "p3"]]
+
+
+def test_a_batch_is_no_larger_than_the_engines_limit(batcher: Batcher, engine: FakeEngine) -> None:
+    futures = submit_behind_a_closed_gate(batcher, engine, [order(f"p{n}") for n in range(6)])
+    for future in futures:
+        future.result(LONG_SECONDS)
+    assert engine.batches[1:] == [["p0", "p1", "p2", "p3"], ["p4", "p5"]]
+
+
+def test_another_size_waits_for_its_turn(batcher: Batcher, engine: FakeEngine) -> None:
+    orders = [order("a1"), order("b1", width=16), order("a2"), order("c1", height=16), order("b2", width=16)]
+    futures = submit_behind_a_closed_gate(batcher, engine, orders)
+    for future in futures:
+        future.result(LONG_SECONDS)
+    assert engine.batches[1:] == [["a1", "a2"], ["b1", "b2"], ["c1"]]
+
+
+def test_an_edit_goes_alone(batcher: Batcher, engine: FakeEngine) -> None:
+    orders = [order("a"), order("edit 1", edit=True), order("edit 2", edit=True), order("b")]
+    futures = submit_behind_a_closed_gate(batcher, engine, orders)
+    for future in futures:
+        future.result(LONG_SECONDS)
+    assert engine.batches[1:] == [["a", "b"], ["edit 1"], ["edit 2"]]
+
+
+def test_a_full_batch_does_not_linger() -> None:
+    engine = FakeEngine()
+    batcher = Batcher(engine, linger_seconds=LONG_SECONDS)
+    futures = [batcher.submit(order(f"p{n}")) for n in range(4)]
+    for future in futures:
+        future.result(LONG_SECONDS / 10)
+    assert engine.batches == [["p0", "p1", "p2", "p3"]]
+    batcher.close()
+
+
+def test_an_edit_does_not_linger() -> None:
+    engine = FakeEngine()
+    batcher = Batcher(engine, linger_seconds=LONG_SECONDS)
+    batcher.submit(order("edit", edit=True)).result(LONG_SECONDS / 10)
+    batcher.close()
+
+
+def test_a_lone_order_is_made_when_the_linger_is_over() -> None:
+    engine = FakeEngine()
+    batcher = Batcher(engine, linger_seconds=0.01)
+    batcher.submit(order("alone")).result(LONG_SECONDS)
+    batcher.close()
+
+
+def test_company_that_comes_within_the_linger_goes_along() -> None:
+    engine = FakeEngine()
+    engine.batch_limit = 2
+    batcher = Batcher(engine, linger_seconds=LONG_SECONDS)
+    first = batcher.submit(order("p0"))
+    assert not first.done()
+    batcher.submit(order("p1")).result(LONG_SECONDS / 10)
+    assert engine.batches == [["p0", "p1"]]
+    batcher.close()
+
+
+def test_a_failure_belongs_to_its_order_alone(batcher: Batcher, engine: FakeEngine) -> None:
+    engine.poison = lambda orders: True
+    failed = batcher.submit(order("bad"))
+    with pytest.raises(RuntimeError, match="out of memory"):
+        failed.result(LONG_SECONDS)
+    engine.poison = lambda orders: False
+    assert batcher.submit(order("good")).result(LONG_SECONDS)
+
+
+def test_one_poisoned_order_does_not_fail_its_neighbours(batcher: Batcher, engine: FakeEngine) -> None:
+    engine.poison = lambda orders: any(each.prompt == "bad" for each in orders)
+    good, bad, other = submit_behind_a_closed_gate(
+        batcher, engine, [order("good", seed=1), order("bad"), order("other", seed=3)]
+    )
+    assert good.result(LONG_SECONDS).getpixel((0, 0)) == (1, 0, 0)
+    assert other.result(LONG_SECONDS).getpixel((0, 0)) == (3, 0, 0)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        bad.result(LONG_SECONDS)
+    assert engine.batches[1:] == [["good", "bad", "other"], ["good"], ["bad"], ["other"]]
+
+
+def test_a_lone_failure_is_not_tried_again(batcher: Batcher, engine: FakeEngine) -> None:
+    engine.poison = lambda orders: True
+    with pytest.raises(RuntimeError):
+        batcher.submit(order("bad")).result(LONG_SECONDS)
+    assert engine.batches == [["bad"]]
+
+
+def test_an_engine_that_loses_a_picture_fails_the_order(batcher: Batcher, engine: FakeEngine) -> None:
+    engine.missing = 1
+    with pytest.raises(BadOutput, match="0 images of 1 orders"):
+        batcher.submit(order("a")).result(LONG_SECONDS)
+    engine.missing = 0
+    assert batcher.submit(order("b")).result(LONG_SECONDS)
+
+
+def test_every_order_of_a_batch_hears_its_steps(batcher: Batcher, engine: FakeEngine) -> None:
+    engine.gate.clear()
+    first = batcher.submit(order("first"))
+    engine.wait_until_started()
+    heard: dict[str, list[tuple[int, int]]] = {"a": [], "b": []}
+
+    def listener(name: str) -> StepCallback:
+        return lambda done, steps: heard[name].append((done, steps))
+
+    futures = [first, *(batcher.submit(order(name), on_step=listener(name)) for name in heard)]
+    engine.gate.set()
+    for future in futures:
+        future.result(LONG_SECONDS)
+    assert heard == {"a": [(1, 2), (2, 2)], "b": [(1, 2), (2, 2)]}
+
+
+def test_a_listener_that_fails_costs_no_picture(batcher: Batcher, engine: FakeEngine) -> None:
+    def broken(_done: int, _steps: int) -> None:
+        raise ConnectionError
+
+    assert batcher.submit(order("a"), on_step=broken).result(LONG_SECONDS)
+    assert engine.batches == [["a"]]
+
+
+def test_a_cancelled_order_is_not_made(batcher: Batcher, engine: FakeEngine) -> None:
+    engine.gate.clear()
+    batcher.submit(order("first"))
+    engine.wait_until_started()
+    cancelled, kept = batcher.submit(order("cancelled")), batcher.submit(order("kept"))
+    assert cancelled.cancel()
+    engine.gate.set()
+    assert kept.result(LONG_SECONDS)
+    with pytest.raises(CancelledError):
+        cancelled.result(LONG_SECONDS)
+    assert engine.batches == [["first"], ["kept"]]
+
+
+def test_closing_finishes_what_is_queued_and_ends_the_thread(batcher: Batcher, engine: FakeEngine) -> None:
+    engine.gate.clear()
+    futures = [batcher.submit(order("first"))]
+    engine.wait_until_started()
+    futures += [batcher.submit(order(f"p{n}")) for n in range(5)]
+    closing = threading.Thread(target=batcher.close)
+    closing.start()
+    engine.gate.set()
+    closing.join(LONG_SECONDS)
+    assert all(future.done() and future.exception() is None for future in futures)
+    assert not any(thread.name == "gpu" for thread in threading.enumerate())
+
+
+def test_closing_does_not_wait_for_company() -> None:
+    engine = FakeEngine()
+    batcher = Batcher(engine, linger_seconds=LONG_SECONDS)
+    future = batcher.submit(order("alone"))
+    batcher.close()
+    assert future.done()
+
+
+def test_an_order_after_closing_is_refused(batcher: Batcher) -> None:
+    batcher.close()
+    batcher.close()
+    with pytest.raises(BatcherClosed):
+        batcher.submit(order("late"))
+
+
+def test_orders_of_many_threads_all_come_back_right(batcher: Batcher) -> None:
+    wrong: list[int] = []
+
+    def client(number: int) -> None:
+        for seed in range(number, 200, 8):
+            picture = batcher.submit(order("p", width=8 * (1 + seed % 3), seed=seed)).result(LONG_SECONDS)
+            if picture.getpixel((0, 0)) != (seed, 0, 0):
+                wrong.append(seed)
+
+    threads = [threading.Thread(target=client, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LONG_SECONDS)
+    assert not any(thread.is_alive() for thread in threads)
+    assert wrong == []

@@ -1,0 +1,182 @@
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.workers.conftest import OPTIONS, entry
+from workers.engine import BadOutput, Engine, EngineError, ImageOrder, load_engine
+from workers.pipelines import flux2_klein
+
+SIDE = 256
+RED, BLUE = (Image.new("RGB", (128, 96), colour) for colour in ("red", "blue"))
+
+
+def order(
+    prompt: str = "a fox",
+    *,
+    seed: int = 1,
+    size: tuple[int, int] = (SIDE, SIDE),
+    sources: Sequence[Image.Image] = (),
+) -> ImageOrder:
+    return ImageOrder(prompt=prompt, width=size[0], height=size[1], seed=seed, sources=tuple(sources))
+
+
+def made(engine: Engine, *orders: ImageOrder) -> list[np.ndarray]:
+    images = engine.generate(orders, on_step=lambda _done, _steps: None)
+    assert [image.mode for image in images] == ["RGB"] * len(orders)
+    return [np.asarray(image).astype(int) for image in images]
+
+
+def difference(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.abs(one - other).mean())
+
+
+@pytest.mark.parametrize("size", [(512, 512), (1024, 1024), (1024, 768), (768, 1024)])
+def test_every_published_size_comes_out(small_engine: Engine, size: tuple[int, int]) -> None:
+    [image] = small_engine.generate([order(size=size)], on_step=lambda _done, _steps: None)
+    assert (image.mode, image.size) == ("RGB", size)
+
+
+def test_a_picture_is_colourful_and_no_flat_grey(small_engine: Engine) -> None:
+    [picture] = made(small_engine, order())
+    assert picture.std(axis=(0, 1)).min() > 20
+    assert picture.std(axis=2).mean() > 20
+
+
+def test_the_same_order_gives_the_same_picture(small_engine: Engine) -> None:
+    assert np.array_equal(made(small_engine, order())[0], made(small_engine, order())[0])
+
+
+def test_prompt_and_seed_change_the_picture(small_engine: Engine) -> None:
+    [picture] = made(small_engine, order())
+    assert difference(picture, made(small_engine, order("a mountain at dusk"))[0]) > 5
+    assert difference(picture, made(small_engine, order("a fix"))[0]) > 1
+    assert difference(picture, made(small_engine, order(seed=2))[0]) > 5
+
+
+def test_a_picture_does_not_depend_on_its_company(small_engine: Engine) -> None:
+    orders = [order(), order("a mountain at dusk", seed=7), order(seed=2**63 - 1), order("", seed=0)]
+    together = made(small_engine, *orders)
+    for each, picture in zip(orders, together, strict=True):
+        assert np.abs(picture - made(small_engine, each)[0]).max() <= 2
+    backwards = made(small_engine, *reversed(orders))[::-1]
+    assert max(np.abs(a - b).max() for a, b in zip(together, backwards, strict=True)) <= 2
+
+
+def test_an_edit_depends_on_its_sources_and_their_order(small_engine: Engine) -> None:
+    [plain] = made(small_engine, order())
+    [red] = made(small_engine, order(sources=[RED]))
+    [blue] = made(small_engine, order(sources=[BLUE]))
+    [both] = made(small_engine, order(sources=[RED, BLUE]))
+    [swapped] = made(small_engine, order(sources=[BLUE, RED]))
+    pictures = [plain, red, blue, both, swapped]
+    differences = [difference(a, b) for at, a in enumerate(pictures) for b in pictures[:at]]
+    assert min(differences) > 0.5
+
+
+@pytest.mark.parametrize(
+    "size", [(64, 64), (512, 64), (64, 512), (65, 97), (2000, 1500), (2900, 363), (40, 20)]
+)
+def test_sources_of_any_size_are_fitted(small_engine: Engine, size: tuple[int, int]) -> None:
+    [picture] = made(small_engine, order(sources=[Image.new("RGB", size, "green")]))
+    assert picture.shape == (SIDE, SIDE, 3)
+
+
+def test_a_source_is_not_changed(small_engine: Engine) -> None:
+    source = Image.new("RGB", (2000, 1000), "green")
+    before = source.tobytes()
+    made(small_engine, order(sources=[source]))
+    assert (source.size, source.tobytes()) == ((2000, 1000), before)
+
+
+def test_the_longest_prompt_of_any_script_is_made(small_engine: Engine) -> None:
+    for prompt in ("狐" * 4_000, "🦊\x1b\u202e" * 1_000, "<|im_end|>" * 400, "{{ 7 * 7 }}{% raw %}"):
+        made(small_engine, order(prompt))
+
+
+def test_steps_are_reported_as_they_are_done(small_engine: Engine) -> None:
+    steps: list[tuple[int, int]] = []
+    small_engine.generate([order(), order(seed=2)], on_step=lambda done, all_: steps.append((done, all_)))
+    assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_the_engine_is_usable_after_an_exception(small_engine: Engine) -> None:
+    [before] = made(small_engine, order())
+
+    def broken(done: int, _steps: int) -> None:
+        if done == 2:
+            raise RuntimeError("in mid-step")
+
+    with pytest.raises(RuntimeError, match="in mid-step"):
+        small_engine.generate([order("other", sources=[RED])], on_step=broken)
+    assert np.array_equal(made(small_engine, order())[0], before)
+
+
+def test_pixels_that_are_no_numbers_are_refused(small_model: Path) -> None:
+    engine = flux2_klein.load(model=entry(small_model), device="cpu")
+    with torch.no_grad():
+        engine._pipeline.transformer.proj_out.weight.fill_(float("nan"))
+    with pytest.raises(BadOutput, match="no numbers"):
+        made(engine, order())
+
+
+def test_a_picture_of_another_size_is_refused(small_engine: Engine) -> None:
+    with pytest.raises(BadOutput, match="of the ordered"):
+        made(small_engine, order(size=(250, 256)))
+
+
+def test_a_batch_of_two_sizes_is_refused(small_engine: Engine) -> None:
+    with pytest.raises(ValueError, match="of one size"):
+        made(small_engine, order(), order(size=(SIDE, 2 * SIDE)))
+
+
+def test_an_edit_in_company_is_refused(small_engine: Engine) -> None:
+    with pytest.raises(ValueError, match="an edit is made alone"):
+        made(small_engine, order(), order(sources=[RED]))
+
+
+def test_the_batch_limit_is_the_models(small_engine: Engine) -> None:
+    assert small_engine.batch_limit == 4
+
+
+def test_bfloat16_makes_pictures_too(small_model: Path) -> None:
+    engine = load_engine(model=entry(small_model, dtype="bfloat16"), device="auto")
+    [picture] = made(engine, order(size=(64, 64)))
+    assert picture.std() > 10
+
+
+def test_missing_weights_are_told_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="make_small_model"):
+        load_engine(model=entry(tmp_path / "none"), device="cpu")
+
+
+def test_broken_weights_are_told_by_the_models_name(tmp_path: Path) -> None:
+    (tmp_path / "model_index.json").write_text(
+        '{"_class_name": "Flux2KleinPipeline", "_diffusers_version": "0.42.1"}'
+    )
+    with pytest.raises(EngineError, match="the weights of zekron-image-1 cannot be loaded"):
+        load_engine(model=entry(tmp_path), device="cpu")
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", ""])
+def test_a_device_that_is_not_there_is_refused(small_model: Path, device: str) -> None:
+    with pytest.raises(EngineError, match=f"DEVICE is '{device}'"):
+        load_engine(model=entry(small_model), device=device)
+
+
+@pytest.mark.parametrize(
+    "options", [{"max_sequence_lenght": 64}, {"max_sequence_length": "64"}, {"steps": 4}]
+)
+def test_an_option_that_is_unknown_or_unfit_is_refused(small_model: Path, options: dict[str, object]) -> None:
+    with pytest.raises(EngineError, match="an option that is unknown or unfit"):
+        load_engine(model=entry(small_model, options=options), device="cpu")
+
+
+def test_the_layers_of_the_text_encoder_matter(small_model: Path, small_engine: Engine) -> None:
+    other = replace(entry(small_model), options={**OPTIONS, "text_encoder_out_layers": [3, 2, 1]})
+    engine = load_engine(model=other, device="cpu")
+    assert difference(made(engine, order())[0], made(small_engine, order())[0]) > 1
