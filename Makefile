@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 VENV := .venv/bin/python
-PIP := $(VENV) -m pip install --quiet --disable-pip-version-check
+PIP := $(VENV) -m pip install --quiet --quiet --disable-pip-version-check
 SOURCES := manage.py zekron_api workers billing storage tests
 # PyPI's torch for Linux brings gigabytes of CUDA, which a machine without an NVIDIA GPU has no use for.
 TORCH := $(shell grep -o '^torch==[^ ]*' requirements.txt)
@@ -56,7 +56,7 @@ install-dev: .venv/installed-dev
 .venv/installed: requirements.txt .venv/made
 	@echo 'Installing what requirements.txt names (the first time this takes minutes).'
 	@if [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi > /dev/null; then \
-	  $(PIP) --quiet --quiet --no-deps --retries 0 --timeout 15 --index-url $(TORCH_WITHOUT_CUDA) $(TORCH) \
+	  $(PIP) --quiet --no-deps --retries 0 --timeout 15 --index-url $(TORCH_WITHOUT_CUDA) $(TORCH) \
 	  || echo '  no torch without CUDA from $(TORCH_WITHOUT_CUDA); taking the usual one'; fi
 	@$(PIP) --requirement requirements.txt
 	@touch $@

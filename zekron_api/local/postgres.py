@@ -14,6 +14,10 @@ MAX_CONNECTIONS = 200
 # After a crash the server first replays what it had not written back.
 START_SECONDS = 120
 STOP_SECONDS = 60
+# The children of a killed server notice it, and end, within a moment.
+ORPHANS_SECONDS = 15
+# More than any process id can be.
+NO_PROCESS = 2**31 - 1
 
 
 class PostgresFailed(Exception):
@@ -39,7 +43,7 @@ def _launch(var: Path) -> None:
     if _recorded_process_is_ours(var):
         # It runs and nobody can reach it: somebody removed its socket.
         stop(var)
-    _forget_another_programs_process(var)
+    _disown_other_processes(var)
     log = logs.prepare(var, "postgres.log")
     directory = str(sockets.folder(var)).replace('"', '""')
     settings = {
@@ -54,7 +58,15 @@ def _launch(var: Path) -> None:
     options = " ".join(
         shlex.quote(word) for name, value in settings.items() for word in ("-c", f"{name}={value}")
     )
-    _control(var, "start", f"--timeout={START_SECONDS}", f"--log={log}", f"--options={options}")
+    deadline = time.monotonic() + ORPHANS_SECONDS
+    while True:
+        try:
+            _control(var, "start", f"--timeout={START_SECONDS}", f"--log={log}", f"--options={options}")
+            return
+        except PostgresFailed as error:
+            if "pre-existing shared memory block" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
 
 
 def _control(var: Path, action: str, *options: str) -> None:
@@ -102,22 +114,28 @@ def _create_database(var: Path) -> None:
             connection.execute(f"CREATE DATABASE {DATABASE}")
 
 
+def _disown_other_processes(var: Path) -> None:
+    """Makes lock files that name a living process which is not our server name none.
+
+    PostgreSQL would take that process for its own: another program that got the id after a reboot, or the remains of a
+    killed server that nobody waits for, as in a container. The files stay: by what else they say the
+    server makes sure that no child of a killed one still writes.
+    """
+    for path in (_data(var) / "postmaster.pid", sockets.folder(var) / ".s.PGSQL.5432.lock"):
+        pid = _pid_in(path)
+        if pid is not None and processes.is_alive(pid):
+            _, _, rest = path.read_text().partition("\n")
+            path.write_text(f"{NO_PROCESS}\n{rest}")
+
+
 def _recorded_process_is_ours(var: Path) -> bool:
-    pid = _recorded_pid(var)
+    pid = _pid_in(_data(var) / "postmaster.pid")
     return pid is not None and str(_data(var)) in processes.command_line(pid)
 
 
-def _forget_another_programs_process(var: Path) -> None:
-    """PostgreSQL takes the living process that its file names for itself; after a reboot it may be anyone's."""
-    pid = _recorded_pid(var)
-    # A dead process's file stays: with it the server makes sure that no child of the dead one still writes.
-    if pid is not None and processes.is_alive(pid):
-        (_data(var) / "postmaster.pid").unlink()
-
-
-def _recorded_pid(var: Path) -> int | None:
+def _pid_in(path: Path) -> int | None:
     try:
-        return int((_data(var) / "postmaster.pid").read_text().split("\n")[0])
+        return int(path.read_text().split("\n")[0])
     except (FileNotFoundError, ValueError):
         return None
 

