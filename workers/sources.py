@@ -56,6 +56,9 @@ def _check_size(width: int, height: int) -> None:
 
 def _upright(image: Image.Image) -> Image.Image:
     try:
+        # Read before it is taken away: Pillow would write it anew, and fail at a value of an odd type.
+        image.getexif()
+        image.info.pop("exif", None)
         return ImageOps.exif_transpose(image)
     except Exception:  # noqa: BLE001 - metadata that cannot be read has no orientation to apply; the pixels are fine
         return image

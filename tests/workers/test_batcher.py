@@ -240,7 +240,10 @@ def test_closing_does_not_wait_for_company() -> None:
     engine = FakeEngine()
     batcher = Batcher(engine, linger_seconds=LONG_SECONDS)
     future = batcher.submit(order("alone"))
-    batcher.close()
+    closing = threading.Thread(target=batcher.close, daemon=True)
+    closing.start()
+    closing.join(LONG_SECONDS / 10)
+    assert not closing.is_alive()
     assert future.done()
 
 

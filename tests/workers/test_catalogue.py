@@ -1,7 +1,8 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
-from django.conf import settings
+from django.conf import settings as project_settings
 
 from workers import catalogue
 from workers.catalogue import CatalogueError, load
@@ -34,12 +35,12 @@ def written(folder: Path, text: str) -> Path:
 def test_the_projects_own_file_is_read_and_prices_as_published() -> None:
     model = catalogue.catalogue()[catalogue.DEFAULT_MODEL]
     assert model.steps == 4
-    assert model.weights == str(Path(settings.BASE_DIR) / "var/models/small")
+    assert model.weights == str(Path(project_settings.BASE_DIR) / "var/models/small")
     assert model.price.quote_micros(width=1024, height=1024, source_count=0) == 26_700
     assert model.price.quote_micros(width=1024, height=1024, source_count=1) == 27_100
 
 
-def test_the_file_of_the_settings_is_read_once(tmp_path: Path, settings) -> None:
+def test_the_file_of_the_settings_is_read_once(tmp_path: Path, settings: Any) -> None:
     settings.MODELS_FILE = written(tmp_path, ENTRY)
     first = catalogue.catalogue()
     settings.MODELS_FILE.unlink()

@@ -58,6 +58,7 @@ def test_the_same_image_gives_the_same_bytes() -> None:
 def test_it_is_small_for_what_is_smooth_and_not_blown_up_by_noise() -> None:
     pixels_byte_count = 256 * 256 * 3
     assert len(png.encode(ramp())) < pixels_byte_count / 6
+    assert len(png.encode(Image.new("RGB", (256, 256), "navy"))) < pixels_byte_count / 100
     assert len(png.encode(noise(256, 256))) < pixels_byte_count * 1.01
 
 

@@ -3,6 +3,7 @@ import json
 import multiprocessing
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,11 +18,12 @@ def weights(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def models_file(tmp_path: Path, settings) -> Path:
+def models_file(tmp_path: Path, settings: Any) -> Path:
     text = Path(settings.BASE_DIR, "models.toml").read_text()
-    settings.MODELS_FILE = tmp_path / "models.toml"
-    settings.MODELS_FILE.write_text(text)
-    return settings.MODELS_FILE
+    path = tmp_path / "models.toml"
+    path.write_text(text)
+    settings.MODELS_FILE = path
+    return path
 
 
 def run_command(**options: bool) -> str:

@@ -83,6 +83,12 @@ def test_a_bomb_is_refused_by_its_header() -> None:
         decode(png_of(4001, 4000))
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_bomb_is_refused_where_warnings_are_only_printed() -> None:
+    with pytest.raises(InvalidImage, match="more than 16 megapixels"):
+        decode(png_of(4001, 4000))
+
+
 @pytest.mark.parametrize("side_pixels", [5_000, 12_000, 60_000, 2**31 - 1])
 def test_no_size_in_a_header_leads_to_anything_but_a_refusal(side_pixels: int) -> None:
     with pytest.raises(InvalidImage, match="more than 16 megapixels"):
@@ -158,11 +164,18 @@ def test_the_orientation_is_applied(file_format: str, orientation: int) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning")
-@pytest.mark.parametrize(
-    "exif", [b"Exif\x00\x00junk", b"Exif\x00\x00II*\x00\xff\xff\xff\x7f", b"Exif\x00\x00MM\x00*"]
-)
-def test_metadata_that_cannot_be_read_costs_only_the_orientation(exif: bytes) -> None:
-    assert decode(saved(halves(), "JPEG", exif=exif)).size == (96, 64)
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("exif", [b"junk", b"II*\x00\xff\xff\xff\x7f", b"MM\x00*"])
+def test_metadata_that_cannot_be_read_costs_only_the_orientation(file_format: str, exif: bytes) -> None:
+    assert decode(saved(halves(), file_format, exif=b"Exif\x00\x00" + exif)).size == (96, 64)
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP"])
+def test_the_orientation_is_applied_beside_a_value_of_an_odd_type(file_format: str) -> None:
+    description_as_a_ratio = struct.pack("<HHII", 0x010E, 5, 1, 8)
+    orientation = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)
+    exif = b"Exif\x00\x00II*\x00" + struct.pack("<IH", 8, 2) + description_as_a_ratio + orientation + bytes(4)
+    assert decode(saved(halves(), file_format, exif=exif)).size == (64, 96)
 
 
 def test_transparency_is_laid_on_white() -> None:
@@ -187,8 +200,7 @@ def test_a_palette_is_read() -> None:
 
 @pytest.mark.parametrize("transparency", [(255, 0, 0), None])
 def test_a_colour_named_as_transparent_is_laid_on_white(transparency: tuple[int, int, int] | None) -> None:
-    options = {"transparency": transparency} if transparency else {}
-    result = decode(saved(halves(), **options))
+    result = decode(saved(halves(), transparency=transparency) if transparency else saved(halves()))
     assert result.getpixel((5, 5)) == ((255, 255, 255) if transparency else RED)
 
 
