@@ -18,6 +18,7 @@ STOP_SECONDS_OTHERWISE = 15
 # The web process ends first, while workers still make what its clients wait for; then all others at once.
 FIRST_TO_STOP = "web"
 DEATHS_LIMIT = 3
+CONFIGURATION = "supervisord.conf"
 
 
 def read(procfile: Path) -> dict[str, str]:
@@ -36,20 +37,20 @@ def supervised(
 
     On the way out they are asked to end, and killed when they take too long or when a second signal or Ctrl-C arrives.
     """
-    configuration = folder / "supervisord.conf"
-    _write(configuration, commands=read(procfile), folder=folder, working_folder=procfile.parent)
+    _write(folder, commands=read(procfile), working_folder=procfile.parent)
     command = [
         sys.executable,
         "-m",
         "supervisor.supervisord",
         "--nodaemon",
         "--configuration",
-        str(configuration),
+        CONFIGURATION,
     ]
     # Tied to this process and in a session of its own: the terminal's Ctrl-C reaches this process alone, which then
     # decides what ends in which order.
     supervisord = subprocess.Popen(
         processes.tied(command, signal_name="TERM"),
+        cwd=folder,
         env=os.environ | environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -81,42 +82,40 @@ def _end(supervisord: "subprocess.Popen[bytes]") -> None:
             supervisord.wait()
 
 
-def _write(path: Path, *, commands: dict[str, str], folder: Path, working_folder: Path) -> None:
+def _write(folder: Path, *, commands: dict[str, str], working_folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     (folder / "supervisord.log").unlink(missing_ok=True)
     sections = {
-        "supervisord": {
-            "logfile": str(folder / "supervisord.log"),
-            "pidfile": str(folder / "supervisord.pid"),
-            "childlogdir": str(folder),
-            "directory": str(working_folder),
-            "silent": "true",
-        },
+        "supervisord": {"logfile": "supervisord.log", "pidfile": "supervisord.pid", "silent": "true"},
         "group:others": {
             "programs": ",".join(name for name in commands if name != FIRST_TO_STOP),
             "priority": "1",
         },
     }
-    sections |= {f"program:{name}": _program(name, command, folder) for name, command in commands.items()}
+    sections |= {
+        f"program:{name}": _program(name, command, working_folder) for name, command in commands.items()
+    }
     configuration = configparser.RawConfigParser()
     for section, values in sections.items():
         # supervisord fills in what follows a single %.
         configuration[section] = {name: value.replace("%", "%%") for name, value in values.items()}
-    with path.open("w") as file:
+    with (folder / CONFIGURATION).open("w") as file:
         configuration.write(file)
 
 
-def _program(name: str, command: str, folder: Path) -> dict[str, str]:
+def _program(name: str, command: str, working_folder: Path) -> dict[str, str]:
     # A Procfile's command is the shell's, which fills in its variables and then becomes the command itself.
     words = processes.tied(["/bin/sh", "-c", f"exec {command}"], signal_name="KILL")
     return {
         "command": shlex.join(words),
+        "directory": str(working_folder),
         "autorestart": "true",
         "startsecs": "5",
         # Each start waits a second longer than the one before; giving up would leave a machine that nobody watches.
         "startretries": "1000",
         "stopwaitsecs": str(STOP_SECONDS.get(name, STOP_SECONDS_OTHERWISE)),
-        "stdout_logfile": str(folder / f"{name}.log"),
+        # Relative to the folder in which supervisord runs: a name here is filled in twice, and a folder may have a %.
+        "stdout_logfile": f"{name}.log",
         "stdout_logfile_maxbytes": "10MB",
         "stdout_logfile_backups": "2",
         "redirect_stderr": "true",
