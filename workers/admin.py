@@ -17,7 +17,17 @@ _TOKEN = re.compile(r"[0-9a-f]{64}")
 class GenerationAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class takes its parameter in stubs alone
     """Found by id, account, error code, or the token of the image."""
 
-    list_display = ["id", "account", "status", "kind", "model", "size", "created_at", "ended_at", "error_code"]
+    list_display = [
+        "id",
+        "account",
+        "status",
+        "kind",
+        "model",
+        "size",
+        "created_at",
+        "ended_at",
+        "error_code",
+    ]
     list_filter = ["status", "kind", "model", "error_type"]
     list_select_related = ["account"]
     # Counting every row of a large table would take longer than the page.

@@ -44,6 +44,8 @@ class Parked(HttpResponse):
             if name.lower() not in _OWN_HEADERS:
                 reply.headers.setdefault(name, value)
         reply.cookies.update(self.cookies)
+        # Without a length, servers would cut the reply into chunks.
+        reply["Content-Length"] = str(len(reply.content))
         return reply
 
     def wait_in_place(self, *, poll_seconds: float = 0.05) -> HttpResponse:

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from django.db import transaction
 
 from tests import stage
 from tests.stage import NOW
@@ -70,6 +71,22 @@ def test_a_generation_whose_workers_died_three_times_fails(hinted):
     last = stage.exhausted(stage.account())
     assert sweep.run(now=NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)).given_up == 1
     assert _status(last) == Status.FAILED
+
+
+def test_what_is_not_overdue_is_not_given_up_even_when_asked_for():
+    for status in (Status.QUEUED, Status.RUNNING):
+        generation = stage.generation_in(status, stage.account())
+        in_time = NOW + timedelta(seconds=generations.DEADLINE_SECONDS - 1)
+        assert not generations.give_up(generation=generation, error_type="x", error_code="X", now=in_time)
+        assert _status(generation) == status
+
+
+def test_a_sweep_passes_over_what_another_has_locked(hinted):
+    running = stage.generation_in(Status.RUNNING, stage.account())
+    lease_over = NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)
+    with transaction.atomic():
+        Generation.objects.select_for_update().get(pk=running.pk)
+        assert stage.at_once(1, lambda _: sweep.run(now=lease_over)) == [(0, 0, 0)]
 
 
 def test_many_sweeps_at_once_move_each_row_once(hinted):

@@ -116,6 +116,7 @@ def test_a_parked_client_gets_its_reply_when_its_generation_ends(served, me, mon
         assert json.loads(exchange.body)["data"]["remaining_balance"] == "9.9733"
         assert {"x-request-id", "x-ratelimit-remaining", "x-content-type-options"} <= set(exchange.headers)
         assert exchange.headers["content-type"] == "application/json"
+        assert int(exchange.headers["content-length"]) == len(exchange.body)
         assert len(app.waiters) == 0
 
     served(scenario)

@@ -5,107 +5,241 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('billing', '0002_ledger_append_only'),
-        ('storage', '0001_initial'),
+        ("billing", "0002_ledger_append_only"),
+        ("storage", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Generation',
+            name="Generation",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('create', 'Create'), ('edit', 'Edit')], max_length=8)),
-                ('model', models.CharField(max_length=64)),
-                ('prompt', models.TextField()),
-                ('parameters', models.JSONField()),
-                ('quote_micros', models.BigIntegerField()),
-                ('cost_micros', models.BigIntegerField(null=True)),
-                ('status', models.CharField(choices=[('queued', 'Queued'), ('running', 'Running'), ('completed', 'Completed'), ('failed', 'Failed'), ('cancelled', 'Cancelled')], default='queued', max_length=9)),
-                ('attempt_count', models.PositiveSmallIntegerField(default=0)),
-                ('lease_token', models.UUIDField(null=True, unique=True)),
-                ('lease_until', models.DateTimeField(null=True)),
-                ('not_before', models.DateTimeField()),
-                ('deadline_at', models.DateTimeField()),
-                ('hinted_at', models.DateTimeField(null=True)),
-                ('created_at', models.DateTimeField()),
-                ('started_at', models.DateTimeField(null=True)),
-                ('ended_at', models.DateTimeField(null=True)),
-                ('expires_at', models.DateTimeField(null=True)),
-                ('token_digest', models.CharField(max_length=64, null=True, unique=True)),
-                ('error_code', models.CharField(blank=True, default='', max_length=64)),
-                ('error_type', models.CharField(blank=True, default='', max_length=32)),
-                ('error_detail', models.TextField(blank=True, default='')),
-                ('account', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='billing.account')),
-                ('image', models.OneToOneField(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='storage.storedimage')),
-                ('reservation', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='billing.reservation')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("kind", models.CharField(choices=[("create", "Create"), ("edit", "Edit")], max_length=8)),
+                ("model", models.CharField(max_length=64)),
+                ("prompt", models.TextField()),
+                ("parameters", models.JSONField()),
+                ("quote_micros", models.BigIntegerField()),
+                ("cost_micros", models.BigIntegerField(null=True)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("queued", "Queued"),
+                            ("running", "Running"),
+                            ("completed", "Completed"),
+                            ("failed", "Failed"),
+                            ("cancelled", "Cancelled"),
+                        ],
+                        default="queued",
+                        max_length=9,
+                    ),
+                ),
+                ("attempt_count", models.PositiveSmallIntegerField(default=0)),
+                ("lease_token", models.UUIDField(null=True, unique=True)),
+                ("lease_until", models.DateTimeField(null=True)),
+                ("not_before", models.DateTimeField()),
+                ("deadline_at", models.DateTimeField()),
+                ("hinted_at", models.DateTimeField(null=True)),
+                ("created_at", models.DateTimeField()),
+                ("started_at", models.DateTimeField(null=True)),
+                ("ended_at", models.DateTimeField(null=True)),
+                ("expires_at", models.DateTimeField(null=True)),
+                ("token_digest", models.CharField(max_length=64, null=True, unique=True)),
+                ("error_code", models.CharField(blank=True, default="", max_length=64)),
+                ("error_type", models.CharField(blank=True, default="", max_length=32)),
+                ("error_detail", models.TextField(blank=True, default="")),
+                (
+                    "account",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="billing.account",
+                    ),
+                ),
+                (
+                    "image",
+                    models.OneToOneField(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="storage.storedimage",
+                    ),
+                ),
+                (
+                    "reservation",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="billing.reservation",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='SourceImage',
+            name="SourceImage",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('position', models.PositiveSmallIntegerField()),
-                ('generation', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='sources', to='workers.generation')),
-                ('image', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='storage.storedimage')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("position", models.PositiveSmallIntegerField()),
+                (
+                    "generation",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="sources",
+                        to="workers.generation",
+                    ),
+                ),
+                (
+                    "image",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="storage.storedimage",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['position'],
+                "ordering": ["position"],
             },
         ),
         migrations.AddIndex(
-            model_name='generation',
-            index=models.Index(models.F('account'), models.OrderBy(models.F('id'), descending=True), name='generation_history'),
+            model_name="generation",
+            index=models.Index(
+                models.F("account"),
+                models.OrderBy(models.F("id"), descending=True),
+                name="generation_history",
+            ),
         ),
         migrations.AddIndex(
-            model_name='generation',
-            index=models.Index(models.F('account'), condition=models.Q(('status__in', ('queued', 'running'))), name='generation_open'),
+            model_name="generation",
+            index=models.Index(
+                models.F("account"),
+                condition=models.Q(("status__in", ("queued", "running"))),
+                name="generation_open",
+            ),
         ),
         migrations.AddIndex(
-            model_name='generation',
-            index=models.Index(models.F('hinted_at'), condition=models.Q(('status', 'queued')), name='generation_queued'),
+            model_name="generation",
+            index=models.Index(
+                models.F("hinted_at"), condition=models.Q(("status", "queued")), name="generation_queued"
+            ),
         ),
         migrations.AddIndex(
-            model_name='generation',
-            index=models.Index(models.F('lease_until'), condition=models.Q(('status', 'running')), name='generation_running'),
+            model_name="generation",
+            index=models.Index(
+                models.F("lease_until"), condition=models.Q(("status", "running")), name="generation_running"
+            ),
         ),
         migrations.AddIndex(
-            model_name='generation',
-            index=models.Index(models.F('deadline_at'), condition=models.Q(('status__in', ('queued', 'running'))), name='generation_deadline'),
+            model_name="generation",
+            index=models.Index(
+                models.F("deadline_at"),
+                condition=models.Q(("status__in", ("queued", "running"))),
+                name="generation_deadline",
+            ),
         ),
         migrations.AddIndex(
-            model_name='generation',
-            index=models.Index(models.F('error_code'), condition=models.Q(('error_code', ''), _negated=True), name='generation_error_code'),
+            model_name="generation",
+            index=models.Index(
+                models.F("error_code"),
+                condition=models.Q(("error_code", ""), _negated=True),
+                name="generation_error_code",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='generation',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('lease_token__isnull', False), ('lease_until__isnull', False), ('status', 'running')), models.Q(models.Q(('status', 'running'), _negated=True), ('lease_token__isnull', True), ('lease_until__isnull', True)), _connector='OR'), name='generation_leased_while_running'),
+            model_name="generation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(
+                        ("lease_token__isnull", False), ("lease_until__isnull", False), ("status", "running")
+                    ),
+                    models.Q(
+                        models.Q(("status", "running"), _negated=True),
+                        ("lease_token__isnull", True),
+                        ("lease_until__isnull", True),
+                    ),
+                    _connector="OR",
+                ),
+                name="generation_leased_while_running",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='generation',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('cost_micros__isnull', False), ('expires_at__isnull', False), ('image__isnull', False), ('status', 'completed'), ('token_digest__isnull', False)), models.Q(models.Q(('status', 'completed'), _negated=True), ('cost_micros__isnull', True), ('image__isnull', True), ('token_digest__isnull', True), ('expires_at__isnull', True)), _connector='OR'), name='generation_completed_has_image_and_cost'),
+            model_name="generation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(
+                        ("cost_micros__isnull", False),
+                        ("expires_at__isnull", False),
+                        ("image__isnull", False),
+                        ("status", "completed"),
+                        ("token_digest__isnull", False),
+                    ),
+                    models.Q(
+                        models.Q(("status", "completed"), _negated=True),
+                        ("cost_micros__isnull", True),
+                        ("image__isnull", True),
+                        ("token_digest__isnull", True),
+                        ("expires_at__isnull", True),
+                    ),
+                    _connector="OR",
+                ),
+                name="generation_completed_has_image_and_cost",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='generation',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('ended_at__isnull', True), ('status__in', ('queued', 'running'))), models.Q(('ended_at__isnull', False), ('status__in', ('completed', 'failed', 'cancelled'))), _connector='OR'), name='generation_ended_has_a_time'),
+            model_name="generation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("ended_at__isnull", True), ("status__in", ("queued", "running"))),
+                    models.Q(
+                        ("ended_at__isnull", False), ("status__in", ("completed", "failed", "cancelled"))
+                    ),
+                    _connector="OR",
+                ),
+                name="generation_ended_has_a_time",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='generation',
-            constraint=models.CheckConstraint(condition=models.Q(('cost_micros__isnull', True), models.Q(('cost_micros__gt', 0), ('cost_micros__lte', models.F('quote_micros'))), _connector='OR'), name='generation_cost_within_quote'),
+            model_name="generation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("cost_micros__isnull", True),
+                    models.Q(("cost_micros__gt", 0), ("cost_micros__lte", models.F("quote_micros"))),
+                    _connector="OR",
+                ),
+                name="generation_cost_within_quote",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='generation',
-            constraint=models.CheckConstraint(condition=models.Q(('attempt_count__range', (0, 3))), name='generation_attempts_capped'),
+            model_name="generation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("attempt_count__range", (0, 3))), name="generation_attempts_capped"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='generation',
-            constraint=models.CheckConstraint(condition=models.Q(('status__in', ['queued', 'running', 'completed', 'failed', 'cancelled'])), name='generation_status_known'),
+            model_name="generation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("status__in", ["queued", "running", "completed", "failed", "cancelled"])),
+                name="generation_status_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='sourceimage',
-            constraint=models.UniqueConstraint(fields=('generation', 'position'), name='source_position_once'),
+            model_name="sourceimage",
+            constraint=models.UniqueConstraint(
+                fields=("generation", "position"), name="source_position_once"
+            ),
         ),
     ]

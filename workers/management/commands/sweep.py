@@ -14,4 +14,6 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **_options: Any) -> None:
         swept = sweep.run()
-        self.stdout.write(f"{swept.given_up} given up, {swept.rescued} rescued, {swept.hinted} hinted at again")
+        self.stdout.write(
+            f"{swept.given_up} given up, {swept.rescued} rescued, {swept.hinted} hinted at again"
+        )
