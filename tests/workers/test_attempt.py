@@ -3,6 +3,7 @@
 import io
 
 import pytest
+from django.db import connections
 from PIL import Image
 
 from billing.audit import audit
@@ -87,6 +88,7 @@ def test_a_lost_lease_charges_nothing_and_leaves_no_object(objects_folder):
         def generate(self, orders, *, on_step):
             late = stage.datetime.now(stage.UTC) + stage.timedelta(seconds=generations.LEASE_SECONDS + 1)
             generations.rescue(limit=10, now=late)
+            connections.close_all()
             return super().generate(orders, on_step=on_step)
 
     after = _run(Thief(), generation)

@@ -163,6 +163,7 @@ def test_the_61st_request_of_a_minute_is_refused_for_the_account_and_no_other(me
     assert refusal(refused) == (429, "rate_limit_exceeded")
     assert 1 <= int(refused["Retry-After"]) <= 61
     assert refused["X-RateLimit-Remaining"] == "0"
+    assert refusal(me.post("/v1/balance", {})) == (405, "method_not_allowed")
     assert stranger.get("/v1/balance").status_code == 200
 
 
