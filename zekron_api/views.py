@@ -25,6 +25,8 @@ from zekron_api.serializers import GenerateSerializer, PageSerializer
 class ApiView(APIView):
     """Checks in the contract's order: key, method, rate; and puts the rate on every reply."""
 
+    # OPTIONS is not among them: the API is called by programs with a key, not by pages of other sites.
+    http_method_names = ["get", "head", "post"]
     rate: throttle.Rate | None = None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:

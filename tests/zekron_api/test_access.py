@@ -198,7 +198,7 @@ def test_an_unknown_path_is_a_json_404_with_or_without_a_key(me, path):
 def test_a_wrong_method_is_a_json_405_that_says_what_is_allowed(me, method, path):
     response = me.client.generic(method, path, headers={"Authorization": f"Bearer {me.key}"})
     assert refusal(response) == (405, "method_not_allowed")
-    assert response["Allow"]
+    assert {*response["Allow"].split(", ")} <= {"GET", "HEAD", "POST"}
 
 
 def test_a_host_that_is_not_ours_is_a_json_400():

@@ -213,6 +213,18 @@ def test_a_body_over_the_limit_is_refused_in_its_turn_and_never_kept_whole(serve
     served(scenario)
 
 
+def test_no_more_of_a_body_is_kept_than_it_takes_to_refuse_it(settings):
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1000
+    chunks = [{"type": "http.request", "body": b"x" * 600, "more_body": left > 0} for left in (3, 2, 1, 0)]
+
+    async def receive() -> dict[str, Any]:
+        return chunks.pop(0)
+
+    with asyncio.run(WaitingRoom().read_body(receive)) as body_file:
+        assert len(body_file.read()) == 1001
+    assert chunks == []
+
+
 def test_a_redis_that_is_away_stops_no_reply(served, me, settings, monkeypatch):
     monkeypatch.setattr(waiters, "POLL_SECONDS", 0.05)
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
