@@ -226,3 +226,10 @@ def test_readyz_names_the_part_that_is_missing(monkeypatch):
     assert response.json()["parts"] == {"database": True, "redis": True, "store": True, "worker": False}
     presence.show(worker_name="gpu@test")
     assert Client().get("/readyz").status_code == 200
+
+
+def test_a_form_of_the_admin_over_the_limit_is_a_json_413(settings):
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1000
+    form = Client(raise_request_exception=False)
+    response = form.post("/admin/login/", "x=" + "x" * 2000, content_type="application/x-www-form-urlencoded")
+    assert refusal(response) == (413, "payload_too_large")
