@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -167,6 +168,8 @@ def _missing(port: int) -> str:
 def main() -> int:
     """Runs until Ctrl-C or SIGTERM; the exit status."""
     port = int(os.environ.get("PORT") or DEFAULT_PORT)
+    # A shell script starts what it puts in the background deaf to Ctrl-C, and this has to end by it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with up(name=f"run-{port}", port=port) as stack:
             say(_welcome(stack))
