@@ -8,6 +8,8 @@ from celery import shared_task
 from celery.signals import celeryd_after_setup, worker_shutdown
 
 from workers import attempt, hints, sweep, workshop
+from workers.catalogue import CatalogueError
+from workers.engine import EngineError
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +33,11 @@ def sweep_stuck() -> None:
 def open_before_work(sender: str, instance: Any, **_: object) -> None:
     """A worker that serves the GPU queue loads its models before it takes its first message."""
     if "gpu" in instance.app.amqp.queues.consume_from:
-        workshop.open_workshop(worker_name=sender)
+        try:
+            workshop.open_workshop(worker_name=sender)
+        except (CatalogueError, EngineError) as error:
+            # Celery would only log the exception and go on to take work that this process cannot do.
+            raise SystemExit(f"zekron: {error}") from error
 
 
 @worker_shutdown.connect

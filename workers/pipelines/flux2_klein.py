@@ -131,5 +131,5 @@ def _pictures(pixels_BCHW: torch.Tensor, *, expected: tuple[int, ...]) -> list[I
         raise BadOutput(f"the pipeline made {tuple(pixels_BCHW.shape)} of the ordered {expected}")
     if not bool(torch.isfinite(pixels_BCHW).all()):
         raise BadOutput("the pipeline made pixels that are no numbers")
-    bytes_BHWC = (pixels_BCHW * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    bytes_BHWC = (pixels_BCHW.float() * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
     return [Image.fromarray(picture) for picture in bytes_BHWC]
