@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -126,10 +127,14 @@ def processes(tmp_path: Path, small_model: Path, objects_folder: Path) -> Iterat
             process.terminate()
         for process in started:
             process.wait(timeout=90)
-        for name in commands:
-            sys.stderr.write((tmp_path / f"{name}.log").read_text())
+        logs = "".join((tmp_path / f"{name}.log").read_text() for name in commands)
+        sys.stderr.write(logs)
     # uvicorn ends as the signal ends a process, once its clients have their replies.
     assert [process.returncode for process in started] == [-signal.SIGTERM, 0]
+    assert "completed at attempt 1" in logs
+    assert not re.search(r"zk_live_|mountain|rainbow|\b[0-9a-f]{64}\b", logs), (
+        "a key, a prompt or a token is logged"
+    )
 
 
 @pytest.fixture
