@@ -81,7 +81,8 @@ def test_the_stack_runs_what_the_procfile_says():
 def test_a_process_that_dies_is_started_again_and_all_end_with_their_keeper(folder):
     keeper, supervisord = _supervise(folder)
     (first,) = _pids(folder, "gpu")
-    # Only what has stayed up for a while is started again at once; before, it waits a little.
+    # Until it counts as running supervisord starts it again whatever it was told.
+    _until(lambda: "success: gpu entered RUNNING" in (folder / "log" / "supervisord.log").read_text())
     os.kill(first, signal.SIGKILL)
     _until(lambda: len(_pids(folder, "gpu")) == 2)
     keeper.communicate()

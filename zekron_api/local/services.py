@@ -100,7 +100,8 @@ def _leave(var: Path, users: int) -> None:
     try:
         fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        # Given up before the next one looks, or two that leave at once would each take the other for a user.
+        # Two that leave at once would each take the other for a user, if this one's lock lasted until the file is
+        # closed. Linux has given it up by now; flock does not promise it.
         fcntl.flock(users, fcntl.LOCK_UN)
         return
     redis_server.stop(var)
