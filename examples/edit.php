@@ -1,0 +1,77 @@
+<?php
+// Edits an image:  php edit.php "Make it winter" photo.jpg winter.png
+// Needs PHP 8.2 or newer with its curl extension.
+declare(strict_types=1);
+
+const TRIES = 5;
+const TRY_AGAIN = [429, 502, 503, 504];
+
+define('URL', getenv('ZEKRON_URL') ?: 'http://localhost:8000');
+define('API_KEY', getenv('ZEKRON_API_KEY') ?: fail('Set ZEKRON_API_KEY to your API key.'));
+$prompt = $argv[1] ?? 'Add a rainbow in the sky';
+$source = $argv[2] ?? 'image.png';
+$file = $argv[3] ?? 'edited.png';
+
+$content = @file_get_contents($source);
+if ($content === false) {
+    fail("Could not read $source.");
+}
+$image = ['data' => base64_encode($content)];
+$made = generate(['prompt' => $prompt, 'images' => [$image], 'size' => '1024x1024']);
+if (file_put_contents($file, base64_decode($made['image']['b64_json'])) === false) {
+    fail("Could not write $file.");
+}
+echo "$file: cost {$made['cost']} USD, remaining balance {$made['remaining_balance']} USD\n";
+
+/** The reply's `data`, with the PNG as base64. */
+function generate(array $request): array
+{
+    $text = post(json_encode($request, JSON_THROW_ON_ERROR));
+    $reply = json_decode($text, true) ?? fail("No JSON: $text");
+    if (!$reply['success']) {
+        fail("{$reply['error']['message']} ({$reply['error']['code']})");
+    }
+    return $reply['data'];
+}
+
+/** Posts until there is an answer that is worth no retry; waits between as long as Retry-After says. */
+function post(string $body): string
+{
+    $curl = curl_init(URL . '/v1/generate');
+    curl_setopt_array($curl, [
+        CURLOPT_RETURNTRANSFER => true,
+        CURLOPT_TIMEOUT => 150,
+        CURLOPT_POSTFIELDS => $body,
+        CURLOPT_HTTPHEADER => [
+            'Authorization: Bearer ' . API_KEY,
+            'Content-Type: application/json',
+            // Every try sends the same key, so an image whose reply was lost is not paid for twice.
+            'Idempotency-Key: ' . uuid(),
+        ],
+    ]);
+    for ($tried = 1; ; $tried++) {
+        $text = curl_exec($curl);
+        $worthRetry = $text === false || in_array(curl_getinfo($curl, CURLINFO_RESPONSE_CODE), TRY_AGAIN, true);
+        if ($tried === TRIES || !$worthRetry) {
+            return $text === false ? fail('No answer: ' . curl_error($curl)) : $text;
+        }
+        $waitSeconds = curl_getinfo($curl, CURLINFO_RETRY_AFTER) ?: 2 ** ($tried - 1);
+        fwrite(STDERR, "Trying again in $waitSeconds s.\n");
+        sleep($waitSeconds);
+    }
+}
+
+/** A random UUID (RFC 9562, version 4). */
+function uuid(): string
+{
+    $bytes = random_bytes(16);
+    $bytes[6] = chr(ord($bytes[6]) & 0x0f | 0x40);
+    $bytes[8] = chr(ord($bytes[8]) & 0x3f | 0x80);
+    return vsprintf('%s%s-%s-%s-%s-%s%s%s', str_split(bin2hex($bytes), 4));
+}
+
+function fail(string $message): never
+{
+    fwrite(STDERR, "$message\n");
+    exit(1);
+}

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Edits an image:  ./edit.sh "Make it winter" photo.jpg winter.png
+# Needs curl 7.71 or newer, and jq.
+set -euo pipefail
+
+url=${ZEKRON_URL:-http://localhost:8000}
+api_key=${ZEKRON_API_KEY:?set it to your API key}
+prompt=${1:-Add a rainbow in the sky}
+source_file=${2:-image.png}
+file=${3:-edited.png}
+
+# curl sends the same key with every retry, so an image whose reply was lost is not paid for twice.
+idempotency_key=$(uuidgen 2> /dev/null || cat /proc/sys/kernel/random/uuid)
+request=$(mktemp)
+reply=$(mktemp)
+trap 'rm -f "$request" "$reply"' EXIT
+
+base64 < "$source_file" |
+  jq --raw-input --slurp --arg prompt "$prompt" \
+    '{prompt: $prompt, images: [{data: .}], size: "1024x1024"}' > "$request"
+
+# --retry waits as long as Retry-After says; --retry-all-errors adds lost connections to what is tried again.
+curl "$url/v1/generate" \
+  --header "Authorization: Bearer $api_key" \
+  --header "Content-Type: application/json" \
+  --header "Idempotency-Key: $idempotency_key" \
+  --data-binary "@$request" --output "$reply" --no-progress-meter \
+  --max-time 150 --retry 4 --retry-all-errors
+
+if ! jq --exit-status .success "$reply" > /dev/null 2>&1; then
+  jq --raw-output '.error | "\(.message) (\(.code))"' "$reply" >&2 || cat "$reply" >&2
+  exit 1
+fi
+jq --raw-output .data.image.b64_json "$reply" | base64 --decode > "$file"
+jq --raw-output --arg file "$file" \
+  '.data | "\($file): cost \(.cost) USD, remaining balance \(.remaining_balance) USD"' "$reply"
