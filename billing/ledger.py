@@ -5,6 +5,7 @@ generation too, locks it before: the order is generation, reservation, account.
 """
 
 import re
+from uuid import UUID
 
 from django.db import IntegrityError, connection, transaction
 from django.db.models.functions import Now
@@ -28,6 +29,10 @@ class AccountSuspended(Exception):
 
 class AlreadyResolved(Exception):
     """The reservation was settled or released before."""
+
+
+class MovedBefore(Exception):
+    """The money of this request was moved before, so nothing was moved now."""
 
 
 class NameTaken(Exception):
@@ -101,26 +106,36 @@ def release(*, reservation_id: int) -> None:
     )
 
 
-def top_up(*, account_id: int, amount_micros: int, actor: str, reason: str) -> LedgerEntry:
-    """Adds money that came in, in a transaction of its own. Called twice it adds twice."""
-    _check_amount(amount_micros)
-    with transaction.atomic():
-        return _append(
-            account=_lock(account_id=account_id),
-            kind=Kind.CREDIT,
-            amount_micros=amount_micros,
-            actor=_said(actor, "actor"),
-            reason=_said(reason, "reason"),
-        )
-
-
-def refund(*, account_id: int, amount_micros: int, actor: str, reason: str) -> LedgerEntry:
-    """Takes out money that is paid back, in its own transaction. Never takes what is reserved: raises
-    InsufficientBalance.
+def top_up(
+    *, account_id: int, amount_micros: int, actor: str, reason: str, request_id: UUID | None = None
+) -> LedgerEntry:
+    """Adds money that came in, in a transaction of its own. Called twice it adds twice, unless both calls have the
+    same `request_id`: then the second raises MovedBefore.
     """
     _check_amount(amount_micros)
     with transaction.atomic():
         account = _lock(account_id=account_id)
+        _refuse_repetition(request_id)
+        return _append(
+            account=account,
+            kind=Kind.CREDIT,
+            amount_micros=amount_micros,
+            actor=_said(actor, "actor"),
+            reason=_said(reason, "reason"),
+            request_id=request_id,
+        )
+
+
+def refund(
+    *, account_id: int, amount_micros: int, actor: str, reason: str, request_id: UUID | None = None
+) -> LedgerEntry:
+    """Takes out money that is paid back, in its own transaction. Never takes what is reserved: raises
+    InsufficientBalance. A `request_id` does what it does for `top_up`.
+    """
+    _check_amount(amount_micros)
+    with transaction.atomic():
+        account = _lock(account_id=account_id)
+        _refuse_repetition(request_id)
         _require(account, amount_micros)
         return _append(
             account=account,
@@ -128,6 +143,7 @@ def refund(*, account_id: int, amount_micros: int, actor: str, reason: str) -> L
             amount_micros=amount_micros,
             actor=_said(actor, "actor"),
             reason=_said(reason, "reason"),
+            request_id=request_id,
         )
 
 
@@ -158,6 +174,7 @@ def _append(
     reservation: Reservation | None = None,
     actor: str = "",
     reason: str = "",
+    request_id: UUID | None = None,
 ) -> LedgerEntry:
     """Writes the locked account and the entry that explains it."""
     held_micros = reservation.quote_micros if reservation else 0
@@ -177,7 +194,15 @@ def _append(
         reservation=reservation,
         actor=actor,
         reason=reason,
+        request_id=request_id,
     )
+
+
+def _refuse_repetition(request_id: UUID | None) -> None:
+    # The account's lock makes two clicks take turns; the column is unique for whatever does not hold that lock.
+    if request_id is not None and (entry := LedgerEntry.objects.filter(request_id=request_id).first()):
+        moved = f"{entry.kind} of {format_usd(entry.amount_micros)} USD"
+        raise MovedBefore(f"This was done before ({moved}, entry {entry.sequence}); nothing was moved now.")
 
 
 def _check_amount(amount_micros: int) -> None:

@@ -149,6 +149,8 @@ class LedgerEntry(models.Model):
     )
     actor = models.CharField(max_length=150, blank=True)
     reason = models.CharField(max_length=500, blank=True)
+    # What a person's one click is known by, so that a second one of the same form moves nothing.
+    request_id = models.UUIDField(null=True, blank=True, unique=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.forms import ModelForm
@@ -108,6 +108,9 @@ class AccountAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class
         if form.is_valid():
             try:
                 entry = move(account_id=account_id, actor=request.user.get_username(), **form.cleaned_data)
+            except ledger.MovedBefore as error:
+                self.message_user(request, str(error), messages.WARNING)
+                return _to_page_of(account)
             except (ValueError, ledger.InsufficientBalance) as error:
                 form.add_error(None, str(error))
             else:
@@ -120,7 +123,7 @@ class AccountAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class
         said = f"{title}: {format_usd(entry.amount_micros)} USD, balance {format_usd(entry.balance_after_micros)} USD."
         self.log_change(request, account, said)
         self.message_user(request, said)
-        return HttpResponseRedirect(reverse("admin:billing_account_change", args=[account.pk]))
+        return _to_page_of(account)
 
     @admin.action(description="Suspend selected accounts", permissions=["change"])
     def suspend(self, request: HttpRequest, queryset: QuerySet[Account]) -> None:
@@ -139,3 +142,7 @@ class AccountAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class
             change(account_id=account.pk)
             self.log_change(request, account, said)
             self.message_user(request, f"{account}: {said}")
+
+
+def _to_page_of(account: Account) -> HttpResponse:
+    return HttpResponseRedirect(reverse("admin:billing_account_change", args=[account.pk]))

@@ -1,6 +1,7 @@
 """Forms of the staff's pages: amounts in dollars come out as micros."""
 
 from typing import Any
+from uuid import uuid4
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -44,10 +45,11 @@ class OpenAccountForm(forms.ModelForm):  # type: ignore[type-arg] # Django's cla
 
 
 class MoveMoneyForm(forms.Form):
-    """How much, and why."""
+    """How much, and why; and what the form is known by, so that a double click moves the money once."""
 
     amount_micros = DollarsField(label="Amount (USD)")
     reason = forms.CharField(max_length=500, widget=forms.TextInput(attrs={"size": 60}))
+    request_id = forms.UUIDField(widget=forms.HiddenInput, initial=uuid4)
 
     def clean_amount_micros(self) -> int:
         """Refuses to move nothing."""

@@ -7,13 +7,9 @@ from django.test import Client
 
 from billing import keys, ledger
 from billing.models import Account, ApiKey, LedgerEntry, Reservation
-from tests.billing.browsing import ACCOUNTS, ENTRIES, KEYS, RESERVATIONS, act, browser_with, page
+from tests.billing.browsing import ACCOUNTS, ENTRIES, KEYS, RESERVATIONS, act, browser_with, movement, page
 
-pytestmark = [
-    pytest.mark.django_db,
-    pytest.mark.urls("tests.billing.urls"),
-    pytest.mark.usefixtures("standard_middleware"),
-]
+pytestmark = pytest.mark.django_db
 
 
 def test_the_admin_is_called_zekron(staff: Client) -> None:
@@ -86,7 +82,7 @@ def test_money_is_moved_with_a_reason_in_the_staff_members_name(
 ) -> None:
     address = f"{ACCOUNTS}{account.pk}/{name}/"
     assert "10.0000 USD available" in page(staff, address)
-    reply = staff.post(address, {"amount_micros": "5.50", "reason": "invoice 7"}, follow=True)
+    reply = staff.post(address, movement("5.50", "invoice 7"), follow=True)
     entry = LedgerEntry.objects.get(sequence=2)
     account.refresh_from_db()
     assert reply.redirect_chain == [(f"{ACCOUNTS}{account.pk}/change/", 302)]
@@ -103,12 +99,14 @@ def test_money_is_moved_with_a_reason_in_the_staff_members_name(
 @pytest.mark.parametrize(
     ("name", "data", "said"),
     [
-        ("top-up", {"amount_micros": "5", "reason": " "}, "required"),
-        ("top-up", {"amount_micros": "0", "reason": "r"}, "over zero"),
-        ("top-up", {"amount_micros": "-5", "reason": "r"}, "no amount"),
-        ("top-up", {"amount_micros": "", "reason": "r"}, "required"),
+        ("top-up", movement("5", " "), "required"),
+        ("top-up", movement("0", "r"), "over zero"),
+        ("top-up", movement("-5", "r"), "no amount"),
+        ("top-up", movement("", "r"), "required"),
+        ("top-up", movement("5", "r") | {"request_id": ""}, "required"),
+        ("top-up", movement("5", "r") | {"request_id": "1"}, "valid UUID"),
         ("top-up", {}, "required"),
-        ("refund", {"amount_micros": "9.9734", "reason": "r"}, "has 9.9733 USD available"),
+        ("refund", movement("9.9734", "r"), "has 9.9733 USD available"),
     ],
 )
 def test_money_that_cannot_be_moved_says_why(
@@ -143,8 +141,7 @@ def test_staff_who_may_only_look_cannot_act(account: Account) -> None:
     assert 'value="revoke"' not in page(browser, KEYS)
     for name in ("top-up", "refund"):
         page(browser, f"{ACCOUNTS}{account.pk}/{name}/", 403)
-        data = {"amount_micros": "5", "reason": "mine"}
-        assert browser.post(f"{ACCOUNTS}{account.pk}/{name}/", data).status_code == 403
+        assert browser.post(f"{ACCOUNTS}{account.pk}/{name}/", movement("5", "mine")).status_code == 403
     act(browser, ACCOUNTS, "suspend", account.pk)
     act(browser, KEYS, "revoke", key.pk)
     assert browser.post(f"{ACCOUNTS}add/", {"name": "eve", "opening_micros": "1"}).status_code == 403
@@ -158,7 +155,7 @@ def test_staff_who_may_only_look_cannot_act(account: Account) -> None:
 def test_staff_with_the_change_permission_can_act(account: Account) -> None:
     key, _ = keys.issue(account_id=account.pk)
     browser = browser_with("change_account", "change_apikey")
-    browser.post(f"{ACCOUNTS}{account.pk}/top-up/", {"amount_micros": "5", "reason": "r"})
+    browser.post(f"{ACCOUNTS}{account.pk}/top-up/", movement("5", "r"))
     act(browser, ACCOUNTS, "suspend", account.pk)
     act(browser, KEYS, "revoke", key.pk)
     account.refresh_from_db()
@@ -177,8 +174,7 @@ def test_staff_without_permission_and_strangers_see_nothing(account: Account) ->
 def test_moving_money_needs_the_forms_own_token(account: Account) -> None:
     browser = Client(enforce_csrf_checks=True)
     browser.force_login(User.objects.create_superuser("ada"))
-    data = {"amount_micros": "5", "reason": "r"}
-    assert browser.post(f"{ACCOUNTS}{account.pk}/top-up/", data).status_code == 403
+    assert browser.post(f"{ACCOUNTS}{account.pk}/top-up/", movement("5", "r")).status_code == 403
     assert LedgerEntry.objects.count() == 1
 
 

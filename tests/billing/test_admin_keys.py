@@ -12,11 +12,7 @@ from billing import keys
 from billing.models import Account, ApiKey
 from tests.billing.browsing import KEYS, act, page
 
-pytestmark = [
-    pytest.mark.django_db,
-    pytest.mark.urls("tests.billing.urls"),
-    pytest.mark.usefixtures("standard_middleware"),
-]
+pytestmark = pytest.mark.django_db
 
 
 def test_a_new_key_is_shown_exactly_once(staff: Client, account: Account) -> None:
