@@ -14,6 +14,14 @@ def text(name: str, default: str | None = None) -> str:
     return value
 
 
+def secret(name: str, default: str | None = None, *, least_characters: int) -> str:
+    """A text that is too long to be guessed."""
+    value = text(name, default)
+    if len(value) < least_characters:
+        raise refusal(name, f"has {len(value)} characters; it must have at least {least_characters}")
+    return value
+
+
 def flag(name: str, *, default: bool) -> bool:
     """True for 1, true, yes, on; False for 0, false, no, off; in any case of letters."""
     value = text(name, "1" if default else "0").lower()

@@ -20,7 +20,7 @@ LOCAL = env.flag("DEBUG", default=not env.text("DATABASE_URL", ""))
 DEBUG = False
 
 LOCAL_SECRETS = secrets.load_or_create(VAR_DIR) if LOCAL else secrets.NONE
-SECRET_KEY = env.text("SECRET_KEY", LOCAL_SECRETS.secret_key)
+SECRET_KEY = env.secret("SECRET_KEY", LOCAL_SECRETS.secret_key, least_characters=50)
 MASTER_KEYS = env.master_keys("MASTER_KEYS", LOCAL_SECRETS.master_keys)
 ALLOWED_HOSTS = env.text("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]" if LOCAL else None).split(",")
 
@@ -41,6 +41,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "axes",
     "rest_framework",
     "zekron_api",
     "workers",
@@ -51,6 +52,7 @@ MIDDLEWARE = [
     "zekron_api.middleware.wait_in_place",
     "zekron_api.middleware.request_id",
     "zekron_api.middleware.error_envelope",
+    "zekron_api.middleware.admin_content_policy",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -59,6 +61,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 TEMPLATES = [
     {
@@ -150,22 +153,56 @@ CELERY_BEAT_SCHEDULE = {
     "purge": {"task": "storage.tasks.purge", "schedule": timedelta(seconds=30), "options": {"expires": 30}},
 }
 
-# ── Time, cookies, logs ─────────────────────────────────────────────────────────────────────────
-USE_TZ = True
-TIME_ZONE = "UTC"
-LANGUAGE_CODE = "en-us"
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PUBLIC_URL.startswith("https://")
+# ── Security ────────────────────────────────────────────────────────────────────────────────────
+# Where TLS ends at a proxy, uvicorn takes scheme and client from its X-Forwarded-… headers, if the proxy's address is
+# in FORWARDED_ALLOW_IPS; Django itself believes no header, which whoever reaches the port directly could send.
+HTTPS = PUBLIC_URL.startswith("https://")
+SECURE_SSL_REDIRECT = HTTPS
+# Load balancers ask these from inside, in plain HTTP; they say nothing that is secret.
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
 SECURE_REFERRER_POLICY = "same-origin"
+SILENCED_SYSTEM_CHECKS = [
+    # HSTS for subdomains, and for the lists in browsers: what else is served under the domain is not ours to decide.
+    "security.W005",
+    "security.W021",
+]
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Strict"
+# Staff move money: half a working day, or until the browser closes.
+SESSION_COOKIE_AGE = 4 * 3600
+SESSION_EXPIRE_AT_BROWSER_CLOSE = True
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+# By name and address together: whoever merely knows a name cannot lock its owner out.
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_LOCKOUT_CALLABLE = "zekron_api.lockout.reply"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+
+# ── Time, logs ──────────────────────────────────────────────────────────────────────────────────
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en-us"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "filters": {"without_paths": {"()": "zekron_api.logs.WithoutPaths"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "loggers": {"django.request": {"filters": ["without_paths"]}},
+    "loggers": {
+        # It says at every start that it is there.
+        "axes.apps": {"level": "WARNING"},
+        "django.request": {"filters": ["without_paths"]},
+    },
     "root": {"handlers": ["stderr"], "level": "INFO"},
 }
