@@ -18,6 +18,8 @@ from workers.batcher import Batcher
 from workers.engine import ImageOrder, StepCallback
 from workers.heartbeat import Heartbeat
 from workers.models import ATTEMPT_LIMIT, Generation, Kind, Status
+from workers.moments import Moment
+from workers.submission import Submission
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 QUOTE_MICROS = 26_700
@@ -31,9 +33,7 @@ def account(*, balance_micros: int = 10_000_000) -> Account:
     return ledger.open_account(name=f"account {next(_names)}", opening_micros=balance_micros, actor="test")
 
 
-def submit(
-    owner: Account, *, open_limit: int = 1000, now: generations.Moment = NOW, **changes: object
-) -> Generation:
+def submit(owner: Account, *, open_limit: int = 1000, now: Moment = NOW, **changes: object) -> Generation:
     """A queued create of 512x512, fresh from the database."""
     fields = {
         "account_id": owner.pk,
@@ -43,12 +43,12 @@ def submit(
         "parameters": {"width": 512, "height": 512, "seed": 1},
         "quote_micros": QUOTE_MICROS,
     }
-    submission = generations.Submission(**{**fields, **changes})
+    submission = Submission(**{**fields, **changes})
     made = generations.submit(submission=submission, open_limit=open_limit, now=now)
     return Generation.objects.get(pk=made.pk)
 
 
-def finish(running: Generation, *, now: generations.Moment = NOW) -> Generation:
+def finish(running: Generation, *, now: Moment = NOW) -> Generation:
     """Completes a running generation with an image of three bytes."""
     generations.complete(generation=running, image=sealed(), cost_micros=running.quote_micros, now=now)
     return Generation.objects.get(pk=running.pk)
@@ -127,9 +127,12 @@ class StandInEngine:
 
 @contextmanager
 def studio(engine: StandInEngine) -> Iterator[Studio]:
-    """What an attempt works with, around this engine; the heartbeat keeps leases but does not beat by itself."""
+    """What an attempt works with, around this engine, and a heartbeat that shows a worker."""
     batcher = Batcher(engine)
+    heartbeat = Heartbeat(worker_name="test")
+    heartbeat.start()
     try:
-        yield Studio(paint=lambda _, order: batcher.submit(order), heartbeat=Heartbeat(worker_name="test"))
+        yield Studio(paint=lambda _, order: batcher.submit(order), heartbeat=heartbeat)
     finally:
         batcher.close()
+        heartbeat.close()

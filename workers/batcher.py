@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -37,12 +38,16 @@ class Batcher:
     """The one way to an engine: `submit` from any thread, one thread named "gpu" runs it, oldest order first."""
 
     def __init__(self, engine: Engine, *, linger_seconds: float = LINGER_SECONDS) -> None:
-        """Starts the thread; the engine belongs to it until `close` has returned."""
+        """Starts the thread; the engine belongs to it until `close` has returned.
+
+        `seconds_per_image` says how long an image has taken lately; None until one was made.
+        """
         self._engine = engine
         self._linger_seconds = linger_seconds
         self._waiting: deque[_Job] = deque()
         self._changed = threading.Condition()
         self._closed = False
+        self.seconds_per_image: float | None = None
         self._thread = threading.Thread(target=self._run, name="gpu", daemon=True)
         self._thread.start()
 
@@ -119,11 +124,18 @@ class Batcher:
             for job in batch:
                 _report(job, done, steps)
 
+        started = time.monotonic()
         images = self._engine.generate([job.order for job in batch], on_step=on_step)
+        self._note_speed((time.monotonic() - started) / len(batch))
         if len(images) != len(batch):
             raise BadOutput(f"the engine made {len(images)} images of {len(batch)} orders")
         for job, image in zip(batch, images, strict=True):
             job.future.set_result(image)
+
+    def _note_speed(self, seconds: float) -> None:
+        """Weighs what is new by a fifth, so that one odd picture does not change what is predicted."""
+        before = seconds if self.seconds_per_image is None else self.seconds_per_image
+        self.seconds_per_image = before + (seconds - before) * 0.2
 
 
 def _report(job: _Job, done: int, steps: int) -> None:

@@ -5,22 +5,22 @@ generation, account, so that two transitions cannot wait for each other. Knows n
 """
 
 import uuid
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Collection, Iterable
+from datetime import timedelta
 from functools import partial
 
 from django.contrib.postgres.functions import TransactionNow
 from django.db import connection, transaction
 from django.db.models import F, Q
-from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce, Now
 
 from billing import ledger
 from storage import images
 from storage.models import StoredImage
-from workers import announcements, hints, tokens
+from workers import announcements, hints, idempotency, tokens
 from workers.models import ATTEMPT_LIMIT, OPEN_STATUSES, Generation, SourceImage, Status
+from workers.moments import Moment
+from workers.submission import Submission
 
 # The whole machine: what may follow what.
 NEXT: dict[Status, tuple[Status, ...]] = {
@@ -37,9 +37,6 @@ DEADLINE_SECONDS = 600
 # What is published: an image can be fetched for a day after it was made.
 IMAGE_LIFE = timedelta(hours=24)
 
-# A moment: a datetime in tests, the database's own clock otherwise, so that no two machines disagree.
-Moment = datetime | Combinable
-
 
 class TooManyOpen(Exception):
     """The account has as many generations queued and running as it may have at once."""
@@ -47,6 +44,14 @@ class TooManyOpen(Exception):
 
 class NotClaimable(Exception):
     """The generation is not queued, not yet or no longer due, or has had all its attempts."""
+
+
+class AlreadyAccepted(Exception):
+    """The request was accepted before, under the same idempotency key."""
+
+    def __init__(self, generation: Generation) -> None:
+        super().__init__()
+        self.generation = generation
 
 
 class LeaseLost(Exception):
@@ -57,27 +62,16 @@ class NotQueued(Exception):
     """The generation has left the queue, so it cannot be cancelled."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Submission:
-    """What is asked for and what it may cost; `sources` are sealed in the store but not yet recorded."""
-
-    account_id: int
-    kind: str
-    model: str
-    prompt: str
-    parameters: dict[str, int]
-    quote_micros: int
-    sources: Sequence[StoredImage] = ()
-
-
 def submit(*, submission: Submission, open_limit: int, now: Moment = Now()) -> Generation:
     """Holds the quote and queues the generation, in one transaction; afterwards sends its hint.
 
-    Raises TooManyOpen, InsufficientBalance or AccountSuspended, and then nothing was held or queued.
+    Raises AlreadyAccepted, KeyReused, TooManyOpen, InsufficientBalance or AccountSuspended, and then nothing was
+    held or queued.
     """
     with transaction.atomic():
         # The lock makes an account's submissions take turns, so that counting what is open is exact.
         ledger.lock_account(account_id=submission.account_id)
+        _refuse_accepted(submission, now)
         _refuse_too_many_open(submission.account_id, open_limit)
         reservation = ledger.hold(account_id=submission.account_id, quote_micros=submission.quote_micros)
         generation = Generation.objects.create(
@@ -97,6 +91,8 @@ def submit(*, submission: Submission, open_limit: int, now: Moment = Now()) -> G
             SourceImage.objects.create(
                 generation=generation, position=position, image=images.record(image=image)
             )
+        if submission.idempotency:
+            idempotency.remember(generation=generation, idempotency=submission.idempotency, now=now)
         transaction.on_commit(partial(hints.send, generation_id=generation.pk))
     return generation
 
@@ -242,6 +238,15 @@ def take_due_hints(*, limit: int, interval_seconds: float, now: Moment = Now()) 
         ids = _lock_some(stale & Q(status=Status.QUEUED, not_before__lte=now, deadline_at__gt=now), limit)
         Generation.objects.filter(pk__in=ids).update(hinted_at=now)
     return ids
+
+
+def _refuse_accepted(submission: Submission, now: Moment) -> None:
+    if submission.idempotency:
+        accepted = idempotency.find(
+            account_id=submission.account_id, idempotency=submission.idempotency, now=now
+        )
+        if accepted:
+            raise AlreadyAccepted(accepted)
 
 
 def _refuse_too_many_open(account_id: int, open_limit: int) -> None:

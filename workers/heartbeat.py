@@ -3,11 +3,11 @@
 import logging
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import redis
-from django.db import DatabaseError, close_old_connections
+from django.db import DatabaseError, close_old_connections, connections
 
 from workers import generations, presence
 
@@ -20,8 +20,16 @@ INTERVAL_SECONDS = 5.0
 class Heartbeat:
     """Keeps the leases that are added to it; `start` and `close` it once."""
 
-    def __init__(self, *, worker_name: str, interval_seconds: float = INTERVAL_SECONDS) -> None:
+    def __init__(
+        self,
+        *,
+        worker_name: str,
+        speed: Callable[[], float | None] = lambda: None,
+        interval_seconds: float = INTERVAL_SECONDS,
+    ) -> None:
+        """`speed` says how many seconds an image takes this worker, or None as long as it does not know."""
         self._worker_name = worker_name
+        self._speed = speed
         self._interval_seconds = interval_seconds
         self._lost: dict[uuid.UUID, threading.Event] = {}
         self._lock = threading.Lock()
@@ -65,7 +73,7 @@ class Heartbeat:
         except DatabaseError as error:
             log.warning("could not renew %d leases: %s", len(kept), error)
         try:
-            presence.show(worker_name=self._worker_name)
+            presence.show(worker_name=self._worker_name, seconds_per_image=self._speed())
         except redis.RedisError as error:
             log.warning("could not show that this worker lives: %s", error)
 
@@ -74,4 +82,4 @@ class Heartbeat:
             close_old_connections()
             self.beat()
             self._closed.wait(self._interval_seconds)
-        close_old_connections()
+        connections.close_all()

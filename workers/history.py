@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from workers import tokens
-from workers.models import ENDED_STATUSES, Generation
+from workers.models import ENDED_STATUSES, OPEN_STATUSES, Generation
 
 
 def get(*, generation_id: int) -> Generation:
@@ -20,6 +20,11 @@ def page(*, account_id: int, limit: int, offset: int) -> tuple[list[Generation],
     """An account's generations, newest first, and how many there are in all."""
     mine = Generation.objects.filter(account_id=account_id)
     return list(mine.order_by("-pk")[offset : offset + limit]), mine.count()
+
+
+def open_count(*, most: int) -> int:
+    """How many generations are queued or running in all; counts no further than `most`."""
+    return Generation.objects.filter(status__in=OPEN_STATUSES)[:most].count()
 
 
 def ended_among(*, generation_ids: Collection[int]) -> set[int]:

@@ -118,9 +118,34 @@ class Generation(models.Model):
         return f"generation {self.pk} ({self.status})"
 
     @property
+    def is_open(self) -> bool:
+        """Whether it is still to be made."""
+        return self.status in OPEN_STATUSES
+
+    @property
     def size(self) -> str:
         """Width and height in pixels as requests name them: `1024x768`."""
         return f"{self.parameters['width']}x{self.parameters['height']}"
+
+
+class IdempotencyKey(models.Model):
+    """A client's own name for one request, so that sending it again finds the generation instead of buying another."""
+
+    account = models.ForeignKey(Account, models.PROTECT, related_name="+", db_index=False)
+    # SHA-256 in hex: of the key, and of what was asked for under it.
+    key_digest = models.CharField(max_length=64)
+    request_digest = models.CharField(max_length=64)
+    generation = models.ForeignKey(Generation, models.CASCADE, related_name="+")
+    created_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index("created_at", name="idempotency_age")]
+        constraints = [
+            models.UniqueConstraint(fields=["account", "key_digest"], name="idempotency_key_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"idempotency key of generation {self.generation_id}"
 
 
 class SourceImage(models.Model):

@@ -1,28 +1,49 @@
-"""Which GPU workers are alive: each writes its name and the time to one sorted set in Redis."""
+"""Which GPU workers live, and how fast each is: they write it to Redis every few seconds."""
 
 import time
+from typing import NamedTuple
 
 from workers.broker import connection
 
 # A worker writes every few seconds; one that has been silent this long does not count as alive.
 SILENCE_LIMIT_SECONDS = 15
-_KEY = "zekron:workers"
+# What is older than this is forgotten altogether.
+MEMORY_SECONDS = 3600
+_SEEN = "zekron:workers:seen"
+_SPEEDS = "zekron:workers:speeds"
 
 
-def show(*, worker_name: str) -> None:
-    """Notes that this worker lives; raises redis.RedisError when Redis is away."""
+class Worker(NamedTuple):
+    """A live worker; `seconds_per_image` is None until it has made one."""
+
+    name: str
+    seconds_per_image: float | None
+
+
+def show(*, worker_name: str, seconds_per_image: float | None = None) -> None:
+    """Notes that this worker lives, and its speed; raises redis.RedisError when Redis is away."""
     now = time.time()
     with connection().pipeline(transaction=False) as pipe:
-        pipe.zadd(_KEY, {worker_name: now})
-        pipe.zremrangebyscore(_KEY, "-inf", now - 3600)
+        pipe.zadd(_SEEN, {worker_name: now})
+        pipe.zremrangebyscore(_SEEN, "-inf", now - MEMORY_SECONDS)
+        if seconds_per_image is not None:
+            pipe.hset(_SPEEDS, worker_name, str(seconds_per_image))
+            pipe.expire(_SPEEDS, MEMORY_SECONDS)
         pipe.execute()
 
 
 def leave(*, worker_name: str) -> None:
     """Notes that this worker has stopped; raises redis.RedisError when Redis is away."""
-    connection().zrem(_KEY, worker_name)
+    with connection().pipeline(transaction=False) as pipe:
+        pipe.zrem(_SEEN, worker_name)
+        pipe.hdel(_SPEEDS, worker_name)
+        pipe.execute()
 
 
-def alive_count() -> int:
-    """How many workers have shown themselves lately; raises redis.RedisError when Redis is away."""
-    return int(connection().zcount(_KEY, time.time() - SILENCE_LIMIT_SECONDS, "+inf"))
+def alive() -> list[Worker]:
+    """The workers that have shown themselves lately; raises redis.RedisError when Redis is away."""
+    with connection().pipeline(transaction=False) as pipe:
+        pipe.zrangebyscore(_SEEN, time.time() - SILENCE_LIMIT_SECONDS, "+inf")
+        pipe.hgetall(_SPEEDS)
+        names, speeds = pipe.execute()
+    return [Worker(name.decode(), float(speeds[name]) if name in speeds else None) for name in names]

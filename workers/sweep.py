@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 from django.db.models.functions import Now
 
-from workers import error_codes, generations, hints
+from workers import error_codes, generations, hints, idempotency
 from workers.attempt import FAILED
 from workers.models import Generation
+from workers.moments import Moment
 
 log = logging.getLogger(__name__)
 
@@ -28,17 +29,18 @@ class Swept(NamedTuple):
     hinted: int
 
 
-def run(*, now: generations.Moment = Now()) -> Swept:
+def run(*, now: Moment = Now()) -> Swept:
     """One sweep over all that is open."""
     given_up = _give_up(now)
     rescued = generations.rescue(limit=BATCH_LIMIT, now=now)
     due = generations.take_due_hints(limit=BATCH_LIMIT, interval_seconds=HINT_INTERVAL_SECONDS, now=now)
     for generation_id in due:
         hints.send(generation_id=generation_id)
+    idempotency.forget(limit=BATCH_LIMIT, now=now)
     return Swept(given_up=given_up, rescued=len(rescued), hinted=len(due))
 
 
-def _give_up(now: generations.Moment) -> int:
+def _give_up(now: Moment) -> int:
     count = 0
     for generation in Generation.objects.filter(generations.overdue(now)).order_by("pk")[:BATCH_LIMIT]:
         code = error_codes.new_code(error_type=FAILED)

@@ -24,7 +24,7 @@ class Workshop:
         for model in catalogue().values():
             log.info("loading %s from %s on device %s", model.name, model.weights, settings.DEVICE)
             self._batchers[model.name] = Batcher(load_engine(model=model, device=settings.DEVICE))
-        self._heartbeat = Heartbeat(worker_name=worker_name)
+        self._heartbeat = Heartbeat(worker_name=worker_name, speed=self._seconds_per_image)
         self._heartbeat.start()
         self.studio = Studio(paint=self._paint, heartbeat=self._heartbeat)
 
@@ -33,6 +33,11 @@ class Workshop:
         for batcher in self._batchers.values():
             batcher.close()
         self._heartbeat.close()
+
+    def _seconds_per_image(self) -> float | None:
+        """The slowest model's, so that a wait which is predicted from it is rather too long than too short."""
+        speeds = (batcher.seconds_per_image for batcher in self._batchers.values())
+        return max((speed for speed in speeds if speed is not None), default=None)
 
     def _paint(self, model_name: str, order: ImageOrder) -> "Future[Image.Image]":
         return self._batchers[model_name].submit(order)

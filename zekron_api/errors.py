@@ -11,7 +11,9 @@ from rest_framework import exceptions
 from billing.keys import InvalidKey
 from billing.ledger import AccountSuspended, InsufficientBalance
 from workers import error_codes
+from workers.admission import QueueTooLong
 from workers.generations import TooManyOpen
+from workers.idempotency import KeyReused
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,10 @@ class PayloadTooLarge(Exception):
 
 class ImageExpired(Exception):
     """The image is past its time; its bytes are unreadable or about to be."""
+
+
+class InvalidIdempotencyKey(Exception):
+    """The header Idempotency-Key is not 1 to 255 printable ASCII characters."""
 
 
 class WithoutImage(Exception):
@@ -60,6 +66,12 @@ TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
     (GenerationFailed, 500, "generation_failed", None),
     # A field's error knows its own type.
     (InvalidField, 400, "", None),
+    (
+        InvalidIdempotencyKey,
+        400,
+        "invalid_idempotency_key",
+        "The header Idempotency-Key must be 1 to 255 printable ASCII characters.",
+    ),
     (exceptions.ParseError, 400, "invalid_json", None),
     (
         exceptions.NotAuthenticated,
@@ -91,6 +103,12 @@ TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
         "Send JSON, with Content-Type: application/json.",
     ),
     (
+        KeyReused,
+        422,
+        "idempotency_mismatch",
+        "This Idempotency-Key was used for another request in the last 24 hours.",
+    ),
+    (
         TooManyOpen,
         429,
         "concurrency_limit_exceeded",
@@ -102,9 +120,10 @@ TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
         "rate_limit_exceeded",
         "Over 60 requests in a minute; wait and send it again.",
     ),
+    (QueueTooLong, 503, "service_busy", "The service is busy; nothing was charged. Try again later."),
     (SuspiciousOperation, 400, "bad_request", "The request cannot be understood."),
 )
-_INTERNAL: Final = (
+INTERNAL: Final = (
     500,
     "internal_error",
     "Something went wrong on our side. Send the request again, or contact support.",
@@ -129,12 +148,12 @@ def reply_to(error: Exception) -> HttpResponse:
                 error, status, error_type or getattr(error, "error_type", ""), message or _own_message(error)
             )
     log.error("unexpected", exc_info=error)
-    return _logged(error, *_INTERNAL)
+    return _logged(error, *INTERNAL)
 
 
 def reply_with_status(status: int) -> HttpResponse:
     """The envelope for a status alone."""
-    error_type, message = _BY_STATUS.get(status, _INTERNAL[1:] if status >= 500 else _BY_STATUS[400])
+    error_type, message = _BY_STATUS.get(status, INTERNAL[1:] if status >= 500 else _BY_STATUS[400])
     return envelope(status, error_type, message, error_codes.new_code(error_type=error_type))
 
 

@@ -62,7 +62,7 @@ CHECKS: dict[str, Callable[[], bool]] = {
     "database": _database,
     "redis": lambda: bool(broker().ping()),
     "store": _store,
-    "worker": lambda: presence.alive_count() > 0,
+    "worker": lambda: bool(presence.alive()),
 }
 
 

@@ -1,9 +1,9 @@
-"""From checked fields to a queued generation: quotes the price, seals the source images, submits."""
+"""From checked fields to a queued generation: finds a retry, quotes the price, seals the source images, submits."""
 
 import secrets
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.utils import timezone
@@ -11,33 +11,68 @@ from django.utils import timezone
 from billing import ledger
 from storage import images
 from storage.models import StoredImage
-from workers import generations
+from workers import admission, generations, idempotency
 from workers.catalogue import ImageModel
+from workers.idempotency import Idempotency
 from workers.models import Generation, Kind
+from workers.submission import Submission
 
 # Source images outlive every deadline of their generation, and go with its end.
 _SOURCE_LIFE = timedelta(hours=1)
 
 
-def place(*, account_id: int, fields: dict[str, Any]) -> Generation:
-    """Submits what a GenerateSerializer has checked; when it is refused, its sealed sources are removed again."""
+class Placed(NamedTuple):
+    """A generation that was accepted, now or under the same idempotency key before."""
+
+    generation: Generation
+    replayed: bool
+
+
+def place(*, account_id: int, fields: dict[str, Any], idempotency_key: str | None) -> Placed:
+    """Submits what a GenerateSerializer has checked, unless the key says that it was accepted before.
+
+    Raises KeyReused, QueueTooLong, and what `generations.submit` raises; then no sealed source is left.
+    """
+    named = _idempotency(idempotency_key, fields)
+    if named and (accepted := idempotency.find(account_id=account_id, idempotency=named)):
+        return Placed(accepted, replayed=True)
+    admission.refuse_if_too_long(limit_seconds=settings.SYNC_WAIT_SECONDS)
     sealed = _seal_all(account_id, fields["images"])
+    submission = _submission(account_id, fields, sealed, named)
     try:
-        return generations.submit(
-            submission=_submission(account_id, fields, sealed), open_limit=settings.OPEN_GENERATIONS_LIMIT
-        )
-    except (generations.TooManyOpen, ledger.InsufficientBalance, ledger.AccountSuspended):
+        generation = generations.submit(submission=submission, open_limit=settings.OPEN_GENERATIONS_LIMIT)
+    except generations.AlreadyAccepted as twin:
+        # The same request at the same moment: only the account's lock tells which came first.
+        _discard_all(sealed)
+        return Placed(twin.generation, replayed=True)
+    except (
+        idempotency.KeyReused,
+        generations.TooManyOpen,
+        ledger.InsufficientBalance,
+        ledger.AccountSuspended,
+    ):
         # Only a refusal is sure to have recorded nothing; after any other error the row may be there.
         _discard_all(sealed)
         raise
+    return Placed(generation, replayed=False)
+
+
+def _idempotency(key: str | None, fields: dict[str, Any]) -> Idempotency | None:
+    if key is None:
+        return None
+    width, height = fields["size"]
+    model: ImageModel = fields["model"]
+    return Idempotency.of(
+        key=key, request=[fields["prompt"], model.name, f"{width}x{height}", *fields["images"]]
+    )
 
 
 def _submission(
-    account_id: int, fields: dict[str, Any], sealed: Sequence[StoredImage]
-) -> generations.Submission:
+    account_id: int, fields: dict[str, Any], sealed: Sequence[StoredImage], named: Idempotency | None
+) -> Submission:
     model: ImageModel = fields["model"]
     width, height = fields["size"]
-    return generations.Submission(
+    return Submission(
         account_id=account_id,
         kind=Kind.EDIT if sealed else Kind.CREATE,
         model=model.name,
@@ -46,6 +81,7 @@ def _submission(
         parameters={"width": width, "height": height, "seed": secrets.randbits(32)},
         quote_micros=model.price.quote_micros(width=width, height=height, source_count=len(sealed)),
         sources=sealed,
+        idempotency=named,
     )
 
 

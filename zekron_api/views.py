@@ -1,8 +1,9 @@
 """The published endpoints: each view parses, makes one domain call, replies."""
 
+import re
 import time
 from functools import partial
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from django.conf import settings
 from django.http import HttpResponse
@@ -20,6 +21,8 @@ from workers.models import Generation
 from zekron_api import ending, errors, ordering, replies, throttle
 from zekron_api.parked import Parked
 from zekron_api.serializers import GenerateSerializer, PageSerializer
+
+_IDEMPOTENCY_KEY: Final = re.compile(r"[ -~]{1,255}")
 
 
 class ApiView(APIView):
@@ -68,13 +71,27 @@ class GenerateView(ApiView):
             raise exceptions.ParseError("The request body is empty; it must be a JSON object.")
         fields = GenerateSerializer(data=request.data)
         fields.is_valid(raise_exception=True)
-        generation = ordering.place(account_id=self.account.pk, fields=fields.validated_data)
-        deadline = time.monotonic() + settings.SYNC_WAIT_SECONDS
-        return Parked(
+        generation, replayed = ordering.place(
+            account_id=self.account.pk,
+            fields=fields.validated_data,
+            idempotency_key=_idempotency_key(request),
+        )
+        parked = Parked(
             generation_id=generation.pk,
-            deadline=deadline,
+            # A retry may find what has ended already.
+            deadline=time.monotonic() + (settings.SYNC_WAIT_SECONDS if generation.is_open else 0),
             resume=partial(ending.reply_for, generation_id=generation.pk),
         )
+        if replayed:
+            parked["Idempotent-Replayed"] = "true"
+        return parked
+
+
+def _idempotency_key(request: Request) -> str | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
+        raise errors.InvalidIdempotencyKey
+    return key
 
 
 class ImageView(ApiView):

@@ -14,7 +14,7 @@ from PIL import Image
 from billing import keys
 from billing.models import Account
 from tests import stage
-from workers import attempt, hints
+from workers import attempt, hints, presence
 from workers.broker import connection as broker
 
 
@@ -65,7 +65,8 @@ def no_rates() -> None:
 
 @pytest.fixture
 def no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody takes the messages."""
+    """A worker shows itself, and takes no message."""
+    presence.show(worker_name="test", seconds_per_image=0.01)
     monkeypatch.setattr(hints, "send", lambda *, generation_id: None)
 
 

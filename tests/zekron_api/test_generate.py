@@ -194,7 +194,7 @@ def test_still_queued_at_the_deadline_is_cancelled_and_free(me, no_worker, setti
     assert generation.error_code == response.json()["error"]["code"]
 
 
-def test_still_running_at_the_deadline_is_kept_and_named(me, monkeypatch, settings):
+def test_still_running_at_the_deadline_is_kept_and_named(me, no_worker, monkeypatch, settings):
     settings.SYNC_WAIT_SECONDS = 0
     monkeypatch.setattr(
         hints, "send", lambda *, generation_id: generations.claim(generation_id=generation_id)
@@ -206,7 +206,7 @@ def test_still_running_at_the_deadline_is_kept_and_named(me, monkeypatch, settin
     assert generation.status == "running"
 
 
-def test_a_failed_generation_is_a_500_with_the_code_of_its_row_and_free(me, monkeypatch):
+def test_a_failed_generation_is_a_500_with_the_code_of_its_row_and_free(me, no_worker, monkeypatch):
     def fail(*, generation_id):
         generations.fail(generation=generations.claim(generation_id=generation_id), **ERROR)
 

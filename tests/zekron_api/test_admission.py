@@ -1,0 +1,92 @@
+"""Nobody is let in to wait in vain: the queue and the workers' speed predict the wait."""
+
+import pytest
+import redis
+
+from tests import stage
+from tests.zekron_api.test_generate import refusal
+from workers import admission, presence
+from workers.models import Generation
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_hints")]
+
+
+@pytest.fixture
+def no_hints(monkeypatch):
+    """Messages go nowhere, and no worker shows itself."""
+    monkeypatch.setattr("workers.hints.send", lambda *, generation_id: None)
+
+
+def test_without_a_live_worker_a_generate_is_refused_at_once_and_holds_nothing(me):
+    response = me.generate()
+    assert refusal(response) == (503, "service_busy")
+    assert int(response["Retry-After"]) == admission.NO_WORKER_RETRY_SECONDS
+    assert not Generation.objects.exists()
+    me.account.refresh_from_db()
+    assert me.account.reserved_micros == 0
+
+
+def test_a_queue_that_takes_longer_than_a_client_waits_refuses_with_the_time_until_it_does_not(me, settings):
+    settings.SYNC_WAIT_SECONDS = 10
+    presence.show(worker_name="gpu@a", seconds_per_image=4.0)
+    for _ in range(5):
+        stage.submit(me.account, now=stage.datetime.now(stage.UTC))
+    response = me.generate()
+    assert refusal(response) == (503, "service_busy")
+    assert response["Retry-After"] == "10"
+    assert Generation.objects.count() == 5
+
+
+@pytest.mark.parametrize(
+    ("speeds", "open_count", "is_let_in"),
+    [
+        ([4.0], 25, True),
+        ([4.0], 26, False),
+        ([4.0, 4.0], 50, True),
+        ([4.0, 4.0], 51, False),
+        ([1.0, 4.0], 125, True),
+        ([1.0, 4.0], 126, False),
+        ([None], 20, True),
+        ([None], 21, False),
+    ],
+)
+def test_the_predicted_wait_is_what_is_open_over_the_speed_of_all_workers(
+    monkeypatch, speeds, open_count, is_let_in
+):
+    for number, seconds in enumerate(speeds):
+        presence.show(worker_name=f"gpu@{number}", seconds_per_image=seconds)
+    monkeypatch.setattr("workers.history.open_count", lambda *, most: min(most, open_count))
+    if is_let_in:
+        admission.refuse_if_too_long(limit_seconds=100)
+    else:
+        with pytest.raises(admission.QueueTooLong):
+            admission.refuse_if_too_long(limit_seconds=100)
+
+
+def test_what_is_open_is_counted_no_further_than_asked(me, django_assert_num_queries):
+    for _ in range(5):
+        stage.submit(me.account)
+    with django_assert_num_queries(1):
+        assert admission.history.open_count(most=3) == 3
+    assert admission.history.open_count(most=9) == 5
+
+
+def test_a_worker_that_is_silent_or_has_left_does_not_count(me, monkeypatch):
+    presence.show(worker_name="gpu@a", seconds_per_image=2.5)
+    assert presence.alive() == [presence.Worker("gpu@a", 2.5)]
+    presence.leave(worker_name="gpu@a")
+    assert presence.alive() == []
+    presence.show(worker_name="gpu@a")
+    assert presence.alive() == [presence.Worker("gpu@a", None)]
+    monkeypatch.setattr(presence, "SILENCE_LIMIT_SECONDS", -1)
+    assert presence.alive() == []
+
+
+def test_without_redis_nothing_can_be_predicted_and_requests_are_let_in(me, settings, monkeypatch):
+    def away():
+        raise redis.ConnectionError("away")
+
+    settings.SYNC_WAIT_SECONDS = 1
+    monkeypatch.setattr(presence, "alive", away)
+    assert refusal(me.generate()) == (503, "service_busy")
+    assert Generation.objects.get().status == "cancelled"

@@ -1,0 +1,70 @@
+"""Remembers under which key of its client a generation was accepted, so that a retry never costs twice."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db.models.functions import Now
+
+from workers.models import Generation, IdempotencyKey, Status
+from workers.moments import Moment
+
+# As long as the image of a completed generation can be had at least.
+KEY_LIFE = timedelta(hours=24)
+
+
+class KeyReused(Exception):
+    """The idempotency key was used for another request within a day."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Idempotency:
+    """A client's key for a request and a digest of what it asks for, each SHA-256 in hex."""
+
+    key_digest: str
+    request_digest: str
+
+    @classmethod
+    def of(cls, *, key: str, request: Sequence[str | bytes]) -> "Idempotency":
+        """The digests of a key and of the parts of a request, which keep their boundaries."""
+        parts = [part.encode() if isinstance(part, str) else part for part in request]
+        digests = b"".join(hashlib.sha256(part).digest() for part in parts)
+        return cls(
+            key_digest=hashlib.sha256(key.encode()).hexdigest(),
+            request_digest=hashlib.sha256(digests).hexdigest(),
+        )
+
+
+def find(*, account_id: int, idempotency: Idempotency, now: Moment = Now()) -> Generation | None:
+    """The generation that was accepted under the key, if it is open or completed; raises KeyReused.
+
+    One that ended without an image was free, so its key may be used again: that is what a retry is for.
+    """
+    remembered = (
+        IdempotencyKey.objects.select_related("generation")
+        .filter(account_id=account_id, key_digest=idempotency.key_digest, created_at__gt=now - KEY_LIFE)
+        .exclude(generation__status__in=(Status.FAILED, Status.CANCELLED))
+        .first()
+    )
+    if remembered is None:
+        return None
+    if remembered.request_digest != idempotency.request_digest:
+        raise KeyReused
+    return remembered.generation
+
+
+def remember(*, generation: Generation, idempotency: Idempotency, now: Moment) -> None:
+    """Notes the key, in the transaction that submits the generation and under its account's lock."""
+    IdempotencyKey.objects.update_or_create(
+        account_id=generation.account_id,
+        key_digest=idempotency.key_digest,
+        defaults={"request_digest": idempotency.request_digest, "generation": generation, "created_at": now},
+    )
+
+
+def forget(*, limit: int, now: Moment = Now()) -> int:
+    """Deletes at most `limit` keys that are over a day old; says how many."""
+    old = IdempotencyKey.objects.filter(created_at__lte=now - KEY_LIFE).values("pk")[:limit]
+    deleted, _ = IdempotencyKey.objects.filter(pk__in=old).delete()
+    return deleted
