@@ -1,0 +1,163 @@
+"""Real processes around a test: they share its database, Redis and store, and an HTTP client sees them."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from django.conf import settings
+from django.db import connection, connections
+
+from billing import keys
+from tests import stage
+from workers import attempt, presence
+from workers.models import Generation, Status
+
+ROOT = Path(__file__).resolve().parent.parent
+START_LIMIT_SECONDS = 120
+
+
+class Answer(NamedTuple):
+    """What the server said."""
+
+    status: int
+    headers: dict[str, str]
+    content: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.content)
+
+
+class Server(NamedTuple):
+    """A running service, asked with one account's key."""
+
+    url: str
+    key: str
+
+    def ask(self, path: str, body: object = None) -> Answer:
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
+        request = urllib.request.Request(self.url + path, data, headers)  # noqa: S310 (our own server)
+        try:
+            with urllib.request.urlopen(request, timeout=120) as reply:  # noqa: S310
+                return Answer(reply.status, dict(reply.headers), reply.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(error.code, dict(error.headers), error.read())
+
+
+class Processes(NamedTuple):
+    """What `processes` started, and where it logs."""
+
+    port: int
+    started: dict[str, subprocess.Popen[bytes]]
+    folder: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def logs(self) -> str:
+        return "".join((self.folder / f"{name}.log").read_text() for name in self.started)
+
+
+@contextmanager
+def processes(
+    *, folder: Path, objects_folder: Path, others: Mapping[str, Sequence[str]] = {}, **environment: str
+) -> Iterator[Processes]:
+    """A web process, and others by their name and arguments for Python; when the block ends they have been ended."""
+    port = _free_port()
+    web = ["-m", "uvicorn", "zekron_api.asgi:application", "--port", str(port), "--log-level", "warning"]
+    running = Processes(port, {}, folder)
+    variables = {**os.environ, **_variables(port, objects_folder), **environment}
+    try:
+        for name, arguments in {"web": web, **others}.items():
+            with (folder / f"{name}.log").open("wb") as log:
+                running.started[name] = subprocess.Popen(
+                    [sys.executable, *arguments], cwd=ROOT, env=variables, stdout=log, stderr=log
+                )
+        yield running
+    finally:
+        for process in running.started.values():
+            process.terminate()
+        for process in running.started.values():
+            process.wait(timeout=90)
+        sys.stderr.write(running.logs())
+
+
+def ready(url: str) -> Server:
+    """The service, once it says that it is ready, and an account with a key."""
+    _, key = keys.issue(account_id=stage.account().pk)
+    server = Server(url, key)
+    give_up_at = time.monotonic() + START_LIMIT_SECONDS
+    while time.monotonic() < give_up_at:
+        try:
+            if server.ask("/readyz").status == 200:
+                return server
+        except OSError:
+            pass
+        time.sleep(0.1)
+    raise AssertionError("the service did not become ready")
+
+
+@contextmanager
+def worker() -> Iterator[stage.StandInEngine]:
+    """A worker in this process, without model or messages: it claims straight from the table."""
+    engine = stage.StandInEngine()
+    closed = threading.Event()
+    with stage.studio(engine) as studio:
+        thread = threading.Thread(target=_work_off, args=(studio, closed), name="worker")
+        thread.start()
+        try:
+            yield engine
+        finally:
+            closed.set()
+            thread.join()
+
+
+def _work_off(studio: attempt.Studio, closed: threading.Event) -> None:
+    try:
+        while not closed.wait(0.02):
+            presence.show(worker_name="test")
+            for generation in Generation.objects.filter(status=Status.QUEUED).order_by("pk"):
+                attempt.run(generation_id=generation.pk, studio=studio)
+    finally:
+        presence.leave(worker_name="test")
+        connections.close_all()
+
+
+def _variables(port: int, objects_folder: Path) -> dict[str, str]:
+    return {
+        "DATABASE_URL": _test_database_url(),
+        "STORAGE_URL": objects_folder.as_uri(),
+        "REDIS_URL": settings.REDIS_URL,
+        "PORT": str(port),
+        "DEBUG": "1",
+    }
+
+
+def _test_database_url() -> str:
+    """The test database in the spelling of DATABASE_URL."""
+    values = connection.settings_dict
+    login = quote(values["USER"], safe="") + (
+        f":{quote(values['PASSWORD'], safe='')}" if values["PASSWORD"] else ""
+    )
+    port = f":{values['PORT']}" if values["PORT"] else ""
+    return f"postgres://{login}@{quote(values['HOST'], safe='')}{port}/{values['NAME']}"
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])

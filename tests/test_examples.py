@@ -1,0 +1,259 @@
+"""The examples as a reader runs them: against a live service, and against one that is busy, hangs up, or refuses."""
+
+import base64
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from PIL import Image
+
+from tests import live
+
+# What runs the files of each ending, and what ends with status 0 where all that they need is on the machine.
+LANGUAGES = {
+    "sh": (["bash"], ["bash", "-c", "command -v curl && command -v jq"]),
+    "py": ([sys.executable], [sys.executable, "-c", "import requests"]),
+    "mjs": (["node"], ["node", "-e", "process.exit(typeof fetch === 'function' ? 0 : 1)"]),
+    "php": (["php"], ["php", "-r", "exit(defined('CURLINFO_RETRY_AFTER') ? 0 : 1);"]),
+}
+FILES = [f"{name}.{language}" for language in LANGUAGES for name in ("create", "edit")]
+CODE = re.compile(r"\(([A-Z0-9_]+)_[0-9A-F]{6}_\d{10}\)")
+
+PNG = b"\x89PNG\r\n\x1a\n and so on"
+MADE = {
+    "image": {"b64_json": base64.b64encode(PNG).decode()},
+    "cost": "0.0267",
+    "remaining_balance": "9.9733",
+}
+ERROR = {"message": "Come back later.", "code": "SERVICE_BUSY_7F3A9C_1712505600"}
+# Longer than any example waits by itself after the first try.
+RETRY_AFTER_SECONDS = 2
+
+
+class Reply(NamedTuple):
+    """What the fake service says to one request."""
+
+    status: int
+    retry_after_seconds: int | None = None
+
+
+HANG_UP = None
+MADE_AT_LAST = (Reply(429, RETRY_AFTER_SECONDS), HANG_UP, Reply(503, 1), Reply(200))
+
+
+class Request(NamedTuple):
+    """What the fake service was sent."""
+
+    at: float
+    headers: dict[str, str]
+    body: bytes
+
+
+class Outcome(NamedTuple):
+    """How an example ended, after which requests."""
+
+    status: int
+    stdout: str
+    stderr: str
+    folder: Path
+    requests: list[Request]
+
+
+class FakeService(HTTPServer):
+    """Gives its replies in turn, and the last one to all that come after it."""
+
+    def __init__(self, replies: Sequence[Reply | None]) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.replies = replies
+        self.requests: list[Request] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: FakeService
+
+    def do_POST(self) -> None:
+        """Notes the request and gives the next reply."""
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.requests.append(Request(time.monotonic(), dict(self.headers), body))
+        reply = self.server.replies[min(len(self.server.requests), len(self.server.replies)) - 1]
+        if reply is not HANG_UP:
+            self._send(reply)
+
+    def _send(self, reply: Reply) -> None:
+        is_good = reply.status == 200
+        content = json.dumps({"success": is_good, "data" if is_good else "error": MADE if is_good else ERROR})
+        self.send_response(reply.status)
+        if reply.retry_after_seconds is not None:
+            self.send_header("Retry-After", str(reply.retry_after_seconds))
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content.encode())
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture(scope="module")
+def made_at_last(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+    """Every example on a service that is busy, then hangs up, then is busy again, and then makes the image."""
+    return _all_against(MADE_AT_LAST, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def never_made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+    """Every example on a service that is always busy."""
+    return _all_against([Reply(503, 1)], tmp_path_factory)
+
+
+@pytest.fixture
+def service(tmp_path: Path, objects_folder: Path) -> Iterator[live.Server]:
+    """A live service with a worker, and an account with a key."""
+    with live.worker(), live.processes(folder=tmp_path, objects_folder=objects_folder) as processes:
+        yield live.ready(processes.url)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_create_and_its_edit_are_made_and_a_refusal_is_told_by_its_code(
+    language: str, service: live.Server, tmp_path: Path
+) -> None:
+    _skip_without(language)
+    example = partial(_run, folder=tmp_path, ZEKRON_URL=service.url, ZEKRON_API_KEY=service.key)
+
+    created = example(f"create.{language}", 'A "quoted" \\ prompt, 日本', "made here.png")
+    assert (created.returncode, created.stderr) == (0, "")
+    assert created.stdout == "made here.png: cost 0.0267 USD, remaining balance 9.9733 USD\n"
+    edited = example(f"edit.{language}", "Add a rainbow", "made here.png", "edited.png")
+    assert (edited.returncode, edited.stderr) == (0, "")
+    assert edited.stdout == "edited.png: cost 0.0271 USD, remaining balance 9.9462 USD\n"
+    for name in ("made here.png", "edited.png"):
+        with Image.open(tmp_path / name) as picture:
+            assert (picture.format, picture.size) == ("PNG", (1024, 1024))
+    rows = service.ask("/v1/generations").json["data"]["generations"]
+    assert [(row["type"], row["prompt"]) for row in rows] == [
+        ("edit", "Add a rainbow"),
+        ("create", 'A "quoted" \\ prompt, 日本'),
+    ]
+
+    (tmp_path / "no image.png").write_bytes(b"text")
+    for refused, error_type in (
+        (example(f"create.{language}", " ", "none.png"), "MISSING_PROMPT"),
+        (example(f"edit.{language}", "x", "no image.png", "none.png"), "INVALID_IMAGE"),
+    ):
+        assert refused.returncode != 0
+        assert CODE.findall(refused.stderr) == [error_type]
+    assert not (tmp_path / "none.png").exists()
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_missing_key_is_said(file: str, tmp_path: Path) -> None:
+    _skip_without(_language_of(file))
+    (tmp_path / "image.png").write_bytes(PNG)
+    ended = _run(file, folder=tmp_path, ZEKRON_URL="http://127.0.0.1:1")
+    assert ended.returncode != 0
+    assert re.search("(?i)ZEKRON_API_KEY.*to your API key", ended.stderr)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_try_that_was_told_to_wait_or_was_hung_up_on_is_repeated_with_the_same_key(
+    file: str, made_at_last: dict[str, Outcome]
+) -> None:
+    _skip_without(_language_of(file))
+    outcome = made_at_last[file]
+    assert outcome.status == 0, outcome.stderr
+    assert len(outcome.requests) == len(MADE_AT_LAST)
+    assert outcome.requests[1].at - outcome.requests[0].at >= RETRY_AFTER_SECONDS
+    assert len({request.body for request in outcome.requests}) == 1
+    (key,) = {request.headers["Idempotency-Key"] for request in outcome.requests}
+    assert uuid.UUID(key).version == 4
+    assert {request.headers["Authorization"] for request in outcome.requests} == {"Bearer zk_live_x"}
+    made = "edited.png" if file.startswith("edit") else "image.png"
+    assert (outcome.folder / made).read_bytes() == PNG
+    assert outcome.stdout.startswith(f"{made}: cost 0.0267 USD")
+
+
+def test_every_picture_has_a_key_of_its_own(
+    made_at_last: dict[str, Outcome], never_made: dict[str, Outcome]
+) -> None:
+    outcomes = [*made_at_last.values(), *never_made.values()]
+    assert len({outcome.requests[0].headers["Idempotency-Key"] for outcome in outcomes}) == len(outcomes)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_an_example_gives_up_after_five_tries_and_tells_why(
+    file: str, never_made: dict[str, Outcome]
+) -> None:
+    _skip_without(_language_of(file))
+    outcome = never_made[file]
+    assert outcome.status != 0
+    assert len(outcome.requests) == 5
+    assert f"{ERROR['message']} ({ERROR['code']})" in outcome.stderr
+    assert outcome.stdout == ""
+
+
+def test_the_readme_names_every_example() -> None:
+    text = (live.ROOT / "README.md").read_text()
+    assert [file for file in FILES if f"examples/{file}" not in text] == []
+
+
+def _all_against(replies: Sequence[Reply | None], folders: pytest.TempPathFactory) -> dict[str, Outcome]:
+    """Every example that can run here, all at once, because they mostly wait; each against a service of its own."""
+    files = [file for file in FILES if _is_there(_language_of(file))]
+    run = partial(_against, replies)
+    with ThreadPoolExecutor(len(files)) as pool:
+        return dict(zip(files, pool.map(run, files, [folders.mktemp("example") for _ in files]), strict=True))
+
+
+def _against(replies: Sequence[Reply | None], file: str, folder: Path) -> Outcome:
+    (folder / "image.png").write_bytes(b"the source of an edit")
+    with FakeService(replies) as service:
+        thread = threading.Thread(target=service.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            ended = _run(file, folder=folder, ZEKRON_URL=service.url, ZEKRON_API_KEY="zk_live_x")
+        finally:
+            service.shutdown()
+            thread.join()
+    return Outcome(ended.returncode, ended.stdout, ended.stderr, folder, service.requests)
+
+
+def _run(file: str, *arguments: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Runs an example in the folder; of the environment it has the PATH, so that no proxy of the machine is asked."""
+    command = [*LANGUAGES[_language_of(file)][0], str(live.ROOT / "examples" / file), *arguments]
+    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **variables}
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+@cache
+def _is_there(language: str) -> bool:
+    try:
+        return subprocess.run(LANGUAGES[language][1], capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+def _skip_without(language: str) -> None:
+    if not _is_there(language):
+        pytest.skip(f"what runs .{language} is not on this machine")
+
+
+def _language_of(file: str) -> str:
+    return file.rpartition(".")[2]
