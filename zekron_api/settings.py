@@ -89,8 +89,15 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["zekron_api.parsers.ObjectParser"],
     "DEFAULT_RENDERER_CLASSES": ["zekron_api.renderers.OrjsonRenderer"],
     "DEFAULT_METADATA_CLASS": None,
+    "DEFAULT_SCHEMA_CLASS": "zekron_api.openapi.operations.ContractSchema",
     "EXCEPTION_HANDLER": "zekron_api.errors.exception_handler",
     "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "OAS_VERSION": "3.1.1",
+    "POSTPROCESSING_HOOKS": ["zekron_api.openapi.document.complete"],
+    "SORT_OPERATIONS": False,
+    "SORT_OPERATION_PARAMETERS": False,
 }
 # 60 requests in any 60 seconds and 5 open generations are the published limits.
 REQUESTS_PER_MINUTE = 60

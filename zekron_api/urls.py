@@ -4,12 +4,14 @@ from django.contrib import admin
 from django.urls import path
 
 from zekron_api import health, views
+from zekron_api.openapi import document
 
 urlpatterns = [
     path("v1/generate", views.GenerateView.as_view()),
     path("v1/images/<str:token>", views.ImageView.as_view()),
     path("v1/balance", views.BalanceView.as_view()),
     path("v1/generations", views.HistoryView.as_view()),
+    path("v1/openapi.json", document.serve),
     path("healthz", health.alive),
     path("readyz", health.ready),
     path("admin/", admin.site.urls),
