@@ -13,7 +13,7 @@ from PIL import Image
 
 from storage import images
 from storage.models import StoredImage
-from workers import error_codes, generations, png, sources
+from workers import error_codes, failures, generations, png, sources
 from workers.engine import ImageOrder
 from workers.heartbeat import Heartbeat
 from workers.models import Generation
@@ -94,7 +94,7 @@ def _store(generation: Generation, content: bytes) -> StoredImage:
 
 def _give_back(generation: Generation, error: Exception) -> None:
     """Queues the generation again while it has attempts left, else fails it; what is lost is its new holder's."""
-    detail = f"{type(error).__name__}: {error}"[:1000]
+    detail = failures.summary(error)[:1000]
     log.error("generation %s: attempt %d failed", generation.pk, generation.attempt_count, exc_info=error)
     backoff_seconds = BACKOFF_SECONDS * 4 ** (generation.attempt_count - 1)
     try:

@@ -203,10 +203,21 @@ LANGUAGE_CODE = "en-us"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "formatters": {
+        "line": {
+            "class": "zekron_api.logs.LineFormatter",
+            "format": "%(asctime)s %(levelname)s %(name)s: %(message)s",
+        }
+    },
     "filters": {"without_paths": {"()": "zekron_api.logs.WithoutPaths"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "loggers": {
+        # Django's own handlers would mail each exception with the values of its local variables.
+        "django": {"handlers": [], "level": "INFO"},
+        # uvicorn's would write the messages of exceptions.
+        "uvicorn": {"handlers": [], "propagate": True},
+        # At DEBUG it writes what it finds in a source image's metadata.
+        "PIL": {"level": "INFO"},
         # It says at every start that it is there.
         "axes.apps": {"level": "WARNING"},
         "django.request": {"filters": ["without_paths"]},
