@@ -10,6 +10,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import storages
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from workers import presence
@@ -20,12 +21,15 @@ _FRESH_SECONDS = 1.0
 _last: tuple[float, dict[str, bool]] = (0.0, {})
 
 
+# Exempt, so that a wrong method is told that it is wrong, and not that it lacks a cookie.
+@csrf_exempt
 @require_safe
 def alive(request: HttpRequest) -> HttpResponse:
     """GET /healthz: 200 as long as the process answers."""
     return _json({"status": "ok"}, 200)
 
 
+@csrf_exempt
 @require_safe
 def ready(request: HttpRequest) -> HttpResponse:
     """GET /readyz: 200 when every part works, else 503; the body says which does not."""

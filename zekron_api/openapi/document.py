@@ -6,11 +6,12 @@ from typing import Any, Final
 import orjson
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 from drf_spectacular.generators import SchemaGenerator
 
 from zekron_api.openapi import refusals, samples, shapes
-from zekron_api.openapi.operations import ALIVE, KEYED, OPEN, OPERATIONS, READY, Operation
+from zekron_api.openapi.operations import ALIVE, IMAGE, KEYED, OPEN, OPERATIONS, READY, Operation
 
 Document = dict[str, Any]
 
@@ -31,6 +32,12 @@ TAGS: Final = (
     {"name": "Service", "description": "For those who run it."},
 )
 
+LINK: Final = {
+    "operationId": IMAGE.name,
+    "parameters": {"token": "$response.body#/data/token"},
+    "description": "Fetches the image that was made.",
+}
+
 
 @cache
 def document() -> Document:
@@ -39,6 +46,7 @@ def document() -> Document:
     return made
 
 
+@csrf_exempt
 @require_safe
 def serve(request: HttpRequest) -> HttpResponse:
     """GET /v1/openapi.json, without a key."""
@@ -54,6 +62,7 @@ def complete(result: Document, **_: Any) -> Document:
     # drf-spectacular says it of serializers alone.
     result["paths"]["/v1/generate"]["post"]["requestBody"]["required"] = True
     paths = result["paths"] | {"/healthz": {"get": _open(ALIVE)}, "/readyz": {"get": _ready()}}
+    paths["/v1/generate"]["post"]["responses"]["200"]["links"] = {"image": LINK}
     _add_examples(paths)
     return {
         "openapi": result["openapi"],
