@@ -4,6 +4,10 @@ PYTHON ?= python3
 VENV := .venv/bin/python
 PIP := $(VENV) -m pip install --quiet --quiet --disable-pip-version-check
 SOURCES := manage.py zekron_api workers billing storage tests
+# What a production gives, with hosts that nothing connects to.
+PRODUCTION := DEBUG=0 ALLOWED_HOSTS=api.example.com PUBLIC_URL=https://api.example.com STORAGE_URL=file:///srv/zekron \
+  DATABASE_URL=postgres://db.example.com/zekron REDIS_URL=redis://redis.example.com/0 \
+  MASTER_KEYS=a:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=
 # PyPI's torch for Linux brings gigabytes of CUDA, which a machine without an NVIDIA GPU has no use for.
 TORCH := $(shell grep -o '^torch==[^ ]*' requirements.txt)
 TORCH_WITHOUT_CUDA := https://download.pytorch.org/whl/cpu
@@ -16,7 +20,7 @@ help:
 	@echo 'make demo     from nothing: one image and one edit through the API, then everything stops'
 	@echo 'make run      the same stack, staying up (PORT=8000); prints a key'
 	@echo 'make test     all tests'
-	@echo 'make check    format, lint, types, imports, migrations, tests'
+	@echo 'make check    format, lint, types, imports, migrations, settings, tests'
 	@echo 'make format   formats the code'
 	@echo 'make install  the virtual environment alone'
 
@@ -44,6 +48,9 @@ check: install-dev
 	@.venv/bin/lint-imports --no-cache > .venv/imports.log 2>&1 || { cat .venv/imports.log; exit 1; }
 	@echo 'Checking that every change of a model has its migration.'
 	@$(VENV) manage.py makemigrations --check --dry-run
+	@echo "Checking a production's settings."
+	@env $(PRODUCTION) SECRET_KEY="$$($(VENV) -c 'import secrets; print(secrets.token_urlsafe(48))')" \
+	  $(VENV) manage.py check --deploy --fail-level WARNING > /dev/null
 	@$(MAKE) --no-print-directory test
 
 format: install-dev
