@@ -216,6 +216,8 @@ LOGGING = {
         "django": {"handlers": [], "level": "INFO"},
         # uvicorn's would write the messages of exceptions.
         "uvicorn": {"handlers": [], "propagate": True},
+        # Its lines have the whole path, and so the token of an image; ours have the route.
+        "uvicorn.access": {"handlers": [], "propagate": False},
         # At DEBUG it writes what it finds in a source image's metadata.
         "PIL": {"level": "INFO"},
         # It says at every start that it is there.

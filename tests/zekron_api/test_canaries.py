@@ -235,6 +235,11 @@ def test_nothing_mails_or_shows_the_local_variables_of_an_exception(settings):
     assert settings.DEBUG is False
 
 
+def test_the_servers_own_log_of_requests_is_off_because_it_has_tokens():
+    assert not logging.getLogger("uvicorn.access").hasHandlers()
+    assert logging.getLogger("uvicorn.error").hasHandlers()
+
+
 def test_a_new_key_of_the_admin_is_in_no_log_and_not_in_redis(me, heard, admin_client):
     form = {"account": me.account.pk, "name": "x", "expires_at_0": "", "expires_at_1": ""}
     page = admin_client.post("/admin/billing/apikey/add/", form).content.decode()
