@@ -8,8 +8,9 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -32,12 +33,14 @@ FILES = [f"{name}.{language}" for language in LANGUAGES for name in ("create", "
 CODE = re.compile(r"\(([A-Z0-9_]+)_[0-9A-F]{6}_\d{10}\)")
 
 PNG = b"\x89PNG\r\n\x1a\n and so on"
-MADE = {
+DATA = {
     "image": {"b64_json": base64.b64encode(PNG).decode()},
     "cost": "0.0267",
     "remaining_balance": "9.9733",
 }
 ERROR = {"message": "Come back later.", "code": "SERVICE_BUSY_7F3A9C_1712505600"}
+MADE = json.dumps({"success": True, "data": DATA}).encode()
+BUSY = json.dumps({"success": False, "error": ERROR}).encode()
 # Longer than any example waits by itself after the first try.
 RETRY_AFTER_SECONDS = 2
 
@@ -72,11 +75,12 @@ class Outcome(NamedTuple):
 
 
 class FakeService(HTTPServer):
-    """Gives its replies in turn, and the last one to all that come after it."""
+    """Gives its replies in turn, and the last one to all that come after it; `make` gives what a 200 says."""
 
-    def __init__(self, replies: Sequence[Reply | None]) -> None:
+    def __init__(self, replies: Sequence[Reply | None], make: Callable[[Request], bytes]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.replies = replies
+        self.make = make
         self.requests: list[Request] = []
 
     @property
@@ -88,22 +92,22 @@ class _Handler(BaseHTTPRequestHandler):
     server: FakeService
 
     def do_POST(self) -> None:
-        """Notes the request and gives the next reply."""
+        """Notes the request, makes what it asks for, and gives the next reply."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.requests.append(Request(time.monotonic(), dict(self.headers), body))
+        request = Request(time.monotonic(), dict(self.headers), body)
+        self.server.requests.append(request)
+        made = self.server.make(request)
         reply = self.server.replies[min(len(self.server.requests), len(self.server.replies)) - 1]
         if reply is not HANG_UP:
-            self._send(reply)
+            self._send(reply, made if reply.status == 200 else BUSY)
 
-    def _send(self, reply: Reply) -> None:
-        is_good = reply.status == 200
-        content = json.dumps({"success": is_good, "data" if is_good else "error": MADE if is_good else ERROR})
+    def _send(self, reply: Reply, content: bytes) -> None:
         self.send_response(reply.status)
         if reply.retry_after_seconds is not None:
             self.send_header("Retry-After", str(reply.retry_after_seconds))
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(content.encode())
+        self.wfile.write(content)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Says nothing."""
@@ -161,6 +165,23 @@ def test_a_create_and_its_edit_are_made_and_a_refusal_is_told_by_its_code(
     assert not (tmp_path / "none.png").exists()
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_picture_whose_reply_was_lost_is_had_by_the_next_try_and_paid_once(
+    service: live.Server, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    outcomes = _all_against(
+        [HANG_UP, Reply(200)],
+        tmp_path_factory,
+        api_key=service.key,
+        make=partial(_pass_on, service.url),
+        files=[file for file in FILES if file.startswith("create")],
+    )
+    assert {(outcome.status, len(outcome.requests)) for outcome in outcomes.values()} == {(0, 2)}
+    balance = service.ask("/v1/balance").json["data"]
+    assert balance["total_generations"] == len(outcomes)
+    assert balance["total_spent"] == f"{len(outcomes) * 0.0267:.4f}"
+
+
 @pytest.mark.parametrize("file", FILES)
 def test_a_missing_key_is_said(file: str, tmp_path: Path) -> None:
     _skip_without(_language_of(file))
@@ -212,25 +233,42 @@ def test_the_readme_names_every_example() -> None:
     assert [file for file in FILES if f"examples/{file}" not in text] == []
 
 
-def _all_against(replies: Sequence[Reply | None], folders: pytest.TempPathFactory) -> dict[str, Outcome]:
-    """Every example that can run here, all at once, because they mostly wait; each against a service of its own."""
-    files = [file for file in FILES if _is_there(_language_of(file))]
-    run = partial(_against, replies)
-    with ThreadPoolExecutor(len(files)) as pool:
-        return dict(zip(files, pool.map(run, files, [folders.mktemp("example") for _ in files]), strict=True))
+def _all_against(
+    replies: Sequence[Reply | None],
+    folders: pytest.TempPathFactory,
+    *,
+    api_key: str = "zk_live_x",
+    make: Callable[[Request], bytes] = lambda _: MADE,
+    files: Sequence[str] = FILES,
+) -> dict[str, Outcome]:
+    """Those that can run here, all at once, because they mostly wait; each against a service of its own."""
+    here = [file for file in files if _is_there(_language_of(file))]
+    run = partial(_against, replies, make, api_key)
+    with ThreadPoolExecutor(len(here)) as pool:
+        return dict(zip(here, pool.map(run, here, [folders.mktemp("example") for _ in here]), strict=True))
 
 
-def _against(replies: Sequence[Reply | None], file: str, folder: Path) -> Outcome:
+def _against(
+    replies: Sequence[Reply | None], make: Callable[[Request], bytes], api_key: str, file: str, folder: Path
+) -> Outcome:
     (folder / "image.png").write_bytes(b"the source of an edit")
-    with FakeService(replies) as service:
+    with FakeService(replies, make) as service:
         thread = threading.Thread(target=service.serve_forever, args=(0.02,))
         thread.start()
         try:
-            ended = _run(file, folder=folder, ZEKRON_URL=service.url, ZEKRON_API_KEY="zk_live_x")
+            ended = _run(file, folder=folder, ZEKRON_URL=service.url, ZEKRON_API_KEY=api_key)
         finally:
             service.shutdown()
             thread.join()
     return Outcome(ended.returncode, ended.stdout, ended.stderr, folder, service.requests)
+
+
+def _pass_on(url: str, request: Request) -> bytes:
+    """What the live service replies to it."""
+    target = f"{url}/v1/generate"
+    passed_on = urllib.request.Request(target, request.body, request.headers)  # noqa: S310 (our own server)
+    with urllib.request.urlopen(passed_on, timeout=120) as reply:  # noqa: S310
+        return bytes(reply.read())
 
 
 def _run(file: str, *arguments: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
