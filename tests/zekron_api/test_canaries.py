@@ -4,6 +4,8 @@ import base64
 import io
 import logging
 import secrets
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -236,8 +238,14 @@ def test_nothing_mails_or_shows_the_local_variables_of_an_exception(settings):
 
 
 def test_the_servers_own_log_of_requests_is_off_because_it_has_tokens():
-    assert not logging.getLogger("uvicorn.access").hasHandlers()
-    assert logging.getLogger("uvicorn.error").hasHandlers()
+    code = """
+import logging, uvicorn
+uvicorn.Config("zekron_api.asgi:application").load()
+print(logging.getLogger("uvicorn.access").hasHandlers(), logging.getLogger("uvicorn.error").hasHandlers())
+print({type(handler.formatter).__name__ for handler in logging.root.handlers})
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.split() == ["False", "True", "{'LineFormatter'}"]
 
 
 def test_a_new_key_of_the_admin_is_in_no_log_and_not_in_redis(me, heard, admin_client):
