@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import path
 
 from zekron_api import health, views
-from zekron_api.openapi import document
+from zekron_api.openapi import document, reference
 
 urlpatterns = [
     path("v1/generate", views.GenerateView.as_view()),
@@ -12,6 +12,7 @@ urlpatterns = [
     path("v1/balance", views.BalanceView.as_view()),
     path("v1/generations", views.HistoryView.as_view()),
     path("v1/openapi.json", document.serve),
+    path("docs", reference.serve),
     path("healthz", health.alive),
     path("readyz", health.ready),
     path("admin/", admin.site.urls),

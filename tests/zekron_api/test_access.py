@@ -201,6 +201,12 @@ def test_a_wrong_method_is_a_json_405_that_says_what_is_allowed(me, method, path
     assert {*response["Allow"].split(", ")} <= {"GET", "HEAD", "POST"}
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/v1/openapi.json", "/docs"])
+def test_a_wrong_method_is_not_taken_for_a_forged_form(path):
+    response = Client(enforce_csrf_checks=True).post(path)
+    assert refusal(response) == (405, "method_not_allowed")
+
+
 def test_a_host_that_is_not_ours_is_a_json_400():
     assert refusal(Client(headers={"Host": "evil.example"}).get("/v1/balance")) == (400, "bad_request")
 

@@ -20,6 +20,7 @@ from tests.zekron_api.test_access import expire
 from workers import hints
 from workers.models import Status
 from zekron_api import errors, serializers, urls
+from zekron_api.fields import PromptField
 from zekron_api.openapi.document import document
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
@@ -114,6 +115,19 @@ def test_a_request_has_the_fields_that_are_read():
     assert list(body) == list(serializers.GenerateSerializer().fields)
     query = document()["paths"]["/v1/generations"]["get"]["parameters"]
     assert [field["name"] for field in query] == list(serializers.PageSerializer().fields)
+
+
+def test_a_prompt_is_blank_for_the_document_if_it_is_for_us():
+    prompt = document()["components"]["schemas"]["GenerateRequest"]["properties"]["prompt"]
+    spaces = [chr(point) for point in range(0x3100) if chr(point).isspace()]
+    assert len(spaces) > 20
+    for text in [*spaces, "a\0b", "\0", "", "x" * 4001]:
+        assert problems(prompt, text)
+        with pytest.raises(errors.InvalidField):
+            PromptField().checked(text)
+    for text in ["x", " x\n", "\x1cx\x85", "x" * 4000]:
+        assert problems(prompt, text) == []
+        assert PromptField().checked(text) == text
 
 
 def test_every_error_that_the_table_or_a_field_knows_is_described():

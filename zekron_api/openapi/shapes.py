@@ -22,6 +22,8 @@ TOKEN: Final[Shape] = {
 }
 IDENTIFIER: Final[Shape] = {"type": "integer", "minimum": 1}
 COUNT: Final[Shape] = {"type": "integer", "minimum": 0}
+# Something that Python does not count as white space; dialects of patterns differ on these five.
+PROMPT_PATTERN: Final = r"^[^\u0000]*[^\s\u0000\u001c-\u001f\u0085][^\u0000]*$"
 CODE_PATTERN: Final = r"^[A-Z0-9_]+_[0-9A-F]{6}_\d{10}$"
 
 
@@ -130,7 +132,7 @@ def _generate_request() -> Shape:
                 "type": "string",
                 "minLength": 1,
                 "maxLength": fields.PROMPT_LIMIT_CHARACTERS,
-                "pattern": r"\S",
+                "pattern": PROMPT_PATTERN,
                 "description": "What to paint, or what to change in the images. Not blank, and without NUL.",
             },
             "model": {
@@ -177,7 +179,7 @@ def _generation() -> Shape:
 def _history_row() -> Shape:
     return _whole(
         id=IDENTIFIER,
-        token=_nullable(TOKEN, "Absent unless it was completed."),
+        token=_nullable(TOKEN, "Null unless it was completed."),
         prompt={"type": "string"},
         model={"type": "string"},
         size={"type": "string"},
