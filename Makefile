@@ -13,7 +13,7 @@ TORCH := $(shell grep -o '^torch==[^ ]*' requirements.txt)
 TORCH_WITHOUT_CUDA := https://download.pytorch.org/whl/cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check format install install-dev
+.PHONY: help demo run test check fuzz fuzz-schema format install install-dev
 .SUFFIXES:
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo 'make run      the same stack, staying up (PORT=8000); prints a key'
 	@echo 'make test     all tests'
 	@echo 'make check    format, lint, types, imports, migrations, settings, tests'
+	@echo 'make fuzz     random requests, many more than in make check (FUZZ_EXAMPLES=2000)'
 	@echo 'make format   formats the code'
 	@echo 'make install  the virtual environment alone'
 
@@ -31,7 +32,7 @@ run: install
 	@exec $(VENV) -m zekron_api.local.stack
 
 # What the tests need in the way of secrets is made up, also where variables name the servers.
-test check: export DEBUG ?= 1
+test check fuzz-schema: export DEBUG ?= 1
 
 test: install-dev
 	@echo 'Running the tests.'
@@ -52,6 +53,15 @@ check: install-dev
 	@env $(PRODUCTION) SECRET_KEY="$$($(VENV) -c 'import secrets; print(secrets.token_urlsafe(48))')" \
 	  $(VENV) manage.py check --deploy --fail-level WARNING > /dev/null
 	@$(MAKE) --no-print-directory test
+
+fuzz: fuzz-schema
+
+# Another seed each time; schemathesis prints it.
+fuzz-schema: export FUZZ_EXAMPLES ?= 2000
+fuzz-schema: export FUZZ_SEED ?= $(shell date +%s)
+fuzz-schema: install-dev
+	@echo 'Sending requests made from the OpenAPI document.'
+	@$(VENV) -m pytest -q -rP --show-capture=stdout tests/zekron_api/test_schema_fuzz.py
 
 format: install-dev
 	@$(VENV) -m ruff check --fix --quiet . || true

@@ -1,0 +1,27 @@
+"""What schemathesis cannot guess: pictures for `images`. Loaded by schemathesis itself, without Django."""
+
+import base64
+import io
+
+import schemathesis
+from hypothesis import strategies
+from PIL import Image
+
+
+def picture(kind: str, mode: str, size: tuple[int, int]) -> str:
+    """A picture as base64."""
+    out = io.BytesIO()
+    Image.new(mode, size).save(out, kind)
+    return base64.b64encode(out.getvalue()).decode()
+
+
+PICTURES = [
+    picture("PNG", "RGB", (64, 64)),
+    picture("PNG", "RGBA", (65, 130)),
+    picture("PNG", "P", (80, 64)),
+    picture("PNG", "I;16", (64, 64)),
+    picture("JPEG", "L", (64, 512)),
+    picture("JPEG", "CMYK", (96, 64)),
+    picture("WEBP", "RGB", (512, 64)),
+]
+schemathesis.openapi.format("byte", strategies.sampled_from(PICTURES))
