@@ -32,7 +32,7 @@ def refuse_if_too_long(*, limit_seconds: int) -> None:
     try:
         workers = presence.alive()
     except redis.RedisError as error:
-        log.warning("nothing can be predicted of the queue: %s", error)
+        log.debug("nothing can be predicted of the queue: %s", error)
         return
     if not workers:
         raise QueueTooLong(NO_WORKER_RETRY_SECONDS)

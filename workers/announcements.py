@@ -5,22 +5,21 @@ Pub/sub may lose a message; waiters look at the row as well, so a failure here c
 
 import logging
 
-import redis
-
-from workers.broker import connection
+from workers import broker
 
 log = logging.getLogger(__name__)
 
 
 def channel() -> str:
     """The channel's name; pub/sub ignores the number of the database, so the name says it."""
-    number = connection().connection_pool.connection_kwargs.get("db", 0)
+    number = broker.connection().connection_pool.connection_kwargs.get("db", 0)
     return f"zekron:{number}:ended"
 
 
 def publish_ended(*, generation_id: int) -> None:
     """Tells every web process that the generation is completed, failed or cancelled."""
     try:
-        connection().publish(channel(), str(generation_id))
-    except redis.RedisError as error:
-        log.warning("could not announce the end of generation %s: %s", generation_id, error)
+        with broker.asking() as connection:
+            connection.publish(channel(), str(generation_id))
+    except broker.Away as error:
+        log.debug("could not announce the end of generation %s: %s", generation_id, error)

@@ -1,12 +1,98 @@
-"""This process's connection to Redis, for what the work says to others beside its messages."""
+"""This process's connection to Redis, for what the work says to others beside its messages; and whether it answers."""
 
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
+from typing import Any, Final
 
 import redis
 from django.conf import settings
+from kombu.exceptions import OperationalError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+log = logging.getLogger(__name__)
+
+TIMEOUT_SECONDS: Final = 2.0
+# So long Redis is not asked after it has failed, or each request would wait for the timeout anew.
+REST_SECONDS: Final = 5.0
+
+
+class Away(redis.ConnectionError):
+    """Redis did not answer, now or a moment ago. What was to be said to it is lost."""
+
+
+class Line:
+    """Whether Redis answers, as far as this process knows. The log says when it stops and when it answers again."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._resting_until: float | None = None
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Around one question: raises Away when it fails, or at once while Redis rests from an earlier failure."""
+        if self._rests():
+            raise Away("Redis did not answer a moment ago.")
+        try:
+            yield
+        except (redis.RedisError, OperationalError) as error:
+            self._note(error)
+            raise Away(str(error)) from error
+        self._note(None)
+
+    def _rests(self) -> bool:
+        with self._lock:
+            if self._resting_until is None:
+                return False
+            if self._clock() < self._resting_until:
+                return True
+            # The one that asks now asks for all.
+            self._resting_until = self._clock() + REST_SECONDS
+            return False
+
+    def _note(self, error: Exception | None) -> None:
+        with self._lock:
+            was_away = self._resting_until is not None
+            self._resting_until = self._clock() + REST_SECONDS if error else None
+        if error and not was_away:
+            log.warning(
+                "Redis is away: rates are counted in this process alone, the sweep sends hints: %s", error
+            )
+        elif was_away and not error:
+            log.warning("Redis is back")
+
+
+@contextmanager
+def asking() -> Iterator[redis.Redis]:
+    """The connection, for one question. Raises Away where that fails, and then soon without asking."""
+    with _line(settings.REDIS_URL).asking():
+        yield connection()
+
+
+def connection() -> redis.Redis:
+    """A client that is safe for threads; each call ends within its timeout, and may raise redis.RedisError."""
+    return _connection(settings.REDIS_URL)
+
+
+def patience() -> dict[str, Any]:
+    """How a client of Redis waits, as arguments of its constructor: not long, and never twice."""
+    return {
+        "socket_timeout": TIMEOUT_SECONDS,
+        "socket_connect_timeout": TIMEOUT_SECONDS,
+        "retry": Retry(NoBackoff(), 0),
+    }
 
 
 @cache
-def connection() -> redis.Redis:
-    """A client that is safe for threads; each call ends within its timeout, and may raise redis.RedisError."""
-    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=2)
+def _connection(url: str) -> redis.Redis:
+    return redis.Redis.from_url(url, **patience())
+
+
+@cache
+def _line(url: str) -> Line:
+    return Line()

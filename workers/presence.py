@@ -3,7 +3,7 @@
 import time
 from typing import NamedTuple
 
-from workers.broker import connection
+from workers import broker
 
 # A worker writes every few seconds; one that has been silent this long does not count as alive.
 SILENCE_LIMIT_SECONDS = 15
@@ -21,9 +21,9 @@ class Worker(NamedTuple):
 
 
 def show(*, worker_name: str, seconds_per_image: float | None = None) -> None:
-    """Notes that this worker lives, and its speed; raises redis.RedisError when Redis is away."""
+    """Notes that this worker lives, and its speed; raises broker.Away when Redis is."""
     now = time.time()
-    with connection().pipeline(transaction=False) as pipe:
+    with broker.asking() as connection, connection.pipeline(transaction=False) as pipe:
         pipe.zadd(_SEEN, {worker_name: now})
         pipe.zremrangebyscore(_SEEN, "-inf", now - MEMORY_SECONDS)
         if seconds_per_image is not None:
@@ -33,16 +33,16 @@ def show(*, worker_name: str, seconds_per_image: float | None = None) -> None:
 
 
 def leave(*, worker_name: str) -> None:
-    """Notes that this worker has stopped; raises redis.RedisError when Redis is away."""
-    with connection().pipeline(transaction=False) as pipe:
+    """Notes that this worker has stopped; raises broker.Away when Redis is."""
+    with broker.asking() as connection, connection.pipeline(transaction=False) as pipe:
         pipe.zrem(_SEEN, worker_name)
         pipe.hdel(_SPEEDS, worker_name)
         pipe.execute()
 
 
 def alive() -> list[Worker]:
-    """The workers that have shown themselves lately; raises redis.RedisError when Redis is away."""
-    with connection().pipeline(transaction=False) as pipe:
+    """The workers that have shown themselves lately; raises broker.Away when Redis is."""
+    with broker.asking() as connection, connection.pipeline(transaction=False) as pipe:
         pipe.zrangebyscore(_SEEN, time.time() - SILENCE_LIMIT_SECONDS, "+inf")
         pipe.hgetall(_SPEEDS)
         names, speeds = pipe.execute()

@@ -1,19 +1,20 @@
 """The published rate: 60 requests in any 60 seconds an account, counted in Redis in one atomic step."""
 
-import logging
 import math
 import time
+from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from django.conf import settings
 from limits import RateLimitItem, RateLimitItemPerMinute
-from limits.errors import StorageError
 from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 from rest_framework.exceptions import Throttled
 
-log = logging.getLogger(__name__)
+from workers import broker
+
+T = TypeVar("T")
 
 
 class Rate(NamedTuple):
@@ -38,29 +39,41 @@ def take(*, account_id: int) -> Rate:
 
     Without Redis each web process counts for itself, so the rate stays bounded by their number.
     """
-    item = RateLimitItemPerMinute(settings.REQUESTS_PER_MINUTE)
-    try:
-        return _take(_shared(settings.REDIS_URL), item, account_id)
-    except StorageError as error:
-        log.warning("rates are counted in this process alone, Redis is away: %s", error)
-        return _take(_own(), item, account_id)
-
-
-def _take(limiter: MovingWindowRateLimiter, item: RateLimitItem, account_id: int) -> Rate:
-    admitted = limiter.hit(item, str(account_id))
-    window = limiter.get_window_stats(item, str(account_id))
-    rate = Rate(limit=item.amount, remaining=window.remaining, reset_at=math.ceil(window.reset_time))
+    rate, admitted = _everywhere(_hit, account_id)
     if not admitted:
         raise RateExceeded(rate)
     return rate
 
 
+def look(*, account_id: int) -> Rate:
+    """What `take` would find, counting nothing: for a request that is refused before it counts."""
+    return _everywhere(_stats, account_id)
+
+
+def _everywhere(work: Callable[[MovingWindowRateLimiter, RateLimitItem, str], T], account_id: int) -> T:
+    item, name = RateLimitItemPerMinute(settings.REQUESTS_PER_MINUTE), str(account_id)
+    try:
+        with broker.asking():
+            return work(_shared(settings.REDIS_URL), item, name)
+    except broker.Away:
+        # The broker has said so in the log.
+        return work(_own(), item, name)
+
+
+def _hit(limiter: MovingWindowRateLimiter, item: RateLimitItem, name: str) -> tuple[Rate, bool]:
+    admitted = limiter.hit(item, name)
+    return _stats(limiter, item, name), admitted
+
+
+def _stats(limiter: MovingWindowRateLimiter, item: RateLimitItem, name: str) -> Rate:
+    window = limiter.get_window_stats(item, name)
+    return Rate(limit=item.amount, remaining=window.remaining, reset_at=math.ceil(window.reset_time))
+
+
 @cache
 def _shared(redis_url: str) -> MovingWindowRateLimiter:
     url = f"redis+{redis_url}" if redis_url.startswith("unix://") else redis_url
-    storage = RedisStorage(
-        url, wrap_exceptions=True, key_prefix="zekron:rate", socket_timeout=2, socket_connect_timeout=2
-    )
+    storage = RedisStorage(url, key_prefix="zekron:rate", **broker.patience())
     return MovingWindowRateLimiter(storage)
 
 

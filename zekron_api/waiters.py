@@ -31,6 +31,7 @@ class Waiters:
         self._ended_among = ended_among
         self._futures: dict[int, set[asyncio.Future[None]]] = {}
         self._recent: OrderedDict[int, None] = OrderedDict()
+        self._hears = True
 
     def __len__(self) -> int:
         return sum(len(futures) for futures in self._futures.values())
@@ -71,15 +72,25 @@ class Waiters:
             try:
                 await self._hear()
             except redis.RedisError as error:
-                log.warning("not hearing of ends, the rows are polled meanwhile: %s", error)
+                # Once an outage: the next attempt follows within a second.
+                level = logging.WARNING if self._hears else logging.DEBUG
+                log.log(level, "not hearing of ends, the rows are polled meanwhile: %s", error)
+                self._hears = False
             await asyncio.sleep(_RECONNECT_SECONDS)
 
     async def _hear(self) -> None:
         client = redis.asyncio.Redis.from_url(
-            settings.REDIS_URL, socket_connect_timeout=2, health_check_interval=10, decode_responses=True
+            settings.REDIS_URL,
+            socket_connect_timeout=2,
+            socket_timeout=5,
+            health_check_interval=10,
+            decode_responses=True,
         )
         async with client, client.pubsub(ignore_subscribe_messages=True) as pubsub:
             await pubsub.subscribe(announcements.channel())
+            if not self._hears:
+                log.warning("hearing of ends again")
+            self._hears = True
             # What ended while nobody listened is in the rows.
             await self._check_rows()
             while True:
