@@ -1,17 +1,28 @@
 """Reads an edit's source images: hostile bytes in, upright RGB pixels out. Knows no HTTP and no storage."""
 
 import io
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+from workers import containers, png
+from workers.pixel_budget import PixelBudget
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 MOST_PIXELS = 16_000_000
 LEAST_SIDE_PIXELS = 64
 MOST_RATIO = 8
+# What is kept of a source. Models look at a megapixel of it at most; encoding all of 16 takes a second and 25 MB.
+KEPT_PIXELS = 4_000_000
+# A pixel in work takes up to 16 bytes, so all that are decoded at once take half a gigabyte.
+PIXELS_AT_ONCE = 2 * MOST_PIXELS
 TOO_LARGE = f"The image has more than {MOST_PIXELS // 1_000_000} megapixels."
 
 # A WebP's canvas is allocated while its header is read: Pillow refuses twice this before it does so.
 Image.MAX_IMAGE_PIXELS = MOST_PIXELS
+_budget = PixelBudget(PIXELS_AT_ONCE)
 
 
 class InvalidImage(Exception):
@@ -23,17 +34,43 @@ def decode(content: bytes) -> Image.Image:
 
     The size is judged by the header, before any pixel is decoded. Raises InvalidImage and nothing else.
     """
+    with _decoded(content) as picture:
+        return picture
+
+
+def normalise(content: bytes) -> bytes:
+    """The picture as a PNG of its pixels and nothing else, at most KEPT_PIXELS of them. Raises InvalidImage."""
+    with _decoded(content) as picture:
+        return png.encode(_fitted(picture))
+
+
+@contextmanager
+def _decoded(content: bytes) -> Iterator[Image.Image]:
     image = _open(content)
     _check_size(image.width, image.height)
-    try:
-        image.load()
-        return _to_rgb(_upright(image))
-    except Exception as problem:
-        # Pillow's decoders raise whatever a broken file leads them to.
-        raise InvalidImage("The image is truncated or broken.") from problem
+    with _budget.spend(image.width * image.height):
+        try:
+            image.load()
+            picture = _to_rgb(_upright(image))
+        except Exception as problem:
+            # Pillow's decoders raise whatever a broken file leads them to.
+            raise InvalidImage("The image is truncated or broken.") from problem
+        yield picture
+
+
+def _fitted(picture: Image.Image) -> Image.Image:
+    """Scaled down to KEPT_PIXELS; rounded so that it gets no longer in proportion, and stays a valid source."""
+    shrink = math.sqrt(KEPT_PIXELS / (picture.width * picture.height))
+    if shrink >= 1:
+        return picture
+    width, height = picture.width * shrink, picture.height * shrink
+    size = (int(width), math.ceil(height)) if width > height else (math.ceil(width), int(height))
+    return picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
 
 
 def _open(content: bytes) -> Image.Image:
+    if containers.has_too_many_parts(content):
+        raise InvalidImage("The image's file is made of too many parts.")
     try:
         return Image.open(io.BytesIO(content), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -70,6 +107,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return image.point(lambda value: value / 256).convert("L").convert("RGB")
     if not image.has_transparency_data:
         return image.convert("RGB")
-    layer = image.convert("RGBA")
-    white = Image.new("RGBA", layer.size, "white")
-    return Image.alpha_composite(white, layer).convert("RGB")
+    layer = image if image.mode == "RGBA" else image.convert("RGBA")
+    white = Image.new("RGB", layer.size, "white")
+    white.paste(layer, mask=layer)
+    return white

@@ -1,5 +1,6 @@
 """The fields of requests: each refuses with what is wrong and what is allowed, under the contract's type."""
 
+import re
 from typing import Any
 
 import pybase64
@@ -15,6 +16,12 @@ DEFAULT_SIZE = "1024x1024"
 PROMPT_LIMIT_CHARACTERS = 4000
 SOURCE_LIMIT = 2
 SOURCE_LIMIT_BYTES = 10 * 1024 * 1024
+
+# What a database or a font cannot hold.
+_UNUSABLE = re.compile("[\0\ud800-\udfff]")
+_DATA_URL = re.compile(r"data:[^,]{0,100};base64,", re.IGNORECASE)
+_LINE_BREAKS = {ord("\r"): None, ord("\n"): None}
+_KINDS = {str: "a text", bool: "true or false", list: "a list", dict: "an object", type(None): "null"}
 
 
 class CheckedField(Field[Any, Any, Any, Any]):
@@ -38,15 +45,19 @@ class PromptField(CheckedField):
 
     def checked(self, value: object) -> str:
         """The prompt as it was sent."""
-        if not isinstance(value, str) or not value.strip():
+        if value is None:
             raise InvalidField("missing_prompt", "The prompt field is required: a text that is not blank.")
+        if not isinstance(value, str):
+            raise InvalidField("missing_prompt", f"prompt must be a text, not {_kind(value)}.")
+        if not value.strip():
+            raise InvalidField("missing_prompt", "prompt is blank; it must be a text that is not.")
         if len(value) > PROMPT_LIMIT_CHARACTERS:
-            message = (
-                f"The prompt has {len(value)} characters; at most {PROMPT_LIMIT_CHARACTERS} are allowed."
-            )
+            message = f"prompt has {len(value)} characters; at most {PROMPT_LIMIT_CHARACTERS} are allowed."
             raise InvalidField("prompt_too_long", message)
-        if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
-            raise InvalidField("invalid_prompt", "The prompt has a NUL or half of a surrogate pair in it.")
+        if unusable := _UNUSABLE.search(value):
+            what = "a NUL" if unusable[0] == "\0" else "half of a surrogate pair"
+            message = f"prompt has {what} at character {unusable.start()}; any other character is allowed."
+            raise InvalidField("invalid_prompt", message)
         return value
 
 
@@ -58,7 +69,7 @@ class ModelField(CheckedField):
         name = DEFAULT_MODEL if value is None else value
         models = catalogue()
         if not isinstance(name, str) or name not in models:
-            raise InvalidField("invalid_model", f"Invalid model; allowed: {', '.join(models)}.")
+            raise InvalidField("invalid_model", f"model is {_not_one(name)}; allowed: {', '.join(models)}.")
         return models[name]
 
 
@@ -69,7 +80,7 @@ class SizeField(CheckedField):
         """Width and height in pixels."""
         name = DEFAULT_SIZE if value is None else value
         if not isinstance(name, str) or name not in SIZES:
-            raise InvalidField("invalid_size", f"Invalid size; allowed: {', '.join(SIZES)}.")
+            raise InvalidField("invalid_size", f"size is {_not_one(name)}; allowed: {', '.join(SIZES)}.")
         return SIZES[name]
 
 
@@ -77,39 +88,51 @@ class SourcesField(CheckedField):
     """No images for a create; one or two for an edit, each `{"data": base64}`."""
 
     def checked(self, value: object) -> tuple[bytes, ...]:
-        """The decoded files, each a PNG, JPEG or WebP that opens."""
+        """The pictures, each as a PNG that we wrote: nothing of the client's file is left but the pixels."""
         if value is None:
             return ()
         if not isinstance(value, list):
-            raise InvalidField(
-                "invalid_base64", "images must be a list of objects, each with base64 in its field data."
-            )
+            message = f"images must be a list of objects with base64 in their field data, not {_kind(value)}."
+            raise InvalidField("invalid_base64", message)
         if len(value) > SOURCE_LIMIT:
-            raise InvalidField(
-                "too_many_images", f"{len(value)} images; at most {SOURCE_LIMIT} are allowed for editing."
-            )
+            message = f"images has {len(value)} items; at most {SOURCE_LIMIT} are allowed for editing."
+            raise InvalidField("too_many_images", message)
         return tuple(_source(item, f"images[{position}]") for position, item in enumerate(value))
 
 
 def _source(item: object, name: str) -> bytes:
-    data = item.get("data") if isinstance(item, dict) else None
-    if not isinstance(data, str) or not data:
-        raise InvalidField("invalid_base64", f"{name} must be an object with base64 in its field data.")
-    content = _base64(data, name)
+    if not isinstance(item, dict):
+        message = f"{name} must be an object with base64 in its field data, not {_kind(item)}."
+        raise InvalidField("invalid_base64", message)
+    content = _base64(item.get("data"), f"{name}.data")
     if len(content) > SOURCE_LIMIT_BYTES:
         message = f"{name} has {len(content)} bytes; at most {SOURCE_LIMIT_BYTES} are allowed."
         raise InvalidField("invalid_image", message)
     try:
-        sources.decode(content)
+        return sources.normalise(content)
     except sources.InvalidImage as error:
         raise InvalidField("invalid_image", f"{name}: {error}") from None
-    return content
 
 
-def _base64(data: str, name: str) -> bytes:
-    if data.startswith("data:"):
-        _, _, data = data.partition(",")
+def _base64(data: object, name: str) -> bytes:
+    """Of the standard alphabet, padded, with or without line breaks and the start of a data URL."""
+    if not isinstance(data, str) or not data:
+        raise InvalidField("invalid_base64", f"{name} is required: the image's file as base64.")
+    start = _DATA_URL.match(data)
+    text = data[start.end() :] if start else data
     try:
-        return pybase64.b64decode("".join(data.split()), validate=True)
+        return pybase64.b64decode(text.translate(_LINE_BREAKS), validate=True)
     except ValueError:
-        raise InvalidField("invalid_base64", f"{name}.data is not valid base64.") from None
+        message = (
+            f"{name} is not valid base64: A-Z, a-z, 0-9, +, / and line breaks are allowed, = at the end."
+        )
+        raise InvalidField("invalid_base64", message) from None
+
+
+def _kind(value: object) -> str:
+    """What JSON calls it; a value of the client's own is never repeated."""
+    return _KINDS.get(type(value), "a number")
+
+
+def _not_one(value: object) -> str:
+    return "none of those there are" if isinstance(value, str) else f"a text, not {_kind(value)}"

@@ -104,7 +104,7 @@ def _discard_all(sealed: Sequence[StoredImage]) -> None:
 def _seal(account_id: int, content: bytes) -> StoredImage:
     return images.put(
         content=content,
-        mime_type="application/octet-stream",
+        mime_type="image/png",
         bound_to=f"account {account_id} source",
         expires_at=timezone.now() + _SOURCE_LIFE,
     )
