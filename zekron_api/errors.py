@@ -96,12 +96,7 @@ TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
     (ImageExpired, 410, "expired", "The image has expired; images are kept for 24 hours."),
     (PayloadTooLarge, 413, "payload_too_large", "The request body is over 32 MiB."),
     (RequestDataTooBig, 413, "payload_too_large", "The request body is over 32 MiB."),
-    (
-        exceptions.UnsupportedMediaType,
-        415,
-        "unsupported_media_type",
-        "Send JSON, with Content-Type: application/json.",
-    ),
+    (exceptions.UnsupportedMediaType, 415, "unsupported_media_type", None),
     (
         KeyReused,
         422,
@@ -134,6 +129,7 @@ _BY_STATUS: Final = {
     403: ("access_denied", "No permission to access this resource."),
     404: ("not_found", "Resource not found."),
     405: ("method_not_allowed", "This method is not allowed here."),
+    408: ("request_timeout", "The request body took too long to arrive; send it again."),
     413: ("payload_too_large", "The request body is over 32 MiB."),
 }
 # What a client that was told 429 or 503 waits, unless the exception knows better.

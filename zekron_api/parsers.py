@@ -1,46 +1,99 @@
-"""Reads a JSON body: bounded in bytes and depth, UTF-8, one object."""
+"""Reads a JSON body: bounded in bytes, parts and depth, UTF-8, one object whose names are each there once."""
 
 import json
 from collections.abc import Mapping
-from typing import IO, Any
+from typing import IO, Any, Final
 
 from django.conf import settings
-from rest_framework.exceptions import ParseError
+from rest_framework.exceptions import ParseError, UnsupportedMediaType
 from rest_framework.parsers import BaseParser
+from rest_framework.request import Request
 
 from zekron_api.errors import PayloadTooLarge
 
 # Deeper than any request is; a deeper one is an attack on whoever walks it.
-DEPTH_LIMIT = 32
+DEPTH_LIMIT: Final = 32
+# A body is long texts and few values; each value more costs Python twenty times the bytes that name it.
+PART_LIMIT: Final = 100_000
+# Python takes time that grows with the square of the digits.
+DIGIT_LIMIT: Final = 1000
+_UTF_8: Final = frozenset({"utf-8", "utf8"})
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 class ObjectParser(BaseParser):
-    """`application/json` whose top level is an object."""
+    """`application/json` whose top level is an object. Give the request to `check_body` first."""
 
     media_type = "application/json"
 
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Raises PayloadTooLarge, or ParseError (invalid_json) with what is wrong."""
-        content = stream.read(settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1)
-        if len(content) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
-            raise PayloadTooLarge
-        try:
-            value = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
-        except UnicodeDecodeError:
-            raise ParseError("The request body is not valid UTF-8.") from None
-        except (ValueError, RecursionError) as error:
-            raise ParseError(f"The request body is not valid JSON: {error}") from None
-        if not isinstance(value, dict):
-            raise ParseError("The request body is JSON but not an object.")
-        if _depth(value) > DEPTH_LIMIT:
-            raise ParseError(f"The request body is nested deeper than {DEPTH_LIMIT} levels.")
-        return value
+        """Raises ParseError (invalid_json) with what is wrong."""
+        return parse_object(stream.read())
+
+
+def check_body(request: Request) -> None:
+    """Judges a body by its headers: raises PayloadTooLarge, UnsupportedMediaType, or ParseError for an empty one."""
+    byte_count = int(request.META.get("CONTENT_LENGTH") or 0)
+    if byte_count > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+        raise PayloadTooLarge
+    media_type = request._request.content_type
+    # Where nothing was sent, nothing has a wrong type.
+    if media_type != ObjectParser.media_type and (media_type or byte_count):
+        raise _unsupported(request, "The body must be JSON, with Content-Type: application/json.")
+    if (request._request.content_params or {}).get("charset", "utf-8").lower() not in _UTF_8:
+        raise _unsupported(request, "The body must be JSON in UTF-8: leave the charset out of Content-Type.")
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise _unsupported(request, "The body must not be compressed: leave Content-Encoding out.")
+    if not byte_count:
+        raise ParseError("The request body is empty; it must be a JSON object.")
+
+
+def parse_object(content: bytes) -> dict[str, Any]:
+    """The object that the bytes of a body are; raises ParseError and nothing else."""
+    if content.startswith(_BYTE_ORDER_MARK):
+        raise ParseError("The request body begins with a byte order mark; JSON has none.")
+    if sum(content.count(mark) for mark in (b",", b"[", b"{")) > PART_LIMIT:
+        raise ParseError(f"The request body has more than {PART_LIMIT} values.")
+    try:
+        value = json.loads(
+            content.decode("utf-8"),
+            parse_int=_integer,
+            parse_constant=_refuse_constant,
+            object_pairs_hook=_refuse_doubles,
+        )
+    except UnicodeDecodeError:
+        raise ParseError("The request body is not valid UTF-8.") from None
+    except (ValueError, RecursionError) as error:
+        raise ParseError(f"The request body is not valid JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise ParseError("The request body is JSON but not an object.")
+    if _depth(value) > DEPTH_LIMIT:
+        raise ParseError(f"The request body is nested deeper than {DEPTH_LIMIT} levels.")
+    return value
+
+
+def _unsupported(request: Request, message: str) -> UnsupportedMediaType:
+    return UnsupportedMediaType(request.content_type, detail=message)
+
+
+def _integer(text: str) -> int:
+    if len(text) > DIGIT_LIMIT:
+        raise ValueError(f"a number has more than {DIGIT_LIMIT} digits")
+    return int(text)
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
+
+
+def _refuse_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Readers of JSON differ in which of two they believe, so that one may check what another uses."""
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("a name is there twice in one object")
+    return value
 
 
 def _depth(value: object) -> int:

@@ -20,13 +20,14 @@ from workers import history
 from workers.models import Generation
 from zekron_api import ending, errors, ordering, replies, throttle
 from zekron_api.parked import Parked
+from zekron_api.parsers import check_body
 from zekron_api.serializers import GenerateSerializer, PageSerializer
 
 _IDEMPOTENCY_KEY: Final = re.compile(r"[ -~]{1,255}")
 
 
 class ApiView(APIView):
-    """Checks in the contract's order: key, method, rate; and puts the rate on every reply."""
+    """Checks in the contract's order: key, method, rate; and puts the rate on every reply to a valid key."""
 
     # OPTIONS is not among them: the API is called by programs with a key, not by pages of other sites.
     http_method_names = ["get", "head", "post"]
@@ -39,7 +40,11 @@ class ApiView(APIView):
         )
         self.perform_authentication(request)
         if request.method not in self.allowed_methods:
-            raise exceptions.MethodNotAllowed(request.method or "")
+            self.rate = throttle.look(account_id=self.account.pk)
+            allowed = ", ".join(self.allowed_methods)
+            raise exceptions.MethodNotAllowed(
+                "", f"{request.method} is not allowed here; allowed: {allowed}."
+            )
         try:
             self.rate = throttle.take(account_id=self.account.pk)
         except throttle.RateExceeded as error:
@@ -67,8 +72,7 @@ class GenerateView(ApiView):
 
     def post(self, request: Request) -> HttpResponseBase:
         """Holds the price, queues the generation, and leaves the waiting to the waiting room."""
-        if request.stream is None:
-            raise exceptions.ParseError("The request body is empty; it must be a JSON object.")
+        check_body(request)
         fields = GenerateSerializer(data=request.data)
         fields.is_valid(raise_exception=True)
         generation, replayed = ordering.place(

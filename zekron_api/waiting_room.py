@@ -6,6 +6,7 @@ that has to wait returns `Parked`, and the wait happens here: in the event loop,
 
 import asyncio
 import logging
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,10 +19,11 @@ from typing import Any, Final, TypeVar, cast
 from django.conf import settings
 from django.core import signals
 from django.core.exceptions import RequestAborted
-from django.core.handlers.asgi import ASGIHandler, get_script_prefix
+from django.core.handlers.asgi import ASGIHandler, ASGIRequest, get_script_prefix
 from django.db import DatabaseError, close_old_connections, connections
 from django.http import HttpResponse, StreamingHttpResponse
 from django.urls import set_script_prefix
+from django.utils.http import parse_header_parameters
 
 from workers import history
 from zekron_api import errors
@@ -32,6 +34,8 @@ log = logging.getLogger(__name__)
 
 # Views are short; more threads than this only queue for the interpreter's lock.
 THREAD_COUNT: Final = 8
+# A body at its limit takes this long at a megabit a second.
+BODY_SECONDS: Final = 270.0
 
 Scope = dict[str, Any]
 Receive = Any
@@ -39,8 +43,22 @@ Send = Any
 T = TypeVar("T")
 
 
+class Utf8Request(ASGIRequest):
+    """A request whose text is UTF-8. Django would decode the query by the charset of the body's Content-Type, and
+    answer one that it does not know, or that is no text at all, with a traceback."""
+
+    def _set_content_type_params(self, meta: dict[str, Any]) -> None:
+        try:
+            self.content_type, self.content_params = parse_header_parameters(meta.get("CONTENT_TYPE", ""))
+        except (LookupError, ValueError):
+            # What cannot be read is no type that anyone accepts.
+            self.content_type, self.content_params = "", {}
+
+
 class WaitingRoom(ASGIHandler):
     """The ASGI application: Django's own handler, but synchronous inside, and patient outside."""
+
+    request_class = Utf8Request
 
     def __init__(self) -> None:
         # Django's initialiser would load the middleware for async.
@@ -59,8 +77,12 @@ class WaitingRoom(ASGIHandler):
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            body_file = await self.read_body(receive)
+            async with asyncio.timeout(BODY_SECONDS):
+                body_file = await self.read_body(receive)
         except RequestAborted:
+            return
+        except TimeoutError:
+            await self.send_response(_too_slow(), send)
             return
         response = await self._in_thread(partial(self._respond, scope, body_file))
         if isinstance(response, Parked):
@@ -101,18 +123,23 @@ class WaitingRoom(ASGIHandler):
         await send({"type": "lifespan.shutdown.complete"})
 
     async def read_body(self, receive: Receive) -> tempfile.SpooledTemporaryFile[bytes]:
-        """The body in a file, cut one byte past the limit: enough for the parser to refuse it, in its turn."""
+        """The body in a file, cut one byte past the limit: enough for the view to refuse it, in its turn."""
         limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1
         body_file = tempfile.SpooledTemporaryFile(max_size=settings.FILE_UPLOAD_MAX_MEMORY_SIZE, mode="w+b")  # noqa: SIM115
-        more = True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                body_file.close()
-                raise RequestAborted
-            body_file.write(message.get("body", b"")[: limit - body_file.tell()])
-            more = message.get("more_body", False)
-        body_file.seek(0)
+        try:
+            more = True
+            # What comes after the limit is the server's to throw away: it may never end.
+            while more and body_file.tell() < limit:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise RequestAborted
+                body_file.write(message.get("body", b"")[: limit - body_file.tell()])
+                more = message.get("more_body", False)
+            body_file.seek(0)
+        except BaseException:
+            # The client left, or took too long.
+            body_file.close()
+            raise
         return body_file
 
     def _close_threads(self) -> None:
@@ -137,6 +164,9 @@ class WaitingRoom(ASGIHandler):
                 signals.request_finished.send(sender=self.__class__)
                 return errors.reply_with_status(refusal.status_code if refusal else 400)
             setattr(request, CAN_PARK, True)
+            # A body that comes in chunks has no length in its headers; and what is here is all that there is.
+            request.META["CONTENT_LENGTH"] = str(body_file.seek(0, os.SEEK_END))
+            body_file.seek(0)
             response = self.get_response(request)
             whole = _collected(response) if isinstance(response, StreamingHttpResponse) else response
             response.close()
@@ -160,6 +190,13 @@ class WaitingRoom(ASGIHandler):
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+def _too_slow() -> HttpResponse:
+    response = errors.reply_with_status(408)
+    # What is still on its way belongs to no later request.
+    response["Connection"] = "close"
+    return response
 
 
 def _collected(response: StreamingHttpResponse) -> HttpResponse:

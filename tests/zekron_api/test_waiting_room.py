@@ -213,7 +213,7 @@ def test_a_body_over_the_limit_is_refused_in_its_turn_and_never_kept_whole(serve
     served(scenario)
 
 
-def test_no_more_of_a_body_is_kept_than_it_takes_to_refuse_it(settings):
+def test_no_more_of_a_body_is_read_than_it_takes_to_refuse_it(settings):
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1000
     chunks = [{"type": "http.request", "body": b"x" * 600, "more_body": left > 0} for left in (3, 2, 1, 0)]
 
@@ -222,7 +222,7 @@ def test_no_more_of_a_body_is_kept_than_it_takes_to_refuse_it(settings):
 
     with asyncio.run(WaitingRoom().read_body(receive)) as body_file:
         assert len(body_file.read()) == 1001
-    assert chunks == []
+    assert len(chunks) == 2
 
 
 def test_a_redis_that_is_away_stops_no_reply(served, me, settings, monkeypatch):

@@ -23,15 +23,16 @@ class Refusal(NamedTuple):
 MESSAGES: Final = {
     "invalid_json": "The request body is not valid JSON: Expecting value: line 1 column 12 (char 11)",
     "missing_prompt": "The prompt field is required: a text that is not blank.",
-    "prompt_too_long": "The prompt has 4321 characters; at most 4000 are allowed.",
-    "invalid_prompt": "The prompt has a NUL or half of a surrogate pair in it.",
-    "invalid_model": "Invalid model; allowed: zekron-image-1.",
-    "invalid_size": "Invalid size; allowed: 512x512, 1024x1024, 1024x768, 768x1024.",
-    "too_many_images": "3 images; at most 2 are allowed for editing.",
-    "invalid_base64": "images[0].data is not valid base64.",
-    "invalid_image": "images[0]: the image is not a PNG, JPEG or WebP.",
+    "prompt_too_long": "prompt has 4321 characters; at most 4000 are allowed.",
+    "invalid_prompt": "prompt has a NUL at character 3; any other character is allowed.",
+    "invalid_model": "model is none of those there are; allowed: zekron-image-1.",
+    "invalid_size": "size is none of those there are; allowed: 512x512, 1024x1024, 1024x768, 768x1024.",
+    "too_many_images": "images has 3 items; at most 2 are allowed for editing.",
+    "invalid_base64": "images[0].data is required: the image's file as base64.",
+    "invalid_image": "images[0]: The data is not a readable PNG, JPEG or WebP image.",
     "invalid_parameter": "limit must be a whole number of at least 1.",
-    "method_not_allowed": 'Method "DELETE" not allowed.',
+    "method_not_allowed": "DELETE is not allowed here; allowed: GET, HEAD.",
+    "unsupported_media_type": "The body must be JSON, with Content-Type: application/json.",
     "generation_failed": "Image generation failed; nothing was charged. Try again.",
     "service_busy": "The service is busy; nothing was charged. Try again later.",
     "generation_timeout": "Generation 42 is still running; its image will appear in GET /v1/generations.",
@@ -51,7 +52,7 @@ SURELY: Final = {
     504: RATE,
 }
 # These also come from before the rate is counted.
-MAYBE: Final = {400: RATE, 403: RATE, 404: RATE, 500: RATE}
+MAYBE: Final = {400: RATE, 403: RATE, 404: RATE, 405: RATE, 500: RATE}
 
 
 def refusals(causes: Iterable[Cause]) -> Iterator[Refusal]:
