@@ -9,7 +9,7 @@ from django.test import Client
 from drf_spectacular.drainage import GENERATOR_STATS
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.validation import validate_schema
-from jsonschema import Draft202012Validator
+from jsonschema_rs import Draft202012Validator
 from rest_framework.views import APIView
 
 from billing import accounts
@@ -48,7 +48,7 @@ def operations() -> list[tuple[str, str, dict]]:
 def problems(schema: dict, value: object) -> list[str]:
     """What is wrong with a value by a schema of the document."""
     validator = Draft202012Validator({**schema, "components": document()["components"]})
-    return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(value)]
+    return [f"{error.instance_path}: {error.message}" for error in validator.iter_errors(value)]
 
 
 def check(path: str, method: str, response) -> None:
