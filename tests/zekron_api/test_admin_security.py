@@ -8,6 +8,7 @@ from axes.models import AccessAttempt
 from django.contrib.admin import site
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
+from django.db.models import F
 from django.test import Client
 from django.utils import timezone
 
@@ -71,8 +72,11 @@ def test_after_five_failures_even_the_right_password_is_refused(ada):
 
 
 def test_a_lockout_ends_and_trying_meanwhile_does_not_prolong_it(ada):
-    fail(7)
-    AccessAttempt.objects.update(attempt_time=timezone.now() - timedelta(minutes=15, seconds=1))
+    fail(5)
+    AccessAttempt.objects.update(attempt_time=timezone.now() - timedelta(minutes=14))
+    fail(2)
+    assert login(PASSWORD).status_code == 429
+    AccessAttempt.objects.update(attempt_time=F("attempt_time") - timedelta(minutes=1))
     assert login(PASSWORD).status_code == 302
 
 
