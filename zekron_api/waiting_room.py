@@ -9,7 +9,7 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
@@ -116,9 +116,7 @@ class WaitingRoom(ASGIHandler):
             task.add_done_callback(_report)
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _ended(tasks)
         await asyncio.to_thread(self._close_threads)
         await send({"type": "lifespan.shutdown.complete"})
 
@@ -197,6 +195,15 @@ def _too_slow() -> HttpResponse:
     # What is still on its way belongs to no later request.
     response["Connection"] = "close"
     return response
+
+
+async def _ended(tasks: Iterable["asyncio.Task[None]"]) -> None:
+    """Cancels until it has come true: Redis's client loses a cancellation that meets it while it connects."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=0.5)
 
 
 def _collected(response: StreamingHttpResponse) -> HttpResponse:

@@ -160,6 +160,17 @@ def test_an_end_that_comes_before_the_wait_is_not_missed(served, monkeypatch):
     served(scenario)
 
 
+def test_a_server_that_stops_as_soon_as_it_has_started_does_stop(served):
+    async def scenario(_app: WaitingRoom) -> None:
+        return
+
+    async def all_stop() -> None:
+        async with asyncio.timeout(60):
+            await asyncio.to_thread(lambda: [served(scenario) for _ in range(5)])
+
+    asyncio.run(all_stop())
+
+
 def test_an_announcement_reaches_the_waiter_over_redis(served, monkeypatch):
     monkeypatch.setattr(waiters, "POLL_SECONDS", 3600)
 
