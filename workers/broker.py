@@ -17,6 +17,8 @@ from redis.retry import Retry
 log = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS: Final = 2.0
+# Over any number of threads: one that got no connection would take Redis for away.
+CONNECTION_LIMIT: Final = 1000
 # So long Redis is not asked after it has failed, or each request would wait for the timeout anew.
 REST_SECONDS: Final = 5.0
 
@@ -80,11 +82,12 @@ def connection() -> redis.Redis:
 
 
 def patience() -> dict[str, Any]:
-    """How a client of Redis waits, as arguments of its constructor: not long, and never twice."""
+    """How a client of Redis waits, as arguments of its constructor: not long, never twice, in any number of threads."""
     return {
         "socket_timeout": TIMEOUT_SECONDS,
         "socket_connect_timeout": TIMEOUT_SECONDS,
         "retry": Retry(NoBackoff(), 0),
+        "max_connections": CONNECTION_LIMIT,
     }
 
 
