@@ -92,7 +92,6 @@ TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
     (exceptions.NotFound, 404, "not_found", "Resource not found."),
     (Http404, 404, "not_found", "Resource not found."),
     (exceptions.MethodNotAllowed, 405, "method_not_allowed", None),
-    (exceptions.NotAcceptable, 406, "not_acceptable", "This API answers in JSON."),
     (ImageExpired, 410, "expired", "The image has expired; images are kept for 24 hours."),
     (PayloadTooLarge, 413, "payload_too_large", "The request body is over 32 MiB."),
     (RequestDataTooBig, 413, "payload_too_large", "The request body is over 32 MiB."),

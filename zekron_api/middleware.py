@@ -20,8 +20,8 @@ GetResponse = Callable[[HttpRequest], HttpResponse]
 ADMIN_POLICY: Final = (
     "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-# A request id that a proxy sent is kept, if it is harmless in a log line.
-_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# A request id that a proxy sent is kept, if it is harmless in a log line: a key that was put there by mistake is not.
+_REQUEST_ID: Final = re.compile(r"(?!zk_)[A-Za-z0-9._-]{1,64}")
 
 
 def wait_in_place(get_response: GetResponse) -> GetResponse:

@@ -207,3 +207,10 @@ def test_a_form_of_the_admin_over_the_limit_is_a_json_413(settings):
     form = Client(raise_request_exception=False)
     response = form.post("/admin/login/", "x=" + "x" * 2000, content_type="application/x-www-form-urlencoded")
     assert refusal(response) == (413, "payload_too_large")
+
+
+@pytest.mark.parametrize(
+    ("sent", "is_kept"), [("a-1.b_2", True), ("a b", False), ("x" * 65, False), ("zk_live_x", False)]
+)
+def test_a_request_id_is_kept_when_it_is_harmless_in_a_log(me, sent, is_kept):
+    assert (me.get("/v1/balance", **{"X-Request-Id": sent})["X-Request-Id"] == sent) == is_kept
