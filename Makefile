@@ -13,7 +13,7 @@ TORCH := $(shell grep -o '^torch==[^ ]*' requirements.txt)
 TORCH_WITHOUT_CUDA := https://download.pytorch.org/whl/cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check fuzz fuzz-schema format install install-dev
+.PHONY: help demo run test check fuzz fuzz-schema fuzz-decoders format install install-dev
 .SUFFIXES:
 
 help:
@@ -32,7 +32,7 @@ run: install
 	@exec $(VENV) -m zekron_api.local.stack
 
 # What the tests need in the way of secrets is made up, also where variables name the servers.
-test check fuzz-schema: export DEBUG ?= 1
+test check fuzz-schema fuzz-decoders: export DEBUG ?= 1
 
 test: install-dev
 	@echo 'Running the tests.'
@@ -54,7 +54,7 @@ check: install-dev
 	  $(VENV) manage.py check --deploy --fail-level WARNING > /dev/null
 	@$(MAKE) --no-print-directory test
 
-fuzz: fuzz-schema
+fuzz: fuzz-schema fuzz-decoders
 
 # Another seed each time; schemathesis prints it.
 fuzz-schema: export FUZZ_EXAMPLES ?= 2000
@@ -62,6 +62,12 @@ fuzz-schema: export FUZZ_SEED ?= $(shell date +%s)
 fuzz-schema: install-dev
 	@echo 'Sending requests made from the OpenAPI document.'
 	@$(VENV) -m pytest -q -rP --show-capture=stdout tests/zekron_api/test_schema_fuzz.py
+
+# Other cases each time; hypothesis prints the one that failed.
+fuzz-decoders: export FUZZ_EXAMPLES ?= 2000
+fuzz-decoders: install-dev
+	@echo 'Giving broken images, keys, envelopes and bodies to what reads them.'
+	@$(VENV) -m pytest -q tests/fuzz
 
 format: install-dev
 	@$(VENV) -m ruff check --fix --quiet . || true

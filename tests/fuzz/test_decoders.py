@@ -1,0 +1,182 @@
+"""The decoders under random input: what each documents, and no other exception, whatever the bytes."""
+
+import io
+import json
+from typing import Any
+
+import pytest
+from django.db import transaction
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from rest_framework.exceptions import NotAuthenticated, ParseError
+from rest_framework.request import Request
+from rest_framework.test import APIRequestFactory
+
+from billing import keys
+from storage import envelope
+from storage.a256cbc_hs512 import SealBroken
+from tests import stage
+from tests.fuzz.mutations import fuzzed, mutated
+from tests.zekron_api.conftest import picture
+from workers import sources
+from zekron_api.authentication import BearerKeyAuthentication
+from zekron_api.errors import InvalidField
+from zekron_api.parsers import parse_object
+from zekron_api.serializers import GenerateSerializer
+
+EXIF = Image.Exif()
+EXIF[0x0112], EXIF[0x010E] = 6, "a boat"
+CONTENT_KEY = bytes(range(32))
+AS_SEALED: dict[str, Any] = {
+    "content_key": CONTENT_KEY,
+    "bound_to": "account 1 generation 1",
+    "mime_type": "image/png",
+}
+BODY = {
+    "prompt": "a boat \U0001f6f6",
+    "model": "zekron-image-1",
+    "size": "512x512",
+    "seed": 1e3,
+    "n": [1, {}],
+}
+BODIES = [
+    json.dumps(BODY).encode(),
+    json.dumps(BODY, ensure_ascii=False).encode(),
+    json.dumps({**BODY, "images": [{"data": picture(), "mime_type": "image/png"}]}).encode(),
+]
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+FIELDS = st.fixed_dictionaries(
+    {},
+    optional={
+        "prompt": st.text(max_size=40) | ANY_JSON,
+        "model": st.just("zekron-image-1") | ANY_JSON,
+        "size": st.sampled_from(["512x512", "1024x768"]) | ANY_JSON,
+        "images": st.lists(
+            st.fixed_dictionaries({"data": st.just(picture()) | ANY_JSON}) | ANY_JSON, max_size=3
+        )
+        | ANY_JSON,
+    },
+)
+
+
+def _samples(file_format: str) -> list[bytes]:
+    colours = Image.linear_gradient("L").resize((80, 64)).convert("RGB")
+    modes = {
+        "PNG": ["RGB", "RGBA", "P", "LA", "1", "I;16"],
+        "JPEG": ["RGB", "L", "CMYK"],
+        "WEBP": ["RGB", "RGBA"],
+    }
+    options: list[dict[str, Any]] = {
+        "PNG": [{"exif": EXIF}, {"compress_level": 0}],
+        "JPEG": [{"exif": EXIF}, {"progressive": True}],
+        "WEBP": [{"exif": EXIF}, {"lossless": True}],
+    }[file_format]
+    samples = []
+    for mode in modes[file_format]:
+        for chosen in options:
+            file = io.BytesIO()
+            (colours.convert("L") if mode == "I;16" else colours).convert(mode).save(
+                file, file_format, **chosen
+            )
+            samples.append(file.getvalue())
+    return samples
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP"])
+def test_an_image_is_a_picture_within_the_limits_or_invalid(file_format: str) -> None:
+    """Pillow warns of odd metadata and goes on, as it does in production."""
+
+    @fuzzed
+    @given(content=mutated(_samples(file_format)))
+    def fuzz(content: bytes) -> None:
+        try:
+            picture = sources.decode(content)
+        except sources.InvalidImage:
+            return
+        assert picture.mode == "RGB"
+        assert min(picture.size) >= sources.LEAST_SIDE_PIXELS
+        assert picture.width * picture.height <= sources.MOST_PIXELS
+
+    fuzz()
+
+
+@pytest.mark.django_db
+def test_a_key_is_the_one_that_was_issued_or_invalid() -> None:
+    account = stage.account()
+    _, issued = keys.issue(account_id=account.pk)
+    nearly = mutated([issued.encode()]).map(lambda content: content.decode("utf-8", "surrogateescape"))
+
+    @fuzzed
+    @given(text=nearly | st.text(st.characters(exclude_categories=[])).map("zk_".__add__))
+    def fuzz(text: str) -> None:
+        with transaction.atomic():
+            try:
+                assert keys.authenticate(text=text) == account
+            except keys.InvalidKey:
+                assert text != issued
+            else:
+                assert text == issued
+
+    fuzz()
+
+
+@pytest.mark.django_db
+def test_a_header_names_the_account_or_is_refused() -> None:
+    account = stage.account()
+    _, issued = keys.issue(account_id=account.pk)
+    factory = APIRequestFactory()
+
+    @fuzzed
+    @given(header=mutated([f"Bearer {issued}".encode(), b"Basic eDp5", b"bearer zk_"]))
+    def fuzz(header: bytes) -> None:
+        request = Request(factory.get("/v1/balance", HTTP_AUTHORIZATION=header.decode("latin-1")))
+        try:
+            assert BearerKeyAuthentication().authenticate(request) == (account, None)
+        except (NotAuthenticated, keys.InvalidKey):
+            return
+
+    fuzz()
+
+
+def test_an_envelope_opens_to_what_was_sealed_or_is_broken() -> None:
+    content = b"some bytes of an image"
+    sealed = [
+        envelope.seal(content=content, master_key_id=master_key_id, **AS_SEALED)
+        for master_key_id in ("a", "b" * 99)
+    ]
+
+    @fuzzed
+    @given(candidate=mutated(sealed), algorithm=st.just(envelope.ALGORITHM) | st.text(max_size=20))
+    def fuzz(candidate: bytes, algorithm: str) -> None:
+        try:
+            opened = envelope.unseal(
+                sealed=candidate, algorithm=algorithm, byte_count=len(content), **AS_SEALED
+            )
+        except SealBroken:
+            return
+        assert (opened, candidate in sealed) == (content, True)
+
+    fuzz()
+
+
+@fuzzed
+@given(content=mutated(BODIES) | FIELDS.map(lambda fields: json.dumps(fields).encode()))
+@pytest.mark.filterwarnings("ignore")
+def test_a_body_is_an_order_or_refused_in_words(content: bytes) -> None:
+    message = ""
+    try:
+        fields = GenerateSerializer(data=parse_object(content))
+        fields.is_valid(raise_exception=True)
+        assert set(fields.validated_data) == {"prompt", "model", "size", "images"}
+    except ParseError as error:
+        message = str(error.detail)
+    except InvalidField as error:
+        message = str(error)
+    # The reply repeats it, so it must be text that UTF-8 can say.
+    assert message.encode().isascii()
