@@ -166,9 +166,13 @@ class WaitingRoom(ASGIHandler):
             request.META["CONTENT_LENGTH"] = str(body_file.seek(0, os.SEEK_END))
             body_file.seek(0)
             response = self.get_response(request)
-            whole = _collected(response) if isinstance(response, StreamingHttpResponse) else response
+            collected = _collected(response) if isinstance(response, StreamingHttpResponse) else response
+            whole = cast(HttpResponse, collected)
             response.close()
-        return cast(HttpResponse, whole)
+            if request.method == "HEAD":
+                # Its headers, the length among them, stay those of GET.
+                whole.content = b""
+        return whole
 
     def _with_database(self, work: Callable[[], T]) -> T:
         """Runs what uses the database outside a request, with the same care for stale connections."""
