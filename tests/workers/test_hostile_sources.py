@@ -125,31 +125,17 @@ def test_a_file_of_many_parts_is_read() -> None:
     assert decode(jpeg[:2] + b"\xff\xfe\x00\x02" * 4_000 + jpeg[2:]).size == (96, 64)
 
 
-def test_pictures_wait_while_the_pixels_in_work_are_at_their_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "_budget", PixelBudget(3 * 96 * 64))
-    content = saved(halves())
-    at_work, most = 0, 0
-    lock, full = threading.Lock(), threading.Event()
-
-    def watch(image: Image.Image) -> Image.Image:
-        nonlocal at_work, most
-        with lock:
-            at_work += 1
-            most = max(most, at_work)
-            if at_work == 3:
-                full.set()
-        full.wait(30)
-        with lock:
-            at_work -= 1
-        return image
-
-    monkeypatch.setattr(sources, "_fitted", watch)
-    threads = [threading.Thread(target=sources.normalise, args=(content,)) for _ in range(12)]
-    for thread in threads:
+def test_a_picture_waits_while_the_pixels_in_work_are_at_their_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    budget = PixelBudget(3 * 96 * 64)
+    monkeypatch.setattr(sources, "_budget", budget)
+    thread = threading.Thread(target=sources.normalise, args=(saved(halves()),))
+    with budget.spend(2 * 96 * 64 + 1):
         thread.start()
-    for thread in threads:
-        thread.join()
-    assert most == 3
+        # It takes a few milliseconds where nothing holds it.
+        thread.join(0.5)
+        assert thread.is_alive()
+    thread.join(30)
+    assert not thread.is_alive()
 
 
 def test_a_refused_picture_gives_its_pixels_back(monkeypatch: pytest.MonkeyPatch) -> None:
