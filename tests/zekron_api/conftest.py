@@ -14,6 +14,7 @@ from PIL import Image
 from billing import keys
 from billing.models import Account
 from tests import stage
+from tests.zekron_api import served
 from workers import attempt, hints, presence
 from workers.broker import connection as broker
 
@@ -63,8 +64,21 @@ def no_rates() -> None:
     broker().flushdb()
 
 
+@pytest.fixture(scope="module")
+def room() -> Iterator[served.Served]:
+    """A waiting room that takes requests as a server hands them on."""
+    with served.served() as room:
+        yield room
+
+
 @pytest.fixture
-def no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+def bearer(me: Caller) -> tuple[str, str]:
+    """The header with the caller's key."""
+    return ("authorization", f"Bearer {me.key}")
+
+
+@pytest.fixture
+def idle_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker shows itself, and takes no message."""
     presence.show(worker_name="test", seconds_per_image=0.01)
     monkeypatch.setattr(hints, "send", lambda *, generation_id: None)

@@ -138,7 +138,7 @@ def test_history_shows_every_status_and_a_token_only_where_there_is_an_image(me,
     assert row["cost"] == ("0.0267" if status == Status.COMPLETED else "0.0000")
 
 
-def test_history_pages_by_limit_and_offset(me, no_worker):
+def test_history_pages_by_limit_and_offset(me, idle_worker):
     ids = [stage.submit(me.account).pk for _ in range(5)]
     page = me.get("/v1/generations?limit=2&offset=2").json()["data"]
     assert [row["id"] for row in page["generations"]] == [ids[2], ids[1]]

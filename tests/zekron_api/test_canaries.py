@@ -129,7 +129,7 @@ def test_what_succeeds_leaves_no_canary_in_logs_or_redis(me, stranger, canaries,
     assert canaries.seen_in(text, reply["token"], made[:60], made[-60:]) == set()
 
 
-def test_what_is_refused_leaves_no_canary_in_logs_or_redis(me, canaries, heard, no_worker, settings):
+def test_what_is_refused_leaves_no_canary_in_logs_or_redis(me, canaries, heard, idle_worker, settings):
     token = secrets.token_hex(32)
     authorized = {"Authorization": f"Bearer {canaries.key}"}
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 100_000

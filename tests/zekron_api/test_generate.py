@@ -89,19 +89,19 @@ def test_what_is_left_out_has_the_published_default_and_unknown_fields_are_ignor
 IMAGE = {"data": picture()}
 
 
-def test_without_money_nothing_is_queued(no_worker):
+def test_without_money_nothing_is_queued(idle_worker):
     poor = caller(balance_micros=20_000)
     assert refusal(poor.generate()) == (402, "insufficient_balance")
     assert not Generation.objects.exists()
 
 
-def test_a_refused_edit_leaves_no_source_in_the_store(no_worker, objects_folder):
+def test_a_refused_edit_leaves_no_source_in_the_store(idle_worker, objects_folder):
     poor = caller(balance_micros=20_000)
     assert refusal(poor.generate(images=[IMAGE])) == (402, "insufficient_balance")
     assert [path for path in objects_folder.rglob("*") if path.is_file()] == []
 
 
-def test_a_sixth_open_generation_is_refused(me, no_worker, settings):
+def test_a_sixth_open_generation_is_refused(me, idle_worker, settings):
     settings.SYNC_WAIT_SECONDS = 0
     settings.OPEN_GENERATIONS_LIMIT = 0
     response = me.generate()
@@ -109,12 +109,12 @@ def test_a_sixth_open_generation_is_refused(me, no_worker, settings):
     assert int(response["Retry-After"]) > 0
 
 
-def test_a_suspended_account_is_refused(me, no_worker):
+def test_a_suspended_account_is_refused(me, idle_worker):
     accounts.suspend(account_id=me.account.pk)
     assert refusal(me.generate()) == (403, "access_denied")
 
 
-def test_still_queued_at_the_deadline_is_cancelled_and_free(me, no_worker, settings):
+def test_still_queued_at_the_deadline_is_cancelled_and_free(me, idle_worker, settings):
     settings.SYNC_WAIT_SECONDS = 0
     response = me.generate()
     assert refusal(response) == (503, "service_busy")
@@ -125,7 +125,7 @@ def test_still_queued_at_the_deadline_is_cancelled_and_free(me, no_worker, setti
     assert generation.error_code == response.json()["error"]["code"]
 
 
-def test_still_running_at_the_deadline_is_kept_and_named(me, no_worker, monkeypatch, settings):
+def test_still_running_at_the_deadline_is_kept_and_named(me, idle_worker, monkeypatch, settings):
     settings.SYNC_WAIT_SECONDS = 0
     monkeypatch.setattr(
         hints, "send", lambda *, generation_id: generations.claim(generation_id=generation_id)
@@ -137,7 +137,7 @@ def test_still_running_at_the_deadline_is_kept_and_named(me, no_worker, monkeypa
     assert generation.status == "running"
 
 
-def test_a_failed_generation_is_a_500_with_the_code_of_its_row_and_free(me, no_worker, monkeypatch):
+def test_a_failed_generation_is_a_500_with_the_code_of_its_row_and_free(me, idle_worker, monkeypatch):
     def fail(*, generation_id):
         generations.fail(generation=generations.claim(generation_id=generation_id), **ERROR)
 

@@ -64,7 +64,7 @@ def test_the_same_key_of_another_account_is_another_key(me, stranger, engine):
     assert send(me).json()["data"]["id"] != send(stranger).json()["data"]["id"]
 
 
-def test_a_refused_request_is_not_remembered(me, no_worker, settings):
+def test_a_refused_request_is_not_remembered(me, idle_worker, settings):
     settings.OPEN_GENERATIONS_LIMIT = 0
     assert refusal(send(me)) == (429, "concurrency_limit_exceeded")
     assert not IdempotencyKey.objects.exists()
@@ -109,7 +109,7 @@ def test_after_a_day_a_key_is_forgotten(me, engine):
 @pytest.mark.parametrize(
     "key", ["", "x" * 256, "a\tb", "schlüssel"], ids=["empty", "long", "tab", "not ASCII"]
 )
-def test_a_key_that_is_not_1_to_255_printable_ascii_characters_is_refused(me, no_worker, key):
+def test_a_key_that_is_not_1_to_255_printable_ascii_characters_is_refused(me, idle_worker, key):
     assert refusal(send(me, key)) == (400, "invalid_idempotency_key")
     assert not Generation.objects.exists()
 

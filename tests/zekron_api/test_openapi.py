@@ -198,7 +198,7 @@ def test_the_history_is_as_described_in_every_status(me, status):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_every_refusal_is_as_described(me, stranger, no_worker):
+def test_every_refusal_is_as_described(me, stranger, idle_worker):
     path = "/v1/generate"
     for body in ({}, {"prompt": "x", "size": "1x1"}, {"prompt": "x", "images": [{}]}):
         check(path, "post", me.post(path, body))
@@ -217,7 +217,7 @@ def test_every_refusal_is_as_described(me, stranger, no_worker):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_every_limit_is_as_described(me, no_worker, settings):
+def test_every_limit_is_as_described(me, idle_worker, settings):
     path = "/v1/generate"
     settings.SYNC_WAIT_SECONDS = 0
     check(path, "post", me.generate())

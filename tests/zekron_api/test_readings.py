@@ -30,7 +30,7 @@ def test_the_code_of_an_error_is_in_its_log_line(me, caplog):
     assert f"{error['code']} 400 invalid_size" in caplog.text
 
 
-def test_the_code_of_a_failure_is_on_its_row_where_the_admin_finds_it(me, no_worker, settings):
+def test_the_code_of_a_failure_is_on_its_row_where_the_admin_finds_it(me, idle_worker, settings):
     settings.SYNC_WAIT_SECONDS = 0
     code = me.generate().json()["error"]["code"]
     assert Generation.objects.get().error_code == code
@@ -129,7 +129,7 @@ def test_a_limit_over_100_is_100_and_any_offset_is_answered(me):
         assert (page["limit"], page["total"]) == (100, 1)
 
 
-def test_a_reply_that_comes_late_is_never_a_202(me, no_worker, monkeypatch, settings):
+def test_a_reply_that_comes_late_is_never_a_202(me, idle_worker, monkeypatch, settings):
     settings.SYNC_WAIT_SECONDS = 0
     assert me.generate().status_code == 503
     monkeypatch.setattr(

@@ -16,7 +16,7 @@ from workers.models import Generation, Status
 from zekron_api import waiters
 from zekron_api.waiting_room import THREAD_COUNT, WaitingRoom
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_worker")]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("idle_worker")]
 
 
 class Exchange:
