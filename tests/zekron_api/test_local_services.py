@@ -25,9 +25,12 @@ USERS = [None, ORDINARY_UID] if os.geteuid() == 0 else [None]
 
 # Enters, says what runs, and leaves when its standard input ends.
 USER = """
-import json, pathlib, sys
+import json, pathlib, signal, sys
 import psycopg, redis
 from zekron_api.local import services
+# Whoever runs the tests in the background may have had these ignored, which is inherited.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 var = pathlib.Path(sys.argv[1])
 with services.running(var):
     with psycopg.connect(services.postgres_url(var)) as database:
