@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 
-from storage import envelope, keyring
+from storage import envelope, failpoints, keyring
 from storage.a256cbc_hs512 import SealBroken
 from storage.models import StoredImage
 
@@ -141,6 +141,7 @@ def purge(*, now: datetime | Now = Now(), limit: int = PURGE_LIMIT) -> int:
     """
     _refuse_open_transaction()
     _destroy_expired_keys(now)
+    failpoints.reach("keys_destroyed")
     purged_count, after_id = 0, 0
     while limit > 0:
         batch = list(_without_key().filter(pk__gt=after_id).order_by("pk")[: min(limit, BATCH_ROWS)])
@@ -173,6 +174,7 @@ def _delete_object(image: StoredImage) -> bool:
         # the next purge tries again, and the other objects must not wait for this one.
         logger.exception("The object %s of image %s could not be deleted.", image.object_key, image.pk)
         return False
+    failpoints.reach("object_deleted")
     return True
 
 

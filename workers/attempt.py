@@ -11,7 +11,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 from PIL import Image
 
-from storage import images
+from storage import failpoints, images
 from storage.models import StoredImage
 from workers import error_codes, failures, generations, png, sources
 from workers.engine import ImageOrder
@@ -74,7 +74,9 @@ def _make(generation: Generation, studio: Studio, lease_lost: threading.Event) -
     picture = studio.paint(generation.model, order_of(generation)).result()
     if lease_lost.is_set():
         raise generations.LeaseLost
+    failpoints.reach("painted")
     image = _store(generation, png.encode(picture))
+    failpoints.reach("stored")
     try:
         generations.complete(generation=generation, image=image, cost_micros=generation.quote_micros)
     except generations.LeaseLost:

@@ -15,7 +15,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Coalesce, Now
 
 from billing import ledger
-from storage import images
+from storage import failpoints, images
 from storage.models import StoredImage
 from workers import announcements, hints, idempotency, tokens
 from workers.models import ATTEMPT_LIMIT, OPEN_STATUSES, Generation, SourceImage, Status
@@ -93,7 +93,7 @@ def submit(*, submission: Submission, open_limit: int, now: Moment = Now()) -> G
             )
         if submission.idempotency:
             idempotency.remember(generation=generation, idempotency=submission.idempotency, now=now)
-        transaction.on_commit(partial(hints.send, generation_id=generation.pk))
+        transaction.on_commit(partial(_after_the_start, generation.pk))
     return generation
 
 
@@ -113,6 +113,7 @@ def claim(*, generation_id: int, now: Moment = Now()) -> Generation:
     )
     if not claimed:
         raise NotClaimable
+    failpoints.reach("claimed")
     return Generation.objects.get(pk=generation_id)
 
 
@@ -147,6 +148,7 @@ def complete(
         if not moved:
             raise LeaseLost
         ledger.settle(reservation_id=generation.reservation_id, cost_micros=cost_micros)
+        failpoints.reach("settling")
         _after_the_end(generation.pk)
 
 
@@ -254,6 +256,11 @@ def _refuse_too_many_open(account_id: int, open_limit: int) -> None:
         raise TooManyOpen
 
 
+def _after_the_start(generation_id: int) -> None:
+    failpoints.reach("submitted")
+    hints.send(generation_id=generation_id)
+
+
 def _end_unpaid(
     generation: Generation, source: Status, target: Status, *, guard: Q, **changes: object
 ) -> bool:
@@ -269,7 +276,12 @@ def _after_the_end(generation_id: int) -> None:
     """Source images are unreadable once the end is committed; then waiters wake. Their bytes go with the purge."""
     source_ids = SourceImage.objects.filter(generation_id=generation_id).values_list("image_id", flat=True)
     images.destroy_keys(image_ids=source_ids)
-    transaction.on_commit(partial(announcements.publish_ended, generation_id=generation_id))
+    transaction.on_commit(partial(_tell_of_the_end, generation_id))
+
+
+def _tell_of_the_end(generation_id: int) -> None:
+    failpoints.reach("ended")
+    announcements.publish_ended(generation_id=generation_id)
 
 
 def _move(generation_id: int, source: Status, target: Status, *, guard: Q, **changes: object) -> bool:
