@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from types import ModuleType
 from typing import Protocol, cast
 
 from PIL import Image
@@ -53,7 +54,15 @@ class Engine(Protocol):
 
 def load_engine(*, model: ImageModel, device: str) -> Engine:
     """The model's engine, ready on `device` (`auto`, `cpu`, `cuda:0`). Takes long; raises EngineError."""
-    if model.adapter not in ADAPTERS:
+    return cast(Engine, _adapter_of(model).load(model=model, device=device))
+
+
+def _adapter_of(model: ImageModel) -> ModuleType:
+    # A name with a dot is a module of one's own.
+    if model.adapter not in ADAPTERS and "." not in model.adapter:
         known = ", ".join(sorted(ADAPTERS))
         raise EngineError(f"the model {model.name} names the adapter {model.adapter!r}; known are: {known}")
-    return cast(Engine, import_module(ADAPTERS[model.adapter]).load(model=model, device=device))
+    try:
+        return import_module(ADAPTERS.get(model.adapter, model.adapter))
+    except ImportError as problem:
+        raise EngineError(f"the model {model.name}'s adapter {model.adapter}: {problem}") from problem
