@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 from django.db import connection
 
+from billing import audit as money
+
 # What a generation's status says of its reservation: charged once, free, or still held.
 RESOLUTIONS = """
 SELECT format('generation %s (%s, account %s): %s', g.id, g.status, g.account_id, said)
@@ -38,6 +40,12 @@ WHERE (a.spent_micros, a.settlement_count) IS DISTINCT FROM (coalesce(cost, 0), 
 """
 
 CHECKS = (RESOLUTIONS, STRAYS, TOTALS)
+
+
+def problems() -> Iterator[str]:
+    """One line, with ids, for each thing that does not add up, of the money and of the generations."""
+    yield from money.audit()
+    yield from audit()
 
 
 def audit() -> Iterator[str]:

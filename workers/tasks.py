@@ -7,7 +7,7 @@ from typing import Any
 from celery import shared_task
 from celery.signals import celeryd_after_setup, worker_shutdown
 
-from workers import attempt, hints, sweep, workshop
+from workers import attempt, hints, inspection, sweep, workshop
 from workers.catalogue import CatalogueError
 from workers.engine import EngineError
 
@@ -27,6 +27,12 @@ def sweep_stuck() -> None:
     swept = sweep.run()
     if any(swept):
         log.info("sweep: %s", swept)
+
+
+@shared_task
+def audit_ledger() -> None:
+    """Audits money and generations, and logs what is off. Run twice, it reads and says all twice."""
+    inspection.run()
 
 
 @celeryd_after_setup.connect

@@ -10,7 +10,8 @@ from rest_framework import exceptions
 
 from billing.keys import InvalidKey
 from billing.ledger import AccountSuspended, InsufficientBalance
-from workers import error_codes
+from storage import images
+from workers import error_codes, metrics
 from workers.admission import QueueTooLong
 from workers.generations import TooManyOpen
 from workers.idempotency import KeyReused
@@ -36,6 +37,10 @@ class ImageExpired(Exception):
 
 class InvalidIdempotencyKey(Exception):
     """The header Idempotency-Key is not 1 to 255 printable ASCII characters."""
+
+
+class WrongMetricsToken(Exception):
+    """The metrics were asked for without their token, or with another."""
 
 
 class WithoutImage(Exception):
@@ -80,6 +85,12 @@ TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
         "Missing API key. Send it as: Authorization: Bearer YOUR_API_KEY",
     ),
     (InvalidKey, 401, "invalid_api_key", "Invalid or inactive API key."),
+    (
+        WrongMetricsToken,
+        401,
+        "unauthorized",
+        "Missing or wrong token. Send it as: Authorization: Bearer METRICS_TOKEN",
+    ),
     (
         InsufficientBalance,
         402,
@@ -137,6 +148,8 @@ _RETRY_AFTER_SECONDS: Final = {429: 1, 503: 10}
 
 def reply_to(error: Exception) -> HttpResponse:
     """The envelope for any exception, as the table says, else 500; and a log line under the same code."""
+    if isinstance(error, images.ImageUnreadable | images.ObjectMissing):
+        metrics.count_unreadable_image()
     for exception_type, status, error_type, message in TABLE:
         if isinstance(error, exception_type):
             return _logged(

@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import dj_database_url
+from celery.schedules import crontab
 
 from zekron_api import env
 from zekron_api.local import secrets, services
@@ -29,6 +30,8 @@ PUBLIC_URL = env.text("PUBLIC_URL", f"http://localhost:{PORT}" if LOCAL else Non
 SYNC_WAIT_SECONDS = env.integer("SYNC_WAIT_SECONDS", 100, least=1, most=3600)
 MODELS_FILE = Path(env.text("MODELS_FILE", str(BASE_DIR / "models.toml")))
 DEVICE = env.text("DEVICE", "auto")
+# Without it nobody sees the metrics.
+METRICS_TOKEN = env.secret("METRICS_TOKEN", least_characters=32) if env.text("METRICS_TOKEN", "") else ""
 
 # ── What is served ──────────────────────────────────────────────────────────────────────────────
 ROOT_URLCONF = "zekron_api.urls"
@@ -157,6 +160,12 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "workers.tasks.sweep", "schedule": timedelta(seconds=5), "options": {"expires": 5}},
+    # By the clock, not by an interval: that would begin anew with each start of beat.
+    "audit": {
+        "task": "workers.tasks.audit_ledger",
+        "schedule": crontab(minute=17),
+        "options": {"expires": 3600},
+    },
     "purge": {"task": "storage.tasks.purge", "schedule": timedelta(seconds=30), "options": {"expires": 30}},
 }
 

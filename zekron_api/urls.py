@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.urls import path
 
-from zekron_api import health, views
+from zekron_api import health, metrics, views
 from zekron_api.openapi import document, reference
 
 urlpatterns = [
@@ -15,6 +15,7 @@ urlpatterns = [
     path("docs", reference.serve),
     path("healthz", health.alive),
     path("readyz", health.ready),
+    path("metrics", metrics.serve),
     path("admin/", admin.site.urls),
 ]
 handler400 = "zekron_api.errors.bad_request"

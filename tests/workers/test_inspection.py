@@ -1,0 +1,92 @@
+"""The audit that runs by itself: what it logs and leaves behind, and that beat sends it off."""
+
+import logging
+
+import pytest
+from django.conf import settings
+from django.db import connection
+
+from tests import stage
+from workers import inspection, tasks
+from workers.broker import connection as broker
+from zekron_api.celery import app
+
+pytestmark = pytest.mark.django_db(transaction=True)
+ERRORS = [("workers.inspection", logging.ERROR)]
+
+
+@pytest.fixture(autouse=True)
+def no_outcome() -> None:
+    """As before the first audit."""
+    broker().flushdb()
+
+
+def tamper() -> None:
+    """Every account counts an entry that it does not have."""
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE billing_account SET entry_count = entry_count + 1")
+
+
+def test_an_audit_that_finds_nothing_logs_nothing_and_leaves_its_time(caplog):
+    stage.account()
+    assert inspection.last() is None
+    tasks.audit_ledger()
+    outcome = inspection.last()
+    assert outcome is not None
+    assert outcome.problem_count == 0
+    assert caplog.records == []
+
+
+def test_each_problem_is_one_error_in_the_log(caplog):
+    accounts = [stage.account(), stage.account()]
+    tamper()
+    assert inspection.run().problem_count == 2
+    assert caplog.record_tuples == [
+        (*ERRORS[0], f"audit: account {account.pk}: counts 2 entries and has 1") for account in accounts
+    ]
+
+
+def test_the_log_names_no_more_problems_than_a_limit_and_says_how_many_there_are(caplog, monkeypatch):
+    for _ in range(5):
+        stage.account()
+    tamper()
+    monkeypatch.setattr(inspection, "LOGGED_LIMIT", 3)
+    assert inspection.run() == inspection.last()
+    assert [record.levelno for record in caplog.records] == [logging.ERROR] * 4
+    assert caplog.messages[-1] == "audit: 2 more problems; audit_ledger prints them"
+    outcome = inspection.last()
+    assert outcome is not None
+    assert outcome.problem_count == 5
+
+
+def test_a_later_audit_replaces_the_outcome():
+    stage.account()
+    tamper()
+    before = inspection.run()
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE billing_account SET entry_count = entry_count - 1")
+    after = inspection.run()
+    assert (before.problem_count, after.problem_count) == (1, 0)
+    assert inspection.last() == after
+    assert after.ended_at_seconds > before.ended_at_seconds
+
+
+def test_without_redis_the_log_has_the_problems_all_the_same(settings, caplog):
+    stage.account()
+    tamper()
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    assert inspection.run().problem_count == 1
+    assert [record.levelno for record in caplog.records if record.name == "workers.inspection"] == [
+        logging.ERROR,
+        logging.WARNING,
+    ]
+
+
+def test_everything_that_beat_sends_is_a_task_and_the_audit_is_among_it():
+    app.loader.import_default_modules()
+    sent = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
+    assert sent <= set(app.tasks)
+    assert tasks.audit_ledger.name in sent
+    # What is not routed elsewhere is for the queue `chores`, so no GPU waits for an audit.
+    assert tasks.audit_ledger.name not in settings.CELERY_TASK_ROUTES
+    assert settings.CELERY_TASK_DEFAULT_QUEUE == "chores"

@@ -1,0 +1,103 @@
+"""GET /metrics: numbers for Prometheus, to whoever has METRICS_TOKEN, read from PostgreSQL and Redis as asked."""
+
+import secrets
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import redis
+from django.conf import settings
+from django.db import DatabaseError
+from django.http import Http404, HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.registry import Collector
+
+from workers import inspection, metrics, presence
+from zekron_api import errors
+
+
+@csrf_exempt
+def serve(request: HttpRequest) -> HttpResponse:
+    """The metrics: 404 while there is no METRICS_TOKEN, 401 without it, 405 for anything but GET and HEAD."""
+    if not settings.METRICS_TOKEN:
+        raise Http404
+    if not _is_admitted(request):
+        return errors.reply_to(errors.WrongMetricsToken())
+    if request.method not in {"GET", "HEAD"}:
+        refused = errors.reply_with_status(405)
+        refused["Allow"] = "GET, HEAD"
+        return refused
+    response = HttpResponse(generate_latest(_REGISTRY), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+class Readings(Collector):
+    """All metrics, each read anew. Of a source that does not answer, no number is there but that it is not up."""
+
+    def collect(self) -> Iterator[Metric]:
+        """The families, those of PostgreSQL first."""
+        up = GaugeMetricFamily(
+            "zekron_source_up", "Whether what the metrics are read from answers.", labels=["source"]
+        )
+        for source, read in SOURCES.items():
+            try:
+                families = list(read())
+            except (DatabaseError, redis.RedisError):
+                families = []
+            up.add_metric([source], 1 if families else 0)
+            yield from families
+        yield up
+
+
+def _of_postgresql() -> Iterator[Metric]:
+    queue = metrics.queue()
+    count = GaugeMetricFamily("zekron_generations_open", "Generations to be made.", labels=["status"])
+    count.add_metric(["queued"], queue.queued_count)
+    count.add_metric(["running"], queue.running_count)
+    yield count
+    yield GaugeMetricFamily(
+        "zekron_oldest_queued_seconds",
+        "How long ago the oldest queued generation was accepted.",
+        value=queue.oldest_queued_seconds,
+    )
+
+
+def _of_redis() -> Iterator[Metric]:
+    workers = presence.alive()
+    yield GaugeMetricFamily("zekron_workers_alive", "GPU workers that live.", value=len(workers))
+    speed = GaugeMetricFamily(
+        "zekron_worker_seconds_per_image", "What an image takes a worker.", labels=["worker"]
+    )
+    for worker in workers:
+        if worker.seconds_per_image is not None:
+            speed.add_metric([worker.name], worker.seconds_per_image)
+    yield speed
+    yield CounterMetricFamily(
+        "zekron_unreadable_images",
+        "Reads of images that the store had lost or that did not open.",
+        value=metrics.unreadable_image_count(),
+    )
+    if outcome := inspection.last():
+        yield GaugeMetricFamily(
+            "zekron_audit_problems", "What did not add up at the last audit.", value=outcome.problem_count
+        )
+        yield GaugeMetricFamily(
+            "zekron_audit_ended_timestamp_seconds",
+            "When the last audit ended, in Unix seconds.",
+            value=outcome.ended_at_seconds,
+        )
+
+
+def _is_admitted(request: HttpRequest) -> bool:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    # Compared in constant time, so that how long it takes says nothing of the token.
+    same = secrets.compare_digest(token.strip().encode(), settings.METRICS_TOKEN.encode())
+    return same and scheme.lower() == "bearer"
+
+
+SOURCES: Final[dict[str, Callable[[], Iterator[Metric]]]] = {"postgresql": _of_postgresql, "redis": _of_redis}
+_REGISTRY: Final = CollectorRegistry(auto_describe=False)
+_REGISTRY.register(Readings())
