@@ -80,12 +80,12 @@ def processes(
     port = _free_port()
     web = ["-m", "uvicorn", "zekron_api.asgi:application", "--port", str(port), "--log-level", "warning"]
     running = Processes(port, {}, folder)
-    variables = {**os.environ, **_variables(port, objects_folder), **environment}
+    environment = {**os.environ, **variables(port, objects_folder), **environment}
     try:
         for name, arguments in {"web": web, **others}.items():
             with (folder / f"{name}.log").open("wb") as log:
                 running.started[name] = subprocess.Popen(
-                    [sys.executable, *arguments], cwd=ROOT, env=variables, stdout=log, stderr=log
+                    [sys.executable, *arguments], cwd=ROOT, env=environment, stdout=log, stderr=log
                 )
         yield running
     finally:
@@ -137,7 +137,8 @@ def _work_off(studio: attempt.Studio, closed: threading.Event) -> None:
         connections.close_all()
 
 
-def _variables(port: int, objects_folder: Path) -> dict[str, str]:
+def variables(port: int, objects_folder: Path) -> dict[str, str]:
+    """What makes a process share the test's database, Redis and store."""
     return {
         "DATABASE_URL": _test_database_url(),
         "STORAGE_URL": objects_folder.as_uri(),

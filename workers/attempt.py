@@ -13,8 +13,9 @@ from PIL import Image
 
 from storage import failpoints, images
 from storage.models import StoredImage
-from workers import error_codes, failures, generations, png, sources
-from workers.engine import ImageOrder
+from workers import error_codes, failures, generations, png, settlement, sources
+from workers.batcher import BatcherClosed
+from workers.engine import ImageOrder, refuse_unfit
 from workers.heartbeat import Heartbeat
 from workers.models import Generation
 
@@ -45,14 +46,12 @@ def run(*, generation_id: int, studio: Studio) -> None:
     assert generation.lease_token is not None
     with studio.heartbeat.keep(generation.lease_token) as lease_lost:
         try:
-            _make(generation, studio, lease_lost)
+            _bring_to_an_end(generation, studio, lease_lost)
         except generations.LeaseLost:
             log.warning("generation %s: the lease was lost, so the attempt is dropped", generation.pk)
         except DatabaseError:
             # Whether the last COMMIT took place is unknown: the row knows, and the sweep reads it.
             log.exception("generation %s: the database failed, so the sweep decides", generation.pk)
-        except Exception as error:  # noqa: BLE001 (whatever went wrong, the money must not stay held)
-            _give_back(generation, error)
 
 
 def order_of(generation: Generation) -> ImageOrder:
@@ -70,15 +69,30 @@ def order_of(generation: Generation) -> ImageOrder:
     )
 
 
+def _bring_to_an_end(generation: Generation, studio: Studio, lease_lost: threading.Event) -> None:
+    try:
+        _make(generation, studio, lease_lost)
+    except (generations.LeaseLost, DatabaseError):
+        raise
+    except BatcherClosed:
+        assert generation.lease_token is not None
+        generations.put_back(lease_tokens=[generation.lease_token])
+        log.info("generation %s: put back into the queue, for this worker stops", generation.pk)
+    except Exception as error:  # noqa: BLE001 (whatever went wrong, the money must not stay held)
+        _give_back(generation, error)
+
+
 def _make(generation: Generation, studio: Studio, lease_lost: threading.Event) -> None:
-    picture = studio.paint(generation.model, order_of(generation)).result()
+    order = order_of(generation)
+    picture = studio.paint(generation.model, order).result()
+    refuse_unfit(picture, order)
     if lease_lost.is_set():
         raise generations.LeaseLost
     failpoints.reach("painted")
     image = _store(generation, png.encode(picture))
     failpoints.reach("stored")
     try:
-        generations.complete(generation=generation, image=image, cost_micros=generation.quote_micros)
+        settlement.settle(generation=generation, image=image)
     except generations.LeaseLost:
         images.discard(image=image)
         raise

@@ -4,12 +4,13 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from PIL import Image
 
-from workers.engine import BadOutput, Engine, ImageOrder, StepCallback
+from workers.engine import BadOutput, DeviceLost, Engine, ImageOrder, StepCallback
 
 logger = logging.getLogger(__name__)
 
@@ -37,12 +38,20 @@ class _Job:
 class Batcher:
     """The one way to an engine: `submit` from any thread, one thread named "gpu" runs it, oldest order first."""
 
-    def __init__(self, engine: Engine, *, linger_seconds: float = LINGER_SECONDS) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        linger_seconds: float = LINGER_SECONDS,
+        on_device_lost: Callable[[], None] = lambda: None,
+    ) -> None:
         """Starts the thread; the engine belongs to it until `close` has returned.
 
-        `seconds_per_image` says how long an image has taken lately; None until one was made.
+        `seconds_per_image` says how long an image has taken lately; None until one was made. `on_device_lost` is called
+        once, from the gpu thread, after every order has failed; the batcher is then closed.
         """
         self._engine = engine
+        self._on_device_lost = on_device_lost
         self._linger_seconds = linger_seconds
         self._waiting: deque[_Job] = deque()
         self._changed = threading.Condition()
@@ -64,6 +73,17 @@ class Batcher:
             self._changed.notify_all()
         return job.future
 
+    def drain(self) -> None:
+        """Takes no more orders, and fails those that are not in the engine yet by BatcherClosed. Twice is fine."""
+        with self._changed:
+            self._closed = True
+            waiting = list(self._waiting)
+            self._waiting.clear()
+            self._changed.notify_all()
+        for job in waiting:
+            if job.future.set_running_or_notify_cancel():
+                job.future.set_exception(BatcherClosed())
+
     def close(self) -> None:
         """Takes no more orders, and returns when those taken have been made or have failed. May be called twice."""
         with self._changed:
@@ -73,23 +93,33 @@ class Batcher:
 
     def _run(self) -> None:
         while batch := self._next_batch():
-            self._make(batch)
+            try:
+                self._make(batch)
+            except DeviceLost as problem:
+                for job in batch:
+                    if not job.future.done():
+                        job.future.set_exception(problem)
+                self.drain()
+                self._on_device_lost()
 
     def _next_batch(self) -> list[_Job]:
         """The oldest order with its company, as soon as there is one; nothing once closed and empty."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
+            if self._waiting:
+                self._changed.wait_for(self._enough, timeout=self._linger_seconds)
             if not self._waiting:
                 return []
-            self._changed.wait_for(self._enough, timeout=self._linger_seconds)
             batch = self._company()
             for job in batch:
                 self._waiting.remove(job)
             return batch
 
     def _enough(self) -> bool:
+        if self._closed:
+            return True
         oldest = self._waiting[0]
-        return self._closed or bool(oldest.order.sources) or len(self._company()) >= self._engine.batch_limit
+        return bool(oldest.order.sources) or len(self._company()) >= self._engine.batch_limit
 
     def _company(self) -> list[_Job]:
         oldest, *others = self._waiting
@@ -102,6 +132,8 @@ class Batcher:
             return
         try:
             self._generate(batch)
+        except DeviceLost:
+            raise
         except Exception as problem:  # noqa: BLE001
             # Whatever the device raises belongs to whoever waits; this thread must live to serve the others.
             self._fail(batch, problem)
@@ -115,6 +147,8 @@ class Batcher:
         for job in batch:
             try:
                 self._generate([job])
+            except DeviceLost:
+                raise
             except Exception as own_problem:  # noqa: BLE001
                 # The same reason as above.
                 job.future.set_exception(own_problem)

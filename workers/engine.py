@@ -25,6 +25,10 @@ class BadOutput(EngineError):
     """The engine made something that is no picture of the ordered size."""
 
 
+class DeviceLost(EngineError):
+    """The device serves this process no more; another process may be able to use it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImageOrder:
     """One picture to make, its sides in pixels, from a prompt, a seed and, for an edit, RGB source images."""
@@ -37,7 +41,7 @@ class ImageOrder:
 
 
 class Engine(Protocol):
-    """Makes pictures, one call at a time; usable again after an exception."""
+    """Makes pictures, one call at a time; usable again after any exception but DeviceLost."""
 
     @property
     def batch_limit(self) -> int:
@@ -47,7 +51,7 @@ class Engine(Protocol):
     def generate(self, orders: Sequence[ImageOrder], *, on_step: StepCallback) -> list[Image.Image]:
         """One RGB picture an order, in their order: creates of one size together, or one edit alone.
 
-        A picture depends on its own order, not on its company. Raises BadOutput, or what the device raises.
+        A picture depends on its own order, not on its company. Raises BadOutput, DeviceLost, or what the device raises.
         """
         ...
 
@@ -66,3 +70,12 @@ def _adapter_of(model: ImageModel) -> ModuleType:
         return import_module(ADAPTERS.get(model.adapter, model.adapter))
     except ImportError as problem:
         raise EngineError(f"the model {model.name}'s adapter {model.adapter}: {problem}") from problem
+
+
+def refuse_unfit(picture: Image.Image, order: ImageOrder) -> None:
+    """Raises BadOutput for a picture that nobody should pay for: of another size or mode, or black all over."""
+    if (picture.mode, picture.size) != ("RGB", (order.width, order.height)):
+        raise BadOutput(f"the engine made {picture.mode} of {picture.size}, not RGB of the ordered size")
+    # What numbers that are none become on their way to bytes, and what pipelines put in the place of a refused picture.
+    if picture.getextrema() == ((0, 0),) * 3:
+        raise BadOutput("the engine made a picture that is black all over")

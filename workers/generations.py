@@ -1,16 +1,16 @@
 """Every write to a generation: it is submitted, claimed, and brought to exactly one end, with its money.
 
-Each transition is one guarded UPDATE that changes exactly one row or raises. Locks are taken in the order
-generation, account, so that two transitions cannot wait for each other. Knows nothing of HTTP or pictures.
+Each transition is one guarded UPDATE (workers/transitions.py) that changes exactly one row or raises. Locks are taken
+in the order generation, account, so that two transitions cannot wait for each other. Knows nothing of HTTP or pictures.
 """
 
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from functools import partial
 
 from django.contrib.postgres.functions import TransactionNow
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce, Now
 
@@ -21,15 +21,8 @@ from workers import announcements, hints, idempotency, tokens
 from workers.models import ATTEMPT_LIMIT, OPEN_STATUSES, Generation, SourceImage, Status
 from workers.moments import Moment
 from workers.submission import Submission
+from workers.transitions import lock_some, move, move_all
 
-# The whole machine: what may follow what.
-NEXT: dict[Status, tuple[Status, ...]] = {
-    Status.QUEUED: (Status.RUNNING, Status.CANCELLED, Status.FAILED),
-    Status.RUNNING: (Status.COMPLETED, Status.FAILED, Status.QUEUED),
-    Status.COMPLETED: (),
-    Status.FAILED: (),
-    Status.CANCELLED: (),
-}
 # A worker renews its leases every few seconds; one that misses this many seconds is taken for dead.
 LEASE_SECONDS = 30
 # From acceptance to the last moment at which an attempt may start; over it, the hold is given back.
@@ -101,7 +94,7 @@ def claim(*, generation_id: int, now: Moment = Now()) -> Generation:
     """queued → running under a fresh lease. Of any number that try at once one wins; the rest raise NotClaimable."""
     token = uuid.uuid4()
     due = Q(attempt_count__lt=ATTEMPT_LIMIT, not_before__lte=now, deadline_at__gt=now)
-    claimed = _move(
+    claimed = move(
         generation_id,
         Status.QUEUED,
         Status.RUNNING,
@@ -134,7 +127,7 @@ def complete(
     """
     with transaction.atomic():
         recorded = images.record(image=image, expires_at=now + IMAGE_LIFE)
-        moved = _move(
+        moved = move(
             generation.pk,
             Status.RUNNING,
             Status.COMPLETED,
@@ -171,7 +164,7 @@ def fail(
 
 def retry(*, generation: Generation, backoff_seconds: float, detail: str, now: Moment = Now()) -> None:
     """running → queued until the backoff is over, if the lease is ours and an attempt is left; else LeaseLost."""
-    moved = _move(
+    moved = move(
         generation.pk,
         Status.RUNNING,
         Status.QUEUED,
@@ -182,6 +175,21 @@ def retry(*, generation: Generation, backoff_seconds: float, detail: str, now: M
     )
     if not moved:
         raise LeaseLost
+
+
+def put_back(*, lease_tokens: Collection[uuid.UUID], now: Moment = Now()) -> int:
+    """running → queued for all that are ours, as though these attempts had not been; says how many. Called twice,
+    the second changes nothing. For a worker that stops: its attempts failed at nothing.
+    """
+    mine = Q(lease_token__in=lease_tokens)
+    return move_all(
+        mine,
+        Status.RUNNING,
+        Status.QUEUED,
+        attempt_count=F("attempt_count") - 1,
+        not_before=now,
+        hinted_at=None,
+    )
 
 
 def cancel(*, generation: Generation, error_type: str, error_code: str, now: Moment = Now()) -> None:
@@ -222,22 +230,22 @@ def overdue(now: Moment) -> Q:
     return Q(status__in=OPEN_STATUSES) & (Q(deadline_at__lt=now) | spent)
 
 
-def rescue(*, limit: int, now: Moment = Now()) -> list[int]:
+def rescue(*, limit: int, now: Moment = Now()) -> Sequence[int]:
     """running → queued for at most `limit` whose lease is over and that have an attempt left; returns their ids."""
     abandoned = Q(
         status=Status.RUNNING, lease_until__lt=now, attempt_count__lt=ATTEMPT_LIMIT, deadline_at__gt=now
     )
     with transaction.atomic():
-        ids = _lock_some(abandoned, limit)
-        _update(ids, Status.RUNNING, Status.QUEUED, not_before=now, hinted_at=None)
+        ids = lock_some(abandoned, limit)
+        move_all(Q(pk__in=ids), Status.RUNNING, Status.QUEUED, not_before=now, hinted_at=None)
     return ids
 
 
-def take_due_hints(*, limit: int, interval_seconds: float, now: Moment = Now()) -> list[int]:
+def take_due_hints(*, limit: int, interval_seconds: float, now: Moment = Now()) -> Sequence[int]:
     """Marks at most `limit` queued rows, whose last hint is too old or absent, as hinted now; returns their ids."""
     stale = Q(hinted_at__isnull=True) | Q(hinted_at__lt=now - timedelta(seconds=interval_seconds))
     with transaction.atomic():
-        ids = _lock_some(stale & Q(status=Status.QUEUED, not_before__lte=now, deadline_at__gt=now), limit)
+        ids = lock_some(stale & Q(status=Status.QUEUED, not_before__lte=now, deadline_at__gt=now), limit)
         Generation.objects.filter(pk__in=ids).update(hinted_at=now)
     return ids
 
@@ -265,7 +273,7 @@ def _end_unpaid(
     generation: Generation, source: Status, target: Status, *, guard: Q, **changes: object
 ) -> bool:
     with transaction.atomic():
-        moved = _move(generation.pk, source, target, guard=guard, **changes)
+        moved = move(generation.pk, source, target, guard=guard, **changes)
         if moved:
             ledger.release(reservation_id=generation.reservation_id)
             _after_the_end(generation.pk)
@@ -282,21 +290,3 @@ def _after_the_end(generation_id: int) -> None:
 def _tell_of_the_end(generation_id: int) -> None:
     failpoints.reach("ended")
     announcements.publish_ended(generation_id=generation_id)
-
-
-def _move(generation_id: int, source: Status, target: Status, *, guard: Q, **changes: object) -> bool:
-    return _update([generation_id], source, target, guard=guard, **changes) == 1
-
-
-def _update(ids: Iterable[int], source: Status, target: Status, *, guard: Q = Q(), **changes: object) -> int:
-    assert target in NEXT[source], f"{source} → {target} is no transition"
-    leased: dict[str, object] = {} if target == Status.RUNNING else {"lease_token": None, "lease_until": None}
-    rows = Generation.objects.filter(guard, pk__in=ids, status=source)
-    return rows.update(status=target, **leased, **changes)
-
-
-def _lock_some(condition: Q, limit: int) -> list[int]:
-    """The oldest that no other sweep is working on."""
-    assert connection.in_atomic_block
-    rows = Generation.objects.select_for_update(skip_locked=True).filter(condition).order_by("pk")
-    return list(rows.values_list("pk", flat=True)[:limit])

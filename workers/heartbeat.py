@@ -49,6 +49,12 @@ class Heartbeat:
         except redis.RedisError as error:
             log.warning("could not say that this worker leaves: %s", error)
 
+    @property
+    def lease_tokens(self) -> set[uuid.UUID]:
+        """The leases that are kept at this moment: one for each attempt that runs."""
+        with self._lock:
+            return set(self._lost)
+
     @contextmanager
     def keep(self, lease_token: uuid.UUID) -> Iterator[threading.Event]:
         """Renews this lease for as long as the block runs; the event is set once the lease is lost."""

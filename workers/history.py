@@ -1,9 +1,14 @@
 """Reads of generations, for replies and for whoever waits. Writes nothing."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+
+from django.db.models import Q
+from django.db.models.functions import Now
 
 from workers import tokens
-from workers.models import ENDED_STATUSES, OPEN_STATUSES, Generation
+from workers.models import ENDED_STATUSES, OPEN_STATUSES, Generation, Status
+from workers.moments import Moment
 
 
 def get(*, generation_id: int) -> Generation:
@@ -31,3 +36,12 @@ def ended_among(*, generation_ids: Collection[int]) -> set[int]:
     """Which of these have come to their end."""
     ended = Generation.objects.filter(pk__in=generation_ids, status__in=ENDED_STATUSES)
     return set(ended.values_list("pk", flat=True))
+
+
+def due_ids(*, limit: int, hinted_before_seconds: float, now: Moment = Now()) -> Sequence[int]:
+    """The oldest that could be claimed now and whose message was sent this long ago, or not at all."""
+    unheard = Q(hinted_at__isnull=True) | Q(hinted_at__lt=now - timedelta(seconds=hinted_before_seconds))
+    waiting = Generation.objects.filter(
+        unheard, status=Status.QUEUED, not_before__lte=now, deadline_at__gt=now
+    )
+    return list(waiting.order_by("pk").values_list("pk", flat=True)[:limit])

@@ -11,7 +11,7 @@ ATTEMPT_LIMIT = 3
 
 
 class Status(models.TextChoices):
-    """Where a generation is in its life; `workers.generations.NEXT` says what may follow what."""
+    """Where a generation is in its life; `workers.transitions.NEXT` says what may follow what."""
 
     QUEUED = "queued"
     RUNNING = "running"

@@ -1,11 +1,13 @@
 """What Celery runs: a generation by its id, and the sweep. And what a worker process does as it starts and stops."""
 
 import logging
-import socket
+import threading
+from functools import partial
 from typing import Any
 
 from celery import shared_task
-from celery.signals import celeryd_after_setup, worker_shutdown
+from celery.signals import celeryd_after_setup, worker_shutdown, worker_shutting_down
+from django.conf import settings
 
 from workers import attempt, hints, inspection, sweep, workshop
 from workers.catalogue import CatalogueError
@@ -17,8 +19,7 @@ log = logging.getLogger(__name__)
 @shared_task(name=hints.GENERATE_TASK)
 def generate(*, generation_id: int) -> None:
     """Makes the picture of a queued generation. Run twice, the second run finds nothing to claim."""
-    studio = workshop.open_workshop(worker_name=socket.gethostname()).studio
-    attempt.run(generation_id=generation_id, studio=studio)
+    attempt.run(generation_id=generation_id, studio=workshop.opened().studio)
 
 
 @shared_task(name="workers.tasks.sweep")
@@ -40,13 +41,21 @@ def open_before_work(sender: str, instance: Any, **_: object) -> None:
     """A worker that serves the GPU queue loads its models before it takes its first message."""
     if "gpu" in instance.app.amqp.queues.consume_from:
         try:
-            workshop.open_workshop(worker_name=sender)
+            workshop.open_workshop(worker_name=sender, capacity=instance.concurrency)
         except (CatalogueError, EngineError) as error:
             # Celery would only log the exception and go on to take work that this process cannot do.
             raise SystemExit(f"zekron: {error}") from error
 
 
+@worker_shutting_down.connect
+def stop_taking_work(**_: object) -> None:
+    """A worker that is told to stop finishes what its device is at, within Celery's own limit for a shutdown."""
+    within_seconds = settings.CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT
+    # This is a signal's handler, and must not wait for locks that its thread may hold.
+    threading.Thread(target=partial(workshop.stop_workshop, within_seconds=within_seconds)).start()
+
+
 @worker_shutdown.connect
 def close_after_work(**_: object) -> None:
-    """A worker that stops lets its batches finish."""
+    """A worker that stops ends its threads when its attempts have ended."""
     workshop.close_workshop()

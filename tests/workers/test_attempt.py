@@ -10,6 +10,7 @@ from billing.audit import audit
 from storage import images
 from tests import stage
 from workers import attempt, generations, heartbeat
+from workers.batcher import Batcher
 from workers.models import ATTEMPT_LIMIT, Generation, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -78,6 +79,33 @@ def test_a_poisoned_generation_fails_after_three_attempts_and_is_free():
     )
     assert failed.error_code.startswith("GENERATION_FAILED_")
     assert (owner.reserved_micros, owner.spent_micros) == (0, 0)
+
+
+def test_a_picture_that_is_black_all_over_is_never_stored_nor_charged(objects_folder):
+    owner = stage.account()
+
+    class Blind(stage.StandInEngine):
+        def generate(self, orders, *, on_step):
+            return [Image.new("RGB", (order.width, order.height)) for order in orders]
+
+    again = _run(Blind(), stage.submit(owner, now=CLOCK))
+    assert (again.status, again.error_detail) == (
+        Status.QUEUED,
+        "BadOutput: the engine made a picture that is black all over",
+    )
+    assert [path for path in objects_folder.rglob("*") if path.is_file()] == []
+
+
+def test_a_worker_that_stops_puts_back_what_it_has_not_begun():
+    generation = stage.submit(stage.account(), now=CLOCK)
+    with stage.studio(stage.StandInEngine()) as studio:
+        closed = Batcher(stage.StandInEngine())
+        closed.close()
+        attempt.run(
+            generation_id=generation.pk, studio=studio._replace(paint=lambda _, order: closed.submit(order))
+        )
+    generation.refresh_from_db()
+    assert (generation.status, generation.attempt_count) == (Status.QUEUED, 0)
 
 
 def test_a_lost_lease_charges_nothing_and_leaves_no_object(objects_folder):

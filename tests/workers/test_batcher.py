@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from workers.batcher import Batcher, BatcherClosed
-from workers.engine import BadOutput, ImageOrder, StepCallback
+from workers.engine import BadOutput, DeviceLost, ImageOrder, StepCallback
 
 # Far longer than any test takes: whatever ends sooner did not wait for it.
 LONG_SECONDS = 60.0
@@ -270,3 +270,48 @@ def test_orders_of_many_threads_all_come_back_right(batcher: Batcher) -> None:
         thread.join(LONG_SECONDS)
     assert not any(thread.is_alive() for thread in threads)
     assert wrong == []
+
+
+def test_draining_finishes_the_batch_in_the_engine_and_refuses_the_rest(
+    batcher: Batcher, engine: FakeEngine
+) -> None:
+    engine.gate.clear()
+    painted = batcher.submit(order("painted", edit=True))
+    engine.wait_until_started()
+    behind = batcher.submit(order("behind"))
+    batcher.drain()
+    batcher.drain()
+    with pytest.raises(BatcherClosed):
+        behind.result(LONG_SECONDS)
+    with pytest.raises(BatcherClosed):
+        batcher.submit(order("late"))
+    engine.gate.set()
+    assert painted.result(LONG_SECONDS).size == (8, 8)
+    assert engine.batches == [["painted"]]
+
+
+def test_a_lost_device_fails_its_batch_and_puts_off_the_rest_and_is_told_once(engine: FakeEngine) -> None:
+    told = threading.Semaphore(0)
+    batcher = Batcher(engine, linger_seconds=0, on_device_lost=told.release)
+    engine.gate.clear()
+    held = batcher.submit(order("held", edit=True))
+    engine.wait_until_started()
+    # Made one by one after the first failure, so that the second meets the lost device and the third never comes to it.
+    batch = [batcher.submit(order(prompt)) for prompt in ("fine", "fatal", "after")]
+    behind = batcher.submit(order("behind", edit=True))
+
+    def lose(orders: Sequence[ImageOrder]) -> bool:
+        if [each.prompt for each in orders] == ["fatal"]:
+            raise DeviceLost
+        return len(orders) > 1
+
+    engine.poison = lose
+    engine.gate.set()
+    assert held.result(LONG_SECONDS)
+    assert told.acquire(timeout=LONG_SECONDS)
+    assert batch[0].result(LONG_SECONDS)
+    for lost in batch[1:]:
+        assert isinstance(lost.exception(LONG_SECONDS), DeviceLost)
+    assert isinstance(behind.exception(LONG_SECONDS), BatcherClosed)
+    batcher.close()
+    assert not told.acquire(blocking=False)

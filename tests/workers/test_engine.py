@@ -2,9 +2,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.workers.conftest import entry
-from workers.engine import EngineError, ImageOrder, load_engine
+from workers.engine import BadOutput, EngineError, ImageOrder, load_engine, refuse_unfit
 
 
 def test_an_unknown_adapter_is_refused_by_name() -> None:
@@ -35,3 +36,24 @@ def test_an_order_cannot_be_changed() -> None:
     order = ImageOrder(prompt="a fox", width=512, height=512, seed=1)
     with pytest.raises(AttributeError):
         order.seed = 2  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        Image.new("RGB", (8, 9), "teal"),
+        Image.new("RGBA", (8, 8), "teal"),
+        Image.new("L", (8, 8), 1),
+        Image.new("RGB", (8, 8), "black"),
+    ],
+    ids=["size", "alpha", "grey", "black"],
+)
+def test_a_picture_that_nobody_should_pay_for_is_refused(picture: Image.Image) -> None:
+    with pytest.raises(BadOutput):
+        refuse_unfit(picture, ImageOrder(prompt="", width=8, height=8, seed=0))
+
+
+def test_a_dark_picture_is_a_picture() -> None:
+    picture = Image.new("RGB", (8, 8), "black")
+    picture.putpixel((7, 7), (0, 0, 1))
+    refuse_unfit(picture, ImageOrder(prompt="", width=8, height=8, seed=0))

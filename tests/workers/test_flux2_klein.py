@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from tests.workers.conftest import OPTIONS, entry
-from workers.engine import BadOutput, Engine, EngineError, ImageOrder, load_engine
+from workers.engine import BadOutput, DeviceLost, Engine, EngineError, ImageOrder, load_engine
 from workers.pipelines import flux2_klein
 
 SIDE = 256
@@ -180,3 +180,17 @@ def test_the_layers_of_the_text_encoder_matter(small_model: Path, small_engine: 
     other = replace(entry(small_model), options={**OPTIONS, "text_encoder_out_layers": [3, 2, 1]})
     engine = load_engine(model=other, device="cpu")
     assert difference(made(engine, order())[0], made(small_engine, order())[0]) > 1
+
+
+def test_an_error_after_which_the_device_refuses_everything_is_a_lost_device(
+    small_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def illegal_access(*_: object, **__: object) -> None:
+        raise torch.AcceleratorError("an illegal memory access was encountered")
+
+    monkeypatch.setattr(flux2_klein.Flux2KleinPipeline, "__call__", illegal_access)
+    with pytest.raises(torch.AcceleratorError):
+        made(small_engine, order())
+    monkeypatch.setattr(torch, "ones", illegal_access)
+    with pytest.raises(DeviceLost):
+        made(small_engine, order())

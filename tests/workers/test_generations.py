@@ -12,7 +12,7 @@ from billing.models import LedgerEntry
 from storage import images
 from tests import stage
 from tests.stage import NOW
-from workers import generations, tokens
+from workers import generations, tokens, transitions
 from workers.models import ATTEMPT_LIMIT, Generation, SourceImage, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -37,6 +37,10 @@ def _retry(generation: Generation) -> None:
     generations.retry(generation=generation, backoff_seconds=0, detail="", now=NOW)
 
 
+def _put_back(generation: Generation) -> None:
+    generations.put_back(lease_tokens=filter(None, [generation.lease_token]), now=NOW)
+
+
 def _cancel(generation: Generation) -> None:
     generations.cancel(generation=generation, error_type="service_busy", error_code="X", now=NOW)
 
@@ -54,6 +58,7 @@ TRANSITIONS = {
     _complete: {Status.RUNNING: Status.COMPLETED},
     _fail: {Status.RUNNING: Status.FAILED},
     _retry: {Status.RUNNING: Status.QUEUED},
+    _put_back: {Status.RUNNING: Status.QUEUED},
     _cancel: {Status.QUEUED: Status.CANCELLED},
     _give_up: {Status.QUEUED: Status.FAILED, Status.RUNNING: Status.FAILED},
     _rescue: {Status.RUNNING: Status.QUEUED},
@@ -82,7 +87,7 @@ def test_every_transition_moves_only_from_the_statuses_that_allow_it(transition,
 
 def test_the_machine_allows_just_what_its_table_says():
     reached = {(source, target) for moves in TRANSITIONS.values() for source, target in moves.items()}
-    assert reached == {(source, target) for source, targets in generations.NEXT.items() for target in targets}
+    assert reached == {(source, target) for source, targets in transitions.NEXT.items() for target in targets}
 
 
 @pytest.mark.parametrize("transition", [_complete, _fail, _retry], ids=lambda transition: transition.__name__)
@@ -96,6 +101,21 @@ def test_a_worker_whose_lease_went_to_another_changes_nothing(transition):
     after = Generation.objects.get(pk=generation.pk)
     assert (after.status, after.lease_token) == (Status.RUNNING, heir.lease_token)
     assert list(audit()) == []
+
+
+def test_what_is_put_back_has_the_attempts_it_had_and_only_ones_own_is():
+    owner = stage.account()
+    mine, other = stage.exhausted(owner), stage.generation_in(Status.RUNNING, owner)
+    assert generations.put_back(lease_tokens=[mine.lease_token, uuid.uuid4()], now=LEASE_OVER) == 1
+    mine.refresh_from_db()
+    other.refresh_from_db()
+    assert (mine.status, mine.attempt_count, mine.not_before) == (
+        Status.QUEUED,
+        ATTEMPT_LIMIT - 1,
+        LEASE_OVER,
+    )
+    assert other.status == Status.RUNNING
+    assert generations.claim(generation_id=mine.pk, now=LEASE_OVER).attempt_count == ATTEMPT_LIMIT
 
 
 def test_submitting_holds_the_quote_and_a_refusal_leaves_nothing():

@@ -3,7 +3,8 @@
 Knows torch and diffusers, and nothing of jobs, money or bytes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from PIL import Image
 from transformers.utils import logging as transformers_logging
 
 from workers.catalogue import ImageModel
-from workers.engine import BadOutput, EngineError, ImageOrder, StepCallback
+from workers.engine import BadOutput, DeviceLost, EngineError, ImageOrder, StepCallback
 
 # Distilled weights have guidance inside.
 GUIDANCE_SCALE = 1.0
@@ -51,7 +52,7 @@ class Flux2Klein:
             on_step(step + 1, self._steps)
             return tensors
 
-        with torch.inference_mode():
+        with self._device_watched(), torch.inference_mode():
             pixels_BCHW = self._pipeline(
                 prompt=[order.prompt for order in orders],
                 image=[self._fitted(source) for source in first.sources] or None,
@@ -67,6 +68,19 @@ class Flux2Klein:
                 **self._options,
             ).images
             return _pictures(pixels_BCHW, expected=(len(orders), 3, first.height, first.width))
+
+    @contextmanager
+    def _device_watched(self) -> Iterator[None]:
+        """Turns an error after which the device refuses even the least work into DeviceLost."""
+        try:
+            yield
+        except torch.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            raise
+        except RuntimeError as problem:
+            if _answers(self._pipeline.device):
+                raise
+            raise DeviceLost(str(problem)) from problem
 
     def _fitted(self, source: Image.Image) -> Image.Image:
         """Enlarged if the pipeline would refuse it, or cut it down to nothing to fit its tokens."""
@@ -109,6 +123,13 @@ def _device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise EngineError(f"DEVICE is {name!r}, and there is no such GPU")
     return device
+
+
+def _answers(device: torch.device) -> bool:
+    try:
+        return float(torch.ones(1, device=device).sum().cpu()) == 1.0
+    except RuntimeError:
+        return False
 
 
 def _options(model: ImageModel) -> Mapping[str, object]:

@@ -1,0 +1,29 @@
+"""An adapter for worker processes in tests: the engine does what the prompt says, in place of a GPU."""
+
+import time
+from collections.abc import Sequence
+
+from PIL import Image
+
+from workers.catalogue import ImageModel
+from workers.engine import DeviceLost, ImageOrder, StepCallback
+
+
+class Obedient:
+    """An Engine: `slow 3` takes three seconds, `lose the device` loses it, all else is a teal picture at once."""
+
+    batch_limit = 1
+
+    def generate(self, orders: Sequence[ImageOrder], *, on_step: StepCallback) -> list[Image.Image]:
+        """What the Engine protocol promises."""
+        word, _, seconds = orders[0].prompt.partition(" ")
+        if word == "lose":
+            raise DeviceLost("an illegal memory access was encountered")
+        if word == "slow":
+            time.sleep(float(seconds))
+        return [Image.new("RGB", (order.width, order.height), "teal") for order in orders]
+
+
+def load(*, model: ImageModel, device: str) -> Obedient:
+    """What an adapter's module has."""
+    return Obedient()

@@ -1,0 +1,103 @@
+"""Settling while the database fails: before the commit, after it, or for good."""
+
+import pytest
+from django.db import OperationalError, connection, connections
+
+from billing.audit import audit
+from storage import failpoints
+from storage.models import StoredImage
+from tests import stage
+from workers import attempt, generations, settlement
+from workers.models import Generation, Status
+
+pytestmark = pytest.mark.django_db(transaction=True)
+CLOCK = generations.Now()
+NO_PAUSES = (0.0, 0.0)
+
+
+class Troubled:
+    """`generations.complete`, but its connection breaks: before the call, or after it was committed."""
+
+    def __init__(self, *, before: int = 0, after: int = 0) -> None:
+        self._complete = generations.complete
+        self._before, self._after = before, after
+        self.calls = 0
+
+    def __call__(self, **arguments: object) -> None:
+        self.calls += 1
+        if self._before:
+            self._before -= 1
+            raise OperationalError("the connection is closed")
+        self._complete(**arguments)
+        if self._after:
+            self._after -= 1
+            raise OperationalError("server closed the connection unexpectedly")
+
+
+def _settle(monkeypatch, running, image, trouble):
+    monkeypatch.setattr(generations, "complete", trouble)
+    settlement.settle(generation=running, image=image, pauses_seconds=NO_PAUSES)
+
+
+def _charged_once(owner, running, image) -> None:
+    owner.refresh_from_db()
+    assert owner.spent_micros == stage.QUOTE_MICROS
+    assert Generation.objects.get(pk=running.pk).image.object_key == image.object_key
+    assert list(audit()) == []
+
+
+def test_a_failure_before_the_commit_is_tried_again(monkeypatch):
+    owner = stage.account()
+    running, image = stage.generation_in(Status.RUNNING, owner), stage.sealed()
+    _settle(monkeypatch, running, image, Troubled(before=2))
+    _charged_once(owner, running, image)
+
+
+def test_a_commit_whose_answer_was_lost_is_found_and_not_made_again(monkeypatch):
+    owner = stage.account()
+    running, image = stage.generation_in(Status.RUNNING, owner), stage.sealed()
+    trouble = Troubled(after=1)
+    _settle(monkeypatch, running, image, trouble)
+    assert trouble.calls == 2
+    _charged_once(owner, running, image)
+
+
+def test_a_database_that_stays_away_leaves_the_outcome_open(monkeypatch):
+    running, image = stage.generation_in(Status.RUNNING, stage.account()), stage.sealed()
+    with pytest.raises(OperationalError):
+        _settle(monkeypatch, running, image, Troubled(before=3))
+    assert Generation.objects.get(pk=running.pk).status == Status.RUNNING
+
+
+def test_a_generation_that_another_completed_is_not_taken_for_ones_own():
+    running, image = stage.generation_in(Status.RUNNING, stage.account()), stage.sealed()
+    stage.finish(running)
+    with pytest.raises(generations.LeaseLost):
+        settlement.settle(generation=running, image=image, pauses_seconds=NO_PAUSES)
+    assert not StoredImage.objects.filter(object_key=image.object_key).exists()
+
+
+def test_a_connection_that_is_ended_inside_the_settling_transaction_costs_nothing(
+    monkeypatch, objects_folder
+):
+    owner = stage.account()
+    generation = stage.submit(owner, now=CLOCK)
+    ended = []
+
+    def end_the_connection(point: str) -> None:
+        if point == "settling" and not ended:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_backend_pid()")
+                ended.extend(cursor.fetchone())
+            with connections.create_connection("default").cursor() as other:
+                other.execute("SELECT pg_terminate_backend(%s)", ended)
+                other.connection.close()
+
+    monkeypatch.setattr(failpoints, "reach", end_the_connection)
+    with stage.studio(stage.StandInEngine()) as studio:
+        attempt.run(generation_id=generation.pk, studio=studio)
+    assert ended
+    generation.refresh_from_db()
+    assert (generation.status, generation.attempt_count) == (Status.COMPLETED, 1)
+    _charged_once(owner, generation, generation.image)
+    assert len([path for path in objects_folder.rglob("*") if path.is_file()]) == 1

@@ -1,0 +1,121 @@
+"""Real worker processes: they find work without messages, finish or put back at SIGTERM, and leave a lost device."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests import live, stage
+from workers import generations
+from workers.models import Generation, Status
+
+pytestmark = pytest.mark.django_db(transaction=True)
+CLOCK = generations.Now()
+# Nothing listens there: a Redis that is away for the whole life of the worker.
+NO_REDIS = "redis://127.0.0.1:1/0"
+WORKER = """
+import sys
+from django.conf import settings
+settings.CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = {shutdown_seconds}
+from zekron_api.celery import app
+app.worker_main("worker -P threads -c 2 -Q gpu -n gpu@process --without-gossip --without-mingle".split())
+"""
+
+
+@contextmanager
+def _worker(
+    folder: Path, objects_folder: Path, *, shutdown_seconds: float = 60.0, **environment: str
+) -> Iterator["subprocess.Popen[bytes]"]:
+    models = folder / "models.toml"
+    models.write_text(
+        (live.ROOT / "models.toml").read_text().replace('"flux2-klein"', '"tests.workers.obedient"')
+    )
+    shared = {**os.environ, **live.variables(0, objects_folder), "PORT": "8000", "MODELS_FILE": str(models)}
+    with (folder / "worker.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", WORKER.format(shutdown_seconds=shutdown_seconds)],
+            cwd=live.ROOT,
+            env={**shared, **environment},
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        sys.stderr.write((folder / "worker.log").read_text())
+
+
+def _wait(condition: Callable[[], bool]) -> None:
+    give_up_at = time.monotonic() + live.START_LIMIT_SECONDS
+    while not condition():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.05)
+
+
+def _is(generation: Generation, status: Status) -> Callable[[], bool]:
+    return lambda: Generation.objects.filter(pk=generation.pk, status=status).exists()
+
+
+def test_without_redis_the_table_alone_brings_work_to_a_worker(tmp_path, objects_folder):
+    owner = stage.account()
+    waiting = [stage.submit(owner, now=CLOCK) for _ in range(3)]
+    with _worker(tmp_path, objects_folder, REDIS_URL=NO_REDIS):
+        for generation in waiting:
+            _wait(_is(generation, Status.COMPLETED))
+    owner.refresh_from_db()
+    assert (owner.spent_micros, owner.reserved_micros) == (3 * stage.QUOTE_MICROS, 0)
+
+
+def test_without_redis_and_beat_a_worker_gives_up_what_is_overdue(tmp_path, objects_folder):
+    overdue = stage.submit(stage.account())
+    with _worker(tmp_path, objects_folder, REDIS_URL=NO_REDIS):
+        _wait(_is(overdue, Status.FAILED))
+
+
+def test_a_worker_that_is_told_to_stop_finishes_what_the_device_is_at_and_puts_the_rest_back(
+    tmp_path, objects_folder
+):
+    owner = stage.account()
+    painted, behind = (stage.submit(owner, now=CLOCK, prompt="slow 3") for _ in range(2))
+    with _worker(tmp_path, objects_folder) as process:
+        _wait(_is(painted, Status.RUNNING))
+        _wait(_is(behind, Status.RUNNING))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0
+    ended = sorted([*Generation.objects.filter(pk__in=[painted.pk, behind.pk])], key=lambda row: row.status)
+    assert [row.status for row in ended] == [Status.COMPLETED, Status.QUEUED]
+    assert [row.attempt_count for row in ended] == [1, 0]
+
+
+def test_what_takes_longer_than_a_worker_may_take_to_stop_is_put_back_too(tmp_path, objects_folder):
+    generation = stage.submit(stage.account(), now=CLOCK, prompt="slow 600")
+    with _worker(tmp_path, objects_folder, shutdown_seconds=1.0) as process:
+        _wait(_is(generation, Status.RUNNING))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0
+    generation.refresh_from_db()
+    assert (generation.status, generation.attempt_count) == (Status.QUEUED, 0)
+
+
+def test_a_lost_device_ends_the_worker_with_a_clear_line_and_costs_the_others_nothing(
+    tmp_path, objects_folder
+):
+    owner = stage.account()
+    slow = stage.submit(owner, now=CLOCK, prompt="slow 2")
+    with _worker(tmp_path, objects_folder) as process:
+        _wait(_is(slow, Status.RUNNING))
+        fatal = stage.submit(owner, now=CLOCK, prompt="lose the device")
+        assert process.wait(timeout=60) == 70
+    assert "zekron: the device auto is lost" in (tmp_path / "worker.log").read_text()
+    fatal.refresh_from_db()
+    slow.refresh_from_db()
+    assert (fatal.status, fatal.attempt_count) == (Status.QUEUED, 1)
+    assert slow.status == Status.COMPLETED

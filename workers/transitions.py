@@ -1,0 +1,37 @@
+"""How a generation changes its status: by guarded UPDATEs, along the edges of one table. Knows no money."""
+
+from collections.abc import Sequence
+
+from django.db import connection
+from django.db.models import Q
+
+from workers.models import Generation, Status
+
+# The whole machine: what may follow what.
+NEXT: dict[Status, tuple[Status, ...]] = {
+    Status.QUEUED: (Status.RUNNING, Status.CANCELLED, Status.FAILED),
+    Status.RUNNING: (Status.COMPLETED, Status.FAILED, Status.QUEUED),
+    Status.COMPLETED: (),
+    Status.FAILED: (),
+    Status.CANCELLED: (),
+}
+
+
+def move(generation_id: int, source: Status, target: Status, *, guard: Q, **changes: object) -> bool:
+    """Moves one generation, and says whether it did: False when its status or the guard said no."""
+    return move_all(Q(guard, pk=generation_id), source, target, **changes) == 1
+
+
+def move_all(guard: Q, source: Status, target: Status, **changes: object) -> int:
+    """Moves whatever passes the guard, in one statement; says how many. Outside `running` nobody has a lease."""
+    assert target in NEXT[source], f"{source} → {target} is no transition"
+    leased: dict[str, object] = {} if target == Status.RUNNING else {"lease_token": None, "lease_until": None}
+    rows = Generation.objects.filter(guard, status=source)
+    return rows.update(status=target, **leased, **changes)
+
+
+def lock_some(condition: Q, limit: int) -> Sequence[int]:
+    """The ids of the oldest that no other sweep is working on, locked until the transaction ends."""
+    assert connection.in_atomic_block
+    rows = Generation.objects.select_for_update(skip_locked=True).filter(condition).order_by("pk")
+    return list(rows.values_list("pk", flat=True)[:limit])
