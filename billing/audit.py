@@ -4,9 +4,12 @@ and its rows come through a cursor on the server, so that memory is bounded howe
 What the generations must agree to with the money is not known here.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from django.db import connection
+from django.db.models import Model
+
+from billing.models import Account, LedgerEntry, Reservation
 
 # The balance, what was spent and what is reserved follow from the entries and the open reservations.
 ACCOUNTS = """
@@ -50,6 +53,29 @@ SELECT format('account %s: %s', id, said) FROM account CROSS JOIN LATERAL (VALUE
      format('balance %s, reserved %s or spent %s micros has more than four decimal places',
             balance_micros, reserved_micros, spent_micros))
 ) AS problem(found, said) WHERE found ORDER BY id
+"""
+
+# The same once more over everything, so that no row escapes by belonging to no account that is there.
+TOTALS = """
+SELECT format('in total: %s', said) FROM (
+    SELECT coalesce(sum(balance_micros), 0) AS balance, coalesce(sum(spent_micros), 0) AS spent,
+        coalesce(sum(reserved_micros), 0) AS reserved, coalesce(sum(settlement_count), 0) AS counted
+    FROM billing_account
+) AS account CROSS JOIN (
+    SELECT coalesce(sum(amount_micros) FILTER (WHERE kind = 'credit'), 0) AS credits,
+        coalesce(sum(amount_micros) FILTER (WHERE kind = 'refund'), 0) AS refunds,
+        coalesce(sum(amount_micros) FILTER (WHERE kind = 'settle'), 0) AS settled,
+        count(*) FILTER (WHERE kind = 'settle') AS settlements
+    FROM billing_ledgerentry
+) AS entry CROSS JOIN (
+    SELECT coalesce(sum(quote_micros), 0) AS quotes FROM billing_reservation WHERE resolution = ''
+) AS held CROSS JOIN LATERAL (VALUES
+    (balance + spent <> credits - refunds,
+     format('balance %s + spent %s is not credits %s - refunds %s micros', balance, spent, credits, refunds)),
+    (spent <> settled, format('spent %s is not the settlements'' sum %s micros', spent, settled)),
+    (counted <> settlements, format('%s settlements are counted and there are %s', counted, settlements)),
+    (reserved <> quotes, format('reserved %s is not the open holds'' sum %s micros', reserved, quotes))
+) AS problem(found, said) WHERE found
 """
 
 # Each entry is the next of its account and stores what the one before it and its own movement come to.
@@ -125,13 +151,35 @@ WHERE NOT EXISTS (SELECT FROM pg_trigger
     WHERE tgrelid = 'billing_ledgerentry'::regclass AND tgname = name AND tgenabled = 'A')
 """
 
-CHECKS = (ACCOUNTS, CHAIN, RESERVATIONS, STRAYS, GUARDS)
+# What the database refuses for as long as these are there, no code has to be trusted with.
+CONSTRAINTS = """
+SELECT 'the constraint ' || name || ' of ' || on_table || ' is missing or not valid'
+FROM unnest(%s::text[], %s::text[]) AS wanted(on_table, name)
+WHERE NOT EXISTS (SELECT FROM pg_constraint
+        WHERE conrelid = on_table::regclass AND conname = name AND convalidated)
+    AND NOT EXISTS (SELECT FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+        WHERE indrelid = on_table::regclass AND relname = name AND indisunique AND indisvalid)
+"""
+
+CHECKS = (ACCOUNTS, TOTALS, CHAIN, RESERVATIONS, STRAYS, GUARDS)
 
 
 def audit() -> Iterator[str]:
     """One line, with ids, for each thing that does not add up; none when all is well."""
     for statement in CHECKS:
-        with connection.chunked_cursor() as cursor:
-            cursor.execute(statement)
-            for (line,) in cursor:
-                yield line
+        yield from lines(statement)
+    yield from missing_constraints(models=(Account, Reservation, LedgerEntry))
+
+
+def missing_constraints(*, models: Iterable[type[Model]]) -> Iterator[str]:
+    """One line for each constraint that a model names and the database does not hold to."""
+    wanted = [(model._meta.db_table, named.name) for model in models for named in model._meta.constraints]
+    yield from lines(CONSTRAINTS, [table for table, _ in wanted], [name for _, name in wanted])
+
+
+def lines(statement: str, *parameters: list[str]) -> Iterator[str]:
+    """The one column of the statement's rows, a few rows in memory at a time."""
+    with connection.chunked_cursor() as cursor:
+        cursor.execute(statement, parameters or None)
+        for (line,) in cursor:
+            yield line

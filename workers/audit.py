@@ -1,10 +1,20 @@
-"""Checks that the generations agree with the money, by reading alone, a row at a time through the server's cursor."""
+"""Checks that generations, money and images agree, by reading alone, a few rows in memory at a time.
+
+That the money adds up in itself is checked by `billing.audit`.
+"""
 
 from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
 
-from django.db import connection
+from django.db.models import QuerySet
+from django.db.models.functions import Now
 
 from billing import audit as money
+from billing.models import Account
+from storage.models import StoredImage
+from workers.models import OPEN_STATUSES, Generation, IdempotencyKey, SourceImage
+from workers.moments import Moment
 
 # What a generation's status says of its reservation: charged once, free, or still held.
 RESOLUTIONS = """
@@ -18,40 +28,118 @@ FROM workers_generation g LEFT JOIN billing_reservation r ON r.id = g.reservatio
         WHEN g.status = 'completed' THEN 'settled' WHEN g.status IN ('failed', 'cancelled') THEN 'released' ELSE '' END,
      format('its reservation %s is %s', r.id, coalesce(nullif(r.resolution, ''), 'open'))),
     (g.cost_micros IS DISTINCT FROM r.settled_micros,
-     format('its cost is %s micros and %s are settled', coalesce(g.cost_micros, 0), coalesce(r.settled_micros, 0)))
+     format('its cost is %s micros and %s are settled', coalesce(g.cost_micros, 0), coalesce(r.settled_micros, 0))),
+    (g.cost_micros > g.quote_micros, format('its cost of %s micros is over its quote', g.cost_micros))
 ) AS problem(found, said) WHERE found ORDER BY g.id
 """
 
-# Money that is held for nothing would never be given back.
+# Each hold is for one generation. Entries are never deleted and point to their hold, so none vanishes with its row.
 STRAYS = """
-SELECT format('reservation %s of account %s belongs to no generation', r.id, r.account_id)
-FROM billing_reservation r WHERE NOT EXISTS (SELECT FROM workers_generation g WHERE g.reservation_id = r.id)
+SELECT format('reservation %s of account %s belongs to %s', r.id, r.account_id,
+    CASE count(g.id) WHEN 0 THEN 'no generation' ELSE count(g.id) || ' generations' END)
+FROM billing_reservation r LEFT JOIN workers_generation g ON g.reservation_id = r.id
+GROUP BY r.id HAVING count(g.id) <> 1 ORDER BY r.id
 """
 
 # Each completed generation is one settlement, and each account's spending is the sum of what its own cost.
 TOTALS = """
-SELECT format('account %s: spent %s micros in %s settlements, but its completed generations are %s of %s micros',
-    a.id, a.spent_micros, a.settlement_count, coalesce(made, 0), coalesce(cost, 0))
+SELECT format('account %s: %s', a.id, said)
 FROM billing_account a LEFT JOIN (
-    SELECT account_id, count(*) AS made, sum(cost_micros) AS cost FROM workers_generation
-    WHERE status = 'completed' GROUP BY account_id
-) AS completed ON completed.account_id = a.id
-WHERE (a.spent_micros, a.settlement_count) IS DISTINCT FROM (coalesce(cost, 0), coalesce(made, 0)) ORDER BY a.id
+    SELECT account_id, count(*) FILTER (WHERE status = 'completed') AS made,
+        sum(cost_micros) FILTER (WHERE status = 'completed') AS cost,
+        sum(quote_micros) FILTER (WHERE status IN ('queued', 'running')) AS quotes
+    FROM workers_generation GROUP BY account_id
+) AS work ON work.account_id = a.id CROSS JOIN LATERAL (VALUES
+    ((spent_micros, settlement_count) IS DISTINCT FROM (coalesce(cost, 0), coalesce(made, 0)),
+     format('spent %s micros in %s settlements, but its completed generations are %s of %s micros',
+            spent_micros, settlement_count, coalesce(made, 0), coalesce(cost, 0))),
+    (reserved_micros <> coalesce(quotes, 0),
+     format('reserved %s micros, but its open generations'' quotes are %s micros',
+            reserved_micros, coalesce(quotes, 0)))
+) AS problem(found, said) WHERE found ORDER BY a.id
 """
 
-CHECKS = (RESOLUTIONS, STRAYS, TOTALS)
+# The same once more over everything, so that no generation escapes by belonging to no account that is there.
+ALL_TOGETHER = """
+SELECT format('in total: spent %s micros in %s settlements and reserved %s, but all generations are %s of %s and %s',
+    spent, counted, reserved, made, cost, quotes) FROM (
+    SELECT coalesce(sum(spent_micros), 0) AS spent, coalesce(sum(settlement_count), 0) AS counted,
+        coalesce(sum(reserved_micros), 0) AS reserved FROM billing_account
+) AS account CROSS JOIN (
+    SELECT count(*) FILTER (WHERE status = 'completed') AS made,
+        coalesce(sum(cost_micros) FILTER (WHERE status = 'completed'), 0) AS cost,
+        coalesce(sum(quote_micros) FILTER (WHERE status IN ('queued', 'running')), 0) AS quotes
+    FROM workers_generation
+) AS work WHERE (spent, counted, reserved) <> (cost, made, quotes)
+"""
+
+# What was paid for can be read until it expires; what it was made from, not beyond its end.
+IMAGES = """
+SELECT format('generation %s (%s, account %s): %s', g.id, g.status, g.account_id, said)
+FROM workers_generation g LEFT JOIN storage_storedimage i ON i.id = g.image_id CROSS JOIN LATERAL (VALUES
+    (i.id IS NULL, format('its image %s has no row', coalesce(g.image_id::text, 'none'))),
+    (i.expires_at < g.expires_at,
+     format('its image %s expires at %s, and itself at %s', i.id, i.expires_at, g.expires_at)),
+    (i.key_destroyed_at < g.expires_at,
+     format('the key of its image %s was destroyed at %s, before it expired', i.id, i.key_destroyed_at)),
+    (i.purged_at < g.expires_at, format('its image %s was deleted at %s, before it expired', i.id, i.purged_at))
+) AS problem(found, said) WHERE g.status = 'completed' AND found
+UNION ALL
+SELECT format('generation %s (%s, account %s): the key of its source image %s outlives its end',
+    g.id, g.status, g.account_id, i.id)
+FROM workers_generation g JOIN workers_sourceimage s ON s.generation_id = g.id
+    JOIN storage_storedimage i ON i.id = s.image_id
+WHERE g.status IN ('completed', 'failed', 'cancelled') AND i.wrapped_key IS NOT NULL
+UNION ALL
+SELECT format('image %s belongs to no generation', i.id) FROM storage_storedimage i
+WHERE i.wrapped_key IS NOT NULL AND NOT EXISTS (SELECT FROM workers_generation g WHERE g.image_id = i.id)
+    AND NOT EXISTS (SELECT FROM workers_sourceimage s WHERE s.image_id = i.id)
+"""
+
+CHECKS = (RESOLUTIONS, STRAYS, TOTALS, ALL_TOGETHER, IMAGES)
+
+# The sweep gives up within seconds of a deadline; keys are destroyed within a minute of an expiry, and objects deleted
+# within ten more. What is later than this has been forgotten.
+OPEN_GRACE = timedelta(minutes=5)
+KEY_GRACE = timedelta(minutes=10)
+OBJECT_GRACE = timedelta(hours=1)
+ROWS_AT_ONCE = 2000
 
 
 def problems() -> Iterator[str]:
-    """One line, with ids, for each thing that does not add up, of the money and of the generations."""
+    """Everything that the rows say is off, of the money, of the generations, and of what should have ended by now."""
     yield from money.audit()
     yield from audit()
+    yield from late()
 
 
 def audit() -> Iterator[str]:
     """One line, with ids, for each disagreement; none when all is well. May run beside live traffic."""
     for statement in CHECKS:
-        with connection.chunked_cursor() as cursor:
-            cursor.execute(statement)
-            for (line,) in cursor:
-                yield line
+        yield from money.lines(statement)
+    yield from money.missing_constraints(models=(Generation, SourceImage, IdempotencyKey, StoredImage))
+
+
+def late(*, now: Moment = Now()) -> Iterator[str]:
+    """One line for each generation that should have ended, and each key and object that should be gone, by now."""
+    overdue = Generation.objects.filter(status__in=OPEN_STATUSES, deadline_at__lt=now - OPEN_GRACE)
+    for pk, status, deadline_at in _rows(overdue, "pk", "status", "deadline_at"):
+        yield f"generation {pk} ({status}): its deadline was {deadline_at}"
+    with_key = StoredImage.objects.filter(wrapped_key__isnull=False, expires_at__lt=now - KEY_GRACE)
+    for pk, expires_at in _rows(with_key, "pk", "expires_at"):
+        yield f"image {pk}: expired at {expires_at} and still has its key"
+    with_object = StoredImage.objects.filter(purged_at__isnull=True, key_destroyed_at__lt=now - OBJECT_GRACE)
+    for pk, destroyed_at in _rows(with_object, "pk", "key_destroyed_at"):
+        yield f"image {pk}: its key was destroyed at {destroyed_at} and its object is not deleted"
+
+
+def unrest() -> Iterator[str]:
+    """One line for each open generation and each account with money reserved: none once all work has ended."""
+    for pk, status in _rows(Generation.objects.filter(status__in=OPEN_STATUSES), "pk", "status"):
+        yield f"generation {pk} ({status}): is open"
+    for pk, reserved_micros in _rows(Account.objects.exclude(reserved_micros=0), "pk", "reserved_micros"):
+        yield f"account {pk}: {reserved_micros} micros are reserved"
+
+
+def _rows(found: QuerySet[Any], *fields: str) -> Iterator[tuple[Any, ...]]:
+    return found.order_by("pk").values_list(*fields).iterator(chunk_size=ROWS_AT_ONCE)

@@ -1,25 +1,44 @@
-"""`audit_ledger`: says whether all the money adds up; exit status 1 and the rows if it does not."""
+"""`audit_ledger`: says whether everything adds up; exit status 1 and the rows if it does not."""
 
-from itertools import chain
+from argparse import ArgumentParser
+from collections.abc import Iterator
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from billing import audit as money
-from workers import audit as work
+from workers import audit, unsealing
 
 
 class Command(BaseCommand):
-    """Reads every account, reservation, entry and generation; changes nothing, and may run beside live traffic."""
+    """Reads every account, reservation, entry, generation and image; changes nothing. May run beside live traffic."""
 
-    help = "Checks that every account, reservation, ledger entry and generation adds up."
+    help = "Checks that every account, reservation, ledger entry, generation and image adds up."
 
-    def handle(self, **_options: Any) -> None:
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """What is checked besides."""
+        parser.add_argument(
+            "--objects", action="store_true", help="open every image too: this reads the whole object store"
+        )
+        parser.add_argument(
+            "--at-rest",
+            action="store_true",
+            help="nothing may be open or reserved: for when all work has ended",
+        )
+
+    def handle(self, *, objects: bool, at_rest: bool, **_options: Any) -> None:
         """Prints each problem as it is found."""
         problem_count = 0
-        for problem in chain(money.audit(), work.audit()):
+        for problem in _problems(objects=objects, at_rest=at_rest):
             self.stdout.write(problem)
             problem_count += 1
         if problem_count:
             raise CommandError(f"{problem_count} things do not add up.")
         self.stdout.write("The ledger adds up.")
+
+
+def _problems(*, objects: bool, at_rest: bool) -> Iterator[str]:
+    yield from audit.problems()
+    if at_rest:
+        yield from audit.unrest()
+    if objects:
+        yield from unsealing.audit()
