@@ -5,13 +5,13 @@ Without DATABASE_URL this is a local machine: servers, secrets and objects live 
 
 from datetime import timedelta
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import dj_database_url
 from celery.schedules import crontab
 
 from zekron_api import env
 from zekron_api.local import secrets, services
+from zekron_api.object_store import object_store
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = BASE_DIR / "var"
@@ -117,24 +117,8 @@ DATABASES = {
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = env.text("REDIS_URL", services.redis_url(VAR_DIR))
-
-
-def _object_store(url: str) -> dict[str, object]:
-    parts = urlsplit(url)
-    if parts.scheme != "file" or parts.netloc or not parts.path.startswith("/"):
-        raise env.refusal("STORAGE_URL", "is not of the form file:///an/absolute/folder")
-    return {
-        "BACKEND": "django.core.files.storage.FileSystemStorage",
-        "OPTIONS": {
-            "location": unquote(parts.path),
-            "file_permissions_mode": 0o600,
-            "directory_permissions_mode": 0o700,
-        },
-    }
-
-
 STORAGES = {
-    "objects": _object_store(env.text("STORAGE_URL", (VAR_DIR / "objects").as_uri())),
+    "objects": object_store(env.text("STORAGE_URL", (VAR_DIR / "objects").as_uri())),
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 
@@ -229,6 +213,8 @@ LOGGING = {
         "uvicorn.access": {"handlers": [], "propagate": False},
         # At DEBUG it writes what it finds in a source image's metadata.
         "PIL": {"level": "INFO"},
+        # At DEBUG it writes requests with their signatures.
+        "botocore": {"level": "INFO"},
         # It says at every start that it is there.
         "axes.apps": {"level": "WARNING"},
         "django.request": {"filters": ["without_paths"]},

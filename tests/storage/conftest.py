@@ -1,15 +1,18 @@
-"""A store of files and a ring of master keys for each test, and rows with which to fill them."""
+"""An object store and a ring of master keys for each test, and rows with which to fill them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from django.core.files.base import ContentFile
 from django.core.files.storage import Storage, storages
 from pytest_django import Settings
 
 from storage import images
 from storage.models import StoredImage
+from tests.storage import s3
+from zekron_api.object_store import object_store
 
 EXPIRES_AT = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 LATER = EXPIRES_AT + timedelta(seconds=1)
@@ -23,25 +26,43 @@ def master_keys(settings: Settings) -> dict[str, bytes]:
     return settings.MASTER_KEYS
 
 
-@pytest.fixture(autouse=True)
-def folder(settings: Settings, tmp_path: Path) -> Path:
-    """The folder of the object store, empty."""
-    store = {**settings.STORAGES["objects"], "BACKEND": "django.core.files.storage.FileSystemStorage"}
-    store["OPTIONS"] = {"location": str(tmp_path / "objects")}
-    settings.STORAGES = {**settings.STORAGES, "objects": store}
-    return tmp_path / "objects"
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3.Server]:
+    """One server for all tests; each has its own prefix."""
+    with s3.server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
 
 
 @pytest.fixture
-def objects(folder: Path) -> Storage:
-    """The object store, for a test that looks at it or breaks it."""
-    del folder
+def files(settings: Settings, tmp_path: Path) -> Storage:
+    """A store in a folder, as the settings make it."""
+    entry = object_store((tmp_path / "objects").as_uri())
+    settings.STORAGES = {**settings.STORAGES, "objects": entry}
     return storages["objects"]
 
 
 @pytest.fixture
-def stored() -> Callable[..., StoredImage]:
+def bucket(
+    settings: Settings, tmp_path: Path, s3_server: s3.Server, monkeypatch: pytest.MonkeyPatch
+) -> Storage:
+    """A store in a bucket."""
+    for name, value in s3.CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    entry = s3_server.entry(prefix=f"{tmp_path.parent.name}/{tmp_path.name}")
+    settings.STORAGES = {**settings.STORAGES, "objects": entry}
+    return storages["objects"]
+
+
+@pytest.fixture(params=["files", "bucket"])
+def objects(request: pytest.FixtureRequest) -> Storage:
+    """The object store, of each kind in turn, empty."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def stored(objects: Storage) -> Callable[..., StoredImage]:
     """Puts and records an image; what is not said is as usual."""
+    del objects
 
     def store(
         *,
@@ -56,12 +77,31 @@ def stored() -> Callable[..., StoredImage]:
     return store
 
 
-def files(folder: Path) -> list[Path]:
+def names(store: Storage, folder: str = "") -> list[str]:
     """The objects that the store has."""
-    return [path for path in folder.rglob("*") if path.is_file()]
+    try:
+        folders, objects = store.listdir(folder)
+    except FileNotFoundError:
+        return []
+    path = f"{folder}/" if folder else ""
+    return [path + name for name in objects] + [
+        name for subfolder in folders for name in names(store, path + subfolder)
+    ]
 
 
-def assert_purged(folder: Path, count: int) -> None:
+def bytes_of(store: Storage, name: str) -> bytes:
+    """The object as it is."""
+    with store.open(name) as file:
+        return file.read(1_000_000)
+
+
+def overwrite(store: Storage, name: str, content: bytes) -> None:
+    """Puts other bytes in the object's place."""
+    store.delete(name)
+    assert store.save(name, ContentFile(content)) == name
+
+
+def assert_purged(store: Storage, count: int) -> None:
     """No object is left, and `count` rows say so."""
-    assert files(folder) == []
+    assert names(store) == []
     assert StoredImage.objects.filter(wrapped_key=None, purged_at__isnull=False).count() == count

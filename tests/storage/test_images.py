@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from django.core.files.storage import Storage
@@ -13,11 +12,18 @@ from pytest_django import Settings
 
 from storage import images
 from storage.models import StoredImage
-from tests.storage.conftest import EXPIRES_AT
+from tests.storage.conftest import EXPIRES_AT, bytes_of, names, overwrite
 
 Store = Callable[..., StoredImage]
 
 pytestmark = pytest.mark.django_db
+
+
+def put(*, content: bytes = b"an image") -> StoredImage:
+    """An image in the store, without a row."""
+    return images.put(
+        content=content, mime_type="image/png", bound_to="generation:1:result", expires_at=EXPIRES_AT
+    )
 
 
 def test_what_was_stored_is_loaded(stored: Store) -> None:
@@ -27,9 +33,9 @@ def test_what_was_stored_is_loaded(stored: Store) -> None:
     assert (image.purged_at, image.key_destroyed_at) == (None, None)
 
 
-def test_neither_the_store_nor_the_row_holds_the_content_in_clear(stored: Store, folder: Path) -> None:
+def test_neither_the_store_nor_the_row_holds_the_content_in_clear(stored: Store, objects: Storage) -> None:
     image = stored(content=b"very recognisable content")
-    assert b"recognisable" not in (folder / image.object_key).read_bytes()
+    assert b"recognisable" not in bytes_of(objects, image.object_key)
     assert b"recognisable" not in repr(StoredImage.objects.values().get()).encode()
 
 
@@ -41,30 +47,30 @@ def test_an_object_key_starts_with_the_hour_of_its_expiry_in_utc(stored: Store) 
 
 
 def test_the_name_that_the_store_chose_is_the_one_recorded(
-    stored: Store, monkeypatch: pytest.MonkeyPatch
+    files: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(images, "_object_key", lambda _: "2030/01/02/03/same")
-    first, second = stored(content=b"first"), stored(content=b"second")
+    first, second = [images.record(image=put(content=content)) for content in (b"first", b"second")]
     assert first.object_key == "2030/01/02/03/same" != second.object_key
     assert [images.load(image=image) for image in (first, second)] == [b"first", b"second"]
 
 
-def test_an_image_without_bytes_is_not_put(folder: Path) -> None:
+def test_an_image_without_bytes_is_not_put(objects: Storage) -> None:
     with pytest.raises(ValueError, match="at least one byte"):
         images.put(content=b"", mime_type="image/png", bound_to="x", expires_at=EXPIRES_AT)
-    assert not folder.exists()
+    assert names(objects) == []
 
 
 @pytest.mark.django_db(transaction=True)
-def test_nothing_is_put_inside_a_transaction(folder: Path) -> None:
+def test_nothing_is_put_inside_a_transaction(objects: Storage) -> None:
     with transaction.atomic(), pytest.raises(images.TransactionOpen):
-        images.put(content=b"x", mime_type="image/png", bound_to="x", expires_at=EXPIRES_AT)
-    assert not folder.exists()
+        put()
+    assert names(objects) == []
     assert not connection.in_atomic_block
 
 
 def test_recording_takes_the_databases_time_when_told_to() -> None:
-    image = images.put(content=b"x", mime_type="image/png", bound_to="x", expires_at=EXPIRES_AT)
+    image = put()
     images.record(image=image, expires_at=Now() + timedelta(hours=24))
     row = StoredImage.objects.get()
     assert image.expires_at == row.expires_at
@@ -78,11 +84,11 @@ def test_recording_twice_is_refused(stored: Store) -> None:
         images.record(image=image)
 
 
-def test_an_image_that_was_never_recorded_can_be_discarded_twice(folder: Path) -> None:
-    image = images.put(content=b"x", mime_type="image/png", bound_to="x", expires_at=EXPIRES_AT)
+def test_an_image_that_was_never_recorded_can_be_discarded_twice(objects: Storage) -> None:
+    image = put()
     images.discard(image=image)
     images.discard(image=image)
-    assert [path for path in folder.rglob("*") if path.is_file()] == []
+    assert names(objects) == []
 
 
 def test_a_recorded_image_cannot_be_discarded(stored: Store) -> None:
@@ -93,7 +99,7 @@ def test_a_recorded_image_cannot_be_discarded(stored: Store) -> None:
 
 
 def test_an_image_that_was_never_recorded_cannot_be_loaded() -> None:
-    image = images.put(content=b"x", mime_type="image/png", bound_to="x", expires_at=EXPIRES_AT)
+    image = put()
     with pytest.raises(images.ImageGone):
         images.load(image=image)
 
@@ -160,40 +166,34 @@ def test_a_lost_object_is_gone_and_logged_as_an_error(
     ]
 
 
-def torn(_image: StoredImage, path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-1])
+def torn(store: Storage, image: StoredImage) -> None:
+    overwrite(store, image.object_key, bytes_of(store, image.object_key)[:-1])
 
 
-def empty(_image: StoredImage, path: Path) -> None:
-    path.write_bytes(b"")
+def empty(store: Storage, image: StoredImage) -> None:
+    overwrite(store, image.object_key, b"")
 
 
-def longer(_image: StoredImage, path: Path) -> None:
-    path.write_bytes(path.read_bytes() + bytes(10_000))
+def longer(store: Storage, image: StoredImage) -> None:
+    overwrite(store, image.object_key, bytes_of(store, image.object_key) + bytes(10_000))
 
 
-def flipped(_image: StoredImage, path: Path) -> None:
-    content = bytearray(path.read_bytes())
+def flipped(store: Storage, image: StoredImage) -> None:
+    content = bytearray(bytes_of(store, image.object_key))
     content[len(content) // 2] ^= 1
-    path.write_bytes(content)
+    overwrite(store, image.object_key, bytes(content))
 
 
-def swapped_objects(_image: StoredImage, path: Path) -> None:
-    other = images.put(
-        content=b"an image", mime_type="image/png", bound_to="generation:1:result", expires_at=EXPIRES_AT
-    )
-    path.write_bytes((path.parent / other.object_key.rpartition("/")[2]).read_bytes())
+def swapped_objects(store: Storage, image: StoredImage) -> None:
+    overwrite(store, image.object_key, bytes_of(store, put().object_key))
 
 
-def swapped_keys(image: StoredImage, _path: Path) -> None:
-    other = images.put(
-        content=b"an image", mime_type="image/png", bound_to="generation:1:result", expires_at=EXPIRES_AT
-    )
-    StoredImage.objects.filter(pk=image.pk).update(wrapped_key=other.wrapped_key)
+def swapped_keys(_store: Storage, image: StoredImage) -> None:
+    StoredImage.objects.filter(pk=image.pk).update(wrapped_key=put().wrapped_key)
 
 
-def row_says(**changes: object) -> Callable[[StoredImage, Path], None]:
-    def change(image: StoredImage, _path: Path) -> None:
+def row_says(**changes: object) -> Callable[[Storage, StoredImage], None]:
+    def change(_store: Storage, image: StoredImage) -> None:
         StoredImage.objects.filter(pk=image.pk).update(**changes)
 
     return change
@@ -219,10 +219,13 @@ def row_says(**changes: object) -> Callable[[StoredImage, Path], None]:
     ],
 )
 def test_whatever_was_tampered_with_gives_one_error_and_one_log_line(
-    damage: Callable[[StoredImage, Path], None], stored: Store, folder: Path, caplog: pytest.LogCaptureFixture
+    damage: Callable[[Storage, StoredImage], None],
+    stored: Store,
+    objects: Storage,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     image = stored()
-    damage(image, folder / image.object_key)
+    damage(objects, image)
     with pytest.raises(images.ImageUnreadable) as unreadable:
         images.load(image=image)
     assert str(unreadable.value) == ""
@@ -233,9 +236,9 @@ def test_whatever_was_tampered_with_gives_one_error_and_one_log_line(
     assert record.exc_info is None
 
 
-def test_a_whole_image_put_in_the_place_of_another_is_refused(stored: Store, folder: Path) -> None:
+def test_a_whole_image_put_in_the_place_of_another_is_refused(stored: Store, objects: Storage) -> None:
     mine, theirs = stored(bound_to="generation:1:result"), stored(bound_to="generation:2:result")
-    (folder / mine.object_key).write_bytes((folder / theirs.object_key).read_bytes())
+    overwrite(objects, mine.object_key, bytes_of(objects, theirs.object_key))
     StoredImage.objects.filter(pk=mine.pk).update(wrapped_key=theirs.wrapped_key)
     with pytest.raises(images.ImageUnreadable):
         images.load(image=mine)

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import timedelta
 from io import StringIO
-from pathlib import Path
 
 import pytest
 from django.core.files.storage import Storage
@@ -14,7 +13,7 @@ from django.db import connection, transaction
 
 from storage import images, tasks
 from storage.models import StoredImage
-from tests.storage.conftest import EARLIER, EXPIRES_AT, LATER, assert_purged, files
+from tests.storage.conftest import EARLIER, EXPIRES_AT, LATER, assert_purged, names
 
 Store = Callable[..., StoredImage]
 
@@ -25,10 +24,12 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing in the code catches it."""
 
 
-def test_an_expired_image_loses_its_key_and_its_bytes_and_keeps_its_row(stored: Store, folder: Path) -> None:
+def test_an_expired_image_loses_its_key_and_its_bytes_and_keeps_its_row(
+    stored: Store, objects: Storage
+) -> None:
     image = stored()
     assert images.purge(now=LATER) == 1
-    assert_purged(folder, 1)
+    assert_purged(objects, 1)
     image.refresh_from_db()
     assert (image.key_destroyed_at, image.purged_at) == (LATER, LATER)
     with pytest.raises(images.ImageGone):
@@ -42,12 +43,12 @@ def test_an_image_expires_at_its_time_and_not_before(stored: Store) -> None:
     assert images.purge(now=EXPIRES_AT) == 1
 
 
-def test_an_unexpired_image_is_left_alone(stored: Store, folder: Path) -> None:
+def test_an_unexpired_image_is_left_alone(stored: Store, objects: Storage) -> None:
     stored()
     living = stored(content=b"living", expires_at=LATER + timedelta(seconds=1))
     assert images.purge(now=LATER) == 1
     assert images.load(image=living) == b"living"
-    assert files(folder) == [folder / living.object_key]
+    assert names(objects) == [living.object_key]
 
 
 def test_by_default_the_databases_clock_decides(stored: Store) -> None:
@@ -58,11 +59,11 @@ def test_by_default_the_databases_clock_decides(stored: Store) -> None:
     assert past.purged_at is not None
 
 
-def test_an_image_whose_key_was_destroyed_early_loses_its_bytes(stored: Store, folder: Path) -> None:
+def test_an_image_whose_key_was_destroyed_early_loses_its_bytes(stored: Store, objects: Storage) -> None:
     image = stored()
     images.destroy_keys(image_ids=[image.pk])
     assert images.purge(now=EARLIER) == 1
-    assert_purged(folder, 1)
+    assert_purged(objects, 1)
 
 
 def test_a_second_purge_has_nothing_to_do(stored: Store) -> None:
@@ -85,29 +86,28 @@ def test_a_purge_inside_a_transaction_is_refused(stored: Store) -> None:
 
 
 def test_more_images_than_a_batch_are_purged_in_one_call(
-    stored: Store, folder: Path, monkeypatch: pytest.MonkeyPatch
+    stored: Store, objects: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(images, "BATCH_ROWS", 3)
     for _ in range(10):
         stored()
     assert images.purge(now=LATER) == 10
-    assert_purged(folder, 10)
+    assert_purged(objects, 10)
 
 
-def test_a_limit_holds_back_bytes_but_no_keys(stored: Store, folder: Path) -> None:
+def test_a_limit_holds_back_bytes_but_no_keys(stored: Store, objects: Storage) -> None:
     for _ in range(5):
         stored()
     assert images.purge(now=LATER, limit=2) == 2
     assert StoredImage.objects.filter(wrapped_key=None).count() == 5
-    assert len(files(folder)) == 3
+    assert len(names(objects)) == 3
     assert images.purge(now=LATER, limit=4) == 3
-    assert_purged(folder, 5)
+    assert_purged(objects, 5)
 
 
 def test_an_object_that_cannot_be_deleted_stops_no_other_and_is_tried_again(
     stored: Store,
     objects: Storage,
-    folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -127,9 +127,9 @@ def test_an_object_that_cannot_be_deleted_stops_no_other_and_is_tried_again(
     assert f"of image {kept.pk} " in record.getMessage()
     with pytest.raises(images.ImageGone):
         images.load(image=kept)
-    assert files(folder) == [folder / kept.object_key]
+    assert names(objects) == [kept.object_key]
     assert images.purge(now=LATER) == 1
-    assert_purged(folder, 6)
+    assert_purged(objects, 6)
 
 
 @pytest.mark.parametrize("deleted_before", [0, 1, 2])
@@ -140,7 +140,6 @@ def test_a_purge_killed_at_a_delete_leaves_no_key_and_the_next_one_goes_on(
     really: bool,
     stored: Store,
     objects: Storage,
-    folder: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for _ in range(3):
@@ -158,16 +157,16 @@ def test_a_purge_killed_at_a_delete_leaves_no_key_and_the_next_one_goes_on(
         patched.setattr(objects, "delete", delete)
         with pytest.raises(Killed):
             images.purge(now=LATER)
-    assert len(files(folder)) == 3 - deleted_before - really
+    assert len(names(objects)) == 3 - deleted_before - really
     assert StoredImage.objects.filter(wrapped_key=None, purged_at=None).count() == 3
     assert images.purge(now=LATER) == 3
-    assert_purged(folder, 3)
+    assert_purged(objects, 3)
 
 
 @pytest.mark.parametrize("step", [0, 1, 2, 3])
 @pytest.mark.parametrize("committed", [False, True], ids=["before its commit", "after its commit"])
 def test_a_purge_killed_at_a_statement_is_finished_by_the_next_one(
-    step: int, committed: bool, stored: Store, folder: Path, monkeypatch: pytest.MonkeyPatch
+    step: int, committed: bool, stored: Store, objects: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # With two rows a batch and three images: two statements for keys, then two for what is deleted.
     monkeypatch.setattr(images, "BATCH_ROWS", 2)
@@ -192,7 +191,7 @@ def test_a_purge_killed_at_a_statement_is_finished_by_the_next_one(
     finished = StoredImage.objects.filter(purged_at__isnull=False).count()
     assert finished == [0, 0, 0, 2, 3][step + committed]
     assert images.purge(now=LATER) == 3 - finished
-    assert_purged(folder, 3)
+    assert_purged(objects, 3)
 
 
 def kill_after_update(execute: Callable[..., object], sql: str, *rest: object) -> object:

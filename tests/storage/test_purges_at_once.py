@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from threading import Barrier, BrokenBarrierError
 
 import pytest
@@ -44,7 +43,7 @@ def in_own_connection(work: Callable[[], object]) -> object:
 
 
 def test_purges_at_once_finish_each_image_exactly_once(
-    stored: Store, objects: Storage, folder: Path, monkeypatch: pytest.MonkeyPatch
+    stored: Store, objects: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(images, "BATCH_ROWS", 7)
     for _ in range(40):
@@ -65,7 +64,7 @@ def test_purges_at_once_finish_each_image_exactly_once(
     with ThreadPoolExecutor(4) as pool:
         purges = [pool.submit(in_own_connection, lambda: images.purge(now=LATER)) for _ in range(4)]
     assert sum(purge.result() for purge in purges) == 40
-    assert_purged(folder, 40)
+    assert_purged(objects, 40)
 
 
 def test_a_row_that_another_transaction_changes_is_passed_over(stored: Store) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from django.test import Client
 
+from zekron_api.object_store import object_store
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 PRODUCTION = {
     "DEBUG": "0",
@@ -88,6 +90,56 @@ def test_a_secret_key_that_could_be_guessed_stops_the_start(length):
     assert ended.stderr == (
         f"zekron: the environment variable SECRET_KEY has {length} characters; it must have at least 50.\n"
     )
+
+
+def test_a_bucket_is_a_store_that_passes_the_checks():
+    url = "s3://zekron-images/eu/live?endpoint_url=https://s3.example.com:9000&region=eu-central-1"
+    ended = _run("manage.py", "check", "--deploy", "--fail-level", "WARNING", STORAGE_URL=url)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert object_store(url) == {
+        "BACKEND": "storage.s3_store.S3Store",
+        "OPTIONS": {
+            "bucket_name": "zekron-images",
+            "location": "eu/live",
+            "endpoint_url": "https://s3.example.com:9000",
+            "region_name": "eu-central-1",
+        },
+    }
+    assert object_store("s3://zekron-images/")["OPTIONS"] == {"bucket_name": "zekron-images", "location": ""}
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("s3://KEY:SECRET@bucket/prefix", "holds credentials; give them as AWS_ACCESS_KEY_ID and AWS_"),
+        ("s3://KEY@bucket", "holds credentials"),
+        ("s3://bucket?endpoint_url=https://KEY:SECRET@host", "has an endpoint_url that is not of the form"),
+        ("s3://bucket?endpoint_url=s3.example.com", "has an endpoint_url that is not of the form"),
+        ("s3://bucket?endpoint_url=https://host:99999", "is neither of the form file:///"),
+        ("s3://bucket?endpoint_url=https://host?a=b", "has an endpoint_url that is not of the form"),
+        ("s3://bucket?endpoint_url=", "has an endpoint_url that is not of the form"),
+        ("s3://bucket?secret=SECRET", "has other options than one endpoint_url and one region"),
+        ("s3://bucket?region=eu&region=us", "has other options than"),
+        ("s3://bucket?region=EU%20west", "has a region that is not made of"),
+        ("s3://bucket?region", "is neither of the form file:///"),
+        ("s3://bucket#prefix", "is neither of the form file:///"),
+        ("s3:///prefix", "is neither of the form file:///"),
+        ("s3://Bucket_Name", "is neither of the form file:///"),
+        ("s3://bucket:9000/prefix", "is neither of the form file:///"),
+        ("s3://bucket/../other", "is neither of the form file:///"),
+        ("s3://bucket/a//b", "is neither of the form file:///"),
+        ("s3://[bucket/prefix", "is neither of the form file:///"),
+        ("file://host/folder", "is neither of the form file:///"),
+        ("/srv/zekron", "is neither of the form file:///"),
+    ],
+)
+def test_a_store_that_cannot_be_meant_stops_the_start_without_quoting_the_url(url, said):
+    with pytest.raises(SystemExit) as ended:
+        object_store(url)
+    line = str(ended.value)
+    assert line.startswith(f"zekron: the environment variable STORAGE_URL {said}")
+    assert "SECRET" not in line.replace("AWS_SECRET_ACCESS_KEY", "")
+    assert "\n" not in line
 
 
 def test_on_a_local_machine_plain_http_is_served():

@@ -1,0 +1,80 @@
+"""A real S3 server in a folder: rclone's, which checks the signature of every request."""
+
+import os
+import subprocess
+import sysconfig
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from storage.s3_store import S3Store
+from zekron_api.object_store import object_store
+
+BUCKET = "zekron-test"
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "a secret of the tests"}
+START_LIMIT_SECONDS = 30
+_SAYS_WHERE = "Starting s3 server on ["
+
+_stores: dict[str, S3Store] = {}
+
+
+class Server(NamedTuple):
+    """A running server; what it keeps of the bucket lies in `folder`."""
+
+    address: str
+    process: "subprocess.Popen[bytes]"
+    folder: Path
+
+    def url(self, prefix: str) -> str:
+        """The STORAGE_URL of objects under the prefix."""
+        return f"s3://{BUCKET}/{prefix}?endpoint_url={self.address}&region=us-east-1"
+
+    def entry(self, prefix: str) -> dict[str, object]:
+        """What the settings make of that, but for a client that all tests with this server share."""
+        return {**object_store(self.url(prefix)), "BACKEND": "tests.storage.s3.shared_store"}
+
+
+def shared_store(*, location: str, **options: Any) -> S3Store:
+    """The store of this server, which took a tenth of a second to make, turned to another prefix."""
+    store = _stores.setdefault(options["endpoint_url"], S3Store(location=location, **options))
+    store.location = location
+    return store
+
+
+@contextmanager
+def server(folder: Path) -> Iterator[Server]:
+    """A server over the folder, with an empty bucket, until the block ends."""
+    bucket = folder / "buckets" / BUCKET
+    bucket.mkdir(parents=True)
+    login = ",".join(CREDENTIALS.values())
+    with (folder / "rclone.log").open("wb") as log:
+        process = subprocess.Popen(
+            [
+                f"{sysconfig.get_path('scripts')}/rclone",
+                "serve",
+                "s3",
+                "--addr",
+                "127.0.0.1:0",
+                bucket.parent,
+            ],
+            env={**os.environ, "RCLONE_AUTH_KEY": f'"{login}"', "RCLONE_CONFIG": os.devnull},
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        yield Server(_address(folder / "rclone.log"), process, bucket)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _address(log: Path) -> str:
+    give_up_at = time.monotonic() + START_LIMIT_SECONDS
+    while time.monotonic() < give_up_at:
+        before, _, after = log.read_text().partition(_SAYS_WHERE)
+        if "]" in after:
+            return after.partition("]")[0].rstrip("/")
+        time.sleep(0.02)
+    raise AssertionError(f"rclone did not start: {before}")
