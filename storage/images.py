@@ -5,15 +5,17 @@ Knows not what made an image, who may see it or whether it has expired for a rea
 
 import logging
 import secrets
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from django.core.files.base import ContentFile
 from django.core.files.storage import Storage, storages
-from django.db import transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models import QuerySet
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
+from psycopg.errors import LockNotAvailable
 
 from storage import envelope, failpoints, keyring
 from storage.a256cbc_hs512 import SealBroken
@@ -23,8 +25,12 @@ logger = logging.getLogger(__name__)
 
 # A purge with a backlog ends after this many objects, minutes of a slow store; the next one goes on.
 PURGE_LIMIT = 10_000
+# And after this many seconds, so that a store which does not answer keeps no worker from its other chores.
+PURGE_SECONDS = 25.0
 # Rows changed by one statement: so few that nothing waits long for their locks.
 BATCH_ROWS = 500
+# What `condemn` waits for whoever is recording the same object at this moment.
+CONDEMN_SECONDS = 1
 
 
 class ImageUnreadable(Exception):
@@ -81,9 +87,9 @@ def put(*, content: bytes, mime_type: str, bound_to: str, expires_at: datetime) 
 def discard(*, image: StoredImage) -> None:
     """Deletes the object of an image that was never recorded; may be called twice.
 
-    Raises AlreadyRecorded when there is a row. While the outcome of a COMMIT is unknown, do not call it.
+    Raises AlreadyRecorded when there is a row that needs it. While the outcome of a COMMIT is unknown, do not call it.
     """
-    if StoredImage.objects.filter(object_key=image.object_key).exists():
+    if StoredImage.objects.filter(object_key=image.object_key, purged_at__isnull=True).exists():
         raise AlreadyRecorded
     _objects().delete(image.object_key)
 
@@ -92,7 +98,8 @@ def record(*, image: StoredImage, expires_at: datetime | Combinable | None = Non
     """Inserts the row of an image that was put, in the caller's transaction.
 
     `expires_at` replaces the time given to `put` (such as the database's `Now()` and a day). The object keeps
-    its name, so the hour in that name may be earlier than the row's by what lay between the two.
+    its name, so the hour in that name may be earlier than the row's by what lay between the two. Raises
+    IntegrityError when the image is recorded already, or was condemned.
     """
     if expires_at is not None:
         image.expires_at = expires_at
@@ -137,20 +144,48 @@ def purge(*, now: datetime | Now = Now(), limit: int = PURGE_LIMIT) -> int:
 
     Returns how many images this call finished. Any number may run at once, and each may be killed at any
     point: every step is committed before the next begins, and the next purge goes on from there. Raises
-    TransactionOpen inside a transaction. A store of files keeps the empty folders of past hours.
+    TransactionOpen inside a transaction.
     """
     _refuse_open_transaction()
     _destroy_expired_keys(now)
     failpoints.reach("keys_destroyed")
-    purged_count, after_id = 0, 0
-    while limit > 0:
+    purged_count, after_id, give_up_at = 0, 0, time.monotonic() + PURGE_SECONDS
+    while limit > 0 and time.monotonic() < give_up_at:
         batch = list(_without_key().filter(pk__gt=after_id).order_by("pk")[: min(limit, BATCH_ROWS)])
         if not batch:
             break
-        deleted_ids = [image.pk for image in batch if _delete_object(image)]
+        deleted_ids = list(_delete_objects(batch, give_up_at))
         purged_count += _update_unlocked(_without_key().filter(pk__in=deleted_ids), purged_at=now)
         limit, after_id = limit - len(batch), batch[-1].pk
     return purged_count
+
+
+def condemn(*, object_key: str, now: datetime) -> bool:
+    """Makes sure that the object belongs to no image and never will; True when its bytes may be deleted.
+
+    An object without a row gets one that says purged, which refuses whoever comes late to record it: their
+    transaction rolls back. False for an image that is recorded and not purged, and, after CONDEMN_SECONDS,
+    while a transaction that records it is still open. Raises TransactionOpen inside a transaction.
+    """
+    _refuse_open_transaction()
+    row = StoredImage(
+        object_key=object_key,
+        bound_to="nothing",
+        # Nobody knows what it was, and a row has at least one byte.
+        byte_count=1,
+        expires_at=now,
+        key_destroyed_at=now,
+        purged_at=now,
+    )
+    try:
+        with transaction.atomic(durable=True), connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{CONDEMN_SECONDS}s"])
+            StoredImage.objects.bulk_create([row], ignore_conflicts=True)
+            return StoredImage.objects.filter(object_key=object_key, purged_at__isnull=False).exists()
+    except OperationalError as error:
+        if isinstance(error.__cause__, LockNotAvailable):
+            return False
+        raise
 
 
 def _destroy_expired_keys(now: datetime | Now) -> None:
@@ -163,6 +198,15 @@ def _destroy_expired_keys(now: datetime | Now) -> None:
 
 def _without_key() -> QuerySet[StoredImage]:
     return StoredImage.objects.filter(wrapped_key__isnull=True, purged_at__isnull=True)
+
+
+def _delete_objects(batch: Sequence[StoredImage], give_up_at: float) -> Iterator[int]:
+    """Ids of the images whose objects are gone."""
+    for image in batch:
+        if time.monotonic() >= give_up_at:
+            return
+        if _delete_object(image):
+            yield image.pk
 
 
 def _delete_object(image: StoredImage) -> bool:

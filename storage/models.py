@@ -9,7 +9,10 @@ from django.db.models.functions import Now
 
 
 class StoredImage(models.Model):
-    """One sealed image. It has its key, then has lost it for ever, then has lost its bytes as well."""
+    """One sealed image. It has its key, then has lost it for ever, then has lost its bytes as well.
+
+    A row without algorithm never was an image: it keeps an object that nobody recorded from being recorded late.
+    """
 
     object_key = models.CharField(max_length=200, unique=True)
     bound_to = models.CharField(max_length=200)

@@ -151,6 +151,11 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 3600},
     },
     "purge": {"task": "storage.tasks.purge", "schedule": timedelta(seconds=30), "options": {"expires": 30}},
+    "remove_orphans": {
+        "task": "storage.tasks.remove_orphans",
+        "schedule": crontab(minute="*/15"),
+        "options": {"expires": 900},
+    },
 }
 
 # ── Security ────────────────────────────────────────────────────────────────────────────────────

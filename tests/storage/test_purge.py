@@ -209,4 +209,4 @@ def test_the_task_and_the_command_purge(stored: Store) -> None:
     stored(expires_at=EXPIRES_AT - timedelta(days=3650))
     output = StringIO()
     call_command("purge", stdout=output)
-    assert output.getvalue() == "1 images purged\n"
+    assert output.getvalue() == "1 images purged\n0 orphans removed\n"
