@@ -188,6 +188,22 @@ def condemn(*, object_key: str, now: datetime) -> bool:
         raise
 
 
+def rewrap(*, image: StoredImage) -> bool:
+    """Wraps the key of a recorded image anew if the first master key did not wrap it; says whether it did.
+
+    Changes nothing, and says so, when the key was destroyed or rewrapped since `image` was read. Raises KeyRefused
+    when no master key opens it.
+    """
+    opener_id, content_key = keyring.unwrap_by_any(
+        master_key_id=image.master_key_id, wrapped_key=bytes(image.wrapped_key or b"")
+    )
+    wrapped = keyring.wrap(content_key=content_key)
+    if (opener_id, image.master_key_id) == (wrapped.master_key_id, wrapped.master_key_id):
+        return False
+    unchanged = StoredImage.objects.filter(pk=image.pk, wrapped_key=image.wrapped_key)
+    return unchanged.update(**wrapped._asdict()) == 1
+
+
 def _destroy_expired_keys(now: datetime | Now) -> None:
     expired = StoredImage.objects.filter(wrapped_key__isnull=False, expires_at__lte=now).order_by(
         "expires_at"

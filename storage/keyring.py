@@ -39,6 +39,19 @@ def unwrap(*, master_key_id: str, wrapped_key: bytes) -> bytes:
         raise KeyRefused from None
 
 
+def unwrap_by_any(*, master_key_id: str, wrapped_key: bytes) -> tuple[str, bytes]:
+    """The content key, and before it the id of the master key that opened it: the named one, or else any other.
+
+    Raises KeyRefused when none on the ring does.
+    """
+    for candidate_id in sorted(_master_keys(), key=lambda key_id: key_id != master_key_id):
+        try:
+            return candidate_id, unwrap(master_key_id=candidate_id, wrapped_key=wrapped_key)
+        except KeyRefused:
+            continue
+    raise KeyRefused
+
+
 def _master_keys() -> Mapping[str, bytes]:
     ring: Mapping[str, bytes] = settings.MASTER_KEYS
     return ring
