@@ -1,6 +1,10 @@
 """The numbers for Prometheus: right, for who has the token alone, and there without the source that is away."""
 
+import os
+import subprocess
+import sys
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.core.files.storage import storages
@@ -187,3 +191,20 @@ def test_metrics_are_read_and_nothing_else():
     response = ask("post")
     assert refusal(response) == (405, "method_not_allowed")
     assert response["Allow"] == "GET, HEAD"
+
+
+def test_a_token_that_could_be_guessed_stops_the_start():
+    variables = {**os.environ, "METRICS_TOKEN": "guess me", "DJANGO_SETTINGS_MODULE": "zekron_api.settings"}
+    ended = subprocess.run(
+        [sys.executable, "-c", "from zekron_api import settings"],
+        cwd=Path(__file__).resolve().parent.parent.parent,
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (
+        1,
+        "zekron: the environment variable METRICS_TOKEN has 8 characters; it must have at least 32.\n",
+    )
