@@ -15,7 +15,7 @@ from storage import images
 from workers import generations
 from workers.attempt import Studio
 from workers.batcher import Batcher
-from workers.engine import ImageOrder, StepCallback
+from workers.engine import ImageOrder, StepCallback, UnstagedEngine
 from workers.heartbeat import Heartbeat
 from workers.models import ATTEMPT_LIMIT, Generation, Kind, Status
 from workers.moments import Moment
@@ -106,7 +106,7 @@ def at_once(count: int, work: Callable[[int], object]) -> list[object]:
     return results
 
 
-class StandInEngine:
+class StandInEngine(UnstagedEngine):
     """Stands in for the GPU: one flat colour of the right size, or the exceptions it is given, in turn."""
 
     batch_limit = 4
@@ -116,7 +116,7 @@ class StandInEngine:
         self._failures = list(failures)
 
     def generate(self, orders: Sequence[ImageOrder], *, on_step: StepCallback) -> list[Image.Image]:
-        """What the Engine protocol promises."""
+        """What an UnstagedEngine promises."""
         self.orders.extend(orders)
         failure = self._failures.pop(0) if self._failures else None
         if failure is not None:

@@ -15,7 +15,7 @@ from storage import failpoints, images
 from storage.models import StoredImage
 from workers import error_codes, failures, generations, png, settlement, sources
 from workers.batcher import BatcherClosed
-from workers.engine import ImageOrder, refuse_unfit
+from workers.engine import ImageOrder, Picture, refuse_unfit
 from workers.heartbeat import Heartbeat
 from workers.models import Generation
 
@@ -26,7 +26,7 @@ FAILED = "generation_failed"
 # A second attempt waits this long, a third four times as long, so that what is broken can recover.
 BACKOFF_SECONDS = 2.0
 
-Paint = Callable[[str, ImageOrder], "Future[Image.Image]"]
+Paint = Callable[[str, ImageOrder], "Future[Picture]"]
 
 
 class Studio(NamedTuple):
@@ -89,7 +89,7 @@ def _make(generation: Generation, studio: Studio, lease_lost: threading.Event) -
     if lease_lost.is_set():
         raise generations.LeaseLost
     failpoints.reach("painted")
-    image = _store(generation, png.encode(picture))
+    image = _store(generation, png.encode(Image.fromarray(picture)))
     failpoints.reach("stored")
     try:
         settlement.settle(generation=generation, image=image)

@@ -1,4 +1,4 @@
-"""Gathers orders from many threads and runs them through the engine in one. Knows no database and no pipeline."""
+"""Gathers orders from many threads into batches and hands them to the line. Knows no database and no pipeline."""
 
 import logging
 import threading
@@ -6,37 +6,27 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 
-from PIL import Image
-
-from workers.engine import BadOutput, DeviceLost, Engine, ImageOrder, StepCallback
+from workers.engine import DeviceLost, Engine, ImageOrder, Picture, StepCallback
+from workers.line import Batch, Job, Line
 
 logger = logging.getLogger(__name__)
 
 # Long enough for the tasks of one wave of messages to arrive, short beside the seconds of a picture.
 LINGER_SECONDS = 0.005
+# A batch is closed this long before the device is thought to be free, beside the time that preparing it takes.
+AHEAD_SECONDS = 0.02
 
 
 class BatcherClosed(Exception):
     """The batcher takes no more orders."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Job:
-    order: ImageOrder
-    on_step: StepCallback | None
-    future: Future[Image.Image] = field(default_factory=Future)
-
-    def goes_with(self, other: "_Job") -> bool:
-        """An edit goes alone: its sources would belong to the whole batch."""
-        if self.order.sources or other.order.sources:
-            return False
-        return (self.order.width, self.order.height) == (other.order.width, other.order.height)
-
-
 class Batcher:
-    """The one way to an engine: `submit` from any thread, one thread named "gpu" runs it, oldest order first."""
+    """The one way to an engine: `submit` from any thread; the oldest order goes first, with those that go with it.
+
+    While the device is busy a batch gathers company, until it is full or must be prepared.
+    """
 
     def __init__(
         self,
@@ -45,27 +35,35 @@ class Batcher:
         linger_seconds: float = LINGER_SECONDS,
         on_device_lost: Callable[[], None] = lambda: None,
     ) -> None:
-        """Starts the thread; the engine belongs to it until `close` has returned.
-
-        `seconds_per_image` says how long an image has taken lately; None until one was made. `on_device_lost` is called
-        once, from the gpu thread, after every order has failed; the batcher is then closed.
+        """Starts the threads; the engine belongs to them until `close` has returned. `on_device_lost` is called once,
+        from a thread of its own, when the engine has raised DeviceLost; the batcher is then drained.
         """
         self._engine = engine
-        self._on_device_lost = on_device_lost
         self._linger_seconds = linger_seconds
-        self._waiting: deque[_Job] = deque()
+        self._on_device_lost = on_device_lost
+        self._waiting: deque[Job] = deque()
+        self._under_way: set[Batch] = set()
         self._changed = threading.Condition()
-        self._closed = False
-        self.seconds_per_image: float | None = None
-        self._thread = threading.Thread(target=self._run, name="gpu", daemon=True)
-        self._thread.start()
+        self._closed = self._drained = self._lost = False
+        self._line = Line(engine, take=self._next_batch, may_begin=self._may_begin, on_end=self._batch_ended)
+        self._line.start()
 
-    def submit(self, order: ImageOrder, on_step: StepCallback | None = None) -> Future[Image.Image]:
+    @property
+    def seconds_per_image(self) -> float | None:
+        """How long an image has taken lately; None until one was made."""
+        return self._line.seconds_per_image
+
+    @property
+    def busy_seconds(self) -> float:
+        """How long the device has worked for this batcher in all."""
+        return self._line.busy_seconds
+
+    def submit(self, order: ImageOrder, on_step: StepCallback | None = None) -> "Future[Picture]":
         """The picture to come, or the engine's exception. `on_step` is called from the gpu thread.
 
         The future can be cancelled until its batch starts. Raises BatcherClosed.
         """
-        job = _Job(order=order, on_step=on_step)
+        job = Job(order=order, on_step=on_step)
         with self._changed:
             if self._closed:
                 raise BatcherClosed
@@ -74,14 +72,15 @@ class Batcher:
         return job.future
 
     def drain(self) -> None:
-        """Takes no more orders, and fails those that are not in the engine yet by BatcherClosed. Twice is fine."""
+        """Takes no more orders, and fails those that are not on the device yet by BatcherClosed. Twice is fine."""
         with self._changed:
-            self._closed = True
+            self._closed = self._drained = True
             waiting = list(self._waiting)
             self._waiting.clear()
             self._changed.notify_all()
         for job in waiting:
-            if job.future.set_running_or_notify_cancel():
+            # One that was in a batch already is running and cannot be cancelled.
+            if job.alone or job.future.set_running_or_notify_cancel():
                 job.future.set_exception(BatcherClosed())
 
     def close(self) -> None:
@@ -89,94 +88,98 @@ class Batcher:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        self._thread.join()
+        self._line.join()
 
-    def _run(self) -> None:
-        while batch := self._next_batch():
-            try:
-                self._make(batch)
-            except DeviceLost as problem:
-                for job in batch:
-                    if not job.future.done():
-                        job.future.set_exception(problem)
-                self.drain()
-                self._on_device_lost()
-
-    def _next_batch(self) -> list[_Job]:
-        """The oldest order with its company, as soon as there is one; nothing once closed and empty."""
+    def _next_batch(self) -> Batch | None:
+        """The oldest order with its company, once it is time; None once closed and nothing can come any more."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closed)
-            if self._waiting:
-                self._changed.wait_for(self._enough, timeout=self._linger_seconds)
-            if not self._waiting:
-                return []
-            batch = self._company()
-            for job in batch:
-                self._waiting.remove(job)
-            return batch
+            while True:
+                self._changed.wait_for(lambda: self._waiting or self._is_over())
+                if self._is_over():
+                    return None
+                self._wait_for_company()
+                if batch := self._take_company():
+                    self._under_way.add(batch)
+                    return batch
+
+    def _is_over(self) -> bool:
+        """A batch that is under way may still come back to be made one by one."""
+        return self._closed and not self._waiting and not self._under_way
+
+    def _take_company(self) -> Batch | None:
+        # While it waited for company, all may have been drained or cancelled.
+        if not self._waiting:
+            return None
+        chosen = self._company()
+        for job in chosen:
+            self._waiting.remove(job)
+        jobs = [job for job in chosen if job.alone or job.future.set_running_or_notify_cancel()]
+        return Batch(jobs=jobs) if jobs else None
+
+    def _wait_for_company(self) -> None:
+        """As long as the device is busy anyway, and for the linger where it is not."""
+        linger_until = time.monotonic() + self._linger_seconds
+        while not self._enough():
+            until = max(linger_until, self._line.free_at - self._line.prepare_seconds - AHEAD_SECONDS)
+            left_seconds = until - time.monotonic()
+            if left_seconds <= 0:
+                return
+            self._changed.wait(left_seconds)
 
     def _enough(self) -> bool:
-        if self._closed:
+        if self._closed or not self._waiting:
             return True
         oldest = self._waiting[0]
-        return bool(oldest.order.sources) or len(self._company()) >= self._engine.batch_limit
+        return self._key(oldest) is None or len(self._company()) >= self._engine.batch_limit
 
-    def _company(self) -> list[_Job]:
+    def _company(self) -> list[Job]:
         oldest, *others = self._waiting
-        company = [oldest, *(job for job in others if job.goes_with(oldest))]
+        key = self._key(oldest)
+        if key is None:
+            return [oldest]
+        company = [oldest, *(job for job in others if self._key(job) == key)]
         return company[: self._engine.batch_limit]
 
-    def _make(self, batch: list[_Job]) -> None:
-        batch = [job for job in batch if job.future.set_running_or_notify_cancel()]
-        if not batch:
-            return
-        try:
-            self._generate(batch)
-        except DeviceLost:
-            raise
-        except Exception as problem:  # noqa: BLE001
-            # Whatever the device raises belongs to whoever waits; this thread must live to serve the others.
-            self._fail(batch, problem)
+    def _key(self, job: Job) -> object:
+        return None if job.alone else self._engine.batch_key(job.order)
 
-    def _fail(self, batch: list[_Job], problem: Exception) -> None:
-        """One poisoned order must not fail its neighbours: each of several is tried once more, alone."""
-        if len(batch) == 1:
-            batch[0].future.set_exception(problem)
-            return
-        logger.warning("a batch of %d failed and is made one by one: %r", len(batch), problem)
-        for job in batch:
-            try:
-                self._generate([job])
-            except DeviceLost:
-                raise
-            except Exception as own_problem:  # noqa: BLE001
-                # The same reason as above.
-                job.future.set_exception(own_problem)
+    def _may_begin(self, batch: Batch) -> bool:
+        with self._changed:
+            if not self._drained:
+                return True
+            self._under_way.discard(batch)
+            self._changed.notify_all()
+        _fail(batch, BatcherClosed())
+        return False
 
-    def _generate(self, batch: list[_Job]) -> None:
-        def on_step(done: int, steps: int) -> None:
-            for job in batch:
-                _report(job, done, steps)
+    def _batch_ended(self, batch: Batch, problem: Exception | None) -> None:
+        device_lost = isinstance(problem, DeviceLost)
+        with self._changed:
+            self._under_way.discard(batch)
+            if problem and len(batch.jobs) > 1 and not device_lost:
+                # One poisoned order must not fail its neighbours: each of several is tried once more, alone.
+                logger.warning("a batch of %d failed and is made one by one: %r", len(batch.jobs), problem)
+                for job in reversed(batch.jobs):
+                    job.alone = True
+                    self._waiting.appendleft(job)
+                problem = None
+            self._changed.notify_all()
+        if problem:
+            _fail(batch, problem)
+        if device_lost:
+            self._leave_lost_device()
 
-        started = time.monotonic()
-        images = self._engine.generate([job.order for job in batch], on_step=on_step)
-        self._note_speed((time.monotonic() - started) / len(batch))
-        if len(images) != len(batch):
-            raise BadOutput(f"the engine made {len(images)} images of {len(batch)} orders")
-        for job, image in zip(batch, images, strict=True):
-            job.future.set_result(image)
-
-    def _note_speed(self, seconds: float) -> None:
-        """Weighs what is new by a fifth, so that one odd picture does not change what is predicted."""
-        before = seconds if self.seconds_per_image is None else self.seconds_per_image
-        self.seconds_per_image = before + (seconds - before) * 0.2
+    def _leave_lost_device(self) -> None:
+        """What is at another stage still comes to its end there, good or bad."""
+        self.drain()
+        with self._changed:
+            was_lost, self._lost = self._lost, True
+        if not was_lost:
+            # Not in this thread, which has batches to refuse.
+            threading.Thread(target=self._on_device_lost, name="device-lost").start()
 
 
-def _report(job: _Job, done: int, steps: int) -> None:
-    if job.on_step is None:
-        return
-    try:
-        job.on_step(done, steps)
-    except Exception:
-        # Progress is a courtesy: a listener that fails must not cost a picture, its neighbours' least of all.
-        logger.exception("a step callback failed")
+def _fail(batch: Batch, problem: Exception) -> None:
+    for job in batch.jobs:
+        if not job.future.done():
+            job.future.set_exception(problem)

@@ -1,17 +1,22 @@
 """What makes pictures, as the workers see it: orders in, pictures out. Knows no torch and no database."""
 
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
+import numpy as np
 from PIL import Image
 
 from workers.catalogue import ImageModel
 
 # Each adapter's module has `load(*, model: ImageModel, device: str) -> Engine`.
 ADAPTERS = {"flux2-klein": "workers.pipelines.flux2_klein"}
+
+# What comes out: (height, width, 3), red, green and blue, uint8.
+Picture = np.ndarray[Any, np.dtype[np.uint8]]
 
 # (steps done, steps in all), called from the thread that runs the engine.
 StepCallback = Callable[[int, int], None]
@@ -41,19 +46,64 @@ class ImageOrder:
 
 
 class Engine(Protocol):
-    """Makes pictures, one call at a time; usable again after any exception but DeviceLost."""
+    """Makes pictures in three stages, so that three batches can be under way at once: each stage has a thread of its
+    own, and is called there for one batch after the other. Usable again after any exception but DeviceLost.
+
+    A picture depends on its own order, not on its company. Each stage raises BadOutput, DeviceLost, or what the device
+    raises.
+    """
 
     @property
     def batch_limit(self) -> int:
-        """How many creates of one size `generate` takes at once."""
+        """How many orders are made together at most."""
         ...
 
-    def generate(self, orders: Sequence[ImageOrder], *, on_step: StepCallback) -> list[Image.Image]:
-        """One RGB picture an order, in their order: creates of one size together, or one edit alone.
-
-        A picture depends on its own order, not on its company. Raises BadOutput, DeviceLost, or what the device raises.
-        """
+    def batch_key(self, order: ImageOrder) -> Hashable:
+        """Orders whose keys are equal can be made together; None goes alone. Called from any thread."""
         ...
+
+    def prepare(self, orders: Sequence[ImageOrder]) -> Any:
+        """What the next stage needs of a batch: prompts and sources, encoded."""
+        ...
+
+    def denoise(self, prepared: Any, *, on_step: StepCallback) -> Any:
+        """The long stage. What it returns may still be under way on the device."""
+        ...
+
+    def decode(self, denoised: Any) -> list[Picture]:
+        """One picture an order, in their order, on the host."""
+        ...
+
+
+class UnstagedEngine(ABC):
+    """An Engine around something that makes pictures in one go, and creates of one size together."""
+
+    batch_limit = 1
+
+    @abstractmethod
+    def generate(self, orders: Sequence[ImageOrder], *, on_step: StepCallback) -> Sequence[Image.Image]:
+        """One RGB picture an order, in their order."""
+
+    def batch_key(self, order: ImageOrder) -> Hashable:
+        """An edit goes alone: its sources would belong to the whole batch."""
+        return None if order.sources else (order.width, order.height)
+
+    def prepare(self, orders: Sequence[ImageOrder]) -> Sequence[ImageOrder]:
+        """Nothing yet."""
+        return orders
+
+    def denoise(self, prepared: Sequence[ImageOrder], *, on_step: StepCallback) -> Sequence[Image.Image]:
+        """Everything."""
+        return self.generate(prepared, on_step=on_step)
+
+    def decode(self, denoised: Sequence[Image.Image]) -> list[Picture]:
+        """The pixels."""
+        return [np.asarray(picture) for picture in denoised]
+
+
+def make(engine: Engine, orders: Sequence[ImageOrder], *, on_step: StepCallback) -> list[Picture]:
+    """One batch through all stages, one after the other."""
+    return engine.decode(engine.denoise(engine.prepare(orders), on_step=on_step))
 
 
 def load_engine(*, model: ImageModel, device: str) -> Engine:
@@ -72,10 +122,10 @@ def _adapter_of(model: ImageModel) -> ModuleType:
         raise EngineError(f"the model {model.name}'s adapter {model.adapter}: {problem}") from problem
 
 
-def refuse_unfit(picture: Image.Image, order: ImageOrder) -> None:
-    """Raises BadOutput for a picture that nobody should pay for: of another size or mode, or black all over."""
-    if (picture.mode, picture.size) != ("RGB", (order.width, order.height)):
-        raise BadOutput(f"the engine made {picture.mode} of {picture.size}, not RGB of the ordered size")
+def refuse_unfit(picture: Picture, order: ImageOrder) -> None:
+    """Raises BadOutput for a picture that nobody should pay for: of another size or kind, or black all over."""
+    if picture.dtype != np.uint8 or picture.shape != (order.height, order.width, 3):
+        raise BadOutput(f"the engine made {picture.dtype} of {picture.shape}, not RGB of the ordered size")
     # What numbers that are none become on their way to bytes, and what pipelines put in the place of a refused picture.
-    if picture.getextrema() == ((0, 0),) * 3:
+    if not picture.any():
         raise BadOutput("the engine made a picture that is black all over")

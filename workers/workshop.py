@@ -8,13 +8,12 @@ from concurrent.futures import Future
 
 from django.conf import settings
 from django.db import DatabaseError
-from PIL import Image
 
 from workers import generations
 from workers.attempt import Studio
 from workers.batcher import Batcher
 from workers.catalogue import catalogue
-from workers.engine import ImageOrder, load_engine
+from workers.engine import ImageOrder, Picture, load_engine
 from workers.heartbeat import Heartbeat
 from workers.idle import IdleHands
 
@@ -92,7 +91,7 @@ class Workshop:
         speeds = (batcher.seconds_per_image for batcher in self._batchers.values())
         return max((speed for speed in speeds if speed is not None), default=None)
 
-    def _paint(self, model_name: str, order: ImageOrder) -> "Future[Image.Image]":
+    def _paint(self, model_name: str, order: ImageOrder) -> "Future[Picture]":
         return self._batchers[model_name].submit(order)
 
 

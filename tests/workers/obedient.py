@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from PIL import Image
 
 from workers.catalogue import ImageModel
-from workers.engine import DeviceLost, ImageOrder, StepCallback
+from workers.engine import DeviceLost, ImageOrder, StepCallback, UnstagedEngine
 
 
-class Obedient:
-    """An Engine: `slow 3` takes three seconds, `lose the device` loses it, all else is a teal picture at once."""
-
-    batch_limit = 1
+class Obedient(UnstagedEngine):
+    """`slow 3` takes three seconds, `lose the device` loses it, all else is a teal picture at once."""
 
     def generate(self, orders: Sequence[ImageOrder], *, on_step: StepCallback) -> list[Image.Image]:
-        """What the Engine protocol promises."""
+        """What an UnstagedEngine promises."""
         word, _, seconds = orders[0].prompt.partition(" ")
         if word == "lose":
             raise DeviceLost("an illegal memory access was encountered")

@@ -6,14 +6,14 @@ import pytest
 from PIL import Image
 
 from workers.batcher import Batcher, BatcherClosed
-from workers.engine import BadOutput, DeviceLost, ImageOrder, StepCallback
+from workers.engine import BadOutput, DeviceLost, ImageOrder, Picture, StepCallback, UnstagedEngine
 
 # Far longer than any test takes: whatever ends sooner did not wait for it.
 LONG_SECONDS = 60.0
 SOURCE = Image.new("RGB", (64, 64))
 
 
-class FakeEngine:
+class FakeEngine(UnstagedEngine):
     """Notes its batches, and can be held before each by a gate that the test opens."""
 
     batch_limit = 4
@@ -21,11 +21,16 @@ class FakeEngine:
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
         self.threads: set[str] = set()
+        self.prepared = threading.Semaphore(0)
         self.started = threading.Semaphore(0)
         self.gate = threading.Event()
         self.gate.set()
         self.poison: Callable[[Sequence[ImageOrder]], bool] = lambda _orders: False
         self.missing = 0
+
+    def prepare(self, orders: Sequence[ImageOrder]) -> Sequence[ImageOrder]:
+        self.prepared.release()
+        return orders
 
     def generate(self, orders: Sequence[ImageOrder], *, on_step: StepCallback) -> list[Image.Image]:
         self.batches.append([order.prompt for order in orders])
@@ -38,6 +43,9 @@ class FakeEngine:
         on_step(2, 2)
         images = [Image.new("RGB", (order.width, order.height), (order.seed, 0, 0)) for order in orders]
         return images[: len(images) - self.missing]
+
+    def wait_until_prepared(self) -> None:
+        assert self.prepared.acquire(timeout=LONG_SECONDS)
 
     def wait_until_started(self) -> None:
         assert self.started.acquire(timeout=LONG_SECONDS)
@@ -61,42 +69,52 @@ def order(prompt: str, *, width: int = 8, height: int = 8, seed: int = 0, edit: 
     return ImageOrder(prompt=prompt, width=width, height=height, seed=seed, sources=sources)
 
 
+def hold(batcher: Batcher, engine: FakeEngine) -> list[Future[Picture]]:
+    """Holds the engine with one order, and has it prepare another, so that all that is submitted next must wait."""
+    engine.gate.clear()
+    held = [batcher.submit(order("held"))]
+    engine.wait_until_prepared()
+    engine.wait_until_started()
+    held.append(batcher.submit(order("ahead", width=24)))
+    engine.wait_until_prepared()
+    return held
+
+
 def submit_behind_a_closed_gate(
     batcher: Batcher, engine: FakeEngine, orders: Sequence[ImageOrder]
-) -> list[Future[Image.Image]]:
-    """Holds the engine with a first order, so that the others are all there when it comes back."""
-    engine.gate.clear()
-    first = batcher.submit(order("first"))
-    engine.wait_until_started()
+) -> list[Future[Picture]]:
+    """The pictures of orders that were all there when the engine could take the next batch."""
+    held = hold(batcher, engine)
     futures = [batcher.submit(each) for each in orders]
     engine.gate.set()
-    first.result(LONG_SECONDS)
+    for future in held:
+        future.result(LONG_SECONDS)
     return futures
+
+
+def red_of(future: Future[Picture]) -> int:
+    return int(future.result(LONG_SECONDS)[0, 0, 0])
 
 
 def test_an_order_becomes_its_picture(batcher: Batcher, engine: FakeEngine) -> None:
     picture = batcher.submit(order("a fox", width=16, seed=7)).result(LONG_SECONDS)
-    assert picture.size == (16, 8)
-    assert picture.getpixel((0, 0)) == (7, 0, 0)
+    assert picture.shape == (8, 16, 3)
+    assert tuple(picture[0, 0]) == (7, 0, 0)
     assert engine.threads == {"gpu"}
 
 
 def test_creates_of_one_size_go_together_and_each_gets_its_own(batcher: Batcher, engine: FakeEngine) -> None:
     orders = [order(f"p{seed}", seed=seed) for seed in range(1, 4)]
     futures = submit_behind_a_closed_gate(batcher, engine, orders)
-    assert [future.result(LONG_SECONDS).getpixel((0, 0)) for future in futures] == [
-        (1, 0, 0),
-        (2, 0, 0),
-        (3, 0, 0),
-    ]
-    assert engine.batches == [["first"], ["p1", "p2", "p3"]]
+    assert [red_of(future) for future in futures] == [1, 2, 3]
+    assert engine.batches[2:] == [["p1", "p2", "p3"]]
 
 
 def test_a_batch_is_no_larger_than_the_engines_limit(batcher: Batcher, engine: FakeEngine) -> None:
     futures = submit_behind_a_closed_gate(batcher, engine, [order(f"p{n}") for n in range(6)])
     for future in futures:
         future.result(LONG_SECONDS)
-    assert engine.batches[1:] == [["p0", "p1", "p2", "p3"], ["p4", "p5"]]
+    assert engine.batches[2:] == [["p0", "p1", "p2", "p3"], ["p4", "p5"]]
 
 
 def test_another_size_waits_for_its_turn(batcher: Batcher, engine: FakeEngine) -> None:
@@ -104,7 +122,7 @@ def test_another_size_waits_for_its_turn(batcher: Batcher, engine: FakeEngine) -
     futures = submit_behind_a_closed_gate(batcher, engine, orders)
     for future in futures:
         future.result(LONG_SECONDS)
-    assert engine.batches[1:] == [["a1", "a2"], ["b1", "b2"], ["c1"]]
+    assert engine.batches[2:] == [["a1", "a2"], ["b1", "b2"], ["c1"]]
 
 
 def test_an_edit_goes_alone(batcher: Batcher, engine: FakeEngine) -> None:
@@ -112,7 +130,7 @@ def test_an_edit_goes_alone(batcher: Batcher, engine: FakeEngine) -> None:
     futures = submit_behind_a_closed_gate(batcher, engine, orders)
     for future in futures:
         future.result(LONG_SECONDS)
-    assert engine.batches[1:] == [["a", "b"], ["edit 1"], ["edit 2"]]
+    assert engine.batches[2:] == [["a", "b"], ["edit 1"], ["edit 2"]]
 
 
 def test_a_full_batch_does_not_linger() -> None:
@@ -156,7 +174,7 @@ def test_a_failure_belongs_to_its_order_alone(batcher: Batcher, engine: FakeEngi
     with pytest.raises(RuntimeError, match="out of memory"):
         failed.result(LONG_SECONDS)
     engine.poison = lambda orders: False
-    assert batcher.submit(order("good")).result(LONG_SECONDS)
+    assert batcher.submit(order("good")).result(LONG_SECONDS).shape == (8, 8, 3)
 
 
 def test_one_poisoned_order_does_not_fail_its_neighbours(batcher: Batcher, engine: FakeEngine) -> None:
@@ -164,11 +182,10 @@ def test_one_poisoned_order_does_not_fail_its_neighbours(batcher: Batcher, engin
     good, bad, other = submit_behind_a_closed_gate(
         batcher, engine, [order("good", seed=1), order("bad"), order("other", seed=3)]
     )
-    assert good.result(LONG_SECONDS).getpixel((0, 0)) == (1, 0, 0)
-    assert other.result(LONG_SECONDS).getpixel((0, 0)) == (3, 0, 0)
+    assert (red_of(good), red_of(other)) == (1, 3)
     with pytest.raises(RuntimeError, match="out of memory"):
         bad.result(LONG_SECONDS)
-    assert engine.batches[1:] == [["good", "bad", "other"], ["good"], ["bad"], ["other"]]
+    assert engine.batches[2:] == [["good", "bad", "other"], ["good"], ["bad"], ["other"]]
 
 
 def test_a_lone_failure_is_not_tried_again(batcher: Batcher, engine: FakeEngine) -> None:
@@ -183,19 +200,17 @@ def test_an_engine_that_loses_a_picture_fails_the_order(batcher: Batcher, engine
     with pytest.raises(BadOutput, match="0 images of 1 orders"):
         batcher.submit(order("a")).result(LONG_SECONDS)
     engine.missing = 0
-    assert batcher.submit(order("b")).result(LONG_SECONDS)
+    assert batcher.submit(order("b")).result(LONG_SECONDS).shape == (8, 8, 3)
 
 
 def test_every_order_of_a_batch_hears_its_steps(batcher: Batcher, engine: FakeEngine) -> None:
-    engine.gate.clear()
-    first = batcher.submit(order("first"))
-    engine.wait_until_started()
+    held = hold(batcher, engine)
     heard: dict[str, list[tuple[int, int]]] = {"a": [], "b": []}
 
     def listener(name: str) -> StepCallback:
         return lambda done, steps: heard[name].append((done, steps))
 
-    futures = [first, *(batcher.submit(order(name), on_step=listener(name)) for name in heard)]
+    futures = [*held, *(batcher.submit(order(name), on_step=listener(name)) for name in heard)]
     engine.gate.set()
     for future in futures:
         future.result(LONG_SECONDS)
@@ -206,27 +221,23 @@ def test_a_listener_that_fails_costs_no_picture(batcher: Batcher, engine: FakeEn
     def broken(_done: int, _steps: int) -> None:
         raise ConnectionError
 
-    assert batcher.submit(order("a"), on_step=broken).result(LONG_SECONDS)
+    assert batcher.submit(order("a"), on_step=broken).result(LONG_SECONDS).shape == (8, 8, 3)
     assert engine.batches == [["a"]]
 
 
 def test_a_cancelled_order_is_not_made(batcher: Batcher, engine: FakeEngine) -> None:
-    engine.gate.clear()
-    batcher.submit(order("first"))
-    engine.wait_until_started()
+    hold(batcher, engine)
     cancelled, kept = batcher.submit(order("cancelled")), batcher.submit(order("kept"))
     assert cancelled.cancel()
     engine.gate.set()
-    assert kept.result(LONG_SECONDS)
+    assert red_of(kept) == 0
     with pytest.raises(CancelledError):
         cancelled.result(LONG_SECONDS)
-    assert engine.batches == [["first"], ["kept"]]
+    assert engine.batches[2:] == [["kept"]]
 
 
 def test_closing_finishes_what_is_queued_and_ends_the_thread(batcher: Batcher, engine: FakeEngine) -> None:
-    engine.gate.clear()
-    futures = [batcher.submit(order("first"))]
-    engine.wait_until_started()
+    futures = hold(batcher, engine)
     futures += [batcher.submit(order(f"p{n}")) for n in range(5)]
     closing = threading.Thread(target=batcher.close)
     closing.start()
@@ -260,7 +271,7 @@ def test_orders_of_many_threads_all_come_back_right(batcher: Batcher) -> None:
     def client(number: int) -> None:
         for seed in range(number, 200, 8):
             picture = batcher.submit(order("p", width=8 * (1 + seed % 3), seed=seed)).result(LONG_SECONDS)
-            if picture.getpixel((0, 0)) != (seed, 0, 0):
+            if tuple(picture[0, 0]) != (seed, 0, 0):
                 wrong.append(seed)
 
     threads = [threading.Thread(target=client, args=(number,)) for number in range(8)]
@@ -272,12 +283,10 @@ def test_orders_of_many_threads_all_come_back_right(batcher: Batcher) -> None:
     assert wrong == []
 
 
-def test_draining_finishes_the_batch_in_the_engine_and_refuses_the_rest(
+def test_draining_finishes_what_is_on_the_device_and_refuses_the_rest(
     batcher: Batcher, engine: FakeEngine
 ) -> None:
-    engine.gate.clear()
-    painted = batcher.submit(order("painted", edit=True))
-    engine.wait_until_started()
+    held, ahead = hold(batcher, engine)
     behind = batcher.submit(order("behind"))
     batcher.drain()
     batcher.drain()
@@ -286,19 +295,19 @@ def test_draining_finishes_the_batch_in_the_engine_and_refuses_the_rest(
     with pytest.raises(BatcherClosed):
         batcher.submit(order("late"))
     engine.gate.set()
-    assert painted.result(LONG_SECONDS).size == (8, 8)
-    assert engine.batches == [["painted"]]
+    assert held.result(LONG_SECONDS).shape == (8, 8, 3)
+    with pytest.raises(BatcherClosed):
+        ahead.result(LONG_SECONDS)
+    batcher.close()
+    assert engine.batches == [["held"]]
 
 
 def test_a_lost_device_fails_its_batch_and_puts_off_the_rest_and_is_told_once(engine: FakeEngine) -> None:
     told = threading.Semaphore(0)
     batcher = Batcher(engine, linger_seconds=0, on_device_lost=told.release)
-    engine.gate.clear()
-    held = batcher.submit(order("held", edit=True))
-    engine.wait_until_started()
-    # Made one by one after the first failure, so that the second meets the lost device and the third never comes to it.
+    held = hold(batcher, engine)
+    # Made one by one after the first failure, so that the second meets the lost device.
     batch = [batcher.submit(order(prompt)) for prompt in ("fine", "fatal", "after")]
-    behind = batcher.submit(order("behind", edit=True))
 
     def lose(orders: Sequence[ImageOrder]) -> bool:
         if [each.prompt for each in orders] == ["fatal"]:
@@ -307,11 +316,41 @@ def test_a_lost_device_fails_its_batch_and_puts_off_the_rest_and_is_told_once(en
 
     engine.poison = lose
     engine.gate.set()
-    assert held.result(LONG_SECONDS)
+    assert [red_of(future) for future in held] == [0, 0]
     assert told.acquire(timeout=LONG_SECONDS)
-    assert batch[0].result(LONG_SECONDS)
-    for lost in batch[1:]:
-        assert isinstance(lost.exception(LONG_SECONDS), DeviceLost)
-    assert isinstance(behind.exception(LONG_SECONDS), BatcherClosed)
+    assert red_of(batch[0]) == 0
+    assert isinstance(batch[1].exception(LONG_SECONDS), DeviceLost)
+    assert isinstance(batch[2].exception(LONG_SECONDS), BatcherClosed)
     batcher.close()
     assert not told.acquire(blocking=False)
+
+
+def test_three_batches_are_under_way_at_once() -> None:
+    stages = threading.Barrier(3)
+
+    class Staged(FakeEngine):
+        """Its stages meet: none gets on unless the other two are at work."""
+
+        def prepare(self, orders: Sequence[ImageOrder]) -> Sequence[ImageOrder]:
+            if orders[0].prompt == "third":
+                stages.wait(LONG_SECONDS)
+            return orders
+
+        def generate(self, orders: Sequence[ImageOrder], *, on_step: StepCallback) -> list[Image.Image]:
+            if orders[0].prompt == "second":
+                stages.wait(LONG_SECONDS)
+            return super().generate(orders, on_step=on_step)
+
+        def decode(self, denoised: Sequence[Image.Image]) -> list[Picture]:
+            if denoised[0].width == 1:
+                stages.wait(LONG_SECONDS)
+            return super().decode(denoised)
+
+    batcher = Batcher(Staged(), linger_seconds=0)
+    futures = [
+        batcher.submit(order(name, width=width, edit=True))
+        for width, name in enumerate(("first", "second", "third"), start=1)
+    ]
+    assert [future.result(LONG_SECONDS).shape[1] for future in futures] == [1, 2, 3]
+    assert batcher.busy_seconds > 0
+    batcher.close()

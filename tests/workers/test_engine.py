@@ -1,11 +1,11 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from PIL import Image
 
 from tests.workers.conftest import entry
-from workers.engine import BadOutput, EngineError, ImageOrder, load_engine, refuse_unfit
+from workers.engine import BadOutput, EngineError, ImageOrder, Picture, load_engine, refuse_unfit
 
 
 def test_an_unknown_adapter_is_refused_by_name() -> None:
@@ -41,19 +41,20 @@ def test_an_order_cannot_be_changed() -> None:
 @pytest.mark.parametrize(
     "picture",
     [
-        Image.new("RGB", (8, 9), "teal"),
-        Image.new("RGBA", (8, 8), "teal"),
-        Image.new("L", (8, 8), 1),
-        Image.new("RGB", (8, 8), "black"),
+        np.ones((9, 8, 3), np.uint8),
+        np.ones((8, 8, 4), np.uint8),
+        np.ones((8, 8), np.uint8),
+        np.ones((8, 8, 3), np.float32),
+        np.zeros((8, 8, 3), np.uint8),
     ],
-    ids=["size", "alpha", "grey", "black"],
+    ids=["size", "alpha", "grey", "floats", "black"],
 )
-def test_a_picture_that_nobody_should_pay_for_is_refused(picture: Image.Image) -> None:
+def test_a_picture_that_nobody_should_pay_for_is_refused(picture: Picture) -> None:
     with pytest.raises(BadOutput):
         refuse_unfit(picture, ImageOrder(prompt="", width=8, height=8, seed=0))
 
 
 def test_a_dark_picture_is_a_picture() -> None:
-    picture = Image.new("RGB", (8, 8), "black")
-    picture.putpixel((7, 7), (0, 0, 1))
+    picture = np.zeros((8, 8, 3), np.uint8)
+    picture[7, 7, 2] = 1
     refuse_unfit(picture, ImageOrder(prompt="", width=8, height=8, seed=0))

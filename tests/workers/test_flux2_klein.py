@@ -5,14 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import Flux2KleinPipeline
 from PIL import Image
 
 from tests.workers.conftest import OPTIONS, entry
-from workers.engine import BadOutput, DeviceLost, Engine, EngineError, ImageOrder, load_engine
-from workers.pipelines import flux2_klein
+from workers.engine import BadOutput, DeviceLost, Engine, EngineError, ImageOrder, load_engine, make
+from workers.pipelines import flux2_klein, loading
 
 SIDE = 256
-RED, BLUE = (Image.new("RGB", (128, 96), colour) for colour in ("red", "blue"))
+RED, BLUE, GREEN = (Image.new("RGB", (128, 96), colour) for colour in ("red", "blue", "green"))
+# Of 255: what rounding in another order may come to.
+MOST_DIFFERENCE = 2
 
 
 def order(
@@ -26,9 +29,9 @@ def order(
 
 
 def made(engine: Engine, *orders: ImageOrder) -> list[np.ndarray]:
-    images = engine.generate(orders, on_step=lambda _done, _steps: None)
-    assert [image.mode for image in images] == ["RGB"] * len(orders)
-    return [np.asarray(image).astype(int) for image in images]
+    pictures = make(engine, orders, on_step=lambda _done, _steps: None)
+    assert {picture.dtype for picture in pictures} == {np.dtype(np.uint8)}
+    return [picture.astype(int) for picture in pictures]
 
 
 def difference(one: np.ndarray, other: np.ndarray) -> float:
@@ -37,8 +40,8 @@ def difference(one: np.ndarray, other: np.ndarray) -> float:
 
 @pytest.mark.parametrize("size", [(512, 512), (1024, 1024), (1024, 768), (768, 1024)])
 def test_every_published_size_comes_out(small_engine: Engine, size: tuple[int, int]) -> None:
-    [image] = small_engine.generate([order(size=size)], on_step=lambda _done, _steps: None)
-    assert (image.mode, image.size) == ("RGB", size)
+    [picture] = made(small_engine, order(size=size))
+    assert picture.shape == (size[1], size[0], 3)
 
 
 def test_a_picture_is_colourful_and_no_flat_grey(small_engine: Engine) -> None:
@@ -100,7 +103,7 @@ def test_the_longest_prompt_of_any_script_is_made(small_engine: Engine) -> None:
 
 def test_steps_are_reported_as_they_are_done(small_engine: Engine) -> None:
     steps: list[tuple[int, int]] = []
-    small_engine.generate([order(), order(seed=2)], on_step=lambda done, all_: steps.append((done, all_)))
+    make(small_engine, [order(), order(seed=2)], on_step=lambda done, all_: steps.append((done, all_)))
     assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
@@ -112,7 +115,7 @@ def test_the_engine_is_usable_after_an_exception(small_engine: Engine) -> None:
             raise RuntimeError("in mid-step")
 
     with pytest.raises(RuntimeError, match="in mid-step"):
-        small_engine.generate([order("other", sources=[RED])], on_step=broken)
+        make(small_engine, [order("other", sources=[RED])], on_step=broken)
     assert np.array_equal(made(small_engine, order())[0], before)
 
 
@@ -134,9 +137,61 @@ def test_a_batch_of_two_sizes_is_refused(small_engine: Engine) -> None:
         made(small_engine, order(), order(size=(SIDE, 2 * SIDE)))
 
 
-def test_an_edit_in_company_is_refused(small_engine: Engine) -> None:
-    with pytest.raises(ValueError, match="an edit is made alone"):
+def test_an_edit_among_creates_is_refused(small_engine: Engine) -> None:
+    with pytest.raises(ValueError, match="of the same sizes"):
         made(small_engine, order(), order(sources=[RED]))
+
+
+def test_edits_of_different_sources_go_together_and_come_out_as_alone(small_engine: Engine) -> None:
+    edits = [order(seed=1, sources=[RED, BLUE]), order("a boat", seed=2, sources=[BLUE, GREEN])]
+    assert small_engine.batch_key(edits[0]) == small_engine.batch_key(edits[1])
+    assert small_engine.batch_key(edits[0]) != small_engine.batch_key(order(sources=[RED]))
+    for together, alone in zip(
+        made(small_engine, *edits), [made(small_engine, edit)[0] for edit in edits], strict=True
+    ):
+        assert np.abs(together - alone).max() <= MOST_DIFFERENCE
+
+
+SOURCES = [[], [RED], [RED, BLUE], [Image.effect_noise((1500, 900), 80).convert("RGB")]]
+
+
+@pytest.mark.parametrize("sources", SOURCES, ids=["create", "one", "two", "large"])
+def test_a_picture_is_what_the_pipeline_makes_of_the_same_order(
+    small_model: Path, small_engine: Engine, sources: list[Image.Image]
+) -> None:
+    pipeline = loading.load(Flux2KleinPipeline, model=entry(small_model))
+    stock = pipeline(
+        prompt="a fox",
+        image=sources or None,
+        width=SIDE,
+        height=SIDE,
+        num_inference_steps=4,
+        guidance_scale=1.0,
+        generator=torch.Generator().manual_seed(1),
+        max_sequence_length=OPTIONS["max_sequence_length"],
+        text_encoder_out_layers=tuple(OPTIONS["text_encoder_out_layers"]),
+    ).images[0]
+    [ours] = made(small_engine, order(sources=sources))
+    assert np.abs(ours - np.asarray(stock).astype(int)).max() <= MOST_DIFFERENCE
+
+
+def test_layers_that_no_embedding_is_taken_from_are_left_out_and_nothing_changes(small_model: Path) -> None:
+    options = {**OPTIONS, "text_encoder_out_layers": [0, 1, 2]}
+    engine = flux2_klein.load(model=entry(small_model, options=options), device="cpu")
+    assert len(engine._pipeline.text_encoder.model.layers) == 2
+    whole = loading.load(Flux2KleinPipeline, model=entry(small_model))
+    with torch.no_grad():
+        expected, _ = whole.encode_prompt("a fox", max_sequence_length=256, text_encoder_out_layers=(0, 1, 2))
+        assert torch.allclose(engine._embeddings(["a fox"]), expected, atol=1e-5)
+
+
+def test_what_comes_again_is_not_encoded_again(small_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = flux2_klein.load(model=entry(small_model), device="cpu")
+    [first] = made(engine, order(sources=[RED, BLUE]))
+    monkeypatch.delattr(flux2_klein.Flux2KleinPipeline, "_get_qwen3_prompt_embeds")
+    monkeypatch.delattr(flux2_klein.Flux2KleinPipeline, "_encode_vae_image")
+    [again] = made(engine, order(sources=[RED.copy(), BLUE]))
+    assert np.array_equal(first, again)
 
 
 def test_the_batch_limit_is_the_models(small_engine: Engine) -> None:
@@ -188,7 +243,7 @@ def test_an_error_after_which_the_device_refuses_everything_is_a_lost_device(
     def illegal_access(*_: object, **__: object) -> None:
         raise torch.AcceleratorError("an illegal memory access was encountered")
 
-    monkeypatch.setattr(flux2_klein.Flux2KleinPipeline, "__call__", illegal_access)
+    monkeypatch.setattr(small_engine._pipeline.transformer, "forward", illegal_access)
     with pytest.raises(torch.AcceleratorError):
         made(small_engine, order())
     monkeypatch.setattr(torch, "ones", illegal_access)

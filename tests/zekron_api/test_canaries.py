@@ -224,7 +224,7 @@ def test_a_task_that_fails_in_celery_leaves_no_canary_in_the_log(me, canaries, h
     def broken(**_: Any) -> None:
         raise ValueError(f"cannot read {canaries.prompt}")
 
-    monkeypatch.setattr(workshop, "open_workshop", broken)
+    monkeypatch.setattr(workshop, "opened", broken)
     assert isinstance(tasks.generate.apply(kwargs={"generation_id": 1}).result, ValueError)
     assert "raised unexpected: ValueError" in heard.getvalue()
     assert canaries.seen_in(heard.getvalue()) == set()
