@@ -1,21 +1,172 @@
-"""Writes finished pictures as PNG. Knows nothing of where their bytes go."""
+"""Writes finished pictures as PNG: RGB, lossless, small enough, and fast. Knows nothing of where their bytes go.
 
-import io
-import zlib
+A PNG is its rows, each filtered (PNG specification §9) and led by its filter's number, then deflated. What is fast
+and small depends on the picture, so a few of its rows are looked at first.
+"""
 
+import enum
+import struct
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
+from zlib_ng import zlib_ng
 
-# Measured on 1024² pictures: run-length matching takes at most a third of the default strategy's time at the
-# same size where there is grain; Huffman coding alone is no faster and nearly three times as large on ramps.
-COMPRESS_TYPE = zlib.Z_RLE
+Pixels = NDArray[np.uint8]  # (height, width, 3)
+Rows = NDArray[np.uint8]  # (height, 1 + 3 * width): each row is led by its filter's number
+
+CHANNELS: Final = 3
+SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+# So many rows decide how a picture is written, in strips of so many, so that matches with the row above count.
+SAMPLED_ROWS: Final = 32
+STRIP_ROWS: Final = 4
+# So many are filtered at a time: a few hundred kilobytes, which stay in the processor's cache until they are deflated.
+BLOCK_ROWS: Final = 64
+# Grain hardly ever repeats. Below these shares of bytes that equal the one before them, and the three before them,
+# Huffman coding alone was smallest on every photo and painting measured; matches take several times as long.
+GRAIN_REPEATS: Final = 0.4
+GRAIN_RUNS: Final = 0.1
 
 
-def encode(image: Image.Image) -> bytes:
-    """The lossless PNG of an RGB image: its pixels and nothing else, whatever metadata the image carries."""
-    if image.mode != "RGB":
-        raise ValueError(f"a finished image is RGB, not {image.mode}")
-    file = io.BytesIO()
-    bare = image.copy()
-    bare.info = {}
-    bare.save(file, "PNG", compress_level=1, compress_type=COMPRESS_TYPE)
-    return file.getvalue()
+class Filter(enum.IntEnum):
+    """What is subtracted from a byte: nothing, the same byte of the pixel to the left, of the one above, their mean."""
+
+    NONE = 0
+    SUB = 1
+    UP = 2
+    AVERAGE = 3
+
+
+class Plan(NamedTuple):
+    """How a picture is written: `strategy` and `level` are zlib's."""
+
+    filter: Filter
+    strategy: int
+    level: int
+
+
+GRAIN: Final = Plan(Filter.AVERAGE, zlib_ng.Z_HUFFMAN_ONLY, 1)
+# Runs are smallest where plain areas lie beside grain; matches are in drawings, text, ramps and grey, and there the
+# filter matters more than the level. Paeth's filter gained nothing over these, and takes many times as long in numpy.
+PLANS: Final = (
+    GRAIN,
+    Plan(Filter.AVERAGE, zlib_ng.Z_RLE, 1),
+    Plan(Filter.AVERAGE, zlib_ng.Z_DEFAULT_STRATEGY, 3),
+    Plan(Filter.UP, zlib_ng.Z_DEFAULT_STRATEGY, 3),
+    Plan(Filter.SUB, zlib_ng.Z_DEFAULT_STRATEGY, 3),
+    Plan(Filter.NONE, zlib_ng.Z_DEFAULT_STRATEGY, 3),
+)
+
+
+def encode(picture: Image.Image | Pixels) -> bytes:
+    """The lossless PNG of an RGB image or of (height, width, 3) bytes: its pixels and nothing else.
+
+    Whatever metadata the image carries is left out. The same pixels give the same bytes.
+    """
+    pixels = _pixels(picture)
+    height, width = pixels.shape[:2]
+    plan = _plan(pixels)
+    return assemble(filtered(pixels, plan.filter), width=width, height=height, plan=plan)
+
+
+def filtered(pixels: Pixels, by: Filter) -> Iterator[Rows]:
+    """The rows of a picture, ready to be deflated, BLOCK_ROWS at a time."""
+    flat = pixels.reshape(len(pixels), -1)
+    above = np.zeros_like(flat[:1])
+    for start in range(0, len(flat), BLOCK_ROWS):
+        block = flat[start : start + BLOCK_ROWS]
+        rows = np.empty((len(block), 1 + block.shape[1]), np.uint8)
+        rows[:, 0] = by
+        _subtract(block[:1], above, by, rows[:1, 1:])
+        _subtract(block[1:], block[:-1], by, rows[1:, 1:])
+        yield rows
+        above = block[-1:]
+
+
+def assemble(rows: Iterable[Rows], *, width: int, height: int, plan: Plan = GRAIN) -> bytes:
+    """The PNG of rows that are filtered already, as a device may have done it, in one array or in several."""
+    # Eight bits a channel, RGB; deflate, the five filters, not interlaced.
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    parts = (*_chunk(b"IHDR", header), *_chunk(b"IDAT", *_deflated(rows, plan)), *_chunk(b"IEND"))
+    return b"".join((SIGNATURE, *parts))
+
+
+def _pixels(picture: Image.Image | Pixels) -> Pixels:
+    if isinstance(picture, Image.Image) and picture.mode != "RGB":
+        raise ValueError(f"a finished image is RGB, not {picture.mode}")
+    pixels = np.asarray(picture)
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != CHANNELS or not pixels.size:
+        raise ValueError(
+            f"a finished image is (height, width, 3) bytes, not {pixels.shape} of {pixels.dtype}"
+        )
+    return pixels
+
+
+def _plan(pixels: Pixels) -> Plan:
+    """The plan that is smallest for some of the rows; nothing is tried on what is plainly grain."""
+    flat = pixels.reshape(len(pixels), -1)
+    chosen = _chosen(len(flat))
+    current, above = flat[chosen], flat[chosen - 1]
+    average = _differences(current, above, Filter.AVERAGE)
+    if _is_grain(average):
+        return GRAIN
+    samples = {by: _differences(current, above, by) for by in Filter}
+    return min(PLANS, key=lambda plan: sum(map(len, _deflated([samples[plan.filter]], plan))))
+
+
+def _chosen(height: int) -> NDArray[np.intp]:
+    """Which rows are looked at: strips, so that matches with the rows above are seen, spread over the height."""
+    starts = np.linspace(0, max(0, height - STRIP_ROWS), SAMPLED_ROWS // STRIP_ROWS).astype(np.intp)
+    chosen = np.unique(starts[:, None] + np.arange(STRIP_ROWS))
+    return chosen[chosen < height]
+
+
+def _is_grain(differences: Rows) -> bool:
+    repeats = differences[:, 1:] == differences[:, :-1]
+    runs = repeats[:, 2:] & repeats[:, 1:-1] & repeats[:, :-2]
+    seen = max(1, differences.size)
+    return bool(
+        np.count_nonzero(repeats) < GRAIN_REPEATS * seen and np.count_nonzero(runs) < GRAIN_RUNS * seen
+    )
+
+
+def _differences(current: Rows, above: Rows, by: Filter) -> Rows:
+    differences = np.empty_like(current)
+    _subtract(current, above, by, differences)
+    return differences
+
+
+def _subtract(current: Rows, above: Rows, by: Filter, out: Rows) -> None:
+    """Writes to `out` what is left of each byte; the pixel left of the first one is black."""
+    first, rest = slice(None, CHANNELS), slice(CHANNELS, None)
+    left = current[:, :-CHANNELS]
+    if by is Filter.NONE:
+        out[:] = current
+    elif by is Filter.UP:
+        np.subtract(current, above, out=out)
+    elif by is Filter.SUB:
+        out[:, first] = current[:, first]
+        np.subtract(current[:, rest], left, out=out[:, rest])
+    else:
+        np.subtract(current[:, first], above[:, first] >> 1, out=out[:, first])
+        # The mean of two bytes, rounded down, without a ninth bit: what they share, and half of where they differ.
+        mean = left ^ above[:, rest]
+        mean >>= 1
+        mean += left & above[:, rest]
+        np.subtract(current[:, rest], mean, out=out[:, rest])
+
+
+def _deflated(rows: Iterable[Rows], plan: Plan) -> list[bytes]:
+    # Memory level 9 makes blocks as long as they can be: fewer tables, and a tenth of the time less.
+    deflater = zlib_ng.compressobj(plan.level, zlib_ng.DEFLATED, zlib_ng.MAX_WBITS, 9, plan.strategy)
+    parts = [deflater.compress(some) for some in rows]
+    return [*parts, deflater.flush()]
+
+
+def _chunk(name: bytes, *parts: bytes) -> tuple[bytes, ...]:
+    checksum = zlib_ng.crc32(name)
+    for part in parts:
+        checksum = zlib_ng.crc32(part, checksum)
+    return struct.pack(">I", sum(map(len, parts))), name, *parts, struct.pack(">I", checksum)
