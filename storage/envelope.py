@@ -30,7 +30,7 @@ def seal(*, content: bytes, content_key: bytes, master_key_id: str, bound_to: st
     associated = _associated(header, bound_to, len(content), mime_type)
     keys = _keys(content_key)
     ciphertext, tag = a256cbc_hs512.encrypt(key=keys, iv=iv, plaintext=content, associated=associated)
-    return header + iv + ciphertext + tag
+    return b"".join((header, iv, ciphertext, tag))
 
 
 def unseal(
@@ -47,14 +47,14 @@ def unseal(
     )
 
 
-def _split(sealed: bytes, algorithm: str) -> tuple[bytes, bytes]:
+def _split(sealed: bytes, algorithm: str) -> tuple[bytes, memoryview]:
     start = _header(algorithm)
     if algorithm != ALGORITHM or not sealed.startswith(start) or len(sealed) == len(start):
         raise SealBroken
     # The id is not compared with the row's: rotation wraps the row's key anew and leaves the object as it is.
     # The tag covers it like the rest of the header.
     end = len(start) + 1 + sealed[len(start)]
-    return sealed[:end], sealed[end:]
+    return sealed[:end], memoryview(sealed)[end:]
 
 
 def _header(algorithm: str) -> bytes:
