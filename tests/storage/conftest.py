@@ -53,6 +53,16 @@ def bucket(
     return storages["objects"]
 
 
+@pytest.fixture
+def own_server(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[s3.Server]:
+    """A server that a test may stop; the settings name a store on it."""
+    for name, value in s3.CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    with s3.server(tmp_path) as server:
+        settings.STORAGES = {**settings.STORAGES, "objects": object_store(server.url("prefix"))}
+        yield server
+
+
 @pytest.fixture(params=["files", "bucket"])
 def objects(request: pytest.FixtureRequest) -> Storage:
     """The object store, of each kind in turn, empty."""

@@ -1,18 +1,22 @@
-"""A real S3 server in a folder: rclone's, which checks the signature of every request."""
+"""A real S3 server in a folder: rclone's, which checks the signature of every request. And what is asked of it."""
 
 import os
 import subprocess
 import sysconfig
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from storage.s3_store import S3Store
+import pytest
+from django.core.files.base import ContentFile
+
+from storage.s3_store import ObjectStoreFailed, S3Store
 from zekron_api.object_store import object_store
 
 BUCKET = "zekron-test"
+OBJECT = "2030/01/02/03/" + "ab" * 16
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "a secret of the tests"}
 START_LIMIT_SECONDS = 30
 _SAYS_WHERE = "Starting s3 server on ["
@@ -68,6 +72,43 @@ def server(folder: Path) -> Iterator[Server]:
     finally:
         process.kill()
         process.wait()
+
+
+@contextmanager
+def requests(store: S3Store) -> Iterator[list[str]]:
+    """Every request on the wire while the block runs, each attempt at it by itself."""
+    made: list[str] = []
+
+    def note(request: object, **_: object) -> None:
+        made.append(request.method)
+
+    events = store.connection.meta.client.meta.events
+    events.register("before-send.s3", note)
+    try:
+        yield made
+    finally:
+        events.unregister("before-send.s3", note)
+
+
+def everything(store: S3Store) -> dict[str, Callable[[], object]]:
+    """All that is ever asked of a bucket."""
+    return {
+        "put": lambda: store.save(OBJECT, ContentFile(b"x")),
+        "read": lambda: store.open(OBJECT).read(100),
+        "age": lambda: store.get_modified_time(OBJECT),
+        "list": lambda: store.listdir(""),
+        "delete": lambda: store.delete(OBJECT),
+    }
+
+
+def refusals(store: S3Store) -> dict[str, str]:
+    """How each of them fails; all must."""
+    said = {}
+    for name, ask in everything(store).items():
+        with pytest.raises(ObjectStoreFailed) as failed:
+            ask()
+        said[name] = str(failed.value)
+    return said
 
 
 def _address(log: Path) -> str:

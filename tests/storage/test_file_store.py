@@ -1,10 +1,7 @@
 """The store in a folder: an object has its name once it is whole and on the disk, or it has none."""
 
 import os
-import resource
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,6 +10,7 @@ from django.core.files.storage import Storage
 
 from storage.file_store import PARTIAL_SUFFIX
 from tests.storage.conftest import bytes_of, names
+from tests.storage.faults import files_of_at_most
 
 NAME = "2030/01/02/03/" + "ab" * 16
 FOLDERS = ["2030/01/02/03", "2030/01/02", "2030/01", "2030", ""]
@@ -31,17 +29,6 @@ def written_through(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, set[str
 
     monkeypatch.setattr(os, "fsync", sync)
     return seen
-
-
-@contextmanager
-def files_of_at_most(byte_count: int) -> Iterator[None]:
-    """As a disk that is full: the kernel writes so much of a file and refuses the rest."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (byte_count, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="looks into /proc")

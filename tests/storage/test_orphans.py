@@ -264,16 +264,10 @@ def test_passes_purges_and_puts_at_once_lose_no_image(stored: Store, objects: St
     for _ in range(10):
         stored(expires_at=EXPIRES_AT - timedelta(days=3650))
 
-    def pass_over(_: int) -> object:
-        return elsewhere(remove)
-
-    def put_and_record(_: int) -> object:
-        return elsewhere(lambda: images.record(image=put()))
-
     with ThreadPoolExecutor(9) as pool:
-        passes = pool.map(pass_over, range(3))
+        passes = pool.map(lambda _: elsewhere(remove), range(3))
         purges = pool.map(lambda _: elsewhere(images.purge), range(2))
-        recorded = [pool.submit(put_and_record, number) for number in range(10)]
+        recorded = [pool.submit(elsewhere, lambda: images.record(image=put())) for _ in range(10)]
         assert sum(purges) == 10
         assert sum(passes) >= 10
     # In a pass an hour from now a put of this moment is old, so it may lose to it, and then knows.

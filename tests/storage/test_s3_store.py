@@ -2,50 +2,25 @@
 
 import os
 import secrets
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import Storage
 
-from storage import images, s3_store
+from storage import images
 from storage.models import StoredImage
 from storage.s3_store import ObjectStoreFailed, S3Store
 from tests.storage import s3
 from tests.storage.conftest import EXPIRES_AT, bytes_of
+from tests.storage.s3 import OBJECT, everything, refusals, requests
 from zekron_api import health
 from zekron_api.object_store import object_store
 
-NAME = "2030/01/02/03/" + "ab" * 16
 ROOT = Path(__file__).resolve().parent.parent.parent
-
-
-@pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[s3.Server]:
-    """A server that a test may stop."""
-    with s3.server(tmp_path) as server:
-        yield server
-
-
-@pytest.fixture
-def impatient(
-    own_server: s3.Server, settings: object, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., S3Store]:
-    """Makes stores on it that wait for an answer only so long."""
-    for name, value in s3.CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
-
-    def make(seconds: float) -> S3Store:
-        monkeypatch.setattr(s3_store, "READ_SECONDS", seconds)
-        return fresh(own_server.url("prefix"))
-
-    return make
 
 
 def fresh(url: str) -> S3Store:
@@ -53,60 +28,14 @@ def fresh(url: str) -> S3Store:
     return S3Store(**object_store(url)["OPTIONS"])
 
 
-@contextmanager
-def requests(store: S3Store) -> Iterator[list[str]]:
-    """Every request on the wire while the block runs, each attempt at it by itself."""
-    made: list[str] = []
-
-    def note(request: object, **_: object) -> None:
-        made.append(request.method)
-
-    events = store.connection.meta.client.meta.events
-    events.register("before-send.s3", note)
-    try:
-        yield made
-    finally:
-        events.unregister("before-send.s3", note)
-
-
-@contextmanager
-def standing_still(server: s3.Server) -> Iterator[None]:
-    server.process.send_signal(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        server.process.send_signal(signal.SIGCONT)
-
-
-def everything(store: S3Store) -> dict[str, Callable[[], object]]:
-    """All that is ever asked of a bucket."""
-    return {
-        "put": lambda: store.save(NAME, ContentFile(b"x")),
-        "read": lambda: bytes_of(store, NAME),
-        "age": lambda: store.get_modified_time(NAME),
-        "list": lambda: store.listdir(""),
-        "delete": lambda: store.delete(NAME),
-    }
-
-
-def refusals(store: S3Store) -> dict[str, str]:
-    """How each of them fails; all must."""
-    said = {}
-    for name, ask in everything(store).items():
-        with pytest.raises(ObjectStoreFailed) as failed:
-            ask()
-        said[name] = str(failed.value)
-    return said
-
-
 @pytest.mark.parametrize("byte_count", [1, 20_000_000])
 def test_a_put_a_read_and_a_delete_are_one_request_each(bucket: S3Store, byte_count: int) -> None:
     content = secrets.token_bytes(byte_count)
     with requests(bucket) as made:
-        assert bucket.save(NAME, ContentFile(content)) == NAME
-        with bucket.open(NAME) as file:
+        assert bucket.save(OBJECT, ContentFile(content)) == OBJECT
+        with bucket.open(OBJECT) as file:
             assert file.read(byte_count + 1000) == content
-        bucket.delete(NAME)
+        bucket.delete(OBJECT)
     assert made == ["PUT", "GET", "DELETE"]
 
 
@@ -120,25 +49,23 @@ def test_an_image_is_put_loaded_and_purged_by_one_request_each(bucket: S3Store) 
 
 
 def test_no_more_is_read_than_is_asked_for(bucket: S3Store) -> None:
-    bucket.save(NAME, ContentFile(b"abcdef"))
-    with bucket.open(NAME) as file:
+    bucket.save(OBJECT, ContentFile(b"abcdef"))
+    with bucket.open(OBJECT) as file:
         assert file.read(2) == b"ab"
 
 
 def test_objects_lie_in_the_bucket_under_the_prefix(bucket: S3Store, s3_server: s3.Server) -> None:
-    bucket.save(NAME, ContentFile(b"here"))
-    assert (s3_server.folder / bucket.location / NAME).read_bytes() == b"here"
+    bucket.save(OBJECT, ContentFile(b"here"))
+    assert (s3_server.folder / bucket.location / OBJECT).read_bytes() == b"here"
 
 
-def test_more_objects_than_a_page_are_listed(
-    impatient: Callable[..., S3Store], own_server: s3.Server
-) -> None:
+def test_more_objects_than_a_page_are_listed(own_server: s3.Server) -> None:
     folder = own_server.folder / "prefix/2030/01/02/03"
     folder.mkdir(parents=True)
     written = {f"{number:032x}" for number in range(2100)}
     for name in written:
         (folder / name).touch()
-    store = impatient(5)
+    store = fresh(own_server.url("prefix"))
     with requests(store) as made:
         folders, names = store.listdir("2030/01/02/03")
     assert (folders, set(names), len(names)) == ([], written, 2100)
@@ -146,8 +73,8 @@ def test_more_objects_than_a_page_are_listed(
 
 
 def test_what_is_missing_is_said_as_a_disk_says_it(bucket: S3Store) -> None:
-    bucket.delete(NAME)
-    for ask in (lambda: bucket.open(NAME), lambda: bucket.get_modified_time(NAME)):
+    bucket.delete(OBJECT)
+    for ask in (lambda: bucket.open(OBJECT), lambda: bucket.get_modified_time(OBJECT)):
         with pytest.raises(FileNotFoundError):
             ask()
 
@@ -156,13 +83,13 @@ def test_what_is_missing_is_said_as_a_disk_says_it(bucket: S3Store) -> None:
 def test_who_has_not_the_secret_is_refused_everything(
     bucket: Storage, s3_server: s3.Server, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    bucket.save(NAME, ContentFile(b"mine"))
+    bucket.save(OBJECT, ContentFile(b"mine"))
     monkeypatch.setenv(name, "not the one of the tests")
     said = refusals(fresh(s3_server.url(bucket.location)))
     assert len(set(said.values())) == 5
     assert all("Signature" in text or "AccessKey" in text or "403" in text for text in said.values()), said
     monkeypatch.undo()
-    assert bytes_of(bucket, NAME) == b"mine"
+    assert bytes_of(bucket, OBJECT) == b"mine"
 
 
 def test_what_fails_says_no_secret_and_no_signature(
@@ -181,58 +108,6 @@ def test_a_bucket_that_is_not_there_is_a_failure_and_no_missing_object(
     for name in ("put", "read", "delete"):
         with pytest.raises(ObjectStoreFailed, match="NoSuchBucket"):
             asked[name]()
-
-
-def test_a_store_that_does_not_answer_is_asked_three_times_and_then_given_up(
-    impatient: Callable[..., S3Store], own_server: s3.Server
-) -> None:
-    store = impatient(0.1)
-    store.save(NAME, ContentFile(b"x"))
-    with standing_still(own_server), requests(store) as made:
-        said = refusals(store)
-    assert len(made) == 3 * 5
-    assert set(said.values()) == {"ReadTimeoutError"}
-    assert bytes_of(store, NAME) == b"x"
-
-
-def test_a_store_that_stood_still_for_a_moment_is_asked_again(
-    impatient: Callable[..., S3Store], own_server: s3.Server
-) -> None:
-    store = impatient(0.5)
-    store.save(NAME, ContentFile(b"before"))
-    own_server.process.send_signal(signal.SIGSTOP)
-    made: list[str] = []
-
-    def go_on_at_the_second(request: object, **_: object) -> None:
-        made.append(request.method)
-        if len(made) == 2:
-            own_server.process.send_signal(signal.SIGCONT)
-
-    store.connection.meta.client.meta.events.register("before-send.s3", go_on_at_the_second)
-    store.save(NAME, ContentFile(b"after"))
-    assert made == ["PUT", "PUT"]
-    assert bytes_of(store, NAME) == b"after"
-
-
-def test_a_store_that_nobody_serves_is_a_failure(
-    impatient: Callable[..., S3Store], own_server: s3.Server
-) -> None:
-    store = impatient(5)
-    own_server.process.kill()
-    own_server.process.wait()
-    assert set(refusals(store).values()) == {"EndpointConnectionError"}
-
-
-def test_an_answer_that_breaks_off_is_a_failure(
-    impatient: Callable[..., S3Store], own_server: s3.Server
-) -> None:
-    store = impatient(5)
-    store.save(NAME, ContentFile(bytes(30_000_000)))
-    with store.open(NAME) as file:
-        own_server.process.kill()
-        own_server.process.wait()
-        with pytest.raises(ObjectStoreFailed):
-            file.read(40_000_000)
 
 
 @pytest.mark.django_db

@@ -1,0 +1,53 @@
+"""What is done to a store from outside: its disk is full, its server stands still."""
+
+import resource
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from django.core.files.storage import storages
+from pytest_django import Settings
+
+from storage import s3_store
+from storage.s3_store import S3Store
+from tests.storage import s3
+from zekron_api.object_store import object_store
+
+
+@contextmanager
+def files_of_at_most(byte_count: int) -> Iterator[None]:
+    """As a disk that is full: the kernel writes so much of a file and refuses the rest."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (byte_count, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@contextmanager
+def standing_still(process: "subprocess.Popen[bytes]") -> Iterator[None]:
+    """The process does nothing while the block runs; who connects to it is let in and gets no answer."""
+    process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
+
+
+@contextmanager
+def hanging(server: s3.Server, settings: Settings) -> Iterator[S3Store]:
+    """The server stands still, and the store that the settings name waits only a tenth of a second for it, three times.
+
+    Before and after the block the store is patient, whatever the machine that runs the tests is busy with.
+    """
+    patient = settings.STORAGES
+    with pytest.MonkeyPatch.context() as patched, standing_still(server.process):
+        patched.setattr(s3_store, "READ_SECONDS", 0.1)
+        settings.STORAGES = {**patient, "objects": object_store(server.url("prefix"))}
+        try:
+            yield storages["objects"]
+        finally:
+            settings.STORAGES = patient

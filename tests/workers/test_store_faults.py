@@ -1,0 +1,253 @@
+"""A store that fails, hangs or fills up, and workers that die beside it: nothing is charged without its image."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from django.core.files.storage import Storage, storages
+from django.db import connection
+from django.utils import timezone
+from pytest_django import Settings
+
+from billing.audit import audit as audit_money
+from billing.models import Account
+from storage import failpoints, images, orphans, s3_store
+from storage.models import StoredImage
+from tests import live, stage
+from tests.storage import s3
+from tests.storage.conftest import names
+from tests.storage.faults import files_of_at_most, hanging, standing_still
+from workers import attempt, audit, generations
+from workers.heartbeat import Heartbeat
+from workers.models import ATTEMPT_LIMIT, Generation, Status
+from zekron_api.object_store import object_store
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+CLOCK = generations.Now()
+START_LIMIT_SECONDS = 60
+# A worker for one generation, in a process of its own.
+WORKER = """
+import sys, django
+django.setup()
+from tests import stage
+from workers import attempt
+with stage.studio(stage.StandInEngine()) as studio:
+    attempt.run(generation_id=int(sys.argv[1]), studio=studio)
+"""
+
+
+@pytest.fixture(autouse=True)
+def objects(settings: Settings, objects_folder: Path) -> Storage:
+    """A store in a folder, as the settings make it."""
+    settings.STORAGES = {**settings.STORAGES, "objects": object_store(objects_folder.as_uri())}
+    return storages["objects"]
+
+
+@pytest.fixture
+def server(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[s3.Server]:
+    """A store in a bucket, on a server that a test may stop."""
+    for name, value in s3.CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    with s3.server(tmp_path) as server:
+        settings.STORAGES = {**settings.STORAGES, "objects": object_store(server.url("prefix"))}
+        yield server
+
+
+@contextmanager
+def worker_process(
+    generation: Generation, objects_folder: Path, failpoint: str
+) -> Iterator["subprocess.Popen[bytes]"]:
+    variables = {**os.environ, **live.variables(8000, objects_folder), "FAILPOINTS": failpoint}
+    process = subprocess.Popen(
+        [sys.executable, "-c", WORKER, str(generation.pk)],
+        cwd=live.ROOT,
+        env={**variables, "DJANGO_SETTINGS_MODULE": "zekron_api.settings"},
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    give_up_at = time.monotonic() + START_LIMIT_SECONDS
+    while not condition():
+        assert time.monotonic() < give_up_at, "it did not come to that"
+        time.sleep(0.02)
+
+
+def attempted(generation: Generation) -> Generation:
+    """The generation after another attempt, whose backoff is over."""
+    Generation.objects.filter(pk=generation.pk).update(not_before=stage.NOW)
+    with stage.studio(stage.StandInEngine()) as studio:
+        attempt.run(generation_id=generation.pk, studio=studio)
+    return Generation.objects.select_related("image").get(pk=generation.pk)
+
+
+def rescued(generation: Generation) -> Generation:
+    """The generation after its lease is over and a sweep has been."""
+    later = datetime.now(UTC) + timedelta(seconds=generations.LEASE_SECONDS + 1)
+    generations.rescue(limit=10, now=later)
+    return Generation.objects.get(pk=generation.pk)
+
+
+def assert_completed_once(generation: Generation) -> None:
+    """It has its image, it is charged once, and the store holds nothing else."""
+    generation = Generation.objects.select_related("image").get(pk=generation.pk)
+    assert generation.status == Status.COMPLETED
+    assert images.load(image=generation.image).startswith(b"\x89PNG")
+    owner = Account.objects.get(pk=generation.account_id)
+    assert (owner.reserved_micros, owner.spent_micros) == (0, stage.QUOTE_MICROS)
+    wait_until(lambda: objects_after_a_pass() == [generation.image.object_key])
+    assert [*audit_money(), *audit.audit()] == []
+
+
+def objects_after_a_pass() -> list[str]:
+    """What is left when all that may be an orphan is gone. A store that stood still may put some late."""
+    orphans.remove(now=timezone.now() + timedelta(hours=1))
+    return names(storages["objects"])
+
+
+def assert_failed_and_free(generation: Generation) -> None:
+    generation.refresh_from_db()
+    owner = Account.objects.get(pk=generation.account_id)
+    assert (generation.status, generation.error_type) == (Status.FAILED, "generation_failed")
+    assert (owner.reserved_micros, owner.spent_micros) == (0, 0)
+    assert [*audit_money(), *audit.audit()] == []
+
+
+def test_a_store_that_takes_nothing_fails_the_generation_after_three_attempts_and_it_is_free(
+    objects_folder: Path,
+) -> None:
+    objects_folder.write_text("where the folder of the store should be")
+    generation = stage.submit(stage.account(), now=CLOCK)
+    for _ in range(ATTEMPT_LIMIT - 1):
+        assert attempted(generation).status == Status.QUEUED
+    attempted(generation)
+    assert_failed_and_free(generation)
+
+
+def test_a_store_that_takes_something_again_at_the_third_attempt_is_soon_enough(objects_folder: Path) -> None:
+    objects_folder.write_text("where the folder of the store should be")
+    generation = stage.submit(stage.account(), now=CLOCK)
+    for _ in range(ATTEMPT_LIMIT - 1):
+        attempted(generation)
+    objects_folder.unlink()
+    attempted(generation)
+    assert_completed_once(generation)
+
+
+def test_a_full_disk_delays_the_generation_and_leaves_nothing_torn(
+    objects: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really_save = objects._save
+
+    def save(name: str, content: object) -> str:
+        with files_of_at_most(500):
+            return really_save(name, content)
+
+    generation = stage.submit(stage.account(), now=CLOCK)
+    with monkeypatch.context() as patched:
+        patched.setattr(objects, "_save", save)
+        queued = attempted(generation)
+    assert (queued.status, queued.error_detail) == (Status.QUEUED, "OSError: [Errno 27] File too large")
+    assert names(objects) == []
+    attempted(generation)
+    assert_completed_once(generation)
+
+
+def test_a_store_that_hangs_is_given_up_in_time_and_the_lease_is_kept_meanwhile(
+    server: s3.Server, settings: Settings
+) -> None:
+    generation = stage.submit(stage.account(), now=CLOCK)
+    leases: list[datetime] = []
+
+    def look(**_: object) -> None:
+        leases.append(Generation.objects.get(pk=generation.pk).lease_until)
+
+    heartbeat = Heartbeat(worker_name="test", interval_seconds=0.05)
+    heartbeat.start()
+    try:
+        with stage.studio(stage.StandInEngine()) as studio, hanging(server, settings) as store:
+            store.connection.meta.client.meta.events.register("before-send.s3", look)
+            attempt.run(generation_id=generation.pk, studio=studio._replace(heartbeat=heartbeat))
+    finally:
+        heartbeat.close()
+    queued = Generation.objects.get(pk=generation.pk)
+    assert (queued.status, queued.error_detail) == (Status.QUEUED, "ObjectStoreFailed: ReadTimeoutError")
+    assert len(leases) == s3_store.ATTEMPT_COUNT
+    assert leases[0] < leases[1] < leases[2]
+    attempted(generation)
+    assert_completed_once(generation)
+
+
+def test_a_source_that_the_store_has_lost_fails_the_edit_and_it_is_free(objects: Storage) -> None:
+    source = stage.sealed(b"a source")
+    generation = stage.submit(stage.account(), now=CLOCK, kind="edit", sources=[source])
+    objects.delete(source.object_key)
+    for _ in range(ATTEMPT_LIMIT):
+        attempted(generation)
+    assert_failed_and_free(generation)
+
+
+def test_a_worker_killed_between_its_put_and_its_commit_leaves_an_orphan_and_no_charge(
+    objects: Storage, objects_folder: Path
+) -> None:
+    generation = stage.submit(stage.account(), now=CLOCK)
+    with worker_process(generation, objects_folder, "stored=kill") as process:
+        assert process.wait(timeout=START_LIMIT_SECONDS) == -signal.SIGKILL
+    assert len(names(objects)) == 1
+    assert not StoredImage.objects.exists()
+    assert rescued(generation).status == Status.QUEUED
+    attempted(generation)
+    assert len(names(objects)) == 2
+    assert_completed_once(generation)
+
+
+def test_a_worker_frozen_while_it_settles_keeps_its_object_through_a_pass_over_orphans(
+    objects: Storage, objects_folder: Path
+) -> None:
+    generation = stage.submit(stage.account(), now=CLOCK)
+    with worker_process(generation, objects_folder, "settling=hang:1") as process:
+        wait_until(someone_is_in_a_transaction)
+        with standing_still(process):
+            assert orphans.remove(now=timezone.now() + timedelta(hours=1)) == 0
+        assert process.wait(timeout=START_LIMIT_SECONDS) == 0
+    assert_completed_once(generation)
+
+
+def someone_is_in_a_transaction() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND pid <> pg_backend_pid() AND state = 'idle in transaction'"
+        )
+        return bool(cursor.fetchone() != (0,))
+
+
+def test_a_worker_that_comes_back_after_its_object_was_removed_charges_nothing(
+    objects: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generation = stage.submit(stage.account(), now=CLOCK)
+
+    def reach(point: str) -> None:
+        if point == "stored":
+            assert orphans.remove(now=timezone.now() + timedelta(hours=1)) == 1
+
+    with monkeypatch.context() as patched:
+        patched.setattr(failpoints, "reach", reach)
+        assert attempted(generation).status == Status.RUNNING
+    assert Account.objects.get(pk=generation.account_id).spent_micros == 0
+    assert names(objects) == []
+    assert rescued(generation).status == Status.QUEUED
+    attempted(generation)
+    assert_completed_once(generation)
