@@ -1,8 +1,9 @@
 """The bodies of replies, made from rows alone."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
+import orjson
 import pybase64
 from django.conf import settings
 
@@ -10,6 +11,16 @@ from billing.models import Account
 from billing.money import format_usd
 from workers import tokens
 from workers.models import Generation
+
+# No value contains this: a quotation mark inside of one is written with a backslash before it.
+_PLACE_OF_THE_IMAGE: Final = b'"b64_json":"'
+
+
+def generation_body(generation: Generation, content: bytes, account: Account) -> bytes:
+    """The JSON of `generation_reply`, to the byte; its megabytes are written once, and no parser looks at them."""
+    around = orjson.dumps(generation_reply(generation, b"", account))
+    before, place, after = around.partition(_PLACE_OF_THE_IMAGE)
+    return b"".join((before, place, pybase64.b64encode(content), after))
 
 
 def generation_reply(generation: Generation, content: bytes, account: Account) -> dict[str, Any]:
