@@ -4,7 +4,7 @@ import uuid
 from datetime import timedelta
 
 import pytest
-from django.db import IntegrityError
+from django.db import IntegrityError, transaction
 
 from billing import ledger
 from billing.audit import audit
@@ -191,6 +191,32 @@ def test_a_lease_is_renewed_in_one_statement_and_lost_ones_are_named(django_asse
     assert generations.rescue(limit=10, now=LEASE_OVER + timedelta(seconds=1)) == []
     stranger = uuid.uuid4()
     assert generations.renew(lease_tokens={*held, stranger}, now=NOW) == {stranger}
+
+
+def test_a_lease_that_is_not_named_is_not_renewed():
+    mine, others = [stage.generation_in(Status.RUNNING, stage.account()) for _ in range(2)]
+    generations.renew(lease_tokens={mine.lease_token}, now=LEASE_OVER)
+    assert generations.rescue(limit=10, now=LEASE_OVER + timedelta(seconds=1)) == [others.pk]
+
+
+def test_what_is_queued_after_all_its_attempts_is_not_claimed():
+    generation = stage.submit(stage.account())
+    Generation.objects.filter(pk=generation.pk).update(attempt_count=ATTEMPT_LIMIT)
+    with pytest.raises(generations.NotClaimable):
+        _claim(generation)
+
+
+@pytest.mark.parametrize(
+    ("end", "status"), [(_complete, Status.RUNNING), (_fail, Status.RUNNING), (_cancel, Status.QUEUED)]
+)
+def test_no_generation_ends_unless_its_money_moves_with_it(end, status):
+    generation = stage.generation_in(status, stage.account())
+    with transaction.atomic():
+        ledger.release(reservation_id=generation.reservation_id)
+    with pytest.raises(ledger.AlreadyResolved):
+        end(generation)
+    row = Generation.objects.get(pk=generation.pk)
+    assert (row.status, row.image_id, row.ended_at) == (status, None, None)
 
 
 def test_of_a_hundred_claims_at_once_one_wins():

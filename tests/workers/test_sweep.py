@@ -73,6 +73,12 @@ def test_a_generation_whose_workers_died_three_times_fails(hinted):
     assert _status(last) == Status.FAILED
 
 
+def test_what_has_had_all_its_attempts_is_not_taken_back():
+    stage.exhausted(stage.account())
+    lease_over = NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)
+    assert generations.rescue(limit=10, now=lease_over) == []
+
+
 def test_what_is_not_overdue_is_not_given_up_even_when_asked_for():
     for status in (Status.QUEUED, Status.RUNNING):
         generation = stage.generation_in(status, stage.account())
