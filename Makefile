@@ -22,6 +22,7 @@ help:
 	@echo 'make test     all tests'
 	@echo 'make check    format, lint, types, imports, migrations, settings, tests'
 	@echo 'make fuzz     random requests, many more than in make check (FUZZ_EXAMPLES=2000)'
+	@echo 'make bench    what each part costs beside what one would have otherwise (BENCH="png reply"; all without it)'
 	@echo 'make format   formats the code'
 	@echo 'make install  the virtual environment alone'
 
@@ -68,6 +69,10 @@ fuzz-decoders: export FUZZ_EXAMPLES ?= 2000
 fuzz-decoders: install-dev
 	@echo 'Giving broken images, keys, envelopes and bodies to what reads them.'
 	@$(VENV) -m pytest -q tests/fuzz
+
+.PHONY: bench
+bench: install
+	@$(VENV) -m bench $(BENCH)
 
 format: install-dev
 	@$(VENV) -m ruff check --fix --quiet . || true

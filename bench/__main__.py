@@ -1,0 +1,64 @@
+"""`python -m bench [NAME…]`: runs the benchmarks, prints one table, and keeps what was measured."""
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from bench import results, table
+from bench.benchmark import Benchmark
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs what is named, or everything; the exit status. A figure that is missed is no failure: machines differ."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="a benchmark's name or code; all without one"
+    )
+    parser.add_argument("--list", action="store_true", help="only says which there are")
+    parser.add_argument("--discard", action="store_true", help="keeps no results")
+    options = parser.parse_args(arguments)
+    _configure()
+    from bench import registry  # noqa: PLC0415 - benchmarks import models, which need the settings
+
+    try:
+        benchmarks = registry.find(options.names)
+    except registry.UnknownBenchmark as error:
+        parser.error(str(error))
+    if options.list:
+        print("\n".join(f"{found.code:4} {found.name:20} {found.b}" for found in benchmarks))
+        return 0
+    _run(benchmarks, keep=not options.discard)
+    return 0
+
+
+def _configure() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "zekron_api.settings")
+    os.environ.setdefault("DEBUG", "1")
+    import django  # noqa: PLC0415 - reads the lines above
+
+    django.setup()
+
+
+def _run(benchmarks: Sequence[Benchmark], *, keep: bool) -> None:
+    from bench import database  # noqa: PLC0415 - needs the settings
+    from bench.outcome import run  # noqa: PLC0415
+
+    outcomes = []
+    with (
+        database.temporary()
+        if any(found.needs_database for found in benchmarks)
+        else contextlib.nullcontext()
+    ):
+        for benchmark in benchmarks:
+            print(f"{benchmark.code} {benchmark.name} …", file=sys.stderr, flush=True)
+            outcomes.append(run(benchmark))
+    print("\n".join(table.lines(outcomes)))
+    if keep:
+        print(f"\n{results.write(outcomes, now=datetime.now(UTC))}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

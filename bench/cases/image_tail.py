@@ -1,0 +1,114 @@
+"""C2: from the engine's pixels to an object in the store.
+
+A is what one writes without this project: Pillow's default PNG, padded and encrypted by `cryptography` as its manual
+shows (AES-256-CBC, then HMAC-SHA-512 over all of it), saved by Django's store of files. B is `workers.png` and
+`storage.images.put`, which besides wraps the key and makes sure that the object is on the disk. Both write to one
+folder, and each object is opened again and compared.
+"""
+
+import io
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cryptography.hazmat.primitives import hashes, hmac, padding
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from django.core.files.base import ContentFile
+from django.core.files.storage import FileSystemStorage, storages
+from django.test import override_settings
+from PIL import Image
+
+from bench import pictures
+from bench.benchmark import Benchmark, Figure, Round, in_turn
+from bench.cases.png import by_pillow
+from storage import envelope, images, keyring
+from storage.models import StoredImage
+from workers import png
+
+
+def naively(pixels: png.Pixels, store: FileSystemStorage) -> tuple[str, bytes, bytes]:
+    """The name of the object, and its keys."""
+    encryption_key, mac_key, iv = secrets.token_bytes(32), secrets.token_bytes(32), secrets.token_bytes(16)
+    padder = padding.PKCS7(128).padder()
+    padded = padder.update(by_pillow(pixels)) + padder.finalize()
+    encryptor = Cipher(algorithms.AES(encryption_key), modes.CBC(iv)).encryptor()
+    sealed = iv + encryptor.update(padded) + encryptor.finalize()
+    mac = hmac.HMAC(mac_key, hashes.SHA512())
+    mac.update(sealed)
+    return store.save(secrets.token_hex(16), ContentFile(sealed + mac.finalize())), encryption_key, mac_key
+
+
+def ours(pixels: png.Pixels) -> StoredImage:
+    """The row, not saved."""
+    expires_at = datetime.now(UTC) + timedelta(hours=24)
+    return images.put(
+        content=png.encode(pixels), mime_type="image/png", bound_to="benchmark", expires_at=expires_at
+    )
+
+
+@contextmanager
+def _ready() -> Iterator[Round]:
+    arrays = [np.array(paint(pictures.SIDE_PIXELS)) for paint in pictures.KINDS.values()]
+    with tempfile.TemporaryDirectory() as folder, override_settings(STORAGES=_stores(Path(folder))):
+        store = FileSystemStorage(Path(folder) / "naive")
+        for pixels in arrays:
+            assert np.array_equal(_decoded(_opened_naively(*naively(pixels, store), store)), pixels)
+            assert np.array_equal(_decoded(_opened(ours(pixels))), pixels)
+        yield in_turn(
+            lambda: [naively(pixels, store) for pixels in arrays],
+            lambda: [ours(pixels) for pixels in arrays],
+            times_b=5,
+        )
+
+
+def _stores(folder: Path) -> dict[str, Any]:
+    objects = {"BACKEND": "storage.file_store.FileStore", "OPTIONS": {"location": str(folder / "ours")}}
+    return {"objects": objects}
+
+
+def _opened_naively(name: str, encryption_key: bytes, mac_key: bytes, store: FileSystemStorage) -> bytes:
+    with store.open(name) as file:
+        content = file.read()
+    mac = hmac.HMAC(mac_key, hashes.SHA512())
+    mac.update(content[:-64])
+    mac.verify(content[-64:])
+    decryptor = Cipher(algorithms.AES(encryption_key), modes.CBC(content[:16])).decryptor()
+    unpadder = padding.PKCS7(128).unpadder()
+    return unpadder.update(decryptor.update(content[16:-64]) + decryptor.finalize()) + unpadder.finalize()
+
+
+def _opened(row: StoredImage) -> bytes:
+    with storages["objects"].open(row.object_key) as file:
+        sealed = file.read()
+    assert row.wrapped_key is not None
+    return envelope.unseal(
+        sealed=sealed,
+        content_key=keyring.unwrap(master_key_id=row.master_key_id, wrapped_key=bytes(row.wrapped_key)),
+        algorithm=row.algorithm,
+        bound_to=row.bound_to,
+        mime_type=row.mime_type,
+        byte_count=row.byte_count,
+    )
+
+
+def _decoded(content: bytes) -> png.Pixels:
+    with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
+        return np.array(picture)
+
+
+BENCHMARKS = (
+    Benchmark(
+        code="C2",
+        name="image-tail",
+        a="five 1024² pictures: Pillow's PNG, cryptography as its manual shows, Django's store of files",
+        b="the same by workers.png and storage.images.put, to a disk that has them for sure",
+        clock="CPU",
+        figures=(Figure(name="ratio", at_least=12, aim=20),),
+        ready=_ready,
+    ),
+)

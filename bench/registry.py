@@ -1,0 +1,29 @@
+"""Finds the benchmarks: each module of `bench.cases` has one or several, and nothing else need know of it."""
+
+import pkgutil
+from collections.abc import Sequence
+from importlib import import_module
+
+from bench import cases
+from bench.benchmark import Benchmark
+
+
+class UnknownBenchmark(Exception):
+    """No benchmark has this name or code."""
+
+
+def find(names: Sequence[str]) -> list[Benchmark]:
+    """The benchmarks of these names or codes, or all of them, by code. Raises UnknownBenchmark."""
+    every = sorted(
+        (found for name in _modules() for found in import_module(name).BENCHMARKS),
+        key=lambda found: (found.code[0], int(found.code[1:]), found.name),
+    )
+    wanted = {name.lower() for name in names}
+    known = {word.lower() for found in every for word in (found.code, found.name)}
+    if wanted - known:
+        raise UnknownBenchmark(f"{', '.join(sorted(wanted - known))}; there are: {', '.join(sorted(known))}")
+    return [found for found in every if not wanted or wanted & {found.code.lower(), found.name.lower()}]
+
+
+def _modules() -> list[str]:
+    return [f"{cases.__name__}.{module.name}" for module in pkgutil.iter_modules(cases.__path__)]

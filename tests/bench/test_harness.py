@@ -1,0 +1,129 @@
+"""The harness: in which order it runs what, what it makes of the figures, and what it keeps. No benchmark is run."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from bench import registry, results, table
+from bench.benchmark import Benchmark, Figure, Round, in_turn
+from bench.outcome import Outcome, run
+
+NOW = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
+
+
+class Ticks:
+    """A clock that moves only when it is told to."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+    def spend(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+def benchmark(one_round: Round, *figures: Figure, name: str = "made-up") -> Benchmark:
+    @contextmanager
+    def ready() -> Iterator[Round]:
+        yield one_round
+
+    return Benchmark(
+        code="C99", name=name, a="the old way", b="ours", clock="CPU", figures=figures, ready=ready
+    )
+
+
+def outcome(value: float, figure: Figure, name: str = "made-up") -> Outcome:
+    return run(benchmark(lambda _: {figure.name: value}, figure, name=name))
+
+
+def test_a_and_b_take_turns_in_going_first_after_a_round_that_does_not_count() -> None:
+    order: list[str] = []
+    clock = Ticks()
+
+    def work(name: str, seconds: float) -> None:
+        order.append(name)
+        # The first time everything is slow.
+        clock.spend(seconds if len(order) > 2 else 1000)
+
+    one_round = in_turn(lambda: work("A", 6.0), lambda: work("B", 2.0), clock=clock)
+    made = run(benchmark(one_round, Figure(name="ratio", at_least=2, aim=4)))
+    assert "".join(order) == "AB" + "ABBAABBAAB"
+    assert [samples["ratio"] for samples in made.rounds] == [3.0] * 5
+    assert (made.seconds("A"), made.seconds("B")) == (6.0, 2.0)
+
+
+def test_what_is_run_several_times_counts_as_once() -> None:
+    clock = Ticks()
+    one_round = in_turn(lambda: clock.spend(6), lambda: clock.spend(2), clock=clock, times_a=2, times_b=10)
+    assert one_round(True) == {"A": 6.0, "B": 2.0, "ratio": 3.0}
+
+
+def test_the_median_counts_and_not_one_round_that_was_disturbed() -> None:
+    values = iter([0.0, 10.0, 11.0, 900.0, 12.0, 1.0])
+    made = run(benchmark(lambda _: {"ratio": next(values)}, Figure(name="ratio", at_least=5, aim=20)))
+    (measured,) = made.measured
+    assert measured.median == 11.0
+    assert measured.verdict == "at least"
+
+
+@pytest.mark.parametrize(
+    ("value", "verdict"), [(9.9, "MISSED"), (10.0, "at least"), (19.9, "at least"), (20.0, "aim")]
+)
+def test_a_ratio_is_to_be_high(value: float, verdict: str) -> None:
+    (measured,) = outcome(value, Figure(name="ratio", at_least=10, aim=20)).measured
+    assert measured.verdict == verdict
+
+
+@pytest.mark.parametrize(("value", "verdict"), [(2.1, "MISSED"), (2.0, "at least"), (1.3, "aim")])
+def test_growth_is_to_be_low(value: float, verdict: str) -> None:
+    figure = Figure(name="growth", at_least=2, aim=1.3, lower_is_better=True)
+    (measured,) = outcome(value, figure).measured
+    assert measured.verdict == verdict
+
+
+def test_the_table_says_what_is_missed_and_what_a_and_b_are() -> None:
+    lines = list(table.lines([outcome(9.0, Figure(name="ratio", at_least=10, aim=20))]))
+    assert lines[1].split()[:2] == ["C99", "made-up"]
+    assert lines[1].endswith("MISSED")
+    assert "  A: the old way" in lines
+    assert "  B: ours" in lines
+
+
+def test_a_second_run_of_a_day_keeps_the_others_of_that_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "FOLDER", tmp_path)
+    monkeypatch.setattr(results, "device", lambda: "A Chip (TM) 3000")
+    figure = Figure(name="ratio", at_least=10, aim=20)
+    results.write([outcome(9.0, figure, "first"), outcome(30.0, figure, "second")], now=NOW)
+    path = results.write([outcome(15.0, figure, "first")], now=NOW)
+    assert path.name == "2026-01-02-a-chip-tm-3000.json"
+    kept = json.loads(path.read_text())
+    assert kept["device"] == "A Chip (TM) 3000"
+    reached = {name: one["figures"]["ratio"]["reached"] for name, one in kept["benchmarks"].items()}
+    assert reached == {"C99 first": "at least", "C99 second": "aim"}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_each_benchmark_is_found_by_its_name_and_says_what_it_compares() -> None:
+    every = registry.find([])
+    names = [found.name for found in every]
+    assert len(set(names)) == len(names) >= 3
+    for found in every:
+        assert found in registry.find([found.name])
+        assert found in registry.find([found.code.lower()])
+        assert found.a
+        assert found.b
+        assert found.rounds >= 5
+        assert any(figure.at_least is not None for figure in found.figures)
+
+
+def test_a_name_that_there_is_not_is_refused() -> None:
+    with pytest.raises(registry.UnknownBenchmark, match=r"^nothing; there are: c1, "):
+        registry.find(["png", "nothing"])
