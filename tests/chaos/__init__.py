@@ -1,0 +1,1 @@
+"""`make chaos`: everything as real processes, under load, while they are killed, frozen, emptied and cut off."""

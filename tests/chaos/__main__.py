@@ -1,0 +1,51 @@
+"""`python -m tests.chaos`: exit 0 when everything held, 1 when anything was violated.
+
+CHAOS_JOBS, CHAOS_FAULTS and CHAOS_ROUNDS say how much, CHAOS_SEED replays the choice of faults, CHAOS_KEEP=1 keeps the
+folder with data and logs, which a violation keeps as well.
+"""
+
+import os
+import random
+import sys
+
+from tests.chaos.scene import staged
+
+JOBS, FAULTS, ROUNDS = 1200, 60, 1
+
+
+def main() -> int:
+    """The exit status."""
+    given = os.environ
+    seed = int(given.get("CHAOS_SEED") or random.SystemRandom().randrange(10**6))
+    sys.stdout.write(f"CHAOS_SEED={seed}\n")
+    with staged() as scene:
+        # From here on this process is one of the scene's: it shares database, secrets and store with the others.
+        for name in ("DATABASE_URL", "REDIS_URL", "STORAGE_URL", "DEVICE", "PORT", "FAILPOINTS"):
+            os.environ.pop(name, None)
+        os.environ.update(scene.environment, DJANGO_SETTINGS_MODULE="zekron_api.settings")
+        import django  # noqa: PLC0415 (it reads the settings, which read the environment)
+
+        django.setup()
+        from tests.chaos import run  # noqa: PLC0415 (it has models)
+
+        run.say("Starting PostgreSQL, Redis, an S3 store, two webs, three GPU workers, chores and two beats.")
+        scene.start()
+        plan = run.Plan(
+            orders=int(given.get("CHAOS_JOBS") or JOBS),
+            faults=int(given.get("CHAOS_FAULTS") or FAULTS),
+            rounds=int(given.get("CHAOS_ROUNDS") or ROUNDS),
+            seed=seed,
+        )
+        scene.is_kept = True
+        held = run.Run(scene=scene, plan=plan).go()
+        scene.is_kept = not held or bool(given.get("CHAOS_KEEP"))
+        if scene.is_kept:
+            run.say(f"Data and logs are in {scene.folder}")
+    if given.get("CHAOS_PLAIN") != "0":
+        run.compare(plan)
+    run.say("Everything held." if held else "VIOLATED: see above.")
+    return 0 if held else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,157 @@
+"""How long it takes to recover, measured in the calm after the storm, one fault at a time on the same processes."""
+
+import json
+import random
+import signal
+import threading
+import time
+from base64 import b64decode
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from tests.chaos import engine
+from tests.chaos.journal import Order, Owner
+from tests.chaos.load import Load
+from tests.chaos.scene import GPUS, Scene
+
+T = TypeVar("T")
+POLL_SECONDS = 0.1
+# A drill that takes longer than this has failed.
+LIMIT_SECONDS = 180
+ORDERS_A_DRILL = 4
+ORDERS_WITHOUT_WORKERS = 10
+
+
+@dataclass
+class Recovery:
+    """What is recovered from, the seconds that it may take, and those that it took."""
+
+    name: str
+    limit_seconds: float
+    seconds: list[float] = field(default_factory=list)
+
+
+class Drills:
+    """Runs each drill some times and keeps what was measured in `recoveries`."""
+
+    def __init__(self, *, scene: Scene, load: Load, owners: Sequence[Owner], chance: random.Random) -> None:
+        self.recoveries = (
+            Recovery("worker killed → its job runs again", 40),
+            Recovery("message lost (Redis flushed) → claimed", 20),
+            Recovery("Redis killed, back empty → claimed", 20),
+            Recovery("PostgreSQL is back after a crash → first image", 15),
+        )
+        self._scene = scene
+        self._load = load
+        self._owners = owners
+        self._chance = chance
+        self._clients: list[threading.Thread] = []
+
+    def run(self, *, rounds: int) -> None:
+        """All drills, one after the other, each in peace."""
+        drills = (self._kill_a_worker, self._flush_redis, self._kill_redis, self._crash_postgres)
+        for recovery, drill in zip(self.recoveries, drills, strict=True):
+            for _ in range(rounds):
+                recovery.seconds.extend(drill())
+                for client in self._clients:
+                    client.join()
+
+    def _kill_a_worker(self) -> list[float]:
+        prompts = {order.prompt for order in self._order(engine.LONG)}
+        first = _until(lambda: [entry for entry in self._diary() if entry["prompt"] in prompts])[0]
+        killed = next(name for name in GPUS if self._scene.supervisor.pid(name) == first["pid"])
+        self._scene.supervisor.send(killed, signal.SIGKILL)
+        killed_at = time.monotonic()
+        held = {each["prompt"] for each in self._diary() if each["pid"] == first["pid"]} & prompts
+        return [self._next_start(prompt, killed_at) - killed_at for prompt in held]
+
+    def _flush_redis(self) -> list[float]:
+        def flush() -> None:
+            with self._scene.redis() as client:
+                client.flushall()
+
+        return self._lose_messages(flush)
+
+    def _kill_redis(self) -> list[float]:
+        def kill() -> None:
+            pid = self._scene.supervisor.send("redis", signal.SIGKILL)
+            self._scene.supervisor.wait_for("redis", other_than=pid)
+
+        return self._lose_messages(kill)
+
+    def _crash_postgres(self) -> list[float]:
+        self._scene.crash_database()
+        orders = self._order("after the crash")
+        time.sleep(2)
+        self._scene.start_database()
+        back_at = time.monotonic()
+        came = _until(lambda: [order.completed.at for order in orders if order.completed])
+        return [min(came) - back_at]
+
+    def _lose_messages(self, lose: Callable[[], None]) -> list[float]:
+        """Orders while all workers stand still for a moment, loses what was sent, and sees when each is claimed."""
+        self._tell_workers(signal.SIGSTOP)
+        try:
+            orders = self._order("its message is lost", count=ORDERS_WITHOUT_WORKERS)
+            prompts = [order.prompt for order in orders]
+            _until(lambda: len(self._rows(prompts)) == len(prompts))
+            # What a worker waited for is on its way to it already.
+            lost_ids = self._ids_in_messages()
+            lost_at = time.monotonic()
+            lose()
+        finally:
+            self._tell_workers(signal.SIGCONT)
+        claimed_at: dict[int, float] = {}
+
+        def all_claimed() -> bool:
+            for generation_id, status in self._rows(prompts).items():
+                if status != "queued":
+                    claimed_at.setdefault(generation_id, time.monotonic())
+            return len(claimed_at) == len(prompts)
+
+        _until(all_claimed)
+        return [at - lost_at for generation_id, at in claimed_at.items() if generation_id in lost_ids]
+
+    def _ids_in_messages(self) -> set[int]:
+        with self._scene.redis() as client:
+            messages = [json.loads(message) for message in client.lrange("gpu", 0, -1)]
+        return {json.loads(b64decode(message["body"]))[1]["generation_id"] for message in messages}
+
+    def _order(self, prompt: str, *, count: int = ORDERS_A_DRILL) -> list[Order]:
+        placed = [
+            self._load.place(owner=owner, prompt=prompt, chance=random.Random(self._chance.random()))
+            for owner in self._chance.sample(self._owners, count)
+        ]
+        self._clients = [client for _, client in placed]
+        return [order for order, _ in placed]
+
+    def _tell_workers(self, number: signal.Signals) -> None:
+        for name in GPUS:
+            self._scene.supervisor.send(name, number)
+
+    def _rows(self, prompts: list[str]) -> dict[int, str]:
+        statement = "SELECT id, status FROM workers_generation WHERE prompt = ANY(%s)"
+        with self._scene.database() as database:
+            return dict(database.execute(statement, [prompts]).fetchall())
+
+    def _next_start(self, prompt: str, after: float) -> float:
+        def later() -> list[float]:
+            return [each["at"] for each in self._diary() if each["prompt"] == prompt and each["at"] > after]
+
+        return _until(later)[0]
+
+    def _diary(self) -> list[dict[str, Any]]:
+        lines = (self._scene.studio / engine.DIARY).read_text().splitlines(keepends=True)
+        # The last one may be half written.
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def _until(look: Callable[[], T]) -> T:
+    """What `look` sees, once it sees anything."""
+    give_up_at = time.monotonic() + LIMIT_SECONDS
+    while not (seen := look()):
+        if time.monotonic() > give_up_at:
+            raise TimeoutError("a drill saw nothing of what it waited for")
+        time.sleep(POLL_SECONDS)
+    return seen

@@ -1,0 +1,215 @@
+"""What must hold once everything is quiet, told from the tables, the store's names and the journal alone.
+
+Each equation yields a line for whatever violates it. The sums are made here anew, by other code than the audit's.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from billing.money import format_usd
+from tests.chaos.evidence import Evidence
+from tests.chaos.journal import Journal
+
+OPEN = {"queued", "running"}
+Problems = Iterator[str]
+Equation = Callable[[Evidence, Journal], Problems]
+
+
+def balances(evidence: Evidence, journal: Journal) -> Problems:
+    """balance + spent = credits - refunds, of each account and of all."""
+    for account in evidence.accounts.values():
+        paid_in = _sum(evidence, account.id, "credit") - _sum(evidence, account.id, "refund")
+        if account.balance_micros + account.spent_micros != paid_in:
+            yield f"account {account.id}: {account.balance_micros} + {account.spent_micros} is not {paid_in} micros"
+    opened = sum(owner.opening_micros for owner in {order.owner for order in journal.orders})
+    held = sum(account.balance_micros + account.spent_micros for account in evidence.accounts.values())
+    if held < opened:
+        yield f"all accounts have or spent {held} micros, and were opened with {opened}"
+
+
+def spending(evidence: Evidence, journal: Journal) -> Problems:
+    """spent = sum of settlements = sum of the costs of completed generations."""
+    del journal
+    for account in evidence.accounts.values():
+        settled = _sum(evidence, account.id, "settle")
+        costs = sum(made.cost_micros for made in _completed(evidence, account.id))
+        if not account.spent_micros == settled == costs:
+            yield f"account {account.id}: spent {account.spent_micros}, settled {settled}, costs {costs} micros"
+
+
+def counts(evidence: Evidence, journal: Journal) -> Problems:
+    """total generations = settlements = completed generations."""
+    del journal
+    for account in evidence.accounts.values():
+        settlements = sum(entry.kind == "settle" for entry in evidence.entries[account.id])
+        made = len(_completed(evidence, account.id))
+        if not account.settlement_count == settlements == made:
+            yield f"account {account.id}: counts {account.settlement_count}, {settlements} settlements, {made} made"
+
+
+def holds(evidence: Evidence, journal: Journal) -> Problems:
+    """reserved = sum of unresolved holds = sum of the quotes of open generations."""
+    del journal
+    for account in evidence.accounts.values():
+        unresolved = sum(
+            hold.quote_micros
+            for hold in evidence.reservations.values()
+            if hold.account_id == account.id and not hold.resolution
+        )
+        quotes = sum(
+            made.quote_micros
+            for made in evidence.generations.values()
+            if made.account_id == account.id and made.status in OPEN
+        )
+        if not account.reserved_micros == unresolved == quotes:
+            yield f"account {account.id}: reserved {account.reserved_micros}, held {unresolved}, open {quotes} micros"
+
+
+def bounds(evidence: Evidence, journal: Journal) -> Problems:
+    """0 ≤ reserved ≤ balance."""
+    del journal
+    for account in evidence.accounts.values():
+        if not 0 <= account.reserved_micros <= account.balance_micros:
+            yield f"account {account.id}: reserved {account.reserved_micros} of {account.balance_micros} micros"
+
+
+def chains(evidence: Evidence, journal: Journal) -> Problems:
+    """An account's entries form a chain without gap, and the last of it is the account."""
+    del journal
+    for account in evidence.accounts.values():
+        balance = reserved = 0
+        for place, entry in enumerate(evidence.entries[account.id], start=1):
+            hold = evidence.reservations.get(entry.reservation_id)
+            held = hold.quote_micros if hold else 0
+            balance += {"credit": 1, "refund": -1, "settle": -1}.get(entry.kind, 0) * entry.amount_micros
+            reserved += {"hold": 1, "settle": -1, "release": -1}.get(entry.kind, 0) * held
+            stored = (entry.sequence, entry.balance_after_micros, entry.reserved_after_micros)
+            if stored != (place, balance, reserved):
+                due = (place, balance, reserved)
+                yield f"account {account.id}: entry {entry.sequence} stores {stored}, due is {due}"
+        if (account.balance_micros, account.reserved_micros) != (balance, reserved):
+            yield f"account {account.id}: is not what its last entry says"
+
+
+def resolutions(evidence: Evidence, journal: Journal) -> Problems:
+    """completed ⇔ one settlement of its cost ≤ quote; failed or cancelled ⇔ one release; open ⇔ neither."""
+    del journal
+    kinds = Counter(
+        (entry.reservation_id, entry.kind, entry.amount_micros)
+        for entries in evidence.entries.values()
+        for entry in entries
+        if entry.kind in {"settle", "release"}
+    )
+    found: dict[int, list[tuple[str, int]]] = {}
+    for (reservation_id, kind, amount), times in kinds.items():
+        found.setdefault(reservation_id, []).extend([(kind, amount)] * times)
+    for made in evidence.generations.values():
+        due = [("release", made.quote_micros)]
+        if made.status == "completed":
+            due = [("settle", made.cost_micros)]
+        if made.status in OPEN:
+            due = []
+        if found.pop(made.reservation_id, []) != due or (made.cost_micros or 0) > made.quote_micros:
+            yield f"generation {made.id} ({made.status}): its hold {made.reservation_id} is not resolved by {due}"
+    for reservation_id in found:
+        yield f"reservation {reservation_id} is resolved and of no generation"
+
+
+def acknowledged(evidence: Evidence, journal: Journal) -> Problems:
+    """Every id that a client was told has a row: of its own order, and completed at that cost if it said so."""
+    for order in journal.orders:
+        for reply in order.replies:
+            if reply.generation_id is None:
+                continue
+            row = evidence.generations.get(reply.generation_id)
+            if row is None:
+                yield f"order {order.number}: generation {reply.generation_id} was told of and has no row"
+            elif (row.prompt, row.account_id) != (order.prompt, order.owner.account_id):
+                yield f"order {order.number}: generation {row.id} is of another order or account"
+            elif reply.status == 200 and (row.status, format_usd(row.cost_micros or 0)) != (
+                "completed",
+                reply.cost,
+            ):
+                yield f"order {order.number}: came at {reply.cost}, but its row is {row.status} at {row.cost_micros}"
+
+
+def bought_once(evidence: Evidence, journal: Journal) -> Problems:
+    """No order was bought twice, no image came in two versions, and no row is of an order that nobody placed."""
+    prompts = {order.prompt: order for order in journal.orders}
+    bought = Counter(made.prompt for made in evidence.generations.values() if made.status == "completed")
+    for prompt, times in bought.items():
+        if times > 1:
+            yield f"{prompt!r} was bought {times} times"
+    for made in evidence.generations.values():
+        order = prompts.get(made.prompt)
+        if order is None or order.owner.account_id != made.account_id:
+            yield f"generation {made.id} is of no order: {made.prompt!r}"
+    for order in journal.orders:
+        came = {(reply.generation_id, reply.digest) for reply in order.replies if reply.status == 200}
+        if len(came) > 1:
+            yield f"order {order.number}: came as {len(came)} different images"
+
+
+def free_failures(evidence: Evidence, journal: Journal) -> Problems:
+    """Nothing is open and nothing reserved once all is quiet."""
+    del journal
+    for made in evidence.generations.values():
+        if made.status in OPEN:
+            yield f"generation {made.id} is still {made.status} after {made.attempt_count} attempts"
+    for account in evidence.accounts.values():
+        if account.reserved_micros:
+            yield f"account {account.id}: {account.reserved_micros} micros are still reserved"
+
+
+def objects(evidence: Evidence, journal: Journal) -> Problems:
+    """The store has the object of every live image and no other, but for those removed behind its back."""
+    live = {image.object_key: image for image in evidence.images.values() if image.wrapped_key is not None}
+    stored = set(evidence.object_keys)
+    spoilt = {
+        evidence.images[made.image_id].object_key
+        for made in evidence.generations.values()
+        if made.id in journal.spoilt and made.image_id
+    }
+    for key in sorted(stored - live.keys()):
+        yield f"the object {key} belongs to no live image"
+    for key in sorted(live.keys() - stored - spoilt):
+        yield f"image {live[key].id} ({live[key].bound_to}) has lost its object {key}"
+
+
+def keys(evidence: Evidence, journal: Journal) -> Problems:
+    """No expired image and no source of an ended generation has its key; every other image has."""
+    del journal
+    delivered = {made.image_id for made in evidence.generations.values() if made.image_id}
+    for image in evidence.images.values():
+        must_live = image.id in delivered and not image.is_expired
+        if (image.wrapped_key is not None) != must_live:
+            state = "lost its key" if must_live else "still has its key"
+            yield f"image {image.id} ({image.bound_to}) {state}"
+
+
+EQUATIONS: dict[str, Equation] = {
+    "1 balance + spent = credits - refunds": balances,
+    "2 spent = settlements = costs": spending,
+    "3 generations = settlements = completed": counts,
+    "4 reserved = open holds = open quotes": holds,
+    "5 0 ≤ reserved ≤ balance": bounds,
+    "6 entries form a chain": chains,
+    "7 one resolution a generation": resolutions,
+    "8 every acknowledged id has its row": acknowledged,
+    "8 nothing bought twice, no foreign row": bought_once,
+    "9 nothing open, nothing reserved": free_failures,
+    "9 objects = live images": objects,
+    "9 no key too many or too few": keys,
+}
+
+
+def _sum(evidence: Evidence, account_id: int, kind: str) -> int:
+    return sum(entry.amount_micros for entry in evidence.entries[account_id] if entry.kind == kind)
+
+
+def _completed(evidence: Evidence, account_id: int) -> list:
+    return [
+        made
+        for made in evidence.generations.values()
+        if made.account_id == account_id and made.status == "completed"
+    ]

@@ -1,0 +1,108 @@
+"""What clients asked for and were told, kept apart from the service: what it is held to afterwards."""
+
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class Owner(NamedTuple):
+    """An account of the run: its key, and another one for the same account's checks of foreign images."""
+
+    account_id: int
+    key: str
+    opening_micros: int
+
+
+class Reply(NamedTuple):
+    """One answer: what the service said of an order, and of which generation; the digest is the PNG's SHA-256."""
+
+    at: float
+    status: int
+    error_type: str
+    generation_id: int | None
+    digest: str
+    cost: str
+    was_replayed: bool
+
+
+@dataclass(kw_only=True)
+class Order:
+    """What a client wants once, however often it has to ask. Its prompt is like no other's."""
+
+    number: int
+    owner: Owner
+    prompt: str
+    size: str
+    # Positions in the palette of source pictures.
+    sources: tuple[int, ...] = ()
+    idempotency_key: str | None = None
+    leaves: bool = False
+    ended: str = ""
+    sent_count: int = 0
+    replies: list[Reply] = field(default_factory=list)
+
+    @property
+    def completed(self) -> Reply | None:
+        """The reply that brought the image."""
+        return next((reply for reply in self.replies if reply.status == 200), None)
+
+
+class Journal:
+    """All orders, and what was done to images behind the service's back. Safe from any thread."""
+
+    def __init__(self) -> None:
+        self.orders: list[Order] = []
+        # By generation: the status that a GET of its image must answer from now on.
+        self.spoilt: dict[int, int] = {}
+        # What a client must never be told.
+        self.offences: list[str] = []
+        self._lock = threading.Lock()
+
+    def open(
+        self, *, owner: Owner, prompt: str, size: str, sources: tuple[int, ...], has_key: bool, leaves: bool
+    ) -> Order:
+        """A new order, its number in its prompt."""
+        with self._lock:
+            number = len(self.orders) + 1
+            order = Order(
+                number=number,
+                owner=owner,
+                prompt=f"order {number}: {prompt}",
+                size=size,
+                sources=sources,
+                idempotency_key=f"order-{number}" if has_key else None,
+                leaves=leaves,
+            )
+            self.orders.append(order)
+            return order
+
+    def note(self, order: Order, reply: Reply) -> None:
+        """Adds an answer to an order."""
+        with self._lock:
+            order.replies.append(reply)
+
+    def offend(self, text: str) -> None:
+        """Adds something that should not have happened at all."""
+        with self._lock:
+            self.offences.append(f"{time.strftime('%H:%M:%S')} {text}")
+
+    def spoil(self, generation_id: int, *, status: int) -> None:
+        """Notes that this generation's image answers with this status from now on."""
+        with self._lock:
+            self.spoilt[generation_id] = status
+
+    def accepted_count(self) -> int:
+        """How many orders are known to have become a generation."""
+        with self._lock:
+            return sum(any(reply.generation_id for reply in order.replies) for order in self.orders)
+
+    def whole(self) -> list[tuple[int, Owner]]:
+        """Generations whose image came and was not spoilt, with their owners."""
+        with self._lock:
+            came = [(order.completed, order.owner) for order in self.orders]
+        return [
+            (reply.generation_id, owner)
+            for reply, owner in came
+            if reply and reply.generation_id and reply.generation_id not in self.spoilt
+        ]

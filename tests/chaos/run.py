@@ -1,0 +1,165 @@
+"""One run: load and storm, calm, the drills, and then everything that must hold."""
+
+import random
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+
+from billing import keys, ledger
+from tests.chaos import equations, evidence, plain_celery, promises, table
+from tests.chaos.drills import Drills
+from tests.chaos.faults import Rig
+from tests.chaos.journal import Journal, Owner
+from tests.chaos.load import Load
+from tests.chaos.scene import WEBS, Scene
+from tests.chaos.storm import Storm
+
+# Each may send 60 requests a minute and have 5 generations open.
+RICH, POOR = 24, 4
+RICH_MICROS, POOR_MICROS = 100_000_000, 500_000
+CLIENTS_PER_OWNER = 3
+ORDERS_PER_SECOND = 10.0
+# Three attempts, each under a lease and a backoff, and the sweeps between; the deadline of 600 s is over by then.
+QUIET_LIMIT_SECONDS = 720
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How much of what; the seed decides all that is left to chance, but not what the processes make of it."""
+
+    orders: int
+    faults: int
+    rounds: int
+    seed: int
+
+
+class Run:
+    """Everything of one run, on a scene that is set."""
+
+    def __init__(self, *, scene: Scene, plan: Plan) -> None:
+        self._scene = scene
+        self._plan = plan
+        self._journal = Journal()
+        self._chance = random.Random(plan.seed)
+        self._owners = _open_accounts()
+
+    def go(self) -> bool:
+        """Runs it all, prints the table, and says whether everything held."""
+        storm = self._storm()
+        drills = Drills(
+            scene=self._scene, load=self._load(0), owners=self._owners[:RICH], chance=self._chance
+        )
+        problems: dict[str, list[str]] = {"the service quietens": list(self._quieten())}
+        if not problems["the service quietens"]:
+            say("Drills: each fault alone.")
+            drills.run(rounds=self._plan.rounds)
+            problems["the service quietens"] = list(self._quieten())
+        say("Checking what must hold.")
+        problems |= self._check()
+        problems["recoveries within their time"] = [
+            each.name for each in drills.recoveries if max(each.seconds, default=0) > each.limit_seconds
+        ]
+        for line in chain(
+            table.faults(storm.injected, storm.skipped),
+            table.orders(self._journal, self._evidence),
+            table.restarts(self._scene.supervisor.ends),
+            table.recoveries(drills.recoveries),
+            table.verdicts(problems),
+        ):
+            say(line)
+        return not any(problems.values())
+
+    def _storm(self) -> Storm:
+        load = self._load(CLIENTS_PER_OWNER)
+        rig = Rig(scene=self._scene, journal=self._journal, load=load, chance=self._chance)
+        storm = Storm(
+            rig=rig, seed=self._plan.seed, fault_count=self._plan.faults, order_count=self._plan.orders
+        )
+        say(f"Storm: {self._plan.faults} faults over {self._plan.orders} orders.")
+        started = time.monotonic()
+        load.start()
+        storm.rage(self._journal)
+        rig.calm()
+        self._scene.heal()
+        while self._journal.accepted_count() < self._plan.orders:
+            time.sleep(0.5)
+        say(
+            f"Calm after {time.monotonic() - started:.0f} s: {self._journal.accepted_count()} orders are accepted."
+        )
+        load.stop()
+        load.join()
+        return storm
+
+    def _load(self, clients_per_owner: int) -> Load:
+        return Load(
+            journal=self._journal,
+            owners=self._owners,
+            ports=[self._scene.ports[name] for name in WEBS],
+            seed=self._plan.seed,
+            orders_per_second=ORDERS_PER_SECOND,
+            clients_per_owner=clients_per_owner,
+        )
+
+    def _quieten(self) -> Iterator[str]:
+        """Waits until nothing is open any more; yields a line when that takes too long."""
+        started = time.monotonic()
+        while open_count := self._open_count():
+            if time.monotonic() - started > QUIET_LIMIT_SECONDS:
+                yield f"{open_count} generations are still open after {QUIET_LIMIT_SECONDS} s"
+                return
+            time.sleep(0.5)
+        say(f"Quiet after {time.monotonic() - started:.0f} s.")
+
+    def _open_count(self) -> int:
+        with self._scene.database() as database:
+            statement = "SELECT count(*) FROM workers_generation WHERE status IN ('queued', 'running')"
+            return database.execute(statement).fetchone()[0]
+
+    def _check(self) -> dict[str, list[str]]:
+        tidy = list(self._tidy_up())
+        with self._scene.database() as database:
+            self._evidence = evidence.gather(database, object_keys=self._scene.object_keys())
+        found: Mapping[str, Iterator[str]] = {
+            name: equation(self._evidence, self._journal) for name, equation in equations.EQUATIONS.items()
+        }
+        clerk = promises.Clerk(self._scene)
+        return {
+            "purge and audit succeed": tidy,
+            **{name: list(problems) for name, problems in found.items()},
+            "8 images as made, for their owner alone": list(
+                promises.images(clerk, self._evidence, self._journal)
+            ),
+            "10 printed balance + spent = paid in": list(
+                promises.statements(clerk, self._evidence, self._journal)
+            ),
+            "nothing that must not be said": self._journal.offences,
+        }
+
+    def _tidy_up(self) -> Iterator[str]:
+        for arguments in (("purge", "--orphans-older-than", "0"), ("audit_ledger",)):
+            done = self._scene.manage(*arguments)
+            if done.returncode:
+                yield f"{' '.join(arguments)}: {done.stdout.strip()} {done.stderr.strip()}"
+
+
+def say(line: str) -> None:
+    """Prints the line at once."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def compare(plan: Plan) -> None:
+    """Prints what plain Celery loses under the same kills."""
+    say(plain_celery.compare(seed=plan.seed))
+
+
+def _open_accounts() -> list[Owner]:
+    openings = [RICH_MICROS] * RICH + [POOR_MICROS] * POOR
+    owners = []
+    for place, opening_micros in enumerate(openings, start=1):
+        account = ledger.open_account(name=f"chaos {place}", opening_micros=opening_micros, actor="chaos")
+        _, key = keys.issue(account_id=account.pk)
+        owners.append(Owner(account.pk, key, opening_micros))
+    return owners

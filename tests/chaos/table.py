@@ -1,0 +1,78 @@
+"""What `make chaos` prints at its end: one table of what was done, what came of it, and whether it all adds up."""
+
+import statistics
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from tests.chaos.drills import Recovery
+from tests.chaos.evidence import Evidence
+from tests.chaos.journal import Journal
+from tests.chaos.supervisor import End
+
+SHOWN_PROBLEMS = 10
+
+
+def faults(injected: Mapping[str, int], skipped: Mapping[str, str]) -> Iterator[str]:
+    """Each kind of fault, how often it was injected, or why it was not."""
+    yield f"Faults: {sum(injected.values())} of {len(injected)} kinds"
+    for name in sorted(injected):
+        yield f"  {injected[name]:5}  {name}"
+    for name in sorted(skipped):
+        yield f"      -  {name}: {skipped[name]}"
+
+
+def orders(journal: Journal, evidence: Evidence) -> Iterator[str]:
+    """What clients asked for and saw, and what became of what was accepted."""
+    ends = Counter(order.ended or "open" for order in journal.orders)
+    statuses = Counter(row.status for row in evidence.generations.values())
+    attempts = Counter(
+        row.attempt_count for row in evidence.generations.values() if row.status == "completed"
+    )
+    sent = sum(order.sent_count for order in journal.orders)
+    answers = Counter(
+        f"{reply.status} {reply.error_type}".strip() for order in journal.orders for reply in order.replies
+    )
+    told = {reply.generation_id for order in journal.orders for reply in order.replies if reply.generation_id}
+    yield f"Orders: {len(journal.orders)}, in {sent} requests; as clients saw them: {_listed(ends)}"
+    yield f"  answers: {_listed(answers)}"
+    yield f"Generations: {len(evidence.generations)} accepted, {len(told)} told to a client; {_listed(statuses)}"
+    yield f"  completed at attempt {', '.join(f'{n}: {attempts[n]}' for n in sorted(attempts))}"
+
+
+def restarts(ends: Sequence[End]) -> Iterator[str]:
+    """How many processes of each kind ended and were started again, and which ended by themselves."""
+    yield f"Restarts: {_listed(Counter(end.name.partition('-')[0] for end in ends))}"
+    strange = Counter(
+        f"{end.name.partition('-')[0]} with status {end.status}"
+        for end in ends
+        # SIGKILL is a failpoint's, or the engine's.
+        if not end.asked and end.status != -9
+    )
+    if strange:
+        yield f"  by themselves: {_listed(strange)}"
+
+
+def recoveries(measured: Sequence[Recovery]) -> Iterator[str]:
+    """Seconds that it took to recover, beside what is allowed."""
+    yield f"Recovery in seconds: {'':31}  times  median   worst  allowed"
+    for each in measured:
+        if each.seconds:
+            median, worst = statistics.median(each.seconds), max(each.seconds)
+            verdict = "ok" if worst <= each.limit_seconds else "TOO LONG"
+            yield (
+                f"  {each.name:50}  {len(each.seconds):5}  {median:6.1f}  {worst:6.1f}"
+                f"  {each.limit_seconds:7.0f}  {verdict}"
+            )
+
+
+def verdicts(problems: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Each thing that must hold: ok, or what violates it."""
+    yield "What must hold:"
+    for name, found in problems.items():
+        yield f"  {name:50}  {f'VIOLATED {len(found)} times' if found else 'ok'}"
+        for line in found[:SHOWN_PROBLEMS]:
+            yield f"      {line}"
+
+
+def _listed(counted: Counter[str]) -> str:
+    return ", ".join(f"{times} {what}" for what, times in counted.most_common()) or "none"

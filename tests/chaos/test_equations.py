@@ -1,0 +1,193 @@
+"""Each equation is silent about what the service does, and speaks up when a row, an object or a word is another."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from django.core.files.storage import storages
+from django.db import connection
+from django.utils import timezone
+
+from storage import images
+from tests import stage
+from tests.chaos.equations import EQUATIONS
+from tests.chaos.evidence import Evidence, gather
+from tests.chaos.journal import Journal, Owner, Reply
+from workers import generations
+from workers.models import Generation, Status
+
+pytestmark = pytest.mark.django_db
+
+State = tuple[Evidence, Journal]
+OPENING_MICROS = 10_000_000
+
+
+@pytest.fixture
+def state() -> State:
+    """One order that was completed, one that failed, one that was cancelled, as a run leaves them."""
+    account = stage.account(balance_micros=OPENING_MICROS)
+    journal = Journal()
+    owner = Owner(account.pk, "a key", OPENING_MICROS)
+    now = timezone.now()
+    for status in (Status.COMPLETED, Status.FAILED, Status.CANCELLED):
+        order = journal.open(
+            owner=owner, prompt="a boat", size="512x512", sources=(), has_key=True, leaves=False
+        )
+        queued = stage.submit(account, prompt=order.prompt, now=now)
+        if status == Status.CANCELLED:
+            generations.cancel(generation=queued, error_type="service_busy", error_code="X", now=now)
+        else:
+            running = generations.claim(generation_id=queued.pk, now=now)
+            if status == Status.FAILED:
+                generations.fail(generation=running, **stage.ERROR, now=now)
+            else:
+                image = images.put(
+                    content=b"png", mime_type="image/png", bound_to="x", expires_at=now + timedelta(hours=24)
+                )
+                generations.complete(
+                    generation=running, image=image, cost_micros=running.quote_micros, now=now
+                )
+        journal.note(order, _told(Generation.objects.get(pk=queued.pk)))
+    keys = {_name(each) for each in Generation.objects.exclude(image=None)}
+    with connection.cursor() as cursor:
+        return gather(cursor.db.connection, object_keys=keys), journal
+
+
+def test_no_equation_says_anything_of_a_service_that_works(state: State) -> None:
+    assert {
+        name: list(equation(*state)) for name, equation in EQUATIONS.items() if list(equation(*state))
+    } == {}
+
+
+def _account(**changes: int) -> Callable[[Evidence, Journal], None]:
+    def change(evidence: Evidence, journal: Journal) -> None:
+        ((key, account),) = evidence.accounts.items()
+        evidence.accounts[key] = account._replace(**changes)
+
+    return change
+
+
+def _made(place: int, **changes: object) -> Callable[[Evidence, Journal], None]:
+    def change(evidence: Evidence, journal: Journal) -> None:
+        key = sorted(evidence.generations)[place]
+        evidence.generations[key] = evidence.generations[key]._replace(**changes)
+
+    return change
+
+
+def _entry(place: int, **changes: object) -> Callable[[Evidence, Journal], None]:
+    def change(evidence: Evidence, journal: Journal) -> None:
+        ((_, entries),) = evidence.entries.items()
+        entries[place] = entries[place]._replace(**changes)
+
+    return change
+
+
+def _image(**changes: object) -> Callable[[Evidence, Journal], None]:
+    def change(evidence: Evidence, journal: Journal) -> None:
+        ((key, image),) = evidence.images.items()
+        evidence.images[key] = image._replace(**changes)
+
+    return change
+
+
+def _reply(**changes: object) -> Callable[[Evidence, Journal], None]:
+    def change(evidence: Evidence, journal: Journal) -> None:
+        journal.orders[0].replies.append(journal.orders[0].replies[0]._replace(**changes))
+
+    return change
+
+
+def _second_settlement(evidence: Evidence, journal: Journal) -> None:
+    ((_, entries),) = evidence.entries.items()
+    entries.append(next(entry for entry in entries if entry.kind == "settle"))
+
+
+def _second_purchase(evidence: Evidence, journal: Journal) -> None:
+    first = evidence.generations[min(evidence.generations)]
+    evidence.generations[0] = first._replace(id=0)
+
+
+def _lost_row(evidence: Evidence, journal: Journal) -> None:
+    del evidence.generations[min(evidence.generations)]
+
+
+def _lost_object(evidence: Evidence, journal: Journal) -> None:
+    evidence.object_keys = set()
+
+
+def _orphan(evidence: Evidence, journal: Journal) -> None:
+    evidence.object_keys = {*evidence.object_keys, "2026/01/01/00/abc"}
+
+
+def _foreign_order(evidence: Evidence, journal: Journal) -> None:
+    journal.orders[0] = replace(journal.orders[0], prompt="order 1: another")
+
+
+BREAKS = [
+    ("1 balance", _account(balance_micros=OPENING_MICROS)),
+    ("2 spent", _account(spent_micros=0)),
+    ("2 spent", _made(0, cost_micros=100)),
+    ("3 generations", _account(settlement_count=2)),
+    ("3 generations", _second_settlement),
+    ("4 reserved", _account(reserved_micros=100)),
+    ("4 reserved", _made(1, status="queued")),
+    ("5 0", _account(reserved_micros=2 * OPENING_MICROS)),
+    ("6 entries", _entry(2, balance_after_micros=0)),
+    ("6 entries", _entry(2, sequence=9)),
+    ("6 entries", _account(balance_micros=0)),
+    ("7 one", _second_settlement),
+    ("7 one", _made(1, status="completed", cost_micros=stage.QUOTE_MICROS)),
+    ("7 one", _made(0, status="failed")),
+    ("8 every", _lost_row),
+    ("8 every", _reply(cost="0.0001")),
+    ("8 every", _reply(generation_id=10**9)),
+    ("8 every", _foreign_order),
+    ("8 every", _made(0, account_id=0)),
+    ("8 nothing", _second_purchase),
+    ("8 nothing", _foreign_order),
+    ("8 nothing", _reply(digest="another")),
+    ("9 nothing", _made(1, status="running")),
+    ("9 nothing", _account(reserved_micros=100)),
+    ("9 objects", _lost_object),
+    ("9 objects", _orphan),
+    ("9 no key", _image(wrapped_key=None)),
+    ("9 no key", _image(is_expired=True)),
+    ("9 no key", _made(0, image_id=None)),
+]
+
+
+@pytest.mark.parametrize(("name", "breaks"), BREAKS)
+def test_an_equation_speaks_up_when_it_is_broken(
+    state: State, name: str, breaks: Callable[[Evidence, Journal], None]
+) -> None:
+    breaks(*state)
+    ((_, equation),) = [pair for pair in EQUATIONS.items() if pair[0].startswith(f"{name} ")]
+    assert list(equation(*state)) != []
+
+
+def test_an_object_that_was_removed_behind_the_service_is_not_missed(state: State) -> None:
+    evidence, journal = state
+    evidence.object_keys = set()
+    journal.spoil(min(evidence.generations), status=500)
+    assert list(EQUATIONS["9 objects = live images"](evidence, journal)) == []
+
+
+def _told(generation: Generation) -> Reply:
+    was_made = generation.status == Status.COMPLETED
+    return Reply(
+        at=0.0,
+        status=200 if was_made else 500,
+        error_type=generation.error_type,
+        generation_id=generation.pk,
+        digest="digest" if was_made else "",
+        cost="0.0267" if was_made else "",
+        was_replayed=False,
+    )
+
+
+def _name(generation: Generation) -> str:
+    assert generation.image is not None
+    assert storages["objects"].exists(generation.image.object_key)
+    return generation.image.object_key

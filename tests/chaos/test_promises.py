@@ -1,0 +1,127 @@
+"""What is looked at through the API: silence about a service that works, a line for each image that is another."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+
+from billing import keys
+from billing.models import Account
+from storage import images
+from tests import stage
+from tests.chaos import engine, promises
+from tests.chaos.evidence import Evidence, gather
+from tests.chaos.journal import Journal, Owner, Reply
+from workers import generations, png
+from workers.models import Generation
+
+pytestmark = pytest.mark.django_db
+OPENING_MICROS = 10_000_000
+
+
+class DeskClerk(promises.Clerk):
+    """Asks the same views without a server before them."""
+
+    def __init__(self) -> None:
+        self._client = Client(headers={"host": "localhost"})
+
+    def get(self, path: str, owner: Owner) -> tuple[int, bytes]:
+        """What the view answers."""
+        reply = self._client.get(path, headers={"Authorization": f"Bearer {owner.key}"})
+        return reply.status_code, reply.content
+
+
+def _owner() -> Owner:
+    account = stage.account(balance_micros=OPENING_MICROS)
+    return Owner(account.pk, keys.issue(account_id=account.pk)[1], OPENING_MICROS)
+
+
+@pytest.fixture
+def journal() -> Journal:
+    """Two owners, each with an order that was completed."""
+    journal = Journal()
+    for _ in range(2):
+        owner, now = _owner(), timezone.now()
+        order = journal.open(
+            owner=owner, prompt="a boat", size="512x512", sources=(), has_key=True, leaves=False
+        )
+        account = Account.objects.get(pk=owner.account_id)
+        running = generations.claim(
+            generation_id=stage.submit(account, prompt=order.prompt, now=now).pk, now=now
+        )
+        image = images.put(
+            content=png.encode(
+                engine.picture(prompt=order.prompt, width=512, height=512, seed=running.parameters["seed"])
+            ),
+            mime_type="image/png",
+            bound_to="x",
+            expires_at=now + timedelta(hours=24),
+        )
+        generations.complete(generation=running, image=image, cost_micros=running.quote_micros, now=now)
+        row = Generation.objects.get(pk=running.pk)
+        journal.note(order, Reply(0.0, 200, "", row.pk, promises.expected_digest(row, ()), "0.0267", False))
+    return journal
+
+
+def _evidence() -> Evidence:
+    with connection.cursor() as cursor:
+        return gather(cursor.db.connection, object_keys=())
+
+
+def _images(journal: Journal) -> list[str]:
+    return list(promises.images(DeskClerk(), _evidence(), journal))
+
+
+def test_nothing_is_said_of_images_as_they_were_made(journal: Journal) -> None:
+    assert _images(journal) == []
+    assert list(promises.statements(DeskClerk(), _evidence(), journal)) == []
+
+
+def test_an_image_that_came_as_another_is_told(journal: Journal) -> None:
+    order = journal.orders[0]
+    order.replies[0] = order.replies[0]._replace(digest="another")
+    assert _images(journal) == [
+        f"order 1: generation {order.replies[0].generation_id} came with another image than was made of it"
+    ]
+
+
+def test_an_image_of_another_order_is_told(journal: Journal) -> None:
+    first, second = Generation.objects.order_by("pk")
+    parameters: dict[str, Any] = {**first.parameters, "seed": 2}
+    Generation.objects.filter(pk=first.pk).update(parameters=parameters)
+    told = _images(journal)
+    assert f"generation {first.pk}: its image is another than was made of it" in told
+    assert not any(f"generation {second.pk}" in line for line in told)
+
+
+def test_an_image_that_is_gone_is_told_unless_it_was_taken(journal: Journal, objects_folder: Path) -> None:
+    first = Generation.objects.earliest("pk")
+    assert first.image is not None
+    (objects_folder / first.image.object_key).unlink()
+    assert _images(journal) == [f"generation {first.pk}: its owner is answered 500, not 200"]
+    journal.spoil(first.pk, status=500)
+    assert _images(journal) == []
+
+
+def test_an_image_that_a_stranger_gets_is_told(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = journal.orders[0].owner
+    read = DeskClerk.get
+    monkeypatch.setattr(DeskClerk, "get", lambda clerk, path, _owner: read(clerk, path, own))
+    told = _images(journal)
+    assert (
+        f"generation {journal.orders[0].replies[0].generation_id}: a stranger is answered 200, not 403"
+        in told
+    )
+
+
+def test_a_balance_that_does_not_add_up_is_told(journal: Journal) -> None:
+    order = journal.orders[0]
+    poorer = order.owner._replace(opening_micros=OPENING_MICROS + 100)
+    order.owner = poorer
+    told = list(promises.statements(DeskClerk(), _evidence(), journal))
+    assert len(told) == 1
+    assert "is not 10.0001 in all" in told[0]
