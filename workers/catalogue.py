@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,6 +11,7 @@ from types import MappingProxyType
 from django.conf import settings
 
 from billing.prices import PriceRule
+from workers import licences
 
 # The model of a request that names none.
 DEFAULT_MODEL = "zekron-image-1"
@@ -18,7 +19,12 @@ DEFAULT_MODEL = "zekron-image-1"
 DTYPES = ("float32", "bfloat16", "float16")
 MOST_STEPS = 200
 MOST_BATCH = 64
+MOST_SOURCES = 2
+DEFAULT_QUEUE = "gpu"
+# What the rest of the service sends its own messages to.
+RESERVED_QUEUES = ("chores", "celery")
 FIELDS = ("adapter", "weights", "licence", "steps", "dtype", "batch_limit", "options", "price")
+OPTIONAL_FIELDS = ("sources", "queue")
 
 
 class CatalogueError(Exception):
@@ -27,7 +33,9 @@ class CatalogueError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class ImageModel:
-    """A public model: `weights` is an absolute folder or a hub id; the adapter passes `options` on."""
+    """A public model: `weights` is an absolute folder or a hub id; the adapter passes `options` on. An edit has at most
+    `sources` images, and the workers that consume `queue` make what is asked of it.
+    """
 
     name: str
     adapter: str
@@ -38,11 +46,20 @@ class ImageModel:
     batch_limit: int
     options: Mapping[str, object]
     price: PriceRule
+    sources: int = MOST_SOURCES
+    queue: str = DEFAULT_QUEUE
 
 
 def catalogue() -> Mapping[str, ImageModel]:
-    """The models of the settings' file by name, read once a process. Raises CatalogueError."""
-    return _load_once(Path(settings.MODELS_FILE))
+    """The models of the settings' file by name, read once a process. Raises CatalogueError, also for weights that may
+    not be used for money, unless the settings name their model.
+    """
+    return _load_once(Path(settings.MODELS_FILE), settings.ALLOW_NONCOMMERCIAL)
+
+
+def models_of(queues: Collection[str]) -> list[ImageModel]:
+    """The models of the settings' file whose work is in these queues. Raises CatalogueError."""
+    return [model for model in catalogue().values() if model.queue in queues]
 
 
 def load(path: Path) -> Mapping[str, ImageModel]:
@@ -60,8 +77,15 @@ def load(path: Path) -> Mapping[str, ImageModel]:
 
 
 @cache
-def _load_once(path: Path) -> Mapping[str, ImageModel]:
-    return load(path)
+def _load_once(path: Path, allowed: frozenset[str]) -> Mapping[str, ImageModel]:
+    models = load(path)
+    for model in models.values():
+        if licences.forbids_paid_use(model.licence) and model.name not in allowed:
+            raise CatalogueError(
+                f"{path}: {model.name}: its licence {model.licence} forbids paid use;"
+                f" if you have another, set ALLOW_NONCOMMERCIAL={model.name}"
+            )
+    return models
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,20 +106,22 @@ class _Entry:
             steps=self.count(fields, "steps", most=MOST_STEPS),
             dtype=self.one_of(self.text(fields, "dtype"), "dtype", DTYPES),
             batch_limit=self.count(fields, "batch_limit", most=MOST_BATCH),
-            options=MappingProxyType(self.subtable(fields, "options")),
+            options=MappingProxyType(self.options(fields)),
             price=self.price(self.subtable(fields, "price")),
+            sources=self.count(fields, "sources", least=0, most=MOST_SOURCES),
+            queue=self.queue(self.text(fields, "queue")),
         )
 
     def fields(self) -> dict[str, object]:
         if not isinstance(self.table, dict):
             raise self.problem("is not a table")
         for field in self.table:
-            if field not in FIELDS:
+            if field not in FIELDS + OPTIONAL_FIELDS:
                 raise self.problem(f"has an unknown field {field!r}")
         for field in FIELDS:
             if field not in self.table:
                 raise self.problem(f"lacks the field {field!r}")
-        return self.table
+        return {"sources": MOST_SOURCES, "queue": DEFAULT_QUEUE, **self.table}
 
     def text(self, fields: dict[str, object], field: str) -> str:
         value = fields[field]
@@ -103,11 +129,17 @@ class _Entry:
             raise self.problem(f"{field} is not a text")
         return value
 
-    def count(self, fields: dict[str, object], field: str, *, most: int) -> int:
+    def count(self, fields: dict[str, object], field: str, *, least: int = 1, most: int) -> int:
         value = fields[field]
         # True is an int to Python, and no number of anything.
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-            raise self.problem(f"{field} is not a whole number from 1 to {most}")
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise self.problem(f"{field} is not a whole number from {least} to {most}")
+        return value
+
+    def queue(self, value: str) -> str:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,31}", value) or value in RESERVED_QUEUES:
+            reserved = " or ".join(RESERVED_QUEUES)
+            raise self.problem(f"queue is 1 to 32 of a-z, 0-9 and '-', and not {reserved}")
         return value
 
     def one_of(self, value: str, field: str, known: tuple[str, ...]) -> str:
@@ -120,6 +152,14 @@ class _Entry:
         if not isinstance(value, dict):
             raise self.problem(f"{field} is not a table")
         return value
+
+    def options(self, fields: dict[str, object]) -> dict[str, object]:
+        """As they are written; weights among them are found as those of the model are."""
+        options = self.subtable(fields, "options")
+        return {
+            name: self.weights(value) if name.endswith("weights") and isinstance(value, str) else value
+            for name, value in options.items()
+        }
 
     def price(self, table: dict[str, object]) -> PriceRule:
         try:

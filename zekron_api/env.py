@@ -22,6 +22,11 @@ def secret(name: str, default: str | None = None, *, least_characters: int) -> s
     return value
 
 
+def names(name: str) -> frozenset[str]:
+    """The words of a text with commas; none where it is unset or empty."""
+    return frozenset(word.strip() for word in text(name, "").split(",") if word.strip())
+
+
 def flag(name: str, *, default: bool) -> bool:
     """True for 1, true, yes, on; False for 0, false, no, off; in any case of letters."""
     value = text(name, "1" if default else "0").lower()

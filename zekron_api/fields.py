@@ -1,6 +1,7 @@
 """The fields of requests: each refuses with what is wrong and what is allowed, under the contract's type."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import pybase64
@@ -98,6 +99,14 @@ class SourcesField(CheckedField):
             message = f"images has {len(value)} items; at most {SOURCE_LIMIT} are allowed for editing."
             raise InvalidField("too_many_images", message)
         return tuple(_source(item, f"images[{position}]") for position, item in enumerate(value))
+
+
+def refuse_too_many(images: Sequence[bytes], *, model: ImageModel) -> None:
+    """Raises InvalidField for more images than an edit of this model may have."""
+    if len(images) > model.sources:
+        most = f"at most {model.sources}" if model.sources else "none, for it makes images from words alone"
+        items = "1 item" if len(images) == 1 else f"{len(images)} items"
+        raise InvalidField("too_many_images", f"images has {items}; the model {model.name} takes {most}.")
 
 
 def _source(item: object, name: str) -> bytes:

@@ -21,6 +21,11 @@ class GenerateSerializer(serializers.Serializer[Any]):
     size = fields.SizeField()
     images = fields.SourcesField()
 
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Refuses more images than the model takes."""
+        fields.refuse_too_many(attrs["images"], model=attrs["model"])
+        return attrs
+
 
 class WholeNumberField(fields.CheckedField):
     """ASCII digits that make a number of at least `least`; over `most` it counts as `most`."""

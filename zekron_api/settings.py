@@ -30,6 +30,8 @@ PUBLIC_URL = env.text("PUBLIC_URL", f"http://localhost:{PORT}" if LOCAL else Non
 SYNC_WAIT_SECONDS = env.integer("SYNC_WAIT_SECONDS", 100, least=1, most=3600)
 MODELS_FILE = Path(env.text("MODELS_FILE", str(BASE_DIR / "models.toml")))
 DEVICE = env.text("DEVICE", "auto")
+# The models whose weights may be used for money although the name of their licence says otherwise.
+ALLOW_NONCOMMERCIAL = env.names("ALLOW_NONCOMMERCIAL")
 # Without it nobody sees the metrics.
 METRICS_TOKEN = env.secret("METRICS_TOKEN", least_characters=32) if env.text("METRICS_TOKEN", "") else ""
 

@@ -52,6 +52,45 @@ def test_every_field_is_read(tmp_path: Path) -> None:
     assert (model.name, model.adapter, model.licence) == ("zekron-image-1", "flux2-klein", "Apache-2.0")
     assert (model.steps, model.dtype, model.batch_limit) == (4, "float32", 4)
     assert model.options == {"max_sequence_length": 256}
+    assert (model.sources, model.queue) == (2, "gpu")
+
+
+def test_a_model_may_say_how_many_sources_it_takes_and_which_workers_make_it(tmp_path: Path) -> None:
+    text = ENTRY.replace("steps = 4", 'steps = 4\nsources = 0\nqueue = "large"')
+    model = load(written(tmp_path, text))["zekron-image-1"]
+    assert (model.sources, model.queue) == (0, "large")
+
+
+def test_the_models_of_a_worker_are_those_of_its_queues(tmp_path: Path, settings: Any) -> None:
+    other = ENTRY.replace("zekron-image-1", "other").replace("steps = 4", 'steps = 4\nqueue = "large"')
+    settings.MODELS_FILE = written(tmp_path, ENTRY + other)
+    assert [model.name for model in catalogue.models_of(["gpu"])] == ["zekron-image-1"]
+    assert [model.name for model in catalogue.models_of(["large", "chores"])] == ["other"]
+    assert [model.name for model in catalogue.models_of(["large", "gpu"])] == ["zekron-image-1", "other"]
+    assert catalogue.models_of(["chores"]) == []
+
+
+def test_weights_among_the_options_are_found_as_those_of_the_model_are(tmp_path: Path) -> None:
+    options = 'options = {edit_weights = "var/models/edit", other_weights = "Qwen/Qwen-Image-Edit-2509"}'
+    text = ENTRY.replace("options = {max_sequence_length = 256}", options)
+    assert load(written(tmp_path, text))["zekron-image-1"].options == {
+        "edit_weights": str(tmp_path / "var/models/edit"),
+        "other_weights": "Qwen/Qwen-Image-Edit-2509",
+    }
+
+
+def test_weights_that_may_not_be_used_for_money_are_refused_unless_the_settings_name_their_model(
+    tmp_path: Path, settings: Any
+) -> None:
+    unpaid = ENTRY.replace("zekron-image-1", "dev").replace("Apache-2.0", "flux-1-dev-non-commercial-license")
+    settings.MODELS_FILE = written(tmp_path, ENTRY + unpaid)
+    settings.ALLOW_NONCOMMERCIAL = frozenset({"another"})
+    with pytest.raises(
+        CatalogueError, match=r"dev: its licence \S+ forbids paid use; .* ALLOW_NONCOMMERCIAL=dev$"
+    ):
+        catalogue.catalogue()
+    settings.ALLOW_NONCOMMERCIAL = frozenset({"another", "dev"})
+    assert set(catalogue.catalogue()) == {"zekron-image-1", "dev"}
 
 
 @pytest.mark.parametrize("weights", ["var/models/small", "./models", "there"])
@@ -80,6 +119,11 @@ def test_anything_else_is_the_id_of_a_hub(tmp_path: Path) -> None:
         ("steps = 4", "steps = 0", "steps is not a whole number"),
         ("steps = 4", 'steps = "4"', "steps is not a whole number"),
         ("steps = 4", "steps = 4000", "steps is not a whole number"),
+        ("steps = 4", "steps = 4\nsources = 3", "sources is not a whole number from 0 to 2"),
+        ("steps = 4", "steps = 4\nsources = true", "sources is not a whole number from 0 to 2"),
+        ("steps = 4", 'steps = 4\nqueue = "chores"', "queue is 1 to 32 of a-z"),
+        ("steps = 4", 'steps = 4\nqueue = "a,b"', "queue is 1 to 32 of a-z"),
+        ("steps = 4", "steps = 4\nqueue = 7", "queue is not a text"),
         ("batch_limit = 4", "batch_limit = 4.0", "batch_limit is not a whole number"),
         ('"float32"', '"float64"', "dtype is 'float64', not one of"),
         ('"Apache-2.0"', '" "', "licence is not a text"),
