@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from django.db import DatabaseError
 from django.utils import timezone
-from PIL import Image
 
 from storage import failpoints, images
 from storage.models import StoredImage
@@ -89,7 +88,7 @@ def _make(generation: Generation, studio: Studio, lease_lost: threading.Event) -
     if lease_lost.is_set():
         raise generations.LeaseLost
     failpoints.reach("painted")
-    image = _store(generation, png.encode(Image.fromarray(picture)))
+    image = _store(generation, png.encode(picture))
     failpoints.reach("stored")
     try:
         settlement.settle(generation=generation, image=image)
