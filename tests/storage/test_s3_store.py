@@ -14,10 +14,12 @@ from django.core.files.storage import Storage
 from storage import images
 from storage.models import StoredImage
 from storage.s3_store import ObjectStoreFailed, S3Store
+from tests import stage
 from tests.storage import s3
 from tests.storage.conftest import EXPIRES_AT, bytes_of
 from tests.storage.s3 import OBJECT, everything, refusals, requests
-from zekron_api import health
+from workers import generations
+from zekron_api import health, waiting_room
 from zekron_api.object_store import object_store
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -128,7 +130,17 @@ def test_all_threads_share_one_client(bucket: S3Store) -> None:
 
     with ThreadPoolExecutor(16) as pool:
         assert list(pool.map(put_and_read, range(64))) == [b"%d" % number for number in range(64)]
-        assert len(set(pool.map(lambda _: id(bucket.connection), range(16)))) == 1
+    clients = stage.at_once(16, lambda _: bucket.connection)
+    assert all(client is bucket.connection for client in clients)
+
+
+def test_no_request_waits_for_ever_or_for_another_threads_connection(bucket: S3Store) -> None:
+    config = bucket.connection.meta.client.meta.config
+    assert (config.connect_timeout, config.read_timeout) == (2, 5)
+    assert config.retries == {"mode": "standard", "total_max_attempts": 3}
+    # Three of them end before the lease of an attempt would.
+    assert generations.LEASE_SECONDS > 3 * 5
+    assert config.max_pool_connections > waiting_room.THREAD_COUNT
 
 
 @pytest.mark.parametrize("uses_bucket", [False, True], ids=["files", "a bucket"])
