@@ -23,6 +23,7 @@ help:
 	@echo 'make check    format, lint, types, imports, migrations, settings, tests'
 	@echo 'make fuzz     random requests, many more than in make check (FUZZ_EXAMPLES=2000)'
 	@echo 'make bench    what each part costs beside what one would have otherwise (BENCH="png reply"; all without it)'
+	@echo 'make mutants  each guard taken out in turn, to see a test go red for it (MUTANTS="lease" chooses by name)'
 	@echo 'make format   formats the code'
 	@echo 'make install  the virtual environment alone'
 
@@ -73,6 +74,10 @@ fuzz-decoders: install-dev
 .PHONY: bench
 bench: install
 	@$(VENV) -m bench $(BENCH)
+
+.PHONY: mutants
+mutants: install-dev
+	@exec $(VENV) -m tests.mutants $(MUTANTS)
 
 format: install-dev
 	@$(VENV) -m ruff check --fix --quiet . || true

@@ -1,5 +1,7 @@
 """Settling while the database fails: before the commit, after it, or for good."""
 
+from functools import partial
+
 import pytest
 from django.db import OperationalError, connection, connections
 
@@ -67,6 +69,16 @@ def test_a_database_that_stays_away_leaves_the_outcome_open(monkeypatch):
     with pytest.raises(OperationalError):
         _settle(monkeypatch, running, image, Troubled(before=3))
     assert Generation.objects.get(pk=running.pk).status == Status.RUNNING
+
+
+def test_an_object_is_kept_while_nobody_knows_whether_its_row_was_committed(monkeypatch, objects_folder):
+    generation = stage.submit(stage.account(), now=CLOCK)
+    monkeypatch.setattr(generations, "complete", Troubled(before=1))
+    monkeypatch.setattr(settlement, "settle", partial(settlement.settle, pauses_seconds=()))
+    with stage.studio(stage.StandInEngine()) as studio:
+        attempt.run(generation_id=generation.pk, studio=studio)
+    assert Generation.objects.get(pk=generation.pk).status == Status.RUNNING
+    assert len([path for path in objects_folder.rglob("*") if path.is_file()]) == 1
 
 
 def test_a_generation_that_another_completed_is_not_taken_for_ones_own():

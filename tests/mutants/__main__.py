@@ -1,0 +1,78 @@
+"""`python -m tests.mutants [WORDS]`: exit 0 when every guard that is taken out is missed by some test, else 1.
+
+With words, only the guards whose names have all of them. MUTANTS_JOBS is how many are tried at once.
+"""
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from queue import SimpleQueue
+from urllib.parse import urlsplit
+
+from tests.mutants import of_billing, of_storage, of_workers, of_zekron_api, trial
+from tests.mutants.guard import Guard
+from zekron_api.local import services
+
+VAR_DIR = Path(__file__).resolve().parent.parent.parent / "var"
+JOBS = 2
+GUARDS = (*of_billing.GUARDS, *of_workers.GUARDS, *of_storage.GUARDS, *of_zekron_api.GUARDS)
+
+
+def main(words: Sequence[str]) -> int:
+    """The exit status."""
+    chosen = [guard for guard in GUARDS if all(word in guard.name for word in words)]
+    if not chosen:
+        _say(f"No guard's name has all of these words: {' '.join(words)}")
+        return 1
+    jobs = int(os.environ.get("MUTANTS_JOBS") or JOBS)
+    with services.ending_signals_raise(), services.running(VAR_DIR):
+        url = os.environ.get("DATABASE_URL") or services.postgres_url(VAR_DIR)
+        databases: SimpleQueue[str] = SimpleQueue()
+        for number in range(jobs):
+            # Tests make their own database beside this one, which need not exist.
+            databases.put(urlsplit(url)._replace(path=f"/mutant_{os.getpid()}_{number}").geturl())
+        return _try_all(chosen, databases, jobs)
+
+
+def _try_all(chosen: Sequence[Guard], databases: "SimpleQueue[str]", jobs: int) -> int:
+    tests = sorted({path for guard in chosen for path in guard.tests})
+    _say(f"Running {len(tests)} files of tests on a copy that lacks nothing.")
+    first = databases.get()
+    if problem := trial.run_unchanged(tests, database_url=first):
+        _say(f"{problem}\nThey are red with every guard in place, so nothing can be said.")
+        return 1
+    databases.put(first)
+    _say(f"Taking out {len(chosen)} guards, one at a time, {jobs} at once.")
+    verdicts: Counter[str] = Counter()
+    threads = ThreadPoolExecutor(jobs)
+    trials = {threads.submit(_try, guard, databases): guard for guard in chosen}
+    try:
+        for done in as_completed(trials):
+            result = done.result()
+            verdicts[result.verdict] += 1
+            _say(f"{result.verdict:9} {result.seconds:4.0f} s  {trials[done].name}\n{'':18}{result.said}")
+    finally:
+        # Whoever ends this early waits for the trials that have begun, and for no other.
+        threads.shutdown(cancel_futures=True)
+    _say(", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common()))
+    return 0 if set(verdicts) == {trial.KILLED} else 1
+
+
+def _try(guard: Guard, databases: "SimpleQueue[str]") -> trial.Result:
+    database_url = databases.get()
+    try:
+        return trial.run(guard, database_url=database_url)
+    finally:
+        databases.put(database_url)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,206 @@
+"""The guards of a generation's life."""
+
+from tests.mutants.guard import Guard
+
+GENERATIONS = "workers/generations.py"
+LIFE = "tests/workers/test_generations.py"
+SWEEP = "tests/workers/test_sweep.py"
+SETTLEMENT = "tests/workers/test_settlement.py"
+
+GUARDS = (
+    Guard(
+        name="each transition starts from its own status",
+        path="workers/transitions.py",
+        text="Generation.objects.filter(guard, status=source)",
+        without="Generation.objects.filter(guard)",
+        tests=(f"{LIFE}::test_every_transition_moves_only_from_the_statuses_that_allow_it",),
+    ),
+    Guard(
+        name="complete: the lease's token",
+        path=GENERATIONS,
+        text="            guard=Q(lease_token=generation.lease_token),\n            image=recorded,",
+        without="            guard=Q(),\n            image=recorded,",
+        tests=(f"{LIFE}::test_a_worker_whose_lease_went_to_another_changes_nothing",),
+    ),
+    Guard(
+        name="fail: the lease's token",
+        path=GENERATIONS,
+        text="        Status.FAILED,\n        guard=Q(lease_token=generation.lease_token),",
+        without="        Status.FAILED,\n        guard=Q(),",
+        tests=(f"{LIFE}::test_a_worker_whose_lease_went_to_another_changes_nothing",),
+    ),
+    Guard(
+        name="retry: the lease's token",
+        path=GENERATIONS,
+        text="guard=Q(lease_token=generation.lease_token, attempt_count__lt=ATTEMPT_LIMIT),",
+        without="guard=Q(attempt_count__lt=ATTEMPT_LIMIT),",
+        tests=(f"{LIFE}::test_a_worker_whose_lease_went_to_another_changes_nothing",),
+    ),
+    Guard(
+        name="renew: the lease's token",
+        path=GENERATIONS,
+        text="filter(status=Status.RUNNING, lease_token__in=lease_tokens)",
+        without="filter(status=Status.RUNNING)",
+        tests=(f"{LIFE}::test_a_lease_that_is_not_named_is_not_renewed",),
+    ),
+    Guard(
+        name="put back: the lease's token",
+        path=GENERATIONS,
+        text="    mine = Q(lease_token__in=lease_tokens)\n",
+        without="    mine = Q()\n",
+        tests=(f"{LIFE}::test_what_is_put_back_has_the_attempts_it_had_and_only_ones_own_is",),
+    ),
+    Guard(
+        name="claim: the cap on attempts",
+        path=GENERATIONS,
+        text="due = Q(attempt_count__lt=ATTEMPT_LIMIT, not_before__lte=now,",
+        without="due = Q(not_before__lte=now,",
+        tests=(f"{LIFE}::test_what_is_queued_after_all_its_attempts_is_not_claimed",),
+    ),
+    Guard(
+        name="retry: the cap on attempts",
+        path=GENERATIONS,
+        text="guard=Q(lease_token=generation.lease_token, attempt_count__lt=ATTEMPT_LIMIT),",
+        without="guard=Q(lease_token=generation.lease_token),",
+        tests=(f"{LIFE}::test_nothing_is_claimed_too_early_too_late_or_too_often",),
+    ),
+    Guard(
+        name="rescue: the cap on attempts",
+        path=GENERATIONS,
+        text="lease_until__lt=now, attempt_count__lt=ATTEMPT_LIMIT, deadline_at__gt=now\n",
+        without="lease_until__lt=now, deadline_at__gt=now\n",
+        tests=(f"{SWEEP}::test_what_has_had_all_its_attempts_is_not_taken_back",),
+    ),
+    Guard(
+        name="the cap on attempts: the database's check",
+        path="workers/migrations/0001_initial.py",
+        text='models.Q(("attempt_count__range", (0, 3)))',
+        without='models.Q(("attempt_count__range", (0, 99)))',
+        tests=(f"{LIFE}::test_the_database_refuses_a_row_that_contradicts_itself",),
+    ),
+    Guard(
+        name="claim: the backoff",
+        path=GENERATIONS,
+        text="attempt_count__lt=ATTEMPT_LIMIT, not_before__lte=now, deadline_at__gt=now)",
+        without="attempt_count__lt=ATTEMPT_LIMIT, deadline_at__gt=now)",
+        tests=(f"{LIFE}::test_nothing_is_claimed_too_early_too_late_or_too_often",),
+    ),
+    Guard(
+        name="claim: the deadline",
+        path=GENERATIONS,
+        text="not_before__lte=now, deadline_at__gt=now)\n    claimed",
+        without="not_before__lte=now)\n    claimed",
+        tests=(f"{LIFE}::test_nothing_is_claimed_too_early_too_late_or_too_often",),
+    ),
+    Guard(
+        name="give up: the deadline",
+        path=GENERATIONS,
+        text="(Q(deadline_at__lt=now) | spent)",
+        without="spent",
+        tests=(f"{SWEEP}::test_what_is_open_past_its_deadline_fails_and_is_free",),
+    ),
+    Guard(
+        name="give up: only what is overdue",
+        path=GENERATIONS,
+        text="guard=overdue(now),",
+        without="guard=Q(),",
+        tests=(f"{SWEEP}::test_what_is_not_overdue_is_not_given_up_even_when_asked_for",),
+    ),
+    Guard(
+        name="rescue: only what no worker holds",
+        path=GENERATIONS,
+        text="status=Status.RUNNING, lease_until__lt=now, attempt_count__lt=ATTEMPT_LIMIT, deadline_at__gt=now",
+        without="status=Status.RUNNING, attempt_count__lt=ATTEMPT_LIMIT, deadline_at__gt=now",
+        tests=(f"{SWEEP}::test_a_dead_workers_generation_is_queued_and_hinted_again",),
+    ),
+    Guard(
+        name="fail: the release in the same transaction",
+        path=GENERATIONS,
+        text="""    with transaction.atomic():
+        moved = move(generation.pk, source, target, guard=guard, **changes)
+        if moved:
+""",
+        without="""    moved = move(generation.pk, source, target, guard=guard, **changes)
+    with transaction.atomic():
+        if moved:
+""",
+        tests=(f"{LIFE}::test_no_generation_ends_unless_its_money_moves_with_it",),
+    ),
+    Guard(
+        name="complete: the charge in the same transaction",
+        path=GENERATIONS,
+        text="        ledger.settle(reservation_id=generation.reservation_id, cost_micros=cost_micros)\n",
+        without="""        charge = partial(
+            ledger.settle, reservation_id=generation.reservation_id, cost_micros=cost_micros
+        )
+        transaction.on_commit(transaction.atomic(charge))
+""",
+        tests=(f"{LIFE}::test_no_generation_ends_unless_its_money_moves_with_it",),
+    ),
+    Guard(
+        name="submit: the account's lock around the count of what is open",
+        path=GENERATIONS,
+        text="        ledger.lock_account(account_id=submission.account_id)\n",
+        without="",
+        tests=(f"{LIFE}::test_of_64_submissions_under_a_limit_of_five_exactly_five_are_accepted",),
+    ),
+    Guard(
+        name="submit: the limit of what is open",
+        path=GENERATIONS,
+        text="        _refuse_too_many_open(submission.account_id, open_limit)\n",
+        without="",
+        tests=(f"{LIFE}::test_submitting_holds_the_quote_and_a_refusal_leaves_nothing",),
+    ),
+    Guard(
+        name="a source's key goes with its generation's end",
+        path=GENERATIONS,
+        text="    images.destroy_keys(image_ids=source_ids)\n",
+        without="",
+        tests=(f"{LIFE}::test_source_images_are_unreadable_once_their_generation_ends",),
+    ),
+    Guard(
+        name="the same idempotency key is accepted once: the look under the lock",
+        path=GENERATIONS,
+        text="        _refuse_accepted(submission, now)\n",
+        without="",
+        tests=("tests/zekron_api/test_idempotency.py::test_fifty_at_once_under_one_key_make_one_generation",),
+    ),
+    Guard(
+        name="the same idempotency key is accepted once: the unique index",
+        path="workers/migrations/0002_idempotency_keys.py",
+        text='fields=("account", "key_digest"), name="idempotency_key_once"',
+        without='fields=("account", "key_digest", "id"), name="idempotency_key_once"',
+        tests=("tests/workers/test_idempotency.py",),
+    ),
+    Guard(
+        name="a COMMIT without an answer is looked up before it is taken for lost",
+        path="workers/settlement.py",
+        text="        if not _is_completed_with(generation, image):\n            raise\n",
+        without="        raise\n",
+        tests=(f"{SETTLEMENT}::test_a_commit_whose_answer_was_lost_is_found_and_not_made_again",),
+    ),
+    Guard(
+        name="another's completion is not taken for one's own",
+        path="workers/settlement.py",
+        text="    return row.filter(image__object_key=image.object_key).exists()\n",
+        without="    return row.exists()\n",
+        tests=(f"{SETTLEMENT}::test_a_generation_that_another_completed_is_not_taken_for_ones_own",),
+    ),
+    Guard(
+        name="an object is kept while it is not known whether its row was committed",
+        path="workers/attempt.py",
+        text="        settlement.settle(generation=generation, image=image)\n    except generations.LeaseLost:\n",
+        without="        settlement.settle(generation=generation, image=image)\n"
+        "    except (generations.LeaseLost, DatabaseError):\n",
+        tests=(f"{SETTLEMENT}::test_an_object_is_kept_while_nobody_knows_whether_its_row_was_committed",),
+    ),
+    Guard(
+        name="a picture that is none is not charged",
+        path="workers/attempt.py",
+        text="    refuse_unfit(picture, order)\n",
+        without="",
+        tests=(
+            "tests/workers/test_attempt.py::test_a_picture_that_is_black_all_over_is_never_stored_nor_charged",
+        ),
+    ),
+)

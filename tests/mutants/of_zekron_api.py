@@ -1,0 +1,57 @@
+"""The guards at the door."""
+
+from tests.mutants.guard import Guard
+
+VIEWS = "zekron_api/views.py"
+ACCESS = "tests/zekron_api/test_access.py"
+LIMITS = "tests/zekron_api/test_limits.py"
+
+GUARDS = (
+    Guard(
+        name="an image is its account's alone",
+        path=VIEWS,
+        text="        if generation.account_id != self.account.pk:\n",
+        without="        if False:\n",
+        tests=(f"{ACCESS}::test_another_accounts_key_is_refused_and_an_unknown_token_is_not_found",),
+    ),
+    Guard(
+        name="an image ends at its time, whether or not it is purged",
+        path=VIEWS,
+        text="        if generation.expires_at <= timezone.now():\n",
+        without="        if False:\n",
+        tests=(f"{ACCESS}::test_an_expired_image_is_gone_from_that_instant_before_and_after_its_purge",),
+    ),
+    Guard(
+        name="a suspended account is refused",
+        path="zekron_api/authentication.py",
+        text="        if account.status != Account.Status.ACTIVE:\n",
+        without="        if False:\n",
+        tests=(f"{ACCESS}::test_a_revoked_key_and_a_suspended_account_are_refused",),
+    ),
+    Guard(
+        name="the rate is looked at and counted in one step",
+        path="zekron_api/throttle.py",
+        text="    admitted = limiter.hit(item, name)\n",
+        without="    admitted = limiter.test(item, name)\n    limiter.hit(item, name)\n",
+        tests=(
+            f"{LIMITS}::test_of_1000_requests_at_once_from_two_processes_exactly_60_are_admitted",
+            f"{LIMITS}::test_of_200_requests_at_once_over_http_exactly_60_are_served",
+        ),
+    ),
+    Guard(
+        name="the metrics are for who has their token",
+        path="zekron_api/metrics.py",
+        text="    return same and ",
+        without="    return ",
+        tests=("tests/zekron_api/test_metrics.py::test_another_token_is_refused_in_the_envelope",),
+    ),
+    Guard(
+        name="a deploy waits for the clients that wait",
+        path="Procfile",
+        text=" --timeout-graceful-shutdown 110",
+        without=" --timeout-graceful-shutdown 1",
+        tests=(
+            "tests/zekron_api/test_drain.py::test_clients_whose_turn_does_not_come_are_told_so_before_the_process_ends",
+        ),
+    ),
+)
