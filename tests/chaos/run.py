@@ -33,6 +33,7 @@ class Plan:
     faults: int
     rounds: int
     seed: int
+    kinds: str = ""
 
 
 class Run:
@@ -62,7 +63,7 @@ class Run:
             each.name for each in drills.recoveries if max(each.seconds, default=0) > each.limit_seconds
         ]
         for line in chain(
-            table.faults(storm.injected, storm.skipped),
+            table.faults(storm.injected),
             table.orders(self._journal, self._evidence),
             table.restarts(self._scene.supervisor.ends),
             table.recoveries(drills.recoveries),
@@ -75,7 +76,11 @@ class Run:
         load = self._load(CLIENTS_PER_OWNER)
         rig = Rig(scene=self._scene, journal=self._journal, load=load, chance=self._chance)
         storm = Storm(
-            rig=rig, seed=self._plan.seed, fault_count=self._plan.faults, order_count=self._plan.orders
+            rig=rig,
+            seed=self._plan.seed,
+            fault_count=self._plan.faults,
+            order_count=self._plan.orders,
+            only=self._plan.kinds,
         )
         say(f"Storm: {self._plan.faults} faults over {self._plan.orders} orders.")
         started = time.monotonic()

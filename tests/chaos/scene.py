@@ -156,17 +156,14 @@ class Scene:
         return [first, *map(int, children)]
 
     def heal(self) -> None:
-        """Undoes whatever is still broken, and gives every worker a life without failpoints."""
+        """Undoes whatever is still broken, and gives every process a life without failpoints and wrong clocks."""
         for fault in engine.FAULTS:
             (self.studio / fault).unlink(missing_ok=True)
         self.objects.chmod(0o700)
         for name in (*GPUS, *WEBS, *BEATS, "chores", "redis", "store"):
-            self.supervisor.arm(name)
             self.supervisor.let_go(name)
-            with contextlib.suppress(ProcessLookupError):
-                self.supervisor.send(name, signal.SIGCONT)
-        for name in (*GPUS, *WEBS):
-            self.supervisor.send(name, signal.SIGTERM)
+            self.supervisor.send(name, signal.SIGCONT)
+            self.supervisor.disarm(name)
         self.start_database()
         with contextlib.suppress(redis.RedisError), self.redis() as client:
             client.config_set("maxmemory", 0)

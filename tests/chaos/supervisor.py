@@ -36,6 +36,7 @@ class _Service:
     is_asked: bool = False
     is_held: bool = False
     start_at: float = 0.0
+    is_armed: bool = False
     next_environment: dict[str, str] = field(default_factory=dict)
 
 
@@ -88,6 +89,13 @@ class Supervisor:
         with self._lock:
             self._services[name].next_environment = environment
 
+    def disarm(self, name: str) -> None:
+        """Lets the service live without such variables, and ends it by SIGTERM if it has any now."""
+        with self._lock:
+            self._services[name].next_environment = {}
+            if self._services[name].is_armed:
+                self.send(name, signal.SIGTERM)
+
     def wait_for(self, name: str, *, other_than: int | None, seconds: float = 120) -> int:
         """The id of the service's process, as soon as it has another than this one."""
         give_up_at = time.monotonic() + seconds
@@ -124,6 +132,7 @@ class Supervisor:
 
     def _start(self, service: _Service) -> None:
         environment = {**service.environment, **service.next_environment}
+        service.is_armed = bool(service.next_environment)
         service.next_environment, service.is_asked = {}, False
         with (self._logs / f"{service.name}.log").open("ab") as log:
             service.process = subprocess.Popen(

@@ -12,13 +12,11 @@ from tests.chaos.supervisor import End
 SHOWN_PROBLEMS = 10
 
 
-def faults(injected: Mapping[str, int], skipped: Mapping[str, str]) -> Iterator[str]:
-    """Each kind of fault, how often it was injected, or why it was not."""
+def faults(injected: Mapping[str, int]) -> Iterator[str]:
+    """Each kind of fault, and how often it was injected."""
     yield f"Faults: {sum(injected.values())} of {len(injected)} kinds"
     for name in sorted(injected):
         yield f"  {injected[name]:5}  {name}"
-    for name in sorted(skipped):
-        yield f"      -  {name}: {skipped[name]}"
 
 
 def orders(journal: Journal, evidence: Evidence) -> Iterator[str]:

@@ -10,10 +10,6 @@ from tests.chaos.load import Load
 from tests.chaos.scene import GPUS, Scene
 
 
-class Skipped(Exception):
-    """The fault cannot be injected on this machine; the text says why."""
-
-
 class TooEarly(Exception):
     """There is nothing yet that this fault could break."""
 

@@ -1,20 +1,18 @@
-"""Faults of clocks: a worker's or a web's runs hours ahead or behind. Needs libfaketime; without it, says so."""
+"""Faults of clocks: a process lives for some time with one that is hours ahead or behind."""
 
 import signal
 from functools import partial
 from pathlib import Path
 
-from tests.chaos.faults import Rig, Skipped, kind
+from tests.chaos import wrong_clock
+from tests.chaos.faults import Rig, kind
 from tests.chaos.scene import WEBS
 
-LIBRARIES = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib/faketime/libfaketimeMT.so.1")
-SECONDS = 15
-
-
-def library() -> Path | None:
-    """libfaketime, where Debian's package `faketime` puts it."""
-    found = [path for pattern in LIBRARIES for path in Path("/").glob(pattern.lstrip("/"))]
-    return found[0] if found else None
+FOLDER = Path(wrong_clock.__path__[0])
+HOUR_SECONDS = 3600
+# Past the life of an image and of its sources, past the life of a lease, and hardly noticed.
+WRONG_SECONDS = (26 * HOUR_SECONDS, -26 * HOUR_SECONDS, 2 * HOUR_SECONDS, -2 * HOUR_SECONDS, -40, 3)
+SECONDS = 12
 
 
 @kind("worker's clock wrong by hours")
@@ -27,13 +25,13 @@ def skew_a_web(rig: Rig) -> None:
     _skew(rig, rig.chance.choice(WEBS))
 
 
+@kind("chores' clock wrong by hours")
+def skew_chores(rig: Rig) -> None:
+    _skew(rig, "chores")
+
+
 def _skew(rig: Rig, name: str) -> None:
-    path = library()
-    if path is None:
-        raise Skipped("there is no libfaketime here (Debian: apt-get install faketime)")
-    offset = rig.chance.choice(("+26h", "-26h", "+2h", "-90s"))
-    rig.scene.supervisor.arm(
-        name, LD_PRELOAD=str(path), FAKETIME=offset, FAKETIME_DONT_FAKE_MONOTONIC="1", FAKETIME_NO_CACHE="0"
-    )
+    seconds = rig.chance.choice(WRONG_SECONDS)
+    rig.scene.supervisor.arm(name, PYTHONPATH=str(FOLDER), CHAOS_CLOCK_SECONDS=str(seconds))
     rig.scene.supervisor.send(name, signal.SIGTERM)
-    rig.later(SECONDS, partial(rig.scene.supervisor.send, name, signal.SIGTERM), engages=name)
+    rig.later(SECONDS, partial(rig.scene.supervisor.disarm, name), engages=name)
