@@ -13,7 +13,7 @@ TORCH := $(shell grep -o '^torch==[^ ]*' requirements.txt)
 TORCH_WITHOUT_CUDA := https://download.pytorch.org/whl/cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check fuzz fuzz-schema fuzz-decoders format install install-dev
+.PHONY: help demo run test check fuzz fuzz-schema fuzz-decoders chaos format install install-dev
 .SUFFIXES:
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo 'make test     all tests'
 	@echo 'make check    format, lint, types, imports, migrations, settings, tests'
 	@echo 'make fuzz     random requests, many more than in make check (FUZZ_EXAMPLES=2000)'
+	@echo 'make chaos    everything as real processes, killed, frozen and cut off (CHAOS_JOBS=800 CHAOS_FAULTS=50)'
 	@echo 'make bench    what each part costs beside what one would have otherwise (BENCH="png reply"; all without it)'
 	@echo 'make mutants  each guard taken out in turn, to see a test go red for it (MUTANTS="lease" chooses by name)'
 	@echo 'make format   formats the code'
@@ -70,6 +71,10 @@ fuzz-decoders: export FUZZ_EXAMPLES ?= 2000
 fuzz-decoders: install-dev
 	@echo 'Giving broken images, keys, envelopes and bodies to what reads them.'
 	@$(VENV) -m pytest -q tests/fuzz
+
+# Another seed each time, printed first; CHAOS_SEED=… replays its choice of faults.
+chaos: install-dev
+	@exec $(VENV) -m tests.chaos
 
 .PHONY: bench
 bench: install
