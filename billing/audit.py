@@ -20,8 +20,9 @@ WITH moved AS (
         coalesce(sum(amount_micros) FILTER (WHERE kind = 'settle'), 0) AS settled
     FROM billing_ledgerentry GROUP BY account_id
 ), held AS (
-    SELECT account_id, sum(quote_micros) AS quotes FROM billing_reservation
-    WHERE resolution = '' GROUP BY account_id
+    SELECT account_id, count(*) AS holds, count(*) FILTER (WHERE resolution = '') AS open_holds,
+        sum(quote_micros) FILTER (WHERE resolution = '') AS quotes
+    FROM billing_reservation GROUP BY account_id
 ), newest AS (
     SELECT DISTINCT ON (account_id) account_id,
         balance_after_micros AS balance, reserved_after_micros AS reserved
@@ -29,6 +30,7 @@ WITH moved AS (
 ), account AS (
     SELECT a.*, coalesce(entries, 0) AS entries, coalesce(settlements, 0) AS settlements,
         coalesce(credits, 0) AS credits, coalesce(refunds, 0) AS refunds, coalesce(settled, 0) AS settled,
+        coalesce(holds, 0) AS holds, coalesce(open_holds, 0) AS open_holds,
         coalesce(quotes, 0) AS quotes, coalesce(balance, 0) AS balance, coalesce(reserved, 0) AS reserved
     FROM billing_account a LEFT JOIN moved ON moved.account_id = a.id
         LEFT JOIN held ON held.account_id = a.id LEFT JOIN newest ON newest.account_id = a.id
@@ -43,6 +45,8 @@ SELECT format('account %s: %s', id, said) FROM account CROSS JOIN LATERAL (VALUE
      format('counts %s settlements and has %s', settlement_count, settlements)),
     (reserved_micros <> quotes,
      format('reserved %s is not the open holds'' sum %s micros', reserved_micros, quotes)),
+    (hold_count <> holds OR open_hold_count <> open_holds,
+     format('counts %s holds, %s of them open, and has %s and %s', hold_count, open_hold_count, holds, open_holds)),
     (entry_count <> entries, format('counts %s entries and has %s', entry_count, entries)),
     (balance_micros <> balance OR reserved_micros <> reserved,
      format('balance %s and reserved %s are not the last entry''s %s and %s micros',

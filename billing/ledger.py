@@ -5,10 +5,10 @@ generation too, locks it before: the order is generation, reservation, account.
 """
 
 import re
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from django.db import IntegrityError, connection, transaction
-from django.db.models.functions import Now
 
 from billing.models import Account, LedgerEntry, Reservation
 from billing.money import LEAST_STEP_MICROS, format_usd
@@ -27,6 +27,10 @@ class AccountSuspended(Exception):
     """The account is suspended and may not hold money for new work."""
 
 
+class TooManyHolds(Exception):
+    """The account has as many open holds as it may have at once."""
+
+
 class AlreadyResolved(Exception):
     """The reservation was settled or released before."""
 
@@ -37,6 +41,64 @@ class MovedBefore(Exception):
 
 class NameTaken(Exception):
     """Another account has this name."""
+
+
+class Hold(NamedTuple):
+    """Money held: `number` counts the account's holds from 1, `open_count` those that are open, this one included."""
+
+    reservation_id: int
+    number: int
+    open_count: int
+
+
+# Each movement of a hold is one statement, so that the account's row, which all its requests share, is locked as
+# shortly as can be. The UPDATE decides: a row that another transaction has changed meanwhile is looked at anew.
+HOLD: Final = """
+WITH account AS (
+    UPDATE billing_account SET reserved_micros = reserved_micros + %(quote_micros)s, hold_count = hold_count + 1,
+        open_hold_count = open_hold_count + 1, entry_count = entry_count + 1
+    WHERE id = %(account_id)s AND status = 'active' AND balance_micros - reserved_micros >= %(quote_micros)s
+        AND (%(open_limit)s::bigint IS NULL OR open_hold_count < %(open_limit)s)
+    RETURNING *
+), reservation AS (
+    INSERT INTO billing_reservation (account_id, quote_micros, resolution)
+    SELECT id, %(quote_micros)s, '' FROM account RETURNING id
+), entry AS (
+    INSERT INTO billing_ledgerentry (account_id, sequence, kind, amount_micros, balance_after_micros,
+        reserved_after_micros, reservation_id, actor, reason)
+    SELECT a.id, entry_count, 'hold', %(quote_micros)s, balance_micros, reserved_micros, r.id, '', ''
+    FROM account a, reservation r
+)
+SELECT r.id, hold_count, open_hold_count FROM account, reservation r
+"""
+_RESOLVE: Final = """
+WITH reservation AS (
+    UPDATE billing_reservation SET {resolved}, resolved_at = statement_timestamp()
+    WHERE id = %(reservation_id)s AND resolution = '' AND {guard}
+    RETURNING *
+), account AS (
+    UPDATE billing_account a SET reserved_micros = reserved_micros - quote_micros,
+        open_hold_count = open_hold_count - 1, entry_count = entry_count + 1 {charged}
+    FROM reservation r WHERE a.id = r.account_id
+    RETURNING a.*
+)
+INSERT INTO billing_ledgerentry (account_id, sequence, kind, amount_micros, balance_after_micros,
+    reserved_after_micros, reservation_id, actor, reason)
+SELECT a.id, entry_count, {kind}, {amount}, balance_micros, reserved_micros, r.id, '', ''
+FROM account a, reservation r
+RETURNING id
+"""
+SETTLE: Final = _RESOLVE.format(
+    resolved="resolution = 'settled', settled_micros = %(cost_micros)s",
+    guard="quote_micros >= %(cost_micros)s",
+    charged=", balance_micros = balance_micros - %(cost_micros)s, spent_micros = spent_micros + %(cost_micros)s,"
+    " settlement_count = settlement_count + 1",
+    kind="'settle'",
+    amount="%(cost_micros)s",
+)
+RELEASE: Final = _RESOLVE.format(
+    resolved="resolution = 'released'", guard="true", charged="", kind="'release'", amount="quote_micros"
+)
 
 
 def open_account(*, name: str, opening_micros: int, actor: str) -> Account:
@@ -64,22 +126,16 @@ def open_account(*, name: str, opening_micros: int, actor: str) -> Account:
     return account
 
 
-def lock_account(*, account_id: int) -> Account:
-    """The account, locked until the caller's transaction ends. Raises AccountSuspended, DoesNotExist."""
-    account = _lock(account_id=account_id)
-    if account.status != Account.Status.ACTIVE:
-        raise AccountSuspended(f"Account {account_id} is suspended.")
-    return account
+def hold(*, account_id: int, quote_micros: int, open_limit: int | None = None) -> Hold:
+    """Reserves the quote in the caller's transaction, and keeps the account locked until that ends.
 
-
-def hold(*, account_id: int, quote_micros: int) -> Reservation:
-    """Reserves the quote in the caller's transaction. Raises InsufficientBalance and AccountSuspended."""
+    Raises Account.DoesNotExist, AccountSuspended, TooManyHolds (`open_limit` are open) or InsufficientBalance.
+    """
     _check_amount(quote_micros)
-    account = lock_account(account_id=account_id)
-    _require(account, quote_micros)
-    reservation = Reservation.objects.create(account=account, quote_micros=quote_micros)
-    _append(account=account, kind=Kind.HOLD, amount_micros=quote_micros, reservation=reservation)
-    return reservation
+    _require_transaction()
+    while not (row := _row(HOLD, account_id=account_id, quote_micros=quote_micros, open_limit=open_limit)):
+        _refuse_hold(account_id, quote_micros, open_limit)
+    return Hold(*row)
 
 
 def settle(*, reservation_id: int, cost_micros: int) -> None:
@@ -88,22 +144,22 @@ def settle(*, reservation_id: int, cost_micros: int) -> None:
     Done for a suspended account too: the work was accepted and delivered. Raises AlreadyResolved.
     """
     _check_amount(cost_micros)
-    reservation = Reservation.objects.get(pk=reservation_id)
-    if cost_micros > reservation.quote_micros:
-        raise ValueError(f"A cost of {cost_micros} micros is over the quote of {reservation.quote_micros}.")
-    account = _resolve(reservation, Reservation.Resolution.SETTLED, settled_micros=cost_micros)
-    account.spent_micros += cost_micros
-    account.settlement_count += 1
-    _append(account=account, kind=Kind.SETTLE, amount_micros=cost_micros, reservation=reservation)
+    _require_transaction()
+    if not _row(SETTLE, reservation_id=reservation_id, cost_micros=cost_micros):
+        reservation = Reservation.objects.get(pk=reservation_id)
+        if cost_micros > reservation.quote_micros:
+            raise ValueError(
+                f"A cost of {cost_micros} micros is over the quote of {reservation.quote_micros}."
+            )
+        raise AlreadyResolved(f"Reservation {reservation_id} was resolved before.")
 
 
 def release(*, reservation_id: int) -> None:
     """Frees the whole hold in the caller's transaction: nothing is charged. Raises AlreadyResolved."""
-    reservation = Reservation.objects.get(pk=reservation_id)
-    account = _resolve(reservation, Reservation.Resolution.RELEASED, settled_micros=None)
-    _append(
-        account=account, kind=Kind.RELEASE, amount_micros=reservation.quote_micros, reservation=reservation
-    )
+    _require_transaction()
+    if not _row(RELEASE, reservation_id=reservation_id):
+        Reservation.objects.get(pk=reservation_id)
+        raise AlreadyResolved(f"Reservation {reservation_id} was resolved before.")
 
 
 def top_up(
@@ -147,23 +203,32 @@ def refund(
         )
 
 
-def _lock(*, account_id: int) -> Account:
+def _require_transaction() -> None:
     if not connection.in_atomic_block:
         raise transaction.TransactionManagementError("Money moves only inside a transaction.")
+
+
+def _lock(*, account_id: int) -> Account:
+    _require_transaction()
     # NO KEY: rows that merely point to the account can be inserted meanwhile, which keeps deadlocks away.
     return Account.objects.select_for_update(no_key=True).get(pk=account_id)
 
 
-def _resolve(reservation: Reservation, resolution: str, *, settled_micros: int | None) -> Account:
-    """Closes the reservation by the one guarded update that decides a race, and gives its account, locked."""
-    if not connection.in_atomic_block:
-        raise transaction.TransactionManagementError("Money moves only inside a transaction.")
-    changed = Reservation.objects.filter(pk=reservation.pk, resolution=Reservation.Resolution.OPEN).update(
-        resolution=resolution, settled_micros=settled_micros, resolved_at=Now()
-    )
-    if changed != 1:
-        raise AlreadyResolved(f"Reservation {reservation.pk} was resolved before.")
-    return _lock(account_id=reservation.account_id)
+def _refuse_hold(account_id: int, quote_micros: int, open_limit: int | None) -> None:
+    """Raises what stands in the way. If nothing does any more, the account is locked and the hold will succeed."""
+    account = _lock(account_id=account_id)
+    if account.status != Account.Status.ACTIVE:
+        raise AccountSuspended(f"Account {account_id} is suspended.")
+    if open_limit is not None and account.open_hold_count >= open_limit:
+        raise TooManyHolds(f"Account {account_id} has {account.open_hold_count} holds open.")
+    _require(account, quote_micros)
+
+
+def _row(statement: str, **values: int | None) -> tuple[Any, ...] | None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        row: tuple[Any, ...] | None = cursor.fetchone()
+    return row
 
 
 def _append(
@@ -171,19 +236,14 @@ def _append(
     account: Account,
     kind: LedgerEntry.Kind,
     amount_micros: int,
-    reservation: Reservation | None = None,
     actor: str = "",
     reason: str = "",
     request_id: UUID | None = None,
 ) -> LedgerEntry:
-    """Writes the locked account and the entry that explains it."""
-    held_micros = reservation.quote_micros if reservation else 0
-    account.balance_micros += {Kind.CREDIT: 1, Kind.REFUND: -1, Kind.SETTLE: -1}.get(kind, 0) * amount_micros
-    account.reserved_micros += held_micros if kind == Kind.HOLD else -held_micros
+    """Writes the locked account and the entry that explains it: money that came in or went out."""
+    account.balance_micros += amount_micros if kind == Kind.CREDIT else -amount_micros
     account.entry_count += 1
-    account.save(
-        update_fields=["balance_micros", "reserved_micros", "spent_micros", "settlement_count", "entry_count"]
-    )
+    account.save(update_fields=["balance_micros", "entry_count"])
     return LedgerEntry.objects.create(
         account=account,
         sequence=account.entry_count,
@@ -191,7 +251,6 @@ def _append(
         amount_micros=amount_micros,
         balance_after_micros=account.balance_micros,
         reserved_after_micros=account.reserved_micros,
-        reservation=reservation,
         actor=actor,
         reason=reason,
         request_id=request_id,

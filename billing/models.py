@@ -29,6 +29,9 @@ class Account(models.Model):
     reserved_micros = models.BigIntegerField(default=0)
     spent_micros = models.BigIntegerField(default=0)
     settlement_count = models.BigIntegerField(default=0)
+    # All holds there ever were, and those that are not resolved.
+    hold_count = models.BigIntegerField(default=0, db_default=0)
+    open_hold_count = models.BigIntegerField(default=0, db_default=0)
     entry_count = models.BigIntegerField(default=0)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
@@ -44,6 +47,10 @@ class Account(models.Model):
             models.CheckConstraint(
                 name="account_totals_not_negative",
                 condition=Q(spent_micros__gte=0, settlement_count__gte=0, entry_count__gte=0),
+            ),
+            models.CheckConstraint(
+                name="account_holds",
+                condition=Q(open_hold_count__gte=0, hold_count__gte=F("open_hold_count")),
             ),
             models.CheckConstraint(
                 name="account_multiples_of_100_micros",

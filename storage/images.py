@@ -87,11 +87,18 @@ def put(*, content: bytes, mime_type: str, bound_to: str, expires_at: datetime) 
 def discard(*, image: StoredImage) -> None:
     """Deletes the object of an image that was never recorded; may be called twice.
 
-    Raises AlreadyRecorded when there is a row that needs it. While the outcome of a COMMIT is unknown, do not call it.
+    A store that fails keeps it, until the orphans are removed. Raises AlreadyRecorded when there is a row that needs
+    it. While the outcome of a COMMIT is unknown, do not call it.
     """
     if StoredImage.objects.filter(object_key=image.object_key, purged_at__isnull=True).exists():
         raise AlreadyRecorded
-    _objects().delete(image.object_key)
+    try:
+        _objects().delete(image.object_key)
+    except OSError as error:
+        # Why it is not needed any more is what the caller has to say, and must not be lost over this.
+        logger.warning(
+            "The object %s could not be deleted, and is an orphan now: %s", image.object_key, error
+        )
 
 
 def record(*, image: StoredImage, expires_at: datetime | Combinable | None = None) -> StoredImage:
@@ -104,8 +111,6 @@ def record(*, image: StoredImage, expires_at: datetime | Combinable | None = Non
     if expires_at is not None:
         image.expires_at = expires_at
     image.save(force_insert=True)
-    if isinstance(expires_at, Combinable):
-        image.refresh_from_db(fields=["expires_at"])
     return image
 
 

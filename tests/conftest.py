@@ -11,6 +11,7 @@ import redis
 from django.conf import settings
 
 from zekron_api.local import services
+from zekron_api.object_store import object_store
 
 VAR_DIR = Path(__file__).resolve().parent.parent / "var"
 # `make run` of the same folder keeps its queue and its counters in database 0 of the same server.
@@ -44,8 +45,7 @@ def _use_own_redis_database() -> None:
 def objects_folder(settings: Any, tmp_path: Path) -> Path:
     """An object store of files for each test, empty."""
     folder = tmp_path / "objects"
-    store = {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": str(folder)}}
-    settings.STORAGES = {**settings.STORAGES, "objects": store}
+    settings.STORAGES = {**settings.STORAGES, "objects": object_store(folder.as_uri())}
     return folder
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from django.db import DatabaseError
 from django.utils import timezone
+from PIL import Image
 
 from storage import failpoints, images
 from storage.models import StoredImage
@@ -16,7 +17,7 @@ from workers import error_codes, failures, generations, png, settlement, sources
 from workers.batcher import BatcherClosed
 from workers.engine import ImageOrder, Picture, refuse_unfit
 from workers.heartbeat import Heartbeat
-from workers.models import Generation
+from workers.models import Generation, Kind
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,20 @@ def run(*, generation_id: int, studio: Studio) -> None:
     except generations.NotClaimable:
         log.info("generation %s: nothing to do", generation_id)
         return
+    carry_out(generation=generation, studio=studio)
+
+
+def run_next(*, studio: Studio) -> None:
+    """The same for the generation whose turn it is, if there is one."""
+    try:
+        generation = generations.claim_next()
+    except generations.NotClaimable:
+        return
+    carry_out(generation=generation, studio=studio)
+
+
+def carry_out(*, generation: Generation, studio: Studio) -> None:
+    """One attempt at a generation that was claimed just now."""
     assert generation.lease_token is not None
     with studio.heartbeat.keep(generation.lease_token) as lease_lost:
         try:
@@ -55,17 +70,18 @@ def run(*, generation_id: int, studio: Studio) -> None:
 
 def order_of(generation: Generation) -> ImageOrder:
     """What the engine is asked for; unseals and decodes the source images."""
-    pictures = tuple(
-        sources.decode(images.load(image=source.image))
-        for source in generation.sources.select_related("image").order_by("position")
-    )
     return ImageOrder(
         prompt=generation.prompt,
         width=generation.parameters["width"],
         height=generation.parameters["height"],
         seed=generation.parameters["seed"],
-        sources=pictures,
+        sources=_sources(generation) if generation.kind == Kind.EDIT else (),
     )
+
+
+def _sources(generation: Generation) -> tuple[Image.Image, ...]:
+    sealed = generation.sources.select_related("image").order_by("position")
+    return tuple(sources.decode(images.load(image=source.image)) for source in sealed)
 
 
 def _bring_to_an_end(generation: Generation, studio: Studio, lease_lost: threading.Event) -> None:

@@ -11,22 +11,24 @@ from functools import partial
 
 from django.contrib.postgres.functions import TransactionNow
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, Subquery
 from django.db.models.functions import Coalesce, Now
 
 from billing import ledger
 from storage import failpoints, images
 from storage.models import StoredImage
 from workers import announcements, hints, idempotency, tokens
-from workers.models import ATTEMPT_LIMIT, OPEN_STATUSES, Generation, SourceImage, Status
+from workers.models import ATTEMPT_LIMIT, OPEN_STATUSES, Generation, Kind, SourceImage, Status
 from workers.moments import Moment
 from workers.submission import Submission
-from workers.transitions import lock_some, move, move_all
+from workers.transitions import lock_some, move, move_all, move_one
 
 # A worker renews its leases every few seconds; one that misses this many seconds is taken for dead.
 LEASE_SECONDS = 30
 # From acceptance to the last moment at which an attempt may start; over it, the hold is given back.
 DEADLINE_SECONDS = 600
+# What each open generation of an account puts off its next one: a flood of one holds up nobody else.
+TURN_SECONDS = 5
 # What is published: an image can be fetched for a day after it was made.
 IMAGE_LIFE = timedelta(hours=24)
 
@@ -37,14 +39,6 @@ class TooManyOpen(Exception):
 
 class NotClaimable(Exception):
     """The generation is not queued, not yet or no longer due, or has had all its attempts."""
-
-
-class AlreadyAccepted(Exception):
-    """The request was accepted before, under the same idempotency key."""
-
-    def __init__(self, generation: Generation) -> None:
-        super().__init__()
-        self.generation = generation
 
 
 class LeaseLost(Exception):
@@ -62,20 +56,18 @@ def submit(*, submission: Submission, open_limit: int, now: Moment = Now()) -> G
     held or queued.
     """
     with transaction.atomic():
-        # The lock makes an account's submissions take turns, so that counting what is open is exact.
-        ledger.lock_account(account_id=submission.account_id)
-        _refuse_accepted(submission, now)
-        _refuse_too_many_open(submission.account_id, open_limit)
-        reservation = ledger.hold(account_id=submission.account_id, quote_micros=submission.quote_micros)
+        held = _hold(submission, open_limit, now)
         generation = Generation.objects.create(
             account_id=submission.account_id,
-            reservation=reservation,
+            number=held.number,
+            reservation_id=held.reservation_id,
             kind=submission.kind,
             model=submission.model,
             prompt=submission.prompt,
             parameters=submission.parameters,
             quote_micros=submission.quote_micros,
             created_at=now,
+            turn_at=now + timedelta(seconds=TURN_SECONDS * (held.open_count - 1)),
             not_before=now,
             hinted_at=now,
             deadline_at=now + timedelta(seconds=DEADLINE_SECONDS),
@@ -92,22 +84,19 @@ def submit(*, submission: Submission, open_limit: int, now: Moment = Now()) -> G
 
 def claim(*, generation_id: int, now: Moment = Now()) -> Generation:
     """queued → running under a fresh lease. Of any number that try at once one wins; the rest raise NotClaimable."""
-    token = uuid.uuid4()
-    due = Q(attempt_count__lt=ATTEMPT_LIMIT, not_before__lte=now, deadline_at__gt=now)
-    claimed = move(
-        generation_id,
-        Status.QUEUED,
-        Status.RUNNING,
-        guard=due,
-        attempt_count=F("attempt_count") + 1,
-        lease_token=token,
-        lease_until=now + timedelta(seconds=LEASE_SECONDS),
-        started_at=Coalesce("started_at", now),
-    )
-    if not claimed:
-        raise NotClaimable
+    claimed = _claim(Q(pk=generation_id), now)
     failpoints.reach("claimed")
-    return Generation.objects.get(pk=generation_id)
+    return claimed
+
+
+def claim_next(*, now: Moment = Now()) -> Generation:
+    """The same for the one whose turn it is; raises NotClaimable when nothing is due that another is not claiming."""
+    due = Generation.objects.filter(_due(now), status=Status.QUEUED).order_by("turn_at", "pk")
+    first = due.select_for_update(skip_locked=True, no_key=True).values("pk")[:1]
+    with transaction.atomic():
+        claimed = _claim(Q(pk=Subquery(first)), now)
+    failpoints.reach("claimed")
+    return claimed
 
 
 def renew(*, lease_tokens: Collection[uuid.UUID], now: Moment = Now()) -> set[uuid.UUID]:
@@ -142,7 +131,7 @@ def complete(
             raise LeaseLost
         ledger.settle(reservation_id=generation.reservation_id, cost_micros=cost_micros)
         failpoints.reach("settling")
-        _after_the_end(generation.pk)
+        _after_the_end(generation)
 
 
 def fail(
@@ -250,18 +239,38 @@ def take_due_hints(*, limit: int, interval_seconds: float, now: Moment = Now()) 
     return ids
 
 
-def _refuse_accepted(submission: Submission, now: Moment) -> None:
-    if submission.idempotency:
-        accepted = idempotency.find(
-            account_id=submission.account_id, idempotency=submission.idempotency, now=now
-        )
-        if accepted:
-            raise AlreadyAccepted(accepted)
+def _claim(which: Q, now: Moment) -> Generation:
+    claimed = move_one(
+        which & _due(now),
+        Status.QUEUED,
+        Status.RUNNING,
+        attempt_count=F("attempt_count") + 1,
+        lease_token=uuid.uuid4(),
+        lease_until=now + timedelta(seconds=LEASE_SECONDS),
+        started_at=Coalesce("started_at", now),
+    )
+    if claimed is None:
+        raise NotClaimable
+    return claimed
 
 
-def _refuse_too_many_open(account_id: int, open_limit: int) -> None:
-    if Generation.objects.filter(account_id=account_id, status__in=OPEN_STATUSES).count() >= open_limit:
-        raise TooManyOpen
+def _due(now: Moment) -> Q:
+    return Q(attempt_count__lt=ATTEMPT_LIMIT, not_before__lte=now, deadline_at__gt=now)
+
+
+def _hold(submission: Submission, open_limit: int, now: Moment) -> ledger.Hold:
+    """From here on the account's submissions take turns, so that a request and its twin are told apart."""
+    who, named = submission.account_id, submission.idempotency
+    try:
+        held = ledger.hold(account_id=who, quote_micros=submission.quote_micros, open_limit=open_limit)
+    except (ledger.TooManyHolds, ledger.InsufficientBalance) as refusal:
+        # What its twin has just been given is the answer to both.
+        idempotency.refuse_accepted(account_id=who, idempotency=named, now=now)
+        if isinstance(refusal, ledger.TooManyHolds):
+            raise TooManyOpen from refusal
+        raise
+    idempotency.refuse_accepted(account_id=who, idempotency=named, now=now)
+    return held
 
 
 def _after_the_start(generation_id: int) -> None:
@@ -276,15 +285,15 @@ def _end_unpaid(
         moved = move(generation.pk, source, target, guard=guard, **changes)
         if moved:
             ledger.release(reservation_id=generation.reservation_id)
-            _after_the_end(generation.pk)
+            _after_the_end(generation)
     return moved
 
 
-def _after_the_end(generation_id: int) -> None:
+def _after_the_end(generation: Generation) -> None:
     """Source images are unreadable once the end is committed; then waiters wake. Their bytes go with the purge."""
-    source_ids = SourceImage.objects.filter(generation_id=generation_id).values_list("image_id", flat=True)
-    images.destroy_keys(image_ids=source_ids)
-    transaction.on_commit(partial(_tell_of_the_end, generation_id))
+    if generation.kind == Kind.EDIT:
+        images.destroy_keys(image_ids=generation.sources.values_list("image_id", flat=True))
+    transaction.on_commit(partial(_tell_of_the_end, generation.pk))
 
 
 def _tell_of_the_end(generation_id: int) -> None:

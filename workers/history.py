@@ -1,19 +1,14 @@
 """Reads of generations, for replies and for whoever waits. Writes nothing."""
 
-from collections.abc import Collection, Sequence
-from datetime import timedelta
-
-from django.db.models import Q
-from django.db.models.functions import Now
+from collections.abc import Collection
 
 from workers import tokens
-from workers.models import ENDED_STATUSES, OPEN_STATUSES, Generation, Status
-from workers.moments import Moment
+from workers.models import ENDED_STATUSES, OPEN_STATUSES, Generation
 
 
 def get(*, generation_id: int) -> Generation:
-    """The generation with its image's row; raises Generation.DoesNotExist."""
-    return Generation.objects.select_related("image").get(pk=generation_id)
+    """The generation with the rows of its image and its account; raises Generation.DoesNotExist."""
+    return Generation.objects.select_related("image", "account").get(pk=generation_id)
 
 
 def find_by_token(*, token: str) -> Generation:
@@ -21,10 +16,13 @@ def find_by_token(*, token: str) -> Generation:
     return Generation.objects.select_related("image").get(token_digest=tokens.digest_of(token=token))
 
 
-def page(*, account_id: int, limit: int, offset: int) -> tuple[list[Generation], int]:
-    """An account's generations, newest first, and how many there are in all."""
-    mine = Generation.objects.filter(account_id=account_id)
-    return list(mine.order_by("-pk")[offset : offset + limit]), mine.count()
+def page(*, account_id: int, total: int, limit: int, offset: int) -> list[Generation]:
+    """At most `limit` of an account's `total` generations, newest first, without the newest `offset`. As fast for the
+    last page as for the first: an account numbers its generations.
+    """
+    newest = total - offset
+    mine = Generation.objects.filter(account_id=account_id, number__gt=newest - limit, number__lte=newest)
+    return list(mine.order_by("-number"))
 
 
 def open_count(*, most: int) -> int:
@@ -36,12 +34,3 @@ def ended_among(*, generation_ids: Collection[int]) -> set[int]:
     """Which of these have come to their end."""
     ended = Generation.objects.filter(pk__in=generation_ids, status__in=ENDED_STATUSES)
     return set(ended.values_list("pk", flat=True))
-
-
-def due_ids(*, limit: int, hinted_before_seconds: float, now: Moment = Now()) -> Sequence[int]:
-    """The oldest that could be claimed now and whose message was sent this long ago, or not at all."""
-    unheard = Q(hinted_at__isnull=True) | Q(hinted_at__lt=now - timedelta(seconds=hinted_before_seconds))
-    waiting = Generation.objects.filter(
-        unheard, status=Status.QUEUED, not_before__lte=now, deadline_at__gt=now
-    )
-    return list(waiting.order_by("pk").values_list("pk", flat=True)[:limit])

@@ -18,6 +18,14 @@ class KeyReused(Exception):
     """The idempotency key was used for another request within a day."""
 
 
+class AlreadyAccepted(Exception):
+    """The request was accepted before, under the same idempotency key."""
+
+    def __init__(self, generation: Generation) -> None:
+        super().__init__()
+        self.generation = generation
+
+
 @dataclass(frozen=True, kw_only=True)
 class Idempotency:
     """A client's key for a request and a digest of what it asks for, each SHA-256 in hex."""
@@ -54,12 +62,26 @@ def find(*, account_id: int, idempotency: Idempotency, now: Moment = Now()) -> G
     return remembered.generation
 
 
+def refuse_accepted(*, account_id: int, idempotency: Idempotency | None, now: Moment) -> None:
+    """Raises AlreadyAccepted with what `find` finds; a request without a key is always new."""
+    if idempotency and (accepted := find(account_id=account_id, idempotency=idempotency, now=now)):
+        raise AlreadyAccepted(accepted)
+
+
 def remember(*, generation: Generation, idempotency: Idempotency, now: Moment) -> None:
     """Notes the key, in the transaction that submits the generation and under its account's lock."""
-    IdempotencyKey.objects.update_or_create(
+    row = IdempotencyKey(
         account_id=generation.account_id,
         key_digest=idempotency.key_digest,
-        defaults={"request_digest": idempotency.request_digest, "generation": generation, "created_at": now},
+        request_digest=idempotency.request_digest,
+        generation=generation,
+        created_at=now,
+    )
+    IdempotencyKey.objects.bulk_create(
+        [row],
+        update_conflicts=True,
+        unique_fields=["account", "key_digest"],
+        update_fields=["request_digest", "generation", "created_at"],
     )
 
 

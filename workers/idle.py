@@ -8,13 +8,15 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 
 from django.db import close_old_connections, connections
 
 from storage import images
-from workers import attempt, history, sweep
+from workers import attempt, generations, sweep
 from workers.attempt import Studio
+from workers.models import Generation
 
 log = logging.getLogger(__name__)
 
@@ -69,12 +71,13 @@ class IdleHands:
         connections.close_all()
 
     def _claim(self, room: int) -> None:
-        for generation_id in history.due_ids(limit=room, hinted_before_seconds=CLAIM_SECONDS):
-            self._attempts.submit(self._attempt, generation_id)
+        with suppress(generations.NotClaimable):
+            for _ in range(room):
+                self._attempts.submit(self._attempt, generations.claim_next())
 
-    def _attempt(self, generation_id: int) -> None:
+    def _attempt(self, generation: Generation) -> None:
         close_old_connections()
-        _try(partial(attempt.run, generation_id=generation_id, studio=self._studio))
+        _try(partial(attempt.carry_out, generation=generation, studio=self._studio))
 
 
 def _try(work: Callable[[], object]) -> None:

@@ -35,6 +35,8 @@ class Generation(models.Model):
     """One paid request for one picture, from acceptance to its end. Written by `workers.generations` alone."""
 
     account = models.ForeignKey(Account, models.PROTECT, related_name="+", db_index=False)
+    # Counts the account's generations from 1 without a gap, so that a page of its history is found by it.
+    number = models.BigIntegerField()
     reservation = models.OneToOneField(Reservation, models.PROTECT, related_name="+")
     kind = models.CharField(max_length=8, choices=Kind.choices)
     model = models.CharField(max_length=64)
@@ -48,6 +50,8 @@ class Generation(models.Model):
     attempt_count = models.PositiveSmallIntegerField(default=0)
     lease_token = models.UUIDField(null=True, unique=True)
     lease_until = models.DateTimeField(null=True)
+    # Who waits longest by this goes first: later than accepted, by how many the account had open before it.
+    turn_at = models.DateTimeField()
     # No attempt starts before `not_before`, and none after `deadline_at`.
     not_before = models.DateTimeField()
     deadline_at = models.DateTimeField()
@@ -70,14 +74,15 @@ class Generation(models.Model):
 
     class Meta:
         indexes = [
-            models.Index("account", F("id").desc(), name="generation_history"),
             models.Index("account", name="generation_open", condition=Q(status__in=OPEN_STATUSES)),
             models.Index("hinted_at", name="generation_queued", condition=Q(status=Status.QUEUED)),
+            models.Index("turn_at", "id", name="generation_turn", condition=Q(status=Status.QUEUED)),
             models.Index("lease_until", name="generation_running", condition=Q(status=Status.RUNNING)),
             models.Index("deadline_at", name="generation_deadline", condition=Q(status__in=OPEN_STATUSES)),
             models.Index("error_code", name="generation_error_code", condition=~Q(error_code="")),
         ]
         constraints = [
+            models.UniqueConstraint(fields=["account", "number"], name="generation_number_once"),
             models.CheckConstraint(
                 name="generation_leased_while_running",
                 condition=Q(status=Status.RUNNING, lease_token__isnull=False, lease_until__isnull=False)

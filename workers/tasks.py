@@ -18,8 +18,10 @@ log = logging.getLogger(__name__)
 
 @shared_task(name=hints.GENERATE_TASK)
 def generate(*, generation_id: int) -> None:
-    """Makes the picture of a queued generation. Run twice, the second run finds nothing to claim."""
-    attempt.run(generation_id=generation_id, studio=workshop.opened().studio)
+    """Makes the picture whose turn it is: there is one message for each, and which is whose does not matter. Run twice,
+    the second run makes another's, or finds nothing to claim.
+    """
+    attempt.run_next(studio=workshop.opened().studio)
 
 
 @shared_task(name="workers.tasks.sweep")

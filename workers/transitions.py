@@ -1,9 +1,11 @@
 """How a generation changes its status: by guarded UPDATEs, along the edges of one table. Knows no money."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from django.db import connection
-from django.db.models import Q
+from django.db import DEFAULT_DB_ALIAS, connection
+from django.db.models import Q, QuerySet
+from django.db.models.sql.subqueries import UpdateQuery
 
 from workers.models import Generation, Status
 
@@ -24,10 +26,18 @@ def move(generation_id: int, source: Status, target: Status, *, guard: Q, **chan
 
 def move_all(guard: Q, source: Status, target: Status, **changes: object) -> int:
     """Moves whatever passes the guard, in one statement; says how many. Outside `running` nobody has a lease."""
-    assert target in NEXT[source], f"{source} → {target} is no transition"
-    leased: dict[str, object] = {} if target == Status.RUNNING else {"lease_token": None, "lease_until": None}
-    rows = Generation.objects.filter(guard, status=source)
-    return rows.update(status=target, **leased, **changes)
+    return _rows(guard, source).update(**_with_status(source, target, changes))
+
+
+def move_one(guard: Q, source: Status, target: Status, **changes: object) -> Generation | None:
+    """Moves the one generation that the guard names; gives it as it is then, or None. One statement."""
+    update: Any = _rows(guard, source).query.chain(UpdateQuery)
+    update.add_update_values(_with_status(source, target, changes))
+    # Django's own update() has no way to give back what it changed.
+    statement, values = update.get_compiler(DEFAULT_DB_ALIAS).as_sql()
+    moved = list(Generation.objects.raw(f"{statement} RETURNING *", values))
+    assert len(moved) <= 1
+    return moved[0] if moved else None
 
 
 def lock_some(condition: Q, limit: int) -> Sequence[int]:
@@ -35,3 +45,13 @@ def lock_some(condition: Q, limit: int) -> Sequence[int]:
     assert connection.in_atomic_block
     rows = Generation.objects.select_for_update(skip_locked=True).filter(condition).order_by("pk")
     return list(rows.values_list("pk", flat=True)[:limit])
+
+
+def _rows(guard: Q, source: Status) -> QuerySet[Generation]:
+    return Generation.objects.filter(guard, status=source)
+
+
+def _with_status(source: Status, target: Status, changes: dict[str, object]) -> dict[str, object]:
+    assert target in NEXT[source], f"{source} → {target} is no transition"
+    leased: dict[str, object] = {} if target == Status.RUNNING else {"lease_token": None, "lease_until": None}
+    return {"status": target, **leased, **changes}

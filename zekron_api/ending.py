@@ -5,7 +5,6 @@ from contextlib import suppress
 import orjson
 from django.http import HttpResponse
 
-from billing.models import Account
 from storage import images
 from workers import error_codes, generations, history
 from workers.models import Generation, Status
@@ -28,8 +27,7 @@ def reply_for(*, generation_id: int) -> HttpResponse:
 def _completed(generation: Generation) -> HttpResponse:
     assert generation.image is not None
     content = images.load(image=generation.image)
-    account = Account.objects.get(pk=generation.account_id)
-    body = orjson.dumps(replies.generation_reply(generation, content, account))
+    body = orjson.dumps(replies.generation_reply(generation, content, generation.account))
     return HttpResponse(body, content_type="application/json")
 
 

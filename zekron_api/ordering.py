@@ -41,7 +41,7 @@ def place(*, account_id: int, fields: dict[str, Any], idempotency_key: str | Non
     submission = _submission(account_id, fields, sealed, named)
     try:
         generation = generations.submit(submission=submission, open_limit=settings.OPEN_GENERATIONS_LIMIT)
-    except generations.AlreadyAccepted as twin:
+    except idempotency.AlreadyAccepted as twin:
         # The same request at the same moment: only the account's lock tells which came first.
         _discard_all(sealed)
         return Placed(twin.generation, replayed=True)

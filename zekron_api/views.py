@@ -140,5 +140,7 @@ class HistoryView(ApiView):
         query = PageSerializer(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
         limit, offset = query.validated_data["limit"], query.validated_data["offset"]
-        rows, total = history.page(account_id=self.account.pk, limit=limit, offset=offset)
+        # Every generation has one hold, which the account counts.
+        total = self.account.hold_count
+        rows = history.page(account_id=self.account.pk, total=total, limit=limit, offset=offset)
         return Response(replies.history_reply(rows, total, limit, offset))

@@ -180,7 +180,8 @@ def test_moving_money_needs_the_forms_own_token(account: Account) -> None:
 
 @pytest.mark.parametrize("address", [RESERVATIONS, ENTRIES])
 def test_money_records_are_read_only_and_found(staff: Client, account: Account, address: str) -> None:
-    mine = ledger.hold(account_id=account.pk, quote_micros=26_700)
+    held = ledger.hold(account_id=account.pk, quote_micros=26_700)
+    mine = Reservation.objects.get(pk=held.reservation_id)
     other = ledger.open_account(name="other", opening_micros=1_000_000, actor="test")
     ledger.hold(account_id=other.pk, quote_micros=25_400)
     row: Reservation | LedgerEntry = (

@@ -54,7 +54,7 @@ class Lives(RuleBasedStateMachine):
             with pytest.raises(ledger.InsufficientBalance):
                 ledger.hold(account_id=account.pk, quote_micros=quote)
         else:
-            self.open.append(ledger.hold(account_id=account.pk, quote_micros=quote).pk)
+            self.open.append(ledger.hold(account_id=account.pk, quote_micros=quote).reservation_id)
 
     @precondition(lambda self: self.open)
     @rule(pick=picks, share=st.floats(0, 1))

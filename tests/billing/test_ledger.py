@@ -51,7 +51,8 @@ def test_a_name_is_given_once(account: Account) -> None:
 
 
 def test_a_hold_reserves_the_quote(account: Account) -> None:
-    reservation = ledger.hold(account_id=account.pk, quote_micros=26_700)
+    held = ledger.hold(account_id=account.pk, quote_micros=26_700)
+    reservation = Reservation.objects.get(pk=held.reservation_id)
     entry = LedgerEntry.objects.get(kind="hold")
     assert figures(account) == (10_000_000, 26_700, 0, 0, 2)
     assert (entry.reservation, entry.amount_micros, entry.sequence) == (reservation, 26_700, 2)
@@ -66,8 +67,8 @@ def test_a_hold_reserves_the_quote(account: Account) -> None:
 
 def test_settling_charges_the_cost_and_frees_the_rest(account: Account) -> None:
     reservation = ledger.hold(account_id=account.pk, quote_micros=26_700)
-    ledger.settle(reservation_id=reservation.pk, cost_micros=25_000)
-    reservation.refresh_from_db()
+    ledger.settle(reservation_id=reservation.reservation_id, cost_micros=25_000)
+    reservation = Reservation.objects.get(pk=reservation.reservation_id)
     entry = LedgerEntry.objects.get(kind="settle")
     assert figures(account) == (9_975_000, 0, 25_000, 1, 3)
     assert (entry.amount_micros, entry.balance_after_micros, entry.reserved_after_micros) == (
@@ -81,11 +82,24 @@ def test_settling_charges_the_cost_and_frees_the_rest(account: Account) -> None:
 
 def test_a_release_charges_nothing(account: Account) -> None:
     reservation = ledger.hold(account_id=account.pk, quote_micros=26_700)
-    ledger.release(reservation_id=reservation.pk)
-    reservation.refresh_from_db()
+    ledger.release(reservation_id=reservation.reservation_id)
+    reservation = Reservation.objects.get(pk=reservation.reservation_id)
     assert figures(account) == (10_000_000, 0, 0, 0, 3)
     assert LedgerEntry.objects.get(kind="release").amount_micros == 26_700
     assert (reservation.resolution, reservation.settled_micros) == ("released", None)
+
+
+def test_holds_are_numbered_and_those_that_are_open_are_counted_and_limited(account: Account) -> None:
+    first, second = (ledger.hold(account_id=account.pk, quote_micros=100, open_limit=2) for _ in "ab")
+    assert (first.number, first.open_count, second.number, second.open_count) == (1, 1, 2, 2)
+    with pytest.raises(ledger.TooManyHolds):
+        ledger.hold(account_id=account.pk, quote_micros=100, open_limit=2)
+    ledger.release(reservation_id=first.reservation_id)
+    third = ledger.hold(account_id=account.pk, quote_micros=100, open_limit=2)
+    assert (third.number, third.open_count) == (3, 2)
+    ledger.settle(reservation_id=second.reservation_id, cost_micros=100)
+    account.refresh_from_db()
+    assert (account.hold_count, account.open_hold_count) == (3, 1)
 
 
 @pytest.mark.parametrize("first", ["settle", "release"])
@@ -93,8 +107,8 @@ def test_a_release_charges_nothing(account: Account) -> None:
 def test_a_second_resolution_is_refused(account: Account, first: str, second: str) -> None:
     reservation = ledger.hold(account_id=account.pk, quote_micros=26_700)
     resolve = {
-        "settle": lambda: ledger.settle(reservation_id=reservation.pk, cost_micros=26_700),
-        "release": lambda: ledger.release(reservation_id=reservation.pk),
+        "settle": lambda: ledger.settle(reservation_id=reservation.reservation_id, cost_micros=26_700),
+        "release": lambda: ledger.release(reservation_id=reservation.reservation_id),
     }
     resolve[first]()
     before = figures(account)
@@ -106,7 +120,7 @@ def test_a_second_resolution_is_refused(account: Account, first: str, second: st
 def test_a_cost_over_the_quote_is_refused(account: Account) -> None:
     reservation = ledger.hold(account_id=account.pk, quote_micros=26_700)
     with pytest.raises(ValueError, match="over the quote"):
-        ledger.settle(reservation_id=reservation.pk, cost_micros=26_800)
+        ledger.settle(reservation_id=reservation.reservation_id, cost_micros=26_800)
     assert figures(account) == (10_000_000, 26_700, 0, 0, 2)
 
 
@@ -123,9 +137,7 @@ def test_a_suspended_account_holds_nothing_but_settles_what_was_accepted(account
     accounts.suspend(account_id=account.pk)
     with pytest.raises(ledger.AccountSuspended):
         ledger.hold(account_id=account.pk, quote_micros=26_700)
-    with pytest.raises(ledger.AccountSuspended):
-        ledger.lock_account(account_id=account.pk)
-    ledger.settle(reservation_id=reservation.pk, cost_micros=26_700)
+    ledger.settle(reservation_id=reservation.reservation_id, cost_micros=26_700)
     assert figures(account) == (9_973_300, 0, 26_700, 1, 3)
 
 
@@ -136,7 +148,7 @@ def test_an_amount_that_is_no_positive_multiple_of_100_micros_is_refused(
     reservation = ledger.hold(account_id=account.pk, quote_micros=26_700)
     for move in (
         lambda: ledger.hold(account_id=account.pk, quote_micros=amount_micros),
-        lambda: ledger.settle(reservation_id=reservation.pk, cost_micros=amount_micros),
+        lambda: ledger.settle(reservation_id=reservation.reservation_id, cost_micros=amount_micros),
         lambda: ledger.top_up(account_id=account.pk, amount_micros=amount_micros, actor="a", reason="r"),
         lambda: ledger.refund(account_id=account.pk, amount_micros=amount_micros, actor="a", reason="r"),
     ):
@@ -195,10 +207,9 @@ def test_money_is_refused_outside_a_transaction(account: Account) -> None:
     with transaction.atomic():
         reservation = ledger.hold(account_id=account.pk, quote_micros=26_700)
     for move in (
-        lambda: ledger.lock_account(account_id=account.pk),
         lambda: ledger.hold(account_id=account.pk, quote_micros=26_700),
-        lambda: ledger.settle(reservation_id=reservation.pk, cost_micros=26_700),
-        lambda: ledger.release(reservation_id=reservation.pk),
+        lambda: ledger.settle(reservation_id=reservation.reservation_id, cost_micros=26_700),
+        lambda: ledger.release(reservation_id=reservation.reservation_id),
     ):
         with pytest.raises(transaction.TransactionManagementError):
             move()

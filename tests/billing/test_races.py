@@ -8,7 +8,7 @@ import pytest
 from django.db import connection, transaction
 
 from billing import audit, ledger
-from billing.models import Account, LedgerEntry, Reservation
+from billing.models import Account, LedgerEntry
 
 pytestmark = pytest.mark.django_db(transaction=True)
 QUOTE = 26_700
@@ -36,9 +36,22 @@ def test_64_holds_against_money_for_25_are_exactly_25() -> None:
     account = ledger.open_account(name="racer", opening_micros=25 * QUOTE + 26_600, actor="test")
     outcomes = race([lambda: ledger.hold(account_id=account.pk, quote_micros=QUOTE)] * 64)
     account.refresh_from_db()
-    assert sum(isinstance(outcome, Reservation) for outcome in outcomes) == 25
+    assert sum(isinstance(outcome, ledger.Hold) for outcome in outcomes) == 25
     assert outcomes.count(ledger.InsufficientBalance) == 39
     assert (account.reserved_micros, account.available_micros) == (25 * QUOTE, 26_600)
+    assert list(audit.audit()) == []
+
+
+def test_64_holds_under_a_limit_of_5_are_exactly_5(account: Account) -> None:
+    outcomes = race([lambda: ledger.hold(account_id=account.pk, quote_micros=100, open_limit=5)] * 64)
+    assert sorted(outcome.number for outcome in outcomes if isinstance(outcome, ledger.Hold)) == [
+        1,
+        2,
+        3,
+        4,
+        5,
+    ]
+    assert outcomes.count(ledger.TooManyHolds) == 59
     assert list(audit.audit()) == []
 
 
@@ -51,7 +64,7 @@ def test_of_two_that_resolve_one_reservation_one_wins(account: Account, rivals: 
     for _ in range(10):
         with transaction.atomic():
             reservation = ledger.hold(account_id=account.pk, quote_micros=QUOTE)
-        pk = reservation.pk
+        pk = reservation.reservation_id
         outcomes = race([lambda kind=kind, pk=pk: tasks[kind](pk) for kind in rivals * 2])
         assert sorted(map(str, outcomes)) == sorted(map(str, [None] + [ledger.AlreadyResolved] * 3))
         assert LedgerEntry.objects.filter(reservation=pk).count() == 2

@@ -119,8 +119,8 @@ TAMPERED = {
 def history(account: Account) -> Account:
     """Six entries: a credit, three holds, of which one is settled, one released and one open."""
     settled, released, _ = [ledger.hold(account_id=account.pk, quote_micros=26_700) for _ in range(3)]
-    ledger.settle(reservation_id=settled.pk, cost_micros=26_700)
-    ledger.release(reservation_id=released.pk)
+    ledger.settle(reservation_id=settled.reservation_id, cost_micros=26_700)
+    ledger.release(reservation_id=released.reservation_id)
     assert LedgerEntry.objects.count() == 6
     return account
 

@@ -91,6 +91,19 @@ def test_an_image_that_was_never_recorded_can_be_discarded_twice(objects: Storag
     assert names(objects) == []
 
 
+def test_a_store_that_does_not_delete_what_is_discarded_keeps_it_as_an_orphan(
+    objects: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("the store is away")
+
+    image = put()
+    with monkeypatch.context() as broken:
+        broken.setattr(type(objects), "delete", fail)
+        images.discard(image=image)
+    assert objects.exists(image.object_key)
+
+
 def test_a_recorded_image_cannot_be_discarded(stored: Store) -> None:
     image = stored()
     with pytest.raises(images.AlreadyRecorded):

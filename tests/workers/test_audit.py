@@ -174,7 +174,7 @@ def test_money_that_is_held_for_no_generation_is_named() -> None:
     owner = stage.account()
     with transaction.atomic():
         reservation = ledger.hold(account_id=owner.pk, quote_micros=100)
-    assert f"reservation {reservation.pk} of account {owner.pk} belongs to no generation" in list(
+    assert f"reservation {reservation.reservation_id} of account {owner.pk} belongs to no generation" in list(
         audit.audit()
     )
 

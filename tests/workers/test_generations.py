@@ -118,6 +118,33 @@ def test_what_is_put_back_has_the_attempts_it_had_and_only_ones_own_is():
     assert generations.claim(generation_id=mine.pk, now=LEASE_OVER).attempt_count == ATTEMPT_LIMIT
 
 
+def test_the_next_is_the_one_whose_turn_it_is_and_a_flood_holds_up_nobody_else():
+    flooding, patient = stage.account(), stage.account()
+    flood = [stage.submit(flooding) for _ in range(20)]
+    other = stage.submit(patient, now=NOW + timedelta(seconds=1))
+    claimed = [generations.claim_next(now=NOW + timedelta(seconds=2)).pk for _ in range(3)]
+    assert claimed == [flood[0].pk, other.pk, flood[1].pk]
+
+
+def test_many_that_claim_the_next_at_once_get_one_each():
+    owner = stage.account()
+    waiting = [stage.submit(owner).pk for _ in range(10)]
+    claimed = stage.at_once(16, lambda _: generations.claim_next(now=NOW))
+    assert sorted(row.pk for row in claimed if isinstance(row, Generation)) == waiting
+    assert sum(isinstance(row, generations.NotClaimable) for row in claimed) == 6
+    assert len({row.lease_token for row in claimed if isinstance(row, Generation)}) == 10
+
+
+def test_the_next_is_never_one_that_is_not_due():
+    owner = stage.account()
+    resting = generations.claim(generation_id=stage.submit(owner).pk, now=NOW)
+    generations.retry(generation=resting, backoff_seconds=60, detail="", now=NOW)
+    stage.exhausted(owner)
+    with pytest.raises(generations.NotClaimable):
+        generations.claim_next(now=NOW + timedelta(seconds=59))
+    assert generations.claim_next(now=NOW + timedelta(seconds=60)).pk == resting.pk
+
+
 def test_submitting_holds_the_quote_and_a_refusal_leaves_nothing():
     owner = stage.account(balance_micros=stage.QUOTE_MICROS)
     stage.submit(owner)
