@@ -2,12 +2,13 @@
 
 import argparse
 import contextlib
+import logging
 import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from bench import results, table
+from bench import database, results, table
 from bench.benchmark import Benchmark
 
 
@@ -40,24 +41,25 @@ def _configure() -> None:
     import django  # noqa: PLC0415 - reads the lines above
 
     django.setup()
+    # What goes well is said a thousand times a round.
+    logging.getLogger("workers").setLevel(logging.WARNING)
 
 
 def _run(benchmarks: Sequence[Benchmark], *, keep: bool) -> None:
-    from bench import database  # noqa: PLC0415 - needs the settings
-    from bench.outcome import run  # noqa: PLC0415
+    from bench.outcome import run  # noqa: PLC0415 - needs the settings
 
-    outcomes = []
-    with (
-        database.temporary()
-        if any(found.needs_database for found in benchmarks)
-        else contextlib.nullcontext()
-    ):
+    needs_database = any(found.needs_database for found in benchmarks)
+    load, outcomes = os.getloadavg()[0], []
+    with database.temporary() if needs_database else contextlib.nullcontext():
         for benchmark in benchmarks:
             print(f"{benchmark.code} {benchmark.name} …", file=sys.stderr, flush=True)
             outcomes.append(run(benchmark))
+            if keep:
+                # At once, so that hours are not lost with the last minute.
+                path = results.write(outcomes[-1], now=datetime.now(UTC), load=load)
     print("\n".join(table.lines(outcomes)))
     if keep:
-        print(f"\n{results.write(outcomes, now=datetime.now(UTC))}")
+        print(f"\n{path}")
 
 
 if __name__ == "__main__":

@@ -22,3 +22,11 @@ def temporary() -> Iterator[None]:
             yield
         finally:
             connection.creation.destroy_test_db(before, verbosity=0)
+
+
+def settings_of_server() -> dict[str, str]:
+    """Which PostgreSQL it was, and whether a COMMIT waits for the disk, on which its figures depend."""
+    names = ("server_version", "fsync", "synchronous_commit", "shared_buffers")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", [list(names)])
+        return dict(cursor.fetchall())

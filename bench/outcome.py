@@ -26,7 +26,8 @@ class Measured:
             return ""
         if not self.figure.reaches(self.median, self.figure.at_least):
             return "MISSED"
-        return "aim" if self.figure.reaches(self.median, self.figure.aim) else "at least"
+        aimed_for = self.figure.aim is not None and self.figure.reaches(self.median, self.figure.aim)
+        return "aim" if aimed_for else "at least"
 
 
 @dataclass(frozen=True, kw_only=True)

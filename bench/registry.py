@@ -13,7 +13,7 @@ class UnknownBenchmark(Exception):
 
 
 def find(names: Sequence[str]) -> list[Benchmark]:
-    """The benchmarks of these names or codes, or all of them, by code. Raises UnknownBenchmark."""
+    """The benchmarks of these names or codes, or all, by code; large ones only by name. Raises UnknownBenchmark."""
     every = sorted(
         (found for name in _modules() for found in import_module(name).BENCHMARKS),
         key=lambda found: (found.code[0], int(found.code[1:]), found.name),
@@ -22,7 +22,11 @@ def find(names: Sequence[str]) -> list[Benchmark]:
     known = {word.lower() for found in every for word in (found.code, found.name)}
     if wanted - known:
         raise UnknownBenchmark(f"{', '.join(sorted(wanted - known))}; there are: {', '.join(sorted(known))}")
-    return [found for found in every if not wanted or wanted & {found.code.lower(), found.name.lower()}]
+    return [
+        found
+        for found in every
+        if found.name.lower() in wanted or (not found.large and (not wanted or found.code.lower() in wanted))
+    ]
 
 
 def _modules() -> list[str]:

@@ -6,12 +6,12 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from bench import database
 from bench.outcome import Outcome
 
 FOLDER: Final = Path(__file__).parent / "results"
@@ -28,14 +28,14 @@ PACKAGES: Final = (
 )
 
 
-def write(outcomes: Sequence[Outcome], *, now: datetime) -> Path:
-    """Writes the outcomes, beside those of other benchmarks that were measured on this day and device before."""
+def write(outcome: Outcome, *, now: datetime, load: float) -> Path:
+    """Writes the outcome, beside those of other benchmarks that were measured on this day and device.
+
+    `load` is the machine's before anything was measured: with it, others were at work at the same time.
+    """
     path = FOLDER / f"{now:%Y-%m-%d}-{_file_name(device())}.json"
     kept: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    measured = {
-        **kept.get("benchmarks", {}),
-        **{_name(outcome): _described(outcome, now) for outcome in outcomes},
-    }
+    measured = {**kept.get("benchmarks", {}), _name(outcome): _described(outcome, now, load)}
     document = {"device": device(), "cores": os.cpu_count(), "benchmarks": dict(sorted(measured.items()))}
     FOLDER.mkdir(exist_ok=True)
     path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
@@ -51,7 +51,7 @@ def _name(outcome: Outcome) -> str:
     return f"{outcome.benchmark.code} {outcome.benchmark.name}"
 
 
-def _described(outcome: Outcome, now: datetime) -> dict[str, Any]:
+def _described(outcome: Outcome, now: datetime, load: float) -> dict[str, Any]:
     benchmark = outcome.benchmark
     return {
         "a": benchmark.a,
@@ -70,10 +70,10 @@ def _described(outcome: Outcome, now: datetime) -> dict[str, Any]:
             }
             for measured in outcome.measured
         },
+        **({"database": database.settings_of_server()} if benchmark.needs_database else {}),
         "measured_at": now.isoformat(timespec="seconds"),
         "commit": _output("git", "describe", "--always", "--dirty", "--exclude=*"),
-        # Above the number of cores, others were at work at the same time.
-        "load": round(os.getloadavg()[0], 2),
+        "load_before": round(load, 2),
         "python": sys.version.split()[0],
         "packages": {name: version(name) for name in PACKAGES},
     }

@@ -87,6 +87,13 @@ def test_growth_is_to_be_low(value: float, verdict: str) -> None:
     assert measured.verdict == verdict
 
 
+def test_what_has_no_aim_reaches_none() -> None:
+    (measured,) = outcome(99.0, Figure(name="ratio", at_least=10)).measured
+    assert measured.verdict == "at least"
+    (measured,) = outcome(99.0, Figure(name="a kind")).measured
+    assert measured.verdict == ""
+
+
 def test_the_table_says_what_is_missed_and_what_a_and_b_are() -> None:
     lines = list(table.lines([outcome(9.0, Figure(name="ratio", at_least=10, aim=20))]))
     assert lines[1].split()[:2] == ["C99", "made-up"]
@@ -101,8 +108,12 @@ def test_a_second_run_of_a_day_keeps_the_others_of_that_day(
     monkeypatch.setattr(results, "FOLDER", tmp_path)
     monkeypatch.setattr(results, "device", lambda: "A Chip (TM) 3000")
     figure = Figure(name="ratio", at_least=10, aim=20)
-    results.write([outcome(9.0, figure, "first"), outcome(30.0, figure, "second")], now=NOW)
-    path = results.write([outcome(15.0, figure, "first")], now=NOW)
+    for made in (
+        outcome(9.0, figure, "first"),
+        outcome(30.0, figure, "second"),
+        outcome(15.0, figure, "first"),
+    ):
+        path = results.write(made, now=NOW, load=0.1)
     assert path.name == "2026-01-02-a-chip-tm-3000.json"
     kept = json.loads(path.read_text())
     assert kept["device"] == "A Chip (TM) 3000"

@@ -1,0 +1,137 @@
+"""C9: the money of one generation, held and then settled.
+
+A is the usual way: two transactions, and in each the rows read by `select_for_update`, judged in Python, saved, and an
+entry written. B is `billing.ledger`. Both keep the same tables under the same constraints, refuse the same things,
+and leave the same balances. Four threads of one process do it: on accounts of their own, and all on one.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from itertools import count
+
+from django.db import transaction
+from django.utils import timezone
+
+from bench.benchmark import Benchmark, Figure, Round, Samples
+from bench.threads import seconds_together
+from billing import ledger
+from billing.models import Account, LedgerEntry, Reservation
+
+THREADS = 4
+GENERATIONS_A_THREAD = 40
+QUOTE_MICROS = 26_700
+OPENING_MICROS = 10**12
+
+_names = count(1)
+
+
+def usual(account_id: int) -> None:
+    """A hold and its settlement, each as one writes it first."""
+    with transaction.atomic():
+        account = Account.objects.select_for_update().get(pk=account_id)
+        if account.status != Account.Status.ACTIVE:
+            raise ledger.AccountSuspended
+        if account.available_micros < QUOTE_MICROS:
+            raise ledger.InsufficientBalance
+        reservation = Reservation.objects.create(account=account, quote_micros=QUOTE_MICROS)
+        account.reserved_micros += QUOTE_MICROS
+        _save(account, reservation, LedgerEntry.Kind.HOLD)
+    with transaction.atomic():
+        reservation = Reservation.objects.select_for_update().get(pk=reservation.pk)
+        if reservation.resolution != Reservation.Resolution.OPEN:
+            raise ledger.AlreadyResolved
+        account = Account.objects.select_for_update().get(pk=account_id)
+        reservation.resolution = Reservation.Resolution.SETTLED
+        reservation.settled_micros = QUOTE_MICROS
+        reservation.resolved_at = timezone.now()
+        reservation.save()
+        account.reserved_micros -= QUOTE_MICROS
+        account.balance_micros -= QUOTE_MICROS
+        account.spent_micros += QUOTE_MICROS
+        account.settlement_count += 1
+        _save(account, reservation, LedgerEntry.Kind.SETTLE)
+
+
+def ours(account_id: int) -> None:
+    """The same by the ledger."""
+    with transaction.atomic():
+        reservation = ledger.hold(account_id=account_id, quote_micros=QUOTE_MICROS)
+    with transaction.atomic():
+        ledger.settle(reservation_id=reservation.pk, cost_micros=QUOTE_MICROS)
+
+
+def _save(account: Account, reservation: Reservation, kind: LedgerEntry.Kind) -> None:
+    account.entry_count += 1
+    account.save()
+    LedgerEntry.objects.create(
+        account=account,
+        sequence=account.entry_count,
+        kind=kind,
+        amount_micros=QUOTE_MICROS,
+        balance_after_micros=account.balance_micros,
+        reserved_after_micros=account.reserved_micros,
+        reservation=reservation,
+    )
+
+
+@contextmanager
+def _spread() -> Iterator[Round]:
+    yield _round([_account() for _ in range(THREADS)], [_account() for _ in range(THREADS)])
+
+
+@contextmanager
+def _hot() -> Iterator[Round]:
+    yield _round([_account()] * THREADS, [_account()] * THREADS)
+
+
+def _account() -> int:
+    name = f"benchmark {next(_names)}"
+    return ledger.open_account(name=name, opening_micros=OPENING_MICROS, actor="benchmark").pk
+
+
+def _round(accounts_a: Sequence[int], accounts_b: Sequence[int]) -> Round:
+    def measure(b_first: bool) -> Samples:
+        seconds = {}
+        for side in "BA" if b_first else "AB":
+            work, accounts = (usual, accounts_a) if side == "A" else (ours, accounts_b)
+            works = [partial(_repeatedly, work, account) for account in accounts]
+            seconds[side] = seconds_together(works) / (THREADS * GENERATIONS_A_THREAD)
+        assert _totals(accounts_a) == _totals(accounts_b)
+        return {**seconds, "ratio": seconds["A"] / seconds["B"]}
+
+    return measure
+
+
+def _repeatedly(work: Callable[[int], None], account_id: int) -> None:
+    for _ in range(GENERATIONS_A_THREAD):
+        work(account_id)
+
+
+def _totals(account_ids: Sequence[int]) -> list[tuple[int, ...]]:
+    fields = ("balance_micros", "reserved_micros", "spent_micros", "settlement_count", "entry_count")
+    return sorted(Account.objects.filter(pk__in=account_ids).values_list(*fields))
+
+
+BENCHMARKS = (
+    Benchmark(
+        code="C9",
+        name="ledger",
+        a="hold and settle by select_for_update in two transactions, four threads with an account each",
+        b="the same by billing.ledger",
+        clock="wall",
+        figures=(Figure(name="ratio", at_least=2, aim=3),),
+        ready=_spread,
+        needs_database=True,
+    ),
+    Benchmark(
+        code="C9",
+        name="ledger-hot",
+        a="hold and settle by select_for_update in two transactions, four threads on one account",
+        b="the same by billing.ledger",
+        clock="wall",
+        figures=(Figure(name="ratio", at_least=2.5, aim=3),),
+        ready=_hot,
+        needs_database=True,
+    ),
+)
