@@ -25,7 +25,7 @@ DIARY = "diary"
 SLOW_SECONDS = 35.0
 POISON = "[kill the worker]"
 LONG = "[take your time]"
-LONG_SECONDS = 5.0
+LONG_SECONDS = 2.0
 FAULTS = ("killed", "out of memory", "black", "wrong size", "device lost", "slow")
 
 

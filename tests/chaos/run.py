@@ -146,7 +146,7 @@ class Run:
         for arguments in (("purge", "--orphans-older-than", "0"), ("audit_ledger",)):
             done = self._scene.manage(*arguments)
             if done.returncode:
-                yield f"{' '.join(arguments)}: {done.stdout.strip()} {done.stderr.strip()}"
+                yield from f"{' '.join(arguments)} fails\n{done.stdout}{done.stderr}".splitlines()
 
 
 def say(line: str) -> None:
