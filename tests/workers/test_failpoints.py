@@ -1,0 +1,207 @@
+"""Each failpoint, with each way to go wrong there, in a process of its own: others bring to its end what it leaves."""
+
+import importlib
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from datetime import datetime, timedelta
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import django
+import pytest
+from django.apps import apps
+
+if not apps.ready:
+    # In the process from which all others are forked, so that Django is loaded once.
+    django.setup()
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models.functions import Now
+from django.test.utils import override_settings
+from django.utils import timezone
+
+from billing.audit import audit as audit_money
+from billing.models import Account
+from storage import failpoints, images, orphans
+from storage.models import StoredImage
+from tests import stage
+from workers import attempt, generations, sweep
+from workers.audit import audit as audit_work
+from workers.models import Generation, Status
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PURGES = ("keys_destroyed", "object_deleted")
+LEASE_OVER = timedelta(seconds=generations.LEASE_SECONDS + 1)
+EXPIRED = generations.IMAGE_LIFE + timedelta(hours=1)
+
+_forks = multiprocessing.get_context("forkserver")
+_forks.set_forkserver_preload([__name__])
+
+
+class Job(NamedTuple):
+    """What a process is to do, where, and what is to happen to it."""
+
+    database: str
+    stores: dict[str, Any]
+    failpoint: str
+    action: str
+    account_id: int
+    generation_id: int | None
+    moment: datetime
+
+
+@pytest.mark.parametrize("action", failpoints.ACTIONS)
+@pytest.mark.parametrize("point", failpoints.NAMES)
+def test_what_a_process_leaves_there_others_bring_to_its_end_once(point, action, objects_folder):
+    owner = stage.account()
+    generation_id = _prepare(point, owner)
+    moment = timezone.now() + (EXPIRED if point in PURGES else LEASE_OVER)
+    job = Job(_database_name(), settings.STORAGES, point, action, owner.pk, generation_id, moment)
+    with _process(job) as (process, line):
+        if action == "hang":
+            _freeze(process, line)
+            if point == "settling":
+                # It holds the locks of its transaction, which only its death opens.
+                _kill(process)
+        else:
+            process.join()
+            assert process.exitcode == (-signal.SIGKILL if action == "kill" else 0)
+        _bring_to_an_end(moment)
+        ended = _rows()
+        if process.is_alive():
+            _let_go(process, line)
+            assert _rows() == ended
+    _assert_made_and_charged_once(owner)
+    _assert_no_object_is_left_over(objects_folder, purged=point in PURGES, now=moment)
+
+
+def test_an_attempt_does_not_load_what_paints(tmp_path):
+    owner = stage.account()
+    generation_id = stage.submit(owner, now=Now()).pk
+    job = Job(_database_name(), settings.STORAGES, "", "", owner.pk, generation_id, timezone.now())
+    with _process(job) as (process, line):
+        assert "torch" not in line.recv()
+        process.join()
+
+
+def _prepare(point: str, owner: Account) -> int | None:
+    """What the process finds: nothing, a queued generation, one that a dead worker left, or a completed one."""
+    if point == "submitted":
+        return None
+    queued = stage.submit(owner, now=Now())
+    if point == "rescued":
+        generations.claim(generation_id=queued.pk)
+    if point in PURGES:
+        _attempt(queued.pk)
+    return queued.pk
+
+
+def _bring_to_an_end(moment: datetime) -> None:
+    """What the others do: sweep, work, purge."""
+    with transaction.atomic():
+        # A transaction that a killed process had open ends a moment after it.
+        list(Generation.objects.select_for_update())
+    sweep.run(now=moment)
+    for generation in Generation.objects.filter(status=Status.QUEUED):
+        Generation.objects.filter(pk=generation.pk).update(not_before=stage.NOW)
+        _attempt(generation.pk)
+    images.purge(now=moment)
+
+
+def _attempt(generation_id: int) -> None:
+    with stage.studio(stage.StandInEngine()) as studio:
+        attempt.run(generation_id=generation_id, studio=studio)
+
+
+def _assert_made_and_charged_once(owner: Account) -> None:
+    owner.refresh_from_db()
+    assert [generation.status for generation in Generation.objects.all()] == [Status.COMPLETED]
+    assert (owner.spent_micros, owner.settlement_count, owner.reserved_micros) == (stage.QUOTE_MICROS, 1, 0)
+    assert [*audit_money(), *audit_work()] == []
+
+
+def _assert_no_object_is_left_over(folder: Path, *, purged: bool, now: datetime) -> None:
+    orphans.remove(now=max(now, timezone.now() + timedelta(hours=1)))
+    stored = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    image = Generation.objects.get().image
+    assert stored == (set() if purged else {image.object_key})
+    assert StoredImage.objects.filter(wrapped_key__isnull=False).exists() is not purged
+
+
+def _rows() -> list[object]:
+    return [*Generation.objects.values(), *StoredImage.objects.values(), *Account.objects.values()]
+
+
+def _database_name() -> str:
+    return str(connection.settings_dict["NAME"])
+
+
+@contextmanager
+def _process(job: Job) -> Iterator[tuple[BaseProcess, Connection]]:
+    line, other_end = _forks.Pipe()
+    process = _forks.Process(target=_do, args=(job, other_end))
+    process.start()
+    other_end.close()
+    with closing(line):
+        try:
+            yield process, line
+        finally:
+            process.kill()
+            process.join()
+
+
+def _freeze(process: BaseProcess, line: Connection) -> None:
+    assert line.recv() == "it stands still"
+    os.kill(process.pid, signal.SIGSTOP)
+
+
+def _kill(process: BaseProcess) -> None:
+    process.kill()
+    process.join()
+
+
+def _let_go(process: BaseProcess, line: Connection) -> None:
+    os.kill(process.pid, signal.SIGCONT)
+    line.send("go on")
+    process.join()
+    assert process.exitcode == 0
+
+
+# ── In the process ──────────────────────────────────────────────────────────────────────────────
+
+
+def _do(job: Job, line: Connection) -> None:
+    connection.settings_dict["NAME"] = job.database
+    os.environ["FAILPOINTS"] = f"{job.failpoint}={job.action}" if job.failpoint else ""
+    importlib.reload(failpoints)
+
+    def stand_still(_: float) -> None:
+        line.send("it stands still")
+        line.recv()
+
+    failpoints.time = SimpleNamespace(sleep=stand_still)
+    with override_settings(STORAGES=job.stores), suppress(failpoints.FailpointReached):
+        _work(job)
+    if not job.failpoint:
+        line.send(list(sys.modules))
+
+
+def _work(job: Job) -> None:
+    if job.failpoint == "submitted":
+        stage.submit(Account.objects.get(pk=job.account_id), now=Now())
+    elif job.failpoint == "rescued":
+        sweep.run(now=job.moment)
+    elif job.failpoint in PURGES:
+        images.purge(now=job.moment)
+    else:
+        assert job.generation_id is not None
+        _attempt(job.generation_id)
