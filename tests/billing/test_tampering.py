@@ -34,6 +34,14 @@ TAMPERED = {
         "UPDATE billing_account SET settlement_count = 9",
         "account …: counts 9 settlements and has 1",
     ),
+    "the count of holds": (
+        "UPDATE billing_account SET hold_count = 9",
+        "account …: counts 9 holds, 1 of them open, and has 3 and 1",
+    ),
+    "the count of open holds": (
+        "UPDATE billing_account SET open_hold_count = 0",
+        "account …: counts 3 holds, 0 of them open, and has 3 and 1",
+    ),
     "the count of entries": (
         "UPDATE billing_account SET entry_count = 99",
         "account …: counts 99 entries and has 6",
