@@ -36,6 +36,8 @@ def usual(account_id: int) -> None:
             raise ledger.InsufficientBalance
         reservation = Reservation.objects.create(account=account, quote_micros=QUOTE_MICROS)
         account.reserved_micros += QUOTE_MICROS
+        account.hold_count += 1
+        account.open_hold_count += 1
         _save(account, reservation, LedgerEntry.Kind.HOLD)
     with transaction.atomic():
         reservation = Reservation.objects.select_for_update().get(pk=reservation.pk)
@@ -50,15 +52,16 @@ def usual(account_id: int) -> None:
         account.balance_micros -= QUOTE_MICROS
         account.spent_micros += QUOTE_MICROS
         account.settlement_count += 1
+        account.open_hold_count -= 1
         _save(account, reservation, LedgerEntry.Kind.SETTLE)
 
 
 def ours(account_id: int) -> None:
     """The same by the ledger."""
     with transaction.atomic():
-        reservation = ledger.hold(account_id=account_id, quote_micros=QUOTE_MICROS)
+        held = ledger.hold(account_id=account_id, quote_micros=QUOTE_MICROS)
     with transaction.atomic():
-        ledger.settle(reservation_id=reservation.pk, cost_micros=QUOTE_MICROS)
+        ledger.settle(reservation_id=held.reservation_id, cost_micros=QUOTE_MICROS)
 
 
 def _save(account: Account, reservation: Reservation, kind: LedgerEntry.Kind) -> None:
@@ -109,7 +112,14 @@ def _repeatedly(work: Callable[[int], None], account_id: int) -> None:
 
 
 def _totals(account_ids: Sequence[int]) -> list[tuple[int, ...]]:
-    fields = ("balance_micros", "reserved_micros", "spent_micros", "settlement_count", "entry_count")
+    fields = (
+        "balance_micros",
+        "reserved_micros",
+        "spent_micros",
+        "settlement_count",
+        "entry_count",
+        "hold_count",
+    )
     return sorted(Account.objects.filter(pk__in=account_ids).values_list(*fields))
 
 

@@ -1,9 +1,8 @@
 """C7: how much of the time the device has work.
 
 The device is simulated: it sleeps for 50 or 250 ms an image, then gives a 1024² picture. All else is real: claimed from
-PostgreSQL, encoded, sealed, stored, settled, announced. A does one generation after the other, as Celery's solo pool
-does. B is the worker's threads around `workers.batcher`. How messages come to either is not part of it. B is also
-measured while 100,000 other generations wait in the table.
+PostgreSQL in its turn, encoded, sealed, stored, settled, announced. A does one generation after the other, as Celery's
+solo pool does. B is the worker's threads around `workers.batcher`. How messages come to either is not part of it.
 """
 
 import tempfile
@@ -13,7 +12,6 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
-from queue import Empty, SimpleQueue
 
 import numpy as np
 from django.db import connection
@@ -31,9 +29,9 @@ from workers.heartbeat import Heartbeat
 from workers.models import Generation, Status
 
 THREADS = 8
-# Seconds of the device, and how many images a round makes.
-SHORT, LONG = (0.05, 60), (0.25, 24)
-OTHERS = 100_000
+# Milliseconds of the device, and how many images are made with it.
+DEVICES = {50: 60, 250: 24}
+MANY = 100_000
 
 _INSERT = """
 WITH reservation AS (
@@ -42,13 +40,13 @@ WITH reservation AS (
     RETURNING id
 )
 INSERT INTO workers_generation
-    (account_id, reservation_id, kind, model, prompt, parameters, quote_micros, status, attempt_count, not_before,
-     deadline_at, created_at, hinted_at, error_code, error_type, error_detail)
-SELECT %(account)s, id, 'create', 'zekron-image-1', 'A serene mountain landscape at golden hour',
-    '{"width": 1024, "height": 1024, "seed": 1}', 26700, 'queued', 0, now(), now() + interval '1 day', now(), now(),
+    (account_id, number, reservation_id, kind, model, prompt, parameters, quote_micros, status, attempt_count, turn_at,
+     not_before, deadline_at, created_at, hinted_at, error_code, error_type, error_detail)
+SELECT %(account)s, row_number() OVER (ORDER BY id), id, 'create', 'zekron-image-1',
+    'A serene mountain landscape at golden hour', '{"width": 1024, "height": 1024, "seed": 1}', 26700, 'queued', 0,
+    now(), now(), now() + interval '1 day', now(), now(),
     '', '', ''
 FROM reservation
-RETURNING id
 """
 
 _names = count(1)
@@ -94,7 +92,7 @@ class SleepingEngine:
         return self.busy_seconds / (self.ended_at - self.began_at)
 
 
-def one_by_one(engine: SleepingEngine, ids: Sequence[int]) -> None:
+def one_by_one(engine: SleepingEngine, images: int) -> None:
     """A process that does one thing at a time."""
 
     def paint(_: str, order: ImageOrder) -> "Future[Picture]":
@@ -102,100 +100,90 @@ def one_by_one(engine: SleepingEngine, ids: Sequence[int]) -> None:
         painted.set_result(make(engine, [order], on_step=lambda done, steps: None)[0])
         return painted
 
-    _work_off(ids, Studio(paint=paint, heartbeat=Heartbeat(worker_name="benchmark")), threads=1)
+    _work_off(images, Studio(paint=paint, heartbeat=Heartbeat(worker_name="benchmark")), threads=1)
 
 
-def by_threads(engine: SleepingEngine, ids: Sequence[int]) -> None:
+def by_threads(engine: SleepingEngine, images: int) -> None:
     """The worker of this project."""
     batcher = Batcher(engine)
     try:
-        studio = Studio(
-            paint=lambda _, order: batcher.submit(order), heartbeat=Heartbeat(worker_name="benchmark")
-        )
-        _work_off(ids, studio, threads=THREADS)
+        heartbeat = Heartbeat(worker_name="benchmark")
+        studio = Studio(paint=lambda _, order: batcher.submit(order), heartbeat=heartbeat)
+        _work_off(images, studio, threads=THREADS)
     finally:
         batcher.close()
 
 
-def _work_off(ids: Sequence[int], studio: Studio, *, threads: int) -> None:
-    queue: SimpleQueue[int] = SimpleQueue()
-    for generation_id in ids:
-        queue.put(generation_id)
+def _work_off(images: int, studio: Studio, *, threads: int) -> None:
+    messages = iter(range(images))
+    completed = Generation.objects.filter(status=Status.COMPLETED)
+    before = completed.count()
 
     def work() -> None:
-        while True:
-            try:
-                generation_id = queue.get_nowait()
-            except Empty:
-                return
-            attempt.run(generation_id=generation_id, studio=studio)
+        # A range's iterator gives each number once, whoever asks.
+        for _ in messages:
+            attempt.run_next(studio=studio)
 
     seconds_together([work] * threads)
-    assert not Generation.objects.filter(pk__in=ids).exclude(status=Status.COMPLETED).exists()
+    assert completed.count() == before + images
 
 
 @contextmanager
-def _ready() -> Iterator[Round]:
+def _ready(queued: int) -> Iterator[Round]:
     picture = np.array(pictures.typical())
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, _queue(queued):
         store = {"BACKEND": "storage.file_store.FileStore", "OPTIONS": {"location": name}}
         with override_settings(STORAGES={"objects": store}):
-            yield partial(_measure, picture)
+            yield partial(_measure, picture, queued)
 
 
-def _measure(picture: Picture, b_first: bool) -> Samples:
-    def busy(length: tuple[float, int], *, threads: bool) -> float:
-        seconds, images = length
-        engine = SleepingEngine(seconds, picture)
-        (by_threads if threads else one_by_one)(engine, _queue(images))
-        return engine.busy
-
+def _measure(picture: Picture, queued: int, b_first: bool) -> Samples:
     samples = {}
     for ours in (True, False) if b_first else (False, True):
-        whose = "busy" if ours else "busy of A"
-        samples[f"{whose} at 50 ms"] = busy(SHORT, threads=ours)
-        samples[f"{whose} at 250 ms"] = busy(LONG, threads=ours)
-    others = _queue(OTHERS)
-    samples["busy behind 100,000"] = busy(SHORT, threads=True)
-    _forget(others)
-    return {**samples, "flat": samples["busy behind 100,000"] / samples["busy at 50 ms"]}
+        for milliseconds, images in DEVICES.items():
+            engine = SleepingEngine(milliseconds / 1000, picture)
+            with _queue(0 if queued else images):
+                (by_threads if ours else one_by_one)(engine, images)
+            samples[f"{'busy' if ours else 'busy of A'} at {milliseconds} ms"] = engine.busy
+    return samples
 
 
-def _queue(count: int) -> list[int]:
-    """So many generations that wait, of an account of their own."""
+@contextmanager
+def _queue(count: int) -> Iterator[None]:
+    """So many generations that wait, of an account of their own; what was not made of them is forgotten."""
     held_micros = 26_700 * count
     account = Account.objects.create(
-        name=f"benchmark worker {next(_names)}", balance_micros=held_micros, reserved_micros=held_micros
+        name=f"benchmark worker {next(_names)}",
+        balance_micros=held_micros,
+        reserved_micros=held_micros,
+        hold_count=count,
+        open_hold_count=count,
     )
     with connection.cursor() as cursor:
         cursor.execute(_INSERT, {"account": account.pk, "count": count})
-        return [pk for (pk,) in cursor.fetchall()]
+        cursor.execute("ANALYZE workers_generation")
+    yield
+    Generation.objects.filter(account=account, status=Status.QUEUED).delete()
 
 
-def _forget(ids: Sequence[int]) -> None:
-    Generation.objects.filter(pk__gte=ids[0], pk__lte=ids[-1], status=Status.QUEUED).delete()
-
-
-def _busy(name: str) -> Figure:
-    return Figure(name=name, at_least=0.985, aim=0.995, unit="")
+def _worker(name: str, what: str, queued: int) -> Benchmark:
+    devices = list(DEVICES)
+    return Benchmark(
+        code="C7",
+        name=name,
+        a=f"a simulated device of {' and '.join(map(str, devices))} ms an image, one generation after the other{what}",
+        b=f"the same in {THREADS} threads around workers.batcher",
+        clock="wall",
+        figures=(
+            *(Figure(name=f"busy at {device} ms", at_least=0.985, aim=0.995, unit="") for device in devices),
+            *(Figure(name=f"busy of A at {device} ms", unit="") for device in devices),
+        ),
+        ready=partial(_ready, queued),
+        needs_database=True,
+    )
 
 
 BENCHMARKS = (
-    Benchmark(
-        code="C7",
-        name="worker",
-        a="a simulated device of 50 and 250 ms an image, one generation after the other",
-        b=f"the same in {THREADS} threads around workers.batcher, also behind a queue of {OTHERS:,}",
-        clock="wall",
-        figures=(
-            _busy("busy at 50 ms"),
-            _busy("busy at 250 ms"),
-            _busy("busy behind 100,000"),
-            Figure(name="flat", at_least=0.99, unit=""),
-            Figure(name="busy of A at 50 ms", unit=""),
-            Figure(name="busy of A at 250 ms", unit=""),
-        ),
-        ready=_ready,
-        needs_database=True,
-    ),
+    _worker("worker", "", 0),
+    _worker("worker-queue", f", taken from a queue of {MANY:,}", MANY),
 )
