@@ -22,6 +22,7 @@ help:
 	@echo 'make test     all tests'
 	@echo 'make check    format, lint, types, imports, migrations, settings, tests'
 	@echo 'make fuzz     random requests, many more than in make check (FUZZ_EXAMPLES=2000)'
+	@echo 'make simulate lives of generations in which anything dies at any step, by seed (SIMULATE_FIRST=0 SIMULATE_SEEDS=10000)'
 	@echo 'make chaos    everything as real processes, killed, frozen and cut off (CHAOS_JOBS=800 CHAOS_FAULTS=50)'
 	@echo 'make bench    what each part costs beside what one would have otherwise (BENCH="png reply"; all without it)'
 	@echo 'make mutants  each guard taken out in turn, to see a test go red for it (MUTANTS="lease" chooses by name)'
@@ -71,6 +72,14 @@ fuzz-decoders: export FUZZ_EXAMPLES ?= 2000
 fuzz-decoders: install-dev
 	@echo 'Giving broken images, keys, envelopes and bodies to what reads them.'
 	@$(VENV) -m pytest -q tests/fuzz
+
+.PHONY: simulate
+simulate: export DEBUG ?= 1
+simulate: export SIMULATE_SEEDS ?= 10000
+simulate: export SIMULATE_FIRST ?= 0
+simulate: install-dev
+	@echo 'Living $(SIMULATE_SEEDS) lives.'
+	@$(VENV) -m tests.simulation
 
 # Another seed each time, printed first; CHAOS_SEED=… replays its choice of faults.
 chaos: install-dev

@@ -1,0 +1,153 @@
+"""Clients: each sends its wishes through the code of the web process, and tries again when it does not know."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from typing import Any, Final
+
+import orjson
+import pybase64
+from django.db import IntegrityError, InterfaceError, OperationalError, close_old_connections, connections
+
+from billing import ledger
+from storage import images
+from storage.failpoints import FailpointReached
+from tests.simulation import painting
+from tests.simulation.actors import Actor, Killed
+from tests.simulation.store import StoreFailed
+from workers import admission, catalogue, generations, history, idempotency
+from workers.models import Generation
+from zekron_api import ending, errors, ordering
+
+SIZE: Final = (64, 64)
+TRIES: Final = 4
+
+REFUSALS: Final = (
+    admission.QueueTooLong,
+    generations.TooManyOpen,
+    ledger.InsufficientBalance,
+    idempotency.KeyReused,
+)
+# What a web process answers with 500: then its client knows nothing.
+FAILURES: Final = (OperationalError, InterfaceError, FailpointReached, StoreFailed)
+UNKNOWN: Final = object()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What somebody wants made."""
+
+    account_id: int
+    prompt: str
+    key: str | None = None
+    sources: tuple[bytes, ...] = ()
+
+
+@dataclass(eq=False)
+class Client:
+    """A client and what it was told, as (generation, status). Each request is served by a web process of its own."""
+
+    wishes: list[Wish]
+    wish: Wish | None = None
+    told: list[tuple[int, str]] = field(default_factory=list)
+    # What it was given or shown that is not what it wished for.
+    wrong: list[str] = field(default_factory=list)
+
+    def live(self, actor: Actor) -> None:
+        """One wish after the other, unless the trouble is over before it comes to them."""
+        for wish in self.wishes:
+            actor.sleep(actor.world.dice.randint(0, 20))
+            if actor.world.is_over or actor.world.calm_since:
+                return
+            self.wish = wish
+            self._pursue(actor, wish)
+
+    def _pursue(self, actor: Actor, wish: Wish) -> None:
+        for _ in range(TRIES):
+            generation = self._send(actor, wish)
+            if generation is None or (
+                generation is not UNKNOWN and self._is_answered(actor, wish, generation)
+            ):
+                return
+            actor.sleep(actor.world.dice.randint(1, 20))
+            if actor.world.is_over:
+                return
+
+    def _send(self, actor: Actor, wish: Wish) -> Any:
+        """The generation, None for a refusal, or UNKNOWN."""
+        fields = {
+            "prompt": wish.prompt,
+            "size": SIZE,
+            "model": catalogue.catalogue()[catalogue.DEFAULT_MODEL],
+            "images": wish.sources,
+        }
+        place = partial(ordering.place, account_id=wish.account_id, fields=fields, idempotency_key=wish.key)
+        try:
+            placed = self._ask(actor, "POST /v1/generate", place)
+        except REFUSALS as refusal:
+            actor.world.note(actor, f"is refused: {type(refusal).__name__}")
+            return None
+        if placed is UNKNOWN:
+            return UNKNOWN
+        name = actor.world.name_of(placed.generation.pk)
+        actor.world.note(actor, f"has {name}{' again' if placed.replayed else ''}")
+        self._look_at(placed.generation, wish, name)
+        self.told.append((placed.generation.pk, "accepted"))
+        return placed.generation
+
+    def _look_at(self, generation: Generation, wish: Wish, name: str) -> None:
+        if (generation.account_id, generation.prompt) != (wish.account_id, wish.prompt):
+            self.wrong.append(f"{name} was given for another's wish, or another wish")
+
+    def _is_answered(self, actor: Actor, wish: Wish, generation: Generation) -> bool:
+        """Waits as the waiting room does, and takes the reply; says whether there was one."""
+        leaves_at = actor.world.now + timedelta(seconds=actor.world.dice.choice((5, 20, 60, 100)))
+        while actor.world.now < leaves_at and not actor.world.is_over:
+            look = partial(history.ended_among, generation_ids=[generation.pk])
+            if self._ask(actor, "a look at the row", look) not in (UNKNOWN, set()):
+                break
+            actor.sleep(actor.world.dice.randint(5, 25))
+        try:
+            reply = self._ask(actor, "the reply", partial(ending.reply_for, generation_id=generation.pk))
+        except errors.GenerationFailed:
+            return self._note(actor, generation, "failed")
+        except errors.ServiceBusy:
+            return self._note(actor, generation, "cancelled")
+        except errors.GenerationTimeout:
+            return self._note(actor, generation, "accepted")
+        except (images.ImageGone, images.ImageUnreadable) as error:
+            self.wrong.append(f"the image of {wish.prompt!r} cannot be read: {type(error).__name__}")
+            return True
+        if reply is UNKNOWN:
+            return False
+        self._check(orjson.loads(reply.content)["data"], wish, generation)
+        return self._note(actor, generation, "completed")
+
+    def _note(self, actor: Actor, generation: Generation, status: str) -> bool:
+        actor.world.note(actor, f"is told: {actor.world.name_of(generation.pk)} {status}")
+        self.told.append((generation.pk, status))
+        return True
+
+    def _check(self, data: dict[str, Any], wish: Wish, generation: Generation) -> None:
+        picture = painting.pixels_of(pybase64.b64decode(data["image"]["b64_json"]))
+        if picture != painting.expected(wish.prompt, generation.parameters["seed"]):
+            self.wrong.append(f"the client of {wish.prompt!r} was shown another picture")
+
+    def _ask(self, actor: Actor, what: str, work: Callable[[], Any]) -> Any:
+        """What the web process answers; UNKNOWN for 500, or when it died."""
+        try:
+            close_old_connections()
+            actor.gate(what)
+            return work()
+        except FAILURES as failure:
+            actor.world.note(actor, f"gets 500: {type(failure).__name__}")
+        except IntegrityError as error:
+            # A source that was in the store for so long before it was recorded that it counts as nobody's.
+            if error.__cause__.diag.table_name != "storage_storedimage":
+                raise
+            actor.world.note(actor, "gets 500: its source was condemned")
+        except Killed:
+            connections.close_all()
+            actor.process.start()
+        return UNKNOWN

@@ -1,0 +1,73 @@
+"""What must hold once all is quiet, and again once every image has expired and been purged."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
+from typing import Any
+
+from billing.audit import audit as audit_money
+from billing.models import Account
+from storage import images
+from storage.models import StoredImage
+from tests.simulation import painting
+from tests.simulation.clients import Client
+from tests.simulation.store import Objects, label_of
+from tests.simulation.witness import Witness
+from workers.audit import audit as audit_work
+from workers.models import Generation
+
+# Over the life of an image, of a source, of a stray object, and over what the hosts' clocks are ahead.
+AFTER_EVERYTHING = timedelta(hours=30)
+
+
+def of_the_quiet(
+    witness: Witness, clients: Iterable[Client], credits_micros: Mapping[int, int]
+) -> Iterator[str]:
+    """Nothing is open or held, each account has had what staff paid in, what clients were told is so, and every image
+    shows what was made for its owner.
+    """
+    yield from audit_money()
+    yield from audit_work()
+    for account in Account.objects.filter(pk__in=credits_micros):
+        if account.balance_micros + account.spent_micros != credits_micros[account.pk]:
+            yield f"{credits_micros[account.pk]} micros were paid in, and an account has had another sum"
+        if account.reserved_micros:
+            yield f"{account.reserved_micros} micros are still reserved"
+    rows = {row.pk: row for row in Generation.objects.select_related("image").filter(pk__in=witness.rows)}
+    for client in clients:
+        yield from client.wrong
+        for generation_id, status in client.told:
+            yield from _told(rows.get(generation_id), status)
+    for row in rows.values():
+        if row.is_open:
+            yield f"a generation is still {row.status}"
+        if row.status == "completed":
+            yield from _image(row)
+
+
+def of_the_end(objects: Objects) -> Iterator[str]:
+    """Nothing that has expired can be read, and the store is empty."""
+    if StoredImage.objects.filter(wrapped_key__isnull=False).exists():
+        yield "the key of an expired image is there"
+    if StoredImage.objects.filter(purged_at__isnull=True).exists():
+        yield "an expired image is not purged"
+    yield from (f"{label_of(name)} is left in the store" for name in objects.contents)
+
+
+def _told(row: Generation | None, status: str) -> Iterator[str]:
+    if row is None:
+        yield f"a client was told that its generation is {status}, and there is no such generation"
+    elif status not in ("accepted", row.status):
+        yield f"a client was told that its generation is {status}, and it is {row.status}"
+
+
+def _image(row: Generation) -> Iterator[str]:
+    if row.prompt.startswith((painting.DEADLY, painting.POISON)):
+        yield f"{row.prompt!r} was completed"
+        return
+    try:
+        pixels: Any = painting.pixels_of(images.load(image=row.image))
+    except (images.ImageGone, images.ImageUnreadable) as error:
+        yield f"the image of {row.prompt!r} cannot be read: {type(error).__name__}"
+        return
+    if pixels != painting.expected(row.prompt, row.parameters["seed"]):
+        yield f"the image of {row.prompt!r} shows something else"

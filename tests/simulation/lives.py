@@ -1,0 +1,207 @@
+"""One life: a world, who acts in it, what they want, and what is looked at when it is over."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import count
+from typing import Any, Final
+
+from django.db import connection, connections
+
+from billing import ledger
+from storage import images
+from tests.simulation import database, equations, painting, reality
+from tests.simulation.actors import Actor, Process
+from tests.simulation.bodies import Body
+from tests.simulation.clients import Client, Wish
+from tests.simulation.faults import Fault
+from tests.simulation.machines import Chores, Worker, remove_orphans
+from tests.simulation.mail import Mail
+from tests.simulation.store import Objects
+from tests.simulation.witness import Witness, open_session
+from tests.simulation.world import World
+
+# What an audit reads grows with the lives that were lived.
+LIVES_BETWEEN_TRUNCATIONS: Final = 10
+TABLES: Final = (
+    "workers_sourceimage, workers_idempotencykey, workers_generation, billing_ledgerentry, billing_reservation,"
+    " billing_apikey, billing_account, storage_storedimage"
+)
+# Three images, five, or more than anybody wishes for.
+OPENINGS_MICROS: Final = (80_000, 130_000, 10_000_000)
+_account_numbers = count(1)
+
+
+@dataclass(frozen=True)
+class Life:
+    """What came of a seed: its course, and what was violated."""
+
+    seed: int
+    trace: list[str]
+    violations: list[str]
+    # How often each fault struck, and each status was reached.
+    happened: Counter[str]
+
+
+class Theatre:
+    """Threads with their connections, in which one life is lived after another. Close it."""
+
+    def __init__(self) -> None:
+        self._bodies: list[Body] = []
+        self._witness_session = open_session()
+        self._lived = 0
+
+    def live(self, *, seed: int, beset_by: Collection[Fault] = ()) -> Life:
+        """Lives the life of this seed, and says what came of it. Without `beset_by` the seed says what goes wrong."""
+        if self._lived == 0:
+            with connection.cursor() as cursor:
+                cursor.execute(f"TRUNCATE {TABLES}")
+        scene = Scene(World(seed=seed, beset_by=beset_by), self._body, self._witness_session)
+        with reality.played(scene):
+            scene.play()
+        # What is violated would be so in the next life as well.
+        self._lived = 0 if scene.world.violations else (self._lived + 1) % LIVES_BETWEEN_TRUNCATIONS
+        trace = [str(line) for line in scene.world.trace]
+        return Life(seed, trace, scene.world.violations, scene.world.happened)
+
+    def close(self) -> None:
+        """Ends the threads and closes every connection."""
+        for body in self._bodies:
+            body.close()
+        self._witness_session.close()
+
+    def _body(self, index: int) -> Body:
+        while len(self._bodies) <= index:
+            name = f"simulated {len(self._bodies)}"
+            self._bodies.append(Body(name, before=database.attach, after=connections.close_all))
+        return self._bodies[index]
+
+
+class Scene:
+    """What one life consists of."""
+
+    def __init__(self, world: World, body: Callable[[int], Body], session: Any) -> None:
+        self.world = world
+        self.objects, self.mail = Objects(), Mail()
+        self.world.when_wiped = self.mail.wipe
+        self._body = body
+        dice = self.world.dice
+        self._opening = {_account(micros): micros for micros in dice.choices(OPENINGS_MICROS, k=2)}
+        self._account_ids = list(self._opening)
+        self.witness = Witness(self.world, self._account_ids, session)
+        self.world.witness = self.witness.look
+        self._clients = [Client(wishes=wishes) for wishes in self._wishes()]
+        self._chores = [Chores(self._account_ids) for _ in range(dice.randint(1, 2))]
+        self._cast()
+
+    @property
+    def now(self) -> Any:
+        """The world's time."""
+        return self.world.now
+
+    @property
+    def dice(self) -> Any:
+        """The world's."""
+        return self.world.dice
+
+    def before_delete(self, object_key: str) -> None:
+        """Asked before an object is deleted."""
+        self.witness.before_delete(object_key)
+
+    def play(self) -> None:
+        """From the first step to the last look."""
+        self.world.run(is_quiet=self._is_quiet)
+        if not self.world.violations:
+            self._report(equations.of_the_quiet(self.witness, self._clients, self._paid_in()))
+            self._expire()
+            self._report(equations.of_the_end(self.objects))
+
+    def _report(self, problems: Iterator[str]) -> None:
+        for problem in problems:
+            self.world.violate(problem)
+
+    def _paid_in(self) -> dict[int, int]:
+        topped_up = Counter(self._opening)
+        for chores in self._chores:
+            topped_up.update(chores.topped_up)
+        return topped_up
+
+    def _expire(self) -> None:
+        self.world.now += equations.AFTER_EVERYTHING
+        images.purge()
+        remove_orphans()
+
+    def _is_quiet(self) -> bool:
+        clients_left = any(
+            isinstance(actor.role, Client) and not actor.is_done for actor in self.world.actors
+        )
+        return not (clients_left or self.witness.has_open or any(chores.form for chores in self._chores))
+
+    def _wishes(self) -> Iterator[list[Wish]]:
+        """Of each client; some share a key with another: a twin with the same wish, a rival with another wish."""
+        dice = self.world.dice
+        earlier: list[Wish] = []
+        for client in range(dice.randint(2, 4)):
+            wishes = []
+            for number in range(dice.randint(1, 2)):
+                wish = self._wish(f"{client}.{number}", earlier)
+                wishes.append(wish)
+                earlier.append(wish)
+            yield wishes
+
+    def _wish(self, name: str, earlier: list[Wish]) -> Wish:
+        dice = self.world.dice
+        twin = dice.choice(earlier) if earlier and dice.random() < 0.25 else None
+        if twin is not None and dice.random() < 0.8:
+            return twin
+        manner = dice.choices(("a boat", painting.POISON, painting.DEADLY), (12, 1, 1))[0]
+        return Wish(
+            account_id=twin.account_id if twin else dice.choice(self._account_ids),
+            prompt=f"{manner} {name}",
+            key=twin.key if twin else dice.choice((None, f"key {name}", f"key {name}")),
+            sources=(painting.source(),) * dice.choice((0, 0, 1)),
+        )
+
+    def _cast(self) -> None:
+        dice = self.world.dice
+        for number, client in enumerate(self._clients, 1):
+            self._actor(f"client {number}", self._process(f"web {number}"), client, client.live)
+        for number in range(1, dice.randint(2, 3) + 1):
+            worker, process = Worker(self.mail), self._process(f"worker {number}")
+            process.prepare = worker.prepare
+            for thread in "ab"[: dice.randint(1, 2)]:
+                self._actor(f"worker {number}{thread}", process, worker, worker.work)
+            self._actor(f"heart {number}", process, worker, worker.beat)
+        for number, chores in enumerate(self._chores, 1):
+            # No image may be lost by a sweep or a removal of orphans on a host whose clock is hours off.
+            process = self._process(f"chores {number}", (-7200, 7200))
+            self._actor(f"chores {number}", process, chores, chores.work)
+
+    def _process(self, name: str, far_seconds: tuple[int, ...] = ()) -> Process:
+        ahead_seconds = self.world.dice.choice((0, -600, 600, *far_seconds))
+        return Process(name, clock_ahead=timedelta(seconds=ahead_seconds))
+
+    def _actor(self, name: str, process: Process, role: Any, script: Callable[[Actor], None]) -> None:
+        actor = Actor(self.world, name, process, script, self._body(len(self.world.actors)))
+        actor.role = role
+        self.world.actors.append(actor)
+
+
+@contextmanager
+def theatre() -> Iterator[Theatre]:
+    """A theatre in the simulated reality, over the database that Django is connected to, which it empties."""
+    with reality.simulated():
+        stage = Theatre()
+        try:
+            yield stage
+        finally:
+            stage.close()
+
+
+def _account(balance_micros: int) -> int:
+    number = next(_account_numbers)
+    return ledger.open_account(
+        name=f"simulated {number}", opening_micros=balance_micros, actor="simulation"
+    ).pk

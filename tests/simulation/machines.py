@@ -1,0 +1,131 @@
+"""Workers with their heartbeats, and the chores: sweeps, purges and staff that top an account up."""
+
+import uuid
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from django.db import InterfaceError, OperationalError, close_old_connections
+from django.utils import timezone
+
+from billing import ledger
+from storage import images, orphans
+from storage.failpoints import FailpointReached
+from tests.simulation import painting
+from tests.simulation.actors import Actor
+from tests.simulation.mail import Mail
+from tests.simulation.store import StoreFailed
+from workers import attempt, sweep
+from workers.attempt import Studio
+from workers.heartbeat import INTERVAL_SECONDS, Heartbeat
+
+# What a task may raise: Celery logs it and goes on. That a constraint refused something is no such accident.
+FAILURES: Final = (OperationalError, InterfaceError, FailpointReached, StoreFailed)
+TOP_UP_MICROS: Final = 5_000_000
+
+
+class Worker:
+    """A worker process: threads that take messages, or claim from the table when there are none, and a heartbeat."""
+
+    def __init__(self, mail: Mail) -> None:
+        self._mail = mail
+        self.prepare()
+
+    def prepare(self) -> None:
+        """A new process knows no lease."""
+        self._heartbeat = Heartbeat(worker_name="a worker")
+
+    def work(self, actor: Actor) -> None:
+        """One attempt after another."""
+        world = actor.world
+        while not world.is_over:
+            generation_id = self._mail.take(now=world.now)
+            if generation_id is not None:
+                _try(actor, partial(self._attempt, actor, generation_id))
+            elif world.dice.random() < 0.06:
+                _try(actor, partial(self._claim_from_the_table, actor))
+            actor.sleep(world.dice.randint(0, 8))
+
+    def beat(self, actor: Actor) -> None:
+        """Renews the leases of its process."""
+        while not actor.world.is_over:
+            close_old_connections()
+            self._heartbeat.beat()
+            actor.sleep(INTERVAL_SECONDS)
+
+    def _attempt(self, actor: Actor, generation_id: int) -> None:
+        actor.world.note(actor, f"has a message for {actor.world.name_of(generation_id)}")
+        if actor.world.dice.random() < 0.3:
+            attempt.run(generation_id=generation_id, studio=self._studio(actor))
+        else:
+            attempt.run_next(studio=self._studio(actor))
+
+    def _claim_from_the_table(self, actor: Actor) -> None:
+        attempt.run_next(studio=self._studio(actor))
+
+    def _studio(self, actor: Actor) -> Studio:
+        return Studio(paint=lambda _, order: painting.paint(actor, order), heartbeat=self._heartbeat)
+
+
+class Chores:
+    """A process that does what beat and staff ask for; several do the same at once."""
+
+    def __init__(self, account_ids: list[int]) -> None:
+        self._account_ids = account_ids
+        # What staff know to have been moved, by account; and the form on which they will click again.
+        self.topped_up: dict[int, int] = dict.fromkeys(account_ids, 0)
+        self.form: tuple[int, uuid.UUID] | None = None
+
+    def work(self, actor: Actor) -> None:
+        """One chore after another."""
+        while not actor.world.is_over:
+            chores = (
+                sweep.run,
+                sweep.run,
+                images.purge,
+                remove_orphans,
+                remove_orphans,
+                partial(self._top_up, actor),
+            )
+            _try(actor, actor.world.dice.choice(chores))
+            actor.sleep(actor.world.dice.randint(4, 25))
+
+    def _top_up(self, actor: Actor) -> None:
+        """A form is sent again until its answer is known, also after the web process was killed."""
+        if self.form is None and (actor.world.calm_since or actor.world.dice.random() < 0.7):
+            return
+        self.form = self.form or (actor.world.dice.choice(self._account_ids), uuid.uuid4())
+        account_id, request_id = self.form
+        while not self._is_moved(account_id, request_id):
+            actor.sleep(1)
+        self.topped_up[account_id] += TOP_UP_MICROS
+        self.form = None
+
+    def _is_moved(self, account_id: int, request_id: uuid.UUID) -> bool:
+        try:
+            close_old_connections()
+            ledger.top_up(
+                account_id=account_id,
+                amount_micros=TOP_UP_MICROS,
+                actor="staff",
+                reason="simulated",
+                request_id=request_id,
+            )
+        except ledger.MovedBefore:
+            return True
+        except (OperationalError, InterfaceError):
+            return False
+        return True
+
+
+def remove_orphans() -> int:
+    """What its task does, by the clock of its host."""
+    return orphans.remove(now=timezone.now())
+
+
+def _try(actor: Actor, work: Callable[[], object]) -> None:
+    try:
+        close_old_connections()
+        work()
+    except FAILURES as failure:
+        actor.world.note(actor, f"goes on after {type(failure).__name__}")

@@ -1,0 +1,35 @@
+"""The messages of one world: on their way they may be lost, come twice or late, and be wiped away."""
+
+from datetime import datetime, timedelta
+
+from tests.simulation import actors
+from tests.simulation.faults import Fault
+
+
+class Mail:
+    """What was sent and not yet taken."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[datetime, int]] = []
+
+    def send(self, *, generation_id: int) -> None:
+        """In the place of `hints.send`."""
+        actor = actors.current()
+        name = actor.world.name_of(generation_id)
+        struck = actor.gate(f"a message for {name} is sent", Fault.LOST, Fault.DOUBLED, Fault.LATE)
+        late = timedelta(seconds=actor.world.dice.randint(1, 60) if struck == Fault.LATE else 0)
+        count = {Fault.LOST: 0, Fault.DOUBLED: 2}.get(struck, 1)
+        self._waiting += [(actor.world.now + late, generation_id)] * count
+        actor.gate("it is sent")
+
+    def take(self, *, now: datetime) -> int | None:
+        """The generation of one message that has come; its taker may lose it."""
+        come = min(self._waiting, default=None)
+        if come is None or come[0] > now:
+            return None
+        self._waiting.remove(come)
+        return come[1]
+
+    def wipe(self) -> None:
+        """Forgets every message."""
+        self._waiting.clear()

@@ -1,0 +1,68 @@
+"""The pictures of the simulated engine: each shows its prompt and seed alone, so that a wrong one is seen."""
+
+import hashlib
+import io
+from concurrent.futures import Future
+from functools import cache
+from typing import Final
+
+import numpy as np
+from PIL import Image
+
+from tests.simulation.actors import Actor
+from tests.simulation.faults import Fault
+from workers.batcher import BatcherClosed
+from workers.engine import ImageOrder, Picture
+
+# A prompt that takes the worker along, and one at which the engine fails each time.
+DEADLY: Final = "a deadly"
+POISON: Final = "a poisonous"
+# Some as long as it takes another worker to come back from a freeze.
+USUAL_SECONDS: Final = (1, 3, 10, 30)
+SLOW_SECONDS: Final = (30, 60, 90)
+
+
+class EngineBroke(Exception):
+    """The engine failed."""
+
+
+def paint(actor: Actor, order: ImageOrder) -> "Future[Picture]":
+    """What `Studio.paint` promises, after some of the world's time."""
+    possible = (Fault.BROKEN, Fault.STOPPED, Fault.SLOW)
+    struck = actor.gate(f"the engine is asked for {order.prompt!r}", *possible)
+    future: Future[Picture] = Future()
+    actor.sleep(actor.world.dice.choice(SLOW_SECONDS if struck == Fault.SLOW else USUAL_SECONDS))
+    if order.prompt.startswith(DEADLY):
+        actor.die()
+    if struck == Fault.STOPPED:
+        raise BatcherClosed
+    if struck == Fault.BROKEN or order.prompt.startswith(POISON):
+        future.set_exception(EngineBroke())
+    else:
+        future.set_result(np.asarray(_picture(order.prompt, order.seed, (order.width, order.height))))
+    actor.gate("the engine answers", Fault.RELIEVED)
+    return future
+
+
+def expected(prompt: str, seed: int) -> bytes:
+    """The pixels that were made for a prompt and a seed."""
+    return _picture(prompt, seed, (64, 64)).tobytes()
+
+
+def pixels_of(png: bytes) -> bytes:
+    """The pixels of a PNG."""
+    with Image.open(io.BytesIO(png), formats=["PNG"]) as picture:
+        return picture.tobytes()
+
+
+@cache
+def source() -> bytes:
+    """A source image as the serializer leaves it."""
+    file = io.BytesIO()
+    Image.new("RGB", (64, 64), "olive").save(file, "PNG")
+    return file.getvalue()
+
+
+def _picture(prompt: str, seed: int, size: tuple[int, int]) -> Image.Image:
+    digest = hashlib.sha256(f"{prompt} {seed}".encode()).digest()
+    return Image.frombytes("RGB", (3, 3), digest[:27]).resize(size, Image.Resampling.NEAREST)

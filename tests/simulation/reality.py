@@ -1,0 +1,104 @@
+"""What the code under test meets: simulated time, messages and store, and a real PostgreSQL."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from typing import Any
+from unittest import mock
+
+from django.test.utils import override_settings
+from django.utils import timezone
+
+from storage import failpoints
+from tests.simulation import actors, database
+from tests.simulation.faults import Fault
+from workers import announcements, broker, hints, presence
+from workers.presence import Worker
+
+_really_sleep, _real_monotonic = time.sleep, time.monotonic
+_worlds: list[Any] = []
+
+
+def world() -> Any:
+    """The scene that is being played."""
+    return _worlds[-1]
+
+
+@contextmanager
+def simulated() -> Iterator[None]:
+    """Inside, lives can be lived, one after another."""
+    replaced = (
+        (failpoints, "reach", _reach),
+        (hints, "send", lambda *, generation_id: world().mail.send(generation_id=generation_id)),
+        (announcements, "publish_ended", _publish_ended),
+        (presence, "alive", _alive),
+        (presence, "show", _show),
+        (timezone, "now", _host_time),
+        (time, "sleep", _sleep),
+        (time, "monotonic", _monotonic),
+    )
+    with ExitStack() as stack:
+        stack.enter_context(
+            override_settings(STORAGES={"objects": {"BACKEND": "tests.simulation.store.Store"}})
+        )
+        stack.enter_context(database.simulated(lambda: world().now))
+        for owner, name, new in replaced:
+            stack.enter_context(mock.patch.object(owner, name, new))
+        # Whatever is said of thousands of faults that are meant to be.
+        logging.disable(logging.CRITICAL)
+        stack.callback(logging.disable, logging.NOTSET)
+        yield
+
+
+@contextmanager
+def played(scene: Any) -> Iterator[None]:
+    """Inside, the world outside is this scene's."""
+    _worlds.append(scene)
+    try:
+        yield
+    finally:
+        _worlds.pop()
+
+
+def _reach(point: str) -> None:
+    actor = actors.current()
+    if (
+        actor is not None
+        and actor.gate(f"it reaches {point!r}", Fault.BROKEN, Fault.RELIEVED) == Fault.BROKEN
+    ):
+        raise failpoints.FailpointReached
+
+
+def _publish_ended(*, generation_id: int) -> None:
+    if actor := actors.current():
+        actor.gate(f"the end of {actor.world.name_of(generation_id)} is announced")
+
+
+def _alive() -> list[Worker]:
+    if actors.current().gate("Redis is asked for workers", Fault.BROKEN):
+        raise broker.Away
+    return [Worker("a", 0.5)]
+
+
+def _show(*, worker_name: str, seconds_per_image: float | None = None) -> None:
+    if actors.current().gate("a worker shows itself", Fault.BROKEN):
+        raise broker.Away
+
+
+def _host_time() -> datetime:
+    actor = actors.current()
+    return world().now + actor.process.clock_ahead if actor else world().now
+
+
+def _monotonic() -> float:
+    return world().now.timestamp() if actors.current() else _real_monotonic()
+
+
+def _sleep(seconds: float) -> None:
+    actor = actors.current()
+    if actor is None:
+        _really_sleep(seconds)
+    else:
+        actor.sleep(seconds)

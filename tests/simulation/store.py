@@ -1,0 +1,110 @@
+"""An object store in memory, with gates before and after whatever it does."""
+
+from datetime import datetime
+from itertools import count
+from pathlib import PurePosixPath
+from typing import Any
+
+from django.core.files.base import ContentFile, File
+from django.core.files.storage import Storage
+
+from tests.simulation import actors, reality
+from tests.simulation.faults import Fault
+
+CONFIGURATION = {"BACKEND": "tests.simulation.store.Store"}
+
+
+class StoreFailed(OSError):
+    """The store did not do what it was asked for, or only half of it, or nobody knows."""
+
+
+_stores = count(1)
+
+
+class Objects:
+    """What one world's store holds."""
+
+    def __init__(self) -> None:
+        self.contents: dict[str, bytes] = {}
+        self.saved_at: dict[str, datetime] = {}
+        self._number = next(_stores)
+        self._saved_count = 0
+
+    def next_name(self, folder: str) -> str:
+        """A name that no object of any life has had, ordered as they were saved."""
+        self._saved_count += 1
+        return f"{folder}/{self._number:08x}{self._saved_count:08x}"
+
+
+def label_of(name: str) -> str:
+    """What an object is called in a trace: the same whenever the seed is."""
+    return f"object {int(name[-8:], 16)}"
+
+
+class Store(Storage):
+    """The store of the world that is running. It gives objects names of its own, so that a seed gives the same ones."""
+
+    def save(self, name: str, content: File, max_length: int | None = None) -> str:
+        """Keeps the content under a name in the same folder."""
+        objects = reality.world().objects
+        struck = _gate("the store takes an object", Fault.BROKEN, Fault.UNANSWERED, Fault.SLOW)
+        content_bytes = content.read()
+        name = objects.next_name(name.rpartition("/")[0])
+        torn = struck == Fault.BROKEN and reality.world().dice.random() < 0.5
+        if struck != Fault.BROKEN or torn:
+            objects.contents[name] = content_bytes[: len(content_bytes) // 2] if torn else content_bytes
+            objects.saved_at[name] = reality.world().now
+        _finish(struck, f"has {label_of(name)}")
+        return name
+
+    def open(self, name: str, mode: str = "rb") -> File:
+        """The content; FileNotFoundError when there is none."""
+        struck = _gate(f"the store is asked for {label_of(name)}", Fault.BROKEN, Fault.SLOW)
+        if name not in reality.world().objects.contents:
+            raise FileNotFoundError(name)
+        _finish(struck, "answers")
+        return ContentFile(reality.world().objects.contents[name])
+
+    def delete(self, name: str) -> None:
+        """Deletes what there is."""
+        struck = _gate(f"the store deletes {label_of(name)}", Fault.BROKEN, Fault.UNANSWERED, Fault.SLOW)
+        if struck != Fault.BROKEN:
+            reality.world().before_delete(name)
+            reality.world().objects.contents.pop(name, None)
+        _finish(struck, "answers")
+
+    def exists(self, name: str) -> bool:
+        """Whether there is such an object."""
+        return name in reality.world().objects.contents
+
+    def listdir(self, path: str) -> tuple[list[str], list[str]]:
+        """Folders and objects right in a folder."""
+        folder = PurePosixPath(path)
+        inside = [PurePosixPath(name) for name in sorted(reality.world().objects.contents)]
+        inside = [name.relative_to(folder) for name in inside if name.is_relative_to(folder)]
+        folders = dict.fromkeys(name.parts[0] for name in inside if len(name.parts) > 1)
+        return list(folders), [str(name) for name in inside if len(name.parts) == 1]
+
+    def size(self, name: str) -> int:
+        """How many bytes an object has."""
+        return len(reality.world().objects.contents[name])
+
+    def get_modified_time(self, name: str) -> datetime:
+        """When an object was saved, by the world's clock."""
+        return reality.world().objects.saved_at[name]
+
+
+def _gate(what: str, *possible: Fault) -> Fault | None:
+    actor = actors.current()
+    if actor is None:
+        return None
+    struck = actor.gate(what, *possible)
+    if struck == Fault.SLOW:
+        actor.sleep(actor.world.dice.randint(5, 60))
+    return struck
+
+
+def _finish(struck: Fault | None, answer: str) -> Any:
+    if struck in {Fault.BROKEN, Fault.UNANSWERED}:
+        raise StoreFailed
+    _gate(f"the store {answer}")

@@ -1,0 +1,117 @@
+"""The guard of the guards: whatever keeps a generation from harm, without it a few lives show the harm."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import pytest
+from django.db.models import Q, QuerySet
+
+from billing import ledger
+from storage import images
+from storage.models import StoredImage
+from tests.simulation.faults import Fault
+from tests.simulation.lives import Theatre, theatre
+from workers import generations, idempotency, sweep, transitions
+from workers.models import ATTEMPT_LIMIT, OPEN_STATUSES, Generation, Status
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+# Several times what any of them takes as the code is now.
+LIFE_LIMIT = 100
+
+
+@pytest.fixture
+def stage() -> Iterator[Theatre]:
+    """Where lives are lived."""
+    with theatre() as opened:
+        yield opened
+
+
+def _without_guard(target: Status) -> Callable[..., bool]:
+    """A transition to this status that asks for the status before it and for nothing else."""
+
+    def move(generation_id: int, source: Status, to: Status, *, guard: Q, **changes: object) -> bool:
+        return transitions.move(generation_id, source, to, guard=Q() if to == target else guard, **changes)
+
+    return move
+
+
+def _without_status(guard: Q, _: Status) -> "QuerySet[Generation]":
+    """What a transition may change if it does not ask for the status before it."""
+    return Generation.objects.filter(guard)
+
+
+def _all_open(_: Q, limit: int) -> list[int]:
+    """What a sweep would take on if it asked nothing."""
+    return list(Generation.objects.filter(status__in=OPEN_STATUSES).values_list("pk", flat=True)[:limit])
+
+
+def _nothing(*_: object, **__: object) -> None:
+    """In the place of a step."""
+
+
+class Removed(NamedTuple):
+    """What is put in whose place, what some life then says, and what goes wrong in lives that say it soon."""
+
+    owner: Any
+    name: str
+    instead: object
+    said: str
+    beset_by: tuple[Fault, ...] = ()
+
+
+REMOVED = {
+    "the lease's token in complete": Removed(
+        generations, "move", _without_guard(Status.COMPLETED), "was completed by", (Fault.RELIEVED,)
+    ),
+    "the lease's token in fail": Removed(
+        generations, "move", _without_guard(Status.FAILED), "was failed by", (Fault.RELIEVED, Fault.BROKEN)
+    ),
+    "the lease's token in retry": Removed(
+        generations,
+        "move",
+        _without_guard(Status.QUEUED),
+        "was put into the queue by",
+        (Fault.RELIEVED, Fault.BROKEN),
+    ),
+    "the due time and the deadline in claim": Removed(
+        generations,
+        "_due",
+        lambda _: Q(attempt_count__lt=ATTEMPT_LIMIT),
+        "before it was due, or after its deadline",
+        (Fault.BROKEN, Fault.DOUBLED, Fault.JUMP),
+    ),
+    "the cap on attempts": Removed(
+        generations, "ATTEMPT_LIMIT", 100, "generation_attempts_capped", (Fault.BROKEN,)
+    ),
+    "the status in every transition": Removed(
+        transitions, "_rows", _without_status, "while another held it", (Fault.DOUBLED,)
+    ),
+    "the lease's end in rescue": Removed(generations, "lock_some", _all_open, "under a live lease"),
+    "giving up": Removed(
+        sweep, "_give_up", lambda _: 0, "does not quieten down", (Fault.KILLED, Fault.FROZEN)
+    ),
+    "the release of what ends unpaid": Removed(ledger, "release", _nothing, "its hold is open"),
+    "the charge of what is completed": Removed(ledger, "settle", _nothing, "its hold is open"),
+    "the look for an idempotency key": Removed(idempotency, "find", _nothing, "has bought twice"),
+    "the destruction of the sources' keys": Removed(
+        images, "destroy_keys", _nothing, "its sources can be read"
+    ),
+    "the key before the bytes": Removed(
+        images,
+        "_without_key",
+        lambda: StoredImage.objects.filter(purged_at__isnull=True),
+        "its key is not destroyed",
+    ),
+    "the row that condemns an orphan": Removed(
+        images, "condemn", lambda **_: True, "cannot be read", (Fault.STALLED,)
+    ),
+}
+
+
+@pytest.mark.parametrize("guard", REMOVED)
+def test_the_harm_is_seen_within_a_few_lives_without(stage, monkeypatch, guard):
+    removed = REMOVED[guard]
+    monkeypatch.setattr(removed.owner, removed.name, removed.instead)
+    lives = (stage.live(seed=seed, beset_by=removed.beset_by) for seed in range(LIFE_LIMIT))
+    assert any(removed.said in line for life in lives for line in life.violations)

@@ -1,0 +1,188 @@
+"""Sees each change of the database as it is committed, knows who made it, and says what was wrong with it."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+import psycopg
+from django.db import connection
+from psycopg.rows import namedtuple_row
+
+from tests.simulation.actors import Actor
+from tests.simulation.clients import Client, Wish
+from tests.simulation.store import label_of
+from tests.simulation.world import World
+
+ATTEMPT_LIMIT: Final = 3
+OPEN: Final = ("queued", "running")
+
+GENERATIONS: Final = """
+SELECT g.id, g.account_id, g.prompt, g.status, g.attempt_count, g.lease_token, g.lease_until, g.not_before,
+    g.deadline_at, g.ended_at, g.quote_micros, g.cost_micros, g.image_id, r.resolution,
+    EXISTS (SELECT FROM workers_sourceimage s JOIN storage_storedimage i ON i.id = s.image_id
+        WHERE s.generation_id = g.id AND i.wrapped_key IS NOT NULL) AS has_readable_sources
+FROM workers_generation g JOIN billing_reservation r ON r.id = g.reservation_id
+WHERE g.account_id = ANY(%s) ORDER BY g.id
+"""
+ACCOUNTS: Final = """
+SELECT id, balance_micros, reserved_micros, spent_micros, settlement_count,
+    (SELECT sum(amount_micros) FROM billing_ledgerentry WHERE account_id = a.id AND kind = 'credit') AS credits
+FROM billing_account a WHERE id = ANY(%s)
+"""
+READABLE: Final = "SELECT 1 FROM storage_storedimage WHERE object_key = %s AND wrapped_key IS NOT NULL"
+
+
+class Holder(NamedTuple):
+    """Who claimed: a thread, in one life of its process."""
+
+    actor: Actor
+    starts: int
+
+
+class Witness:
+    """Reads through a connection of its own, which nothing that goes wrong concerns."""
+
+    def __init__(self, world: World, account_ids: list[int], session: psycopg.Connection[Any]) -> None:
+        self._world, self._account_ids, self._session = world, account_ids, session
+        self._holders: dict[UUID, Holder] = {}
+        self._claimers: dict[int, Actor] = {}
+        self._wishes: dict[int, Wish] = {}
+        self.rows: dict[int, Any] = {}
+
+    def look(self, actor: Actor) -> None:
+        """What this actor has just committed is held against what there was before."""
+        has_moved = False
+        for row in self._session.execute(GENERATIONS, [self._account_ids]).fetchall():
+            before = self.rows.get(row.id)
+            self.rows[row.id] = row
+            if before != row:
+                has_moved = has_moved or before is None or before.status != row.status
+                self._tell(actor, before, row)
+                self._violate(
+                    self._begun(actor, row) if before is None else self._changed(actor, before, row)
+                )
+                self._violate(_told_by_the_row(row))
+        if has_moved:
+            self._violate(self._bought_twice())
+            self._violate(self._money())
+
+    def before_delete(self, object_key: str) -> None:
+        """No object may go whose image can still be read: the key is destroyed first."""
+        if self._session.execute(READABLE, [object_key]).fetchone():
+            self._world.violate(f"{label_of(object_key)} is deleted, and its key is not destroyed")
+
+    @property
+    def has_open(self) -> bool:
+        """Whether any generation is queued or running."""
+        return any(row.status in OPEN for row in self.rows.values())
+
+    def wish_of(self, generation_id: int) -> Wish:
+        """What was asked for."""
+        return self._wishes[generation_id]
+
+    def _tell(self, actor: Actor, before: Any, row: Any) -> None:
+        name = self._world.name_of(row.id)
+        if before is None or before.status != row.status:
+            was = before.status if before else "nothing"
+            self._world.happened[row.status] += 1
+            self._world.note(actor, f"{name}: {was} → {row.status}, attempt {row.attempt_count}")
+
+    def _violate(self, problems: Iterator[str]) -> None:
+        for problem in problems:
+            self._world.violate(problem)
+
+    def _begun(self, actor: Actor, row: Any) -> Iterator[str]:
+        if not isinstance(actor.role, Client) or actor.role.wish is None:
+            yield f"{actor} submitted a generation"
+            return
+        wish = self._wishes[row.id] = actor.role.wish
+        if (row.account_id, row.prompt, row.status) != (wish.account_id, wish.prompt, "queued"):
+            yield f"{actor} submitted what it did not wish for"
+
+    def _changed(self, actor: Actor, before: Any, row: Any) -> Iterator[str]:
+        now, step = self._world.now, (before.status, row.status)
+        name = self._world.name_of(row.id)
+        if before.status not in OPEN:
+            yield f"{name} has ended and was changed by {actor}"
+        elif step == ("queued", "running"):
+            self._holders[row.lease_token] = Holder(actor, actor.process.starts)
+            self._world.thaw(self._claimers.get(row.id, actor).process)
+            self._claimers[row.id] = actor
+            yield from _claimed(actor, name, before, row, now)
+        elif step == ("queued", "cancelled"):
+            if not isinstance(actor.role, Client):
+                yield f"{name} was cancelled by {actor}"
+        elif step == ("queued", "failed"):
+            if before.deadline_at >= now:
+                yield f"{name} was given up by {actor} before its deadline"
+        elif before.status == "running":
+            yield from self._released(actor, name, before, row)
+        elif step != ("queued", "queued"):
+            yield f"{name}: {before.status} → {row.status} is no transition"
+
+    def _released(self, actor: Actor, name: str, before: Any, row: Any) -> Iterator[str]:
+        now = self._world.now
+        is_holder = self._holders.get(before.lease_token) == Holder(actor, actor.process.starts)
+        is_over, is_late = before.lease_until < now, before.deadline_at < now
+        is_spent = before.attempt_count >= ATTEMPT_LIMIT
+        if row.status == "running":
+            if row.lease_token != before.lease_token:
+                yield f"{name} was taken by {actor} while another held it"
+        elif row.status == "completed" and not is_holder:
+            yield f"{name} was completed by {actor}, who does not hold it"
+        elif row.status == "queued" and not is_holder and not is_over:
+            yield f"{name} was put into the queue by {actor}, who does not hold it, under a live lease"
+        elif row.status == "failed" and not (is_holder or is_late or (is_over and is_spent)):
+            yield f"{name} was failed by {actor}, who does not hold it, before its time"
+        elif row.status == "cancelled":
+            yield f"{name} was cancelled by {actor} while it ran"
+
+    def _bought_twice(self) -> Iterator[str]:
+        named = [
+            (self._wishes[row.id].account_id, self._wishes[row.id].key)
+            for row in self.rows.values()
+            if row.id in self._wishes and row.status in (*OPEN, "completed") and self._wishes[row.id].key
+        ]
+        if len(named) != len(set(named)):
+            yield "one idempotency key has bought twice"
+
+    def _money(self) -> Iterator[str]:
+        for account in self._session.execute(ACCOUNTS, [self._account_ids]).fetchall():
+            rows = [row for row in self.rows.values() if row.account_id == account.id]
+            costs = [row.cost_micros for row in rows if row.status == "completed"]
+            due = (sum(costs), len(costs), sum(row.quote_micros for row in rows if row.status in OPEN))
+            has = (account.spent_micros, account.settlement_count, account.reserved_micros)
+            if has != due:
+                yield f"an account has spent, times, reserved {has}, due are {due}"
+            if account.balance_micros + account.spent_micros != account.credits:
+                yield "an account's balance and spending are not its credits"
+
+
+def open_session() -> "psycopg.Connection[Any]":
+    """A connection to the same database, apart from Django's."""
+    parameters = connection.get_connection_params()
+    keep = {
+        name: parameters[name]
+        for name in ("dbname", "host", "port", "user", "password")
+        if name in parameters
+    }
+    return psycopg.connect(**keep, autocommit=True, row_factory=namedtuple_row)
+
+
+def _claimed(actor: Actor, name: str, before: Any, row: Any, now: datetime) -> Iterator[str]:
+    if row.attempt_count != before.attempt_count + 1 or row.attempt_count > ATTEMPT_LIMIT:
+        yield f"{name} has attempt {row.attempt_count} after {before.attempt_count}"
+    if not before.not_before <= now < before.deadline_at:
+        yield f"{name} was claimed by {actor} before it was due, or after its deadline"
+
+
+def _told_by_the_row(row: Any) -> Iterator[str]:
+    """What must hold of each row, whoever wrote it."""
+    resolution = {"completed": "settled", "failed": "released", "cancelled": "released"}.get(row.status, "")
+    if row.resolution != resolution:
+        yield f"a generation is {row.status}, and its hold is {row.resolution or 'open'}"
+    if row.status not in OPEN and row.has_readable_sources:
+        yield f"a generation is {row.status}, and its sources can be read"
+    if row.cost_micros is not None and row.cost_micros != row.quote_micros:
+        yield f"a generation cost {row.cost_micros} micros of {row.quote_micros}"
