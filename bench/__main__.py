@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     except registry.UnknownBenchmark as error:
         parser.error(str(error))
     if options.list:
-        print("\n".join(f"{found.code:4} {found.name:20} {found.b}" for found in benchmarks))
+        print("\n".join(f"{found.code:4} {found.name:14} {found.a}" for found in registry.every()))
         return 0
     _run(benchmarks, keep=not options.discard)
     return 0

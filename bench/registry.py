@@ -12,19 +12,23 @@ class UnknownBenchmark(Exception):
     """No benchmark has this name or code."""
 
 
-def find(names: Sequence[str]) -> list[Benchmark]:
-    """The benchmarks of these names or codes, or all, by code; large ones only by name. Raises UnknownBenchmark."""
-    every = sorted(
+def every() -> list[Benchmark]:
+    """All there are, large ones too, by code."""
+    return sorted(
         (found for name in _modules() for found in import_module(name).BENCHMARKS),
         key=lambda found: (found.code[0], int(found.code[1:]), found.name),
     )
+
+
+def find(names: Sequence[str]) -> list[Benchmark]:
+    """The benchmarks of these names or codes, or all, by code; large ones only by name. Raises UnknownBenchmark."""
     wanted = {name.lower() for name in names}
-    known = {word.lower() for found in every for word in (found.code, found.name)}
+    known = {word.lower() for found in every() for word in (found.code, found.name)}
     if wanted - known:
         raise UnknownBenchmark(f"{', '.join(sorted(wanted - known))}; there are: {', '.join(sorted(known))}")
     return [
         found
-        for found in every
+        for found in every()
         if found.name.lower() in wanted or (not found.large and (not wanted or found.code.lower() in wanted))
     ]
 

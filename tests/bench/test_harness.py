@@ -123,16 +123,25 @@ def test_a_second_run_of_a_day_keeps_the_others_of_that_day(
 
 
 def test_each_benchmark_is_found_by_its_name_and_says_what_it_compares() -> None:
-    every = registry.find([])
+    every = registry.every()
     names = [found.name for found in every]
     assert len(set(names)) == len(names) >= 3
     for found in every:
         assert found in registry.find([found.name])
-        assert found in registry.find([found.code.lower()])
+        assert found.large or found in registry.find([found.code.lower()])
         assert found.a
         assert found.b
         assert found.rounds >= 5
         assert any(figure.at_least is not None for figure in found.figures)
+
+
+def test_a_large_benchmark_is_run_only_by_its_name() -> None:
+    large = [found for found in registry.every() if found.large]
+    assert large
+    for found in large:
+        assert found not in registry.find([])
+        assert found not in registry.find([found.code])
+        assert registry.find([found.name]) == [found]
 
 
 def test_a_name_that_there_is_not_is_refused() -> None:
