@@ -13,7 +13,11 @@ from PIL import Image
 from workers.catalogue import ImageModel
 
 # Each adapter's module has `load(*, model: ImageModel, device: str) -> Engine`.
-ADAPTERS = {"flux2-klein": "workers.pipelines.flux2_klein"}
+ADAPTERS = {
+    "flux2-klein": "workers.pipelines.flux2_klein",
+    "qwen-image": "workers.pipelines.qwen_image",
+    "stable-diffusion-xl": "workers.pipelines.stable_diffusion_xl",
+}
 
 # What comes out: (height, width, 3), red, green and blue, uint8.
 Picture = np.ndarray[Any, np.dtype[np.uint8]]

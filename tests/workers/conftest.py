@@ -12,11 +12,18 @@ from workers.engine import Engine, load_engine
 OPTIONS = {"max_sequence_length": 256, "text_encoder_out_layers": [1, 2, 3]}
 
 
-def entry(folder: Path, *, dtype: str = "float32", options: Mapping[str, object] | None = None) -> ImageModel:
+def entry(
+    folder: Path,
+    *,
+    adapter: str = "flux2-klein",
+    dtype: str = "float32",
+    options: Mapping[str, object] | None = None,
+    sources: int = 2,
+) -> ImageModel:
     """What models.toml says of the small pipeline, with its weights in another folder."""
     return ImageModel(
         name="zekron-image-1",
-        adapter="flux2-klein",
+        adapter=adapter,
         weights=str(folder),
         licence="Apache-2.0",
         steps=4,
@@ -30,6 +37,7 @@ def entry(folder: Path, *, dtype: str = "float32", options: Mapping[str, object]
             least_micros=25_000,
             most_micros=29_000,
         ),
+        sources=sources,
     )
 
 

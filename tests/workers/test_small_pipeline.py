@@ -17,6 +17,25 @@ def weights(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+CLASSES = {
+    "stable-diffusion-xl": {
+        "_class_name": "StableDiffusionXLPipeline",
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
+        "scheduler": ["diffusers", "EulerDiscreteScheduler"],
+    },
+    "qwen-image": {
+        "_class_name": "QwenImagePipeline",
+        "transformer": ["diffusers", "QwenImageTransformer2DModel"],
+        "vae": ["diffusers", "AutoencoderKLQwenImage"],
+        "text_encoder": ["transformers", "Qwen2_5_VLForConditionalGeneration"],
+        "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
+    },
+}
+
+
 @pytest.fixture
 def models_file(tmp_path: Path, settings: Any) -> Path:
     text = Path(settings.BASE_DIR, "models.toml").read_text()
@@ -26,7 +45,7 @@ def models_file(tmp_path: Path, settings: Any) -> Path:
     return path
 
 
-def run_command(**options: bool) -> str:
+def run_command(**options: object) -> str:
     output = io.StringIO()
     call_command("make_small_model", stdout=output, **options)
     return output.getvalue()
@@ -43,11 +62,21 @@ def test_it_is_of_the_classes_of_the_real_one(small_model: Path) -> None:
     assert index["scheduler"] == ["diffusers", "FlowMatchEulerDiscreteScheduler"]
 
 
-def test_it_is_the_same_every_time(small_model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", CLASSES)
+def test_the_one_of_another_family_is_of_its_classes_and_a_few_megabytes(family: str, tmp_path: Path) -> None:
+    assert small.make(tmp_path / family, family=family)
+    index = json.loads((tmp_path / family / "model_index.json").read_text())
+    assert {name: index[name] for name in CLASSES[family]} == CLASSES[family]
+    assert sum(map(len, weights(tmp_path / family).values())) < 10_000_000
+
+
+@pytest.mark.parametrize("family", small.FAMILIES)
+def test_it_is_the_same_every_time(family: str, tmp_path: Path) -> None:
     torch.manual_seed(99)
     before = torch.random.get_rng_state()
-    assert small.make(tmp_path / "again")
-    assert weights(tmp_path / "again") == weights(small_model)
+    assert small.make(tmp_path / "one", family=family)
+    assert small.make(tmp_path / "again", family=family)
+    assert weights(tmp_path / "again") == weights(tmp_path / "one")
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
@@ -71,9 +100,9 @@ def test_the_loser_of_a_race_keeps_the_winners_folder(
     folder = tmp_path / "small"
     build = small.build
 
-    def beaten() -> object:
+    def beaten(family: str) -> object:
         shutil.copytree(small_model, folder)
-        return build()
+        return build(family)
 
     monkeypatch.setattr(small, "build", beaten)
     assert small.make(folder) is False
@@ -91,7 +120,7 @@ def test_a_folder_of_something_else_is_not_overwritten(tmp_path: Path) -> None:
 
 
 def test_a_failure_leaves_no_half_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken() -> object:
+    def broken(_family: str) -> object:
         raise OSError("no space left")
 
     monkeypatch.setattr(small, "build", broken)
@@ -101,7 +130,7 @@ def test_a_failure_leaves_no_half_of_a_folder(tmp_path: Path, monkeypatch: pytes
 
 
 def test_any_text_has_tokens() -> None:
-    tokenizer = small.build().tokenizer
+    tokenizer = small.build("flux2-klein")[""].tokenizer
     for text in ("a fox", "лиса", "狐", "🦊", "\t\r\n", "é"):
         assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
 
@@ -110,6 +139,28 @@ def test_the_command_makes_what_the_models_file_names(models_file: Path) -> None
     assert "has been made at" in run_command()
     assert "is there already" in run_command()
     assert (models_file.parent / "var/models/small/model_index.json").is_file()
+
+
+def test_the_command_makes_each_model_what_its_adapter_is(models_file: Path) -> None:
+    text = models_file.read_text()
+    other = text.replace("zekron-image-1", "xl").replace("flux2-klein", "stable-diffusion-xl")
+    models_file.write_text(text + other.replace("var/models/small", "var/models/xl"))
+    assert "has been made at" in run_command(model="xl")
+    index = json.loads((models_file.parent / "var/models/xl/model_index.json").read_text())
+    assert index["_class_name"] == "StableDiffusionXLPipeline"
+    assert not (models_file.parent / "var/models/small").exists()
+
+
+def test_an_adapter_of_ones_own_says_which_family_it_is_of(models_file: Path) -> None:
+    models_file.write_text(models_file.read_text().replace('"flux2-klein"', '"mine.adapter"'))
+    with pytest.raises(CommandError, match=r"no small 'mine.adapter'; known are: flux2-klein, qwen-image"):
+        run_command()
+    assert "has been made at" in run_command(family="qwen-image")
+
+
+def test_a_model_that_is_not_in_the_file_is_told_in_one_line(models_file: Path) -> None:
+    with pytest.raises(CommandError, match="no model 'xl'; the models file has: zekron-image-1"):
+        run_command(model="xl")
 
 
 def test_force_makes_it_again(models_file: Path) -> None:

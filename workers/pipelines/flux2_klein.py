@@ -15,9 +15,11 @@ from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
 from PIL import Image
 
 from workers.catalogue import ImageModel
-from workers.engine import BadOutput, EngineError, ImageOrder, Picture, StepCallback
+from workers.engine import BadOutput, Engine, EngineError, ImageOrder, Picture, StepCallback
 from workers.pipelines import loading
 from workers.pipelines.device import Device, Passed
+from workers.pipelines.families import Whole
+from workers.pipelines.flux2_klein_whole import WholeFlux2Klein
 
 # The pipeline refuses a smaller source.
 LEAST_SOURCE_PIXELS = 64
@@ -248,10 +250,16 @@ class Flux2Klein:
         return self._device.sent(tensor)
 
 
-def load(*, model: ImageModel, device: str) -> Flux2Klein:
+def load(*, model: ImageModel, device: str) -> Engine:
     """The model's engine on `device`: `auto` is the first GPU, or else the CPU. Raises EngineError."""
-    pipeline = loading.load(Flux2KleinPipeline, model=model)
-    return Flux2Klein(pipeline=pipeline.to(loading.device_named(device)), model=model)
+    offload, plain = loading.offload_of(model)
+    target = loading.device_named(device)
+    pipeline = loading.load(Flux2KleinPipeline, model=plain)
+    loading.place([pipeline], model=model, device=target, offload=offload)
+    if offload:
+        family = WholeFlux2Klein(pipeline=pipeline, steps=plain.steps, text=_text_options(plain))
+        return Whole(family=family, model=plain, device=target)
+    return Flux2Klein(pipeline=pipeline, model=plain)
 
 
 def _text_options(model: ImageModel) -> Mapping[str, Any]:

@@ -1,44 +1,29 @@
-"""Makes the small pipeline: the classes of FLUX.2-klein at a toy's size, for machines without weights or GPU.
+"""Makes small pipelines: the classes of each family's real ones at a toy's size, for machines without weights or GPU.
 
-Its weights are random but seeded, so a picture is soft shapes that follow the prompt, the seed and the sources.
+Their weights are random but seeded, so a picture follows the prompt, the seed and the sources without showing them.
 """
 
 import tempfile
+from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import torch
-from diffusers import (
-    AutoencoderKLFlux2,
-    FlowMatchEulerDiscreteScheduler,
-    Flux2KleinPipeline,
-    Flux2Transformer2DModel,
-)
-from tokenizers.pre_tokenizers import ByteLevel
-from transformers import Qwen2TokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from transformers.utils import logging as transformers_logging
 
+# Each family's module has `parts() -> Mapping[str, Any]`: what is saved, by its folder in the folder of the weights.
+FAMILIES = {
+    "flux2-klein": "workers.pipelines.small_flux2_klein",
+    "qwen-image": "workers.pipelines.small_qwen_image",
+    "stable-diffusion-xl": "workers.pipelines.small_stable_diffusion_xl",
+}
 SEED = 20_240_407
-LATENT_CHANNELS = 16
-TEXT_WIDTH = 64
-TEXT_LAYERS = 3
-
-# At torch's own scale the blocks hardly add to the noise, and neither prompt nor source would be seen.
-TRANSFORMER_GAIN = 2.5
-# What a tap of a smooth kernel has of its mean: colours are clear, and not yet saturated.
-DECODER_GAIN = 2.0
-
 MARKER = "made-by-make_small_model"
 
-END_OF_TEXT, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
-# Every token of the template is a byte of the prompt less, so it is short.
-CHAT_TEMPLATE = (
-    f"{{% for message in messages %}}{START}{{{{ message['content'] }}}}{END}{{% endfor %}}"
-    f"{{% if add_generation_prompt %}}{START}{{% endif %}}"
-)
 
-
-def make(folder: Path) -> bool:
-    """Writes the small pipeline to `folder` unless it is there; True if this call has written it.
+def make(folder: Path, *, family: str = "flux2-klein") -> bool:
+    """Writes the family's small pipeline to `folder` unless one is there; True if this call has written it.
 
     The folder appears complete or not at all, however many processes make it at once.
     """
@@ -48,7 +33,8 @@ def make(folder: Path) -> bool:
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
         transformers_logging.disable_progress_bar()
         made = Path(scratch) / "pipeline"
-        build().save_pretrained(made)
+        for place, part in build(family).items():
+            part.save_pretrained(made / place)
         (made / MARKER).touch()
         try:
             made.rename(folder)
@@ -65,87 +51,13 @@ def is_small(folder: Path) -> bool:
     return (folder / MARKER).is_file()
 
 
-def build() -> Flux2KleinPipeline:
-    """The small pipeline in memory, the same at every call; torch's own random state is left as it was."""
+def build(family: str) -> Mapping[str, Any]:
+    """A family's parts in memory, the same at every call; torch's own random state is left as it was."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(SEED)
-        tokenizer = _tokenizer()
-        return Flux2KleinPipeline(
-            scheduler=FlowMatchEulerDiscreteScheduler(shift=2.0),
-            vae=_vae(),
-            text_encoder=_text_encoder(tokenizer),
-            tokenizer=tokenizer,
-            transformer=_transformer(),
-            is_distilled=True,
-        )
+        parts: Mapping[str, Any] = import_module(FAMILIES[family]).parts()
+        return parts
 
 
 def _is_pipeline(folder: Path) -> bool:
     return (folder / "model_index.json").is_file()
-
-
-def _tokenizer() -> Qwen2TokenizerFast:
-    """A token a byte: no merges, so that it needs no text to learn from."""
-    symbols = [END_OF_TEXT, START, END, *sorted(ByteLevel.alphabet())]
-    vocabulary = {symbol: number for number, symbol in enumerate(symbols)}
-    tokenizer = Qwen2TokenizerFast(vocab=vocabulary, merges=[], additional_special_tokens=[START, END])
-    tokenizer.chat_template = CHAT_TEMPLATE
-    return tokenizer
-
-
-def _text_encoder(tokenizer: Qwen2TokenizerFast) -> Qwen3ForCausalLM:
-    config = Qwen3Config(
-        vocab_size=len(tokenizer),
-        hidden_size=TEXT_WIDTH,
-        intermediate_size=2 * TEXT_WIDTH,
-        num_hidden_layers=TEXT_LAYERS,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        head_dim=32,
-        max_position_embeddings=512,
-        initializer_range=0.2,
-        tie_word_embeddings=True,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    return Qwen3ForCausalLM(config).eval()
-
-
-def _transformer() -> Flux2Transformer2DModel:
-    transformer = Flux2Transformer2DModel(
-        in_channels=4 * LATENT_CHANNELS,
-        num_layers=1,
-        num_single_layers=2,
-        attention_head_dim=32,
-        num_attention_heads=4,
-        joint_attention_dim=TEXT_LAYERS * TEXT_WIDTH,
-        timestep_guidance_channels=64,
-        mlp_ratio=2.0,
-        axes_dims_rope=(8, 8, 8, 8),
-        guidance_embeds=False,
-    )
-    for weight in transformer.parameters():
-        if weight.ndim == 2:
-            weight.mul_(TRANSFORMER_GAIN)
-    return transformer.eval()
-
-
-def _vae() -> AutoencoderKLFlux2:
-    """Five levels scale by 16, so a token is 32 px wide and 1024² takes about a second on two cores."""
-    vae = AutoencoderKLFlux2(
-        down_block_types=("DownEncoderBlock2D",) * 5,
-        up_block_types=("UpDecoderBlock2D",) * 5,
-        block_out_channels=(4, 8, 16, 32, 64),
-        layers_per_block=1,
-        latent_channels=LATENT_CHANNELS,
-        norm_num_groups=4,
-        mid_block_add_attention=False,
-    )
-    for name, weight in vae.named_parameters():
-        if weight.ndim == 4 and weight.shape[-1] > 1:
-            # An even kernel smooths, where a random one would find edges and leave grain.
-            weight.copy_(DECODER_GAIN * weight.mean((2, 3), keepdim=True).expand_as(weight))
-        elif weight.ndim == 1 and "norm" not in name:
-            weight.zero_()
-    return vae.eval()

@@ -108,14 +108,14 @@ def _manage(*arguments: str) -> str:
 
 def _make_missing_weights() -> None:
     models_file = Path(os.environ.get("MODELS_FILE") or BASE_DIR / "models.toml")
-    for model in tomllib.loads(models_file.read_text()).values():
+    for name, model in tomllib.loads(models_file.read_text()).items():
         weights = str(model.get("weights", ""))
         # What is under var/ this machine makes; every other folder is somebody's, and all else is downloaded.
         if weights.startswith("var/") and not (models_file.parent / weights).exists():
             say(
                 f"Building a small model in {weights} (once; it draws textures, for real pictures see models.toml)."
             )
-            _manage("make_small_model")
+            _manage("make_small_model", "--model", name)
 
 
 def _open_account() -> str:
