@@ -114,9 +114,15 @@ class Scene:
         """From the first step to the last look."""
         self.world.run(is_quiet=self._is_quiet)
         if not self.world.violations:
-            self._report(equations.of_the_quiet(self.witness, self._clients, self._paid_in()))
-            self._expire()
-            self._report(equations.of_the_end(self.objects))
+            try:
+                self._look_back()
+            except Exception as error:  # noqa: BLE001 (what a last purge raises is as bad as what it leaves)
+                self.world.violate(f"after the end: {error!r}", error)
+
+    def _look_back(self) -> None:
+        self._report(equations.of_the_quiet(self.witness, self._clients, self._paid_in()))
+        self._expire()
+        self._report(equations.of_the_end(self.objects))
 
     def _report(self, problems: Iterator[str]) -> None:
         for problem in problems:
