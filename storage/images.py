@@ -104,7 +104,8 @@ def discard(*, image: StoredImage) -> None:
 def record(*, image: StoredImage, expires_at: datetime | Combinable | None = None) -> StoredImage:
     """Inserts the row of an image that was put, in the caller's transaction.
 
-    `expires_at` replaces the time given to `put` (such as the database's `Now()` and a day). The object keeps
+    `expires_at` replaces the time given to `put` (such as the database's `Now()` and a day), and what is given back
+    has it as it was said: the row alone has the moment that it came to. The object keeps
     its name, so the hour in that name may be earlier than the row's by what lay between the two. Raises
     IntegrityError when the image is recorded already, or was condemned.
     """
