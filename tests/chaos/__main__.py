@@ -1,8 +1,8 @@
 """`python -m tests.chaos`: exit 0 when everything held, 1 when anything was violated.
 
-CHAOS_JOBS, CHAOS_FAULTS and CHAOS_ROUNDS say how much, CHAOS_SEED replays the choice of faults, CHAOS_KINDS=Redis takes
-only those whose names have that text, CHAOS_PLAIN=0 leaves plain Celery out, and CHAOS_KEEP=1 keeps the folder with
-data and logs, which a violation keeps as well.
+CHAOS_JOBS, CHAOS_FAULTS, CHAOS_ROUNDS (of drills) and CHAOS_RATE (orders a second) say how much, CHAOS_SEED replays the
+choice of faults, CHAOS_KINDS=Redis takes only those whose names have that text, CHAOS_PLAIN=0 leaves plain Celery out,
+and CHAOS_KEEP=1 keeps the folder with data and logs, which a violation keeps as well.
 """
 
 import os
@@ -11,7 +11,7 @@ import sys
 
 from tests.chaos.scene import staged
 
-JOBS, FAULTS, ROUNDS = 800, 50, 1
+JOBS, FAULTS, ROUNDS, RATE = 800, 50, 1, 10.0
 
 
 def main() -> int:
@@ -35,6 +35,7 @@ def main() -> int:
             orders=int(given.get("CHAOS_JOBS") or JOBS),
             faults=int(given.get("CHAOS_FAULTS") or FAULTS),
             rounds=int(given.get("CHAOS_ROUNDS") or ROUNDS),
+            orders_per_second=float(given.get("CHAOS_RATE") or RATE),
             seed=seed,
             kinds=given.get("CHAOS_KINDS", ""),
         )

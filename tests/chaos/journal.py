@@ -22,6 +22,7 @@ class Reply(NamedTuple):
     error_type: str
     generation_id: int | None
     digest: str
+    token: str
     cost: str
     was_replayed: bool
 

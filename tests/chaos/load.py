@@ -20,6 +20,8 @@ TIMEOUT_SECONDS = 60
 # So long a client tries again; the deadline of a generation is over by then.
 PATIENCE_SECONDS = 700
 SIZES = ("512x512",) * 8 + ("768x1024", "1024x768")
+# A share of clients look at their image once more, and somebody else tries to.
+LOOKS_AGAIN = 0.15
 WISHES = ("a boat", "a fox in the snow", "grüne Hügel", "山の朝", "two chairs")
 
 
@@ -43,6 +45,7 @@ class Load:
     ) -> None:
         self._journal = journal
         self._ports = ports
+        self._owners = owners
         self._interval_seconds = 1 / orders_per_second
         self._next_at = time.monotonic()
         self._lock = threading.Lock()
@@ -130,6 +133,8 @@ class Load:
             failures += reply.error_type == "generation_failed"
             order.ended = self._end_of(order, reply, failures)
             if order.ended:
+                if reply.status == 200 and chance.random() < LOOKS_AGAIN:
+                    self._look_again(order, reply, chance)
                 return
             time.sleep(min(wait_seconds, 5) + chance.uniform(0, 1))
         order.ended = "out of patience"
@@ -149,6 +154,32 @@ class Load:
             return "" if order.idempotency_key else "unknown"
         self._journal.offend(f"order {order.number}: was told {reply.status} {reply.error_type}")
         return "refused for no reason"
+
+    def _look_again(self, order: Order, reply: Reply, chance: random.Random) -> None:
+        """The image again, by its token: for its owner the same, whenever it comes; for a stranger never."""
+        stranger = chance.choice([owner for owner in self._owners if owner != order.owner])
+        for owner, allowed in ((order.owner, {200, 410}), (stranger, {403})):
+            try:
+                status, content = self._get(f"/v1/images/{reply.token}", owner, chance)
+            except (OSError, http.client.HTTPException):
+                continue
+            if status < 500 and status not in allowed | {429}:
+                self._journal.offend(
+                    f"order {order.number}: account {owner.account_id} was answered {status}"
+                )
+            if status == 200 and hashlib.sha256(content).hexdigest() != reply.digest:
+                self._journal.offend(f"order {order.number}: another image came for the same token")
+
+    def _get(self, path: str, owner: Owner, chance: random.Random) -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", chance.choice(self._ports), timeout=TIMEOUT_SECONDS
+        )
+        try:
+            connection.request("GET", path, headers={"Authorization": f"Bearer {owner.key}"})
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
 
     def _ask(self, order: Order, chance: random.Random, is_leaving: bool) -> tuple[Reply, float]:
         headers = {"Authorization": f"Bearer {order.owner.key}", "Content-Type": "application/json"}
@@ -185,6 +216,7 @@ class Load:
             error_type=error.get("type", ""),
             generation_id=data.get("id") or error.get("generation_id"),
             digest=hashlib.sha256(image).hexdigest() if image else "",
+            token=data.get("token", ""),
             cost=data.get("cost", ""),
             was_replayed=answer.getheader("Idempotent-Replayed") == "true",
         )

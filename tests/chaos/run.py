@@ -20,7 +20,6 @@ from tests.chaos.storm import Storm
 RICH, POOR = 24, 4
 RICH_MICROS, POOR_MICROS = 100_000_000, 500_000
 CLIENTS_PER_OWNER = 3
-ORDERS_PER_SECOND = 10.0
 # Three attempts, each under a lease and a backoff, and the sweeps between; the deadline of 600 s is over by then.
 QUIET_LIMIT_SECONDS = 720
 
@@ -32,6 +31,7 @@ class Plan:
     orders: int
     faults: int
     rounds: int
+    orders_per_second: float
     seed: int
     kinds: str = ""
 
@@ -74,7 +74,7 @@ class Run:
 
     def _storm(self) -> Storm:
         load = self._load(CLIENTS_PER_OWNER)
-        rig = Rig(scene=self._scene, journal=self._journal, load=load, chance=self._chance)
+        rig = Rig(scene=self._scene, journal=self._journal, load=load, chance=random.Random(self._plan.seed))
         storm = Storm(
             rig=rig,
             seed=self._plan.seed,
@@ -85,7 +85,7 @@ class Run:
         say(f"Storm: {self._plan.faults} faults over {self._plan.orders} orders.")
         started = time.monotonic()
         load.start()
-        storm.rage(self._journal)
+        storm.rage()
         rig.calm()
         self._scene.heal()
         while self._journal.accepted_count() < self._plan.orders:
@@ -103,7 +103,7 @@ class Run:
             owners=self._owners,
             ports=[self._scene.ports[name] for name in WEBS],
             seed=self._plan.seed,
-            orders_per_second=ORDERS_PER_SECOND,
+            orders_per_second=self._plan.orders_per_second,
             clients_per_owner=clients_per_owner,
         )
 

@@ -7,14 +7,14 @@ import importlib
 import random
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 
 import psycopg
 import redis
 
 from tests.chaos.faults import KINDS, Rig, TooEarly
-from tests.chaos.journal import Journal
 
 LANES = (("servers",), ("processes", "pictures", "clocks"))
 # A lull before the next fault, so that some work is done between two; and how long to wait for the load at most.
@@ -23,19 +23,15 @@ WAIT_SECONDS = 15
 
 
 class Storm:
-    """Counts what it injected."""
+    """Counts what it injected, and writes it down with the time."""
 
     def __init__(self, *, rig: Rig, seed: int, fault_count: int, order_count: int, only: str) -> None:
         """`only` is a part of the names of the kinds that are wanted; empty for all."""
-        lanes = [
-            [name for module in modules for name in _kinds_of(module) if only in name] for modules in LANES
-        ]
+        lanes = [[name for name in kinds if only in name] for kinds in lanes_of_kinds()]
         kind_count = max(1, sum(map(len, lanes)))
-        shares = [round(fault_count * len(kinds) / kind_count) for kinds in lanes]
-        self._order_count = order_count
         self._lanes = [
-            _Lane(rig.with_chance(random.Random(f"{seed} {place}")), kinds, share)
-            for place, (kinds, share) in enumerate(zip(lanes, shares, strict=True))
+            _Lane(rig, f"{seed} {place}", kinds, round(fault_count * len(kinds) / kind_count), order_count)
+            for place, kinds in enumerate(lanes)
         ]
 
     @property
@@ -43,42 +39,59 @@ class Storm:
         """How often each kind was injected."""
         return sum((lane.injected for lane in self._lanes), Counter())
 
-    def rage(self, journal: Journal) -> None:
+    def rage(self) -> None:
         """Injects them all, in step with the load, and returns when all but those that take long have been mended."""
         with ThreadPoolExecutor(len(self._lanes), thread_name_prefix="storm") as pool:
-            for lane in [pool.submit(lane.rage, journal, self._order_count) for lane in self._lanes]:
+            for lane in [pool.submit(lane.rage) for lane in self._lanes]:
                 lane.result()
 
 
 class _Lane:
-    def __init__(self, rig: Rig, kinds: Sequence[str], count: int) -> None:
+    def __init__(self, rig: Rig, seed: str, kinds: Sequence[str], fault_count: int, order_count: int) -> None:
         self.injected: Counter[str] = Counter()
         self._rig = rig
+        self._seed = seed
         self._kinds = kinds
-        self._count = count
+        self._fault_count = fault_count
+        self._order_count = order_count
 
-    def rage(self, journal: Journal, order_count: int) -> None:
-        waiting: list[str] = []
-        while self.injected.total() < self._count:
-            if not waiting:
-                waiting = list(self._kinds)
-                self._rig.chance.shuffle(waiting)
-            self._wait_for(journal, order_count * self.injected.total() // self._count)
-            self._inject(waiting.pop())
-            self._rig.pause(*LULL_SECONDS)
+    def rage(self) -> None:
+        for name, chance in choices(self._seed, self._kinds):
+            if self.injected.total() >= self._fault_count:
+                return
+            self._wait_for_the_load()
+            rig = self._rig.with_chance(chance)
+            self._inject(name, rig)
+            rig.pause(*LULL_SECONDS)
 
-    def _inject(self, name: str) -> None:
+    def _inject(self, name: str, rig: Rig) -> None:
         try:
-            KINDS[name](self._rig)
-            self.injected[name] += 1
+            KINDS[name](rig)
         except (TooEarly, psycopg.Error, redis.RedisError):
             # What it needs is itself away at this moment; its turn comes again.
-            pass
+            return
+        self.injected[name] += 1
+        with (rig.scene.folder / "log" / "storm.log").open("a") as log:
+            log.write(f"{time.strftime('%H:%M:%S')} {name}\n")
 
-    def _wait_for(self, journal: Journal, accepted_count: int) -> None:
+    def _wait_for_the_load(self) -> None:
+        due = self._order_count * self.injected.total() // self._fault_count
         give_up_at = time.monotonic() + WAIT_SECONDS
-        while journal.accepted_count() < accepted_count and time.monotonic() < give_up_at:
+        while self._rig.journal.accepted_count() < due and time.monotonic() < give_up_at:
             time.sleep(0.2)
+
+
+def choices(seed: str, kinds: Sequence[str]) -> Iterator[tuple[str, random.Random]]:
+    """Kinds without end, each as often as any other, and a chance for each fault that depends on no other fault."""
+    order, numbers = random.Random(seed), count()
+    while kinds:
+        for name in order.sample(kinds, len(kinds)):
+            yield name, random.Random(f"{seed} {next(numbers)}")
+
+
+def lanes_of_kinds() -> list[list[str]]:
+    """The names of all kinds, in their lanes."""
+    return [[name for module in modules for name in _kinds_of(module)] for modules in LANES]
 
 
 def _kinds_of(module: str) -> list[str]:

@@ -182,6 +182,7 @@ def _told(generation: Generation) -> Reply:
         error_type=generation.error_type,
         generation_id=generation.pk,
         digest="digest" if was_made else "",
+        token="",
         cost="0.0267" if was_made else "",
         was_replayed=False,
     )

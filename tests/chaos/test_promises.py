@@ -63,7 +63,9 @@ def journal() -> Journal:
         )
         generations.complete(generation=running, image=image, cost_micros=running.quote_micros, now=now)
         row = Generation.objects.get(pk=running.pk)
-        journal.note(order, Reply(0.0, 200, "", row.pk, promises.expected_digest(row, ()), "0.0267", False))
+        journal.note(
+            order, Reply(0.0, 200, "", row.pk, promises.expected_digest(row, ()), "", "0.0267", False)
+        )
     return journal
 
 
