@@ -75,11 +75,12 @@ def test_what_a_process_leaves_there_others_bring_to_its_end_once(point, action,
         else:
             process.join()
             assert process.exitcode == (-signal.SIGKILL if action == "kill" else 0)
-        _bring_to_an_end(moment)
-        ended = _rows()
+        claimed = _take_over(moment)
         if process.is_alive():
+            before = _rows()
             _let_go(process, line)
-            assert _rows() == ended
+            assert _rows() == before
+        _bring_to_an_end(claimed)
     _assert_made_and_charged_once(owner)
     _assert_no_object_is_left_over(objects_folder, purged=point in PURGES, now=moment)
 
@@ -105,16 +106,23 @@ def _prepare(point: str, owner: Account) -> int | None:
     return queued.pk
 
 
-def _bring_to_an_end(moment: datetime) -> None:
-    """What the others do: sweep, work, purge."""
+def _take_over(moment: datetime) -> list[Generation]:
+    """What the others have done by then: purged, swept, and claimed what is queued."""
     with transaction.atomic():
         # A transaction that a killed process had open ends a moment after it.
         list(Generation.objects.select_for_update())
-    sweep.run(now=moment)
-    for generation in Generation.objects.filter(status=Status.QUEUED):
-        Generation.objects.filter(pk=generation.pk).update(not_before=stage.NOW)
-        _attempt(generation.pk)
     images.purge(now=moment)
+    sweep.run(now=moment)
+    queued = Generation.objects.filter(status=Status.QUEUED)
+    # Their backoff, or the moment of the sweep that freed them, is over.
+    queued.update(not_before=stage.NOW)
+    return [generations.claim(generation_id=pk) for pk in queued.values_list("pk", flat=True)]
+
+
+def _bring_to_an_end(claimed: list[Generation]) -> None:
+    with stage.studio(stage.StandInEngine()) as studio:
+        for generation in claimed:
+            attempt.carry_out(generation=generation, studio=studio)
 
 
 def _attempt(generation_id: int) -> None:
