@@ -2,10 +2,13 @@
 
 import logging
 import math
+from collections.abc import Sequence
 
 import redis
 
 from workers import history, presence
+from workers.catalogue import catalogue
+from workers.presence import Worker
 
 log = logging.getLogger(__name__)
 
@@ -25,19 +28,28 @@ class QueueTooLong(Exception):
         self.wait_seconds = wait_seconds
 
 
-def refuse_if_too_long(*, limit_seconds: int) -> None:
-    """Raises QueueTooLong when the wait that is predicted is over the limit, or nobody works. Without Redis it
-    cannot know, and lets everything in: what is not made in time is cancelled and free.
+def refuse_if_too_long(*, model_name: str, limit_seconds: int) -> None:
+    """Raises QueueTooLong when the wait that is predicted for an image of this model is over the limit, or nobody makes
+    them. Without Redis it cannot know, and lets everything in: what is not made in time is cancelled and free.
     """
     try:
-        workers = presence.alive()
+        workers = [worker for worker in presence.alive() if worker.makes(model_name)]
     except redis.RedisError as error:
         log.debug("nothing can be predicted of the queue: %s", error)
         return
     if not workers:
         raise QueueTooLong(NO_WORKER_RETRY_SECONDS)
-    images_per_second = sum(1 / (worker.seconds_per_image or FIRST_GUESS_SECONDS) for worker in workers)
-    most = math.ceil(LOOK_FACTOR * limit_seconds * images_per_second) + 1
-    predicted_seconds = history.open_count(most=most) / images_per_second
+    # Whatever else these workers make stands in the same line.
+    made = {model_name}.union(*(worker.details.models for worker in workers if worker.details))
+    predicted_seconds = sum(_seconds_of(name, workers, limit_seconds) for name in made)
     if predicted_seconds > limit_seconds:
         raise QueueTooLong(math.ceil(predicted_seconds - limit_seconds))
+
+
+def _seconds_of(model_name: str, workers: Sequence[Worker], limit_seconds: int) -> float:
+    """How long it takes these workers to make what is open of the model."""
+    able = [worker for worker in workers if worker.makes(model_name)]
+    images_per_second = sum(1 / (worker.seconds_of(model_name) or FIRST_GUESS_SECONDS) for worker in able)
+    most = math.ceil(LOOK_FACTOR * limit_seconds * images_per_second) + 1
+    is_only_one = set(catalogue()) == {model_name}
+    return history.open_count(most=most, model=None if is_only_one else model_name) / images_per_second

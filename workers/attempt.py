@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from datetime import timedelta
 from typing import NamedTuple
@@ -30,10 +30,13 @@ Paint = Callable[[str, ImageOrder], "Future[Picture]"]
 
 
 class Studio(NamedTuple):
-    """What an attempt works with: `paint` queues an order for a model by its name, `heartbeat` keeps its lease."""
+    """What an attempt works with: `paint` queues an order for a model by its name, `heartbeat` keeps its lease. Work of
+    other `models` is left to others; None are all.
+    """
 
     paint: Paint
     heartbeat: Heartbeat
+    models: Collection[str] | None = None
 
 
 def run(*, generation_id: int, studio: Studio) -> None:
@@ -49,7 +52,7 @@ def run(*, generation_id: int, studio: Studio) -> None:
 def run_next(*, studio: Studio) -> None:
     """The same for the generation whose turn it is, if there is one."""
     try:
-        generation = generations.claim_next()
+        generation = generations.claim_next(models=studio.models)
     except generations.NotClaimable:
         return
     carry_out(generation=generation, studio=studio)

@@ -89,9 +89,10 @@ def claim(*, generation_id: int, now: Moment = Now()) -> Generation:
     return claimed
 
 
-def claim_next(*, now: Moment = Now()) -> Generation:
-    """The same for the one whose turn it is; raises NotClaimable when nothing is due that another is not claiming."""
-    due = Generation.objects.filter(_due(now), status=Status.QUEUED).order_by("turn_at", "pk")
+def claim_next(*, models: Collection[str] | None = None, now: Moment = Now()) -> Generation:
+    """The same for the one of these models whose turn it is; raises NotClaimable when none is due and free."""
+    mine = Q() if models is None else Q(model__in=models)
+    due = Generation.objects.filter(mine, _due(now), status=Status.QUEUED).order_by("turn_at", "pk")
     first = due.select_for_update(skip_locked=True, no_key=True).values("pk")[:1]
     with transaction.atomic():
         claimed = _claim(Q(pk=Subquery(first)), now)

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ import redis
 from django.db import DatabaseError, close_old_connections, connections
 
 from workers import generations, presence
+from workers.presence import Details
 
 log = logging.getLogger(__name__)
 
@@ -25,11 +27,16 @@ class Heartbeat:
         *,
         worker_name: str,
         speed: Callable[[], float | None] = lambda: None,
+        describe: Callable[[], Details | None] = lambda: None,
         interval_seconds: float = INTERVAL_SECONDS,
     ) -> None:
-        """`speed` says how many seconds an image takes this worker, or None as long as it does not know."""
+        """`speed` says how many seconds an image takes this worker, or None as long as it does not know; `describe`
+        says what it can tell of itself, its attempts left out.
+        """
         self._worker_name = worker_name
         self._speed = speed
+        self._describe = describe
+        self._claimed_at: float | None = None
         self._interval_seconds = interval_seconds
         self._lost: dict[uuid.UUID, threading.Event] = {}
         self._lock = threading.Lock()
@@ -61,6 +68,7 @@ class Heartbeat:
         lost = threading.Event()
         with self._lock:
             self._lost[lease_token] = lost
+            self._claimed_at = time.time()
         try:
             yield lost
         finally:
@@ -79,9 +87,15 @@ class Heartbeat:
         except DatabaseError as error:
             log.warning("could not renew %d leases: %s", len(kept), error)
         try:
-            presence.show(worker_name=self._worker_name, seconds_per_image=self._speed())
+            self._show(attempt_count=len(kept))
         except redis.RedisError as error:
             log.warning("could not show that this worker lives: %s", error)
+
+    def _show(self, *, attempt_count: int) -> None:
+        details = self._describe()
+        if details is not None:
+            details = details._replace(attempt_count=attempt_count, claimed_at=self._claimed_at)
+        presence.show(worker_name=self._worker_name, seconds_per_image=self._speed(), details=details)
 
     def _run(self) -> None:
         while not self._closed.is_set():

@@ -3,8 +3,11 @@
 import logging
 
 from celery import current_app
+from django.db import DatabaseError
 
 from workers import broker
+from workers.catalogue import DEFAULT_QUEUE, catalogue
+from workers.models import Generation
 
 log = logging.getLogger(__name__)
 
@@ -12,15 +15,26 @@ GENERATE_TASK = "workers.tasks.generate"
 
 
 def send(*, generation_id: int) -> None:
-    """Enqueues the generation's id; when the broker is away, the sweep sends it again later."""
+    """Enqueues the generation's id for the workers that have its model; when the broker is away, the sweep sends it
+    again later.
+    """
     try:
+        queue = _queue_of(generation_id)
         with broker.asking():
             current_app.send_task(
                 GENERATE_TASK,
                 kwargs={"generation_id": generation_id},
-                queue="gpu",
+                queue=queue,
                 ignore_result=True,
                 retry=False,
             )
-    except broker.Away as error:
+    except (broker.Away, DatabaseError) as error:
         log.debug("could not enqueue generation %s, the sweep will: %s", generation_id, error)
+
+
+def _queue_of(generation_id: int) -> str:
+    queues = {name: model.queue for name, model in catalogue().items()}
+    if len(set(queues.values())) == 1:
+        return next(iter(queues.values()))
+    name = Generation.objects.filter(pk=generation_id).values_list("model", flat=True).first()
+    return queues.get(name or "", DEFAULT_QUEUE)

@@ -2,6 +2,8 @@
 
 from collections.abc import Collection
 
+from django.db.models import Q
+
 from workers import tokens
 from workers.models import ENDED_STATUSES, OPEN_STATUSES, Generation
 
@@ -25,9 +27,10 @@ def page(*, account_id: int, total: int, limit: int, offset: int) -> list[Genera
     return list(mine.order_by("-number"))
 
 
-def open_count(*, most: int) -> int:
-    """How many generations are queued or running in all; counts no further than `most`."""
-    return Generation.objects.filter(status__in=OPEN_STATUSES)[:most].count()
+def open_count(*, most: int, model: str | None = None) -> int:
+    """How many generations, of all models or of one, are queued or running; counts no further than `most`."""
+    of_model = Q() if model is None else Q(model=model)
+    return Generation.objects.filter(of_model, status__in=OPEN_STATUSES)[:most].count()
 
 
 def ended_among(*, generation_ids: Collection[int]) -> set[int]:

@@ -73,7 +73,8 @@ class IdleHands:
     def _claim(self, room: int) -> None:
         with suppress(generations.NotClaimable):
             for _ in range(room):
-                self._attempts.submit(self._attempt, generations.claim_next())
+                claimed = generations.claim_next(models=self._studio.models)
+                self._attempts.submit(self._attempt, claimed)
 
     def _attempt(self, generation: Generation) -> None:
         close_old_connections()

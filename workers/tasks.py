@@ -10,7 +10,7 @@ from celery.signals import celeryd_after_setup, worker_shutdown, worker_shutting
 from django.conf import settings
 
 from workers import attempt, hints, inspection, sweep, workshop
-from workers.catalogue import CatalogueError
+from workers.catalogue import RESERVED_QUEUES, CatalogueError, catalogue
 from workers.engine import EngineError
 
 log = logging.getLogger(__name__)
@@ -40,13 +40,16 @@ def audit_ledger() -> None:
 
 @celeryd_after_setup.connect
 def open_before_work(sender: str, instance: Any, **_: object) -> None:
-    """A worker that serves the GPU queue loads its models before it takes its first message."""
-    if "gpu" in instance.app.amqp.queues.consume_from:
-        try:
-            workshop.open_workshop(worker_name=sender, capacity=instance.concurrency)
-        except (CatalogueError, EngineError) as error:
-            # Celery would only log the exception and go on to take work that this process cannot do.
-            raise SystemExit(f"zekron: {error}") from error
+    """A worker that serves queues of models loads those models before it takes its first message."""
+    queues = set(instance.app.amqp.queues.consume_from) - set(RESERVED_QUEUES)
+    try:
+        # Chores send messages for models too, and must know where to.
+        catalogue()
+        if queues:
+            workshop.open_workshop(worker_name=sender, capacity=instance.concurrency, queues=queues)
+    except (CatalogueError, EngineError) as error:
+        # Celery would only log the exception and go on to take work that this process cannot do.
+        raise SystemExit(f"zekron: {error}") from error
 
 
 @worker_shutting_down.connect

@@ -4,18 +4,21 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Collection
 from concurrent.futures import Future
 
 from django.conf import settings
 from django.db import DatabaseError
 
-from workers import generations
+from workers import generations, licences, running_code
 from workers.attempt import Studio
 from workers.batcher import Batcher
-from workers.catalogue import catalogue
+from workers.busyness import Busyness
+from workers.catalogue import CatalogueError, ImageModel, models_of
 from workers.engine import ImageOrder, Picture, load_engine
 from workers.heartbeat import Heartbeat
 from workers.idle import IdleHands
+from workers.presence import Details
 
 log = logging.getLogger(__name__)
 
@@ -26,18 +29,24 @@ DEVICE_LOST_SECONDS = 10.0
 
 
 class Workshop:
-    """Loads every model of the catalogue, which may take minutes, and starts the threads. Close it once."""
+    """Loads the models of its queues, which may take minutes, and starts the threads. Close it once."""
 
-    def __init__(self, *, worker_name: str, capacity: int) -> None:
-        """`capacity` is how many attempts may run at once."""
+    def __init__(self, *, worker_name: str, capacity: int, queues: Collection[str]) -> None:
+        """`capacity` is how many attempts may run at once. Raises CatalogueError for queues that no model has."""
+        self._queues = sorted(queues)
         self._batchers: dict[str, Batcher] = {}
-        self._device_lost = threading.Event()
-        for model in catalogue().values():
+        self._device = settings.DEVICE
+        for model in _models_of(queues):
             log.info("loading %s from %s on device %s", model.name, model.weights, settings.DEVICE)
             engine = load_engine(model=model, device=settings.DEVICE)
+            # An engine of one's own need not tell.
+            self._device = getattr(engine, "device_name", settings.DEVICE)
             self._batchers[model.name] = Batcher(engine, on_device_lost=self._leave_lost_device)
-        self._heartbeat = Heartbeat(worker_name=worker_name, speed=self._seconds_per_image)
-        self.studio = Studio(paint=self._paint, heartbeat=self._heartbeat)
+        self._busyness = Busyness(self._busy_seconds)
+        self._heartbeat = Heartbeat(
+            worker_name=worker_name, speed=self._seconds_per_image, describe=self._describe
+        )
+        self.studio = Studio(paint=self._paint, heartbeat=self._heartbeat, models=frozenset(self._batchers))
         self._idle_hands = IdleHands(studio=self.studio, capacity=capacity)
         self._heartbeat.start()
         self._idle_hands.start()
@@ -91,8 +100,32 @@ class Workshop:
         speeds = (batcher.seconds_per_image for batcher in self._batchers.values())
         return max((speed for speed in speeds if speed is not None), default=None)
 
+    def _busy_seconds(self) -> float:
+        return sum(batcher.busy_seconds for batcher in self._batchers.values())
+
+    def _describe(self) -> Details:
+        return Details(
+            models={name: batcher.seconds_per_image for name, batcher in self._batchers.items()},
+            queues=self._queues,
+            device=self._device,
+            busy_fraction=self._busyness.fraction(),
+            code=running_code.digest(),
+        )
+
     def _paint(self, model_name: str, order: ImageOrder) -> "Future[Picture]":
         return self._batchers[model_name].submit(order)
+
+
+def _models_of(queues: Collection[str]) -> list[ImageModel]:
+    models = models_of(queues)
+    if idle := sorted(set(queues) - {model.queue for model in models}):
+        raise CatalogueError(f"{settings.MODELS_FILE}: no model has the queue {idle[0]!r}")
+    for model in models:
+        if not licences.is_known(model.licence):
+            log.warning(
+                "whether the licence %s of %s allows paid use is not known here", model.licence, model.name
+            )
+    return models
 
 
 def _exit(status: int) -> None:
@@ -104,10 +137,10 @@ def _exit(status: int) -> None:
 _opened: Workshop | None = None
 
 
-def open_workshop(*, worker_name: str, capacity: int) -> None:
-    """Makes this process's workshop. Call it once, before the first task."""
+def open_workshop(*, worker_name: str, capacity: int, queues: Collection[str]) -> None:
+    """Makes this process's workshop for the models of these queues. Call it once, before the first task."""
     global _opened  # noqa: PLW0603 (one process drives one GPU)
-    _opened = Workshop(worker_name=worker_name, capacity=capacity)
+    _opened = Workshop(worker_name=worker_name, capacity=capacity, queues=queues)
 
 
 def opened() -> Workshop:

@@ -36,7 +36,8 @@ def place(*, account_id: int, fields: dict[str, Any], idempotency_key: str | Non
     named = _idempotency(idempotency_key, fields)
     if named and (accepted := idempotency.find(account_id=account_id, idempotency=named)):
         return Placed(accepted, replayed=True)
-    admission.refuse_if_too_long(limit_seconds=settings.SYNC_WAIT_SECONDS)
+    model: ImageModel = fields["model"]
+    admission.refuse_if_too_long(model_name=model.name, limit_seconds=settings.SYNC_WAIT_SECONDS)
     sealed = _seal_all(account_id, fields["images"])
     submission = _submission(account_id, fields, sealed, named)
     try:

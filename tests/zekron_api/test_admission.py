@@ -1,11 +1,14 @@
 """Nobody is let in to wait in vain: the queue and the workers' speed predict the wait."""
 
+from pathlib import Path
+
 import pytest
 import redis
 
 from tests import stage
 from tests.zekron_api.test_generate import refusal
 from workers import admission, presence
+from workers.catalogue import DEFAULT_MODEL
 from workers.models import Generation
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_hints")]
@@ -15,6 +18,14 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 def no_hints(monkeypatch):
     """Messages go nowhere, and no worker shows itself."""
     monkeypatch.setattr("workers.hints.send", lambda *, generation_id: None)
+
+
+@pytest.fixture
+def two_models(tmp_path, settings):
+    """A models file with more than one model, so that what is open is counted by model."""
+    own = Path(settings.BASE_DIR, "models.toml").read_text()
+    settings.MODELS_FILE = tmp_path / "models.toml"
+    settings.MODELS_FILE.write_text(own + own.replace("zekron-image-1", "slow"))
 
 
 def test_without_a_live_worker_a_generate_is_refused_at_once_and_holds_nothing(me):
@@ -55,12 +66,45 @@ def test_the_predicted_wait_is_what_is_open_over_the_speed_of_all_workers(
 ):
     for number, seconds in enumerate(speeds):
         presence.show(worker_name=f"gpu@{number}", seconds_per_image=seconds)
-    monkeypatch.setattr("workers.history.open_count", lambda *, most: min(most, open_count))
+    monkeypatch.setattr("workers.history.open_count", lambda *, most, model: min(most, open_count))
     if is_let_in:
-        admission.refuse_if_too_long(limit_seconds=100)
+        admission.refuse_if_too_long(model_name=DEFAULT_MODEL, limit_seconds=100)
     else:
         with pytest.raises(admission.QueueTooLong):
-            admission.refuse_if_too_long(limit_seconds=100)
+            admission.refuse_if_too_long(model_name=DEFAULT_MODEL, limit_seconds=100)
+
+
+def _line(**seconds_by_model: float | None) -> presence.Details:
+    """A worker's details with these models."""
+    return presence.Details(models=seconds_by_model)
+
+
+@pytest.mark.parametrize(
+    ("model", "is_let_in"), [("fast", True), ("slow", False), ("both", False), ("nobody", False)]
+)
+def test_only_workers_that_have_the_model_count_and_all_that_stands_in_their_line(
+    me, two_models, model, is_let_in
+):
+    presence.show(worker_name="gpu@fast", details=_line(fast=1.0))
+    presence.show(worker_name="gpu@slow", details=_line(slow=30.0, both=1.0))
+    for _ in range(4):
+        stage.submit(me.account, now=stage.datetime.now(stage.UTC), model="slow")
+    if is_let_in:
+        admission.refuse_if_too_long(model_name=model, limit_seconds=100)
+    else:
+        with pytest.raises(admission.QueueTooLong) as refusal:
+            admission.refuse_if_too_long(model_name=model, limit_seconds=100)
+        expected = admission.NO_WORKER_RETRY_SECONDS if model == "nobody" else 20
+        assert refusal.value.wait_seconds == expected
+
+
+def test_of_a_model_that_a_worker_has_not_made_yet_a_first_guess_counts(me, two_models):
+    presence.show(worker_name="gpu@a", details=_line(slow=None))
+    for _ in range(20):
+        stage.submit(me.account, now=stage.datetime.now(stage.UTC), model="slow")
+    admission.refuse_if_too_long(model_name="slow", limit_seconds=100)
+    with pytest.raises(admission.QueueTooLong):
+        admission.refuse_if_too_long(model_name="slow", limit_seconds=99)
 
 
 def test_what_is_open_is_counted_no_further_than_asked(me, django_assert_num_queries):

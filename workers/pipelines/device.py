@@ -29,6 +29,13 @@ class Device:
         self._is_gpu = target.type == "cuda"
         self._streams = threading.local()
 
+    @property
+    def name(self) -> str:
+        """What people call it: `NVIDIA H200 (cuda:0)`."""
+        return (
+            f"{torch.cuda.get_device_name(self.target)} ({self.target})" if self._is_gpu else str(self.target)
+        )
+
     @contextmanager
     def main(self) -> Iterator[None]:
         """Around the main stage: no gradients, and an error after which the device is of no more use is DeviceLost."""

@@ -71,6 +71,11 @@ class Whole:
         """How many orders are made together at most."""
         return self._batch_limit
 
+    @property
+    def device_name(self) -> str:
+        """What it works on, for people."""
+        return self._device.name
+
     def batch_key(self, order: ImageOrder) -> Hashable:
         """An edit goes alone: its sources would belong to the whole batch."""
         return None if order.sources else (order.width, order.height)

@@ -77,6 +77,11 @@ class Flux2Klein:
         """How many orders are made together at most."""
         return self._batch_limit
 
+    @property
+    def device_name(self) -> str:
+        """What it works on, for people."""
+        return self._device.name
+
     def batch_key(self, order: ImageOrder) -> Hashable:
         """The shape of all tensors."""
         return order.width, order.height, *(self._fitted_size(source.size) for source in order.sources)

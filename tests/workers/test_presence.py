@@ -1,0 +1,86 @@
+import orjson
+import pytest
+
+from workers import presence, running_code
+from workers.broker import connection
+from workers.busyness import WINDOW_SECONDS, Busyness
+from workers.presence import Details, Worker
+
+DETAILS = Details(
+    models={"zekron-image-1": 1.5, "other": None},
+    queues=["gpu", "large"],
+    device="NVIDIA H200 (cuda:1)",
+    busy_fraction=0.97,
+    attempt_count=3,
+    claimed_at=1_712_505_600.25,
+    code="0123abcd",
+)
+
+
+@pytest.fixture(autouse=True)
+def nobody_there() -> None:
+    connection().flushdb()
+
+
+def test_a_worker_is_seen_with_all_that_it_says_of_itself() -> None:
+    presence.show(worker_name="gpu@a", seconds_per_image=1.5, details=DETAILS)
+    presence.show(worker_name="gpu@b")
+    assert sorted(presence.alive()) == [Worker("gpu@a", 1.5, DETAILS), Worker("gpu@b")]
+    presence.leave(worker_name="gpu@a")
+    assert presence.alive() == [Worker("gpu@b")]
+    presence.show(worker_name="gpu@a")
+    assert Worker("gpu@a") in presence.alive()
+
+
+def test_a_worker_makes_the_models_it_has_and_one_that_tells_none_makes_all() -> None:
+    worker = Worker("gpu@a", 9.0, DETAILS)
+    assert [worker.makes(name) for name in ("zekron-image-1", "other", "third")] == [True, True, False]
+    assert (worker.seconds_of("zekron-image-1"), worker.seconds_of("other")) == (1.5, None)
+    assert Worker("gpu@b", 9.0).makes("third")
+    assert Worker("gpu@b", 9.0).seconds_of("third") == 9.0
+
+
+def test_a_worker_of_another_release_may_tell_more_or_less() -> None:
+    presence.show(worker_name="gpu@a")
+    told = orjson.dumps({"models": {"third": 2.0}, "mood": "good"})
+    connection().hset("zekron:workers:details", "gpu@a", told)
+    assert presence.alive() == [Worker("gpu@a", None, Details(models={"third": 2.0}))]
+
+
+def test_a_device_is_as_busy_as_it_was_in_the_last_minute() -> None:
+    now, busy = [100.0], [40.0]
+    busyness = Busyness(lambda: busy[0], clock=lambda: now[0])
+    assert busyness.fraction() == 0.0
+    for _ in range(6):
+        now[0] += 5
+        busy[0] += 2
+        last = busyness.fraction()
+    assert last == pytest.approx(12 / 30)
+    for _ in range(int(WINDOW_SECONDS / 5)):
+        now[0] += 5
+        last = busyness.fraction()
+    assert last == 0.0
+    now[0] += 5
+    busy[0] += 90
+    assert busyness.fraction() == 1.0
+
+
+def test_the_code_is_told_by_eight_digits_that_every_process_of_it_tells() -> None:
+    first = running_code.digest()
+    running_code.digest.cache_clear()
+    assert running_code.digest() == first
+    assert len(first) == 8
+    assert int(first, 16) >= 0
+
+
+def test_other_code_has_other_digits(tmp_path, settings) -> None:
+    first = running_code.digest()
+    settings.BASE_DIR = tmp_path
+    running_code.digest.cache_clear()
+    try:
+        (tmp_path / "workers").mkdir()
+        (tmp_path / "workers" / "a.py").write_text("a = 1")
+        second = running_code.digest()
+    finally:
+        running_code.digest.cache_clear()
+    assert second != first

@@ -1,0 +1,139 @@
+"""A model's work goes to the workers of its queue, and to nobody else."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests import live, stage
+from workers import attempt, broker, generations, hints, idle, presence
+from workers.models import Generation, Status
+
+pytestmark = pytest.mark.django_db(transaction=True)
+CLOCK = generations.Now()
+WORKER = "-m celery -A zekron_api worker -P threads -c 2 -n gpu@queues --without-gossip --without-mingle -Q"
+
+
+@pytest.fixture(autouse=True)
+def models_file(tmp_path: Path, settings) -> Path:
+    """Beside the default model, which workers of `gpu` have, `big` of the queue `large`."""
+    own = (live.ROOT / "models.toml").read_text().replace('"flux2-klein"', '"tests.workers.obedient"')
+    big = own.replace("zekron-image-1", "big").replace("steps = 4", 'steps = 4\nqueue = "large"')
+    settings.MODELS_FILE = tmp_path / "models.toml"
+    settings.MODELS_FILE.write_text(own + big)
+    broker.connection().flushdb()
+    return settings.MODELS_FILE
+
+
+def test_the_message_goes_to_the_queue_of_the_model() -> None:
+    for model in ("zekron-image-1", "big", "big", "gone"):
+        stage.submit(stage.account(), model=model)
+    assert [broker.connection().llen(queue) for queue in ("gpu", "large", "chores")] == [2, 2, 0]
+
+
+def test_the_message_of_a_generation_that_is_not_there_goes_to_the_usual_queue() -> None:
+    hints.send(generation_id=10**9)
+    assert broker.connection().llen("gpu") == 1
+
+
+def test_with_one_queue_no_model_is_looked_up(models_file: Path, settings, django_assert_num_queries) -> None:
+    settings.MODELS_FILE = live.ROOT / "models.toml"
+    with django_assert_num_queries(0):
+        hints.send(generation_id=1)
+
+
+def test_of_all_whose_turn_it_is_a_worker_claims_the_first_that_it_can_make() -> None:
+    owner = stage.account()
+    first, second = stage.submit(owner, model="big"), stage.submit(owner)
+    assert generations.claim_next(models={"zekron-image-1"}, now=stage.NOW) == second
+    with pytest.raises(generations.NotClaimable):
+        generations.claim_next(models={"zekron-image-1"}, now=stage.NOW + timedelta(minutes=1))
+    assert generations.claim_next(models={"zekron-image-1", "big"}, now=stage.NOW) == first
+
+
+def test_a_message_for_a_model_that_a_worker_has_not_costs_no_attempt() -> None:
+    waiting = stage.submit(stage.account(), now=CLOCK, model="big")
+    engine = stage.StandInEngine()
+    with stage.studio(engine) as studio:
+        attempt.run_next(studio=studio._replace(models={"zekron-image-1"}))
+        waiting.refresh_from_db()
+        assert (waiting.status, waiting.attempt_count, engine.orders) == (Status.QUEUED, 0, [])
+        attempt.run_next(studio=studio._replace(models={"big"}))
+    waiting.refresh_from_db()
+    assert waiting.status == Status.COMPLETED
+
+
+def test_idle_hands_leave_alone_what_their_worker_cannot_make(monkeypatch: pytest.MonkeyPatch) -> None:
+    carried: list[int] = []
+    monkeypatch.setattr(idle, "CLAIM_SECONDS", 0.02)
+    # In threads of their own, whose connections would outlive the test.
+    monkeypatch.setattr(attempt, "carry_out", lambda *, generation, studio: carried.append(generation.pk))
+    owner = stage.account()
+    others, mine = stage.submit(owner, now=CLOCK, model="big"), stage.submit(owner, now=CLOCK)
+    with stage.studio(stage.StandInEngine()) as studio:
+        hands = idle.IdleHands(studio=studio._replace(models={"zekron-image-1"}), capacity=2)
+        hands.start()
+        _wait(lambda: carried)
+        hands.close()
+    others.refresh_from_db()
+    assert carried == [mine.pk]
+    assert (others.status, others.attempt_count) == (Status.QUEUED, 0)
+
+
+@contextmanager
+def _worker(queues: str, objects_folder: Path, models_file: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    shared = {
+        **os.environ,
+        **live.variables(0, objects_folder),
+        "PORT": "8000",
+        "MODELS_FILE": str(models_file),
+    }
+    log = models_file.with_suffix(".log")
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, *WORKER.split(), queues], cwd=live.ROOT, env=shared, stdout=file, stderr=file
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        sys.stderr.write(log.read_text())
+
+
+def _wait(condition: Callable[[], object]) -> None:
+    give_up_at = time.monotonic() + live.START_LIMIT_SECONDS
+    while not condition():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.05)
+
+
+def test_a_worker_has_the_models_of_its_queues_alone_and_says_so(objects_folder, models_file) -> None:
+    owner = stage.account()
+    others = stage.submit(owner, now=CLOCK)
+    mine = [stage.submit(owner, now=CLOCK, model="big") for _ in range(3)]
+    with _worker("large,chores", objects_folder, models_file):
+        for generation in mine:
+            _wait(lambda pk=generation.pk: Generation.objects.get(pk=pk).status == Status.COMPLETED)
+        _wait(lambda: any(worker.seconds_of("big") for worker in presence.alive()))
+        [worker] = presence.alive()
+    others.refresh_from_db()
+    assert (others.status, others.attempt_count) == (Status.QUEUED, 0)
+    assert (worker.name, set(worker.details.models)) == ("gpu@queues", {"big"})
+    assert (worker.details.queues, worker.details.device) == (["large"], "auto")
+    assert worker.details.claimed_at is not None
+    assert worker.details.attempt_count == 0
+    assert len(worker.details.code) == 8
+
+
+def test_a_worker_of_a_queue_that_no_model_has_does_not_start(objects_folder, models_file) -> None:
+    with _worker("gpu,lagre", objects_folder, models_file) as process:
+        assert process.wait(timeout=live.START_LIMIT_SECONDS) != 0
+    last = models_file.with_suffix(".log").read_text().strip().splitlines()[-1]
+    assert last == f"zekron: {models_file}: no model has the queue 'lagre'"
