@@ -142,7 +142,8 @@ def _assert_no_object_is_left_over(folder: Path, *, purged: bool, now: datetime)
     stored = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     image = Generation.objects.get().image
     assert stored == (set() if purged else {image.object_key})
-    assert StoredImage.objects.filter(wrapped_key__isnull=False).exists() is not purged
+    image.refresh_from_db()
+    assert ((image.wrapped_key is None), (image.purged_at is not None)) == (purged, purged)
 
 
 def _rows() -> list[object]:
