@@ -1,14 +1,21 @@
-"""Generations in the admin: to be looked at and searched, never changed. No image is ever shown."""
+"""Generations in the admin, and the workers that make them: to be looked at, never changed. No image is ever shown."""
 
 import re
+from datetime import UTC, datetime
 from typing import Any
 
+import redis
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils import timezone
 
-from workers import tokens
+from workers import presence, tokens
 from workers.models import Generation
+from workers.presence import Worker
 
 _TOKEN = re.compile(r"[0-9a-f]{64}")
 
@@ -44,6 +51,30 @@ class GenerationAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's cl
             return queryset.filter(token_digest=tokens.digest_of(token=search_term.strip())), False
         return super().get_search_results(request, queryset, search_term)
 
+    def get_urls(self) -> list[URLPattern]:
+        """One page more."""
+        view = self.admin_site.admin_view(self.show_workers)
+        return [path("workers/", view, name="workers_generation_workers"), *super().get_urls()]
+
+    def show_workers(self, request: HttpRequest) -> HttpResponse:
+        """The workers that live, as they told a few seconds ago."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        try:
+            alive = sorted(presence.alive())
+        except redis.RedisError:
+            alive = None
+        rows = None if alive is None else [_row(worker) for worker in alive]
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Workers",
+            "opts": self.opts,
+            "workers": rows,
+            "codes": len({row["details"].code for row in rows or () if row["details"]}),
+            "now": timezone.now(),
+        }
+        return TemplateResponse(request, "admin/workers/generation/workers.html", context)
+
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """The API makes generations."""
         return False
@@ -55,3 +86,12 @@ class GenerationAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's cl
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """History stays."""
         return False
+
+
+def _row(worker: Worker) -> dict[str, Any]:
+    seconds = worker.details.claimed_at if worker.details else None
+    return {
+        "name": worker.name,
+        "details": worker.details,
+        "claimed_at": datetime.fromtimestamp(seconds, UTC) if seconds else None,
+    }

@@ -3,6 +3,7 @@
 import secrets
 import time
 from collections.abc import Callable
+from typing import Any
 
 import orjson
 import redis
@@ -15,10 +16,11 @@ from django.views.decorators.http import require_safe
 
 from workers import presence
 from workers.broker import connection as broker
+from workers.catalogue import DEFAULT_MODEL, catalogue
 
 # Anyone may ask, so the parts are asked at most once in this time.
 _FRESH_SECONDS = 1.0
-_last: tuple[float, dict[str, bool]] = (0.0, {})
+_last: tuple[float, dict[str, dict[str, Any]]] = (0.0, {})
 
 
 # Exempt, so that a wrong method is told that it is wrong, and not that it lacks a cookie.
@@ -32,14 +34,15 @@ def alive(request: HttpRequest) -> HttpResponse:
 @csrf_exempt
 @require_safe
 def ready(request: HttpRequest) -> HttpResponse:
-    """GET /readyz: 200 when every part works, else 503; the body says which does not."""
+    """GET /readyz: 200 when every part works, else 503; the body says which does not, and how many workers live."""
     global _last  # noqa: PLW0603 (one short memory a process; two threads may both ask the parts)
-    asked_at, parts = _last
-    if not parts or time.monotonic() - asked_at > _FRESH_SECONDS:
+    asked_at, found = _last
+    if not found or time.monotonic() - asked_at > _FRESH_SECONDS:
         parts = {name: _works(check) for name, check in CHECKS.items()}
-        _last = (time.monotonic(), parts)
-    is_ready = all(parts.values())
-    return _json({"status": "ok" if is_ready else "unavailable", "parts": parts}, 200 if is_ready else 503)
+        found = {"parts": parts, "workers": _workers()}
+        _last = (time.monotonic(), found)
+    is_ready = all(found["parts"].values())
+    return _json({"status": "ok" if is_ready else "unavailable", **found}, 200 if is_ready else 503)
 
 
 def _works(check: Callable[[], bool]) -> bool:
@@ -62,11 +65,30 @@ def _store() -> bool:
     return True
 
 
+def _worker() -> bool:
+    """Of the model of a request that names none: the others' clients are told that the service is busy."""
+    return any(worker.makes(DEFAULT_MODEL) for worker in presence.alive())
+
+
+def _workers() -> dict[str, dict[str, int]]:
+    """How many live for each model and each queue; nothing while Redis is away."""
+    try:
+        alive = presence.alive()
+    except redis.RedisError:
+        return {}
+    models = catalogue()
+    consumed = [queue for worker in alive if worker.details for queue in worker.details.queues]
+    return {
+        "models": {name: sum(worker.makes(name) for worker in alive) for name in models},
+        "queues": {model.queue: consumed.count(model.queue) for model in models.values()},
+    }
+
+
 CHECKS: dict[str, Callable[[], bool]] = {
     "database": _database,
     "redis": lambda: bool(broker().ping()),
     "store": _store,
-    "worker": lambda: bool(presence.alive()),
+    "worker": _worker,
 }
 
 

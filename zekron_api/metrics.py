@@ -1,7 +1,7 @@
 """GET /metrics: numbers for Prometheus, to whoever has METRICS_TOKEN, read from PostgreSQL and Redis as asked."""
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import redis
@@ -15,6 +15,8 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from workers import inspection, metrics, presence
+from workers.catalogue import catalogue
+from workers.presence import Worker
 from zekron_api import errors
 
 
@@ -66,15 +68,7 @@ def _of_postgresql() -> Iterator[Metric]:
 
 
 def _of_redis() -> Iterator[Metric]:
-    workers = presence.alive()
-    yield GaugeMetricFamily("zekron_workers_alive", "GPU workers that live.", value=len(workers))
-    speed = GaugeMetricFamily(
-        "zekron_worker_seconds_per_image", "What an image takes a worker.", labels=["worker"]
-    )
-    for worker in workers:
-        if worker.seconds_per_image is not None:
-            speed.add_metric([worker.name], worker.seconds_per_image)
-    yield speed
+    yield from _of_workers(presence.alive())
     yield CounterMetricFamily(
         "zekron_unreadable_images",
         "Reads of images that the store had lost or that did not open.",
@@ -89,6 +83,29 @@ def _of_redis() -> Iterator[Metric]:
             "When the last audit ended, in Unix seconds.",
             value=outcome.ended_at_seconds,
         )
+
+
+def _of_workers(workers: Sequence[Worker]) -> Iterator[Metric]:
+    yield GaugeMetricFamily("zekron_workers_alive", "GPU workers that live.", value=len(workers))
+    by_model = GaugeMetricFamily(
+        "zekron_workers_of_model", "GPU workers that live and have the model.", labels=["model"]
+    )
+    for model_name in catalogue():
+        by_model.add_metric([model_name], sum(worker.makes(model_name) for worker in workers))
+    yield by_model
+    speed = GaugeMetricFamily(
+        "zekron_worker_seconds_per_image", "What an image takes a worker.", labels=["worker"]
+    )
+    busy = GaugeMetricFamily(
+        "zekron_worker_busy_fraction", "The part of the last minute that a device worked.", labels=["worker"]
+    )
+    for worker in workers:
+        if worker.seconds_per_image is not None:
+            speed.add_metric([worker.name], worker.seconds_per_image)
+        if worker.details:
+            busy.add_metric([worker.name], worker.details.busy_fraction)
+    yield speed
+    yield busy
 
 
 def _is_admitted(request: HttpRequest) -> bool:

@@ -202,6 +202,27 @@ def test_readyz_names_the_part_that_is_missing(monkeypatch):
     assert Client().get("/readyz").status_code == 200
 
 
+def test_readyz_counts_workers_and_is_ready_once_the_default_model_has_one(monkeypatch):
+    monkeypatch.setattr(health, "_FRESH_SECONDS", 0.0)
+    other = presence.Details(models={"other": None}, queues=["large"])
+    presence.show(worker_name="gpu@other", details=other)
+    response = Client().get("/readyz")
+    assert (response.status_code, response.json()["parts"]["worker"]) == (503, False)
+    assert response.json()["workers"] == {"models": {"zekron-image-1": 0}, "queues": {"gpu": 0}}
+    own = presence.Details(models={"zekron-image-1": None}, queues=["gpu", "large"])
+    presence.show(worker_name="gpu@test", details=own)
+    response = Client().get("/readyz")
+    assert response.status_code == 200
+    assert response.json()["workers"] == {"models": {"zekron-image-1": 1}, "queues": {"gpu": 1}}
+
+
+def test_readyz_without_redis_counts_no_workers(monkeypatch, settings):
+    monkeypatch.setattr(health, "_FRESH_SECONDS", 0.0)
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    response = Client().get("/readyz")
+    assert (response.status_code, response.json()["workers"]) == (503, {})
+
+
 def test_a_form_of_the_admin_over_the_limit_is_a_json_413(settings):
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1000
     form = Client(raise_request_exception=False)

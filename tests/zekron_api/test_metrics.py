@@ -97,6 +97,18 @@ def test_workers_that_live_are_counted_and_show_how_fast_they_are():
     }
 
 
+def test_workers_show_how_busy_their_devices_are_and_which_models_they_have():
+    busy = presence.Details(models={"zekron-image-1": None}, busy_fraction=0.75)
+    presence.show(worker_name="gpu-1@a", details=busy)
+    presence.show(worker_name="gpu-2@b", details=presence.Details(models={"other": None}))
+    found = read()
+    assert {name: value for name, value in found.items() if "busy" in name or "of_model" in name} == {
+        "zekron_worker_busy_fraction worker=gpu-1@a": 0.75,
+        "zekron_worker_busy_fraction worker=gpu-2@b": 0.0,
+        "zekron_workers_of_model model=zekron-image-1": 1,
+    }
+
+
 def test_the_last_audit_is_shown_with_its_time_once_there_was_one():
     assert not [name for name in read() if "audit" in name]
     with connection.cursor() as cursor:

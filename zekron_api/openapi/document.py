@@ -136,9 +136,11 @@ def _add_examples(paths: Document) -> None:
     _show(paths["/v1/balance"]["get"], "200", balance=samples.balance())
     _show(paths["/v1/generations"]["get"], "200", page=samples.history(public_url))
     _show(paths["/healthz"]["get"], "200", alive={"status": "ok"})
-    _show(paths["/readyz"]["get"], "200", ready={"status": "ok", "parts": parts})
+    there = {"models": {"zekron-image-1": 2}, "queues": {"gpu": 2}}
+    _show(paths["/readyz"]["get"], "200", ready={"status": "ok", "parts": parts, "workers": there})
     away = {"status": "unavailable", "parts": parts | {"worker": False}}
-    _show(paths["/readyz"]["get"], "503", unavailable=away)
+    nobody = {"models": {"zekron-image-1": 0}, "queues": {"gpu": 0}}
+    _show(paths["/readyz"]["get"], "503", unavailable=away | {"workers": nobody})
 
 
 def _show(operation: Document, status: str, **examples: Document) -> None:

@@ -214,7 +214,14 @@ def _error(error_types: list[str]) -> Shape:
 
 def _readiness(status: str) -> Shape:
     parts = {"type": "object", "additionalProperties": {"type": "boolean"}}
-    return _whole(status={"type": "string", "const": status}, parts=parts)
+    counts = {"type": "object", "additionalProperties": {"type": "integer", "minimum": 0}}
+    workers = {
+        "type": "object",
+        "properties": {"models": counts, "queues": counts},
+        "additionalProperties": False,
+        "description": "How many live for each model and each queue; empty while that cannot be known.",
+    }
+    return _whole(status={"type": "string", "const": status}, parts=parts, workers=workers)
 
 
 def _success(data: Shape, **more: Shape) -> Shape:
