@@ -58,6 +58,7 @@ class Journal:
         self.spoilt: dict[int, int] = {}
         # What a client must never be told.
         self.offences: list[str] = []
+        self._accepted: set[int] = set()
         self._lock = threading.Lock()
 
     def open(
@@ -82,6 +83,8 @@ class Journal:
         """Adds an answer to an order."""
         with self._lock:
             order.replies.append(reply)
+            if reply.generation_id:
+                self._accepted.add(order.number)
 
     def offend(self, text: str) -> None:
         """Adds something that should not have happened at all."""
@@ -95,8 +98,7 @@ class Journal:
 
     def accepted_count(self) -> int:
         """How many orders are known to have become a generation."""
-        with self._lock:
-            return sum(any(reply.generation_id for reply in order.replies) for order in self.orders)
+        return len(self._accepted)
 
     def whole(self) -> list[tuple[int, Owner]]:
         """Generations whose image came and was not spoilt, with their owners."""

@@ -15,6 +15,7 @@ from tests.chaos.journal import Journal, Owner
 from tests.chaos.load import Load
 from tests.chaos.scene import WEBS, Scene
 from tests.chaos.storm import Storm
+from zekron_api.local import services
 
 # Each may send 60 requests a minute and have 5 generations open.
 RICH, POOR = 24, 4
@@ -45,6 +46,7 @@ class Run:
         self._journal = Journal()
         self._chance = random.Random(plan.seed)
         self._owners = _open_accounts()
+        self._started = time.monotonic()
 
     def go(self) -> bool:
         """Runs it all, prints the table, and says whether everything held."""
@@ -52,16 +54,12 @@ class Run:
         drills = Drills(
             scene=self._scene, load=self._load(0), owners=self._owners[:RICH], chance=self._chance
         )
-        problems: dict[str, list[str]] = {"the service quietens": list(self._quieten())}
+        problems = {"the service quietens": list(self._quieten())}
         if not problems["the service quietens"]:
-            say("Drills: each fault alone.")
-            drills.run(rounds=self._plan.rounds)
+            problems["recoveries within their time"] = list(self._drill(drills))
             problems["the service quietens"] = list(self._quieten())
-        say("Checking what must hold.")
+        self._tell("Checking what must hold.")
         problems |= self._check()
-        problems["recoveries within their time"] = [
-            each.name for each in drills.recoveries if max(each.seconds, default=0) > each.limit_seconds
-        ]
         for line in chain(
             table.faults(storm.injected),
             table.orders(self._journal, self._evidence),
@@ -82,20 +80,24 @@ class Run:
             order_count=self._plan.orders,
             only=self._plan.kinds,
         )
-        say(f"Storm: {self._plan.faults} faults over {self._plan.orders} orders.")
-        started = time.monotonic()
+        self._tell(f"Storm: {self._plan.faults} faults over {self._plan.orders} orders.")
         load.start()
         storm.rage()
         rig.calm()
         self._scene.heal()
-        while self._journal.accepted_count() < self._plan.orders:
-            time.sleep(0.5)
-        say(
-            f"Calm after {time.monotonic() - started:.0f} s: {self._journal.accepted_count()} orders are accepted."
+        self._tell(f"Calm: {self._journal.accepted_count()} orders are accepted.")
+        give_up_at = (
+            time.monotonic() + QUIET_LIMIT_SECONDS + 2 * self._plan.orders / self._plan.orders_per_second
         )
+        while self._journal.accepted_count() < self._plan.orders and time.monotonic() < give_up_at:
+            time.sleep(0.5)
+        self._tell("Nobody orders any more; clients get their last answers.")
         load.stop()
         load.join()
         return storm
+
+    def _tell(self, line: str) -> None:
+        say(f"{time.monotonic() - self._started:5.0f} s  {line}")
 
     def _load(self, clients_per_owner: int) -> Load:
         return Load(
@@ -109,13 +111,23 @@ class Run:
 
     def _quieten(self) -> Iterator[str]:
         """Waits until nothing is open any more; yields a line when that takes too long."""
-        started = time.monotonic()
+        give_up_at = time.monotonic() + QUIET_LIMIT_SECONDS
         while open_count := self._open_count():
-            if time.monotonic() - started > QUIET_LIMIT_SECONDS:
+            if time.monotonic() > give_up_at:
                 yield f"{open_count} generations are still open after {QUIET_LIMIT_SECONDS} s"
                 return
             time.sleep(0.5)
-        say(f"Quiet after {time.monotonic() - started:.0f} s.")
+        self._tell("Quiet: nothing is open.")
+
+    def _drill(self, drills: Drills) -> Iterator[str]:
+        self._tell("Drills: each fault alone.")
+        try:
+            drills.run(rounds=self._plan.rounds)
+        except TimeoutError as error:
+            yield str(error)
+        for each in drills.recoveries:
+            if max(each.seconds, default=0) > each.limit_seconds:
+                yield f"{each.name}: {max(each.seconds):.1f} s, allowed are {each.limit_seconds} s"
 
     def _open_count(self) -> int:
         with self._scene.database() as database:
@@ -157,7 +169,8 @@ def say(line: str) -> None:
 
 def compare(plan: Plan) -> None:
     """Prints what plain Celery loses under the same kills."""
-    say(plain_celery.compare(seed=plan.seed))
+    with services.ending_signals_raise():
+        say(plain_celery.compare(seed=plan.seed))
 
 
 def _open_accounts() -> list[Owner]:
