@@ -1,4 +1,4 @@
-"""Objects that no image needs: put by who died before recording them, or come back after their purge. Deletes them.
+"""Objects that no image needs: put by who died before recording them, or come back after their purge.
 
 Writes no row itself and reads no object. Only what this project names is looked at, so that what else lies in the same
 folder or bucket stays; but one store belongs to one database, for what another one recorded has no row in ours.
@@ -7,7 +7,7 @@ folder or bucket stays; but one store belongs to one database, for what another 
 import logging
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
@@ -53,30 +53,57 @@ def remove(*, now: datetime, older_than_seconds: int = OLDER_THAN_SECONDS) -> in
         cutoff=now - timedelta(seconds=older_than_seconds),
         give_up_at=time.monotonic() + PASS_SECONDS,
     )
-    return _remove_some(run, _names(run, _PROBES)[1]) + _clear(run, "", 0)
+    removed_count = 0
+    for folder, found in _walk(run.store):
+        removed_count += sum(_remove_some(run, batch) for batch in found)
+        _drop_past(run, folder)
+    return removed_count
 
 
-def _clear(run: _Pass, folder: str, depth: int) -> int:
-    """Removes the orphans under the folder, and then the folder, if it is a real one that gets nothing new."""
-    subfolders, names = _names(run, folder)
-    if depth == len(_FOLDERS):
-        batches = (names[start : start + BATCH_NAMES] for start in range(0, len(names), BATCH_NAMES))
-        removed_count = sum(_remove_some(run, batch) for batch in batches)
-    else:
+def find(*, now: datetime, older_than_seconds: int = OLDER_THAN_SECONDS) -> Iterator[str]:
+    """The names of the objects without a live row that by the store's time are older than this; changes nothing."""
+    cutoff = now - timedelta(seconds=older_than_seconds)
+    for _, found in _walk(storages["objects"]):
+        for batch in found:
+            live = StoredImage.objects.filter(object_key__in=batch, purged_at__isnull=True)
+            without_row = set(batch) - set(live.values_list("object_key", flat=True))
+            yield from (name for name in sorted(without_row) if _is_older(storages["objects"], name, cutoff))
+
+
+def _walk(store: Storage) -> Iterator[tuple[str, list[list[str]]]]:
+    """Each folder that may hold objects of ours, after those within it, with the names in it in batches."""
+    yield _PROBES, _batches(_names(store, _PROBES)[1])
+    yield from _walk_within(store, "", 0)
+
+
+def _walk_within(store: Storage, folder: str, depth: int) -> Iterator[tuple[str, list[list[str]]]]:
+    subfolders, names = _names(store, folder)
+    if depth < len(_FOLDERS):
         ours = (name for name in subfolders if re.fullmatch(_FOLDERS[depth], name.rpartition("/")[2]))
-        removed_count = sum(_clear(run, name, depth + 1) for name in ours)
+        for name in ours:
+            yield from _walk_within(store, name, depth + 1)
+        names = []
+    yield folder, _batches(names)
+
+
+def _batches(names: list[str]) -> list[list[str]]:
+    return [names[start : start + BATCH_NAMES] for start in range(0, len(names), BATCH_NAMES)]
+
+
+def _drop_past(run: _Pass, folder: str) -> None:
+    """Removes the folder if it is a real one of an hour, or day, or year, that gets nothing new."""
+    # The names of hours sort as the hours do, and the probes' folder after them all.
     this_hour = f"{run.now.astimezone(UTC):%Y/%m/%d/%H}"
     if isinstance(run.store, FileSystemStorage) and folder < this_hour[: len(folder)]:
         # Whatever is left in it keeps it.
         with suppress(OSError):
             run.store.delete(folder)
-    return removed_count
 
 
-def _names(run: _Pass, folder: str) -> tuple[list[str], list[str]]:
+def _names(store: Storage, folder: str) -> tuple[list[str], list[str]]:
     """The folders and the objects of ours in the folder, by their whole names."""
     try:
-        folders, objects = run.store.listdir(folder)
+        folders, objects = store.listdir(folder)
     except FileNotFoundError:
         # Another pass was faster, or nothing was ever put.
         return [], []
@@ -116,3 +143,11 @@ def _is_nobodys(run: _Pass, name: str, purged_at: Mapping[str, datetime | None])
     # Only a whole object of `images.put` is ever recorded.
     recordable = not name.startswith(_PROBES) and not name.endswith(PARTIAL_SUFFIX)
     return not recordable or images.condemn(object_key=name, now=run.now)
+
+
+def _is_older(store: Storage, name: str, cutoff: datetime) -> bool:
+    try:
+        return store.get_modified_time(name) <= cutoff
+    except FileNotFoundError:
+        # It was deleted since its folder was listed.
+        return False

@@ -245,6 +245,37 @@ def test_empty_folders_of_past_hours_go_and_others_stay(files: Storage, tmp_path
     assert left == set(kept)
 
 
+def test_what_would_be_removed_can_be_listed_and_stays(stored: Store, objects: Storage) -> None:
+    came_back, live = stored(), stored()
+    images.destroy_keys(image_ids=[came_back.pk])
+    images.purge()
+    objects.save(came_back.object_key, ContentFile(b"a late upload"))
+    nobodys = put()
+    before = names(objects)
+    assert list(orphans.find(now=in_minutes(14))) == []
+    found = list(orphans.find(now=in_minutes(16)))
+    assert found == sorted([came_back.object_key, nobodys.object_key])
+    assert live.object_key not in found
+    assert names(objects) == before
+    assert StoredImage.objects.count() == 2
+
+
+def test_an_object_that_is_deleted_while_it_is_listed_is_not_named(
+    objects: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = put()
+    listdir = type(objects).listdir
+
+    def overtaken(store: Storage, path: str) -> tuple[list[str], list[str]]:
+        listed = listdir(store, path)
+        if listed[1]:
+            images.discard(image=image)
+        return listed
+
+    monkeypatch.setattr(type(objects), "listdir", overtaken)
+    assert list(orphans.find(now=in_minutes(16))) == []
+
+
 def test_a_store_in_which_nothing_was_ever_put_has_no_orphans(objects: Storage) -> None:
     assert remove() == 0
     assert names(objects) == []

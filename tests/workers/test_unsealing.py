@@ -12,7 +12,7 @@ from django.utils import timezone
 from storage import images
 from storage.models import StoredImage
 from tests import stage
-from workers import attempt, generations, unsealing
+from workers import attempt, audit, generations, unsealing
 from workers.models import Generation, Kind, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -130,3 +130,15 @@ def test_the_command_opens_the_images_only_when_asked_to(made: list[Generation])
     with pytest.raises(CommandError, match="1 things do not add up"):
         call_command("audit_ledger", "--objects", stdout=out)
     assert out.getvalue() == f"image {lost.pk}: its object {lost.object_key} is missing\n"
+
+
+def test_the_command_names_objects_that_belong_to_no_image_once_they_are_forgotten(
+    made: list[Generation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nobodys = images.put(content=b"png", mime_type="image/png", bound_to="x", expires_at=made[0].expires_at)
+    call_command("audit_ledger", "--objects", stdout=StringIO())
+    monkeypatch.setattr(audit, "OBJECT_GRACE", timedelta(seconds=-1))
+    out = StringIO()
+    with pytest.raises(CommandError, match="1 things do not add up"):
+        call_command("audit_ledger", "--objects", stdout=out)
+    assert out.getvalue() == f"object {nobodys.object_key}: belongs to no image\n"

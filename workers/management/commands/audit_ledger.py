@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
 
+from storage import orphans
 from workers import audit, unsealing
 
 
@@ -17,7 +19,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """What is checked besides."""
         parser.add_argument(
-            "--objects", action="store_true", help="open every image too: this reads the whole object store"
+            "--objects",
+            action="store_true",
+            help="open every image too, and look for objects that belong to none: this reads the whole object store",
         )
         parser.add_argument(
             "--at-rest",
@@ -42,3 +46,6 @@ def _problems(*, objects: bool, at_rest: bool) -> Iterator[str]:
         yield from audit.unrest()
     if objects:
         yield from unsealing.audit()
+        seconds = int(audit.OBJECT_GRACE.total_seconds())
+        for name in orphans.find(now=timezone.now(), older_than_seconds=seconds):
+            yield f"object {name}: belongs to no image"
