@@ -13,7 +13,7 @@ from PIL import Image
 
 from storage import failpoints, images
 from storage.models import StoredImage
-from workers import error_codes, failures, generations, png, settlement, sources
+from workers import error_codes, failures, generations, metrics, png, settlement, sources
 from workers.batcher import BatcherClosed
 from workers.engine import ImageOrder, Picture, refuse_unfit
 from workers.heartbeat import Heartbeat
@@ -84,7 +84,15 @@ def order_of(generation: Generation) -> ImageOrder:
 
 def _sources(generation: Generation) -> tuple[Image.Image, ...]:
     sealed = generation.sources.select_related("image").order_by("position")
-    return tuple(sources.decode(images.load(image=source.image)) for source in sealed)
+    return tuple(sources.decode(_content(source.image)) for source in sealed)
+
+
+def _content(source: StoredImage) -> bytes:
+    try:
+        return images.load(image=source)
+    except (images.ImageUnreadable, images.ObjectMissing):
+        metrics.count_unreadable_image()
+        raise
 
 
 def _bring_to_an_end(generation: Generation, studio: Studio, lease_lost: threading.Event) -> None:

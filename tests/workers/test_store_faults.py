@@ -24,7 +24,7 @@ from tests import live, stage
 from tests.storage import s3
 from tests.storage.conftest import names
 from tests.storage.faults import files_of_at_most, hanging, standing_still
-from workers import attempt, audit, generations
+from workers import attempt, audit, generations, metrics
 from workers.heartbeat import Heartbeat
 from workers.models import ATTEMPT_LIMIT, Generation, Status
 from zekron_api.object_store import object_store
@@ -194,9 +194,11 @@ def test_a_source_that_the_store_has_lost_fails_the_edit_and_it_is_free(objects:
     source = stage.sealed(b"a source")
     generation = stage.submit(stage.account(), now=CLOCK, kind="edit", sources=[source])
     objects.delete(source.object_key)
+    counted_before = metrics.unreadable_image_count()
     for _ in range(ATTEMPT_LIMIT):
         attempted(generation)
     assert_failed_and_free(generation)
+    assert metrics.unreadable_image_count() == counted_before + ATTEMPT_LIMIT
 
 
 def test_a_worker_killed_between_its_put_and_its_commit_leaves_an_orphan_and_no_charge(
