@@ -10,7 +10,8 @@ from billing import keys
 from billing.ledger import AccountSuspended
 from billing.models import Account
 
-REALM: Final = 'Bearer realm="zekron"'
+# What a client that did not say who it is must send (RFC 6750, section 3).
+CHALLENGE: Final = 'Bearer realm="zekron"'
 
 
 class BearerKeyAuthentication(BaseAuthentication):
@@ -28,4 +29,4 @@ class BearerKeyAuthentication(BaseAuthentication):
 
     def authenticate_header(self, request: Request) -> str:
         """What WWW-Authenticate says."""
-        return REALM
+        return CHALLENGE

@@ -15,6 +15,7 @@ from workers import error_codes, metrics
 from workers.admission import QueueTooLong
 from workers.generations import TooManyOpen
 from workers.idempotency import KeyReused
+from zekron_api.authentication import CHALLENGE
 
 log = logging.getLogger(__name__)
 
@@ -220,5 +221,5 @@ def _logged(error: Exception, status: int, error_type: str, message: str) -> Htt
     if status in _RETRY_AFTER_SECONDS:
         response["Retry-After"] = str(getattr(error, "wait_seconds", None) or _RETRY_AFTER_SECONDS[status])
     if status == 401:
-        response["WWW-Authenticate"] = 'Bearer realm="zekron"'
+        response["WWW-Authenticate"] = CHALLENGE
     return response
