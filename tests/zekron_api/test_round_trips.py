@@ -1,18 +1,24 @@
-"""How often one generation goes to the database. It grows unseen, and every request pays for it."""
+"""How often one generation goes to the database and to Redis. It grows unseen, and every request pays for it."""
+
+from pathlib import Path
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from bench import redis_commands
 from billing import keys
-from tests import stage
-from workers import attempt, generations
+from tests import live, stage
+from workers import attempt, broker, generations
 from workers.catalogue import catalogue
 from zekron_api import ending, ordering
 
 pytestmark = pytest.mark.django_db(transaction=True)
 # What frames a transaction goes along with its first or last statement's trip or is counted with it.
 FRAMES = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE SAVEPOINT")
+WORKER = (
+    "-m celery -A zekron_api worker -P threads -c 2 -Q gpu -n gpu@trips --without-gossip --without-mingle"
+)
 
 
 def _statements(queries: CaptureQueriesContext) -> list[str]:
@@ -40,3 +46,27 @@ def test_a_create_takes_six_statements_at_the_front_and_four_in_the_worker():
     assert len(front) <= 6, "\n".join(front)
     assert len(worker) <= 4, "\n".join(worker)
     assert generations.Generation.objects.get(pk=placed.generation.pk).status == "completed"
+
+
+def test_a_create_sends_redis_eight_commands(tmp_path: Path, objects_folder: Path):
+    models = tmp_path / "models.toml"
+    models.write_text(
+        (live.ROOT / "models.toml").read_text().replace('"flux2-klein"', '"tests.workers.obedient"')
+    )
+    with live.processes(
+        folder=tmp_path,
+        objects_folder=objects_folder,
+        others={"gpu": WORKER.split()},
+        MODELS_FILE=str(models),
+    ) as processes:
+        server = live.ready(processes.url)
+        body = {"prompt": "a boat", "size": "512x512"}
+        # The first one opens connections and declares the queue.
+        assert server.ask("/v1/generate", body).status == 200
+        with redis_commands.recorded(broker.connection()) as sent:
+            for _ in range(5):
+                assert server.ask("/v1/generate", body).status == 200
+    # The rate is counted and read; three reads say who works; sent, taken, announced.
+    worked = redis_commands.for_work(sent, queue="gpu")
+    assert len(worked) <= 5 * 8, "\n".join(worked)
+    assert len([command for command in worked if command.startswith("PUBLISH zekron:")]) == 5
