@@ -54,7 +54,7 @@ class Engine(Protocol):
     own, and is called there for one batch after the other. Usable again after any exception but DeviceLost.
 
     A picture depends on its own order, not on its company. Each stage raises BadOutput, DeviceLost, or what the device
-    raises.
+    raises. An engine may also tell its `device_name`, for people, and the `busy_seconds` of its device in all.
     """
 
     @property

@@ -65,7 +65,7 @@ class Line:
         self._room_ahead = threading.Semaphore(1)
         self._room_behind = threading.Semaphore(2)
         self._ended_at = 0.0
-        self.busy_seconds = 0.0
+        self._held_seconds = 0.0
         self.prepare_seconds = 0.0
         self.seconds_per_image: float | None = None
         self.free_at = 0.0
@@ -73,6 +73,12 @@ class Line:
             threading.Thread(target=work, name=name, daemon=True)
             for name, work in (("prepare", self._prepare), ("gpu", self._denoise), ("decode", self._decode))
         ]
+
+    @property
+    def busy_seconds(self) -> float:
+        """How long the device has worked in all, as the engine tells; of one that does not, how long it had batches."""
+        told: float | None = getattr(self._engine, "busy_seconds", None)
+        return self._held_seconds if told is None else told
 
     def start(self) -> None:
         """Begins to take batches."""
@@ -142,7 +148,7 @@ class Line:
         now = time.monotonic()
         seconds = now - max(batch.denoised_from, self._ended_at)
         self._ended_at = now
-        self.busy_seconds += seconds
+        self._held_seconds += seconds
         each = seconds / len(batch.jobs)
         before = each if self.seconds_per_image is None else self.seconds_per_image
         self.seconds_per_image = before + (each - before) * WEIGHT

@@ -4,12 +4,13 @@ same calls do just what they say, in turn.
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 
 from workers.engine import DeviceLost
+from workers.pipelines.worked import Worked
 
 Tensors = TypeVar("Tensors", bound=tuple[Any, ...])
 
@@ -28,6 +29,7 @@ class Device:
         self.target = target
         self._is_gpu = target.type == "cuda"
         self._streams = threading.local()
+        self._worked = Worked(target)
 
     @property
     def name(self) -> str:
@@ -36,10 +38,24 @@ class Device:
             f"{torch.cuda.get_device_name(self.target)} ({self.target})" if self._is_gpu else str(self.target)
         )
 
+    @property
+    def is_gpu(self) -> bool:
+        """Whether it works beside the host, in streams."""
+        return self._is_gpu
+
+    @property
+    def busy_seconds(self) -> float:
+        """How long it has worked in all for what is `working`."""
+        return self._worked.seconds
+
+    def working(self) -> AbstractContextManager[None]:
+        """Around the calls that give the device its work, and nothing that only the host does."""
+        return self._worked.counted()
+
     @contextmanager
     def main(self) -> Iterator[None]:
         """Around the main stage: no gradients, and an error after which the device is of no more use is DeviceLost."""
-        with self._watched(), torch.inference_mode():
+        with self._watched(), self._current(), torch.inference_mode():
             yield
 
     @contextmanager
@@ -59,7 +75,7 @@ class Device:
         if not self._is_gpu:
             return Passed(tensors, None)
         ready = torch.cuda.Event()
-        ready.record()
+        ready.record(torch.cuda.current_stream(self.target))
         return Passed(tensors, ready)
 
     def received(self, passed: Passed[Tensors]) -> Tensors:
@@ -88,6 +104,10 @@ class Device:
             copy.copy_(tensor, non_blocking=True)
         torch.cuda.current_stream(self.target).synchronize()
         return copies
+
+    def _current(self) -> AbstractContextManager[object]:
+        # A new thread's current GPU is the first one, whichever this is.
+        return torch.cuda.device(self.target) if self._is_gpu else nullcontext()
 
     @contextmanager
     def _watched(self) -> Iterator[None]:

@@ -76,6 +76,11 @@ class Whole:
         """What it works on, for people."""
         return self._device.name
 
+    @property
+    def busy_seconds(self) -> float:
+        """How long the device has worked in all."""
+        return self._device.busy_seconds
+
     def batch_key(self, order: ImageOrder) -> Hashable:
         """An edit goes alone: its sources would belong to the whole batch."""
         return None if order.sources else (order.width, order.height)
@@ -116,9 +121,10 @@ class Whole:
         with self._device.main():
             arguments = dict(zip(prepared.names, self._device.received(prepared.values), strict=True))
             try:
-                made = prepared.pipeline(
-                    **arguments, output_type=output_type, callback_on_step_end=on_step_end
-                ).images
+                with self._device.working():
+                    made = prepared.pipeline(
+                        **arguments, output_type=output_type, callback_on_step_end=on_step_end
+                    ).images
             except BaseException:
                 # At its end a pipeline takes its models back from the device, if it has brought them there.
                 prepared.pipeline.maybe_free_model_hooks()
@@ -147,7 +153,7 @@ class Staged(Whole):
 
     def prepare(self, orders: Sequence[ImageOrder]) -> Prepared:
         """The pipeline's arguments, prompts and sources encoded."""
-        with self._device.beside():
+        with self._device.beside(), self._device.working():
             return self._prepared(self._family.encoded(self._call(orders)), orders)
 
     def denoise(self, prepared: Prepared, *, on_step: StepCallback) -> Denoised:
@@ -159,5 +165,6 @@ class Staged(Whole):
         with self._device.beside():
             [latents] = self._device.received(denoised.made)
             _, _, height, width = denoised.shape
-            pixels_BCHW = self._family.pixels(latents, height=height, width=width)
-            return self._pictures(pixels_BCHW, denoised.shape)
+            with self._device.working():
+                pixels_BCHW = self._family.pixels(latents, height=height, width=width)
+                return self._pictures(pixels_BCHW, denoised.shape)

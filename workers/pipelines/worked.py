@@ -1,0 +1,104 @@
+"""How long a device has worked in all. A GPU tells it by events of its own, for the host is elsewhere by then."""
+
+import threading
+import time
+from bisect import insort
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+import torch
+
+# Work that overlaps is found among so many stretches of it; what comes later than that counts as work of its own.
+STRETCHES_KEPT = 64
+
+
+class Stretches:
+    """The seconds that intervals cover, each second once; they come nearly in the order of their ends."""
+
+    def __init__(self) -> None:
+        self._settled_seconds = 0.0
+        self._kept: list[tuple[float, float]] = []
+
+    def add(self, start: float, end: float) -> None:
+        """Notes an interval, both ends in seconds of one clock."""
+        apart = [kept for kept in self._kept if kept[1] < start or kept[0] > end]
+        for kept_start, kept_end in self._kept:
+            if kept_end >= start and kept_start <= end:
+                start, end = min(start, kept_start), max(end, kept_end)
+        insort(apart, (start, end))
+        self._settled_seconds += sum(last - first for first, last in apart[:-STRETCHES_KEPT])
+        self._kept = apart[-STRETCHES_KEPT:]
+
+    @property
+    def seconds(self) -> float:
+        """All that is covered."""
+        return self._settled_seconds + sum(end - start for start, end in self._kept)
+
+
+@dataclass(kw_only=True)
+class _Stream:
+    """A GPU's stream: its last event whose time is known, and the work behind it, which may not have ended."""
+
+    event: torch.cuda.Event
+    seconds: float
+    pending: deque[tuple[torch.cuda.Event, torch.cuda.Event]] = field(default_factory=deque)
+
+
+class Worked:
+    """Counts the seconds in which a device has work of any thread; on a CPU, those that the calls take."""
+
+    def __init__(self, target: torch.device) -> None:
+        self._target = target
+        self._stretches = Stretches()
+        self._streams: dict[int, _Stream] = {}
+        self._changing = threading.Lock()
+        self._epoch = self._event() if target.type == "cuda" else None
+        if self._epoch is not None:
+            self._epoch.synchronize()
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Around calls that give the device its work, in the current stream."""
+        start = time.monotonic() if self._epoch is None else self._event()
+        try:
+            yield
+        finally:
+            self._note(start)
+
+    @property
+    def seconds(self) -> float:
+        """In all, of what has ended."""
+        with self._changing:
+            # A device that is lost tells nothing more; who has work for it says so.
+            with suppress(RuntimeError):
+                for stream in self._streams.values():
+                    self._settle(stream)
+            return self._stretches.seconds
+
+    def _note(self, start: "float | torch.cuda.Event") -> None:
+        if isinstance(start, float):
+            with self._changing:
+                self._stretches.add(start, time.monotonic())
+            return
+        end, number = self._event(), torch.cuda.current_stream(self._target).cuda_stream
+        with self._changing:
+            if number not in self._streams:
+                assert self._epoch is not None
+                self._streams[number] = _Stream(event=self._epoch, seconds=0.0)
+            self._streams[number].pending.append((start, end))
+            self._settle(self._streams[number])
+
+    def _settle(self, stream: _Stream) -> None:
+        """From event to event of one stream, for the device tells short times more exactly than long ones."""
+        while stream.pending and stream.pending[0][1].query():
+            start, end = stream.pending.popleft()
+            started = stream.seconds + stream.event.elapsed_time(start) / 1000
+            stream.event, stream.seconds = end, started + start.elapsed_time(end) / 1000
+            self._stretches.add(started, stream.seconds)
+
+    def _event(self) -> torch.cuda.Event:
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(self._target))
+        return event
