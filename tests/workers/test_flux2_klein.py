@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.workers.conftest import OPTIONS, entry
 from workers.engine import BadOutput, DeviceLost, Engine, EngineError, ImageOrder, load_engine, make
-from workers.pipelines import flux2_klein, loading
+from workers.pipelines import flux2_klein, flux2_text, loading
 
 SIDE = 256
 RED, BLUE, GREEN = (Image.new("RGB", (128, 96), colour) for colour in ("red", "blue", "green"))
@@ -182,13 +182,14 @@ def test_layers_that_no_embedding_is_taken_from_are_left_out_and_nothing_changes
     whole = loading.load(Flux2KleinPipeline, model=entry(small_model))
     with torch.no_grad():
         expected, _ = whole.encode_prompt("a fox", max_sequence_length=256, text_encoder_out_layers=(0, 1, 2))
-        assert torch.allclose(engine._embeddings(["a fox"]), expected, atol=1e-5)
+        told = engine._pipeline.transformer.context_embedder(expected)
+        assert torch.allclose(engine._prompts.encoded(["a fox"]), told, atol=1e-5)
 
 
 def test_what_comes_again_is_not_encoded_again(small_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = flux2_klein.load(model=entry(small_model), device="cpu")
     [first] = made(engine, order(sources=[RED, BLUE]))
-    monkeypatch.delattr(flux2_klein.Flux2KleinPipeline, "_get_qwen3_prompt_embeds")
+    monkeypatch.delattr(flux2_text.Prompts, "_text")
     monkeypatch.delattr(flux2_klein.Flux2KleinPipeline, "_encode_vae_image")
     [again] = made(engine, order(sources=[RED.copy(), BLUE]))
     assert np.array_equal(first, again)
@@ -243,7 +244,7 @@ def test_an_error_after_which_the_device_refuses_everything_is_a_lost_device(
     def illegal_access(*_: object, **__: object) -> None:
         raise torch.AcceleratorError("an illegal memory access was encountered")
 
-    monkeypatch.setattr(small_engine._pipeline.transformer, "forward", illegal_access)
+    monkeypatch.setattr(small_engine._pipeline.transformer.proj_out, "forward", illegal_access)
     with pytest.raises(torch.AcceleratorError):
         made(small_engine, order())
     monkeypatch.setattr(torch, "ones", illegal_access)

@@ -1,0 +1,133 @@
+"""What is compiled makes the same pictures, and nothing is compiled once there is work. No graphs: that takes a GPU."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.workers.conftest import OPTIONS, entry
+from tests.workers.test_flux2_klein import BLUE, MOST_DIFFERENCE, RED, made, order
+from workers.batcher import Batcher
+from workers.engine import Engine, EngineError, ImageOrder, load_engine
+from workers.pipelines import attention
+from workers.pipelines.flux2_klein import Flux2Klein
+
+SIZES = ["128x128", "256x128"]
+WIDE = Image.new("RGB", (96, 192), "green")
+# Sizes that were named and others, alone and together, with sources and without.
+MIXED = [
+    [order(size=(128, 128))],
+    [order(size=(128, 128), seed=seed) for seed in range(4)],
+    [order(size=(256, 128))],
+    [order(size=(256, 128), seed=seed) for seed in range(2)],
+    [order(size=(128, 256))],
+    [order("a boat", size=(192, 160), seed=seed) for seed in range(3)],
+    [order(size=(128, 128), sources=[RED])],
+    [order(size=(128, 128), sources=[RED, WIDE])],
+    [order(size=(256, 128), sources=[source], seed=1) for source in (RED, BLUE)],
+    [order(size=(512, 512))],
+]
+
+
+@pytest.fixture(scope="module")
+def compiled(small_model: Path) -> Iterator[Flux2Klein]:
+    """As `load` compiles it, but for the code that no machine needs a compiler of C++ for."""
+    engine = load_engine(model=entry(small_model, options={**OPTIONS, "compile": SIZES}), device="cpu")
+    assert isinstance(engine, Flux2Klein)
+    engine.compile(backend="eager")
+    yield engine
+    torch.compiler.reset()
+
+
+def together(engine: Engine, orders: list[ImageOrder]) -> list[np.ndarray]:
+    """In the threads of a worker."""
+    batcher = Batcher(engine, linger_seconds=1.0)
+    try:
+        futures = [batcher.submit(each) for each in orders]
+        return [future.result(timeout=120).astype(int) for future in futures]
+    finally:
+        batcher.close()
+
+
+def test_ten_shapes_are_made_as_without_and_nothing_is_compiled_for_them(
+    compiled: Flux2Klein, small_engine: Engine
+) -> None:
+    for orders in MIXED:
+        with torch.compiler.set_stance("fail_on_recompile"):
+            pictures = together(compiled, orders)
+        for picture, expected in zip(pictures, made(small_engine, *orders), strict=True):
+            assert np.abs(picture - expected).max() <= MOST_DIFFERENCE
+
+
+def test_on_a_cpu_nothing_is_compiled_and_a_line_says_so(
+    small_model: Path, small_engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = entry(small_model, options={**OPTIONS, "compile": ["1024x1024"]})
+    with caplog.at_level(logging.WARNING), torch.compiler.set_stance("fail_on_recompile"):
+        engine = load_engine(model=model, device="cpu")
+        [picture] = made(engine, order())
+    assert "zekron-image-1 is not compiled: that is for a GPU, and this is a CPU" in caplog.text
+    assert np.array_equal(picture, made(small_engine, order())[0])
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"compile": True},
+        {"compile": ["1024"]},
+        {"compile": "1024x1024"},
+        {"attention": 1},
+        {"text_encoder_out_layers": []},
+    ],
+)
+def test_an_option_that_is_unfit_is_refused(small_model: Path, option: dict[str, object]) -> None:
+    with pytest.raises(EngineError, match="an option that is unknown or unfit"):
+        load_engine(model=entry(small_model, options={**OPTIONS, **option}), device="cpu")
+
+
+def test_weights_that_are_offloaded_are_not_compiled(small_model: Path) -> None:
+    options = {**OPTIONS, "offload": "model", "compile": ["1024x1024"]}
+    with pytest.raises(EngineError, match="has offload and compile"):
+        load_engine(model=entry(small_model, options=options), device="cpu")
+
+
+def test_a_compiler_that_fails_is_told_by_the_models_name(small_model: Path) -> None:
+    model = entry(small_model, options={**OPTIONS, "compile": ["128x128"]})
+    engine = load_engine(model=model, device="cpu")
+    assert isinstance(engine, Flux2Klein)
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("no compiler of C++")
+
+    with pytest.raises(EngineError, match=r"zekron-image-1 cannot be compiled: .*no compiler"):
+        engine.compile(backend=broken)
+    torch.compiler.reset()
+
+
+def test_attention_can_be_named_and_the_picture_stays(small_model: Path, small_engine: Engine) -> None:
+    options = {**OPTIONS, "attention": "_native_math"}
+    engine = load_engine(model=entry(small_model, options=options), device="cpu")
+    [picture], [expected] = made(engine, order()), made(small_engine, order())
+    assert np.abs(picture - expected).max() <= MOST_DIFFERENCE
+
+
+@pytest.mark.parametrize("name", ["the_best", "_native_cudnn", "flash"])
+def test_attention_that_does_not_work_here_is_refused(small_model: Path, name: str) -> None:
+    options = {**OPTIONS, "attention": name}
+    with pytest.raises(EngineError, match=f"attention = '{name}' does not work here"):
+        load_engine(model=entry(small_model, options=options), device="cpu")
+
+
+def test_attention_that_one_model_names_is_not_that_of_others(small_model: Path) -> None:
+    options = {**OPTIONS, "attention": "_native_math"}
+    load_engine(model=entry(small_model, options=options), device="cpu")
+    active, _ = attention._AttentionBackendRegistry.get_active_backend()
+    assert active == "native"
+
+
+def test_a_cpu_has_one_kind_of_attention() -> None:
+    assert attention.choose((1, 8, 2, 4), dtype=torch.float32, device=torch.device("cpu")) == "native"
