@@ -2,7 +2,6 @@
 
 from contextlib import suppress
 
-import orjson
 from django.http import HttpResponse
 
 from storage import images
@@ -27,7 +26,7 @@ def reply_for(*, generation_id: int) -> HttpResponse:
 def _completed(generation: Generation) -> HttpResponse:
     assert generation.image is not None
     content = images.load(image=generation.image)
-    body = orjson.dumps(replies.generation_reply(generation, content, generation.account))
+    body = replies.generation_body(generation, content, generation.account)
     return HttpResponse(body, content_type="application/json")
 
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 from django.http import HttpRequest, HttpResponse
 
 from zekron_api import errors
-from zekron_api.parked import CAN_PARK, Parked
+from zekron_api.parked import CAN_PARK, Deferred
 
 log = logging.getLogger(__name__)
 
@@ -25,11 +25,11 @@ _REQUEST_ID: Final = re.compile(r"(?!zk_)[A-Za-z0-9._-]{1,64}")
 
 
 def wait_in_place(get_response: GetResponse) -> GetResponse:
-    """Waits here for a parked reply, unless the server said that it waits by itself."""
+    """Waits here for a reply that is not there yet, unless the server said that it waits by itself."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
-        if isinstance(response, Parked) and not getattr(request, CAN_PARK, False):
+        if isinstance(response, Deferred) and not getattr(request, CAN_PARK, False):
             return response.wait_in_place()
         return response
 

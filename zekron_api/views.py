@@ -16,10 +16,11 @@ from rest_framework.views import APIView
 
 from billing.models import Account
 from storage import images
+from storage.models import StoredImage
 from workers import history
 from workers.models import Generation
 from zekron_api import ending, errors, ordering, replies, throttle
-from zekron_api.parked import Parked
+from zekron_api.parked import Deferred, Parked
 from zekron_api.parsers import check_body
 from zekron_api.serializers import GenerateSerializer, PageSerializer
 
@@ -102,7 +103,9 @@ class ImageView(ApiView):
     """GET /v1/images/{token}."""
 
     def get(self, request: Request, token: str) -> HttpResponse:
-        """The image's bytes: 404 for a token of nothing, 403 for another account's image, 410 past its time."""
+        """The image's bytes, once there is room for them: 404 for a token of nothing, 403 for another account's image,
+        410 past its time.
+        """
         try:
             generation = history.find_by_token(token=token)
         except Generation.DoesNotExist:
@@ -113,15 +116,19 @@ class ImageView(ApiView):
         assert generation.expires_at is not None
         if generation.expires_at <= timezone.now():
             raise errors.ImageExpired
-        try:
-            content = images.load(image=generation.image)
-        except images.ObjectMissing:
-            raise  # The store has lost what it must still have: that is our error, not its expiry.
-        except images.ImageGone:
-            raise errors.ImageExpired from None
-        response = HttpResponse(content, content_type=generation.image.mime_type)
-        response["Content-Security-Policy"] = "default-src 'none'; sandbox"
-        return response
+        return Deferred(resume=partial(_image_reply, generation.image))
+
+
+def _image_reply(image: StoredImage) -> HttpResponse:
+    try:
+        content = images.load(image=image)
+    except images.ObjectMissing:
+        raise  # The store has lost what it must still have: that is our error, not its expiry.
+    except images.ImageGone:
+        raise errors.ImageExpired from None
+    response = HttpResponse(content, content_type=image.mime_type)
+    response["Content-Security-Policy"] = "default-src 'none'; sandbox"
+    return response
 
 
 class BalanceView(ApiView):

@@ -2,12 +2,12 @@
 
 Views run in `THREAD_COUNT` threads as they would under WSGI, each thread with its own database connection. A view
 that has to wait returns `Parked`, and the wait happens here: in the event loop, without a thread or a connection.
+Replies of megabytes are made when there is room for them, so that memory does not grow with who is slow to read.
 """
 
 import asyncio
 import logging
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +16,6 @@ from functools import partial
 from threading import Barrier
 from typing import Any, Final, TypeVar, cast
 
-from django.conf import settings
 from django.core import signals
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest, get_script_prefix
@@ -26,18 +25,25 @@ from django.urls import set_script_prefix
 from django.utils.http import parse_header_parameters
 
 from workers import history
-from zekron_api import errors
-from zekron_api.parked import CAN_PARK, Parked
+from zekron_api import authentication, bodies, errors
+from zekron_api.bodies import Scope
+from zekron_api.parked import CAN_PARK, Deferred, Parked
 from zekron_api.waiters import Waiters
 
 log = logging.getLogger(__name__)
 
 # Views are short; more threads than this only queue for the interpreter's lock.
 THREAD_COUNT: Final = 8
+# Neither requests nor replies take all threads: in a storm of the one, the other goes on.
+LANE_THREADS: Final = 6
+# So many replies of megabytes are in memory at once, until their clients have read them.
+REPLY_LIMIT: Final = 64
 # A body at its limit takes this long at a megabit a second.
 BODY_SECONDS: Final = 270.0
+# And a reply has as long as it takes at a megabit a second, after this.
+REPLY_SECONDS: Final = 20.0
+REPLY_BYTES_PER_SECOND: Final = 125_000
 
-Scope = dict[str, Any]
 Receive = Any
 Send = Any
 T = TypeVar("T")
@@ -64,6 +70,9 @@ class WaitingRoom(ASGIHandler):
         # Django's initialiser would load the middleware for async.
         self.load_middleware(is_async=False)
         self._threads = ThreadPoolExecutor(THREAD_COUNT, thread_name_prefix="view")
+        self._request_lane = asyncio.Semaphore(LANE_THREADS)
+        self._reply_lane = asyncio.Semaphore(LANE_THREADS)
+        self._places = asyncio.Semaphore(REPLY_LIMIT)
         self.waiters = Waiters(ended_among=self._ended_among)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -76,21 +85,38 @@ class WaitingRoom(ASGIHandler):
             raise ValueError(f"{scope['type']} is not spoken here")
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self._first_response(scope, receive)
+        if response is None or (isinstance(response, Parked) and await self._wait(response, receive)):
+            return
+        if not isinstance(response, Deferred):
+            await self._send(response, send)
+            return
+        async with self._places:
+            async with self._reply_lane:
+                reply = await self._in_thread(partial(self._with_database, response.finish))
+            await self._send(reply, send)
+
+    async def _first_response(self, scope: Scope, receive: Receive) -> HttpResponse | None:
+        """What middleware and view say to the request; None when its client left before it was whole."""
         try:
             async with asyncio.timeout(BODY_SECONDS):
-                body_file = await self.read_body(receive)
+                has_key = partial(self._has_key, scope)
+                body_file = await bodies.read(scope=scope, receive=receive, has_key=has_key)
         except RequestAborted:
-            return
+            return None
         except TimeoutError:
-            await self.send_response(_too_slow(), send)
-            return
-        response = await self._in_thread(partial(self._respond, scope, body_file))
-        if isinstance(response, Parked):
-            if await self._wait(response, receive):
-                return
-            response = await self._in_thread(partial(self._with_database, response.finish))
+            return _too_slow()
+        async with self._request_lane:
+            return await self._in_thread(partial(self._respond, scope, body_file))
+
+    async def _send(self, response: HttpResponse, send: Send) -> None:
+        """Sends as fast as the client reads; one that does not is cut off, for others wait for its place."""
         try:
-            await self.send_response(response, send)
+            async with asyncio.timeout(REPLY_SECONDS + len(response.content) / REPLY_BYTES_PER_SECOND):
+                await self.send_response(response, send)
+        except TimeoutError:
+            log.info("a client did not read its reply, and was cut off")
+            await _cut_off(send)
         except OSError:
             log.info("a client left before its reply was sent")
 
@@ -120,26 +146,6 @@ class WaitingRoom(ASGIHandler):
         await asyncio.to_thread(self._close_threads)
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def read_body(self, receive: Receive) -> tempfile.SpooledTemporaryFile[bytes]:
-        """The body in a file, cut one byte past the limit: enough for the view to refuse it, in its turn."""
-        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1
-        body_file = tempfile.SpooledTemporaryFile(max_size=settings.FILE_UPLOAD_MAX_MEMORY_SIZE, mode="w+b")  # noqa: SIM115
-        try:
-            more = True
-            # What comes after the limit is the server's to throw away: it may never end.
-            while more and body_file.tell() < limit:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise RequestAborted
-                body_file.write(message.get("body", b"")[: limit - body_file.tell()])
-                more = message.get("more_body", False)
-            body_file.seek(0)
-        except BaseException:
-            # The client left, or took too long.
-            body_file.close()
-            raise
-        return body_file
-
     def _close_threads(self) -> None:
         """Each thread closes its own connection: they meet at a barrier, so that none closes twice and none is left."""
         together = Barrier(THREAD_COUNT)
@@ -152,7 +158,7 @@ class WaitingRoom(ASGIHandler):
             self._threads.submit(close)
         self._threads.shutdown()
 
-    def _respond(self, scope: Scope, body_file: tempfile.SpooledTemporaryFile[bytes]) -> HttpResponse:
+    def _respond(self, scope: Scope, body_file: bodies.Body) -> HttpResponse:
         """Runs the middleware and the view, in a thread, and closes what belongs to the request."""
         set_script_prefix(get_script_prefix(scope))
         signals.request_started.send(sender=self.__class__, scope=scope)
@@ -162,12 +168,15 @@ class WaitingRoom(ASGIHandler):
                 signals.request_finished.send(sender=self.__class__)
                 return errors.reply_with_status(refusal.status_code if refusal else 400)
             setattr(request, CAN_PARK, True)
-            # A body that comes in chunks has no length in its headers; and what is here is all that there is.
-            request.META["CONTENT_LENGTH"] = str(body_file.seek(0, os.SEEK_END))
+            # A body that comes in chunks has no length in its headers, and of one that was not read they say it.
+            byte_count = body_file.seek(0, os.SEEK_END) or bodies.announced_byte_count(scope)
+            request.META["CONTENT_LENGTH"] = str(byte_count)
             body_file.seek(0)
             response = self.get_response(request)
             collected = _collected(response) if isinstance(response, StreamingHttpResponse) else response
             whole = cast(HttpResponse, collected)
+            if request.method == "HEAD" and isinstance(whole, Deferred):
+                whole = whole.finish()
             response.close()
             if request.method == "HEAD":
                 # Its headers, the length among them, stay those of GET.
@@ -190,8 +199,29 @@ class WaitingRoom(ASGIHandler):
             log.warning("could not look at the rows of %d generations: %s", len(generation_ids), error)
             return set()
 
+    async def _has_key(self, scope: Scope) -> bool:
+        authorization = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
+        look_up = partial(authentication.account_of, authorization=authorization)
+        try:
+            await self._in_thread(partial(self._with_database, look_up))
+        except authentication.REFUSALS:
+            # The view finds the same, and says so.
+            return False
+        except DatabaseError as error:
+            log.warning("could not look up the key of a large request: %s", error)
+        return True
+
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+async def _cut_off(send: Send) -> None:
+    """Ends the connection with what it has not sent. ASGI has no word for that, so it is uvicorn's transport."""
+    transport = getattr(getattr(send, "__self__", None), "transport", None)
+    if transport is not None:
+        transport.abort()
+        # The server hears of it before it hears that the reply is not whole.
+        await asyncio.sleep(0)
 
 
 def _too_slow() -> HttpResponse:

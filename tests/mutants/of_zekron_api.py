@@ -24,8 +24,8 @@ GUARDS = (
     Guard(
         name="a suspended account is refused",
         path="zekron_api/authentication.py",
-        text="        if account.status != Account.Status.ACTIVE:\n",
-        without="        if False:\n",
+        text="    if account.status != Account.Status.ACTIVE:\n",
+        without="    if False:\n",
         tests=(f"{ACCESS}::test_a_revoked_key_and_a_suspended_account_are_refused",),
     ),
     Guard(
