@@ -1,6 +1,7 @@
 """What the server serves: `uvicorn zekron_api.asgi:application`."""
 
 import os
+import resource
 
 import django
 
@@ -15,5 +16,12 @@ try:
     catalogue()
 except CatalogueError as error:
     raise env.refusal("MODELS_FILE", f"names a file that cannot be used: {error}") from error
+
+# Each client that waits is an open file: as many as the system allows, and not what a shell begins with.
+_, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+if most_files == resource.RLIM_INFINITY:
+    # macOS says so, and grants this many.
+    most_files = 10_240
+resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
 
 application = WaitingRoom()
