@@ -105,11 +105,8 @@ class Crew:
         if status == REFUSED_STATUS and ran_seconds < GOOD_START_SECONDS:
             logger.error("the worker of %s refused to start; all are stopped", post.device)
             return True
-        post.pause_seconds = (
-            FIRST_PAUSE_SECONDS
-            if ran_seconds >= GOOD_START_SECONDS
-            else min(2 * post.pause_seconds, LONGEST_PAUSE_SECONDS)
-        )
+        if ran_seconds >= GOOD_START_SECONDS:
+            post.pause_seconds = FIRST_PAUSE_SECONDS
         post.next_at = time.monotonic() + post.pause_seconds
         logger.error(
             "the worker of %s has ended with status %d; another starts in %g s",
@@ -117,6 +114,7 @@ class Crew:
             status,
             post.pause_seconds,
         )
+        post.pause_seconds = min(2 * post.pause_seconds, LONGEST_PAUSE_SECONDS)
         return False
 
     def _start(self, post: _Post) -> None:

@@ -137,8 +137,8 @@ def test_one_that_does_not_stay_up_is_started_later_each_time(tmp_path, monkeypa
     workers = Crew(["cuda:0"], command_for=command_for)
     workers.run()
     pauses = [later - earlier for earlier, later in pairwise(starts)]
-    assert pauses == sorted(pauses)
-    assert 60 <= pauses[-1] <= 63
+    for pause, least in zip(pauses, (1, 2, 4, 8, 16, 32, 60, 60), strict=True):
+        assert least <= pause <= least + 3
 
 
 def test_a_refusal_stops_the_others(tmp_path):
