@@ -1,19 +1,22 @@
 """From a generation that has ended, or that was waited for long enough, to the reply of the client that waits."""
 
+import logging
 from contextlib import suppress
 
 from django.http import HttpResponse
 
 from storage import images
-from workers import error_codes, generations, history
+from workers import error_codes, failures, generations, history, metrics
 from workers.models import Generation, Status
 from zekron_api import errors, replies
+
+log = logging.getLogger(__name__)
 
 
 def reply_for(*, generation_id: int) -> HttpResponse:
     """The reply by the row's state. What is still queued is cancelled first: nobody pays for what nobody awaits.
 
-    Raises GenerationFailed, ServiceBusy or GenerationTimeout when there is no image.
+    Raises GenerationFailed, ServiceBusy, GenerationTimeout or ImageUnreachable when there is no image.
     """
     generation = history.get(generation_id=generation_id)
     if generation.status == Status.QUEUED:
@@ -25,7 +28,11 @@ def reply_for(*, generation_id: int) -> HttpResponse:
 
 def _completed(generation: Generation) -> HttpResponse:
     assert generation.image is not None
-    content = images.load(image=generation.image)
+    try:
+        content = images.load(image=generation.image)
+    except (OSError, images.ImageUnreadable, images.ObjectMissing) as error:
+        # To send it again without a key, as other errors of ours ask for, would be paid a second time.
+        raise _unreachable(generation, error) from error
     body = replies.generation_body(generation, content, generation.account)
     return HttpResponse(body, content_type="application/json")
 
@@ -37,6 +44,18 @@ def _cancelled(generation: Generation) -> Generation:
     with suppress(generations.NotQueued):
         generations.cancel(generation=generation, error_type="service_busy", error_code=code)
     return history.get(generation_id=generation.pk)
+
+
+def _unreachable(generation: Generation, error: Exception) -> errors.WithoutImage:
+    if not isinstance(error, OSError):
+        metrics.count_unreadable_image()
+    code = error_codes.new_code(error_type="image_unreachable")
+    log.error("%s generation %s: its image cannot be read: %s", code, generation.pk, failures.summary(error))
+    message = (
+        f"Generation {generation.pk} is completed and charged, but its image cannot be read at this moment."
+        " It is in GET /v1/generations."
+    )
+    return errors.ImageUnreachable(message, code=code, generation_id=generation.pk)
 
 
 def _without_image(generation: Generation) -> errors.WithoutImage:

@@ -57,6 +57,10 @@ class GenerationFailed(WithoutImage):
     """It failed, and was free."""
 
 
+class ImageUnreachable(WithoutImage):
+    """It was made and charged, but its image cannot be read at this moment."""
+
+
 class ServiceBusy(WithoutImage):
     """No worker came to it in time, so it was cancelled, and was free."""
 
@@ -70,6 +74,7 @@ TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
     (ServiceBusy, 503, "service_busy", None),
     (GenerationTimeout, 504, "generation_timeout", None),
     (GenerationFailed, 500, "generation_failed", None),
+    (ImageUnreachable, 500, "image_unreachable", None),
     # A field's error knows its own type.
     (InvalidField, 400, "", None),
     (

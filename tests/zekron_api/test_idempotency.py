@@ -1,8 +1,10 @@
 """A retry under the same Idempotency-Key never costs twice."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
+from django.core.files.storage import storages
 
 from billing.audit import audit as audit_money
 from tests import stage
@@ -43,6 +45,34 @@ def test_a_retry_of_a_running_request_waits_for_it(me, monkeypatch, settings):
     again = send(me)
     assert (again.status_code, again.json()["data"]["id"]) == (200, running[0].pk)
     assert again["Idempotent-Replayed"] == "true"
+
+
+def cut_off(file):
+    """A folder in its place: the store cannot read it."""
+    file.unlink()
+    file.mkdir()
+
+
+def broken(file):
+    """Not what was sealed."""
+    file.write_bytes(b"x" * file.stat().st_size)
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, cut_off, broken])
+def test_a_client_whose_image_cannot_be_read_is_told_that_it_is_made_and_charged(me, engine, harm):
+    done = send(me).json()["data"]
+    file = Path(storages["objects"].path(Generation.objects.get().image.object_key))
+    whole = file.read_bytes()
+    harm(file)
+    told = send(me)
+    assert refusal(told) == (500, "image_unreachable")
+    assert told.json()["error"]["generation_id"] == done["id"]
+    assert "charged" in told.json()["error"]["message"]
+    file.rmdir() if file.is_dir() else file.unlink(missing_ok=True)
+    file.write_bytes(whole)
+    assert send(me).json()["data"] == done
+    me.account.refresh_from_db()
+    assert me.account.settlement_count == 1
 
 
 @pytest.mark.parametrize(

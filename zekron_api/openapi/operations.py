@@ -76,6 +76,7 @@ GENERATE: Final = Operation(
         KeyReused,
         TooManyOpen,
         errors.GenerationFailed,
+        errors.ImageUnreachable,
         QueueTooLong,
         errors.ServiceBusy,
         errors.GenerationTimeout,

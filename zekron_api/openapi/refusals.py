@@ -34,6 +34,10 @@ MESSAGES: Final = {
     "method_not_allowed": "DELETE is not allowed here; allowed: GET, HEAD.",
     "unsupported_media_type": "The body must be JSON, with Content-Type: application/json.",
     "generation_failed": "Image generation failed; nothing was charged. Try again.",
+    "image_unreachable": (
+        "Generation 42 is completed and charged, but its image cannot be read at this moment."
+        " It is in GET /v1/generations."
+    ),
     "service_busy": "The service is busy; nothing was charged. Try again later.",
     "generation_timeout": "Generation 42 is still running; its image will appear in GET /v1/generations.",
 }
@@ -131,6 +135,6 @@ def _example(refusal: Refusal) -> dict[str, Any]:
         "type": refusal.error_type,
         "support": f"Contact support with error code: {code}",
     }
-    if refusal.error_type in {"generation_failed", "generation_timeout"}:
+    if refusal.error_type in {"generation_failed", "generation_timeout", "image_unreachable"}:
         error["generation_id"] = 42
     return {"success": False, "error": error}
