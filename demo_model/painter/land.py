@@ -1,0 +1,244 @@
+"""What grows and rises: hills, peaks, pines, leafy trees, flowers."""
+
+import numpy as np
+import torch
+
+from demo_model.painter import palette
+from demo_model.painter.canvas import gradient
+from demo_model.painter.cells import Cells, Look, sizes, table
+from demo_model.painter.easel import Easel
+from demo_model.painter.numbers import Numbers
+from demo_model.painter.shapes import Shape, below, box, column, ellipse, polygon, union
+
+PETALS = palette.colours("#f26d7d", "#f7b733", "#fff3e6", "#c77dff", "#ff8fab", "#f25f3a", "#7aa7ff")
+
+
+def hill(
+    easel: Easel,
+    name: str,
+    *,
+    y: float,
+    swing: float,
+    colour: str,
+    haze: float,
+    snow: float,
+    alpha: Numbers | float = 1.0,
+) -> None:
+    """Ground whose edge swings about a height, darker towards its foot."""
+    first, second, slow, quick = easel.numbers(name, (0, 6.28), (0, 6.28), (2.0, 4.0), (5.0, 8.0))
+
+    def height(x_11W: torch.Tensor) -> torch.Tensor:
+        wide = torch.sin(x_11W * column(slow, x_11W) + column(first, x_11W))
+        narrow = torch.sin(x_11W * column(quick, x_11W) + column(second, x_11W))
+        return y + swing * (0.7 * wide + 0.3 * narrow)
+
+    light = easel.snowy(easel.lit(colour, haze=haze), snow, haze=haze)
+    dark = palette.mixed(light, easel.lit("#20303c", haze=haze * 0.5), 0.22)
+    easel.canvas.draw(
+        below(height, y - swing), gradient(light, dark, start=y - swing, end=y + 0.26), alpha=alpha
+    )
+
+
+def peaks(
+    easel: Easel, name: str, *, foot: float, tall: tuple[float, float], count: int, rock: str, haze: float
+) -> None:
+    """A range of peaks with snow on their tops, lit from the right."""
+    lit = easel.snowy(easel.lit(rock, haze=haze), 0.35, haze=haze)
+    dark = palette.mixed(lit, easel.lit("#23263f", haze=haze), 0.36)
+    cap = easel.lit("#fbfbff", haze=haze * 0.7)
+    shaded_cap = palette.mixed(cap, dark, 0.35)
+    for number in range(count):
+        shift, height, lean, wide, part = easel.numbers(
+            f"{name} {number}", (-0.5, 0.5), tall, (-0.05, 0.05), (0.75, 1.05), (0.24, 0.36)
+        )
+        x: Numbers = ((number + 0.5 + 0.6 * shift) / count * easel.aspect).astype(np.float32)
+        top, half = foot - height, height * wide
+        part = part + np.float32(0.3) * easel.is_weather("snow")
+        left, right, inner = x - half, x + half, x + lean
+        canvas = easel.canvas
+        canvas.draw(
+            polygon((x, top), (right, foot), (left, foot)), gradient(lit, dark, start=top, end=foot + 0.3)
+        )
+        canvas.draw(polygon((x, top), (inner, foot), (left, foot)), dark, alpha=0.75)
+        edge = top + height * part
+        canvas.draw(_cap(x, top, x + half * part, x + lean * part, edge), cap)
+        canvas.draw(_cap(x, top, x + lean * part, x - half * part, edge), shaded_cap)
+
+
+def _cap(x: Numbers, top: Numbers, right: Numbers, left: Numbers, edge: Numbers) -> Shape:
+    """The top of one side of a peak, with a torn lower edge."""
+    middle = (left + right) / 2
+    return union(
+        polygon((x, top), (right, edge), (middle, edge - 0.25 * (edge - top))),
+        polygon((x, top), (middle + 0.2 * (right - left), edge - 0.1 * (edge - top)), (left, edge)),
+    )
+
+
+def pines(  # noqa: PLR0913 - a row of pines is all this
+    easel: Easel,
+    name: str,
+    *,
+    foot: float,
+    tall: tuple[float, float],
+    pitch: float,
+    share: float,
+    colour: str,
+    haze: float,
+    only: tuple[Numbers, float] | None = None,
+) -> None:
+    """A row of pines, each in its own stretch; with `only` one of them, from a certain x on, where a scene has it."""
+    start = -pitch * 0.5 if only is None else only[1]
+    columns = 1 if only is not None else int(np.ceil(easel.aspect / pitch)) + 1
+    numbers = sizes(
+        table(easel.seeds_B, name, kinds=4, rows=1, columns=columns),
+        (-0.1, 0.1),
+        tall,
+        (0, 1),
+        (-0.012, 0.03),
+    )
+    if only is not None:
+        numbers[:, 2] = np.where(only[0] > 0, 0, 2)[:, None, None]
+    cells = Cells(numbers, pitch=(pitch, 1.0), left=start)
+    right = np.inf if only is None else start + pitch
+    bounds = (start, foot - tall[1], right, foot + 0.04)
+
+    def trunk(x_11W: torch.Tensor, y_1H1: torch.Tensor) -> torch.Tensor:
+        x, rise, wide = _pine(cells.look(x_11W, y_1H1), y_1H1, pitch=pitch, share=share, foot=foot)
+        return torch.maximum(x - 0.09 * wide, torch.maximum(-rise, rise - 0.3) * 0.2)
+
+    def leaves(x_11W: torch.Tensor, y_1H1: torch.Tensor) -> torch.Tensor:
+        x, rise, wide = _pine(cells.look(x_11W, y_1H1), y_1H1, pitch=pitch, share=share, foot=foot)
+        # Three skirts, each narrower than the one below it.
+        skirts = [(0.14, 0.58, 1.0), (0.40, 0.80, 0.78), (0.64, 1.0, 0.54)]
+        inside = [
+            torch.maximum(x - wide * part * (high - rise) / (high - low), (low - rise) * 0.3)
+            for low, high, part in skirts
+        ]
+        return torch.minimum(torch.minimum(inside[0], inside[1]), inside[2]) * 0.8
+
+    bright = easel.snowy(easel.lit(colour, haze=haze), 0.55, haze=haze)
+    dark = palette.mixed(bright, easel.lit("#10302e", haze=haze), 0.35)
+    easel.canvas.draw(Shape(trunk, bounds), easel.lit("#7a4a34", haze=haze))
+    easel.canvas.draw(Shape(leaves, bounds), gradient(bright, dark, start=foot - tall[1], end=foot))
+
+
+def _pine(
+    look: Look, y_1H1: torch.Tensor, *, pitch: float, share: float, foot: float
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """How far a pixel is from its pine's middle, how high up in it (0 to 1), and how wide the pine is there at most."""
+    shift, tall, chance, sink = look.numbers_KBHW
+    rise = (foot + sink - y_1H1) / tall
+    wide = (tall * 0.3).clamp_max(pitch * 0.4)
+    # Where no pine stands, all is far from one.
+    away = torch.where(chance <= share, (look.x_BHW - shift * pitch).abs(), 1.0)
+    return away, rise, wide
+
+
+def leafy_tree(
+    easel: Easel,
+    name: str,
+    x: Numbers,
+    foot: Numbers,
+    size: Numbers,
+    *,
+    leaves: str | Numbers,
+    alpha: Numbers | float = 1.0,
+) -> None:
+    """A trunk and a round crown, `size` being the crown's radius."""
+    tall, left, right = easel.numbers(name, (1.3, 1.7), (0.55, 0.7), (0.55, 0.7))
+    crown = foot - size * tall - size * 0.35
+    bright = easel.snowy(easel.lit(leaves), 0.6)
+    dark = palette.mixed(bright, easel.lit("#173a33"), 0.32)
+    canvas = easel.canvas
+    half = size * 0.11
+    trunk = polygon(
+        (x - half * 0.7, crown), (x + half * 0.7, crown), (x + half * 1.5, foot), (x - half * 1.5, foot)
+    )
+    canvas.draw(trunk, easel.lit("#7b4b36"), alpha=alpha)
+    puffs = union(
+        ellipse(x, crown - size * 0.25, size * 0.85, size * 0.85),
+        ellipse(x - size * 0.62, crown + size * 0.2, size * left, size * left),
+        ellipse(x + size * 0.62, crown + size * 0.15, size * right, size * right),
+    )
+    canvas.draw(puffs, gradient(bright, dark, start=crown - size, end=crown + size * 0.9), alpha=alpha)
+    shine = ellipse(x - size * 0.28, crown - size * 0.5, size * 0.34, size * 0.26)
+    canvas.draw(
+        shine, palette.mixed(bright, easel.lit("#ffffff"), 0.25), alpha=0.45 * np.asarray(alpha), soft=0.02
+    )
+
+
+def flowers(easel: Easel) -> None:
+    """A meadow's flowers, from small ones at the back to large ones in front."""
+    for number, (top, pitch) in enumerate(((0.775, 0.062), (0.84, 0.085), (0.915, 0.11))):
+        columns = int(np.ceil(easel.aspect / pitch)) + 1
+        numbers = sizes(
+            table(easel.seeds_B, f"flowers {number}", kinds=5, rows=1, columns=columns),
+            (-0.22, 0.22),
+            (-0.2, 0.2),
+            (0.13, 0.22),
+            (0, 1),
+            (0, 1),
+        )
+        numbers[:, 3] -= 0.25 * easel.is_weather("snow")[:, None, None]
+        _paint_flowers(easel, Cells(numbers, pitch=(pitch, pitch), top=top), pitch=pitch, top=top)
+
+
+def _paint_flowers(easel: Easel, cells: Cells, *, pitch: float, top: float) -> None:
+    bounds = (-np.inf, top, np.inf, top + pitch)
+    petals = torch.from_numpy(
+        np.stack([easel.lit(np.repeat(petal[None], easel.count, axis=0)) for petal in PETALS])
+    ).to(easel.canvas.pixels_BCHW.device)
+
+    def flower(x_11W: torch.Tensor, y_1H1: torch.Tensor, *, leaves: float) -> torch.Tensor:
+        look = cells.look(x_11W, y_1H1)
+        shift_x, shift_y, size, chance, _ = look.numbers_KBHW
+        x, y = look.x_BHW - shift_x * pitch, look.y_BHW - shift_y * pitch
+        radius = torch.where(chance > 0.42, size * pitch, -pitch)
+        away, angle = torch.hypot(x, y), torch.atan2(y, x)
+        return away - radius * (1 - leaves + leaves * torch.cos(5 * angle)) * (1 if leaves else 0.42)
+
+    def petal_paint(x_11W: torch.Tensor, y_1H1: torch.Tensor) -> torch.Tensor:
+        kind_BHW = (cells.look(x_11W, y_1H1).numbers_KBHW[4] * len(PETALS)).long()
+        scene_B11 = torch.arange(easel.count, device=kind_BHW.device).view(-1, 1, 1)
+        return petals[kind_BHW, scene_B11].permute(0, 3, 1, 2)
+
+    def stem(x_11W: torch.Tensor, y_1H1: torch.Tensor) -> torch.Tensor:
+        look = cells.look(x_11W, y_1H1)
+        shift_x, shift_y, _, chance, _ = look.numbers_KBHW
+        across = (look.x_BHW - shift_x * pitch).abs() - torch.where(chance > 0.42, 0.03 * pitch, -pitch)
+        return torch.maximum(across, shift_y * pitch - look.y_BHW)
+
+    canvas = easel.canvas
+    canvas.draw(Shape(stem, bounds), easel.snowy(easel.lit("#3f7d3f"), 0.4))
+    canvas.draw(Shape(lambda x, y: flower(x, y, leaves=0.24), bounds), petal_paint)
+    canvas.draw(Shape(lambda x, y: flower(x, y, leaves=0.0), bounds), easel.lit("#ffe48a"))
+
+
+def shadow(easel: Easel, x: Numbers, foot: Numbers, wide: Numbers) -> None:
+    """What something that stands there throws on the ground."""
+    dark = easel.lit("#1c2433")
+    easel.canvas.draw(ellipse(x, foot, wide, wide * 0.16), dark, alpha=0.30, soft=0.015)
+
+
+def islet(easel: Easel, x: Numbers, foot: Numbers, wide: Numbers) -> None:
+    """A little sand in the sea, for who cannot swim."""
+    sand, wet = easel.snowy(easel.lit("#efd9a4"), 0.8), easel.lit("#c9a96f")
+    foam = easel.by_time(palette.SKY_FOOT)
+    easel.canvas.draw(ellipse(x, foot + 0.015, wide * 1.1, wide * 0.25), foam, alpha=0.55, soft=0.012)
+    sandy = gradient(sand, wet, start=foot - wide * 0.1, end=foot + wide * 0.22)
+    easel.canvas.draw(ellipse(x, foot + 0.01, wide, wide * 0.2), sandy)
+
+
+def pond(easel: Easel, x: Numbers, y: Numbers, wide: Numbers, alpha: Numbers) -> None:
+    """A little water for a boat that is not at sea."""
+    light, dark = easel.by_time(palette.SKY_FOOT), easel.lit("#3d86b8")
+    easel.canvas.draw(ellipse(x, y, wide * 1.06, wide * 0.30), easel.lit("#b79a6b"), alpha=alpha)
+    blue = palette.mixed(dark, light, 0.25)
+    easel.canvas.draw(
+        ellipse(x, y, wide, wide * 0.26),
+        gradient(dark, blue, start=y - wide * 0.26, end=y + wide * 0.26),
+        alpha=alpha,
+    )
+    for shift in (-0.45, 0.3):
+        line = box(x + wide * (shift - 0.16), y + wide * 0.10, x + wide * (shift + 0.16), y + wide * 0.12)
+        easel.canvas.draw(line, light, alpha=0.6 * alpha)

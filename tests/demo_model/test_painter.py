@@ -1,0 +1,96 @@
+from dataclasses import replace
+from itertools import product
+
+import pytest
+import torch
+
+from demo_model.painter import paint
+from demo_model.painter.scene import PLACES, SUBJECTS, TIMES, WEATHERS, Scene, scenes
+
+SIDE = 64
+SCENE = Scene(seed=7, figure=7, time="noon", place="garden", weather="clear", subject="robot", colour="red")
+
+
+def painted(*shown: Scene, size: tuple[int, int] = (SIDE, SIDE)) -> torch.Tensor:
+    return paint(shown, width=size[0], height=size[1])
+
+
+def difference(one: Scene, other: Scene) -> torch.Tensor:
+    """How much each pixel differs, of shape (SIDE, SIDE)."""
+    return (painted(one) - painted(other)).abs().amax(dim=(0, 1))
+
+
+def test_a_seed_is_always_the_same_scene_and_a_scene_the_same_picture() -> None:
+    assert scenes([1, 2, 3]) == scenes([1, 2, 3])
+    drawn = scenes(range(8))
+    assert torch.equal(painted(*drawn), painted(*drawn))
+
+
+def test_a_picture_does_not_depend_on_its_company() -> None:
+    drawn = scenes(range(12))
+    together = painted(*drawn)
+    alone = torch.cat([painted(scene) for scene in drawn])
+    # What lies outside a shape's bounds is not looked at, and the bounds are those of the company.
+    assert float((together - alone).abs().mean()) < 1e-4
+    assert float((together - alone).abs().max()) < 0.1
+
+
+def test_another_seed_is_another_picture() -> None:
+    assert float(difference(SCENE, replace(SCENE, seed=8)).mean()) > 0.01
+
+
+@pytest.mark.parametrize(("place", "weather"), list(product(PLACES, WEATHERS)))
+def test_every_scene_can_be_painted_in_colours_from_0_to_1(place: str, weather: str) -> None:
+    shown = [
+        replace(SCENE, seed=at, place=place, weather=weather, subject=subject, time=TIMES[at % len(TIMES)])
+        for at, subject in enumerate(SUBJECTS)
+    ]
+    pixels = painted(*shown, size=(48, 32))
+    assert pixels.shape == (len(SUBJECTS), 3, 32, 48)
+    assert bool(torch.isfinite(pixels).all())
+    assert 0 <= float(pixels.min()) <= float(pixels.max()) <= 1
+    assert float(pixels.std(dim=(1, 2, 3)).min()) > 0.02
+
+
+def test_the_published_sizes_show_the_same_scene() -> None:
+    square = painted(SCENE, size=(64, 64))
+    large = painted(SCENE, size=(128, 128))
+    assert painted(SCENE, size=(128, 96)).shape == (1, 3, 96, 128)
+    smaller = torch.nn.functional.avg_pool2d(large, 2)
+    assert float((smaller - square).abs().mean()) < 0.01
+
+
+def test_night_is_darker_than_noon() -> None:
+    assert float(painted(replace(SCENE, time="night")).mean()) < 0.6 * float(painted(SCENE).mean())
+
+
+def test_a_subject_changes_what_is_before_the_place_and_leaves_the_sky() -> None:
+    change = difference(SCENE, replace(SCENE, subject="none"))
+    assert float(change.max()) > 0.2
+    assert float(change[: SIDE // 4].max()) == 0
+
+
+def test_a_colour_changes_the_subject_alone() -> None:
+    recoloured = difference(SCENE, replace(SCENE, colour="blue"))
+    removed = difference(SCENE, replace(SCENE, subject="none"))
+    assert float(recoloured.max()) > 0.2
+    assert bool((recoloured[removed == 0] == 0).all())
+
+
+def test_a_rainbow_stays_in_the_sky() -> None:
+    change = difference(SCENE, replace(SCENE, weather="rainbow"))
+    assert float(change[: SIDE // 2].max()) > 0.1
+    assert float(change[int(SIDE * 0.8) :].max()) < 0.02
+
+
+def test_a_figure_looks_the_same_before_another_background() -> None:
+    person = replace(SCENE, subject="person", place="city", figure=3)
+    elsewhere = replace(person, seed=99)
+    without = [painted(replace(scene, subject="none")) for scene in (person, elsewhere)]
+    is_person = [
+        (painted(scene) - bare).abs().amax(dim=(0, 1)) > 0.25
+        for scene, bare in zip((person, elsewhere), without, strict=True)
+    ]
+    both = is_person[0] & is_person[1]
+    assert int(both.sum()) > 40
+    assert float((painted(person) - painted(elsewhere)).abs().amax(dim=(0, 1))[both].median()) < 0.02
