@@ -1,0 +1,178 @@
+"""Pairs for editing: a scene, the same scene with one thing changed, and an instruction that says what."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from random import Random
+
+from demo_model import words
+from demo_model.captions import subject_phrase
+from demo_model.painter.scene import COLOURS, PLACES, SUBJECTS, TIMES, USUAL_COLOURS, WEATHERS, Scene
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edit:
+    """What the sources show, what is to become of them, and in which words."""
+
+    sources: tuple[Scene, ...]
+    target: Scene
+    instruction: str
+
+
+TO_WEATHER: words.Phrases = {
+    "clear": ("make the weather fine", "make the sky clear", "let the weather be good"),
+    "snow": (
+        "make it look like winter with snow",
+        "make it winter",
+        "let it snow",
+        "add snow",
+        "cover everything with snow",
+        "turn it into a winter scene",
+        "make it snowy",
+    ),
+    "fog": ("add fog", "make it foggy", "let there be mist", "cover it in fog", "make it misty"),
+    "rain": ("let it rain", "make it rain", "add rain", "make it a rainy day", "make it stormy"),
+    "rainbow": (
+        "add a rainbow in the sky",
+        "add a rainbow",
+        "put a rainbow in the sky",
+        "draw a rainbow above",
+        "I want a rainbow",
+    ),
+    "magical lights": (
+        "add magical lights",
+        "make it magical",
+        "add fireflies",
+        "make it look enchanted",
+        "add glowing lights",
+        "add sparkles",
+    ),
+}
+FROM_WEATHER: words.Phrases = {
+    "snow": ("remove the snow", "no more snow", "make it summer"),
+    "fog": ("remove the fog", "lift the fog", "no more mist"),
+    "rain": ("stop the rain", "remove the rain", "no more rain"),
+    "rainbow": ("remove the rainbow", "take the rainbow away"),
+    "magical lights": ("remove the lights", "take the magical lights away"),
+}
+TO_TIME: words.Phrases = {
+    "dawn": ("make it dawn", "make it sunrise", "change the time to early morning", "turn it into a sunrise"),
+    "noon": (
+        "make it day",
+        "turn night into day",
+        "make it a bright day",
+        "change the time to noon",
+        "make it sunny",
+    ),
+    "golden hour": ("make it golden hour", "give it golden light", "change the light to golden hour"),
+    "sunset": (
+        "make it sunset",
+        "turn it into a sunset",
+        "change the time to sunset",
+        "make it evening",
+        "add a sunset",
+    ),
+    "night": (
+        "turn day into night",
+        "make it night",
+        "change it to night",
+        "make it dark with stars",
+        "make it midnight",
+    ),
+}
+
+
+def edit(scene: Scene, *, seed: int) -> Edit:
+    """Changes one thing of the scene; which and to what depends on the seed."""
+    dice = Random(seed)  # noqa: S311 - a choice of edits is no secret
+    changes: tuple[Callable[[Scene, Random], Edit], ...] = (
+        _change_weather,
+        _change_weather,
+        _change_time,
+        _change_time,
+        _change_subject,
+        _change_colour,
+        _change_place,
+    )
+    return _worded(dice.choice(changes)(scene, dice), dice)
+
+
+def blend(subject: Scene, background: Scene, *, seed: int) -> Edit:
+    """Puts the subject of the first scene, which has one, before the second."""
+    dice = Random(seed)  # noqa: S311 - a choice of words is no secret
+    target = replace(background, subject=subject.subject, colour=subject.colour, figure=subject.figure)
+    noun = dice.choice((*words.SUBJECT[subject.subject], "subject", "figure"))
+    instruction = dice.choice(
+        (
+            f"combine these two images: put the {noun} from image 1 into the background of image 2",
+            f"put the {noun} from image 1 into the background of image 2",
+            f"put the {noun} of the first image into the second image",
+            f"place the {noun} from image 1 in image 2",
+            f"the {noun} of image 1 before the scene of image 2",
+            f"use image 2 as the background for the {noun} in image 1",
+            "combine these two images",
+        )
+    )
+    return _worded(Edit(sources=(subject, background), target=target, instruction=instruction), dice)
+
+
+def _change_weather(scene: Scene, dice: Random) -> Edit:
+    weather = _other(WEATHERS, scene.weather, dice)
+    phrases = TO_WEATHER[weather]
+    if weather == "clear":
+        phrases += FROM_WEATHER[scene.weather]
+    return _single(scene, replace(scene, weather=weather), dice.choice(phrases))
+
+
+def _change_time(scene: Scene, dice: Random) -> Edit:
+    time = _other(TIMES, scene.time, dice)
+    return _single(scene, replace(scene, time=time), dice.choice(TO_TIME[time]))
+
+
+def _change_subject(scene: Scene, dice: Random) -> Edit:
+    subject = _other(SUBJECTS, scene.subject, dice)
+    was = dice.choice(words.SUBJECT.get(scene.subject, ("",)))
+    if subject == "none":
+        target = replace(scene, subject="none")
+        return _single(scene, target, f"{dice.choice(('remove', 'take away', 'erase', 'delete'))} the {was}")
+    colour = dice.choice(USUAL_COLOURS.get(subject, COLOURS))
+    target = replace(scene, subject=subject, colour=colour)
+    what = subject_phrase(target, dice, coloured=dice.random() < 0.75)
+    if scene.subject == "none":
+        return _single(scene, target, f"{dice.choice(('add', 'put in', 'draw', 'paint'))} {what}")
+    return _single(scene, target, f"replace the {was} with {what}")
+
+
+def _change_colour(scene: Scene, dice: Random) -> Edit:
+    if scene.subject == "none":
+        return _change_time(scene, dice)
+    colour = _other(USUAL_COLOURS.get(scene.subject, COLOURS), scene.colour, dice)
+    word = dice.choice((words.TREE_COLOUR if scene.subject == "tree" else words.COLOUR)[colour])
+    noun = dice.choice(words.SUBJECT[scene.subject])
+    pattern = dice.choice(("make the {0} {1}", "change the colour of the {0} to {1}", "paint the {0} {1}"))
+    return _single(scene, replace(scene, colour=colour), pattern.format(noun, word))
+
+
+def _change_place(scene: Scene, dice: Random) -> Edit:
+    place = _other(PLACES, scene.place, dice)
+    noun, where = dice.choice(words.PLACE[place]), dice.choice(words.PLACE_AFTER[place])
+    patterns = [f"change the background to the {noun}", f"move it to the {noun}", f"make it a {noun}"]
+    if scene.subject != "none":
+        patterns.append(f"put the {dice.choice(words.SUBJECT[scene.subject])} {where}")
+    return _single(scene, replace(scene, place=place), dice.choice(patterns))
+
+
+def _single(source: Scene, target: Scene, instruction: str) -> Edit:
+    return Edit(sources=(source,), target=target, instruction=instruction)
+
+
+def _worded(edit: Edit, dice: Random) -> Edit:
+    text = edit.instruction
+    if dice.random() < 0.12:
+        text = f"please {text}"
+    if dice.random() < 0.6:
+        text = text[0].upper() + text[1:]
+    return replace(edit, instruction=text)
+
+
+def _other(words_: tuple[str, ...], word: str, dice: Random) -> str:
+    return dice.choice([each for each in dict.fromkeys(words_) if each != word])

@@ -1,0 +1,106 @@
+"""How large the networks are, and for which sizes of picture they are made."""
+
+from dataclasses import dataclass
+
+# Tokens of a prompt with the template's; what the worker's model entry says as `max_sequence_length`.
+PROMPT_TOKENS = 48
+TEXT_LAYERS = 3
+STEPS = 8
+# The scheduler's static shift: the pipeline's own, dynamic one leaves most of the way to the last of few steps.
+SHIFT = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """Widths and depths. A level of the autoencoder halves a picture, but for the first; the patch does once more."""
+
+    vocabulary: int
+    text_width: int
+    encoder_channels: tuple[int, ...]
+    decoder_channels: tuple[int, ...]
+    latent_channels: int
+    head_count: int
+    double_blocks: int
+    single_blocks: int
+    mlp_ratio: float
+
+    @property
+    def patch_pixels(self) -> int:
+        """The side of what one token of the picture shows."""
+        return int(2 ** len(self.decoder_channels))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A kind of order to learn: what it makes, what it is made from, and its share of the pool. Width, then height."""
+
+    name: str
+    size: tuple[int, int]
+    sources: tuple[tuple[int, int], ...] = ()
+    share: float
+
+
+# 25 MB in half precision.
+WHOLE = Sizes(
+    vocabulary=2048,
+    text_width=128,
+    encoder_channels=(16, 24, 32, 64, 96),
+    decoder_channels=(16, 32, 64, 96, 128),
+    latent_channels=16,
+    head_count=8,
+    double_blocks=2,
+    single_blocks=5,
+    mlp_ratio=3.0,
+)
+# For two processor cores and some hours: a token shows four times the area, and the networks are a tenth as large.
+SMALL = Sizes(
+    vocabulary=2048,
+    text_width=96,
+    encoder_channels=(8, 16, 32, 64, 96, 96),
+    decoder_channels=(8, 16, 32, 64, 96, 128),
+    latent_channels=24,
+    head_count=4,
+    double_blocks=2,
+    single_blocks=3,
+    mlp_ratio=3.0,
+)
+# For tests: everything works, and nothing is learned.
+TINY = Sizes(
+    vocabulary=512,
+    text_width=32,
+    encoder_channels=(8, 8, 8, 16, 16),
+    decoder_channels=(8, 8, 8, 16, 16),
+    latent_channels=4,
+    head_count=2,
+    double_blocks=1,
+    single_blocks=1,
+    mlp_ratio=1.0,
+)
+SIZES = {"whole": WHOLE, "small": SMALL, "tiny": TINY}
+
+SQUARE, LARGE, WIDE, TALL = (512, 512), (1024, 1024), (1024, 768), (768, 1024)
+STAMP = (64, 64)
+# `stamps` is for tests, `squares` is quick to learn, for a first look; `whole` has every size that the API sells.
+PLANS: dict[str, tuple[Kind, ...]] = {
+    "squares": (
+        Kind(name="create", size=SQUARE, share=0.76),
+        Kind(name="edit", size=SQUARE, sources=(SQUARE,), share=0.16),
+        Kind(name="blend", size=SQUARE, sources=(SQUARE, SQUARE), share=0.08),
+    ),
+    "stamps": (
+        Kind(name="create", size=STAMP, share=0.5),
+        Kind(name="edit", size=STAMP, sources=(STAMP,), share=0.25),
+        Kind(name="blend", size=STAMP, sources=(STAMP, STAMP), share=0.25),
+    ),
+    "whole": (
+        Kind(name="create-square", size=SQUARE, share=0.40),
+        Kind(name="create-large", size=LARGE, share=0.14),
+        Kind(name="create-wide", size=WIDE, share=0.10),
+        Kind(name="create-tall", size=TALL, share=0.10),
+        Kind(name="edit-square", size=SQUARE, sources=(SQUARE,), share=0.10),
+        Kind(name="edit-large", size=LARGE, sources=(LARGE,), share=0.05),
+        Kind(name="edit-enlarged", size=LARGE, sources=(SQUARE,), share=0.04),
+        Kind(name="blend-square", size=SQUARE, sources=(SQUARE, SQUARE), share=0.04),
+        Kind(name="blend-large", size=LARGE, sources=(SQUARE, SQUARE), share=0.03),
+    ),
+}

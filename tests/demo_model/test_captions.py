@@ -1,0 +1,87 @@
+from dataclasses import replace
+from itertools import product
+
+import pytest
+
+from demo_model import words
+from demo_model.captions import caption
+from demo_model.painter.scene import COLOURS, PLACES, SUBJECTS, TIMES, WEATHERS, Scene, scenes
+from demo_model.parts import tokens_of
+from demo_model.sizes import WHOLE
+
+SCENE = Scene(seed=1, figure=1, time="night", place="forest", weather="fog", subject="cat", colour="blue")
+
+
+def wordings(scene: Scene, count: int = 60) -> list[str]:
+    return [caption(scene, seed=seed).text.lower() for seed in range(count)]
+
+
+def test_a_seed_is_always_the_same_wording() -> None:
+    assert wordings(SCENE) == wordings(SCENE)
+
+
+def test_there_are_many_wordings_of_a_scene() -> None:
+    assert len(set(wordings(SCENE))) > 50
+
+
+@pytest.mark.parametrize("scene", scenes(range(100)))
+def test_a_whole_caption_names_what_the_scene_shows(scene: Scene) -> None:
+    text = caption(scene, seed=scene.seed, whole=True).text.lower()
+    for named, tables in (
+        (scene.time, (words.TIME_AFTER, words.TIME_BEFORE, words.TIME_OVER)),
+        (scene.place, (words.PLACE_AFTER, words.PLACE)),
+        (scene.weather, (words.WEATHER_AFTER, words.WEATHER_BEFORE)),
+        (scene.subject, (words.SUBJECT,)),
+    ):
+        if named in ("clear", "none"):
+            continue
+        phrases = [phrase for table in tables for phrase in table.get(named, ())]
+        last_words = {phrase.lower().split()[-1] for phrase in phrases} | {named}
+        assert any(word in text for word in last_words), (text, named)
+
+
+def test_a_caption_says_no_more_than_it_claims() -> None:
+    for seed in range(200):
+        written = caption(SCENE, seed=seed)
+        has_colour = any(word in written.text.lower() for word in words.COLOUR["blue"])
+        assert has_colour == ("colour" in written.said), written
+
+
+def test_every_attribute_is_said_in_some_wording_of_every_scene() -> None:
+    for time, place in product(TIMES, PLACES):
+        scene = replace(SCENE, time=time, place=place)
+        said = [caption(scene, seed=seed).said for seed in range(40)]
+        assert frozenset().union(*said) == {"time", "place", "weather", "subject", "colour"}
+        assert any("time" not in each for each in said)
+
+
+def test_words_exist_for_all_that_the_painter_knows() -> None:
+    assert set(words.TIME_AFTER) == set(words.TIME_BEFORE) == set(words.TIME_OVER) == set(TIMES)
+    assert set(words.PLACE) == set(words.PLACE_AFTER) == set(words.PLACE_MOODS) == set(PLACES)
+    assert set(words.WEATHER_AFTER) == set(WEATHERS)
+    assert set(words.SUBJECT) == set(words.SUBJECT_MOODS) == set(SUBJECTS) - {"none"}
+    assert set(words.COLOUR) == set(COLOURS)
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "A serene mountain landscape at golden hour",
+        "A futuristic city with flying cars at sunset",
+        "A cute robot in a garden",
+        "A sunset over the ocean",
+        "A magical forest",
+        "Add a rainbow in the sky",
+        "Make it look like winter with snow",
+        "Combine these two images: put the person from image 1 into the background of image 2",
+    ],
+)
+def test_the_published_examples_are_made_of_whole_words(prompt: str) -> None:
+    split = int((tokens_of([prompt], WHOLE)[0] != 0).sum()) - 3
+    # The numbers of the images and the colon are tokens besides.
+    assert split <= len(prompt.split()) + 4
+
+
+def test_no_caption_is_cut_off() -> None:
+    texts = [caption(scene, seed=scene.seed).text for scene in scenes(range(400))]
+    assert int((tokens_of(texts, WHOLE) != 0).sum(1).max()) < 48
