@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from bench import database, results, table
-from bench.benchmark import Benchmark
+from bench.benchmark import Benchmark, LeftOut
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -32,6 +32,8 @@ def main(arguments: Sequence[str]) -> int:
         print("\n".join(f"{found.code:4} {found.name:14} {found.a}" for found in registry.every()))
         return 0
     _run(benchmarks, keep=not options.discard)
+    if unnamed := [found.name for found in registry.every() if found.large and found not in benchmarks]:
+        print(f"\nRun only when they are named: {', '.join(unnamed)}")
     return 0
 
 
@@ -49,16 +51,20 @@ def _run(benchmarks: Sequence[Benchmark], *, keep: bool) -> None:
     from bench.outcome import run  # noqa: PLC0415 - needs the settings
 
     needs_database = any(found.needs_database for found in benchmarks)
-    load, outcomes = os.getloadavg()[0], []
+    load, outcomes, left_out = os.getloadavg()[0], [], []
     with database.temporary() if needs_database else contextlib.nullcontext():
         for benchmark in benchmarks:
             print(f"{benchmark.code} {benchmark.name} …", file=sys.stderr, flush=True)
-            outcomes.append(run(benchmark))
+            try:
+                outcomes.append(run(benchmark))
+            except LeftOut as lack:
+                left_out.append(f"{benchmark.code} {benchmark.name} was left out: {lack}")
+                continue
             if keep:
                 # At once, so that hours are not lost with the last minute.
                 path = results.write(outcomes[-1], now=datetime.now(UTC), load=load)
-    print("\n".join(table.lines(outcomes)))
-    if keep:
+    print("\n".join([*table.lines(outcomes), *left_out]))
+    if keep and outcomes:
         print(f"\n{path}")
 
 

@@ -15,6 +15,10 @@ Clock = Callable[[], float]
 ROUNDS: Final = 5
 
 
+class LeftOut(Exception):
+    """What the benchmark needs is not on this machine and cannot be had; the text is one line that says what."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Figure:
     """One number of a benchmark, the least that it should be and what is aimed for; neither for what only informs."""
@@ -33,7 +37,8 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """`ready` sets the scene, gives the round, and clears up. A is what one would have otherwise, B is ours."""
+    """`ready` sets the scene, gives the round, and clears up, or raises LeftOut. A is what one would have otherwise, B
+    is ours."""
 
     code: str
     name: str

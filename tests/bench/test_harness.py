@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from bench import __main__ as command
 from bench import registry, results, table
-from bench.benchmark import Benchmark, Figure, Round, in_turn
+from bench.benchmark import Benchmark, Figure, LeftOut, Round, in_turn
 from bench.outcome import Outcome, run
 
 NOW = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
@@ -142,6 +143,25 @@ def test_a_large_benchmark_is_run_only_by_its_name() -> None:
         assert found not in registry.find([])
         assert found not in registry.find([found.code])
         assert registry.find([found.name]) == [found]
+
+
+def test_what_cannot_be_compared_here_is_left_out_with_its_reason_and_the_others_are_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @contextmanager
+    def ready() -> Iterator[Round]:
+        raise LeftOut("there is no network")
+        yield
+
+    ratio = Figure(name="ratio", at_least=1)
+    lacking = Benchmark(code="C97", name="lacking", a="", b="", clock="", figures=(ratio,), ready=ready)
+    monkeypatch.setattr(registry, "find", lambda _: [lacking, benchmark(lambda _: {"ratio": 2.0}, ratio)])
+    assert command.main(["--discard"]) == 0
+    printed = capsys.readouterr().out
+    assert "C97 lacking was left out: there is no network\n" in printed
+    assert "made-up" in printed
+    # And of those that are too large to be run unasked, their names.
+    assert "purge-large" in printed
 
 
 def test_a_name_that_there_is_not_is_refused() -> None:
