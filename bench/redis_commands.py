@@ -30,8 +30,8 @@ def recorded(client: redis.Redis) -> Iterator[list[str]]:
     """The list gets each command that the client's database is sent while the block runs, complete after it."""
     sent: list[str] = []
     marker = f"ECHO {uuid.uuid4()}"
-    # redis-py has no types for it.
-    with client.monitor() as monitor:  # type: ignore[no-untyped-call]
+    # Its own connections are opened before anything is recorded. redis-py has no types for its monitor.
+    with client.client() as speaker, client.monitor() as monitor:  # type: ignore[no-untyped-call]
         thread = threading.Thread(
             target=_record, args=(monitor, sent, marker, client.get_connection_kwargs().get("db", 0))
         )
@@ -40,7 +40,7 @@ def recorded(client: redis.Redis) -> Iterator[list[str]]:
             yield sent
         finally:
             # MONITOR tells in the order in which Redis was told.
-            client.echo(marker.partition(" ")[2])
+            speaker.echo(marker.partition(" ")[2])
             thread.join()
 
 

@@ -1,0 +1,140 @@
+"""C8: how long one generation waits behind 10,000 of another account, in the time that one takes to be made.
+
+Nothing is made here: in each step every worker claims one, all at once, and a step stands for that time. A claims in
+the order in which generations were accepted. B is `generations.claim_next`. All have the turns that
+`generations.submit` would give them: each open generation of an account puts off its next one by `TURN_SECONDS`. So who
+comes a minute later has a minute's turns of the flood before it, as far as they still wait.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from itertools import count
+
+from django.db import connection, connections, transaction
+
+from bench.benchmark import Benchmark, Figure, Round, Samples
+from billing.models import Account
+from workers import generations
+from workers.models import Generation, Status
+
+FLOOD = 10_000
+WORKERS = 4
+QUOTE_MICROS = 26_700
+
+_INSERT = """
+WITH reservation AS (
+    INSERT INTO billing_reservation (account_id, quote_micros, resolution)
+    SELECT %(account)s, %(quote)s, '' FROM generate_series(1, %(count)s)
+    RETURNING id
+), numbered AS (SELECT id, row_number() OVER (ORDER BY id) AS number FROM reservation)
+INSERT INTO workers_generation
+    (account_id, number, reservation_id, kind, model, prompt, parameters, quote_micros, status, attempt_count, turn_at,
+     not_before, deadline_at, created_at, hinted_at, error_code, error_type, error_detail)
+SELECT %(account)s, number, id, 'create', 'zekron-image-1', 'a boat', '{"width": 512, "height": 512, "seed": 1}',
+    %(quote)s, 'queued', 0, now() + (number - 1) * %(turn)s * interval '1 second',
+    now(), now() + interval '1 day', now(), now(), '', '', ''
+FROM numbered
+"""
+
+_names = count(1)
+Claim = Callable[[], Generation]
+
+
+def as_accepted() -> Generation:
+    """The one that was accepted first."""
+    queued = Generation.objects.filter(status=Status.QUEUED).order_by("pk")
+    with transaction.atomic():
+        first = queued.select_for_update(skip_locked=True, no_key=True).values_list("pk", flat=True).first()
+        if first is None:
+            raise generations.NotClaimable
+        return generations.claim(generation_id=first)
+
+
+@contextmanager
+def _ready() -> Iterator[Round]:
+    yield _measure
+
+
+def _measure(b_first: bool) -> Samples:
+    waits = {}
+    for side in "BA" if b_first else "AB":
+        waits[side] = _wait(generations.claim_next if side == "B" else as_accepted, WORKERS)
+    return {
+        "ratio": waits["A"] / waits["B"],
+        "wait": waits["B"],
+        "wait with one worker": _wait(generations.claim_next, 1),
+        "wait of A": waits["A"],
+    }
+
+
+def _wait(claim: Claim, workers: int) -> int:
+    """Steps until the other's generation is claimed."""
+    Generation.objects.filter(status=Status.QUEUED).delete()
+    _queue(FLOOD)
+    other = _queue(1)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE workers_generation")
+    return _steps_until(other.pk, claim, workers)
+
+
+def _steps_until(account_id: int, claim: Claim, workers: int) -> int:
+    """All workers claim at once, and again, until one has got a generation of this account."""
+    step_over, found = threading.Barrier(workers), threading.Event()
+
+    def work() -> int:
+        steps = 0
+        try:
+            # Whoever finds it says so before the step is over, so that all end with the same one.
+            while not found.is_set():
+                steps += 1
+                # At the very end there are more workers than generations.
+                with suppress(generations.NotClaimable):
+                    if claim().account_id == account_id:
+                        found.set()
+                step_over.wait()
+        except BaseException:
+            step_over.abort()
+            raise
+        finally:
+            connections.close_all()
+        return steps
+
+    with ThreadPoolExecutor(workers) as pool:
+        return max(done.result() for done in [pool.submit(work) for _ in range(workers)])
+
+
+def _queue(count: int) -> Account:
+    """So many generations, accepted now, of an account of their own."""
+    held_micros = QUOTE_MICROS * count
+    account = Account.objects.create(
+        name=f"benchmark fairness {next(_names)}",
+        balance_micros=held_micros,
+        reserved_micros=held_micros,
+        hold_count=count,
+        open_hold_count=count,
+    )
+    values = {"account": account.pk, "count": count, "quote": QUOTE_MICROS, "turn": generations.TURN_SECONDS}
+    with connection.cursor() as cursor:
+        cursor.execute(_INSERT, values)
+    return account
+
+
+BENCHMARKS = (
+    Benchmark(
+        code="C8",
+        name="fairness",
+        a=f"one account has {FLOOD:,} queued, another sends one: {WORKERS} workers take them as they were accepted",
+        b="the same by generations.claim_next, in the order of turns",
+        clock="steps",
+        figures=(
+            Figure(name="ratio", at_least=100),
+            Figure(name="wait", at_least=FLOOD / WORKERS / 100, aim=2, lower_is_better=True, unit=""),
+            Figure(name="wait with one worker", at_least=FLOOD / 100, aim=2, lower_is_better=True, unit=""),
+            Figure(name="wait of A", unit=""),
+        ),
+        ready=_ready,
+        needs_database=True,
+    ),
+)
