@@ -86,7 +86,7 @@ chaos: install-dev
 	@exec $(VENV) -m tests.chaos
 
 .PHONY: bench
-bench: install
+bench: .venv/installed-bench
 	@$(VENV) -m bench $(BENCH)
 
 .PHONY: mutants
@@ -112,6 +112,11 @@ install-dev: .venv/installed-dev
 	@echo 'Installing what requirements-dev.txt names.'
 	@$(PIP) --requirement requirements-dev.txt
 	@touch $@
+
+# What cannot be had is said by each benchmark that is left out for it.
+.venv/installed-bench: bench/requirements.txt .venv/installed
+	@echo 'Installing what bench/requirements.txt names.'
+	@$(PIP) --retries 1 --requirement bench/requirements.txt && touch $@ || echo '  that did not work'
 
 # Debian's Python comes without the part that puts pip into a virtual environment, unless python3-venv is installed.
 .venv/made:

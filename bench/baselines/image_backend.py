@@ -1,0 +1,34 @@
+"""An image backend behind a proxy that costs nothing: OpenAI's reply for one image, ready to send, by URL or as base64.
+
+`uvicorn bench.baselines.image_backend:app`; the first part of the path chooses.
+"""
+
+import base64
+import json
+import random
+from typing import Any, Final
+
+# As base64 they are 2 MB.
+IMAGE_BYTE_COUNT: Final = 1_500_000
+
+
+def _reply(image: dict[str, str]) -> bytes:
+    return json.dumps({"created": 1_775_563_200, "data": [image]}).encode()
+
+
+REPLIES: Final = {
+    "url": _reply({"url": f"https://images.example.com/{'a1b2' * 16}"}),
+    "base64": _reply(
+        {"b64_json": base64.b64encode(random.Random(1).randbytes(IMAGE_BYTE_COUNT)).decode()}  # noqa: S311
+    ),
+}
+
+
+async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """One request: read to its end, answered."""
+    while (await receive()).get("more_body"):
+        pass
+    body = REPLIES.get(scope["path"].split("/")[1], b"{}")
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

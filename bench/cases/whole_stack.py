@@ -1,0 +1,91 @@
+"""C12: images a second of the whole service with the small pipeline on this processor, several clients at once.
+
+A is a minimal FastAPI server around the same pipeline of diffusers, as a tutorial has it: one process, one lock, PNG by
+Pillow. It has no keys, prices, rates, queue, store, history, retries or second attempts, and what it has taken dies
+with it. B is web, worker, PostgreSQL, Redis and the store. No prompt comes twice.
+"""
+
+import importlib.util
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import count
+from pathlib import Path
+
+from django.conf import settings
+
+from bench import service, subprocesses
+from bench.benchmark import Benchmark, Figure, LeftOut, Round, Samples
+from bench.clients import Ask, ask_all
+from bench.service import Service
+from bench.subprocesses import ROOT
+from zekron_api.local.stack import free_port
+
+CLIENTS = 4
+IMAGES = 24
+SIZE = "512x512"
+
+_prompts = count(1)
+
+
+@contextmanager
+def _ready() -> Iterator[Round]:
+    if importlib.util.find_spec("fastapi") is None:
+        raise LeftOut("FastAPI is not installed; `make bench` does it, from bench/requirements.txt")
+    weights = _small_pipeline()
+    models = (ROOT / "models.toml").read_text().replace('"var/models/small"', f'"{weights}"')
+    with _fastapi(weights) as port, service.running(models=models) as ours:
+        yield partial(_measure, port, ours)
+
+
+def _small_pipeline() -> Path:
+    # Imported here, because torch takes seconds.
+    from workers.pipelines import small  # noqa: PLC0415
+
+    folder = settings.VAR_DIR / "bench" / "small"
+    small.make(folder)
+    return Path(folder)
+
+
+@contextmanager
+def _fastapi(weights: Path) -> Iterator[int]:
+    """The other server; the port on which it listens."""
+    port, environment = free_port(), {**os.environ, "BASELINE_WEIGHTS": str(weights)}
+    server = ["-m", "uvicorn", "bench.baselines.fastapi_server:app", "--no-access-log", "--port", str(port)]
+    with tempfile.TemporaryDirectory(prefix="zekron-bench-") as name:
+        folder = Path(name)
+        with subprocesses.running(
+            "fastapi", subprocesses.python(*server), folder=folder, environment=environment
+        ) as process:
+            subprocesses.wait_until_up(process, port=port, path="/healthz", log=folder / "fastapi.log")
+            yield port
+
+
+def _measure(port: int, ours: Service, b_first: bool) -> Samples:
+    keys = ours.keys(CLIENTS * service.REQUESTS_AN_ACCOUNT)
+    seconds = {}
+    for side in "BA" if b_first else "AB":
+        bodies = [{"prompt": f"boat {next(_prompts)}", "size": SIZE} for _ in range(IMAGES)]
+        if side == "A":
+            asks = [Ask("/generate", "", body) for body in bodies]
+        else:
+            asks = [Ask("/v1/generate", keys[place % CLIENTS], body) for place, body in enumerate(bodies)]
+        seconds[side] = ask_all(port if side == "A" else ours.port, asks, at_once=CLIENTS) / IMAGES
+    return {**seconds, "images a second beside A": seconds["A"] / seconds["B"]}
+
+
+BENCHMARKS = (
+    Benchmark(
+        code="C12",
+        name="whole-stack",
+        a=f"a FastAPI server around the small pipeline on the processor, {CLIENTS} clients at once: no keys, prices,"
+        " queue, store, history or second attempts",
+        b="the whole service around the same pipeline",
+        clock="wall",
+        figures=(Figure(name="images a second beside A", at_least=0.95, aim=1.0),),
+        ready=_ready,
+        needs_database=True,
+    ),
+)
