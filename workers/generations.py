@@ -6,6 +6,7 @@ in the order generation, account, so that two transitions cannot wait for each o
 
 import uuid
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 
@@ -17,7 +18,8 @@ from django.db.models.functions import Coalesce, Now
 from billing import ledger
 from storage import failpoints, images
 from storage.models import StoredImage
-from workers import announcements, hints, idempotency, tokens
+from workers import announcements, hints, idempotency, tokens, waiting
+from workers.catalogue import catalogue
 from workers.models import ATTEMPT_LIMIT, OPEN_STATUSES, Generation, Kind, SourceImage, Status
 from workers.moments import Moment
 from workers.submission import Submission
@@ -90,14 +92,15 @@ def claim(*, generation_id: int, now: Moment = Now()) -> Generation:
 
 
 def claim_next(*, models: Collection[str] | None = None, now: Moment = Now()) -> Generation:
-    """The same for the one of these models whose turn it is; raises NotClaimable when none is due and free."""
-    mine = Q() if models is None else Q(model__in=models)
-    due = Generation.objects.filter(mine, _due(now), status=Status.QUEUED).order_by("turn_at", "pk")
-    first = due.select_for_update(skip_locked=True, no_key=True).values("pk")[:1]
-    with transaction.atomic():
-        claimed = _claim(Q(pk=Subquery(first)), now)
-    failpoints.reach("claimed")
-    return claimed
+    """The same for the one of these models, or of all, whose turn it is; raises NotClaimable where none is due."""
+    for model in waiting.lines(models=catalogue().keys() if models is None else models, now=now):
+        first = waiting.line(model=model, now=now).select_for_update(skip_locked=True, no_key=True)
+        with suppress(NotClaimable):
+            with transaction.atomic():
+                claimed = _claim(Q(pk=Subquery(first.values("pk")[:1])), now)
+            failpoints.reach("claimed")
+            return claimed
+    raise NotClaimable
 
 
 def renew(*, lease_tokens: Collection[uuid.UUID], now: Moment = Now()) -> set[uuid.UUID]:
@@ -204,7 +207,7 @@ def give_up(*, generation: Generation, error_type: str, error_code: str, now: Mo
             generation,
             source,
             Status.FAILED,
-            guard=overdue(now),
+            guard=waiting.overdue(now),
             ended_at=now,
             error_type=error_type,
             error_code=error_code,
@@ -214,35 +217,32 @@ def give_up(*, generation: Generation, error_type: str, error_code: str, now: Mo
     )
 
 
-def overdue(now: Moment) -> Q:
-    """What is to be given up: whatever is open past its deadline, and what a dead worker left at its last attempt."""
-    spent = Q(status=Status.RUNNING, lease_until__lt=now, attempt_count__gte=ATTEMPT_LIMIT)
-    return Q(status__in=OPEN_STATUSES) & (Q(deadline_at__lt=now) | spent)
-
-
 def rescue(*, limit: int, now: Moment = Now()) -> Sequence[int]:
     """running → queued for at most `limit` whose lease is over and that have an attempt left; returns their ids."""
     abandoned = Q(
         status=Status.RUNNING, lease_until__lt=now, attempt_count__lt=ATTEMPT_LIMIT, deadline_at__gt=now
     )
     with transaction.atomic():
-        ids = lock_some(abandoned, limit)
+        ids = lock_some(abandoned, limit, first="lease_until")
         move_all(Q(pk__in=ids), Status.RUNNING, Status.QUEUED, not_before=now, hinted_at=None)
     return ids
 
 
 def take_due_hints(*, limit: int, interval_seconds: float, now: Moment = Now()) -> Sequence[int]:
     """Marks at most `limit` queued rows, whose last hint is too old or absent, as hinted now; returns their ids."""
-    stale = Q(hinted_at__isnull=True) | Q(hinted_at__lt=now - timedelta(seconds=interval_seconds))
+    due = Q(status=Status.QUEUED, not_before__lte=now, deadline_at__gt=now)
+    stale = Q(hinted_at__lt=now - timedelta(seconds=interval_seconds))
     with transaction.atomic():
-        ids = lock_some(stale & Q(status=Status.QUEUED, not_before__lte=now, deadline_at__gt=now), limit)
+        # One after the other, as each is a piece of the index: together they would be the whole queue.
+        ids = list(lock_some(due & Q(hinted_at__isnull=True), limit, first="hinted_at"))
+        ids += lock_some(due & stale, limit - len(ids), first="hinted_at")
         Generation.objects.filter(pk__in=ids).update(hinted_at=now)
     return ids
 
 
 def _claim(which: Q, now: Moment) -> Generation:
     claimed = move_one(
-        which & _due(now),
+        which & waiting.due(now),
         Status.QUEUED,
         Status.RUNNING,
         attempt_count=F("attempt_count") + 1,
@@ -253,10 +253,6 @@ def _claim(which: Q, now: Moment) -> Generation:
     if claimed is None:
         raise NotClaimable
     return claimed
-
-
-def _due(now: Moment) -> Q:
-    return Q(attempt_count__lt=ATTEMPT_LIMIT, not_before__lte=now, deadline_at__gt=now)
 
 
 def _hold(submission: Submission, open_limit: int, now: Moment) -> ledger.Hold:

@@ -76,7 +76,10 @@ class Generation(models.Model):
         indexes = [
             models.Index("account", name="generation_open", condition=Q(status__in=OPEN_STATUSES)),
             models.Index("hinted_at", name="generation_queued", condition=Q(status=Status.QUEUED)),
-            models.Index("turn_at", "id", name="generation_turn", condition=Q(status=Status.QUEUED)),
+            # By model first: before a worker's next one, any number of another model's may wait.
+            models.Index(
+                "model", "turn_at", "id", name="generation_model_turn", condition=Q(status=Status.QUEUED)
+            ),
             models.Index("lease_until", name="generation_running", condition=Q(status=Status.RUNNING)),
             models.Index("deadline_at", name="generation_deadline", condition=Q(status__in=OPEN_STATUSES)),
             models.Index("error_code", name="generation_error_code", condition=~Q(error_code="")),

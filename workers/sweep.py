@@ -4,12 +4,13 @@ Any number of sweeps may run at once; each transition is guarded, so at most one
 """
 
 import logging
+from itertools import chain
 from typing import NamedTuple
 
 from django.db.models.functions import Now
 
 from storage import failpoints
-from workers import error_codes, generations, hints, idempotency
+from workers import error_codes, generations, hints, idempotency, waiting
 from workers.attempt import FAILED
 from workers.models import Generation
 from workers.moments import Moment
@@ -44,7 +45,9 @@ def run(*, now: Moment = Now()) -> Swept:
 
 def _give_up(now: Moment) -> int:
     count = 0
-    for generation in Generation.objects.filter(generations.overdue(now)).order_by("pk")[:BATCH_LIMIT]:
+    past = Generation.objects.filter(waiting.past_deadline(now)).order_by("deadline_at")[:BATCH_LIMIT]
+    spent = Generation.objects.filter(waiting.spent(now)).order_by("lease_until")[:BATCH_LIMIT]
+    for generation in chain(past, spent):
         code = error_codes.new_code(error_type=FAILED)
         if generations.give_up(generation=generation, error_type=FAILED, error_code=code, now=now):
             log.error("%s generation %s: given up", code, generation.pk)

@@ -40,10 +40,12 @@ def move_one(guard: Q, source: Status, target: Status, **changes: object) -> Gen
     return moved[0] if moved else None
 
 
-def lock_some(condition: Q, limit: int) -> Sequence[int]:
-    """The ids of the oldest that no other sweep is working on, locked until the transaction ends."""
+def lock_some(condition: Q, limit: int, *, first: str) -> Sequence[int]:
+    """The ids of those that no other sweep is working on, locked until the transaction ends. `first` is the order of
+    the condition's own index: by id, the planner would rather look at every generation that there ever was.
+    """
     assert connection.in_atomic_block
-    rows = Generation.objects.select_for_update(skip_locked=True).filter(condition).order_by("pk")
+    rows = Generation.objects.select_for_update(skip_locked=True).filter(condition).order_by(first)
     return list(rows.values_list("pk", flat=True)[:limit])
 
 

@@ -1,0 +1,44 @@
+"""Which generations wait, for a worker or to be given up, as conditions and in whose turn. Writes nothing.
+
+Each condition is a piece of one index, whatever else is open: a long queue costs no one who looks for something in it.
+"""
+
+from collections.abc import Collection, Sequence
+
+from django.db.models import Q, QuerySet
+
+from workers.models import ATTEMPT_LIMIT, OPEN_STATUSES, Generation, Status
+from workers.moments import Moment
+
+
+def due(now: Moment) -> Q:
+    """What may be attempted."""
+    return Q(attempt_count__lt=ATTEMPT_LIMIT, not_before__lte=now, deadline_at__gt=now)
+
+
+def line(*, model: str, now: Moment) -> QuerySet[Generation]:
+    """What waits for a worker of the model and is due, in its turn."""
+    return Generation.objects.filter(due(now), status=Status.QUEUED, model=model).order_by("turn_at", "pk")
+
+
+def lines(*, models: Collection[str], now: Moment) -> Sequence[str]:
+    """Those of the models for which something waits, the one first whose turn it is; a single one without looking."""
+    if len(models) <= 1:
+        return list(models)
+    firsts = [line(model=model, now=now).values_list("turn_at", "pk", "model")[:1] for model in models]
+    return [model for *_, model in sorted(firsts[0].union(*firsts[1:], all=True))]
+
+
+def overdue(now: Moment) -> Q:
+    """What is to be given up: whatever is open past its deadline, and what a dead worker left at its last attempt."""
+    return past_deadline(now) | spent(now)
+
+
+def past_deadline(now: Moment) -> Q:
+    """What is open although its deadline is over."""
+    return Q(status__in=OPEN_STATUSES, deadline_at__lt=now)
+
+
+def spent(now: Moment) -> Q:
+    """What a dead worker left at its last attempt."""
+    return Q(status=Status.RUNNING, lease_until__lt=now, attempt_count__gte=ATTEMPT_LIMIT)
