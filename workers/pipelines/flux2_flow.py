@@ -23,7 +23,7 @@ LAYOUTS_KEPT = 32
 # A picture of 1024x1024, where a token is 16 px wide: attention is most of the work there.
 LARGE_GRID = (64, 64)
 # What any number of tokens is compiled for: a number that equals no other in the transformer.
-ODD_GRID = (11, 23)
+ODD_GRID = (31, 33)
 
 
 class Layout(NamedTuple):
@@ -139,17 +139,23 @@ class Flow:
         compiler.fuse(blocks, dynamic=True)
         # One order and several are two things to torch, and any two numbers that are equal are one.
         for order_count in (1, 3):
-            self._step(*self._blank(Layout(ODD_GRID), order_count))
+            self._step(*self.blank(Layout(ODD_GRID), order_count))
 
     def record(self, compiler: Compiler, *, picture: Grid, order_count: int) -> None:
         """Has creates of this size and number run as one graph a step."""
         layout = Layout(picture)
-        latents_BSC, text_BLD, _, rotary, moment = self._blank(layout, order_count)
+        latents_BSC, text_BLD, _, rotary, moment = self.blank(layout, order_count)
 
         def work(latents: torch.Tensor, text: torch.Tensor, *moment: torch.Tensor) -> tuple[torch.Tensor]:
             return (self._step(latents, text, None, rotary, Moment(*moment)),)
 
         self._recorded[layout, order_count] = compiler.recorded(work, latents_BSC, text_BLD, *moment)
+
+    def blank(self, layout: Layout, order_count: int) -> tuple[Any, ...]:
+        """Latents, text, no sources, rotary and the first moment of creates that show nothing, to try steps with."""
+        latents_BSC = self._empty(order_count, layout.picture[0] * layout.picture[1], self.channels)
+        text_BLD = self._empty(order_count, self._text_length, self._transformer.inner_dim)
+        return latents_BSC, text_BLD, None, self.rotary(layout), self.moments(layout.picture)[0]
 
     @property
     def _attention_shape(self) -> tuple[int, int, int, int]:
@@ -200,12 +206,6 @@ class Flow:
             single_1M=self._transformer.single_stream_modulation(time_1D),
             stride=self._device.sent(stride.reshape(1).float()),
         )
-
-    def _blank(self, layout: Layout, order_count: int) -> tuple[Any, ...]:
-        """What `_step` takes, of the right shapes."""
-        latents_BSC = self._empty(order_count, layout.picture[0] * layout.picture[1], self.channels)
-        text_BLD = self._empty(order_count, self._text_length, self._transformer.inner_dim)
-        return latents_BSC, text_BLD, None, self.rotary(layout), self.moments(layout.picture)[0]
 
     def _empty(self, *shape: int) -> torch.Tensor:
         return torch.zeros(shape, dtype=self.dtype, device=self._device.target)

@@ -124,13 +124,15 @@ class Flux2Klein:
             raise ValueError("a batch is of one size, with sources of the same sizes")
         picture = self._grid(first.width, first.height)
         layout = Layout(picture, tuple(self._sources.grid(source) for source in first.sources))
-        noise_BSC = self._noise(orders, picture)
         with self._device.beside():
             rotary = self._flow.rotary(layout)
+            text_BLD = self._prompts.encoded([order.prompt for order in orders])
+            sources_BRC = self._sources.encoded([order.sources for order in orders])
             prepared = Prepared(
-                text_BLD=self._prompts.encoded([order.prompt for order in orders]),
-                noise_BSC=self._device.sent(noise_BSC),
-                sources_BRC=self._sources.encoded([order.sources for order in orders]),
+                text_BLD=text_BLD,
+                # Drawn by the host while the device encodes.
+                noise_BSC=self._device.sent(self._noise(orders, picture)),
+                sources_BRC=sources_BRC,
                 cosines=rotary.cosines,
                 sines=rotary.sines,
                 layout=layout,
