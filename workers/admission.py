@@ -2,7 +2,8 @@
 
 import logging
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 import redis
 
@@ -18,6 +19,11 @@ FIRST_GUESS_SECONDS = 5.0
 NO_WORKER_RETRY_SECONDS = 30
 # The queue is counted no further than so many times what can be made within the limit.
 LOOK_FACTOR = 10
+# Up to here what is open is counted for each request. Beyond, it is counted once in this time: else a long queue would
+# make each request dear, and most of all those that it is too long for.
+EXACT_COUNT = 500
+FRESH_SECONDS = 1.0
+_deep: dict[str | None, tuple[float, int]] = {}
 
 
 class QueueTooLong(Exception):
@@ -52,4 +58,16 @@ def _seconds_of(model_name: str, workers: Sequence[Worker], limit_seconds: int) 
     images_per_second = sum(1 / (worker.seconds_of(model_name) or FIRST_GUESS_SECONDS) for worker in able)
     most = math.ceil(LOOK_FACTOR * limit_seconds * images_per_second) + 1
     is_only_one = set(catalogue()) == {model_name}
-    return history.open_count(most=most, model=None if is_only_one else model_name) / images_per_second
+    return _open_count(None if is_only_one else model_name, most) / images_per_second
+
+
+def _open_count(model: str | None, most: int, *, clock: Callable[[], float] = time.monotonic) -> int:
+    """What is open of the model, or of all. Two threads may both count, and a second's new arrivals may be missing."""
+    counted_at, count = _deep.get(model, (-math.inf, 0))
+    if clock() - counted_at < FRESH_SECONDS:
+        return min(count, most)
+    count = history.open_count(most=min(most, EXACT_COUNT), model=model)
+    if count == EXACT_COUNT < most:
+        count = history.open_count(most=most, model=model)
+        _deep[model] = clock(), count
+    return count

@@ -115,6 +115,32 @@ def test_what_is_open_is_counted_no_further_than_asked(me, django_assert_num_que
     assert admission.history.open_count(most=9) == 5
 
 
+def test_a_long_queue_is_counted_once_a_second_and_a_short_one_for_each_request(monkeypatch):
+    asked: list[int] = []
+    open_now, now = 3, 0.0
+
+    def count(*, most: int, model: str | None) -> int:
+        asked.append(most)
+        return min(most, open_now)
+
+    def counted() -> int:
+        return admission._open_count("long", 40_000, clock=lambda: now)
+
+    monkeypatch.setattr("workers.history.open_count", count)
+    monkeypatch.setattr(admission, "_deep", {})
+    assert (counted(), counted()) == (3, 3)
+    assert asked == [admission.EXACT_COUNT] * 2
+    open_now = 30_000
+    assert counted() == 30_000
+    open_now = 20_000
+    assert counted() == 30_000
+    assert asked[2:] == [admission.EXACT_COUNT, 40_000]
+    now += admission.FRESH_SECONDS
+    assert counted() == 20_000
+    open_now, now = 0, now + admission.FRESH_SECONDS
+    assert counted() == 0
+
+
 def test_a_worker_that_is_silent_or_has_left_does_not_count(me, monkeypatch):
     presence.show(worker_name="gpu@a", seconds_per_image=2.5)
     assert presence.alive() == [presence.Worker("gpu@a", 2.5)]
