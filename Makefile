@@ -25,6 +25,7 @@ help:
 	@echo 'make simulate lives of generations in which anything dies at any step, by seed (SIMULATE_FIRST=0 SIMULATE_SEEDS=10000)'
 	@echo 'make chaos    everything as real processes, killed, frozen and cut off (CHAOS_JOBS=800 CHAOS_FAULTS=50)'
 	@echo 'make bench    what each part costs beside what one would have otherwise (BENCH="png reply"; all without it)'
+	@echo 'make bench-gpu the same of the engine on a GPU, with random weights of the true size, in ten minutes'
 	@echo 'make mutants  each guard taken out in turn, to see a test go red for it (MUTANTS="lease" chooses by name)'
 	@echo 'make format   formats the code'
 	@echo 'make install  the virtual environment alone'
@@ -88,6 +89,11 @@ chaos: install-dev
 .PHONY: bench
 bench: .venv/installed-bench
 	@$(VENV) -m bench $(BENCH)
+
+# Of the GPU that is there; BENCH_GPU="--small" tries the benchmarks themselves on any machine.
+.PHONY: bench-gpu
+bench-gpu: install
+	@$(VENV) -m bench.gpu $(BENCH_GPU)
 
 .PHONY: mutants
 mutants: install-dev

@@ -1,0 +1,144 @@
+"""Who makes the pictures: diffusers' pipeline as it is, the same tuned as its manual says, and our engine."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from bench.gpu import models
+from bench.gpu.machine import Machine
+from bench.gpu.models import Scale
+from workers.engine import EngineError, ImageOrder, Picture, make
+from workers.pipelines import attention
+from workers.pipelines.flux2_klein import Flux2Klein
+
+logger = logging.getLogger("workers.bench")
+
+# Tried in turn: fused and recorded, only recorded.
+BACKENDS: tuple[str | None, ...] = ("inductor", None)
+# Where there is no GPU, a compiler of C++ may be missing too.
+CPU_BACKEND = "eager"
+
+
+@dataclass
+class Orders:
+    """Orders that no cache knows: each has a prompt and sources of its own."""
+
+    scale: Scale
+    numbers: "count[int]" = field(default_factory=count)
+
+    def __call__(self, side: int, *, how_many: int = 1, sources: int = 0) -> list[ImageOrder]:
+        """Squares of this side, from so many sources each."""
+        return [self.one(side, side, sources=[(side, side)] * sources) for _ in range(how_many)]
+
+    def one(self, width: int, height: int, *, sources: Sequence[tuple[int, int]] = ()) -> ImageOrder:
+        """One order, with sources of these sizes."""
+        number = next(self.numbers)
+        return ImageOrder(
+            prompt=f"A serene mountain landscape at golden hour, number {number}",
+            width=width,
+            height=height,
+            seed=number,
+            sources=tuple(_source(number, size) for size in sources),
+        )
+
+
+def _source(seed: int, size: tuple[int, int]) -> Image.Image:
+    random = np.random.default_rng(seed)
+    grain = random.integers(0, 256, (max(1, size[1] // 8), max(1, size[0] // 8), 3), np.uint8)
+    return Image.fromarray(grain).resize(size, Image.Resampling.BICUBIC)
+
+
+class Stock:
+    """diffusers' pipeline, called as its page says."""
+
+    def __init__(self, scale: Scale, machine: Machine) -> None:
+        self.pipeline = models.pipeline(scale, machine)
+        self._scale = scale
+
+    def make(self, orders: Sequence[ImageOrder]) -> list[Image.Image]:
+        """One picture after the other."""
+        return [self._make(order) for order in orders]
+
+    def _make(self, order: ImageOrder) -> Image.Image:
+        made: Image.Image = self.pipeline(
+            prompt=order.prompt,
+            image=list(order.sources) or None,
+            width=order.width,
+            height=order.height,
+            num_inference_steps=models.STEPS,
+            guidance_scale=1.0,
+            generator=torch.Generator().manual_seed(order.seed),
+            max_sequence_length=self._scale.length,
+            text_encoder_out_layers=self._scale.layers,
+        ).images[0]
+        return made
+
+
+class Tuned(Stock):
+    """The same with compiled blocks, a compiled channels-last VAE, and cuDNN's attention."""
+
+    def __init__(self, scale: Scale, machine: Machine) -> None:
+        super().__init__(scale, machine)
+        backend = "inductor" if machine.is_gpu else CPU_BACKEND
+        if machine.is_gpu:
+            attend_by(self.pipeline, "_native_cudnn")
+        self.pipeline.transformer.compile_repeated_blocks(fullgraph=True, backend=backend)
+        self.pipeline.vae.to(memory_format=torch.channels_last)
+        self.pipeline.vae.decode = torch.compile(self.pipeline.vae.decode, fullgraph=True, backend=backend)
+
+
+class Ours:
+    """The engine of this project, as a worker loads it."""
+
+    def __init__(self, scale: Scale, machine: Machine) -> None:
+        self._scale = scale
+        self._machine = machine
+        self.sizes = [scale.size(side) for side in (scale.large, scale.little)]
+        self.mode = "eager"
+        self.engine = self._loaded()
+
+    def compile(self) -> None:
+        """As far as it goes here; `mode` says how far."""
+        for backend in BACKENDS if self._machine.is_gpu else (CPU_BACKEND,):
+            try:
+                self.engine.compile(backend=backend)
+            except EngineError:
+                logger.exception("not compiled with %s", backend)
+                self.engine = self._loaded()
+            else:
+                recorded = "recorded as graphs" if self._machine.is_gpu else "no graphs"
+                self.mode = f"fused by {backend}, {recorded}"
+                return
+
+    def make(self, orders: Sequence[ImageOrder]) -> list[Picture]:
+        """One batch."""
+        return make(self.engine, orders, on_step=_nothing)
+
+    def denoise(self, prepared: Any) -> Any:
+        """The long stage alone."""
+        return self.engine.denoise(prepared, on_step=_nothing)
+
+    def _loaded(self) -> Flux2Klein:
+        engine = Flux2Klein(
+            pipeline=models.pipeline(self._scale, self._machine),
+            model=models.entry(self._scale, compile_sizes=self.sizes),
+        )
+        engine.choose_attention()
+        return engine
+
+
+def attend_by(pipeline: Any, name: str) -> None:
+    """Has a pipeline's transformer use this attention, and no other pipeline's."""
+    transformer, heads = pipeline.transformer, pipeline.transformer.config
+    shape = (1, 64, heads.num_attention_heads, heads.attention_head_dim)
+    attention.use(name, transformer, shape, dtype=transformer.dtype)
+
+
+def _nothing(_done: int, _steps: int) -> None:
+    pass

@@ -1,0 +1,61 @@
+"""The device that is measured: its clock, and the rate that its matrix units sustain."""
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+
+class Machine:
+    """A GPU, or a CPU to try every line on."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.is_gpu = device.type == "cuda"
+        # The weights' precision, and a product that fills the device.
+        self.dtype = torch.bfloat16 if self.is_gpu else torch.float32
+        self._side = 8192 if self.is_gpu else 512
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return torch.cuda.get_device_name(self.device) if self.is_gpu else "CPU"
+
+    def wait(self) -> None:
+        """Until the device has nothing left to do."""
+        if self.is_gpu:
+            torch.cuda.synchronize(self.device)
+
+    def seconds(self, work: Callable[[], object]) -> float:
+        """From an idle device to an idle device."""
+        self.wait()
+        started = time.perf_counter()
+        work()
+        self.wait()
+        return time.perf_counter() - started
+
+    def device_seconds(self, work: Callable[[], object]) -> float:
+        """The same by the device's own clock, where it has one: from the first kernel to the last."""
+        if not self.is_gpu:
+            return self.seconds(work)
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        self.wait()
+        begin.record()
+        work()
+        end.record()
+        self.wait()
+        return float(begin.elapsed_time(end)) / 1000
+
+    def flop_rate(self, *, rounds: int = 5, times: int = 10) -> float:
+        """Floating-point operations a second of large matrix products: the median of some rounds, on random numbers."""
+        shape = (self._side, self._side)
+        a, b = (torch.randn(shape, dtype=self.dtype, device=self.device) for _ in range(2))
+
+        def products() -> None:
+            for _ in range(times):
+                torch.mm(a, b)
+
+        products()
+        each = [self.device_seconds(products) / times for _ in range(rounds)]
+        return float(2 * self._side**3 / statistics.median(each))

@@ -1,0 +1,129 @@
+"""Where the time of a picture goes: its stages, the kernels behind them, and what other ways would take."""
+
+import statistics
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from bench.gpu.contenders import attend_by
+from bench.gpu.jobs import sealed_png
+from bench.gpu.models import STEPS
+from bench.gpu.scene import Scene
+from workers.pipelines import attention
+from workers.pipelines.device import Device
+from workers.pipelines.flux2_flow import Flow, Layout
+
+ROUNDS = 5
+KERNELS_SHOWN = 12
+
+Stage = Callable[[], object]
+
+
+def stages(scene: Scene, side: int) -> dict[str, Any]:
+    """Milliseconds of each stage of one create, from idle to idle, beside what it takes at least."""
+    engine, machine = scene.ours.engine, scene.machine
+    rounds: dict[str, list[float]] = {"text": [], "denoise": [], "decode": [], "tail": []}
+    for _ in range(ROUNDS + 1):
+        orders = scene.orders(side)
+        results: dict[str, Any] = {}
+        steps: dict[str, Callable[[], Any]] = {
+            "text": lambda orders=orders: engine.prepare(orders),  # type: ignore[misc]
+            "denoise": lambda results=results: scene.ours.denoise(results["text"]),  # type: ignore[misc]
+            "decode": lambda results=results: engine.decode(results["denoise"]),  # type: ignore[misc]
+            "tail": lambda results=results: sealed_png(results["decode"][0]),  # type: ignore[misc]
+        }
+        for name, step in steps.items():
+            rounds[name].append(1000 * machine.seconds(partial(_keep, results, name, step)))
+    return {
+        name: {
+            "milliseconds": round(statistics.median(times[1:]), 3),
+            "at least": round(1000 * scene.operations[side].get(name, 0.0) / scene.flop_rate, 3),
+        }
+        for name, times in rounds.items()
+    }
+
+
+def kernels(scene: Scene, side: int) -> dict[str, Any]:
+    """The kernels of each stage that take longest: milliseconds, how many, name."""
+    engine = scene.ours.engine
+    results: dict[str, Any] = {}
+    text = _kernels(scene, partial(_keep, results, "text", lambda: engine.prepare(scene.orders(side))))
+    denoise = _kernels(scene, partial(_keep, results, "denoise", lambda: scene.ours.denoise(results["text"])))
+    decode = _kernels(scene, lambda: engine.decode(results["denoise"]))
+    return {"text": text, "denoise": denoise, "decode": decode}
+
+
+def other_ways(scene: Scene) -> dict[str, Any]:
+    """Milliseconds of a denoising and a decoding by what the engine could have chosen instead."""
+    large, machine = scene.scale.large, scene.machine
+    ways = {}
+    compiled = scene.tuned.pipeline
+    kinds = attention.CANDIDATES if machine.is_gpu else (attention.PLAIN,)
+    with torch.inference_mode():
+        for kind in kinds:
+            attend_by(scene.stock.pipeline, kind)
+            ways[f"denoise, eager, {kind}"] = _median(scene, _denoising(scene, scene.stock.pipeline, large))
+        ways["denoise, compiled for its shape"] = _median(scene, _denoising(scene, compiled, large))
+        for name, pipeline in (("eager", scene.stock.pipeline), ("compiled", compiled)):
+            ways[f"decode, {name}"] = _median(
+                scene, partial(pipeline.vae.decode, _latents(scene, pipeline), return_dict=False)
+            )
+    return ways
+
+
+def _keep(results: dict[str, Any], name: str, step: Callable[[], Any]) -> None:
+    results[name] = step()
+
+
+def _median(scene: Scene, work: Stage) -> float:
+    for _ in range(2):
+        work()
+    return 1000 * statistics.median(scene.machine.device_seconds(work) for _ in range(ROUNDS))
+
+
+def _denoising(scene: Scene, pipeline: Any, side: int) -> Stage:
+    """The steps of one create by this pipeline's blocks, on random numbers: zeros would take less time."""
+    flow = Flow(
+        pipeline=pipeline,
+        device=Device(scene.machine.device),
+        steps=STEPS,
+        text_length=scene.scale.length,
+    )
+    tokens = side // (2 * pipeline.vae_scale_factor)
+    layout = Layout((tokens, tokens))
+    first, text, _, rotary, _ = flow.blank(layout, 1)
+    first, text = torch.randn_like(first), torch.randn_like(text)
+
+    def steps() -> None:
+        latents = first
+        for moment in flow.moments(layout.picture):
+            latents = flow.step(latents, text, None, layout=layout, rotary=rotary, moment=moment)
+
+    return steps
+
+
+def _latents(scene: Scene, pipeline: Any) -> torch.Tensor:
+    side = scene.scale.large // pipeline.vae_scale_factor
+    shape = (1, pipeline.vae.config.latent_channels, side, side)
+    return torch.randn(shape, dtype=scene.machine.dtype, device=scene.machine.device)
+
+
+def _kernels(scene: Scene, work: Stage) -> list[Any]:
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if scene.machine.is_gpu else [])]
+    scene.machine.wait()
+    with profile(activities=activities) as recorded:
+        work()
+        scene.machine.wait()
+    attribute = "self_device_time_total" if scene.machine.is_gpu else "self_cpu_time_total"
+    rows = [
+        (round(getattr(event, attribute) / 1000, 3), event.count, event.key[:110])
+        for event in recorded.key_averages()
+    ]
+    total = sum(milliseconds for milliseconds, _, _ in rows)
+    return [
+        ("all", round(total, 3), sum(1 for row in rows if row[0])),
+        *sorted(rows, reverse=True)[:KERNELS_SHOWN],
+    ]

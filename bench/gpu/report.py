@@ -1,0 +1,108 @@
+"""Keeps what was measured beside the other benchmarks of the day and the device, each as soon as it is there."""
+
+import json
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from bench.gpu.scene import Scene, memory_gigabytes
+from bench.outcome import Outcome
+
+FOLDER: Final = Path(__file__).parent.parent / "results"
+PACKAGES: Final = ("torch", "triton", "diffusers", "transformers", "accelerate", "numpy", "zlib-ng")
+
+
+class Report:
+    """One file; `benchmarks` by their names, and what else was seen under `G0`."""
+
+    def __init__(self, scene_name: str, device: str, *, folder: Path) -> None:
+        """Begins with what the file holds already."""
+        name = re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
+        self.path = folder / f"{datetime.now(UTC):%Y-%m-%d}-{name}.json"
+        self._scene_name = scene_name
+        self._document: dict[str, Any] = {"device": device, "benchmarks": {}}
+        if self.path.exists():
+            self._document |= json.loads(self.path.read_text())
+
+    def add(self, outcome: Outcome, scene: Scene) -> None:
+        """A benchmark's figures."""
+        benchmark = outcome.benchmark
+        self._put(
+            f"{benchmark.code} {benchmark.name}",
+            {
+                "a": benchmark.a,
+                "b": f"{benchmark.b}; {scene.ours.mode}",
+                "clock": benchmark.clock,
+                "seconds_a": outcome.seconds("A"),
+                "seconds_b": outcome.seconds("B"),
+                "figures": {
+                    measured.figure.name: {
+                        "median": measured.median,
+                        "samples": measured.samples,
+                        "at_least": measured.figure.at_least,
+                        "aim": measured.figure.aim,
+                        "lower_is_better": measured.figure.lower_is_better,
+                        "reached": measured.verdict,
+                    }
+                    for measured in outcome.measured
+                },
+                "memory_gigabytes": memory_gigabytes(scene.machine),
+            },
+        )
+
+    def note(self, name: str, seen: Mapping[str, Any]) -> None:
+        """What informs and is no benchmark."""
+        self._put(f"G0 {name}", dict(seen))
+
+    def _put(self, name: str, entry: dict[str, Any]) -> None:
+        described = {
+            **entry,
+            "weights": self._scene_name,
+            "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "commit": _commit(),
+            "python": sys.version.split()[0],
+            "packages": _packages(),
+        }
+        merged = {**self._document["benchmarks"], name: described}
+        self._document["benchmarks"] = dict(sorted(merged.items()))
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text(json.dumps(self._document, indent=1, ensure_ascii=False) + "\n")
+
+
+def machine_lines() -> list[str]:
+    """What the figures depend on, for people."""
+    cuda = torch.version.cuda or "none"
+    return [f"torch {torch.__version__}, CUDA {cuda}, Python {platform.python_version()}"]
+
+
+def _packages() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _commit() -> str:
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--exclude=*"],  # noqa: S607
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=30,
+            cwd=FOLDER.parent,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
