@@ -73,12 +73,12 @@ def test_a_gpu_worked_while_any_of_its_streams_did(monkeypatch: pytest.MonkeyPat
         "current_stream",
         lambda _: type("Stream", (), {"cuda_stream": stream[0]}),
     )
-    for number in (1, 2, 1):
+    for number in (1, 2, 1, 2):
         stream[0] = number
         with gpu.counted():
             pass
     assert gpu.seconds == 0.0
-    long, beside, later = events[0:2], events[2:4], events[4:6]
+    long, beside, later, last = events[0:2], events[2:4], events[4:6], events[6:8]
     beside[0].at, beside[1].at = 11.0, 12.5
     assert gpu.seconds == pytest.approx(1.5)
     long[0].at, long[1].at = 10.0, 12.0
@@ -86,6 +86,8 @@ def test_a_gpu_worked_while_any_of_its_streams_did(monkeypatch: pytest.MonkeyPat
     assert gpu.seconds == pytest.approx(2.5)
     later[1].at = 21.0
     assert gpu.seconds == pytest.approx(3.5)
+    last[0].at, last[1].at = 20.5, 21.5
+    assert gpu.seconds == pytest.approx(4.0)
 
 
 def test_a_gpu_that_is_lost_tells_what_was_known(monkeypatch: pytest.MonkeyPatch) -> None:
