@@ -1,0 +1,52 @@
+"""Paints with a trained folder, as a worker does: the same pipeline, steps and way of reading prompts."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from diffusers import Flux2KleinPipeline
+from diffusers.utils import logging as diffusers_logging
+from PIL import Image
+from transformers.utils import logging as transformers_logging
+
+from demo_model.sizes import PROMPT_TOKENS, STEPS, TEXT_LAYERS
+
+AT_ONCE = 8
+
+
+class Brush:
+    """A trained pipeline on a device."""
+
+    def __init__(self, folder: Path, device: torch.device | str) -> None:
+        """Loads it."""
+        diffusers_logging.disable_progress_bar()
+        transformers_logging.disable_progress_bar()
+        diffusers_logging.set_verbosity_error()
+        self._pipeline = Flux2KleinPipeline.from_pretrained(
+            folder, dtype=torch.float32, local_files_only=True
+        )
+        self._pipeline.set_progress_bar_config(disable=True)
+        self._pipeline.to(device)
+
+    def paint(
+        self,
+        prompts: Sequence[str],
+        *,
+        size: tuple[int, int],
+        sources: Sequence[Image.Image] = (),
+        first_seed: int = 0,
+    ) -> Iterator[Image.Image]:
+        """A picture a prompt, all from the same sources; the seeds are counted on."""
+        for start in range(0, len(prompts), AT_ONCE):
+            part = list(prompts[start : start + AT_ONCE])
+            yield from self._pipeline(
+                prompt=part,
+                image=list(sources) or None,
+                width=size[0],
+                height=size[1],
+                num_inference_steps=STEPS,
+                guidance_scale=1.0,
+                generator=[torch.Generator().manual_seed(first_seed + start + at) for at in range(len(part))],
+                max_sequence_length=PROMPT_TOKENS,
+                text_encoder_out_layers=tuple(range(1, TEXT_LAYERS + 1)),
+            ).images

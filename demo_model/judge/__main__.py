@@ -1,0 +1,36 @@
+"""`python -m demo_model.judge`: what the judge sees in a model's pictures, as a Markdown table."""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from demo_model.judge.table import table
+from demo_model.sizes import SIZES
+from demo_model.train.studio import Studio
+
+
+def main() -> None:
+    """Parses, and asks the judge, which was trained by `python -m demo_model.train judge=MINUTES`."""
+    parser = argparse.ArgumentParser(prog="python -m demo_model.judge", description=__doc__)
+    parser.add_argument(
+        "--folder", type=Path, default=Path("var/demo_model"), help="where checkpoints are kept"
+    )
+    parser.add_argument(
+        "--weights", type=Path, default=Path("var/models/demo"), help="the model that is judged"
+    )
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, help="of torch, on a CPU")
+    parser.add_argument("--sizes", choices=SIZES, default="whole")
+    parser.add_argument("--prompts", type=int, default=200)
+    parser.add_argument("--width", type=int, default=512)
+    parser.add_argument("--height", type=int, default=512)
+    asked = parser.parse_args()
+    if asked.threads:
+        torch.set_num_threads(asked.threads)
+    studio = Studio(folder=asked.folder, device=torch.device(asked.device), sizes=SIZES[asked.sizes])
+    print(table(studio, weights=asked.weights, count=asked.prompts, size=(asked.width, asked.height)))
+
+
+if __name__ == "__main__":
+    main()

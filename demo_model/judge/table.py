@@ -1,0 +1,95 @@
+"""What the judge sees of held-out prompts in the model's pictures, beside what it sees in pictures that are right."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from demo_model.brush import Brush
+from demo_model.captions import caption
+from demo_model.judge import classifier
+from demo_model.painter import paint
+from demo_model.painter.scene import Scene, scenes
+from demo_model.train import autoencoder
+from demo_model.train.pool import scaled_latents, unscaled_pictures
+from demo_model.train.studio import HELD_OUT_SEEDS, Studio
+
+COLUMNS = ("time", "place", "weather", "subject", "colour")
+# What a model must reach to be worth showing, in per cent.
+TARGETS = {"time": 85, "place": 85, "weather": 75, "subject": 60}
+AT_ONCE = 8
+
+Pictures = Callable[[Sequence[Scene]], torch.Tensor]
+
+
+def table(studio: Studio, *, weights: Path, count: int, size: tuple[int, int]) -> str:
+    """A Markdown table of percentages. Raises FileNotFoundError without a trained judge or autoencoder."""
+    judge = classifier.finished(studio)
+    if judge is None:
+        raise FileNotFoundError(f"{studio.folder / 'judge.pt'}: train the judge first")
+    shown = scenes(range(HELD_OUT_SEEDS, HELD_OUT_SEEDS + count))
+    # The first scenes' prompts are drawn by other dice than the gate's.
+    prompts = [caption(scene, seed=scene.seed + 7_000, whole=True).text for scene in shown]
+    painted = _answers(judge, shown, lambda part: _painted(studio, part, size))
+    seen_again = _answers(judge, shown, lambda part: _seen_again(studio, part, size))
+    brush = Brush(weights, studio.device)
+    made = _answers(judge, shown, _made_by(brush, prompts, shown, size, studio.device))
+    rows = [
+        ("painter", painted, shown),
+        ("painter, through the autoencoder", seen_again, shown),
+        ("**model**", made, shown),
+        ("model, against another prompt", made, [*shown[1:], shown[0]]),
+    ]
+    head = f"| {count} held-out prompts, {size[0]} by {size[1]} pixels | " + " | ".join(COLUMNS) + " |"
+    target = [f"{TARGETS[name]} %" if name in TARGETS else "" for name in COLUMNS]
+    lines = [head, "| --- |" + " ---: |" * len(COLUMNS)]
+    lines += [_row(name, _shares(answers, right)) for name, answers, right in rows]
+    return "\n".join([*lines, "| to reach | " + " | ".join(target) + " |"])
+
+
+def _answers(judge: classifier.Judge, shown: Sequence[Scene], pictures: Pictures) -> list[dict[str, str]]:
+    answers = []
+    for start in range(0, len(shown), AT_ONCE):
+        answers += judge.answers(pictures(shown[start : start + AT_ONCE]))
+    return answers
+
+
+def _painted(studio: Studio, part: Sequence[Scene], size: tuple[int, int]) -> torch.Tensor:
+    return paint(part, width=size[0], height=size[1], device=studio.device)
+
+
+@torch.no_grad()
+def _seen_again(studio: Studio, part: Sequence[Scene], size: tuple[int, int]) -> torch.Tensor:
+    vae = autoencoder.finished(studio)
+    return unscaled_pictures(vae, scaled_latents(vae, _painted(studio, part, size) * 2 - 1))
+
+
+def _made_by(
+    brush: Brush, prompts: Sequence[str], shown: Sequence[Scene], size: tuple[int, int], device: torch.device
+) -> Pictures:
+    number = {scene.seed: at for at, scene in enumerate(shown)}
+
+    def pictures(part: Sequence[Scene]) -> torch.Tensor:
+        asked = [prompts[number[scene.seed]] for scene in part]
+        made = brush.paint(asked, size=size, first_seed=number[part[0].seed])
+        pixels = np.stack([np.asarray(picture.convert("RGB")) for picture in made])
+        return torch.from_numpy(pixels).permute(0, 3, 1, 2).to(device) / 255
+
+    return pictures
+
+
+def _shares(answers: Sequence[dict[str, str]], right: Sequence[Scene]) -> list[float]:
+    shares = []
+    for name in COLUMNS:
+        asked = [
+            answer[name] == getattr(scene, name)
+            for answer, scene in zip(answers, right, strict=True)
+            if name != "colour" or scene.subject != "none"
+        ]
+        shares.append(sum(asked) / len(asked))
+    return shares
+
+
+def _row(name: str, shares: Sequence[float]) -> str:
+    return f"| {name} | " + " | ".join(f"{share:.1%}".replace("%", " %") for share in shares) + " |"

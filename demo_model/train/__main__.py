@@ -1,0 +1,115 @@
+"""`python -m demo_model.train STAGE[=MINUTES] ...`: trains stages one after the other, or writes what was trained."""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from demo_model.judge import classifier
+from demo_model.sizes import PLANS, SIZES
+from demo_model.train import autoencoder, export, flow, pool, straighten, text
+from demo_model.train.course import Sitting
+from demo_model.train.studio import POOL_SEEDS, Studio
+
+FOLDER = Path("var/demo_model")
+TRAINED = ("vae", "decoder", "text", "judge", "transformer", "straighten")
+# In these the learning rate falls to zero, so that each of their sittings ends with something finished.
+DECAYING = ("decoder", "judge", "straighten")
+STAGES = (*TRAINED, "encode", "export", "lighten")
+
+
+def main() -> None:
+    """Parses, and calls the stages."""
+    asked = _arguments()
+    if asked.threads:
+        torch.set_num_threads(asked.threads)
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.benchmark = True
+    studio = Studio(folder=asked.folder, device=torch.device(asked.device), sizes=SIZES[asked.sizes])
+    for stage, minutes in asked.stages:
+        sitting = Sitting(
+            minutes=minutes,
+            steps=asked.steps,
+            decay=asked.decay or stage in DECAYING,
+            report_seconds=asked.report_seconds,
+        )
+        _sit(asked, stage, studio, sitting)
+
+
+def _sit(asked: argparse.Namespace, stage: str, studio: Studio, sitting: Sitting) -> None:
+    match stage:
+        case "vae" | "decoder":
+            autoencoder.train(
+                studio,
+                sitting,
+                side=asked.side,
+                crop=asked.crop,
+                batch=asked.batch,
+                picture_count=asked.pictures,
+                is_decoder=stage == "decoder",
+            )
+        case "text":
+            text.train(studio, sitting)
+        case "judge":
+            classifier.train(studio, sitting, picture_count=asked.pictures, batch=asked.batch)
+        case "encode":
+            pool.fill(
+                studio, plan=asked.plan, count=asked.orders, say=sitting.say, first_seed=asked.first_seed
+            )
+        case "transformer":
+            flow.train(studio, sitting, plan=asked.plan, token_count=asked.tokens)
+        case "straighten":
+            straighten.train(
+                studio, sitting, plan=asked.plan, token_count=asked.tokens, pair_batches=asked.pair_batches
+            )
+        case "export":
+            byte_count = export.export(studio, asked.to)
+            sitting.say(f"{asked.to}: {byte_count / 1e6:.1f} MB of weights")
+        case "lighten":
+            byte_count = export.lighten(studio, asked.light)
+            sitting.say(f"{asked.light}: {byte_count / 1e6:.1f} MB of checkpoints")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m demo_model.train", description=__doc__)
+    parser.add_argument("stages", nargs="+", type=_stage, metavar="STAGE[=MINUTES]", help=", ".join(STAGES))
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where checkpoints are kept")
+    parser.add_argument("--to", type=Path, default=Path("var/models/demo"), help="where export writes")
+    parser.add_argument("--light", type=Path, default=FOLDER / "light", help="where lighten writes")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, help="of torch, on a CPU")
+    parser.add_argument("--sizes", choices=SIZES, default="whole")
+    parser.add_argument("--steps", type=int, help="how many steps each stage trains at most")
+    parser.add_argument(
+        "--decay", action="store_true", help="let every learning rate fall to zero in this sitting"
+    )
+    parser.add_argument("--report-seconds", type=float, default=30.0)
+    parser.add_argument(
+        "--side", type=int, default=512, help="of the pictures that the autoencoder learns from"
+    )
+    parser.add_argument("--crop", type=int, default=256, help="of which it sees squares of this side")
+    parser.add_argument("--batch", type=int, default=64, help="of the autoencoder and of the judge")
+    parser.add_argument("--pictures", type=int, default=4096, help="that these learn from")
+    parser.add_argument("--plan", choices=PLANS, default="whole", help="which kinds of orders the pool has")
+    parser.add_argument(
+        "--orders", type=int, default=16_000, help="how many the pool has of all kinds together"
+    )
+    parser.add_argument("--first-seed", type=int, default=POOL_SEEDS, help="of what the pool shows")
+    parser.add_argument("--tokens", type=int, default=65_536, help="how many a batch of the transformer has")
+    parser.add_argument("--pair-batches", type=int, default=64, help="what the straightened flow learns from")
+    asked = parser.parse_args()
+    for stage, minutes in asked.stages:
+        if stage in TRAINED and minutes is None and asked.steps is None:
+            parser.error(f"say for how long: {stage}=MINUTES, or --steps")
+    return asked
+
+
+def _stage(text: str) -> tuple[str, float | None]:
+    name, _, minutes = text.partition("=")
+    if name not in STAGES:
+        raise argparse.ArgumentTypeError(f"{name} is none of {', '.join(STAGES)}")
+    return name, float(minutes) if minutes else None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""A stage of training: its networks, their optimizer, a slow average of their weights, and how far it has come."""
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+WARM_UP_STEPS = 100
+MOST_GRADIENT = 1.0
+MOST_EMA = 0.999
+MEBIBYTE = 2**20
+
+Network = TypeVar("Network", bound=torch.nn.Module)
+Say = Callable[[str], None]
+
+
+@dataclass(kw_only=True)
+class Sitting:
+    """How long one call trains: minutes or steps, whichever ends first. With `decay` the learning rate falls to 0."""
+
+    minutes: float | None = None
+    steps: int | None = None
+    decay: bool = False
+    report_seconds: float = 30.0
+    say: Say = print
+    began_at: float = field(default_factory=time.monotonic)
+
+    def part(self, steps_done: int) -> float:
+        """How much of the sitting is over, 1 being all of it."""
+        parts = [0.0]
+        if self.minutes is not None:
+            parts.append((time.monotonic() - self.began_at) / 60 / max(self.minutes, 1e-9))
+        if self.steps is not None:
+            parts.append(steps_done / self.steps if self.steps else 1.0)
+        return max(parts)
+
+
+class Course:
+    """One stage's state. What is drawn at a step depends on the step alone, so a sitting can end after any."""
+
+    def __init__(
+        self,
+        path: Path,
+        networks: Sequence[torch.nn.Module],
+        *,
+        rate: float,
+        frozen: Sequence[torch.nn.Module] = (),
+    ) -> None:
+        """Takes up from the checkpoint at `path`, if there is one. What is frozen is saved and not trained."""
+        self.path = path
+        self.step = 0
+        self._rate = rate
+        self._networks = list(networks)
+        self._begun_at_step = 0
+        kept = {id(weight) for network in frozen for weight in network.parameters()}
+        self._weights = [
+            weight for network in networks for weight in network.parameters() if id(weight) not in kept
+        ]
+        self._optimizer = torch.optim.AdamW(
+            self._weights, lr=rate, betas=(0.9, 0.99), weight_decay=0.01, fused=self._weights[0].is_cuda
+        )
+        self._average = [weight.detach().clone() for weight in self._weights]
+        if path.is_file():
+            self._load()
+
+    def run(
+        self,
+        loss_at: Callable[[int], torch.Tensor],
+        sitting: Sitting,
+        *,
+        report: Callable[[], str] = lambda: "",
+        name: str,
+    ) -> None:
+        """Trains until the sitting is over, saying how it goes; then saves."""
+        first_step, reported_at, losses = self.step, time.monotonic(), list[torch.Tensor]()
+        while (part := sitting.part(self.step - first_step)) < 1:
+            losses.append(self._advance(loss_at(self.step), decay=1 - part if sitting.decay else 1.0))
+            if time.monotonic() - reported_at > sitting.report_seconds:
+                self._say(sitting, name, losses, report)
+                self.save()
+                reported_at, losses = time.monotonic(), []
+        if losses:
+            self._say(sitting, name, losses, report)
+        self.save()
+
+    def averaged(self) -> "Averaged":
+        """The networks with the average of their weights, while the context lasts."""
+        return Averaged(self._weights, self._average)
+
+    def save_light(self, path: Path) -> None:
+        """Writes a checkpoint of averaged weights in half precision, to go on from elsewhere."""
+        with self.averaged():
+            networks = [
+                {
+                    name: weight.half() if weight.is_floating_point() else weight
+                    for name, weight in state.items()
+                }
+                for state in (network.state_dict() for network in self._networks)
+            ]
+        torch.save({"step": self.step, "networks": networks}, path)
+
+    def save(self) -> None:
+        """Writes the checkpoint, complete or not at all."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = self.path.with_suffix(".part")
+        state: dict[str, Any] = {
+            "step": self.step,
+            "begun_at_step": self._begun_at_step,
+            "networks": [network.state_dict() for network in self._networks],
+            "average": self._average,
+            "optimizer": self._optimizer.state_dict(),
+        }
+        torch.save(state, unfinished)
+        unfinished.rename(self.path)
+
+    def _advance(self, loss: torch.Tensor, *, decay: float) -> torch.Tensor:
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self._weights, MOST_GRADIENT)
+        # The optimizer's own memory may not have come along, so every sitting begins slowly.
+        warm = min(1.0, (self.step - self._begun_at_step + 1) / WARM_UP_STEPS)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._rate * warm * decay
+        self._optimizer.step()
+        self.step += 1
+        share = 1 - min(MOST_EMA, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(self._average, [weight.detach() for weight in self._weights], share)
+        return loss.detach()
+
+    def _say(
+        self, sitting: Sitting, name: str, losses: list[torch.Tensor], report: Callable[[], str]
+    ) -> None:
+        loss = torch.stack(losses).mean().item()
+        sitting.say(f"{name} step {self.step} loss {loss:.4f} {report()}".rstrip())
+
+    def _load(self) -> None:
+        state = torch.load(self.path, map_location=self._weights[0].device, weights_only=True)
+        self.step = state["step"]
+        for network, weights in zip(self._networks, state["networks"], strict=True):
+            network.load_state_dict(weights)
+        # A checkpoint that was made light to carry has nothing but averaged weights, and warms up again.
+        if "optimizer" not in state:
+            self._begun_at_step = self.step
+            self._average = [weight.detach().clone() for weight in self._weights]
+            return
+        for average, saved in zip(self._average, state["average"], strict=True):
+            average.copy_(saved)
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._begun_at_step = state["begun_at_step"]
+
+
+class Averaged:
+    """Swaps weights for their averages and back."""
+
+    def __init__(self, weights: Sequence[torch.Tensor], average: Sequence[torch.Tensor]) -> None:
+        """Nothing is swapped yet."""
+        self._weights, self._average = weights, average
+        self._own: list[torch.Tensor] = []
+
+    def __enter__(self) -> None:
+        """Puts the averages in."""
+        self._own = [weight.detach().clone() for weight in self._weights]
+        self._put(self._average)
+
+    def __exit__(self, *_: object) -> None:
+        """Puts the weights back."""
+        self._put(self._own)
+
+    @torch.no_grad()
+    def _put(self, values: Sequence[torch.Tensor]) -> None:
+        for weight, value in zip(self._weights, values, strict=True):
+            weight.copy_(value)
+
+
+def averaged_copy(network: Network, course: Course) -> Network:
+    """A copy of the network with averaged weights, for use alone."""
+    with course.averaged():
+        return copy.deepcopy(network).eval().requires_grad_(False)
+
+
+def drawn_at(step: int, device: torch.device, *, salt: int = 0) -> torch.Generator:
+    """The random numbers of a step: the same whichever sitting it falls in."""
+    return torch.Generator(device).manual_seed(step * 1_000_003 + salt)

@@ -1,0 +1,31 @@
+"""Where training keeps its files, on which device it runs, and how exactly it reckons there."""
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from demo_model.sizes import Sizes
+
+# First seeds of what is painted for each purpose, far enough apart that no picture serves two.
+HELD_OUT_SEEDS = 0
+VAE_SEEDS = 10_000_000
+POOL_SEEDS = 20_000_000
+JUDGE_SEEDS = 40_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Studio:
+    """A folder for checkpoints, a device, and the sizes of the networks."""
+
+    folder: Path
+    device: torch.device
+    sizes: Sizes
+
+    def reckoning(self) -> AbstractContextManager[Any]:
+        """bfloat16 where a GPU is quick at it; float32 on a CPU, which is slow at anything else."""
+        if self.device.type == "cuda":
+            return torch.autocast("cuda", dtype=torch.bfloat16)
+        return nullcontext()

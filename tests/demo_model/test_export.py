@@ -1,0 +1,90 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from demo_model import sheet
+from demo_model.brush import Brush
+from demo_model.judge import classifier
+from demo_model.judge.table import table
+from demo_model.sizes import PROMPT_TOKENS, STEPS, TINY
+from demo_model.train import export, straighten
+from demo_model.train.flow import sampled
+from demo_model.train.pool import unscaled_pictures
+from demo_model.train.studio import Studio
+from tests.demo_model.conftest import sitting
+from tests.workers.conftest import entry
+from workers.engine import Engine, ImageOrder, load_engine, make
+
+SIZE = (128, 64)
+OPTIONS = {"max_sequence_length": PROMPT_TOKENS, "text_encoder_out_layers": [1, 2, 3]}
+
+
+@pytest.fixture(scope="module")
+def engine(exported: Path) -> Engine:
+    from dataclasses import replace  # noqa: PLC0415
+
+    return load_engine(model=replace(entry(exported, options=OPTIONS), steps=STEPS), device="cpu")
+
+
+def painted(engine: Engine, prompt: str, sources: tuple[Image.Image, ...] = (), seed: int = 1) -> np.ndarray:
+    order = ImageOrder(prompt=prompt, width=SIZE[0], height=SIZE[1], seed=seed, sources=sources)
+    [picture] = make(engine, [order], on_step=lambda _done, _steps: None)
+    return picture.astype(int)
+
+
+def test_the_worker_s_adapter_paints_with_the_exported_folder(engine: Engine) -> None:
+    picture = painted(engine, "A cute robot in a garden")
+    assert picture.shape == (SIZE[1], SIZE[0], 3)
+    source = Image.new("RGB", (96, 96), "green")
+    assert not np.array_equal(painted(engine, "make it night", (source,)), painted(engine, "make it night"))
+
+
+def test_the_adapter_paints_what_training_samples(engine: Engine, exported: Path, trained: Studio) -> None:
+    from demo_model.parts import tokens_of  # noqa: PLC0415
+    from demo_model.train import autoencoder  # noqa: PLC0415
+
+    flow, vae = straighten.taken_up(trained).half().float(), autoencoder.finished(trained).half().float()
+    shape = (1, 4 * TINY.latent_channels, SIZE[1] // TINY.patch_pixels, SIZE[0] // TINY.patch_pixels)
+    noise_BCHW = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        latents_BCHW = sampled(flow, tokens_of(["A cute robot in a garden"], TINY), noise_BCHW)
+        pixels = (unscaled_pictures(vae, latents_BCHW)[0].permute(1, 2, 0) * 255).round().numpy()
+    assert np.abs(painted(engine, "A cute robot in a garden") - pixels).max() <= 2
+
+
+def test_the_brush_paints_what_the_adapter_does(engine: Engine, exported: Path) -> None:
+    [picture] = Brush(exported, "cpu").paint(["A magical forest"], size=SIZE, first_seed=5)
+    assert np.abs(np.asarray(picture).astype(int) - painted(engine, "A magical forest", seed=5)).max() <= 2
+
+
+def test_the_exported_weights_are_in_half_precision_and_stay_as_they_are(
+    exported: Path, trained: Studio
+) -> None:
+    names = {path.parent.name for path in exported.rglob("*.safetensors")}
+    assert names == {"vae", "text_encoder", "transformer"}
+    with pytest.raises(FileExistsError):
+        export.export(trained, exported)
+
+
+def test_the_judge_s_table_has_a_row_for_each_kind_of_picture(exported: Path, trained: Studio) -> None:
+    with pytest.raises(FileNotFoundError, match="train the judge first"):
+        table(trained, weights=exported, count=2, size=SIZE)
+    classifier.train(trained, sitting(1), picture_count=4, batch=2)
+    rows = table(trained, weights=exported, count=4, size=SIZE).splitlines()
+    (trained.folder / "judge.pt").unlink()
+    assert [row.split("|")[1].strip() for row in rows[2:]] == [
+        "painter",
+        "painter, through the autoencoder",
+        "**model**",
+        "model, against another prompt",
+        "to reach",
+    ]
+
+
+def test_the_sheet_shows_prompts_edits_and_a_blend(exported: Path) -> None:
+    pictures = sheet.painted(Brush(exported, "cpu"), side=64, seed=1)
+    assert len(pictures) == len(sheet.PROMPTS) + len(sheet.EDITS) + 3
+    assert sheet.laid_out(pictures, side=16).size == (64, 80)
