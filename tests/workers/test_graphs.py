@@ -1,0 +1,82 @@
+"""Recorded work always runs on the same tensors: what it is given and what it gives must not be mixed up by that.
+
+There is no GPU here. In place of one, a replay runs the work again on the tensors of the recording.
+"""
+
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.workers.conftest import OPTIONS, entry
+from tests.workers.test_compiling import MIXED, SIZES, together
+from tests.workers.test_flux2_klein import MOST_DIFFERENCE, made, order
+from workers.engine import Engine
+from workers.pipelines import compiling
+from workers.pipelines.flux2_klein import Flux2Klein, load
+
+STREAM: Any = SimpleNamespace(wait_stream=lambda _: None, device=None)
+
+
+class OnCpu(compiling._Graph):
+    """A recording that a CPU can replay; `replays` are counted."""
+
+    replays = 0
+
+    def __init__(self, work: compiling.Work, *arguments: torch.Tensor) -> None:
+        super().__init__(work, arguments, stream=STREAM, pool=None)
+
+        def replay() -> None:
+            OnCpu.replays += 1
+            for held, given in zip(self._results, work(*self._arguments), strict=True):
+                held.copy_(given)
+
+        self._graph: Any = SimpleNamespace(replay=replay)
+
+
+@pytest.fixture(autouse=True)
+def without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("graph", "stream"):
+        monkeypatch.setattr(torch.cuda, name, lambda *_, **__: nullcontext())
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", SimpleNamespace)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _: STREAM)
+    monkeypatch.setattr(compiling.Compiler, "recorded", lambda _, work, *given: OnCpu(work, *given))
+    monkeypatch.setattr(OnCpu, "replays", 0)
+
+
+def test_a_result_stays_as_it_was_when_the_next_is_made() -> None:
+    graph = OnCpu(lambda a, b: (a + b,), torch.zeros(2), torch.zeros(2))
+    [first] = graph(torch.ones(2), torch.ones(2))
+    [second] = graph(first, torch.ones(2))
+    assert (first.tolist(), second.tolist()) == ([2, 2], [3, 3])
+
+
+def test_what_it_was_recorded_with_is_not_changed() -> None:
+    given = torch.zeros(2)
+    OnCpu(lambda a: (a + 1,), given)(torch.ones(2))
+    assert given.tolist() == [0, 0]
+
+
+def test_a_device_is_left_as_it_was_set_for_convolutions() -> None:
+    before = torch.backends.cudnn.benchmark
+    OnCpu(lambda a: (a + 1,), torch.zeros(2))
+    assert torch.backends.cudnn.benchmark is before
+
+
+def test_an_engine_of_recordings_makes_the_same_pictures(small_model: Path, small_engine: Engine) -> None:
+    model = entry(small_model, options={**OPTIONS, "compile": SIZES})
+    engine = load(model=model, device="cpu")
+    assert isinstance(engine, Flux2Klein)
+    engine.compile(backend=None)
+    [first] = made(engine, order("a fox", size=(128, 128)))
+    # A prompt, four steps, and a decoding.
+    assert OnCpu.replays == 1 + model.steps + 1
+    for orders in MIXED:
+        for picture, expected in zip(together(engine, orders), made(small_engine, *orders), strict=True):
+            assert np.abs(picture - expected).max() <= MOST_DIFFERENCE
+    [again] = made(engine, order("a fox", size=(128, 128)))
+    assert np.array_equal(first, again)
