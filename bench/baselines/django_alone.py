@@ -1,0 +1,69 @@
+"""C4's A: the same request by Django's own ASGI handler, whose asynchronous view waits for the same event.
+
+It has only middleware that can be asynchronous: around any other, Django blocks a thread for as long as the view waits.
+"""
+
+import asyncio
+import json
+import os
+from typing import Any
+
+import django
+from asgiref.sync import sync_to_async
+from django.conf import settings
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "zekron_api.settings")
+django.setup(set_prefix=False)
+settings.ROOT_URLCONF = __name__
+settings.MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.common.CommonMiddleware",
+]
+# As Django's manual says of ASGI: no thread would ever use its connection again.
+settings.DATABASES["default"]["CONN_MAX_AGE"] = 0
+
+from django.core.handlers.asgi import ASGIHandler  # noqa: E402 (all of these need the settings)
+from django.http import HttpRequest, HttpResponse  # noqa: E402
+from django.urls import path  # noqa: E402
+
+from billing import keys  # noqa: E402
+from workers import history  # noqa: E402
+from zekron_api import ending, ordering, throttle  # noqa: E402
+from zekron_api.serializers import GenerateSerializer  # noqa: E402
+from zekron_api.waiters import Waiters  # noqa: E402
+
+_listeners: set["asyncio.Task[None]"] = set()
+
+
+async def _ended_among(generation_ids: Any) -> set[int]:
+    return await sync_to_async(history.ended_among)(generation_ids=generation_ids)
+
+
+waiters = Waiters(ended_among=_ended_among)
+
+
+async def generate(request: HttpRequest) -> HttpResponse:
+    """POST /v1/generate."""
+    if not _listeners:
+        _listeners.add(asyncio.create_task(waiters.listen()))
+    generation_id = await sync_to_async(_place)(request)
+    ended = waiters.join(generation_id)
+    try:
+        async with asyncio.timeout(settings.SYNC_WAIT_SECONDS):
+            await ended
+    finally:
+        waiters.leave(generation_id, ended)
+    return await sync_to_async(ending.reply_for)(generation_id=generation_id)
+
+
+def _place(request: HttpRequest) -> int:
+    account = keys.authenticate(text=request.headers["Authorization"].removeprefix("Bearer "))
+    throttle.take(account_id=account.pk)
+    fields = GenerateSerializer(data=json.loads(request.body))
+    fields.is_valid(raise_exception=True)
+    placed = ordering.place(account_id=account.pk, fields=fields.validated_data, idempotency_key=None)
+    return placed.generation.pk
+
+
+urlpatterns = [path("v1/generate", generate)]
+application = ASGIHandler()
