@@ -21,7 +21,7 @@ SLEEP = "sleep "
 
 
 class StandIn:
-    """An Engine. A prompt is `<kind of picture>`, `<kind> <anything>` or `sleep <seconds>`."""
+    """An Engine. A prompt is a kind of picture or `sleep` and seconds, and whatever else tells it from others."""
 
     def __init__(self, *, diary: Path, batch_limit: int) -> None:
         self.batch_limit = batch_limit
@@ -45,7 +45,7 @@ class StandIn:
         """Sleeps where a prompt asks for that."""
         for order in prepared:
             if order.prompt.startswith(SLEEP):
-                time.sleep(float(order.prompt.removeprefix(SLEEP)))
+                time.sleep(float(order.prompt.split()[1]))
         return prepared
 
     def decode(self, denoised: Sequence[ImageOrder]) -> list[Picture]:

@@ -80,7 +80,7 @@ def _stock(folder: Path) -> Iterator[Celery]:
         # Once it answers, all are up and connected.
         _delay(stock).get(timeout=subprocesses.START_SECONDS)
         yield stock
-        stock.close()
+        stock_celery.forget(stock)
 
 
 def _measure(stock: Celery, ours: Service, b_first: bool) -> Samples:
