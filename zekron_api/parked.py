@@ -19,12 +19,14 @@ _OWN_HEADERS: Final = frozenset({"content-type", "content-length"})
 
 
 class Deferred(HttpResponse):
-    """Stands for a reply of megabytes, which is made once there is room for it. Middleware treats it as any response;
-    its headers reach the client. `resume` may use the database, and what it raises becomes the error envelope.
+    """Stands for a reply of megabytes to an account, which is made once there is room for it. Middleware treats it as
+    any response; its headers reach the client. `resume` may use the database, and what it raises becomes the error
+    envelope.
     """
 
-    def __init__(self, *, resume: Callable[[], HttpResponse], status: int = 200) -> None:
+    def __init__(self, *, account_id: int, resume: Callable[[], HttpResponse], status: int = 200) -> None:
         super().__init__(status=status)
+        self.account_id = account_id
         self._resume = resume
 
     def finish(self) -> HttpResponse:
@@ -51,8 +53,10 @@ class Parked(Deferred):
     clock, in seconds. `resume` makes the reply from the row.
     """
 
-    def __init__(self, *, generation_id: int, deadline: float, resume: Callable[[], HttpResponse]) -> None:
-        super().__init__(resume=resume, status=202)
+    def __init__(
+        self, *, account_id: int, generation_id: int, deadline: float, resume: Callable[[], HttpResponse]
+    ) -> None:
+        super().__init__(account_id=account_id, resume=resume, status=202)
         self.generation_id = generation_id
         self.deadline = deadline
         self._parked_at = time.monotonic()

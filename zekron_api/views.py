@@ -82,6 +82,7 @@ class GenerateView(ApiView):
             idempotency_key=_idempotency_key(request),
         )
         parked = Parked(
+            account_id=self.account.pk,
             generation_id=generation.pk,
             # A retry may find what has ended already.
             deadline=time.monotonic() + (settings.SYNC_WAIT_SECONDS if generation.is_open else 0),
@@ -116,7 +117,7 @@ class ImageView(ApiView):
         assert generation.expires_at is not None
         if generation.expires_at <= timezone.now():
             raise errors.ImageExpired
-        return Deferred(resume=partial(_image_reply, generation.image))
+        return Deferred(account_id=self.account.pk, resume=partial(_image_reply, generation.image))
 
 
 def _image_reply(image: StoredImage) -> HttpResponse:

@@ -28,6 +28,7 @@ from workers import history
 from zekron_api import authentication, bodies, errors
 from zekron_api.bodies import Scope
 from zekron_api.parked import CAN_PARK, Deferred, Parked
+from zekron_api.places import Places
 from zekron_api.waiters import Waiters
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,8 @@ THREAD_COUNT: Final = 8
 LANE_THREADS: Final = 6
 # So many replies of megabytes are in memory at once, until their clients have read them.
 REPLY_LIMIT: Final = 64
+# And so many for one account: who reads slowly keeps its own images waiting, and nobody else's.
+REPLIES_AN_ACCOUNT: Final = 16
 # A body at its limit takes this long at a megabit a second.
 BODY_SECONDS: Final = 270.0
 # And a reply has as long as it takes at a megabit a second, after this.
@@ -72,7 +75,7 @@ class WaitingRoom(ASGIHandler):
         self._threads = ThreadPoolExecutor(THREAD_COUNT, thread_name_prefix="view")
         self._request_lane = asyncio.Semaphore(LANE_THREADS)
         self._reply_lane = asyncio.Semaphore(LANE_THREADS)
-        self._places = asyncio.Semaphore(REPLY_LIMIT)
+        self._places = Places(limit=REPLY_LIMIT, limit_an_account=REPLIES_AN_ACCOUNT)
         self.waiters = Waiters(ended_among=self._ended_among)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,7 +94,7 @@ class WaitingRoom(ASGIHandler):
         if not isinstance(response, Deferred):
             await self._send(response, send)
             return
-        async with self._places:
+        async with self._places.of(response.account_id):
             async with self._reply_lane:
                 reply = await self._in_thread(partial(self._with_database, response.finish))
             await self._send(reply, send)

@@ -28,12 +28,18 @@ from tests.zekron_api.test_waiting_room import (  # noqa: F401 (a fixture)
 from workers import generations, tokens
 from workers.models import Generation, Status
 from zekron_api import ending, replies, waiting_room
-from zekron_api.waiting_room import LANE_THREADS, REPLY_LIMIT, THREAD_COUNT, WaitingRoom
+from zekron_api.waiting_room import (
+    LANE_THREADS,
+    REPLIES_AN_ACCOUNT,
+    REPLY_LIMIT,
+    THREAD_COUNT,
+    WaitingRoom,
+)
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("idle_worker")]
 
 IMAGE_BYTES = 3_000_000
-ACCOUNTS = 4
+ACCOUNTS = REPLY_LIMIT // REPLIES_AN_ACCOUNT
 # As many as an account may send in a minute.
 CLIENTS_AN_ACCOUNT = 60
 # While a reply is made: the object, what is unsealed of it, and that without its padding.
@@ -111,6 +117,28 @@ def test_who_does_not_read_is_cut_off_and_the_next_has_the_place(served, me, mon
         reader.reads.set()
         await reader.task
         assert reader.body == b"png"
+
+    served(scenario)
+
+
+def test_an_account_that_does_not_read_keeps_no_place_from_another(served, me, stranger, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(waiting_room, "REPLY_LIMIT", 3)
+    monkeypatch.setattr(waiting_room, "REPLIES_AN_ACCOUNT", 2)
+    mine, theirs = completed(me.account), completed(stranger.account)
+
+    async def scenario(app: WaitingRoom) -> None:
+        deaf = [Reader(app, me.key, mine.pk) for _ in range(5)]
+        await until(lambda: sum(reader.status == 200 for reader in deaf) == 2)
+        for _ in range(2):
+            reader = Reader(app, stranger.key, theirs.pk)
+            reader.reads.set()
+            await reader.task
+            assert reader.body == b"png"
+        assert sum(reader.status == 200 for reader in deaf) == 2
+        for reader in deaf:
+            reader.reads.set()
+        await asyncio.gather(*(reader.task for reader in deaf))
+        assert {reader.body for reader in deaf} == {b"png"}
 
     served(scenario)
 
