@@ -6,7 +6,7 @@ from demo_model.painter import palette
 from demo_model.painter.canvas import Canvas, Paint, gradient
 from demo_model.painter.easel import Easel
 from demo_model.painter.numbers import Numbers
-from demo_model.painter.shapes import Shape, box, ellipse, polygon, stroke, union
+from demo_model.painter.shapes import Shape, box, ellipse, polygon, stroke, union, within
 
 SKINS = palette.colours("#f6d3b8", "#e3ab82", "#b97c54", "#7d4f36")
 HAIRS = palette.colours("#3a2a24", "#7a4a2a", "#d9a648", "#8c2f2f")
@@ -98,15 +98,17 @@ def person(easel: Easel, x: Numbers, foot: Numbers, size: Numbers, bright: Numbe
     canvas.draw(_box(x, y - 0.43 * s, 0.155 * s, 0.018 * s, 0.0), dark)
     canvas.draw(_box(x, y - 0.685 * s, 0.04 * s, 0.04 * s, 0.02 * s), palette.mixed(skin, dark, 0.2))
     canvas.draw(ellipse(x, y - 0.80 * s, 0.12 * s, 0.13 * s), skin)
-    canvas.draw(ellipse(x, y - 0.885 * s, 0.135 * s, 0.075 * s), hair)
+    fringe = within(ellipse(x, y - 0.83 * s, 0.135 * s, 0.125 * s), box(-1, -1, 3, y - 0.865 * s))
+    canvas.draw(fringe, hair)
     for side in (-1, 1):
-        canvas.draw(ellipse(x + side * 0.045 * s, y - 0.80 * s, 0.014 * s, 0.020 * s), easel.plain("#262233"))
+        canvas.draw(
+            ellipse(x + side * 0.047 * s, y - 0.805 * s, 0.019 * s, 0.026 * s), easel.plain("#262233")
+        )
         canvas.draw(
             ellipse(x + side * 0.07 * s, y - 0.755 * s, 0.022 * s, 0.014 * s), easel.lit("#f2948c"), alpha=0.6
         )
-    canvas.draw(
-        stroke(x - 0.03 * s, y - 0.735 * s, x + 0.03 * s, y - 0.735 * s, 0.008 * s), easel.lit("#b5564f")
-    )
+    smile = within(ellipse(x, y - 0.752 * s, 0.04 * s, 0.028 * s), box(-1, y - 0.752 * s, 3, 2))
+    canvas.draw(smile, easel.lit("#c2564f"))
 
 
 def _ear(

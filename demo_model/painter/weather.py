@@ -75,8 +75,9 @@ def _paint_rain(easel: Easel) -> None:
 
 
 def _paint_lights(easel: Easel) -> None:
-    pitch = 0.125
-    cells = _grid(easel, "lights", pitch, (0.007, 0.013))
+    pitch = 0.14
+    # Each halo has room in its cell.
+    cells = _grid(easel, "lights", pitch, (0.008, 0.013), shift=0.22)
     tones = torch.from_numpy(LIGHTS).to(easel.canvas.pixels_BCHW.device)
 
     def paint(x_11W: torch.Tensor, y_1H1: torch.Tensor) -> torch.Tensor:
@@ -87,10 +88,10 @@ def _paint_lights(easel: Easel) -> None:
         look = cells.look(x_11W, y_1H1)
         shift_x, shift_y, size, chance, _ = look.numbers_KBHW
         away = torch.hypot(look.x_BHW - shift_x * pitch, look.y_BHW - shift_y * pitch)
-        return torch.where(chance < 0.6, 0.75 * torch.exp(-((away / (2.1 * size)) ** 2)), 0.0)
+        return torch.where(chance < 0.75, 0.75 * torch.exp(-((away / (2.0 * size)) ** 2)), 0.0)
 
     easel.canvas.wash(halo, paint)
-    middle = _dots(cells, pitch, share=0.6)
+    middle = _dots(cells, pitch, share=0.75)
     easel.canvas.draw(
         middle._replace(distance=lambda x, y: middle.distance(x, y) + 0.004),
         easel.plain("#fffdf2"),
@@ -98,12 +99,12 @@ def _paint_lights(easel: Easel) -> None:
     )
 
 
-def _grid(easel: Easel, name: str, pitch: float, radius: tuple[float, float]) -> Cells:
+def _grid(easel: Easel, name: str, pitch: float, radius: tuple[float, float], *, shift: float = 0.3) -> Cells:
     """Cells with a shift each way, a radius, a chance to be empty and a kind."""
     rows, columns = int(1 / pitch) + 2, int(easel.aspect / pitch) + 2
     numbers = table(easel.seeds_B, name, kinds=5, rows=rows, columns=columns)
     return Cells(
-        sizes(numbers, (-0.3, 0.3), (-0.3, 0.3), radius, (0, 1), (0, 0.999)),
+        sizes(numbers, (-shift, shift), (-shift, shift), radius, (0, 1), (0, 0.999)),
         pitch=(pitch, pitch),
         left=-easel.numbers(name + " left", (0, pitch))[0],
     )
