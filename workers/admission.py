@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 import redis
+from django.conf import settings
 
 from workers import history, presence
 from workers.catalogue import catalogue
@@ -19,11 +20,13 @@ FIRST_GUESS_SECONDS = 5.0
 NO_WORKER_RETRY_SECONDS = 30
 # The queue is counted no further than so many times what can be made within the limit.
 LOOK_FACTOR = 10
-# Up to here what is open is counted for each request. Beyond, it is counted once in this time: else a long queue would
-# make each request dear, and most of all those that it is too long for.
+# Up to here what is open is counted for each request, and each worker is asked after. Beyond, once in this time: else a
+# long queue would make each request dear, and most of all those that it is too long for, and so would a large fleet.
 EXACT_COUNT = 500
+FEW_WORKERS = 16
 FRESH_SECONDS = 1.0
 _deep: dict[str | None, tuple[float, int]] = {}
+_fleet: dict[str, tuple[float, list[Worker]]] = {}
 
 
 class QueueTooLong(Exception):
@@ -39,7 +42,7 @@ def refuse_if_too_long(*, model_name: str, limit_seconds: int) -> None:
     them. Without Redis it cannot know, and lets everything in: what is not made in time is cancelled and free.
     """
     try:
-        workers = [worker for worker in presence.alive() if worker.makes(model_name)]
+        workers = [worker for worker in _alive() if worker.makes(model_name)]
     except redis.RedisError as error:
         log.debug("nothing can be predicted of the queue: %s", error)
         return
@@ -50,6 +53,17 @@ def refuse_if_too_long(*, model_name: str, limit_seconds: int) -> None:
     predicted_seconds = sum(_seconds_of(name, workers, limit_seconds) for name in made)
     if predicted_seconds > limit_seconds:
         raise QueueTooLong(math.ceil(predicted_seconds - limit_seconds))
+
+
+def _alive(*, clock: Callable[[], float] = time.monotonic) -> Sequence[Worker]:
+    """The workers that live; many are remembered for a second. Raises redis.RedisError."""
+    seen_at, workers = _fleet.get(settings.REDIS_URL, (-math.inf, []))
+    if clock() - seen_at < FRESH_SECONDS:
+        return workers
+    workers = presence.alive()
+    if len(workers) > FEW_WORKERS:
+        _fleet[settings.REDIS_URL] = clock(), workers
+    return workers
 
 
 def _seconds_of(model_name: str, workers: Sequence[Worker], limit_seconds: int) -> float:

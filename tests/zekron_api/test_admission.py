@@ -141,6 +141,23 @@ def test_a_long_queue_is_counted_once_a_second_and_a_short_one_for_each_request(
     assert counted() == 0
 
 
+@pytest.mark.parametrize(("workers", "times_asked"), [(16, 3), (17, 2)])
+def test_a_large_fleet_is_asked_once_a_second_and_a_small_one_for_each_request(
+    monkeypatch, workers, times_asked
+):
+    asked, now = [], 0.0
+
+    def alive() -> list[presence.Worker]:
+        asked.append(now)
+        return [presence.Worker(f"gpu@{number}") for number in range(workers)]
+
+    monkeypatch.setattr(presence, "alive", alive)
+    monkeypatch.setattr(admission, "_fleet", {})
+    for now in (0.0, 0.9, 1.0):
+        assert len(admission._alive(clock=lambda moment=now: moment)) == workers
+    assert len(asked) == times_asked
+
+
 def test_a_worker_that_is_silent_or_has_left_does_not_count(me, monkeypatch):
     presence.show(worker_name="gpu@a", seconds_per_image=2.5)
     assert presence.alive() == [presence.Worker("gpu@a", 2.5)]
