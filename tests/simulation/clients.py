@@ -116,9 +116,13 @@ class Client:
             return self._note(actor, generation, "cancelled")
         except errors.GenerationTimeout:
             return self._note(actor, generation, "accepted")
-        except (images.ImageGone, images.ImageUnreadable) as error:
-            self.wrong.append(f"the image of {wish.prompt!r} cannot be read: {type(error).__name__}")
-            return True
+        except (images.ImageGone, errors.ImageUnreachable) as error:
+            # A store that fails at this moment has lost nothing.
+            if not isinstance(error.__cause__, StoreFailed):
+                self.wrong.append(
+                    f"the image of {wish.prompt!r} cannot be read: {error.__cause__ or error!r}"
+                )
+            return self._note(actor, generation, "completed")
         if reply is UNKNOWN:
             return False
         self._check(orjson.loads(reply.content)["data"], wish, generation)
