@@ -32,10 +32,11 @@ SHARE = 0.4
 class Session:
     """One run: what is left of its time, what came of it, and what went wrong."""
 
-    def __init__(self, scene: Scene, report: Report, *, minutes: float) -> None:
+    def __init__(self, scene: Scene, report: Report, *, ends_at: float) -> None:
+        """`ends_at` by the monotonic clock: nothing more is begun then."""
         self._scene = scene
         self._report = report
-        self._ends_at = time.monotonic() + 60 * minutes
+        self._ends_at = ends_at
         self.outcomes: list[Outcome] = []
         self.problems: list[str] = []
 
@@ -97,6 +98,7 @@ def main(arguments: Sequence[str]) -> int:
         settings.configure(USE_TZ=True)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stdout)
     diffusers_logging.set_verbosity_error()
+    ends_at = time.monotonic() + 60 * options.minutes
     machine = Machine(torch.device(options.device))
     scale = SMALL if options.small else TRUE
     say("\n".join([f"{scale.name} on {machine.name}", *machine_lines()]))
@@ -107,9 +109,7 @@ def main(arguments: Sequence[str]) -> int:
         stock=Stock(scale, machine),
         ours=Ours(scale, machine),
     )
-    session = Session(
-        scene, Report(scale.name, machine.name, folder=options.results), minutes=options.minutes
-    )
+    session = Session(scene, Report(scale.name, machine.name, folder=options.results), ends_at=ends_at)
     run(session, scene)
     say("\n".join(["", *table.lines(session.outcomes), *session.problems]))
     return 1 if session.problems else 0

@@ -117,13 +117,22 @@ def _kernels(scene: Scene, work: Stage) -> list[Any]:
     with profile(activities=activities) as recorded:
         work()
         scene.machine.wait()
-    attribute = "self_device_time_total" if scene.machine.is_gpu else "self_cpu_time_total"
     rows = [
-        (round(getattr(event, attribute) / 1000, 3), event.count, event.key[:110])
+        (round(milliseconds, 3), event.count, event.key[:110])
         for event in recorded.key_averages()
+        if (milliseconds := _own_milliseconds(event, on_gpu=scene.machine.is_gpu)) is not None
     ]
     total = sum(milliseconds for milliseconds, _, _ in rows)
     return [
         ("all", round(total, 3), sum(1 for row in rows if row[0])),
         *sorted(rows, reverse=True)[:KERNELS_SHOWN],
     ]
+
+
+def _own_milliseconds(event: Any, *, on_gpu: bool) -> float | None:
+    """A kernel's own; None for what only stands for kernels that are listed themselves."""
+    if not on_gpu:
+        return float(event.self_cpu_time_total) / 1000
+    if event.device_type.name != "CUDA" or getattr(event, "is_user_annotation", False):
+        return None
+    return float(event.self_device_time_total) / 1000
