@@ -217,11 +217,13 @@ def give_up(*, generation: Generation, error_type: str, error_code: str, now: Mo
     )
 
 
-def rescue(*, limit: int, now: Moment = Now()) -> Sequence[int]:
-    """running → queued for at most `limit` whose lease is over and that have an attempt left; returns their ids."""
-    abandoned = Q(
-        status=Status.RUNNING, lease_until__lt=now, attempt_count__lt=ATTEMPT_LIMIT, deadline_at__gt=now
+def rescue(*, limit: int, silence_seconds: float = LEASE_SECONDS, now: Moment = Now()) -> Sequence[int]:
+    """running → queued for at most `limit` whose lease was not renewed for so long, its whole length unless the caller
+    knows better, and that have an attempt left; returns their ids."""
+    silent = Q(
+        status=Status.RUNNING, lease_until__lt=now + timedelta(seconds=LEASE_SECONDS - silence_seconds)
     )
+    abandoned = silent & Q(attempt_count__lt=ATTEMPT_LIMIT, deadline_at__gt=now)
     with transaction.atomic():
         ids = lock_some(abandoned, limit, first="lease_until")
         move_all(Q(pk__in=ids), Status.RUNNING, Status.QUEUED, not_before=now, hinted_at=None)

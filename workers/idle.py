@@ -16,6 +16,7 @@ from django.db import close_old_connections, connections
 from storage import images
 from workers import attempt, generations, sweep
 from workers.attempt import Studio
+from workers.contact import Contact
 from workers.models import Generation
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,11 @@ SWEEP_SECONDS = 10.0
 PURGE_SECONDS = 60.0
 # One round of a purge: soon over, so that the next look into the table is not late.
 PURGE_LIMIT = 200
+# Two renewals of a lease. Whoever has reached the database for all that time takes a worker that has not for dead, and
+# does not wait for the end of its leases, which is as late as it is for the sake of outages.
+SILENCE_SECONDS = 12.0
+# Two looks into the table, and a little.
+PAUSE_SECONDS = 5.0
 
 
 class IdleHands:
@@ -56,12 +62,15 @@ class IdleHands:
 
     def _run(self) -> None:
         sweep_at = purge_at = time.monotonic()
+        contact = Contact(pause_seconds=PAUSE_SECONDS)
         while not self._closed.wait(CLAIM_SECONDS):
-            room = self._capacity - len(self._studio.heartbeat.lease_tokens)
+            room = self._room
             if room <= 0:
                 continue
             close_old_connections()
-            _try(partial(self._claim, room))
+            # In this order: what hung while the database did is followed by no rescue, but by others' renewals.
+            if _try(partial(self._claim, room)) and contact.note() >= SILENCE_SECONDS:
+                _try(self._rescue)
             if time.monotonic() >= sweep_at:
                 sweep_at = time.monotonic() + SWEEP_SECONDS
                 _try(sweep.run)
@@ -69,6 +78,15 @@ class IdleHands:
                 purge_at = time.monotonic() + PURGE_SECONDS
                 _try(partial(images.purge, limit=PURGE_LIMIT))
         connections.close_all()
+
+    @property
+    def _room(self) -> int:
+        return self._capacity - len(self._studio.heartbeat.lease_tokens)
+
+    def _rescue(self) -> None:
+        """Takes back what silent workers have, and claims what there is room for; the sweep hints at the rest."""
+        if generations.rescue(limit=sweep.BATCH_LIMIT, silence_seconds=SILENCE_SECONDS):
+            self._claim(self._room)
 
     def _claim(self, room: int) -> None:
         with suppress(generations.NotClaimable):
@@ -81,10 +99,12 @@ class IdleHands:
         _try(partial(attempt.carry_out, generation=generation, studio=self._studio))
 
 
-def _try(work: Callable[[], object]) -> None:
+def _try(work: Callable[[], object]) -> bool:
     try:
         work()
+        return True
     except Exception:
         # The database or the store is away, or something is wrong with one row. This thread is the last that finds
         # work when all else fails, so it must live; its next round tries again.
         log.exception("a round of an idle worker failed")
+        return False

@@ -67,8 +67,8 @@ GUARDS = (
     Guard(
         name="rescue: the cap on attempts",
         path=GENERATIONS,
-        text="lease_until__lt=now, attempt_count__lt=ATTEMPT_LIMIT, deadline_at__gt=now\n",
-        without="lease_until__lt=now, deadline_at__gt=now\n",
+        text="abandoned = silent & Q(attempt_count__lt=ATTEMPT_LIMIT, deadline_at__gt=now)",
+        without="abandoned = silent & Q(deadline_at__gt=now)",
         tests=(f"{SWEEP}::test_what_has_had_all_its_attempts_is_not_taken_back",),
     ),
     Guard(
@@ -109,8 +109,8 @@ GUARDS = (
     Guard(
         name="rescue: only what no worker holds",
         path=GENERATIONS,
-        text="status=Status.RUNNING, lease_until__lt=now, attempt_count__lt=ATTEMPT_LIMIT, deadline_at__gt=now",
-        without="status=Status.RUNNING, attempt_count__lt=ATTEMPT_LIMIT, deadline_at__gt=now",
+        text="status=Status.RUNNING, lease_until__lt=now + timedelta(seconds=LEASE_SECONDS - silence_seconds)",
+        without="status=Status.RUNNING",
         tests=(f"{SWEEP}::test_a_dead_workers_generation_is_queued_and_hinted_again",),
     ),
     Guard(

@@ -1,0 +1,96 @@
+"""What a worker does while it has room: it takes back what a silent worker has, once it may judge that."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import pytest
+from django.db import connections
+
+from tests import stage
+from tests.stage import NOW
+from workers import generations, idle
+from workers.contact import Contact
+from workers.idle import IdleHands
+from workers.models import Generation, Status
+
+CLOCK = generations.Now()
+WAIT_SECONDS = 60
+
+
+def _wait_until_completed(generation: Generation) -> Generation:
+    give_up_at = time.monotonic() + WAIT_SECONDS
+    while not (ended := Generation.objects.filter(pk=generation.pk, status=Status.COMPLETED)):
+        assert time.monotonic() < give_up_at
+        time.sleep(0.02)
+    return ended[0]
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Looks into the table one after the other; threads that end here do not end with their process."""
+    take_up = IdleHands._attempt
+
+    def attempt_and_close(self: IdleHands, generation: Generation) -> None:
+        take_up(self, generation)
+        connections.close_all()
+
+    monkeypatch.setattr(idle, "CLAIM_SECONDS", 0.01)
+    monkeypatch.setattr(IdleHands, "_attempt", attempt_and_close)
+
+
+@contextmanager
+def _idle_hands() -> Iterator[None]:
+    with stage.studio(stage.StandInEngine()) as studio:
+        hands = IdleHands(studio=studio, capacity=2)
+        hands.start()
+        try:
+            yield
+        finally:
+            hands.close()
+
+
+def _left_by_a_worker(owner) -> Generation:
+    """Running, and not renewed for 13 seconds."""
+    running = generations.claim(generation_id=stage.submit(owner, now=CLOCK).pk)
+    silent_seconds = 13
+    Generation.objects.filter(pk=running.pk).update(
+        lease_until=CLOCK + timedelta(seconds=generations.LEASE_SECONDS - silent_seconds)
+    )
+    return Generation.objects.get(pk=running.pk)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_a_silent_worker_has_is_begun_again_before_its_lease_is_over(quick, monkeypatch):
+    monkeypatch.setattr(Contact, "note", lambda self: idle.SILENCE_SECONDS)
+    left = _left_by_a_worker(stage.account())
+    with _idle_hands():
+        completed = _wait_until_completed(left)
+    assert completed.attempt_count == 2
+    assert completed.ended_at < left.lease_until
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_has_reached_the_database_for_a_moment_only_takes_nothing_back(quick):
+    owner = stage.account()
+    left = _left_by_a_worker(owner)
+    with _idle_hands():
+        for _ in range(3):
+            _wait_until_completed(stage.submit(owner, now=CLOCK))
+        assert Generation.objects.get(pk=left.pk).lease_token == left.lease_token
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("seconds", "rescued"), [(11, 0), (13, 1)])
+def test_a_lease_is_silent_by_its_last_renewal(seconds, rescued):
+    running = generations.claim(generation_id=stage.submit(stage.account()).pk, now=NOW)
+    generations.renew(lease_tokens=[running.lease_token], now=NOW + timedelta(seconds=5))
+    later = NOW + timedelta(seconds=5 + seconds)
+    assert len(generations.rescue(limit=10, silence_seconds=12, now=later)) == rescued
+
+
+def test_contact_lasts_from_the_first_answer_after_a_pause():
+    moments = iter([0.0, 2.0, 4.0, 9.0, 14.5, 16.5])
+    contact = Contact(pause_seconds=5.0, clock=lambda: next(moments))
+    assert [contact.note() for _ in range(5)] == [2.0, 4.0, 9.0, 0.0, 2.0]
