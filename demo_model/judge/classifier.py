@@ -6,7 +6,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from demo_model.painter import paint
 from demo_model.painter.scene import COLOURS, PLACES, SUBJECTS, TIMES, WEATHERS, Scene, scenes
 from demo_model.train import autoencoder
 from demo_model.train.course import Course, Sitting, averaged_copy, drawn_at
@@ -62,13 +61,14 @@ def train(studio: Studio, sitting: Sitting, *, picture_count: int, batch: int) -
     """On painted pictures and on what the autoencoder makes of them, blurred and tinted a little by chance."""
     judge, course = taken_up(studio)
     shown = scenes(range(JUDGE_SEEDS, JUDGE_SEEDS + picture_count))
-    pictures_NCHW = torch.cat([_painted(studio, shown), _seen_again(studio, shown)])
+    painted_NCHW = autoencoder.painted(studio, first_seed=JUDGE_SEEDS, count=picture_count, side=PAINTED_SIDE)
+    pictures_NCHW = torch.cat([painted_NCHW, _seen_again(studio, painted_NCHW)])
     answers = right_answers(shown * 2, studio.device)
 
     def loss_at(step: int) -> torch.Tensor:
         drawn = drawn_at(step, torch.device("cpu"), salt=4)
         chosen_B = torch.randint(len(pictures_NCHW), (batch,), generator=drawn).to(studio.device)
-        pixels_BCHW = _varied(pictures_NCHW[chosen_B].float() / 255, drawn)
+        pixels_BCHW = _varied(pictures_NCHW[chosen_B].float() / 255, step)
         with studio.reckoning():
             scores = judge(pixels_BCHW)
             losses = [functional.cross_entropy(scores[name], answers[name][chosen_B]) for name in ASKED]
@@ -104,25 +104,15 @@ def right_answers(shown: Sequence[Scene], device: torch.device) -> dict[str, tor
     return {name: answer.to(device) for name, answer in answers.items()}
 
 
-def _painted(studio: Studio, shown: Sequence[Scene]) -> torch.Tensor:
-    parts = []
-    for start in range(0, len(shown), autoencoder.PAINTED_AT_ONCE):
-        part = shown[start : start + autoencoder.PAINTED_AT_ONCE]
-        pixels = paint(part, width=PAINTED_SIDE, height=PAINTED_SIDE, device=studio.device)
-        parts.append((pixels * 255).round().byte())
-    return torch.cat(parts)
-
-
 @torch.no_grad()
-def _seen_again(studio: Studio, shown: Sequence[Scene]) -> torch.Tensor:
+def _seen_again(studio: Studio, painted_NCHW: torch.Tensor) -> torch.Tensor:
     """The same pictures through the autoencoder; without one, simply again."""
-    painted_NCHW = _painted(studio, shown)
     try:
         vae = autoencoder.finished(studio)
     except FileNotFoundError:
         return painted_NCHW
     parts = []
-    for bytes_BCHW in painted_NCHW.split(autoencoder.PAINTED_AT_ONCE):
+    for bytes_BCHW in painted_NCHW.split(autoencoder.ENCODED_AT_ONCE):
         with studio.reckoning():
             latents_BCHW = vae.encode(bytes_BCHW.float() / 127.5 - 1).latent_dist.mode()
             pixels = vae.decode(latents_BCHW).sample.float() / 2 + 0.5
@@ -130,11 +120,13 @@ def _seen_again(studio: Studio, shown: Sequence[Scene]) -> torch.Tensor:
     return torch.cat(parts)
 
 
-def _varied(pixels_BCHW: torch.Tensor, drawn: torch.Generator) -> torch.Tensor:
+def _varied(pixels_BCHW: torch.Tensor, step: int) -> torch.Tensor:
     """Half of the time through fewer pixels; always a little noise and another exposure."""
-    if float(torch.rand((), generator=drawn)) < 0.5:
+    device = pixels_BCHW.device
+    drawn = drawn_at(step, device, salt=5)
+    if step % 2:
         small = functional.avg_pool2d(pixels_BCHW, 2)
         pixels_BCHW = functional.interpolate(small, pixels_BCHW.shape[2:], mode="bilinear")
-    exposure = 1 + 0.1 * torch.randn(len(pixels_BCHW), 1, 1, 1, generator=drawn)
-    noise = 0.03 * torch.randn(pixels_BCHW.shape, generator=drawn)
-    return (pixels_BCHW * exposure.to(pixels_BCHW.device) + noise.to(pixels_BCHW.device)).clamp(0, 1)
+    exposure_B111 = 1 + 0.1 * torch.randn(len(pixels_BCHW), 1, 1, 1, generator=drawn, device=device)
+    noise_BCHW = 0.03 * torch.randn(pixels_BCHW.shape, generator=drawn, device=device)
+    return (pixels_BCHW * exposure_B111 + noise_BCHW).clamp(0, 1)

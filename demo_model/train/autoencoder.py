@@ -20,7 +20,7 @@ EDGE_WEIGHT = 0.5
 LATENT_ERROR = 0.08
 # A channel that carries nothing is not blown up to the size of one that does.
 LEAST_VARIANCE = 0.02
-PAINTED_AT_ONCE = 32
+ENCODED_AT_ONCE = 32
 HELD_OUT = 24
 
 
@@ -82,9 +82,9 @@ def checkpoint(studio: Studio, stage: str) -> Path:
 @torch.no_grad()
 def painted(studio: Studio, *, first_seed: int, count: int, side: int) -> torch.Tensor:
     """Square pictures as bytes."""
-    parts = []
-    for start in range(first_seed, first_seed + count, PAINTED_AT_ONCE):
-        seeds = range(start, min(start + PAINTED_AT_ONCE, first_seed + count))
+    parts, at_once = [], studio.pictures_at_once(side, side)
+    for start in range(first_seed, first_seed + count, at_once):
+        seeds = range(start, min(start + at_once, first_seed + count))
         pixels = paint(scenes(seeds), width=side, height=side, device=studio.device)
         parts.append((pixels * 255).round().byte())
     return torch.cat(parts)
@@ -120,7 +120,7 @@ def decoder_loss(vae: AutoencoderKLFlux2, pixels_BCHW: torch.Tensor, step: int) 
 def settle(vae: AutoencoderKLFlux2, studio: Studio, pictures_NCHW: torch.Tensor) -> None:
     """Measures the latents' mean and variance, by which the pipeline scales them."""
     packed = []
-    for bytes_BCHW in pictures_NCHW[:512].split(PAINTED_AT_ONCE):
+    for bytes_BCHW in pictures_NCHW[:512].split(ENCODED_AT_ONCE):
         with studio.reckoning():
             latents = vae.encode(bytes_BCHW.float() / 127.5 - 1).latent_dist.mode()
         packed.append(Flux2KleinPipeline._patchify_latents(latents).float())

@@ -21,7 +21,6 @@ from demo_model.train.studio import POOL_SEEDS, Studio
 
 # Wordings of each picture. An edit has the one that it was made with.
 CAPTIONS = 4
-PIXELS_AT_ONCE = {"cpu": 2**20, "cuda": 2**25}
 
 
 class Order(NamedTuple):
@@ -155,7 +154,7 @@ def _latents(
     studio: Studio, vae: AutoencoderKLFlux2, shown: Sequence[Scene], size: tuple[int, int]
 ) -> torch.Tensor:
     width, height = size
-    at_once = max(1, PIXELS_AT_ONCE[studio.device.type] // (width * height))
+    at_once = studio.pictures_at_once(width, height)
     parts = []
     for start in range(0, len(shown), at_once):
         pixels = paint(shown[start : start + at_once], width=width, height=height, device=studio.device)

@@ -15,6 +15,8 @@ VAE_SEEDS = 10_000_000
 POOL_SEEDS = 20_000_000
 JUDGE_SEEDS = 40_000_000
 
+PIXELS_AT_ONCE = {"cpu": 2**20, "cuda": 2**25}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Studio:
@@ -23,6 +25,10 @@ class Studio:
     folder: Path
     device: torch.device
     sizes: Sizes
+
+    def pictures_at_once(self, width: int, height: int) -> int:
+        """How many pictures are painted together: enough to keep the device busy, and few enough for its memory."""
+        return max(1, PIXELS_AT_ONCE[self.device.type] // (width * height))
 
     def reckoning(self) -> AbstractContextManager[Any]:
         """bfloat16 where a GPU is quick at it; float32 on a CPU, which is slow at anything else."""

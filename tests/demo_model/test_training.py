@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from demo_model.judge import classifier
+from demo_model.painter import paint
+from demo_model.painter.scene import scenes
 from demo_model.parts import tokens_of
 from demo_model.sizes import TINY
 from demo_model.train import autoencoder, export, flow, text
@@ -130,8 +132,8 @@ def test_a_missing_stage_is_named(tmp_path: Path) -> None:
 
 def test_the_judge_learns_a_handful_of_pictures_and_answers_in_the_painter_s_words(trained: Studio) -> None:
     judge, course = classifier.taken_up(trained)
-    shown = classifier.scenes(range(4))
-    pixels_BCHW = classifier.paint(shown, width=64, height=64)
+    shown = scenes(range(4))
+    pixels_BCHW = paint(shown, width=64, height=64)
     right = classifier.right_answers(shown, trained.device)
 
     def loss_at(_step: int) -> torch.Tensor:
