@@ -109,12 +109,14 @@ REQUESTS_PER_MINUTE = 60
 OPEN_GENERATIONS_LIMIT = 5
 
 # ── Where things are kept ───────────────────────────────────────────────────────────────────────
+_DATABASE = dj_database_url.parse(env.text("DATABASE_URL", services.postgres_url(VAR_DIR)))
 DATABASES = {
     "default": {
-        **dj_database_url.parse(env.text("DATABASE_URL", services.postgres_url(VAR_DIR))),
+        **_DATABASE,
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {"connect_timeout": 5},
+        # The URL's own have the last word, sslmode before all.
+        "OPTIONS": {"connect_timeout": 5, **_DATABASE.get("OPTIONS", {})},
     }
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -1,5 +1,6 @@
 """A production's settings pass Django's own checks, and what they promise is on the wire."""
 
+import ast
 import base64
 import os
 import subprocess
@@ -140,6 +141,21 @@ def test_a_store_that_cannot_be_meant_stops_the_start_without_quoting_the_url(ur
     assert line.startswith(f"zekron: the environment variable STORAGE_URL {said}")
     assert "SECRET" not in line.replace("AWS_SECRET_ACCESS_KEY", "")
     assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("query", "options"),
+    [
+        ("", {"connect_timeout": 5}),
+        ("?sslmode=verify-full&connect_timeout=9", {"connect_timeout": 9, "sslmode": "verify-full"}),
+    ],
+)
+def test_what_the_databases_url_asks_for_is_asked_of_the_database(query, options):
+    show = "from django.conf import settings; print(settings.DATABASES['default']['OPTIONS'])"
+    shown = _run("-c", show, DATABASE_URL=PRODUCTION["DATABASE_URL"] + query)
+    assert {name: str(value) for name, value in ast.literal_eval(shown.stdout).items()} == {
+        name: str(value) for name, value in options.items()
+    }
 
 
 def test_on_a_local_machine_plain_http_is_served():
