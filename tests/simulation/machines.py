@@ -15,9 +15,10 @@ from tests.simulation import painting
 from tests.simulation.actors import Actor
 from tests.simulation.mail import Mail
 from tests.simulation.store import StoreFailed
-from workers import attempt, sweep
+from workers import attempt, generations, sweep
 from workers.attempt import Studio
 from workers.heartbeat import INTERVAL_SECONDS, Heartbeat
+from workers.idle import SILENCE_SECONDS
 
 # What a task may raise: Celery logs it and goes on. That a constraint refused something is no such accident.
 FAILURES: Final = (OperationalError, InterfaceError, FailpointReached, StoreFailed)
@@ -44,6 +45,8 @@ class Worker:
                 _try(actor, partial(self._attempt, actor, generation_id))
             elif world.dice.random() < 0.06:
                 _try(actor, partial(self._claim_from_the_table, actor))
+            elif world.dice.random() < 0.03:
+                _try(actor, _take_back)
             actor.sleep(world.dice.randint(0, 8))
 
     def beat(self, actor: Actor) -> None:
@@ -116,6 +119,11 @@ class Chores:
         except (OperationalError, InterfaceError):
             return False
         return True
+
+
+def _take_back() -> None:
+    """What an idle worker does, here also when it has only just reached the database again."""
+    generations.rescue(limit=sweep.BATCH_LIMIT, silence_seconds=SILENCE_SECONDS)
 
 
 def remove_orphans() -> int:

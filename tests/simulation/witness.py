@@ -1,7 +1,7 @@
 """Sees each change of the database as it is committed, knows who made it, and says what was wrong with it."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -15,6 +15,8 @@ from tests.simulation.store import label_of
 from tests.simulation.world import World
 
 ATTEMPT_LIMIT: Final = 3
+# A worker that has renewed nothing for 12 of a lease's 30 seconds may be taken for dead.
+SILENT_LEASE: Final = timedelta(seconds=18)
 OPEN: Final = ("queued", "running")
 
 GENERATIONS: Final = """
@@ -125,13 +127,14 @@ class Witness:
         now = self._world.now
         is_holder = self._holders.get(before.lease_token) == Holder(actor, actor.process.starts)
         is_over, is_late = before.lease_until < now, before.deadline_at < now
+        is_silent = before.lease_until < now + SILENT_LEASE
         is_spent = before.attempt_count >= ATTEMPT_LIMIT
         if row.status == "running":
             if row.lease_token != before.lease_token:
                 yield f"{name} was taken by {actor} while another held it"
         elif row.status == "completed" and not is_holder:
             yield f"{name} was completed by {actor}, who does not hold it"
-        elif row.status == "queued" and not is_holder and not is_over:
+        elif row.status == "queued" and not is_holder and not is_silent:
             yield f"{name} was put into the queue by {actor}, who does not hold it, under a live lease"
         elif row.status == "failed" and not (is_holder or is_late or (is_over and is_spent)):
             yield f"{name} was failed by {actor}, who does not hold it, before its time"
