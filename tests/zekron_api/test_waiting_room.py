@@ -19,6 +19,9 @@ from zekron_api.waiting_room import THREAD_COUNT, WaitingRoom
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("idle_worker")]
 
 
+SCENARIO_SECONDS = 120
+
+
 class Exchange:
     """One request to an ASGI application, and what it answered."""
 
@@ -76,7 +79,9 @@ def served() -> Callable[[Callable[[WaitingRoom], Awaitable[None]]], None]:
             incoming.put_nowait({"type": "lifespan.startup"})
             assert (await outgoing.get())["type"] == "lifespan.startup.complete"
             try:
-                await scenario(app)
+                # What waits for something that never comes is told so.
+                async with asyncio.timeout(SCENARIO_SECONDS):
+                    await scenario(app)
             finally:
                 incoming.put_nowait({"type": "lifespan.shutdown"})
                 await life
