@@ -18,7 +18,7 @@ from zekron_api.waiting_room import THREAD_COUNT, WaitingRoom
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("idle_worker")]
 
-
+# Far longer than any takes.
 SCENARIO_SECONDS = 120
 
 
