@@ -8,9 +8,13 @@ from typing import Any, Final
 
 import redis
 
-# What is sent because time has passed, however much work there is: looks at whether connections live, what workers
-# show of themselves, Celery's events, and its looks after messages of workers that may be dead.
+# What is sent because time has passed or a connection is new, however much work there is: looks at whether connections
+# live, what workers show of themselves, Celery's events, and its looks after messages of workers that may be dead.
 _BY_THE_CLOCK: Final = (
+    "HELLO ",
+    "AUTH ",
+    "SELECT ",
+    "CLIENT ",
     "PING",
     "ZADD zekron:workers:",
     "ZREMRANGEBYSCORE zekron:workers:",
