@@ -139,9 +139,11 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 60.0
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
-# Without a socket timeout a half-open connection makes a publish hang for ever.
 CELERY_BROKER_TRANSPORT_OPTIONS = {
-    "visibility_timeout": 3600,
+    # Redis is not told which message is with which worker: that would be half of all that it is told. What a worker
+    # that dies had of them is lost, and the sweep and beat send it again.
+    "ack_emulation": False,
+    # Without it a half-open connection makes a publish hang for ever.
     "socket_timeout": 5,
     "socket_connect_timeout": 2,
     "health_check_interval": 10,
