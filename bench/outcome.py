@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bench.benchmark import Benchmark, Figure, Samples
 
@@ -29,6 +30,17 @@ class Measured:
         aimed_for = self.figure.aim is not None and self.figure.reaches(self.median, self.figure.aim)
         return "aim" if aimed_for else "at least"
 
+    def described(self) -> dict[str, Any]:
+        """What is kept of it."""
+        return {
+            "median": self.median,
+            "samples": self.samples,
+            "at_least": self.figure.at_least,
+            "aim": self.figure.aim,
+            "lower_is_better": self.figure.lower_is_better,
+            "reached": self.verdict,
+        }
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
@@ -50,6 +62,17 @@ class Outcome:
         if side not in self.rounds[0]:
             return None
         return statistics.median(samples[side] for samples in self.rounds)
+
+    def described(self) -> dict[str, Any]:
+        """What is kept of it, whatever it was measured on."""
+        return {
+            "a": self.benchmark.a,
+            "b": self.benchmark.b,
+            "clock": self.benchmark.clock,
+            "seconds_a": self.seconds("A"),
+            "seconds_b": self.seconds("B"),
+            "figures": {measured.figure.name: measured.described() for measured in self.measured},
+        }
 
 
 def run(benchmark: Benchmark) -> Outcome:

@@ -52,25 +52,10 @@ def _name(outcome: Outcome) -> str:
 
 
 def _described(outcome: Outcome, now: datetime, load: float) -> dict[str, Any]:
-    benchmark = outcome.benchmark
+    needs_database = outcome.benchmark.needs_database
     return {
-        "a": benchmark.a,
-        "b": benchmark.b,
-        "clock": benchmark.clock,
-        "seconds_a": outcome.seconds("A"),
-        "seconds_b": outcome.seconds("B"),
-        "figures": {
-            measured.figure.name: {
-                "median": measured.median,
-                "samples": measured.samples,
-                "at_least": measured.figure.at_least,
-                "aim": measured.figure.aim,
-                "lower_is_better": measured.figure.lower_is_better,
-                "reached": measured.verdict,
-            }
-            for measured in outcome.measured
-        },
-        **({"database": database.settings_of_server()} if benchmark.needs_database else {}),
+        **outcome.described(),
+        **({"database": database.settings_of_server()} if needs_database else {}),
         "measured_at": now.isoformat(timespec="seconds"),
         "commit": _output("git", "describe", "--always", "--dirty", "--exclude=*"),
         "load_before": round(load, 2),

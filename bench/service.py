@@ -18,7 +18,6 @@ from django.db import connection
 from bench import processor_time, subprocesses
 from bench.subprocesses import ROOT, Process
 from billing import keys, ledger
-from zekron_api.local import redis_server
 from zekron_api.local.stack import free_port
 from zekron_api.local.supervision import read
 
@@ -97,8 +96,8 @@ def running(*, models: str = STAND_IN, workers: Sequence[str] = ("worker",)) -> 
         port, redis_port = free_port(), free_port()
         redis_url = f"redis://127.0.0.1:{redis_port}/0"
         environment = {**os.environ, **_variables(port, redis_url, folder)}
-        command = [redis_server.binary(), "--port", str(redis_port), "--bind", "127.0.0.1", "--save", ""]
-        started = {"redis": subprocesses.start("redis", [*command, "--dir", str(folder)], folder=folder)}
+        command = subprocesses.redis(port=redis_port, folder=folder)
+        started = {"redis": subprocesses.start("redis", command, folder=folder)}
         stack.callback(subprocesses.end, started["redis"])
         # The web process ends first: its waiting clients get their images.
         for name in (*workers, "web"):

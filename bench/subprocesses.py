@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from zekron_api.local import processes
+from zekron_api.local import processes, redis_server
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 START_SECONDS: Final = 180
@@ -70,6 +70,12 @@ def running(
 def python(*arguments: str) -> list[str]:
     """A command of this Python."""
     return [sys.executable, *arguments]
+
+
+def redis(*, port: int, folder: Path) -> list[str]:
+    """A command of the project's Redis, on this port, which keeps nothing."""
+    where = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)]
+    return [redis_server.binary(), *where, "--save", ""]
 
 
 def wait_until_up(process: Process, *, port: int, path: str, log: Path) -> None:

@@ -34,7 +34,6 @@ from bench.service import Service
 from workers import generations
 from workers.models import OPEN_STATUSES, Generation, Kind
 from workers.submission import Submission
-from zekron_api.local import redis_server
 from zekron_api.local.stack import free_port
 
 TIMES = 40
@@ -57,17 +56,7 @@ def _ready() -> Iterator[Round]:
 def _stock(folder: Path) -> Iterator[Celery]:
     """Celery's worker on a Redis of its own; the application to send tasks with."""
     port = free_port()
-    server = [
-        redis_server.binary(),
-        "--port",
-        str(port),
-        "--bind",
-        "127.0.0.1",
-        "--save",
-        "",
-        "--dir",
-        str(folder),
-    ]
+    server = subprocesses.redis(port=port, folder=folder)
     environment = {"BASELINE_REDIS_URL": f"redis://127.0.0.1:{port}/0"}
     worker = subprocesses.python(
         "-m", "celery", "-A", "bench.baselines.stock_celery", "worker", "-l", "ERROR"

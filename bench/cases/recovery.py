@@ -25,7 +25,6 @@ from bench.benchmark import Benchmark, Figure, Round, Samples
 from bench.clients import Ask, ask_all
 from bench.service import Service
 from bench.subprocesses import Process
-from zekron_api.local import redis_server
 from zekron_api.local.stack import free_port
 
 T = TypeVar("T")
@@ -76,17 +75,7 @@ def _celery(folder: Path) -> Iterator[Killed]:
     port, traces = free_port(), folder / "traces"
     traces.touch()
     url = f"redis://127.0.0.1:{port}/0"
-    server = [
-        redis_server.binary(),
-        "--port",
-        str(port),
-        "--bind",
-        "127.0.0.1",
-        "--save",
-        "",
-        "--dir",
-        str(folder),
-    ]
+    server = subprocesses.redis(port=port, folder=folder)
     command = subprocesses.python(
         "-m", "celery", "-A", "bench.baselines.stock_celery", "worker", "-l", "ERROR"
     )

@@ -38,22 +38,8 @@ class Report:
         self._put(
             f"{benchmark.code} {benchmark.name}",
             {
-                "a": benchmark.a,
+                **outcome.described(),
                 "b": f"{benchmark.b}; {scene.ours.mode}",
-                "clock": benchmark.clock,
-                "seconds_a": outcome.seconds("A"),
-                "seconds_b": outcome.seconds("B"),
-                "figures": {
-                    measured.figure.name: {
-                        "median": measured.median,
-                        "samples": measured.samples,
-                        "at_least": measured.figure.at_least,
-                        "aim": measured.figure.aim,
-                        "lower_is_better": measured.figure.lower_is_better,
-                        "reached": measured.verdict,
-                    }
-                    for measured in outcome.measured
-                },
                 "memory_gigabytes": memory_gigabytes(scene.machine),
             },
         )
