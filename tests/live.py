@@ -9,7 +9,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -135,6 +135,14 @@ def _work_off(studio: attempt.Studio, closed: threading.Event) -> None:
     finally:
         presence.leave(worker_name="test")
         connections.close_all()
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Returns once the condition holds; fails when it does not for as long as a process may take to start."""
+    give_up_at = time.monotonic() + START_LIMIT_SECONDS
+    while not condition():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.05)
 
 
 def variables(port: int, objects_folder: Path) -> dict[str, str]:

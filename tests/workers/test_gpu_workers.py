@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
@@ -48,13 +47,6 @@ def launcher(
         sys.stderr.write((folder / "launcher.log").read_text())
 
 
-def wait(condition: Callable[[], bool]) -> None:
-    give_up_at = time.monotonic() + live.START_LIMIT_SECONDS
-    while not condition():
-        assert time.monotonic() < give_up_at
-        time.sleep(0.05)
-
-
 def names() -> set[str]:
     return {worker.name for worker in presence.alive() if worker.name.startswith("gpu-cpu-")}
 
@@ -63,12 +55,12 @@ def names() -> set[str]:
 def test_each_device_has_a_worker_another_where_one_is_lost_and_none_after_the_end(tmp_path, objects_folder):
     before = names()
     with launcher(tmp_path, objects_folder) as process:
-        wait(lambda: len(names() - before) == 2)
+        live.wait_until(lambda: len(names() - before) == 2)
         first = names() - before
         fatal = stage.submit(stage.account(), now=CLOCK, prompt="lose the device")
-        wait(lambda: len(names() - before - first) >= 1)
+        live.wait_until(lambda: len(names() - before - first) >= 1)
         Generation.objects.filter(pk=fatal.pk).update(status=Status.QUEUED, prompt="a fox")
-        wait(lambda: Generation.objects.filter(pk=fatal.pk, status=Status.COMPLETED).exists())
+        live.wait_until(lambda: Generation.objects.filter(pk=fatal.pk, status=Status.COMPLETED).exists())
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=live.START_LIMIT_SECONDS) == 0
     log = (tmp_path / "launcher.log").read_text()

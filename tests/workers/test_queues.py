@@ -3,8 +3,7 @@
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -79,7 +78,7 @@ def test_idle_hands_leave_alone_what_their_worker_cannot_make(monkeypatch: pytes
     with stage.studio(stage.StandInEngine()) as studio:
         hands = idle.IdleHands(studio=studio._replace(models={"zekron-image-1"}), capacity=2)
         hands.start()
-        _wait(lambda: carried)
+        live.wait_until(lambda: carried)
         hands.close()
     others.refresh_from_db()
     assert carried == [mine.pk]
@@ -107,21 +106,14 @@ def _worker(queues: str, objects_folder: Path, models_file: Path) -> Iterator["s
         sys.stderr.write(log.read_text())
 
 
-def _wait(condition: Callable[[], object]) -> None:
-    give_up_at = time.monotonic() + live.START_LIMIT_SECONDS
-    while not condition():
-        assert time.monotonic() < give_up_at
-        time.sleep(0.05)
-
-
 def test_a_worker_has_the_models_of_its_queues_alone_and_says_so(objects_folder, models_file) -> None:
     owner = stage.account()
     others = stage.submit(owner, now=CLOCK)
     mine = [stage.submit(owner, now=CLOCK, model="big") for _ in range(3)]
     with _worker("large,chores", objects_folder, models_file):
         for generation in mine:
-            _wait(lambda pk=generation.pk: Generation.objects.get(pk=pk).status == Status.COMPLETED)
-        _wait(lambda: any(worker.seconds_of("big") for worker in presence.alive()))
+            live.wait_until(lambda pk=generation.pk: Generation.objects.get(pk=pk).status == Status.COMPLETED)
+        live.wait_until(lambda: any(worker.seconds_of("big") for worker in presence.alive()))
         [worker] = presence.alive()
     others.refresh_from_db()
     assert (others.status, others.attempt_count) == (Status.QUEUED, 0)

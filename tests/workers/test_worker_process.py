@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,13 +52,6 @@ def _worker(
         sys.stderr.write((folder / "worker.log").read_text())
 
 
-def _wait(condition: Callable[[], bool]) -> None:
-    give_up_at = time.monotonic() + live.START_LIMIT_SECONDS
-    while not condition():
-        assert time.monotonic() < give_up_at
-        time.sleep(0.05)
-
-
 def _is(generation: Generation, status: Status) -> Callable[[], bool]:
     return lambda: Generation.objects.filter(pk=generation.pk, status=status).exists()
 
@@ -69,7 +61,7 @@ def test_without_redis_the_table_alone_brings_work_to_a_worker(tmp_path, objects
     waiting = [stage.submit(owner, now=CLOCK) for _ in range(3)]
     with _worker(tmp_path, objects_folder, REDIS_URL=NO_REDIS):
         for generation in waiting:
-            _wait(_is(generation, Status.COMPLETED))
+            live.wait_until(_is(generation, Status.COMPLETED))
     owner.refresh_from_db()
     assert (owner.spent_micros, owner.reserved_micros) == (3 * stage.QUOTE_MICROS, 0)
 
@@ -77,7 +69,7 @@ def test_without_redis_the_table_alone_brings_work_to_a_worker(tmp_path, objects
 def test_without_redis_and_beat_a_worker_gives_up_what_is_overdue(tmp_path, objects_folder):
     overdue = stage.submit(stage.account())
     with _worker(tmp_path, objects_folder, REDIS_URL=NO_REDIS):
-        _wait(_is(overdue, Status.FAILED))
+        live.wait_until(_is(overdue, Status.FAILED))
 
 
 def test_a_worker_that_is_told_to_stop_finishes_what_the_device_is_at_and_puts_the_rest_back(
@@ -86,8 +78,8 @@ def test_a_worker_that_is_told_to_stop_finishes_what_the_device_is_at_and_puts_t
     owner = stage.account()
     painted, behind = (stage.submit(owner, now=CLOCK, prompt="slow 3") for _ in range(2))
     with _worker(tmp_path, objects_folder) as process:
-        _wait(_is(painted, Status.RUNNING))
-        _wait(_is(behind, Status.RUNNING))
+        live.wait_until(_is(painted, Status.RUNNING))
+        live.wait_until(_is(behind, Status.RUNNING))
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == 0
     ended = sorted([*Generation.objects.filter(pk__in=[painted.pk, behind.pk])], key=lambda row: row.status)
@@ -98,7 +90,7 @@ def test_a_worker_that_is_told_to_stop_finishes_what_the_device_is_at_and_puts_t
 def test_what_takes_longer_than_a_worker_may_take_to_stop_is_put_back_too(tmp_path, objects_folder):
     generation = stage.submit(stage.account(), now=CLOCK, prompt="slow 600")
     with _worker(tmp_path, objects_folder, shutdown_seconds=1.0) as process:
-        _wait(_is(generation, Status.RUNNING))
+        live.wait_until(_is(generation, Status.RUNNING))
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == 0
     generation.refresh_from_db()
@@ -111,7 +103,7 @@ def test_a_lost_device_ends_the_worker_with_a_clear_line_and_costs_the_others_no
     owner = stage.account()
     slow = stage.submit(owner, now=CLOCK, prompt="slow 2")
     with _worker(tmp_path, objects_folder) as process:
-        _wait(_is(slow, Status.RUNNING))
+        live.wait_until(_is(slow, Status.RUNNING))
         fatal = stage.submit(owner, now=CLOCK, prompt="lose the device")
         assert process.wait(timeout=60) == 70
     assert "zekron: the device auto is lost" in (tmp_path / "worker.log").read_text()
