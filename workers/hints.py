@@ -2,10 +2,9 @@
 
 import logging
 
-from celery import current_app
 from django.db import DatabaseError
 
-from workers import broker
+from workers import broker, messages
 from workers.catalogue import DEFAULT_QUEUE, catalogue
 from workers.models import Generation
 
@@ -20,14 +19,9 @@ def send(*, generation_id: int) -> None:
     """
     try:
         queue = _queue_of(generation_id)
-        with broker.asking():
-            current_app.send_task(
-                GENERATE_TASK,
-                kwargs={"generation_id": generation_id},
-                queue=queue,
-                ignore_result=True,
-                retry=False,
-            )
+        message = messages.message(task=GENERATE_TASK, values={"generation_id": generation_id}, queue=queue)
+        with broker.asking() as connection:
+            connection.lpush(queue, message)
     except (broker.Away, DatabaseError) as error:
         log.debug("could not enqueue generation %s, the sweep will: %s", generation_id, error)
 

@@ -123,7 +123,7 @@ def test_what_succeeds_leaves_no_canary_in_logs_or_redis(me, stranger, canaries,
     assert stranger.get(f"/v1/images/{reply['token']}").status_code == 403
     assert canaries.prompt in me.get("/v1/generations").content.decode()
     made = reply["image"]["b64_json"]
-    assert '"generation_id": ' in everything_in_redis()
+    assert '"generation_id":' in everything_in_redis()
     assert "completed at attempt 1" in heard.getvalue()
     text = heard.getvalue() + everything_in_redis()
     assert canaries.seen_in(text, reply["token"], made[:60], made[-60:]) == set()

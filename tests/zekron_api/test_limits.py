@@ -242,9 +242,9 @@ def test_a_hint_that_cannot_be_sent_is_dropped_at_once_while_redis_rests(setting
 
     def refuse(*_: object, **__: object) -> None:
         sent.append(1)
-        raise OperationalError("refused")
+        raise broker.redis.ConnectionError("refused")
 
-    monkeypatch.setattr(hints.current_app, "send_task", refuse)
+    monkeypatch.setattr(broker.redis.Redis, "lpush", refuse)
     hints.send(generation_id=1)
     hints.send(generation_id=2)
     assert len(sent) == 1
