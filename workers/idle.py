@@ -95,8 +95,9 @@ class IdleHands:
                 self._attempts.submit(self._attempt, claimed)
 
     def _attempt(self, generation: Generation) -> None:
-        close_old_connections()
         _try(partial(attempt.carry_out, generation=generation, studio=self._studio))
+        # These threads seldom have work, and messages' threads have a connection each already.
+        connections.close_all()
 
 
 def _try(work: Callable[[], object]) -> bool:

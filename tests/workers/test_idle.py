@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
-from django.db import connections
 
 from tests import stage
 from tests.stage import NOW
@@ -29,15 +28,8 @@ def _wait_until_completed(generation: Generation) -> Generation:
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Looks into the table one after the other; threads that end here do not end with their process."""
-    take_up = IdleHands._attempt
-
-    def attempt_and_close(self: IdleHands, generation: Generation) -> None:
-        take_up(self, generation)
-        connections.close_all()
-
+    """Looks into the table one after the other."""
     monkeypatch.setattr(idle, "CLAIM_SECONDS", 0.01)
-    monkeypatch.setattr(IdleHands, "_attempt", attempt_and_close)
 
 
 @contextmanager
