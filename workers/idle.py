@@ -14,7 +14,7 @@ from functools import partial
 from django.db import close_old_connections, connections
 
 from storage import images
-from workers import attempt, generations, sweep
+from workers import attempt, generations, stuck, sweep
 from workers.attempt import Studio
 from workers.contact import Contact
 from workers.models import Generation
@@ -85,7 +85,7 @@ class IdleHands:
 
     def _rescue(self) -> None:
         """Takes back what silent workers have, and claims what there is room for; the sweep hints at the rest."""
-        if generations.rescue(limit=sweep.BATCH_LIMIT, silence_seconds=SILENCE_SECONDS):
+        if stuck.rescue(limit=sweep.BATCH_LIMIT, silence_seconds=SILENCE_SECONDS):
             self._claim(self._room)
 
     def _claim(self, room: int) -> None:

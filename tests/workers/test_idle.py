@@ -9,7 +9,7 @@ import pytest
 
 from tests import stage
 from tests.stage import NOW
-from workers import generations, idle
+from workers import generations, idle, stuck
 from workers.contact import Contact
 from workers.idle import IdleHands
 from workers.models import Generation, Status
@@ -79,7 +79,7 @@ def test_a_lease_is_silent_by_its_last_renewal(seconds, rescued):
     running = generations.claim(generation_id=stage.submit(stage.account()).pk, now=NOW)
     generations.renew(lease_tokens=[running.lease_token], now=NOW + timedelta(seconds=5))
     later = NOW + timedelta(seconds=5 + seconds)
-    assert len(generations.rescue(limit=10, silence_seconds=12, now=later)) == rescued
+    assert len(stuck.rescue(limit=10, silence_seconds=12, now=later)) == rescued
 
 
 def test_contact_lasts_from_the_first_answer_after_a_pause():
