@@ -17,7 +17,7 @@ from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 from psycopg.errors import LockNotAvailable
 
-from storage import envelope, failpoints, keyring
+from storage import envelope, failpoints, keyring, statements
 from storage.a256cbc_hs512 import SealBroken
 from storage.models import StoredImage
 
@@ -111,7 +111,7 @@ def record(*, image: StoredImage, expires_at: datetime | Combinable | None = Non
     """
     if expires_at is not None:
         image.expires_at = expires_at
-    image.save(force_insert=True)
+    statements.insert(image)
     return image
 
 

@@ -7,7 +7,7 @@ from django.db import transaction
 
 from tests import stage
 from tests.stage import NOW
-from workers import generations, hints, sweep
+from workers import generations, hints, stuck, sweep
 from workers.models import Generation, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -76,7 +76,7 @@ def test_a_generation_whose_workers_died_three_times_fails(hinted):
 def test_what_has_had_all_its_attempts_is_not_taken_back():
     stage.exhausted(stage.account())
     lease_over = NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)
-    assert generations.rescue(limit=10, now=lease_over) == []
+    assert stuck.rescue(limit=10, now=lease_over) == []
 
 
 def test_what_is_not_overdue_is_not_given_up_even_when_asked_for():
