@@ -23,15 +23,11 @@ from workers import announcements, hints, idempotency, tokens, waiting
 from workers.catalogue import catalogue
 from workers.models import ATTEMPT_LIMIT, OPEN_STATUSES, Generation, Kind, SourceImage, Status
 from workers.moments import Moment
-from workers.submission import Submission
+from workers.submission import Submission, queued
 from workers.transitions import move, move_all, moving
 
 # A worker renews its leases every few seconds; one that misses this many seconds is taken for dead.
 LEASE_SECONDS = 30
-# From acceptance to the last moment at which an attempt may start; over it, the hold is given back.
-DEADLINE_SECONDS = 600
-# What each open generation of an account puts off its next one: a flood of one holds up nobody else.
-TURN_SECONDS = 5
 # What is published: an image can be fetched for a day after it was made.
 IMAGE_LIFE = timedelta(hours=24)
 
@@ -60,21 +56,8 @@ def submit(*, submission: Submission, open_limit: int, now: Moment = Now()) -> G
     """
     with transaction.atomic():
         held = _hold(submission, open_limit, now)
-        generation = Generation.objects.create(
-            account_id=submission.account_id,
-            number=held.number,
-            reservation_id=held.reservation_id,
-            kind=submission.kind,
-            model=submission.model,
-            prompt=submission.prompt,
-            parameters=submission.parameters,
-            quote_micros=submission.quote_micros,
-            created_at=now,
-            turn_at=now + timedelta(seconds=TURN_SECONDS * (held.open_count - 1)),
-            not_before=now,
-            hinted_at=now,
-            deadline_at=now + timedelta(seconds=DEADLINE_SECONDS),
-        )
+        generation = queued(submission=submission, held=held, now=now)
+        statements.insert(generation)
         for position, image in enumerate(submission.sources, start=1):
             SourceImage.objects.create(
                 generation=generation, position=position, image=images.record(image=image)

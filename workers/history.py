@@ -6,6 +6,8 @@ from django.db import connection
 from django.db.models import BooleanField
 from django.db.models.expressions import RawSQL
 
+from storage import statements
+from storage.statements import Statement, given
 from workers import tokens
 from workers.models import ENDED_STATUSES, Generation
 
@@ -20,7 +22,10 @@ SELECT count(*) FROM (
 
 def get(*, generation_id: int) -> Generation:
     """The generation with the rows of its image and its account; raises Generation.DoesNotExist."""
-    return Generation.objects.select_related("image", "account").get(pk=generation_id)
+    generation = statements.written(_by_id).one(generation_id=generation_id)
+    if generation is None:
+        raise Generation.DoesNotExist
+    return generation
 
 
 def find_by_token(*, token: str) -> Generation:
@@ -50,3 +55,8 @@ def ended_among(*, generation_ids: Collection[int]) -> set[int]:
     listed = "{" + ",".join(map(str, generation_ids)) + "}"
     among = RawSQL("workers_generation.id = ANY(%s::bigint[])", [listed], BooleanField())
     return set(Generation.objects.filter(among, status__in=ENDED_STATUSES).values_list("pk", flat=True))
+
+
+def _by_id() -> Statement[Generation]:
+    rows = Generation.objects.select_related("image", "account")
+    return statements.selection(rows.filter(pk=given("generation_id")))

@@ -3,12 +3,13 @@
 from datetime import timedelta
 
 import pytest
+from django.db.models import Model
 from django.db.models.functions import Now
 
 from storage import statements
 from storage.models import StoredImage
 from tests import stage
-from workers import generations
+from workers import generations, history
 from workers.models import Generation
 
 pytestmark = pytest.mark.django_db
@@ -61,3 +62,28 @@ def test_after_the_first_generation_no_claim_and_no_completion_is_written_anew()
     written = statements.written.cache_info().misses
     make()
     assert statements.written.cache_info().misses == written
+
+
+def test_a_generation_is_read_as_the_orm_reads_it_with_its_image_and_account(
+    django_assert_num_queries,
+) -> None:
+    running = generations.claim(generation_id=stage.submit(stage.account()).pk, now=stage.NOW)
+    done = stage.finish(running)
+    with django_assert_num_queries(1):
+        found = history.get(generation_id=done.pk)
+        assert found.image is not None
+        read = [_values(each) for each in (found, found.image, found.account)]
+    plain = Generation.objects.select_related("image", "account").get(pk=done.pk)
+    assert plain.image is not None
+    assert read == [_values(each) for each in (plain, plain.image, plain.account)]
+
+
+def test_a_generation_without_an_image_has_none_and_one_that_is_not_there_is_missed() -> None:
+    queued = stage.submit(stage.account())
+    assert history.get(generation_id=queued.pk).image is None
+    with pytest.raises(Generation.DoesNotExist):
+        history.get(generation_id=queued.pk + 1)
+
+
+def _values(row: Model) -> dict[str, object]:
+    return {field.attname: getattr(row, field.attname) for field in row._meta.concrete_fields}

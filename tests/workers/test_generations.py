@@ -12,11 +12,11 @@ from billing.models import LedgerEntry
 from storage import images
 from tests import stage
 from tests.stage import NOW
-from workers import generations, stuck, tokens, transitions
+from workers import generations, stuck, submission, tokens, transitions
 from workers.models import ATTEMPT_LIMIT, Generation, SourceImage, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
-LATE = NOW + timedelta(seconds=generations.DEADLINE_SECONDS + 1)
+LATE = NOW + timedelta(seconds=submission.DEADLINE_SECONDS + 1)
 LEASE_OVER = NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)
 
 
