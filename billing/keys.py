@@ -15,6 +15,7 @@ from functools import lru_cache
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
+from django.db import DEFAULT_DB_ALIAS, connection
 from django.db.models import Q
 from django.db.models.functions import Now
 
@@ -26,6 +27,15 @@ RANDOM_LENGTH = 40
 CHECKSUM_LENGTH = 6
 # Longer than any key; what is beyond it is not worth hashing.
 MOST_CHARACTERS = 200
+
+_FIELDS = Account._meta.concrete_fields
+_COLUMNS = ", ".join(f"account.{field.column}" for field in _FIELDS)
+# Every request asks this first; Django would write the statement anew for each, at five times what it costs to send it.
+_LIVE = f"""
+SELECT {_COLUMNS} FROM billing_apikey AS key JOIN billing_account AS account ON account.id = key.account_id
+WHERE key.digest = %(digest)s AND key.revoked_at IS NULL
+    AND (key.expires_at IS NULL OR key.expires_at > coalesce(%(now)s, statement_timestamp()))
+"""  # noqa: S608 (names of columns, of the model alone)
 
 
 class InvalidKey(Exception):
@@ -65,12 +75,12 @@ def authenticate(*, text: str, now: datetime | None = None) -> Account:
     """
     if not text.startswith("zk_") or len(text) > MOST_CHARACTERS:
         raise InvalidKey("This is not a key.")
-    live = Q(expires_at__isnull=True) | Q(expires_at__gt=now or Now())
-    try:
-        key = ApiKey.objects.select_related("account").get(live, digest=digest(text), revoked_at__isnull=True)
-    except ApiKey.DoesNotExist:
-        raise InvalidKey("This key is unknown, revoked or expired.") from None
-    return key.account
+    with connection.cursor() as cursor:
+        cursor.execute(_LIVE, {"digest": digest(text), "now": now})
+        row = cursor.fetchone()
+    if row is None:
+        raise InvalidKey("This key is unknown, revoked or expired.")
+    return Account.from_db(DEFAULT_DB_ALIAS, [field.attname for field in _FIELDS], row)
 
 
 def find(*, text: str) -> ApiKey:

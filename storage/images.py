@@ -17,9 +17,10 @@ from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 from psycopg.errors import LockNotAvailable
 
-from storage import envelope, failpoints, keyring
+from storage import envelope, failpoints, keyring, statements
 from storage.a256cbc_hs512 import SealBroken
 from storage.models import StoredImage
+from storage.statements import Statement, given
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +112,7 @@ def record(*, image: StoredImage, expires_at: datetime | Combinable | None = Non
     """
     if expires_at is not None:
         image.expires_at = expires_at
-    image.save(force_insert=True)
+    statements.insert(image)
     return image
 
 
@@ -123,7 +124,7 @@ def load(*, image: StoredImage) -> bytes:
     """
     sealed = _read(image)
     # The key is read last and from the table: a row read long ago opens nothing once its key is destroyed.
-    row = StoredImage.objects.filter(pk=image.pk, wrapped_key__isnull=False).first()
+    row = statements.written(_with_key).one(image_id=image.pk)
     if row is None:
         raise ImageGone
     if sealed is None:
@@ -250,6 +251,10 @@ def _update_unlocked(rows: QuerySet[StoredImage], **changes: object) -> int:
     with transaction.atomic(durable=True):
         unlocked = rows.select_for_update(skip_locked=True, no_key=True).values("pk")
         return StoredImage.objects.filter(pk__in=unlocked).update(**changes)
+
+
+def _with_key() -> Statement[StoredImage]:
+    return statements.selection(StoredImage.objects.filter(pk=given("image_id"), wrapped_key__isnull=False))
 
 
 def _unseal(row: StoredImage, sealed: bytes) -> bytes:

@@ -5,7 +5,7 @@ in the order generation, account, so that two transitions cannot wait for each o
 """
 
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -16,21 +16,18 @@ from django.db.models import F, Q, Subquery
 from django.db.models.functions import Coalesce, Now
 
 from billing import ledger
-from storage import failpoints, images
+from storage import failpoints, images, statements
 from storage.models import StoredImage
+from storage.statements import Statement, given
 from workers import announcements, hints, idempotency, tokens, waiting
 from workers.catalogue import catalogue
 from workers.models import ATTEMPT_LIMIT, OPEN_STATUSES, Generation, Kind, SourceImage, Status
 from workers.moments import Moment
-from workers.submission import Submission
-from workers.transitions import lock_some, move, move_all, move_one
+from workers.submission import Submission, queued
+from workers.transitions import move, move_all, moving
 
 # A worker renews its leases every few seconds; one that misses this many seconds is taken for dead.
 LEASE_SECONDS = 30
-# From acceptance to the last moment at which an attempt may start; over it, the hold is given back.
-DEADLINE_SECONDS = 600
-# What each open generation of an account puts off its next one: a flood of one holds up nobody else.
-TURN_SECONDS = 5
 # What is published: an image can be fetched for a day after it was made.
 IMAGE_LIFE = timedelta(hours=24)
 
@@ -59,21 +56,8 @@ def submit(*, submission: Submission, open_limit: int, now: Moment = Now()) -> G
     """
     with transaction.atomic():
         held = _hold(submission, open_limit, now)
-        generation = Generation.objects.create(
-            account_id=submission.account_id,
-            number=held.number,
-            reservation_id=held.reservation_id,
-            kind=submission.kind,
-            model=submission.model,
-            prompt=submission.prompt,
-            parameters=submission.parameters,
-            quote_micros=submission.quote_micros,
-            created_at=now,
-            turn_at=now + timedelta(seconds=TURN_SECONDS * (held.open_count - 1)),
-            not_before=now,
-            hinted_at=now,
-            deadline_at=now + timedelta(seconds=DEADLINE_SECONDS),
-        )
+        generation = queued(submission=submission, held=held, now=now)
+        statements.insert(generation)
         for position, image in enumerate(submission.sources, start=1):
             SourceImage.objects.create(
                 generation=generation, position=position, image=images.record(image=image)
@@ -86,20 +70,14 @@ def submit(*, submission: Submission, open_limit: int, now: Moment = Now()) -> G
 
 def claim(*, generation_id: int, now: Moment = Now()) -> Generation:
     """queued → running under a fresh lease. Of any number that try at once one wins; the rest raise NotClaimable."""
-    claimed = _claim(Q(pk=generation_id), now)
-    failpoints.reach("claimed")
-    return claimed
+    return _claim(statements.written(_claim_of_one, now), generation_id=generation_id)
 
 
 def claim_next(*, models: Collection[str] | None = None, now: Moment = Now()) -> Generation:
     """The same for the one of these models, or of all, whose turn it is; raises NotClaimable where none is due."""
     for model in waiting.lines(models=catalogue().keys() if models is None else models, now=now):
-        first = waiting.line(model=model, now=now).select_for_update(skip_locked=True, no_key=True)
         with suppress(NotClaimable):
-            with transaction.atomic():
-                claimed = _claim(Q(pk=Subquery(first.values("pk")[:1])), now)
-            failpoints.reach("claimed")
-            return claimed
+            return _claim(statements.written(_claim_of_the_first, now), model=model)
     raise NotClaimable
 
 
@@ -119,19 +97,14 @@ def complete(
     The clock is the transaction's, so that the image's row and the generation's expire at the same instant.
     """
     with transaction.atomic():
-        recorded = images.record(image=image, expires_at=now + IMAGE_LIFE)
-        moved = move(
-            generation.pk,
-            Status.RUNNING,
-            Status.COMPLETED,
-            guard=Q(lease_token=generation.lease_token),
-            image=recorded,
+        moved = statements.written(_completion, now).row(
+            generation_id=generation.pk,
+            lease_token=generation.lease_token,
+            image_id=images.record(image=image, expires_at=now + IMAGE_LIFE).pk,
             cost_micros=cost_micros,
             token_digest=tokens.digest_of(token=tokens.token_of(generation_id=generation.pk)),
-            expires_at=now + IMAGE_LIFE,
-            ended_at=now,
         )
-        if not moved:
+        if moved is None:
             raise LeaseLost
         ledger.settle(reservation_id=generation.reservation_id, cost_micros=cost_micros)
         failpoints.reach("settling")
@@ -217,44 +190,46 @@ def give_up(*, generation: Generation, error_type: str, error_code: str, now: Mo
     )
 
 
-def rescue(*, limit: int, silence_seconds: float = LEASE_SECONDS, now: Moment = Now()) -> Sequence[int]:
-    """running → queued for at most `limit` whose lease was not renewed for so long, its whole length unless the caller
-    knows better, and that have an attempt left; returns their ids."""
-    silent = Q(
-        status=Status.RUNNING, lease_until__lt=now + timedelta(seconds=LEASE_SECONDS - silence_seconds)
-    )
-    abandoned = silent & Q(attempt_count__lt=ATTEMPT_LIMIT, deadline_at__gt=now)
-    with transaction.atomic():
-        ids = lock_some(abandoned, limit, first="lease_until")
-        move_all(Q(pk__in=ids), Status.RUNNING, Status.QUEUED, not_before=now, hinted_at=None)
-    return ids
+def _claim(statement: Statement[Generation], **given: object) -> Generation:
+    claimed = statement.one(lease_token=uuid.uuid4(), **given)
+    if claimed is None:
+        raise NotClaimable
+    failpoints.reach("claimed")
+    return claimed
 
 
-def take_due_hints(*, limit: int, interval_seconds: float, now: Moment = Now()) -> Sequence[int]:
-    """Marks at most `limit` queued rows, whose last hint is too old or absent, as hinted now; returns their ids."""
-    due = Q(status=Status.QUEUED, not_before__lte=now, deadline_at__gt=now)
-    stale = Q(hinted_at__lt=now - timedelta(seconds=interval_seconds))
-    with transaction.atomic():
-        # One after the other, as each is a piece of the index: together they would be the whole queue.
-        ids = list(lock_some(due & Q(hinted_at__isnull=True), limit, first="hinted_at"))
-        ids += lock_some(due & stale, limit - len(ids), first="hinted_at")
-        Generation.objects.filter(pk__in=ids).update(hinted_at=now)
-    return ids
+def _claim_of_one(now: Moment) -> Statement[Generation]:
+    return _claiming(Q(pk=given("generation_id")), now)
 
 
-def _claim(which: Q, now: Moment) -> Generation:
-    claimed = move_one(
+def _claim_of_the_first(now: Moment) -> Statement[Generation]:
+    first = waiting.line(model=given("model"), now=now).select_for_update(skip_locked=True, no_key=True)
+    return _claiming(Q(pk=Subquery(first.values("pk")[:1])), now)
+
+
+def _claiming(which: Q, now: Moment) -> Statement[Generation]:
+    return moving(
         which & waiting.due(now),
         Status.QUEUED,
         Status.RUNNING,
         attempt_count=F("attempt_count") + 1,
-        lease_token=uuid.uuid4(),
+        lease_token=given("lease_token"),
         lease_until=now + timedelta(seconds=LEASE_SECONDS),
         started_at=Coalesce("started_at", now),
     )
-    if claimed is None:
-        raise NotClaimable
-    return claimed
+
+
+def _completion(now: Moment) -> Statement[Generation]:
+    return moving(
+        Q(pk=given("generation_id"), lease_token=given("lease_token")),
+        Status.RUNNING,
+        Status.COMPLETED,
+        image=given("image_id"),
+        cost_micros=given("cost_micros"),
+        token_digest=given("token_digest"),
+        expires_at=now + IMAGE_LIFE,
+        ended_at=now,
+    )
 
 
 def _hold(submission: Submission, open_limit: int, now: Moment) -> ledger.Hold:

@@ -14,7 +14,7 @@ from functools import partial
 from django.db import close_old_connections, connections
 
 from storage import images
-from workers import attempt, generations, sweep
+from workers import attempt, generations, stuck, sweep
 from workers.attempt import Studio
 from workers.contact import Contact
 from workers.models import Generation
@@ -85,7 +85,7 @@ class IdleHands:
 
     def _rescue(self) -> None:
         """Takes back what silent workers have, and claims what there is room for; the sweep hints at the rest."""
-        if generations.rescue(limit=sweep.BATCH_LIMIT, silence_seconds=SILENCE_SECONDS):
+        if stuck.rescue(limit=sweep.BATCH_LIMIT, silence_seconds=SILENCE_SECONDS):
             self._claim(self._room)
 
     def _claim(self, room: int) -> None:
@@ -95,8 +95,9 @@ class IdleHands:
                 self._attempts.submit(self._attempt, claimed)
 
     def _attempt(self, generation: Generation) -> None:
-        close_old_connections()
         _try(partial(attempt.carry_out, generation=generation, studio=self._studio))
+        # These threads seldom have work, and messages' threads have a connection each already.
+        connections.close_all()
 
 
 def _try(work: Callable[[], object]) -> bool:

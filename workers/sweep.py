@@ -10,7 +10,7 @@ from typing import NamedTuple
 from django.db.models.functions import Now
 
 from storage import failpoints
-from workers import error_codes, generations, hints, idempotency, waiting
+from workers import error_codes, generations, hints, idempotency, stuck, waiting
 from workers.attempt import FAILED
 from workers.models import Generation
 from workers.moments import Moment
@@ -34,9 +34,9 @@ class Swept(NamedTuple):
 def run(*, now: Moment = Now()) -> Swept:
     """One sweep over all that is open."""
     given_up = _give_up(now)
-    rescued = generations.rescue(limit=BATCH_LIMIT, now=now)
+    rescued = stuck.rescue(limit=BATCH_LIMIT, now=now)
     failpoints.reach("rescued")
-    due = generations.take_due_hints(limit=BATCH_LIMIT, interval_seconds=HINT_INTERVAL_SECONDS, now=now)
+    due = stuck.take_due_hints(limit=BATCH_LIMIT, interval_seconds=HINT_INTERVAL_SECONDS, now=now)
     for generation_id in due:
         hints.send(generation_id=generation_id)
     idempotency.forget(limit=BATCH_LIMIT, now=now)

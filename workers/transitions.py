@@ -1,12 +1,12 @@
 """How a generation changes its status: by guarded UPDATEs, along the edges of one table. Knows no money."""
 
 from collections.abc import Sequence
-from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, connection
+from django.db import connection
 from django.db.models import Q, QuerySet
-from django.db.models.sql.subqueries import UpdateQuery
 
+from storage import statements
+from storage.statements import Statement
 from workers.models import Generation, Status
 
 # The whole machine: what may follow what.
@@ -29,15 +29,9 @@ def move_all(guard: Q, source: Status, target: Status, **changes: object) -> int
     return _rows(guard, source).update(**_with_status(source, target, changes))
 
 
-def move_one(guard: Q, source: Status, target: Status, **changes: object) -> Generation | None:
-    """Moves the one generation that the guard names; gives it as it is then, or None. One statement."""
-    update: Any = _rows(guard, source).query.chain(UpdateQuery)
-    update.add_update_values(_with_status(source, target, changes))
-    # Django's own update() has no way to give back what it changed.
-    statement, values = update.get_compiler(DEFAULT_DB_ALIAS).as_sql()
-    moved = list(Generation.objects.raw(f"{statement} RETURNING *", values))
-    assert len(moved) <= 1
-    return moved[0] if moved else None
+def moving(guard: Q, source: Status, target: Status, **changes: object) -> Statement[Generation]:
+    """The statement that moves the one generation which the guard names, and gives it as it is then."""
+    return statements.update(_rows(guard, source), _with_status(source, target, changes))
 
 
 def lock_some(condition: Q, limit: int, *, first: str) -> Sequence[int]:

@@ -5,7 +5,7 @@ Each condition is a piece of one index, whatever else is open: a long queue cost
 
 from collections.abc import Collection, Sequence
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q, QuerySet, Value
 
 from workers.models import ATTEMPT_LIMIT, OPEN_STATUSES, Generation, Status
 from workers.moments import Moment
@@ -16,7 +16,7 @@ def due(now: Moment) -> Q:
     return Q(attempt_count__lt=ATTEMPT_LIMIT, not_before__lte=now, deadline_at__gt=now)
 
 
-def line(*, model: str, now: Moment) -> QuerySet[Generation]:
+def line(*, model: str | Value, now: Moment) -> QuerySet[Generation]:
     """What waits for a worker of the model and is due, in its turn."""
     return Generation.objects.filter(due(now), status=Status.QUEUED, model=model).order_by("turn_at", "pk")
 

@@ -3,6 +3,7 @@
 Without DATABASE_URL this is a local machine: servers, secrets and objects live under `var/`.
 """
 
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -136,6 +137,9 @@ CELERY_TASK_DEFAULT_QUEUE = "chores"
 CELERY_TASK_ROUTES = {"workers.tasks.generate": {"queue": "gpu"}}
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+# Celery would close a thread's connection to the database before and after so many tasks, or each; ours are kept, and
+# those that no longer work are closed before a task as they are before a request: zekron_api/celery.py.
+CELERY_DB_REUSE_MAX = sys.maxsize
 CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 60.0
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None

@@ -16,7 +16,7 @@ from django.db import connection, connections, transaction
 
 from bench.benchmark import Benchmark, Figure, Round, Samples
 from billing.models import Account
-from workers import generations
+from workers import generations, submission
 from workers.models import Generation, Status
 
 FLOOD = 10_000
@@ -115,7 +115,7 @@ def _queue(count: int) -> Account:
         hold_count=count,
         open_hold_count=count,
     )
-    values = {"account": account.pk, "count": count, "quote": QUOTE_MICROS, "turn": generations.TURN_SECONDS}
+    values = {"account": account.pk, "count": count, "quote": QUOTE_MICROS, "turn": submission.TURN_SECONDS}
     with connection.cursor() as cursor:
         cursor.execute(_INSERT, values)
     return account

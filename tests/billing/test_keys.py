@@ -67,6 +67,16 @@ def test_a_live_key_gives_its_account_by_one_query(account: Account, django_asse
         assert keys.authenticate(text=text) == account
 
 
+def test_the_account_of_a_key_has_each_value_of_its_row(account: Account) -> None:
+    _, text = keys.issue(account_id=account.pk)
+    numbers = {"balance_micros": 900, "reserved_micros": 800, "spent_micros": 700, "settlement_count": 6}
+    counts = {"hold_count": 5, "open_hold_count": 4, "entry_count": 3}
+    Account.objects.filter(pk=account.pk).update(**numbers, **counts)
+    found, row = keys.authenticate(text=text), Account.objects.filter(pk=account.pk).values().get()
+    assert {name: getattr(found, name) for name in row} == row
+    assert not found._state.adding
+
+
 def test_a_suspended_account_is_given_as_it_is(account: Account) -> None:
     _, text = keys.issue(account_id=account.pk)
     accounts.suspend(account_id=account.pk)

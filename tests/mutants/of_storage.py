@@ -53,7 +53,7 @@ GUARDS = (
     Guard(
         name="the key is read after the object, from the table",
         path=IMAGES,
-        text="row = StoredImage.objects.filter(pk=image.pk, wrapped_key__isnull=False).first()",
+        text="row = statements.written(_with_key).one(image_id=image.pk)",
         without="row = image if image.wrapped_key else None",
         tests=(
             "tests/storage/test_images.py::test_a_row_read_before_its_key_was_destroyed_loads_nothing_after",

@@ -18,8 +18,8 @@ GUARDS = (
     Guard(
         name="complete: the lease's token",
         path=GENERATIONS,
-        text="            guard=Q(lease_token=generation.lease_token),\n            image=recorded,",
-        without="            guard=Q(),\n            image=recorded,",
+        text='        Q(pk=given("generation_id"), lease_token=given("lease_token")),',
+        without='        Q(pk=given("generation_id")),',
         tests=(f"{LIFE}::test_a_worker_whose_lease_went_to_another_changes_nothing",),
     ),
     Guard(
@@ -66,7 +66,7 @@ GUARDS = (
     ),
     Guard(
         name="rescue: the cap on attempts",
-        path=GENERATIONS,
+        path="workers/stuck.py",
         text="abandoned = silent & Q(attempt_count__lt=ATTEMPT_LIMIT, deadline_at__gt=now)",
         without="abandoned = silent & Q(deadline_at__gt=now)",
         tests=(f"{SWEEP}::test_what_has_had_all_its_attempts_is_not_taken_back",),
@@ -108,7 +108,7 @@ GUARDS = (
     ),
     Guard(
         name="rescue: only what no worker holds",
-        path=GENERATIONS,
+        path="workers/stuck.py",
         text="status=Status.RUNNING, lease_until__lt=now + timedelta(seconds=LEASE_SECONDS - silence_seconds)",
         without="status=Status.RUNNING",
         tests=(f"{SWEEP}::test_a_dead_workers_generation_is_queued_and_hinted_again",),

@@ -11,6 +11,7 @@ from django.contrib.postgres.functions import TransactionNow
 from django.db import connection, connections
 from django.db.models.functions import Now
 
+from storage import statements
 from tests.simulation import actors, sessions
 from tests.simulation.faults import Fault
 
@@ -38,6 +39,8 @@ def simulated(now: Callable[[], object]) -> Iterator[None]:
         mock.patch.dict(options, {"options": session}),
         # A question more before each piece of work: whatever cuts a connection here is noted without it.
         mock.patch.dict(configuration, {"CONN_HEALTH_CHECKS": False}),
+        # What is written once would keep the moment at which it was.
+        mock.patch.object(statements, "written", statements.written.__wrapped__),
         mock.patch.object(Now, "as_postgresql", as_moment),
         mock.patch.object(TransactionNow, "as_postgresql", as_moment, create=True),
     ):

@@ -15,7 +15,7 @@ from tests.simulation import painting
 from tests.simulation.actors import Actor
 from tests.simulation.mail import Mail
 from tests.simulation.store import StoreFailed
-from workers import attempt, generations, sweep
+from workers import attempt, stuck, sweep
 from workers.attempt import Studio
 from workers.heartbeat import INTERVAL_SECONDS, Heartbeat
 from workers.idle import SILENCE_SECONDS
@@ -123,7 +123,7 @@ class Chores:
 
 def _take_back() -> None:
     """What an idle worker does, here also when it has only just reached the database again."""
-    generations.rescue(limit=sweep.BATCH_LIMIT, silence_seconds=SILENCE_SECONDS)
+    stuck.rescue(limit=sweep.BATCH_LIMIT, silence_seconds=SILENCE_SECONDS)
 
 
 def remove_orphans() -> int:

@@ -9,9 +9,10 @@ from django.db.models import Q, QuerySet
 from billing import ledger
 from storage import images
 from storage.models import StoredImage
+from storage.statements import Statement, given
 from tests.simulation.faults import Fault
 from tests.simulation.lives import Theatre, theatre
-from workers import generations, idempotency, sweep, transitions, waiting
+from workers import generations, idempotency, stuck, sweep, transitions, waiting
 from workers.models import ATTEMPT_LIMIT, OPEN_STATUSES, Generation, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -34,6 +35,15 @@ def _without_guard(target: Status) -> Callable[..., bool]:
         return transitions.move(generation_id, source, to, guard=Q() if to == target else guard, **changes)
 
     return move
+
+
+def _without_lease_token(
+    guard: Q, source: Status, target: Status, **changes: object
+) -> Statement[Generation]:
+    """The same of what is written once."""
+    if target == Status.COMPLETED:
+        guard = Q(pk=given("generation_id"))
+    return transitions.moving(guard, source, target, **changes)
 
 
 def _without_status(guard: Q, _: Status) -> "QuerySet[Generation]":
@@ -62,7 +72,7 @@ class Removed(NamedTuple):
 
 REMOVED = {
     "the lease's token in complete": Removed(
-        generations, "move", _without_guard(Status.COMPLETED), "was completed by", (Fault.RELIEVED,)
+        generations, "moving", _without_lease_token, "was completed by", (Fault.RELIEVED,)
     ),
     "the lease's token in fail": Removed(
         generations, "move", _without_guard(Status.FAILED), "was failed by", (Fault.RELIEVED, Fault.BROKEN)
@@ -82,12 +92,12 @@ REMOVED = {
         (Fault.BROKEN, Fault.DOUBLED, Fault.JUMP),
     ),
     "the cap on attempts": Removed(
-        (generations, waiting), "ATTEMPT_LIMIT", 100, "generation_attempts_capped", (Fault.BROKEN,)
+        (generations, stuck, waiting), "ATTEMPT_LIMIT", 100, "generation_attempts_capped", (Fault.BROKEN,)
     ),
     "the status in every transition": Removed(
         transitions, "_rows", _without_status, "while another held it", (Fault.DOUBLED,)
     ),
-    "the lease's end in rescue": Removed(generations, "lock_some", _all_open, "under a live lease"),
+    "the lease's end in rescue": Removed(stuck, "lock_some", _all_open, "under a live lease"),
     "giving up": Removed(
         sweep, "_give_up", lambda _: 0, "does not quieten down", (Fault.KILLED, Fault.FROZEN)
     ),

@@ -9,7 +9,7 @@ from PIL import Image
 from billing.audit import audit
 from storage import images
 from tests import stage
-from workers import attempt, generations, heartbeat
+from workers import attempt, generations, heartbeat, stuck
 from workers.batcher import Batcher
 from workers.models import ATTEMPT_LIMIT, Generation, Status
 
@@ -115,7 +115,7 @@ def test_a_lost_lease_charges_nothing_and_leaves_no_object(objects_folder):
     class Thief(stage.StandInEngine):
         def generate(self, orders, *, on_step):
             late = stage.datetime.now(stage.UTC) + stage.timedelta(seconds=generations.LEASE_SECONDS + 1)
-            generations.rescue(limit=10, now=late)
+            stuck.rescue(limit=10, now=late)
             connections.close_all()
             return super().generate(orders, on_step=on_step)
 

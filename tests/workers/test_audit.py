@@ -16,7 +16,7 @@ from storage import images
 from storage.models import StoredImage
 from tests import stage
 from tests.billing.tampering import tamper
-from workers import audit, generations
+from workers import audit, generations, submission
 from workers.models import Generation, IdempotencyKey, Kind, SourceImage, Status
 
 pytestmark = pytest.mark.django_db
@@ -189,12 +189,12 @@ def test_a_condemned_object_is_no_image_of_nothing() -> None:
 LATE: dict[str, tuple[Callable[[], object], timedelta, str]] = {
     "an open generation": (
         lambda: stage.submit(stage.account()),
-        timedelta(seconds=generations.DEADLINE_SECONDS) + audit.OPEN_GRACE,
+        timedelta(seconds=submission.DEADLINE_SECONDS) + audit.OPEN_GRACE,
         "generation … (queued): its deadline was 2026-01-01 12:10:00+00:00",
     ),
     "a generation at work": (
         lambda: stage.generation_in(Status.RUNNING, stage.account()),
-        timedelta(seconds=generations.DEADLINE_SECONDS) + audit.OPEN_GRACE,
+        timedelta(seconds=submission.DEADLINE_SECONDS) + audit.OPEN_GRACE,
         "generation … (running): its deadline was 2026-01-01 12:10:00+00:00",
     ),
     "a key": (

@@ -12,11 +12,11 @@ from billing.models import LedgerEntry
 from storage import images
 from tests import stage
 from tests.stage import NOW
-from workers import generations, tokens, transitions
+from workers import generations, stuck, submission, tokens, transitions
 from workers.models import ATTEMPT_LIMIT, Generation, SourceImage, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
-LATE = NOW + timedelta(seconds=generations.DEADLINE_SECONDS + 1)
+LATE = NOW + timedelta(seconds=submission.DEADLINE_SECONDS + 1)
 LEASE_OVER = NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)
 
 
@@ -50,7 +50,7 @@ def _give_up(generation: Generation) -> None:
 
 
 def _rescue(_: Generation) -> None:
-    generations.rescue(limit=10, now=LEASE_OVER)
+    stuck.rescue(limit=10, now=LEASE_OVER)
 
 
 TRANSITIONS = {
@@ -94,7 +94,7 @@ def test_the_machine_allows_just_what_its_table_says():
 def test_a_worker_whose_lease_went_to_another_changes_nothing(transition):
     generation = stage.generation_in(Status.RUNNING, stage.account())
     frozen = Generation.objects.get(pk=generation.pk)
-    generations.rescue(limit=10, now=LEASE_OVER)
+    stuck.rescue(limit=10, now=LEASE_OVER)
     heir = generations.claim(generation_id=generation.pk, now=LEASE_OVER)
     with pytest.raises(generations.LeaseLost):
         transition(frozen)
@@ -215,7 +215,7 @@ def test_a_lease_is_renewed_in_one_statement_and_lost_ones_are_named(django_asse
     held = {generation.lease_token for generation in mine}
     with django_assert_num_queries(1):
         assert generations.renew(lease_tokens=held, now=LEASE_OVER) == set()
-    assert generations.rescue(limit=10, now=LEASE_OVER + timedelta(seconds=1)) == []
+    assert stuck.rescue(limit=10, now=LEASE_OVER + timedelta(seconds=1)) == []
     stranger = uuid.uuid4()
     assert generations.renew(lease_tokens={*held, stranger}, now=NOW) == {stranger}
 
@@ -223,7 +223,7 @@ def test_a_lease_is_renewed_in_one_statement_and_lost_ones_are_named(django_asse
 def test_a_lease_that_is_not_named_is_not_renewed():
     mine, others = [stage.generation_in(Status.RUNNING, stage.account()) for _ in range(2)]
     generations.renew(lease_tokens={mine.lease_token}, now=LEASE_OVER)
-    assert generations.rescue(limit=10, now=LEASE_OVER + timedelta(seconds=1)) == [others.pk]
+    assert stuck.rescue(limit=10, now=LEASE_OVER + timedelta(seconds=1)) == [others.pk]
 
 
 def test_what_is_queued_after_all_its_attempts_is_not_claimed():

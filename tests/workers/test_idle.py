@@ -6,11 +6,10 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
-from django.db import connections
 
 from tests import stage
 from tests.stage import NOW
-from workers import generations, idle
+from workers import generations, idle, stuck
 from workers.contact import Contact
 from workers.idle import IdleHands
 from workers.models import Generation, Status
@@ -29,15 +28,8 @@ def _wait_until_completed(generation: Generation) -> Generation:
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Looks into the table one after the other; threads that end here do not end with their process."""
-    take_up = IdleHands._attempt
-
-    def attempt_and_close(self: IdleHands, generation: Generation) -> None:
-        take_up(self, generation)
-        connections.close_all()
-
+    """Looks into the table one after the other."""
     monkeypatch.setattr(idle, "CLAIM_SECONDS", 0.01)
-    monkeypatch.setattr(IdleHands, "_attempt", attempt_and_close)
 
 
 @contextmanager
@@ -87,7 +79,7 @@ def test_a_lease_is_silent_by_its_last_renewal(seconds, rescued):
     running = generations.claim(generation_id=stage.submit(stage.account()).pk, now=NOW)
     generations.renew(lease_tokens=[running.lease_token], now=NOW + timedelta(seconds=5))
     later = NOW + timedelta(seconds=5 + seconds)
-    assert len(generations.rescue(limit=10, silence_seconds=12, now=later)) == rescued
+    assert len(stuck.rescue(limit=10, silence_seconds=12, now=later)) == rescued
 
 
 def test_contact_lasts_from_the_first_answer_after_a_pause():

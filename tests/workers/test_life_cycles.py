@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from billing.audit import audit as audit_money
 from billing.ledger import InsufficientBalance
 from tests import stage
-from workers import generations, hints, sweep
+from workers import generations, hints, submission, sweep
 from workers.audit import audit as audit_work
 from workers.models import OPEN_STATUSES, Generation
 
@@ -95,7 +95,7 @@ def test_the_equations_hold_after_any_life(steps, monkeypatch):
         with suppress(*REFUSALS):
             step(world, index)
     assert [*audit_money(), *audit_work()] == []
-    world.now += timedelta(seconds=generations.DEADLINE_SECONDS + 1)
+    world.now += timedelta(seconds=submission.DEADLINE_SECONDS + 1)
     sweep.run(now=world.now)
     world.owner.refresh_from_db()
     assert not Generation.objects.filter(account=world.owner, status__in=OPEN_STATUSES).exists()

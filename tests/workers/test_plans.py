@@ -15,7 +15,7 @@ from billing.models import Account
 from storage import images
 from tests import stage
 from tests.workers.plans import Plan, plans_of
-from workers import generations, hints, history, idempotency, sweep, tokens
+from workers import generations, hints, history, idempotency, stuck, sweep, tokens
 from workers.idempotency import Idempotency
 from workers.models import Generation, Status
 
@@ -180,8 +180,8 @@ def test_a_sweep_with_nothing_to_do(owner: Account) -> None:
 
 def test_a_sweep_that_takes_a_batch_back_or_hints_at_one_looks_at_that_batch_alone(owner: Account) -> None:
     over, batch = Now() + stage.timedelta(hours=2), sweep.BATCH_LIMIT
-    hint = partial(generations.take_due_hints, limit=batch, interval_seconds=15, now=over)
-    for work in (hint, partial(generations.rescue, limit=batch, now=over), hint):
+    hint = partial(stuck.take_due_hints, limit=batch, interval_seconds=15, now=over)
+    for work in (hint, partial(stuck.rescue, limit=batch, now=over), hint):
         refuse_costly(work, rows=2 * batch, blocks=60 * batch)
 
 

@@ -24,7 +24,7 @@ from tests import live, stage
 from tests.storage import s3
 from tests.storage.conftest import names
 from tests.storage.faults import files_of_at_most, hanging, standing_still
-from workers import attempt, audit, generations, metrics
+from workers import attempt, audit, generations, metrics, stuck
 from workers.heartbeat import Heartbeat
 from workers.models import ATTEMPT_LIMIT, Generation, Status
 from zekron_api.object_store import object_store
@@ -96,7 +96,7 @@ def attempted(generation: Generation) -> Generation:
 def rescued(generation: Generation) -> Generation:
     """The generation after its lease is over and a sweep has been."""
     later = datetime.now(UTC) + timedelta(seconds=generations.LEASE_SECONDS + 1)
-    generations.rescue(limit=10, now=later)
+    stuck.rescue(limit=10, now=later)
     return Generation.objects.get(pk=generation.pk)
 
 

@@ -7,7 +7,7 @@ from django.db import transaction
 
 from tests import stage
 from tests.stage import NOW
-from workers import generations, hints, sweep
+from workers import generations, hints, stuck, submission, sweep
 from workers.models import Generation, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -55,7 +55,7 @@ def test_a_generation_waits_for_its_backoff_before_it_is_hinted_again(hinted):
 def test_what_is_open_past_its_deadline_fails_and_is_free(hinted, status):
     owner = stage.account()
     generation = stage.generation_in(status, owner)
-    late = NOW + timedelta(seconds=generations.DEADLINE_SECONDS + 1)
+    late = NOW + timedelta(seconds=submission.DEADLINE_SECONDS + 1)
     assert sweep.run(now=late).given_up == 1
     owner.refresh_from_db()
     failed = Generation.objects.get(pk=generation.pk)
@@ -76,13 +76,13 @@ def test_a_generation_whose_workers_died_three_times_fails(hinted):
 def test_what_has_had_all_its_attempts_is_not_taken_back():
     stage.exhausted(stage.account())
     lease_over = NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)
-    assert generations.rescue(limit=10, now=lease_over) == []
+    assert stuck.rescue(limit=10, now=lease_over) == []
 
 
 def test_what_is_not_overdue_is_not_given_up_even_when_asked_for():
     for status in (Status.QUEUED, Status.RUNNING):
         generation = stage.generation_in(status, stage.account())
-        in_time = NOW + timedelta(seconds=generations.DEADLINE_SECONDS - 1)
+        in_time = NOW + timedelta(seconds=submission.DEADLINE_SECONDS - 1)
         assert not generations.give_up(generation=generation, error_type="x", error_code="X", now=in_time)
         assert _status(generation) == status
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from django.db import connection
 
 from tests import live, stage
 from workers import generations
@@ -54,6 +55,41 @@ def _worker(
 
 def _is(generation: Generation, status: Status) -> Callable[[], bool]:
     return lambda: Generation.objects.filter(pk=generation.pk, status=status).exists()
+
+
+def _backends() -> set[int]:
+    """Those of PostgreSQL that serve others than this test."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        return {pid for (pid,) in cursor.fetchall()}
+
+
+def _cut(backends: set[int]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(pid, 5000) FROM unnest(%s) AS pid", [list(backends)])
+
+
+def test_a_worker_keeps_its_connections_from_task_to_task_and_replaces_those_that_are_cut(
+    tmp_path, objects_folder
+):
+    owner = stage.account()
+
+    def makes_one() -> Generation:
+        made = stage.submit(owner, now=CLOCK)
+        live.wait_until(_is(made, Status.COMPLETED))
+        return made
+
+    with _worker(tmp_path, objects_folder):
+        # The heartbeat's, the idle hands', and that of the thread which took the message.
+        live.wait_until(lambda: makes_one() and len(_backends()) == 3)
+        kept = _backends()
+        makes_one()
+        assert kept <= _backends()
+        _cut(kept)
+        makes_one()
+    assert "OperationalError" not in (tmp_path / "worker.log").read_text()
 
 
 def test_without_redis_the_table_alone_brings_work_to_a_worker(tmp_path, objects_folder):

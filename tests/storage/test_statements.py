@@ -1,0 +1,89 @@
+"""Statements that are written once say what the ORM would say each time."""
+
+from datetime import timedelta
+
+import pytest
+from django.db.models import Model
+from django.db.models.functions import Now
+
+from storage import statements
+from storage.models import StoredImage
+from tests import stage
+from workers import generations, history
+from workers.models import Generation
+
+pytestmark = pytest.mark.django_db
+
+
+def _image(name: str) -> StoredImage:
+    return StoredImage(
+        object_key=name,
+        bound_to="test",
+        mime_type="image/png",
+        byte_count=9,
+        algorithm="A256CBC-HS512",
+        master_key_id="a",
+        wrapped_key=b"\x00\xff%s",
+        expires_at=Now() + timedelta(hours=24),
+    )
+
+
+def test_an_inserted_row_is_the_one_that_save_would_insert() -> None:
+    inserted, saved = _image("one"), _image("other")
+    statements.insert(inserted)
+    saved.save(force_insert=True)
+    for name in ("bound_to", "byte_count", "wrapped_key", "created_at", "purged_at"):
+        assert getattr(inserted, name) == getattr(saved, name)
+    rows = StoredImage.objects.in_bulk([inserted.pk, saved.pk])
+    assert rows[inserted.pk].object_key == "one"
+    assert bytes(rows[inserted.pk].wrapped_key) == bytes(rows[saved.pk].wrapped_key) == b"\x00\xff%s"
+    assert rows[inserted.pk].created_at + timedelta(hours=24) <= rows[inserted.pk].expires_at
+    assert inserted in rows.values()
+
+
+def test_what_a_claim_gives_is_the_row_as_it_is_then() -> None:
+    claimed = generations.claim(generation_id=stage.submit(stage.account()).pk, now=stage.NOW)
+    row = Generation.objects.get(pk=claimed.pk)
+    names = [field.attname for field in Generation._meta.concrete_fields]
+    assert {name: getattr(claimed, name) for name in names} == {name: getattr(row, name) for name in names}
+
+
+def test_after_the_first_generation_no_claim_and_no_completion_is_written_anew() -> None:
+    owner = stage.account()
+
+    def make() -> None:
+        clock = generations.Now()
+        stage.submit(owner, now=clock)
+        image = stage.sealed()
+        claimed = generations.claim_next()
+        generations.complete(generation=claimed, image=image, cost_micros=claimed.quote_micros)
+
+    make()
+    written = statements._kept.cache_info().misses
+    make()
+    assert statements._kept.cache_info().misses == written
+
+
+def test_a_generation_is_read_as_the_orm_reads_it_with_its_image_and_account(
+    django_assert_num_queries,
+) -> None:
+    running = generations.claim(generation_id=stage.submit(stage.account()).pk, now=stage.NOW)
+    done = stage.finish(running)
+    with django_assert_num_queries(1):
+        found = history.get(generation_id=done.pk)
+        assert found.image is not None
+        read = [_values(each) for each in (found, found.image, found.account)]
+    plain = Generation.objects.select_related("image", "account").get(pk=done.pk)
+    assert plain.image is not None
+    assert read == [_values(each) for each in (plain, plain.image, plain.account)]
+
+
+def test_a_generation_without_an_image_has_none_and_one_that_is_not_there_is_missed() -> None:
+    queued = stage.submit(stage.account())
+    assert history.get(generation_id=queued.pk).image is None
+    with pytest.raises(Generation.DoesNotExist):
+        history.get(generation_id=queued.pk + 1)
+
+
+def _values(row: Model) -> dict[str, object]:
+    return {field.attname: getattr(row, field.attname) for field in row._meta.concrete_fields}
