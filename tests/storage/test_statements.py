@@ -7,11 +7,27 @@ from django.db.models.functions import Now
 
 from storage import statements
 from storage.models import StoredImage
+from storage.statements import Statement, given
 from tests import stage
+from tests.stage import NOW
 from workers import generations
-from workers.models import Generation
+from workers.models import Generation, Status
+from workers.moments import Moment
 
 pytestmark = pytest.mark.django_db
+
+
+def _with_image_and_account() -> Statement[Generation]:
+    rows = Generation.objects.select_related("image", "account")
+    return statements.selection(rows.filter(pk=given("generation_id")))
+
+
+def _due_by(moment: Moment) -> Statement[Generation]:
+    return statements.selection(Generation.objects.filter(not_before__lte=moment))
+
+
+def _values(row: StoredImage | Generation) -> dict[str, object]:
+    return {field.attname: getattr(row, field.attname) for field in row._meta.concrete_fields}
 
 
 def _image(name: str) -> StoredImage:
@@ -31,9 +47,9 @@ def test_an_inserted_row_is_the_one_that_save_would_insert() -> None:
     inserted, saved = _image("one"), _image("other")
     statements.insert(inserted)
     saved.save(force_insert=True)
-    for name in ("bound_to", "byte_count", "wrapped_key", "created_at", "purged_at"):
-        assert getattr(inserted, name) == getattr(saved, name)
     rows = StoredImage.objects.in_bulk([inserted.pk, saved.pk])
+    for row in (inserted, saved):
+        assert row.created_at == rows[row.pk].created_at
     assert rows[inserted.pk].object_key == "one"
     assert bytes(rows[inserted.pk].wrapped_key) == bytes(rows[saved.pk].wrapped_key) == b"\x00\xff%s"
     assert rows[inserted.pk].created_at + timedelta(hours=24) <= rows[inserted.pk].expires_at
@@ -58,6 +74,37 @@ def test_after_the_first_generation_no_claim_and_no_completion_is_written_anew()
         generations.complete(generation=claimed, image=image, cost_micros=claimed.quote_micros)
 
     make()
-    written = statements.written.cache_info().misses
+    written = statements._kept.cache_info().misses
     make()
-    assert statements.written.cache_info().misses == written
+    assert statements._kept.cache_info().misses == written
+
+
+@pytest.mark.parametrize("status", [Status.QUEUED, Status.COMPLETED])
+def test_a_selection_gives_the_row_and_what_it_refers_to_in_one_statement(django_assert_num_queries, status):
+    generation = stage.generation_in(status, stage.account())
+    expected = Generation.objects.select_related("image", "account").get(pk=generation.pk)
+    statement = statements.written(_with_image_and_account)
+    with django_assert_num_queries(1):
+        found = statement.one(generation_id=generation.pk)
+        assert found is not None
+        assert (found.image, found.account.name) == (expected.image, expected.account.name)
+    assert _values(found) == _values(expected)
+    assert found.image is None or _values(found.image) == _values(expected.image)
+    assert statement.one(generation_id=generation.pk + 1) is None
+
+
+def test_a_statement_that_finds_two_rows_is_refused():
+    for _ in range(2):
+        stage.submit(stage.account())
+    with pytest.raises(AssertionError):
+        statements.selection(Generation.objects.all()).one()
+
+
+def test_moments_are_told_apart_and_the_databases_clock_is_always_the_same_one():
+    generation = stage.submit(stage.account(), now=NOW)
+    early, late = NOW - timedelta(seconds=1), NOW + timedelta(seconds=1)
+    found = [statements.written(_due_by, moment).one() for moment in (early, late, early)]
+    assert found == [None, generation, None]
+    hence = [Now() + timedelta(seconds=seconds) for seconds in (1, 1, 2)]
+    first, same, other = [statements.written(_due_by, moment) for moment in hence]
+    assert first is same is not other
