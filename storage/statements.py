@@ -89,7 +89,9 @@ def insert(row: Model) -> None:
     }
     inserted = written(_insertion, type(row), tuple(expressions.items())).row(**prepared)
     assert inserted is not None
-    (row.pk,) = inserted
+    # The key, and what the table itself decides.
+    for field, value in zip(type(row)._meta.db_returning_fields, inserted, strict=True):
+        setattr(row, field.attname, value)
     row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS
 
 
@@ -135,7 +137,7 @@ def _insertion(model: type[Model], expressions: Sequence[tuple[str, Expression]]
     query: Any = InsertQuery(model)
     query.insert_values(fields, [row])
     compiler = query.get_compiler(DEFAULT_DB_ALIAS)
-    compiler.returning_fields = [model._meta.pk]
+    compiler.returning_fields = model._meta.db_returning_fields
     ((text, values),) = compiler.as_sql()
     return Statement(text, values, model)
 

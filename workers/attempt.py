@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -31,12 +32,13 @@ Paint = Callable[[str, ImageOrder], "Future[Picture]"]
 
 class Studio(NamedTuple):
     """What an attempt works with: `paint` queues an order for a model by its name, `heartbeat` keeps its lease. Work of
-    other `models` is left to others; None are all.
+    other `models` is left to others; None are all. `coming` is open from a message on until its order is there.
     """
 
     paint: Paint
     heartbeat: Heartbeat
     models: Collection[str] | None = None
+    coming: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 def run(*, generation_id: int, studio: Studio) -> None:
@@ -51,11 +53,12 @@ def run(*, generation_id: int, studio: Studio) -> None:
 
 def run_next(*, studio: Studio) -> None:
     """The same for the generation whose turn it is, if there is one."""
-    try:
-        generation = generations.claim_next(models=studio.models)
-    except generations.NotClaimable:
-        return
-    carry_out(generation=generation, studio=studio)
+    with studio.coming():
+        try:
+            generation = generations.claim_next(models=studio.models)
+        except generations.NotClaimable:
+            return
+        carry_out(generation=generation, studio=studio)
 
 
 def carry_out(*, generation: Generation, studio: Studio) -> None:

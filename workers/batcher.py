@@ -12,7 +12,10 @@ from workers.line import Batch, Job, Line
 
 logger = logging.getLogger(__name__)
 
-# Long enough for the tasks of one wave of messages to arrive, short beside the seconds of a picture.
+# While the device has nothing to do, an order waits for those alone that are known to be on their way, and so long at
+# most. Four of 512 pixels together take 1.4 times what one does, but 2.4 times if the first goes ahead of the three; at
+# 1024 pixels that makes 2 %. One that comes by itself waits for nobody: that others come by chance within 5 ms, often
+# enough to pay for the wait, happens only where the device is busy anyway.
 LINGER_SECONDS = 0.005
 # A batch is closed this long before the device is thought to be free, beside the time that preparing it takes.
 AHEAD_SECONDS = 0.02
@@ -33,13 +36,16 @@ class Batcher:
         engine: Engine,
         *,
         linger_seconds: float = LINGER_SECONDS,
+        more_may_come: Callable[[], bool] = lambda: True,
         on_device_lost: Callable[[], None] = lambda: None,
     ) -> None:
-        """Starts the threads; the engine belongs to them until `close` has returned. `on_device_lost` is called once,
-        from a thread of its own, when the engine has raised DeviceLost; the batcher is then drained.
+        """Starts the threads; the engine belongs to them until `close` has returned. `more_may_come` says whether the
+        linger is worth while. `on_device_lost` is called once, from a thread of its own, when the engine has raised
+        DeviceLost; the batcher is then drained.
         """
         self._engine = engine
         self._linger_seconds = linger_seconds
+        self._more_may_come = more_may_come
         self._on_device_lost = on_device_lost
         self._waiting: deque[Job] = deque()
         self._under_way: set[Batch] = set()
@@ -117,10 +123,12 @@ class Batcher:
         return Batch(jobs=jobs) if jobs else None
 
     def _wait_for_company(self) -> None:
-        """As long as the device is busy anyway, and for the linger where it is not."""
+        """As long as the device is busy anyway, and for those on their way, within the linger, where it is not."""
         linger_until = time.monotonic() + self._linger_seconds
         while not self._enough():
-            until = max(linger_until, self._line.free_at - self._line.prepare_seconds - AHEAD_SECONDS)
+            until = self._line.free_at - self._line.prepare_seconds - AHEAD_SECONDS
+            if self._more_may_come():
+                until = max(until, linger_until)
             left_seconds = until - time.monotonic()
             if left_seconds <= 0:
                 return

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.db import DatabaseError
 
 from workers import generations, licences, running_code
+from workers.arrivals import Arrivals
 from workers.attempt import Studio
 from workers.batcher import Batcher
 from workers.busyness import Busyness
@@ -35,18 +36,26 @@ class Workshop:
         """`capacity` is how many attempts may run at once. Raises CatalogueError for queues that no model has."""
         self._queues = sorted(queues)
         self._batchers: dict[str, Batcher] = {}
+        self._arrivals = Arrivals()
         self._device = settings.DEVICE
         for model in _models_of(queues):
             log.info("loading %s from %s on device %s", model.name, model.weights, settings.DEVICE)
             engine = load_engine(model=model, device=settings.DEVICE)
             # An engine of one's own need not tell.
             self._device = getattr(engine, "device_name", settings.DEVICE)
-            self._batchers[model.name] = Batcher(engine, on_device_lost=self._leave_lost_device)
+            self._batchers[model.name] = Batcher(
+                engine, more_may_come=self._arrivals.any, on_device_lost=self._leave_lost_device
+            )
         self._busyness = Busyness(self._busy_seconds)
         self._heartbeat = Heartbeat(
             worker_name=worker_name, speed=self._seconds_per_image, describe=self._describe
         )
-        self.studio = Studio(paint=self._paint, heartbeat=self._heartbeat, models=frozenset(self._batchers))
+        self.studio = Studio(
+            paint=self._paint,
+            heartbeat=self._heartbeat,
+            models=frozenset(self._batchers),
+            coming=self._arrivals.coming,
+        )
         self._idle_hands = IdleHands(studio=self.studio, capacity=capacity)
         self._heartbeat.start()
         self._idle_hands.start()
@@ -113,6 +122,8 @@ class Workshop:
         )
 
     def _paint(self, model_name: str, order: ImageOrder) -> "Future[Picture]":
+        # Before its order is there: the batcher looks who else is on the way, and must not find this one.
+        self._arrivals.arrived()
         return self._batchers[model_name].submit(order)
 
 

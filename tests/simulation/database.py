@@ -40,7 +40,7 @@ def simulated(now: Callable[[], object]) -> Iterator[None]:
         # A question more before each piece of work: whatever cuts a connection here is noted without it.
         mock.patch.dict(configuration, {"CONN_HEALTH_CHECKS": False}),
         # What is written once would keep the moment at which it was.
-        mock.patch.object(statements, "written", statements.written.__wrapped__),
+        mock.patch.object(statements, "_kept", statements._kept.__wrapped__),
         mock.patch.object(Now, "as_postgresql", as_moment),
         mock.patch.object(TransactionNow, "as_postgresql", as_moment, create=True),
     ):

@@ -8,11 +8,22 @@ from django.db.models.functions import Now
 
 from storage import statements
 from storage.models import StoredImage
+from storage.statements import Statement
 from tests import stage
+from tests.stage import NOW
 from workers import generations, history
 from workers.models import Generation
+from workers.moments import Moment
 
 pytestmark = pytest.mark.django_db
+
+
+def _due_by(moment: Moment) -> Statement[Generation]:
+    return statements.selection(Generation.objects.filter(not_before__lte=moment))
+
+
+def _values(row: Model) -> dict[str, object]:
+    return {field.attname: getattr(row, field.attname) for field in row._meta.concrete_fields}
 
 
 def _image(name: str) -> StoredImage:
@@ -32,9 +43,9 @@ def test_an_inserted_row_is_the_one_that_save_would_insert() -> None:
     inserted, saved = _image("one"), _image("other")
     statements.insert(inserted)
     saved.save(force_insert=True)
-    for name in ("bound_to", "byte_count", "wrapped_key", "created_at", "purged_at"):
-        assert getattr(inserted, name) == getattr(saved, name)
     rows = StoredImage.objects.in_bulk([inserted.pk, saved.pk])
+    for row in (inserted, saved):
+        assert row.created_at == rows[row.pk].created_at
     assert rows[inserted.pk].object_key == "one"
     assert bytes(rows[inserted.pk].wrapped_key) == bytes(rows[saved.pk].wrapped_key) == b"\x00\xff%s"
     assert rows[inserted.pk].created_at + timedelta(hours=24) <= rows[inserted.pk].expires_at
@@ -85,5 +96,18 @@ def test_a_generation_without_an_image_has_none_and_one_that_is_not_there_is_mis
         history.get(generation_id=queued.pk + 1)
 
 
-def _values(row: Model) -> dict[str, object]:
-    return {field.attname: getattr(row, field.attname) for field in row._meta.concrete_fields}
+def test_a_statement_that_finds_two_rows_is_refused():
+    for _ in range(2):
+        stage.submit(stage.account())
+    with pytest.raises(AssertionError):
+        statements.selection(Generation.objects.all()).one()
+
+
+def test_moments_are_told_apart_and_the_databases_clock_is_always_the_same_one():
+    generation = stage.submit(stage.account(), now=NOW)
+    early, late = NOW - timedelta(seconds=1), NOW + timedelta(seconds=1)
+    found = [statements.written(_due_by, moment).one() for moment in (early, late, early)]
+    assert found == [None, generation, None]
+    hence = [Now() + timedelta(seconds=seconds) for seconds in (1, 1, 2)]
+    first, same, other = [statements.written(_due_by, moment) for moment in hence]
+    assert first is same is not other

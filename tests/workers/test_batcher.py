@@ -168,6 +168,29 @@ def test_company_that_comes_within_the_linger_goes_along() -> None:
     batcher.close()
 
 
+def test_a_lone_order_does_not_linger_where_no_other_is_on_its_way() -> None:
+    batcher = Batcher(FakeEngine(), linger_seconds=LONG_SECONDS, more_may_come=lambda: False)
+    batcher.submit(order("alone")).result(LONG_SECONDS / 10)
+    batcher.close()
+
+
+def test_one_that_is_on_its_way_is_waited_for_and_no_longer() -> None:
+    engine, on_its_way, asked = FakeEngine(), {"p1"}, threading.Event()
+
+    def more_may_come() -> bool:
+        answer = bool(on_its_way)
+        asked.set()
+        return answer
+
+    batcher = Batcher(engine, linger_seconds=LONG_SECONDS, more_may_come=more_may_come)
+    batcher.submit(order("p0"))
+    assert asked.wait(LONG_SECONDS)
+    on_its_way.clear()
+    batcher.submit(order("p1")).result(LONG_SECONDS / 10)
+    assert engine.batches == [["p0", "p1"]]
+    batcher.close()
+
+
 def test_a_failure_belongs_to_its_order_alone(batcher: Batcher, engine: FakeEngine) -> None:
     engine.poison = lambda orders: True
     failed = batcher.submit(order("bad"))

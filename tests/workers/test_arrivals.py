@@ -1,0 +1,60 @@
+"""Who is on the way to the batchers, so that one that comes by itself waits for nobody."""
+
+import threading
+
+import pytest
+
+from tests import stage
+from workers import attempt, generations
+from workers.arrivals import Arrivals
+from workers.models import Generation, Status
+
+
+def test_a_thread_is_on_its_way_until_it_has_arrived():
+    arrivals = Arrivals()
+    with arrivals.coming():
+        assert arrivals.any()
+        arrivals.arrived()
+        assert not arrivals.any()
+
+
+def test_one_that_never_arrives_is_on_its_way_no_longer_than_it_works():
+    arrivals = Arrivals()
+    with pytest.raises(RuntimeError), arrivals.coming():
+        raise RuntimeError
+    assert not arrivals.any()
+
+
+def test_one_that_arrives_leaves_the_others_on_their_way():
+    arrivals, started, go_on = Arrivals(), threading.Event(), threading.Event()
+
+    def other() -> None:
+        with arrivals.coming():
+            started.set()
+            go_on.wait()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    started.wait()
+    with arrivals.coming():
+        arrivals.arrived()
+        assert arrivals.any()
+    go_on.set()
+    thread.join()
+    assert not arrivals.any()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_attempt_is_on_its_way_while_it_is_claimed(monkeypatch, objects_folder):
+    waiting, arrivals, seen = stage.submit(stage.account(), now=generations.Now()), Arrivals(), []
+    claim_next = generations.claim_next
+
+    def claim(**about: object) -> Generation:
+        seen.append(arrivals.any())
+        return claim_next(**about)
+
+    monkeypatch.setattr(generations, "claim_next", claim)
+    with stage.studio(stage.StandInEngine()) as studio:
+        attempt.run_next(studio=studio._replace(coming=arrivals.coming))
+    assert seen == [True]
+    assert Generation.objects.get(pk=waiting.pk).status == Status.COMPLETED
