@@ -14,9 +14,10 @@ import torch
 
 from tests.workers.conftest import OPTIONS, entry
 from tests.workers.test_compiling import MIXED, SIZES, together
-from tests.workers.test_flux2_klein import MOST_DIFFERENCE, made, order
-from workers.engine import Engine
-from workers.pipelines import compiling
+from tests.workers.test_flux2_klein import MOST_DIFFERENCE, RED, made, order
+from workers.engine import Engine, load_engine
+from workers.pipelines import compiling, small
+from workers.pipelines.families import Staged
 from workers.pipelines.flux2_klein import Flux2Klein, load
 
 STREAM: Any = SimpleNamespace(wait_stream=lambda _: None, device=None)
@@ -80,3 +81,24 @@ def test_an_engine_of_recordings_makes_the_same_pictures(small_model: Path, smal
             assert np.abs(picture - expected).max() <= MOST_DIFFERENCE
     [again] = made(engine, order("a fox", size=(128, 128)))
     assert np.array_equal(first, again)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_a_unets_recordings_serve_creates_and_edits_of_their_sizes_and_no_others(tmp_path: Path) -> None:
+    small.make(tmp_path / "xl", family="stable-diffusion-xl")
+    model = entry(tmp_path / "xl", adapter="stable-diffusion-xl", options={"compile": ["128x128"]}, sources=1)
+    engine, plain = (load_engine(model=model, device="cpu") for _ in range(2))
+    assert isinstance(engine, Staged)
+    engine.compile(backend=None)
+    # Four steps, of an edit two; and a decoding for each picture.
+    for orders, replays in (
+        ([order(size=(128, 128))], 4 + 1),
+        ([order(size=(128, 128), sources=[RED])], 2 + 1),
+        ([order(seed=seed, size=(128, 128)) for seed in range(3)], 4 + 3),
+        ([order(size=(128, 160))], 0),
+    ):
+        OnCpu.replays = 0
+        pictures = made(engine, *orders)
+        assert OnCpu.replays == replays
+        for picture, expected in zip(pictures, made(plain, *orders), strict=True):
+            assert np.abs(picture - expected).max() <= MOST_DIFFERENCE

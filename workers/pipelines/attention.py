@@ -13,9 +13,13 @@ from diffusers.models.attention_dispatch import (
 )
 
 from workers.engine import EngineError
+from workers.pipelines import attention_kernels
 
+attention_kernels.take_over()
 logger = logging.getLogger(__name__)
 
+# What an entry says that names none.
+FASTEST = "fastest"
 # torch's own, by diffusers' names: they need nothing else, and differ by no more than rounding.
 PLAIN = "native"
 CANDIDATES = (PLAIN, "_native_cudnn", "_native_flash")
@@ -23,6 +27,21 @@ ROUNDS = 5
 CALLS = 4
 # Of the norm of what is right; in bfloat16 rounding makes some 0.005.
 MOST_DIFFERENCE = 0.02
+
+
+def settle(
+    wanted: str,
+    transformers: Sequence[Any],
+    shape: tuple[int, int, int, int],
+    *,
+    model_name: str,
+) -> None:
+    """Has a model's transformers use what is wanted, or what is fastest here for this shape. Raises EngineError."""
+    dtype, device = transformers[0].dtype, transformers[0].device
+    name = choose(shape, dtype=dtype, device=device) if wanted == FASTEST else wanted
+    for transformer in transformers:
+        use(name, transformer, shape, dtype=dtype)
+    logger.info("%s computes attention by %s", model_name, name)
 
 
 def choose(shape: tuple[int, int, int, int], *, dtype: torch.dtype, device: torch.device) -> str:
