@@ -3,6 +3,8 @@
 There is no GPU here. In place of one, a replay runs the work again on the tensors of the recording.
 """
 
+import gc
+import weakref
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -60,6 +62,23 @@ def test_what_it_was_recorded_with_is_not_changed() -> None:
     given = torch.zeros(2)
     OnCpu(lambda a: (a + 1,), given)(torch.ones(2))
     assert given.tolist() == [0, 0]
+
+
+def test_what_a_recording_reads_stays_when_nobody_else_keeps_it() -> None:
+    table = torch.ones(2)
+    seen = weakref.ref(table)
+    graph = compiling._Graph(lambda a, b=table: (a + b,), (torch.zeros(2),), stream=STREAM, pool=None)
+    del table
+    assert seen() is not None
+    del graph
+    assert seen() is None
+
+
+def test_nothing_is_collected_while_work_is_recorded() -> None:
+    collects = []
+    OnCpu(lambda a: (collects.append(gc.isenabled()) or a,), torch.zeros(2))
+    assert not any(collects)
+    assert gc.isenabled()
 
 
 def test_a_device_is_left_as_it_was_set_for_convolutions() -> None:

@@ -1,5 +1,6 @@
 """Makes what a device does again and again fast: fused by torch.compile, and on a GPU recorded as graphs."""
 
+import gc
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -152,10 +153,12 @@ class _Graph:
     def __init__(
         self, work: Work, arguments: tuple[torch.Tensor, ...], *, stream: torch.cuda.Stream, pool: Any
     ) -> None:
+        # Its tensors are read at every replay: they must stay where they were, whoever else lets go of them.
+        self._work = work
         self._arguments = [argument.clone() for argument in arguments]
         self._graph = torch.cuda.CUDAGraph()
         stream.wait_stream(torch.cuda.current_stream(stream.device))
-        with torch.cuda.stream(stream), _fastest_convolutions():
+        with torch.cuda.stream(stream), _fastest_convolutions(), _nothing_collected():
             for _ in range(RUNS_BEFORE):
                 work(*self._arguments)
             # Other threads may use the device meanwhile, for another model.
@@ -178,3 +181,15 @@ def _fastest_convolutions() -> Iterator[None]:
         yield
     finally:
         torch.backends.cudnn.benchmark = before
+
+
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """What is collected may hold events and graphs of the device, and ending those would end a recording."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
