@@ -141,7 +141,13 @@ class Flow:
             self._step(*self.blank(Layout(ODD_GRID), order_count))
 
     def record(self, compiler: Compiler, *, picture: Grid, order_count: int) -> None:
-        """Has creates of this size and number run as one graph a step."""
+        """Has creates of this size and number run as one graph a step.
+
+        Edits are not recorded, for they would gain nothing. The least of them, of 512x512 from a single token, is 10
+        TFLOP a step: 13 ms of a GPU that sustains 790 TFLOP/s. The host gives it a step's compiled blocks, some 270
+        kernels, in 2 to 4 ms, and is ahead from the first one on. A source of 512x512 makes it 18 TFLOP, one of a
+        megapixel for a megapixel 77. And each pair of sizes would hold memory of its own.
+        """
         layout = Layout(picture)
         latents_BSC, text_BLD, _, rotary, moment = self.blank(layout, order_count)
 
