@@ -85,6 +85,7 @@ class QwenImage:
             )
         self._create = create
         self._edit = edit
+        self._scale: list[torch.Tensor] = []
         create.text_encoder.register_forward_pre_hook(_tell_images_from_words, with_kwargs=True)
 
     @property
@@ -178,13 +179,21 @@ class QwenImage:
         vae = self._create.vae
         unpacked = self._create._unpack_latents(latents, height, width, self._create.vae_scale_factor)
         latents_BCFHW = unpacked.to(vae.dtype)
-        mean_C, deviation_C = (
-            torch.tensor(values).view(-1, 1, 1, 1).to(latents_BCFHW)
-            for values in (vae.config.latents_mean, vae.config.latents_std)
-        )
+        mean_C, deviation_C = self._latent_scale(latents_BCFHW.device, latents_BCFHW.dtype)
         decoded_BCFHW = decoder(vae.post_quant_conv(latents_BCFHW * deviation_C + mean_C))
         pixels_BCHW: torch.Tensor = decoded_BCFHW[:, :, 0].clamp(-1, 1) / 2 + 0.5
         return pixels_BCHW
+
+    def _latent_scale(self, device: torch.device, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and deviation of what the VAE encodes, sent to the device once: a recording cannot send them."""
+        if not self._scale:
+            config = self._create.vae.config
+            self._scale = [
+                torch.tensor(values).view(-1, 1, 1, 1).to(device, dtype)
+                for values in (config.latents_mean, config.latents_std)
+            ]
+        mean_C, deviation_C = self._scale
+        return mean_C, deviation_C
 
     def _fitted(self, prompt: str) -> str:
         """No longer than the pipelines take, and without what would be read as a sign of the pipelines' own."""

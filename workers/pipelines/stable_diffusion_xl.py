@@ -52,6 +52,7 @@ class StableDiffusionXL:
         if int(model.steps * self._options["strength"]) < 1:
             raise EngineError(f"the model {model.name} has a strength that leaves an edit without a step")
         self._create = create
+        self._scales: dict[torch.dtype, tuple[torch.Tensor, torch.Tensor]] = {}
         self._edit = StableDiffusionXLImg2ImgPipeline(
             **create.components,
             force_zeros_for_empty_prompt=create.config.force_zeros_for_empty_prompt,
@@ -144,11 +145,18 @@ class StableDiffusionXL:
         return (latents_BCHW - mean) / deviation
 
     def _latent_scale(self, latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and deviation of what the VAE encodes; some that are derived from XL have them by channel."""
-        config = self._create.vae.config
-        mean_C = torch.tensor(getattr(config, "latents_mean", None) or 0.0).view(-1, 1, 1)
-        deviation_C = torch.tensor(getattr(config, "latents_std", None) or 1.0).view(-1, 1, 1)
-        return mean_C.to(latents), deviation_C.to(latents) / config.scaling_factor
+        """Mean and deviation of what the VAE encodes; some that are derived from XL have them by channel. They are sent
+        to the device once for each precision: a recording cannot send them.
+        """
+        if latents.dtype not in self._scales:
+            config = self._create.vae.config
+            mean_C = torch.tensor(getattr(config, "latents_mean", None) or 0.0).view(-1, 1, 1)
+            deviation_C = torch.tensor(getattr(config, "latents_std", None) or 1.0).view(-1, 1, 1)
+            self._scales[latents.dtype] = (
+                mean_C.to(latents),
+                deviation_C.to(latents) / config.scaling_factor,
+            )
+        return self._scales[latents.dtype]
 
 
 def load(*, model: ImageModel, device: str) -> Whole:
