@@ -125,6 +125,7 @@ def run(session: Session, scene: Scene) -> None:
     session.attempt("compiling", scene.ours.compile, needs_seconds=60)
     say(f"our engine is {scene.ours.mode}")
     session.attempt("stages", lambda: session.note("stages", lambda: _stages(scene)))
+    session.attempt("launches", lambda: session.note("launches", lambda: profile.launches(scene)))
     listed = {benchmark.name: benchmark for benchmark in _listed(scene)}
     for name, benchmark in listed.items():
         session.attempt(f"{benchmark.code} {name}", partial(session.measure, benchmark), needs_seconds=15)

@@ -35,6 +35,15 @@ class Machine:
         self.wait()
         return time.perf_counter() - started
 
+    def host_seconds(self, work: Callable[[], object]) -> float:
+        """Until the host has given the idle device all its work."""
+        self.wait()
+        started = time.perf_counter()
+        work()
+        seconds = time.perf_counter() - started
+        self.wait()
+        return seconds
+
     def device_seconds(self, work: Callable[[], object]) -> float:
         """The same by the device's own clock, where it has one: from the first kernel to the last."""
         if not self.is_gpu:

@@ -56,22 +56,51 @@ def kernels(scene: Scene, side: int) -> dict[str, Any]:
     return {"text": text, "denoise": denoise, "decode": decode}
 
 
+def launches(scene: Scene) -> dict[str, Any]:
+    """Milliseconds in which the host gives the device the steps of an edit, beside those in which it does them: as long
+    as the host is ahead, graphs of edits would gain nothing.
+    """
+    seen = {}
+    for side in (scene.scale.little, scene.scale.large):
+        prepared = scene.ours.engine.prepare(scene.orders(side, sources=1))
+        denoise = partial(scene.ours.denoise, prepared)
+        seen[f"edit of {side}²"] = {
+            "host": 1000 * statistics.median(scene.machine.host_seconds(denoise) for _ in range(ROUNDS)),
+            "device": _median(scene, denoise),
+        }
+    return seen
+
+
 def other_ways(scene: Scene) -> dict[str, Any]:
-    """Milliseconds of a denoising and a decoding by what the engine could have chosen instead."""
+    """Milliseconds of a denoising and a decoding by what the engine could have chosen instead, or why none."""
     large, machine = scene.scale.large, scene.machine
-    ways = {}
-    compiled = scene.tuned.pipeline
-    kinds = attention.CANDIDATES if machine.is_gpu else (attention.PLAIN,)
+    ways: dict[str, Callable[[], float]] = {}
+    for kind in attention.CANDIDATES if machine.is_gpu else (attention.PLAIN,):
+        ways[f"denoise, eager, {kind}"] = partial(_by_attention, scene, kind)
+    ways["denoise, compiled for its shape"] = lambda: _median(
+        scene, _denoising(scene, scene.tuned.pipeline, large)
+    )
+    ways["decode, eager"] = lambda: _decoding(scene, scene.stock.pipeline)
+    ways["decode, compiled"] = lambda: _decoding(scene, scene.tuned.pipeline)
     with torch.inference_mode():
-        for kind in kinds:
-            attend_by(scene.stock.pipeline, kind)
-            ways[f"denoise, eager, {kind}"] = _median(scene, _denoising(scene, scene.stock.pipeline, large))
-        ways["denoise, compiled for its shape"] = _median(scene, _denoising(scene, compiled, large))
-        for name, pipeline in (("eager", scene.stock.pipeline), ("compiled", compiled)):
-            ways[f"decode, {name}"] = _median(
-                scene, partial(pipeline.vae.decode, _latents(scene, pipeline), return_dict=False)
-            )
-    return ways
+        return {name: _seen(way) for name, way in ways.items()}
+
+
+def _seen(way: Callable[[], float]) -> float | str:
+    try:
+        return way()
+    except Exception as problem:  # noqa: BLE001
+        # What does not work on this device is worth knowing too, and the others still are.
+        return f"{type(problem).__name__}: {problem}"
+
+
+def _by_attention(scene: Scene, kind: str) -> float:
+    attend_by(scene.stock.pipeline, kind)
+    return _median(scene, _denoising(scene, scene.stock.pipeline, scene.scale.large))
+
+
+def _decoding(scene: Scene, pipeline: Any) -> float:
+    return _median(scene, partial(pipeline.vae.decode, _latents(scene, pipeline), return_dict=False))
 
 
 def _keep(results: dict[str, Any], name: str, step: Callable[[], Any]) -> None:

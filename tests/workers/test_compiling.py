@@ -7,16 +7,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
 from PIL import Image
 
 from tests.workers.conftest import OPTIONS, entry
 from tests.workers.test_flux2_klein import BLUE, MOST_DIFFERENCE, RED, made, order
 from workers.batcher import Batcher
 from workers.engine import Engine, EngineError, ImageOrder, load_engine
-from workers.pipelines import attention
+from workers.pipelines import attention, attention_kernels
 from workers.pipelines.flux2_klein import Flux2Klein
 
 SIZES = ["128x128", "256x128"]
+KERNEL_CALLS = {
+    "_native_cudnn": "_scaled_dot_product_cudnn_attention",
+    "_native_flash": "_scaled_dot_product_flash_attention",
+    "_native_efficient": "_scaled_dot_product_efficient_attention",
+    "_native_math": "_scaled_dot_product_attention_math",
+}
 WIDE = Image.new("RGB", (96, 192), "green")
 # Sizes that were named and others, alone and together, with sources and without.
 MIXED = [
@@ -91,7 +98,7 @@ def test_an_option_that_is_unfit_is_refused(small_model: Path, option: dict[str,
 
 def test_weights_that_are_offloaded_are_not_compiled(small_model: Path) -> None:
     options = {**OPTIONS, "offload": "model", "compile": ["1024x1024"]}
-    with pytest.raises(EngineError, match="has offload and compile"):
+    with pytest.raises(EngineError, match="has offload and compile, which is for weights that stay"):
         load_engine(model=entry(small_model, options=options), device="cpu")
 
 
@@ -127,6 +134,42 @@ def test_attention_that_one_model_names_is_not_that_of_others(small_model: Path)
     load_engine(model=entry(small_model, options=options), device="cpu")
     active, _ = attention._AttentionBackendRegistry.get_active_backend()
     assert active == "native"
+
+
+@pytest.mark.parametrize("kernel", attention_kernels.KERNELS)
+def test_attention_by_one_kernel_forbids_no_other_thread_the_others(
+    kernel: AttentionBackendName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = {"query": torch.ones(1, 3, 2, 8), "key": torch.ones(1, 3, 2, 8), "value": torch.ones(1, 3, 2, 8)}
+    called = []
+    monkeypatch.setattr(torch.nn.attention, "_sdpa_kernel", lambda *_: pytest.fail("it forbids the others"))
+    monkeypatch.setattr(
+        torch.ops.aten, KERNEL_CALLS[kernel.value], lambda query, *_: called.append(query.shape) or (query,)
+    )
+    attended = dispatch_attention_fn(**kept, backend=kernel)
+    assert torch.equal(attended, kept["value"])
+    assert called == [(1, 2, 3, 8)]
+
+
+def test_attention_with_a_mask_is_torchs_own_choice() -> None:
+    query, key, value = torch.randn(3, 2, 5, 2, 8)
+    mask = torch.ones(2, 1, 1, 5, dtype=torch.bool)
+    mask[0, ..., 3:] = False
+    for kernel in attention_kernels.KERNELS:
+        masked = dispatch_attention_fn(query, key, value, attn_mask=mask, backend=kernel)
+        assert torch.equal(masked, dispatch_attention_fn(query, key, value, attn_mask=mask))
+
+
+@pytest.mark.parametrize(("is_harmless", "chosen"), [(True, "_native_cudnn"), (False, "native")])
+def test_the_fastest_attention_is_one_that_torch_would_choose_too(
+    is_harmless: bool, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = {"native": 2.0, "_native_cudnn": 1.0, "_native_flash": 3.0}
+    monkeypatch.setattr(attention, "_attend", lambda _, inputs: inputs[0])
+    monkeypatch.setattr(attention, "_seconds", lambda name, _: seconds[name])
+    for name in attention.HARMLESS:
+        monkeypatch.setitem(attention.HARMLESS, name, lambda _: is_harmless)
+    assert attention._fastest([torch.ones(1, 3, 2, 8)] * 3) == chosen
 
 
 def test_a_cpu_has_one_kind_of_attention() -> None:

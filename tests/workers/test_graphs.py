@@ -3,6 +3,8 @@
 There is no GPU here. In place of one, a replay runs the work again on the tensors of the recording.
 """
 
+import gc
+import weakref
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,9 +16,10 @@ import torch
 
 from tests.workers.conftest import OPTIONS, entry
 from tests.workers.test_compiling import MIXED, SIZES, together
-from tests.workers.test_flux2_klein import MOST_DIFFERENCE, made, order
-from workers.engine import Engine
-from workers.pipelines import compiling
+from tests.workers.test_flux2_klein import MOST_DIFFERENCE, RED, made, order
+from workers.engine import Engine, load_engine
+from workers.pipelines import compiling, small
+from workers.pipelines.families import Staged
 from workers.pipelines.flux2_klein import Flux2Klein, load
 
 STREAM: Any = SimpleNamespace(wait_stream=lambda _: None, device=None)
@@ -61,6 +64,23 @@ def test_what_it_was_recorded_with_is_not_changed() -> None:
     assert given.tolist() == [0, 0]
 
 
+def test_what_a_recording_reads_stays_when_nobody_else_keeps_it() -> None:
+    table = torch.ones(2)
+    seen = weakref.ref(table)
+    graph = compiling._Graph(lambda a, b=table: (a + b,), (torch.zeros(2),), stream=STREAM, pool=None)
+    del table
+    assert seen() is not None
+    del graph
+    assert seen() is None
+
+
+def test_nothing_is_collected_while_work_is_recorded() -> None:
+    collects = []
+    OnCpu(lambda a: (collects.append(gc.isenabled()) or a,), torch.zeros(2))
+    assert not any(collects)
+    assert gc.isenabled()
+
+
 def test_a_device_is_left_as_it_was_set_for_convolutions() -> None:
     before = torch.backends.cudnn.benchmark
     OnCpu(lambda a: (a + 1,), torch.zeros(2))
@@ -80,3 +100,24 @@ def test_an_engine_of_recordings_makes_the_same_pictures(small_model: Path, smal
             assert np.abs(picture - expected).max() <= MOST_DIFFERENCE
     [again] = made(engine, order("a fox", size=(128, 128)))
     assert np.array_equal(first, again)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_a_unets_recordings_serve_creates_and_edits_of_their_sizes_and_no_others(tmp_path: Path) -> None:
+    small.make(tmp_path / "xl", family="stable-diffusion-xl")
+    model = entry(tmp_path / "xl", adapter="stable-diffusion-xl", options={"compile": ["128x128"]}, sources=1)
+    engine, plain = (load_engine(model=model, device="cpu") for _ in range(2))
+    assert isinstance(engine, Staged)
+    engine.compile(backend=None)
+    # Four steps, of an edit two; and a decoding for each picture.
+    for orders, replays in (
+        ([order(size=(128, 128))], 4 + 1),
+        ([order(size=(128, 128), sources=[RED])], 2 + 1),
+        ([order(seed=seed, size=(128, 128)) for seed in range(3)], 4 + 3),
+        ([order(size=(128, 160))], 0),
+    ):
+        OnCpu.replays = 0
+        pictures = made(engine, *orders)
+        assert OnCpu.replays == replays
+        for picture, expected in zip(pictures, made(plain, *orders), strict=True):
+            assert np.abs(picture - expected).max() <= MOST_DIFFERENCE

@@ -198,7 +198,15 @@ def test_a_prompt_that_is_cut_short_is_not_written_anywhere(
 
 
 @pytest.mark.parametrize(
-    "options", [{"guidance": 5}, {"guidance_scale": "5"}, {"guidance_scale": True}, {"strength": 0}]
+    "options",
+    [
+        {"guidance": 5},
+        {"guidance_scale": "5"},
+        {"guidance_scale": True},
+        {"strength": 0},
+        {"compile": ["1024"]},
+        {"attention": "native"},
+    ],
 )
 def test_an_option_that_is_unknown_or_unfit_is_refused(weights: Path, options: dict[str, object]) -> None:
     with pytest.raises(EngineError, match=f"unknown or unfit: {next(iter(options))} = "):

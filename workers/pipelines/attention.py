@@ -13,16 +13,40 @@ from diffusers.models.attention_dispatch import (
 )
 
 from workers.engine import EngineError
+from workers.pipelines import attention_kernels
 
+attention_kernels.take_over()
 logger = logging.getLogger(__name__)
 
+# What an entry says that names none.
+FASTEST = "fastest"
 # torch's own, by diffusers' names: they need nothing else, and differ by no more than rounding.
 PLAIN = "native"
 CANDIDATES = (PLAIN, "_native_cudnn", "_native_flash")
+# Whether torch itself would choose them here: it knows of versions in which they do harm, and a few tries show none.
+HARMLESS = {
+    "_native_cudnn": torch.backends.cuda.can_use_cudnn_attention,
+    "_native_flash": torch.backends.cuda.can_use_flash_attention,
+}
 ROUNDS = 5
 CALLS = 4
 # Of the norm of what is right; in bfloat16 rounding makes some 0.005.
 MOST_DIFFERENCE = 0.02
+
+
+def settle(
+    wanted: str,
+    transformers: Sequence[Any],
+    shape: tuple[int, int, int, int],
+    *,
+    model_name: str,
+) -> None:
+    """Has a model's transformers use what is wanted, or what is fastest here for this shape. Raises EngineError."""
+    dtype, device = transformers[0].dtype, transformers[0].device
+    name = choose(shape, dtype=dtype, device=device) if wanted == FASTEST else wanted
+    for transformer in transformers:
+        use(name, transformer, shape, dtype=dtype)
+    logger.info("%s computes attention by %s", model_name, name)
 
 
 def choose(shape: tuple[int, int, int, int], *, dtype: torch.dtype, device: torch.device) -> str:
@@ -30,10 +54,16 @@ def choose(shape: tuple[int, int, int, int], *, dtype: torch.dtype, device: torc
     if device.type != "cuda":
         return PLAIN
     generator = torch.Generator(device).manual_seed(0)
-    inputs = [torch.randn(shape, dtype=dtype, device=device, generator=generator) for _ in range(3)]
+    return _fastest([torch.randn(shape, dtype=dtype, device=device, generator=generator) for _ in range(3)])
+
+
+def _fastest(inputs: Sequence[torch.Tensor]) -> str:
     right = _attend(PLAIN, inputs)
     seconds = {PLAIN: _seconds(PLAIN, inputs)}
     for name in CANDIDATES[1:]:
+        if not _is_harmless(name, inputs):
+            logger.info("attention by %s: not here: torch would not choose it", name)
+            continue
         try:
             difference = float((_attend(name, inputs) - right).float().norm() / right.float().norm())
             if difference <= MOST_DIFFERENCE:
@@ -41,7 +71,7 @@ def choose(shape: tuple[int, int, int, int], *, dtype: torch.dtype, device: torc
         except (RuntimeError, ValueError) as problem:
             logger.info("attention by %s: not here: %s", name, str(problem).partition("\n")[0])
     for name, each in seconds.items():
-        logger.info("attention by %s: %.3f ms for %s", name, 1000 * each, "x".join(map(str, shape)))
+        logger.info("attention by %s: %.3f ms for %s", name, 1000 * each, "x".join(map(str, right.shape)))
     return min(seconds, key=seconds.__getitem__)
 
 
@@ -59,6 +89,11 @@ def use(name: str, transformer: Any, shape: tuple[int, int, int, int], *, dtype:
     finally:
         # It would change the attention of all other models in the process, too.
         _AttentionBackendRegistry.set_active_backend(active)
+
+
+def _is_harmless(name: str, inputs: Sequence[torch.Tensor]) -> bool:
+    heads_first = (tensor.transpose(1, 2).contiguous() for tensor in inputs)
+    return bool(HARMLESS[name](torch.backends.cuda.SDPAParams(*heads_first, None, 0.0, False, False)))
 
 
 def _attend(name: str, inputs: Sequence[torch.Tensor]) -> torch.Tensor:

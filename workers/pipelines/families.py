@@ -3,7 +3,9 @@
 A family knows its pipelines and their arguments; what is here knows batches, devices, and what a picture is.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -11,7 +13,13 @@ import torch
 
 from workers.catalogue import ImageModel
 from workers.engine import BadOutput, ImageOrder, Picture, StepCallback
+from workers.pipelines import compiling
+from workers.pipelines.compiling import Compiler, Task, Work
 from workers.pipelines.device import Device, Passed
+from workers.pipelines.options import pixels_of
+
+# A VAE's, from latents to pixels.
+DecoderCall = Callable[[torch.Tensor], torch.Tensor]
 
 
 class Call(NamedTuple):
@@ -36,8 +44,23 @@ class StagedFamily(Family, Protocol):
         """The same call, with prompts and sources encoded."""
         ...
 
-    def pixels(self, latents: torch.Tensor, *, height: int, width: int) -> torch.Tensor:
+    @property
+    def decoder(self) -> torch.nn.Module:
+        """The VAE's."""
+        ...
+
+    def pixels(self, latents: torch.Tensor, *, height: int, width: int, decoder: DecoderCall) -> torch.Tensor:
         """What a call's latents show, as (orders, 3, height, width) from 0 to 1."""
+        ...
+
+    def compiled_by(self, compiler: Compiler) -> AbstractContextManager[None]:
+        """Around the batches that its steps are compiled by; what is compiled must not be added to later."""
+        ...
+
+    def trials(
+        self, sizes: Sequence[tuple[int, int]], *, most: int
+    ) -> Iterator[tuple[str, list[ImageOrder]]]:
+        """Batches, with what people call them, of which no step must be compiled again for sizes that are named."""
         ...
 
 
@@ -63,13 +86,13 @@ class Whole:
     def __init__(self, *, family: Family, model: ImageModel, device: torch.device) -> None:
         """Takes a family whose pipelines can be called at once."""
         self._family = family
-        self._batch_limit = model.batch_limit
+        self._model = model
         self._device = Device(device)
 
     @property
     def batch_limit(self) -> int:
         """How many orders are made together at most."""
-        return self._batch_limit
+        return self._model.batch_limit
 
     @property
     def device_name(self) -> str:
@@ -150,6 +173,8 @@ class Staged(Whole):
     def __init__(self, *, family: StagedFamily, model: ImageModel, device: torch.device) -> None:
         """Takes a family whose pipelines are on the device."""
         super().__init__(family=family, model=model, device=device)
+        # By height and width: what makes pixels of one picture's latents.
+        self._recorded: dict[tuple[int, int], Work] = {}
 
     def prepare(self, orders: Sequence[ImageOrder]) -> Prepared:
         """The pipeline's arguments, prompts and sources encoded."""
@@ -164,7 +189,53 @@ class Staged(Whole):
         """Pixels, turned into bytes on the device. Raises BadOutput."""
         with self._device.beside():
             [latents] = self._device.received(denoised.made)
-            _, _, height, width = denoised.shape
             with self._device.working():
-                pixels_BCHW = self._family.pixels(latents, height=height, width=width)
-                return self._pictures(pixels_BCHW, denoised.shape)
+                # One by one: a picture fills a GPU, and what it looks like then depends on nothing else.
+                pixels = [self._pixels(latents_1, denoised.shape[2:]) for latents_1 in latents.split(1)]
+                return self._pictures(torch.cat(pixels), denoised.shape)
+
+    def compile(self, *, backend: str | None = "inductor") -> None:
+        """Makes what the model's entry names fast, as its family does it: of other sizes, only the steps.
+
+        Takes minutes, and says so. To be called once, before the first batch; nothing is compiled after it. Raises
+        EngineError. `backend` is torch.compile's; without one nothing is fused, and only graphs are recorded.
+        """
+        sizes = [pixels_of(size) for size in self._model.options["compile"]]
+        # What runs in different threads runs side by side and cannot share memory.
+        for_steps, for_pictures = (Compiler(self._device, backend=backend) for _ in range(2))
+        decoder = for_pictures.fused(self._family.decoder)
+        with self._family.compiled_by(for_steps):
+            tasks: list[Task] = [
+                (name, partial(self._try, orders, sizes, for_pictures, decoder))
+                for name, orders in self._family.trials(sizes, most=self.batch_limit)
+            ]
+            compiling.in_turn(self._model.name, tasks)
+
+    def _try(
+        self,
+        orders: Sequence[ImageOrder],
+        sizes: Sequence[tuple[int, int]],
+        compiler: Compiler,
+        decoder: DecoderCall,
+    ) -> None:
+        prepared = self.prepare(orders)
+
+        def end(_done: int, _steps: int) -> None:
+            # All steps are alike: the pipeline leaves out those that follow.
+            prepared.pipeline._interrupt = True
+
+        [latents] = self.denoise(prepared, on_step=end).made.tensors
+        _, _, height, width = prepared.shape
+        if (width, height) in sizes and (height, width) not in self._recorded:
+            work = partial(self._made_by, decoder, height, width)
+            with self._device.main():
+                self._recorded[height, width] = compiler.recorded(work, latents[:1])
+
+    def _pixels(self, latents_1: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        work = self._recorded.get(size) or partial(self._made_by, self._family.decoder, *size)
+        return work(latents_1)[0]
+
+    def _made_by(
+        self, decoder: DecoderCall, height: int, width: int, latents_1: torch.Tensor
+    ) -> tuple[torch.Tensor]:
+        return (self._family.pixels(latents_1, height=height, width=width, decoder=decoder),)

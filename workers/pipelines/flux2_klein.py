@@ -3,10 +3,9 @@
 What it makes is what Flux2KleinPipeline makes of the same order. Knows nothing of jobs, money or bytes.
 """
 
-import logging
-import re
 from collections.abc import Hashable, Sequence
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,8 +13,9 @@ from diffusers import Flux2KleinPipeline
 
 from workers.catalogue import ImageModel
 from workers.engine import BadOutput, Engine, EngineError, ImageOrder, Picture, StepCallback
-from workers.pipelines import loading
-from workers.pipelines.compiling import Compiler
+from workers.pipelines import compiling, loading
+from workers.pipelines.attention import FASTEST
+from workers.pipelines.compiling import Compiler, Task
 from workers.pipelines.device import Device, Passed
 from workers.pipelines.families import Whole
 from workers.pipelines.flux2_decoder import Decoder
@@ -23,22 +23,11 @@ from workers.pipelines.flux2_flow import Flow, Grid, Layout, Rotary
 from workers.pipelines.flux2_klein_whole import WholeFlux2Klein
 from workers.pipelines.flux2_sources import Sources
 from workers.pipelines.flux2_text import Prompts
-from workers.pipelines.options import Option, read, text, whole_number
-
-logger = logging.getLogger(__name__)
-
-FASTEST = "fastest"
+from workers.pipelines.options import Option, pixels_of, read, sizes, text, whole_number
 
 
 def _are_layers(value: object) -> bool:
     return isinstance(value, list) and bool(value) and all(type(layer) is int for layer in value)
-
-
-def _are_sizes(value: object) -> bool:
-    """Such as ["1024x1024", "512x512"]."""
-    return isinstance(value, list) and all(
-        isinstance(size, str) and re.fullmatch(r"[1-9]\d{1,3}x[1-9]\d{1,3}", size) for size in value
-    )
 
 
 OPTIONS = {
@@ -48,7 +37,7 @@ OPTIONS = {
     # What computes attention: a name of diffusers, or what is fastest of torch's own.
     "attention": Option(FASTEST, text),
     # The sizes for which a start takes minutes and every picture less.
-    "compile": Option([], _are_sizes),
+    "compile": Option([], sizes),
 }
 
 
@@ -179,12 +168,8 @@ class Flux2Klein:
 
     def choose_attention(self) -> None:
         """Sets what computes attention: what the model's entry names, or what is fastest here. Raises EngineError."""
-        name = read(self._model, OPTIONS)["attention"]
         with self._device.main():
-            if name == FASTEST:
-                name = self._flow.fastest_attention()
-            self._flow.attend_by(name)
-        logger.info("%s computes attention by %s", self._model.name, name)
+            self._flow.attend_by(read(self._model, OPTIONS)["attention"], model_name=self._model.name)
 
     def compile(self, *, backend: str | None = "inductor") -> None:
         """Makes what the model's entry names fast: whatever else is ordered has its blocks compiled, and no more.
@@ -192,39 +177,27 @@ class Flux2Klein:
         Takes minutes, and says so. To be called once, before the first batch; nothing is compiled after it. Raises
         EngineError. `backend` is torch.compile's; without one nothing is fused, and only graphs are recorded.
         """
-        sizes = read(self._model, OPTIONS)["compile"]
-        try:
-            with self._device.main():
-                self._compile([tuple(map(int, size.split("x"))) for size in sizes], backend)
-        except (RuntimeError, OSError) as problem:
-            reason = " ".join(str(problem).split())
-            raise EngineError(f"the model {self._model.name} cannot be compiled: {reason}") from problem
+        with self._device.main():
+            compiling.in_turn(self._model.name, self._tasks(backend))
 
-    def _compile(self, sizes: Sequence[Any], backend: str | None) -> None:
+    def _tasks(self, backend: str | None) -> list[Task]:
         # What runs in different threads runs side by side and cannot share memory.
         for_prompts, for_steps, for_pictures = (Compiler(self._device, backend=backend) for _ in range(3))
-        tasks: list[tuple[str, Any]] = [
-            ("prompts", lambda: self._prompts.record(for_prompts)),
-            ("steps", lambda: self._flow.fuse(for_steps)),
+        tasks: list[Task] = [
+            ("prompts", partial(self._prompts.record, for_prompts)),
+            ("steps", partial(self._flow.fuse, for_steps)),
         ]
-        for width, height in sizes:
-            picture = self._grid(width, height)
-            tasks.append(
-                (f"pictures of {width}x{height}", lambda of=picture: self._decoder.record(for_pictures, of))
-            )
+        for size in read(self._model, OPTIONS)["compile"]:
+            picture = self._grid(*pixels_of(size))
+            tasks.append((f"pictures of {size}", partial(self._decoder.record, for_pictures, picture)))
             tasks += [
                 (
-                    f"steps of {count} of {width}x{height}",
-                    lambda of=picture, count=count: self._flow.record(
-                        for_steps, picture=of, order_count=count
-                    ),
+                    f"steps of {count} of {size}",
+                    partial(self._flow.record, for_steps, picture=picture, order_count=count),
                 )
                 for count in range(1, self.batch_limit + 1)
             ]
-        for number, (name, task) in enumerate(tasks, start=1):
-            logger.info("%s: compiling %s, %d of %d", self._model.name, name, number, len(tasks))
-            task()
-        logger.info("%s is compiled", self._model.name)
+        return tasks
 
     def _grid(self, width: int, height: int) -> Grid:
         return height // self._patch_pixels, width // self._patch_pixels
@@ -249,10 +222,6 @@ def load(*, model: ImageModel, device: str) -> Engine:
     offload, plain = loading.offload_of(model)
     options = read(plain, OPTIONS)
     target = loading.device_named(device)
-    if offload and options["compile"]:
-        raise EngineError(
-            f"the model {model.name} has offload and compile: what is compiled must stay on the device"
-        )
     pipeline = loading.load(Flux2KleinPipeline, model=plain)
     loading.place([pipeline], model=model, device=target, offload=offload)
     if offload:
@@ -265,8 +234,5 @@ def load(*, model: ImageModel, device: str) -> Engine:
         )
     engine = Flux2Klein(pipeline=pipeline, model=plain)
     engine.choose_attention()
-    if options["compile"] and target.type == "cpu":
-        logger.warning("%s is not compiled: that is for a GPU, and this is a CPU", model.name)
-    elif options["compile"]:
-        engine.compile()
+    compiling.compile_on_gpu(engine, sizes=options["compile"], device=target, name=model.name)
     return engine

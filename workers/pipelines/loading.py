@@ -16,6 +16,7 @@ from workers.engine import EngineError
 
 # How weights that are larger than the device come to it: a part of the pipeline at a time, or a layer.
 OFFLOADS = ("model", "sequential")
+FOR_WEIGHTS_THAT_STAY = ("attention", "compile")
 
 
 def load(pipeline_class: Any, *, model: ImageModel, **more: Any) -> Any:
@@ -53,7 +54,7 @@ def dtype_of(model: ImageModel) -> torch.dtype:
 
 def offload_of(model: ImageModel) -> tuple[str | None, ImageModel]:
     """How the model's weights are kept off the device, or None, and the model without that option. Raises
-    EngineError.
+    EngineError, also for options that are not for such weights.
     """
     options = dict(model.options)
     offload = options.pop("offload", None)
@@ -61,6 +62,11 @@ def offload_of(model: ImageModel) -> tuple[str | None, ImageModel]:
         raise EngineError(
             f"the model {model.name} has offload = {offload!r}, which is not one of {', '.join(OFFLOADS)}"
         )
+    for name in FOR_WEIGHTS_THAT_STAY:
+        if offload and options.get(name):
+            raise EngineError(
+                f"the model {model.name} has offload and {name}, which is for weights that stay on the device"
+            )
     return offload, replace(model, options=MappingProxyType(options))
 
 

@@ -1,5 +1,6 @@
 """Reads the options of a model's entry for its adapter: each has a name that is known, and a value that fits."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -40,3 +41,16 @@ def whole_number(*, least: int, most: int) -> Callable[[object], bool]:
 def text(value: object) -> bool:
     """Fits any text."""
     return isinstance(value, str)
+
+
+def sizes(value: object) -> bool:
+    """Fits a list such as ["1024x1024", "512x512"]."""
+    return isinstance(value, list) and all(
+        isinstance(size, str) and re.fullmatch(r"[1-9]\d{1,3}x[1-9]\d{1,3}", size) for size in value
+    )
+
+
+def pixels_of(size: str) -> tuple[int, int]:
+    """Width and height of such a size."""
+    width, height = size.split("x")
+    return int(width), int(height)

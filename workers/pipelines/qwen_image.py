@@ -4,8 +4,10 @@ Text encoder and VAE are one for both; the transformer is another, unless the op
 of the model's own weights.
 """
 
-from collections.abc import Sequence
-from copy import deepcopy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import torch
@@ -19,13 +21,16 @@ from diffusers.pipelines.qwenimage.pipeline_qwenimage_edit_plus import (
     CONDITION_IMAGE_SIZE,
     calculate_dimensions,
 )
+from PIL import Image
 from transformers import BatchFeature, Qwen2VLImageProcessorPil
 
 from workers.catalogue import ImageModel
 from workers.engine import EngineError, ImageOrder
-from workers.pipelines import loading
-from workers.pipelines.families import Call, Staged, Whole
-from workers.pipelines.options import Option, number, read, text, whole_number
+from workers.pipelines import attention, compiling, loading
+from workers.pipelines.compiling import Compiler
+from workers.pipelines.device import Device
+from workers.pipelines.families import Call, DecoderCall, Staged, Whole
+from workers.pipelines.options import Option, number, read, sizes, text, whole_number
 
 OPTIONS = {
     "edit_weights": Option(None, text),
@@ -33,8 +38,17 @@ OPTIONS = {
     "negative_prompt": Option(" ", text),
     # Of a prompt, in tokens; the pipelines take no more.
     "max_sequence_length": Option(512, whole_number(least=1, most=1024)),
+    # What computes attention: a name of diffusers, or what is fastest of torch's own.
+    "attention": Option(attention.FASTEST, text),
+    # The sizes for which a start takes minutes and every picture less.
+    "compile": Option([], sizes),
 }
 IMAGE_TOKEN = "<|image_pad|>"  # noqa: S105 (a token of a text)
+# Tokens of a picture of 1024x1024 with a prompt: attention is much of the work there.
+MANY_TOKENS = 4096 + 64
+# Rows and columns of tokens that any number of them is compiled for: as many as no prompt has that is tried with them,
+# for any two numbers that are equal are one to torch.
+ODD_GRID = (15, 17)
 
 
 class ImagePrompts:
@@ -71,6 +85,7 @@ class QwenImage:
             )
         self._create = create
         self._edit = edit
+        self._scale: list[torch.Tensor] = []
         create.text_encoder.register_forward_pre_hook(_tell_images_from_words, with_kwargs=True)
 
     @property
@@ -114,18 +129,71 @@ class QwenImage:
                 arguments |= {f"{name}_embeds": embeddings, f"{name}_embeds_mask": mask}
         return Call(call.pipeline, arguments)
 
-    def pixels(self, latents: torch.Tensor, *, height: int, width: int) -> torch.Tensor:
-        """The latents of either pipeline, decoded as the pipelines do it: a picture is a video of one frame."""
+    @property
+    def decoder(self) -> torch.nn.Module:
+        """The VAE's."""
+        decoder: torch.nn.Module = self._create.vae.decoder
+        return decoder
+
+    def choose_attention(self, model: ImageModel) -> None:
+        """Sets what computes attention: what the options name, or what is fastest here. Raises EngineError."""
+        config = self._create.transformer.config
+        shape = (1, MANY_TOKENS, config.num_attention_heads, config.attention_head_dim)
+        attention.settle(self._options["attention"], self._transformers, shape, model_name=model.name)
+
+    @contextmanager
+    def compiled_by(self, compiler: Compiler) -> Iterator[None]:
+        """Blocks for any number of orders and tokens. No graphs are recorded: a step of 20 billion weights takes some
+        60 ms of a large GPU for a picture of 512x512, and the host gives it the work in a tenth of that.
+        """
+        for transformer in self._transformers:
+            compiler.fuse_blocks(transformer)
+        with compiler.for_many_shapes():
+            yield
+
+    def trials(
+        self, named: Sequence[tuple[int, int]], *, most: int
+    ) -> Iterator[tuple[str, list[ImageOrder]]]:
+        """Of any size: an order alone, several whose prompts are of one length and of different ones, and an edit;
+        then creates of the sizes that are named.
+        """
+        patch_pixels = 2 * self._create.vae_scale_factor
+        height, width = (patch_pixels * count for count in ODD_GRID)
+        yield "a step", [_blank(width, height)]
+        yield "steps of several", [_blank(width, height)] * 3
+        yield "steps of several prompts", _blanks(width, height, 3)
+        if self._edit is not None:
+            yield "an edit", [replace(_blank(width, height), sources=(Image.new("RGB", (width, height)),))]
+        for (width, height), count in product(named, range(1, most + 1)):
+            yield f"{count} of {width}x{height}", _blanks(width, height, count)
+
+    @property
+    def _transformers(self) -> Sequence[Any]:
+        transformers = [pipeline.transformer for pipeline in self.pipelines]
+        return list({id(transformer): transformer for transformer in transformers}.values())
+
+    def pixels(self, latents: torch.Tensor, *, height: int, width: int, decoder: DecoderCall) -> torch.Tensor:
+        """The latents of either pipeline, decoded as the pipelines do it: a picture is a video of one frame, and what
+        the VAE remembers between frames is not needed.
+        """
         vae = self._create.vae
         unpacked = self._create._unpack_latents(latents, height, width, self._create.vae_scale_factor)
         latents_BCFHW = unpacked.to(vae.dtype)
-        mean_C, deviation_C = (
-            torch.tensor(values).view(-1, 1, 1, 1).to(latents_BCFHW)
-            for values in (vae.config.latents_mean, vae.config.latents_std)
-        )
-        decoded_BCFHW = vae.decode(latents_BCFHW * deviation_C + mean_C, return_dict=False)[0]
-        pixels_BCHW: torch.Tensor = decoded_BCFHW[:, :, 0] / 2 + 0.5
+        mean_C, deviation_C = self._latent_scale(latents_BCFHW.device, latents_BCFHW.dtype)
+        decoded_BCFHW = decoder(vae.post_quant_conv(latents_BCFHW * deviation_C + mean_C))
+        pixels_BCHW: torch.Tensor = decoded_BCFHW[:, :, 0].clamp(-1, 1) / 2 + 0.5
         return pixels_BCHW
+
+    def _latent_scale(self, device: torch.device, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and deviation of what the VAE encodes, sent to the device once: a recording cannot send them."""
+        if not self._scale:
+            config = self._create.vae.config
+            self._scale = [
+                torch.tensor(values).view(-1, 1, 1, 1).to(device, dtype)
+                for values in (config.latents_mean, config.latents_std)
+            ]
+        mean_C, deviation_C = self._scale
+        return mean_C, deviation_C
 
     def _fitted(self, prompt: str) -> str:
         """No longer than the pipelines take, and without what would be read as a sign of the pipelines' own."""
@@ -150,10 +218,11 @@ def load(*, model: ImageModel, device: str) -> Whole:
     loading.place(family.pipelines, model=model, device=target, offload=offload)
     if offload:
         return Whole(family=family, model=plain, device=target)
-    for pipeline in family.pipelines[1:]:
-        # This VAE remembers where it is in a video: one that encodes and one that decodes can work side by side.
-        pipeline.vae = deepcopy(create.vae)
-    return Staged(family=family, model=plain, device=target)
+    with Device(target).main():
+        family.choose_attention(plain)
+    engine = Staged(family=family, model=plain, device=target)
+    compiling.compile_on_gpu(engine, sizes=read(plain, OPTIONS)["compile"], device=target, name=model.name)
+    return engine
 
 
 def _edit_pipeline(create: QwenImagePipeline, model: ImageModel) -> QwenImageEditPlusPipeline | None:
@@ -177,6 +246,15 @@ def _edit_pipeline(create: QwenImagePipeline, model: ImageModel) -> QwenImageEdi
     edit = QwenImageEditPlusPipeline(**components, processor=processor)
     edit.set_progress_bar_config(disable=True)
     return edit
+
+
+def _blank(width: int, height: int, *, words: int = 1) -> ImageOrder:
+    return ImageOrder(prompt=" ".join(["a"] * words), width=width, height=height, seed=0)
+
+
+def _blanks(width: int, height: int, count: int) -> list[ImageOrder]:
+    """So many, no two of which have prompts of one length."""
+    return [_blank(width, height, words=number) for number in range(1, count + 1)]
 
 
 def _tell_images_from_words(

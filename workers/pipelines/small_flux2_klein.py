@@ -13,7 +13,7 @@ from diffusers import (
 )
 from transformers import Qwen2TokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from workers.pipelines.small_tokens import BYTES
+from workers.pipelines.small_tokens import qwen_tokenizer
 
 LATENT_CHANNELS = 16
 TEXT_WIDTH = 64
@@ -47,9 +47,7 @@ def parts() -> Mapping[str, Any]:
 
 
 def _tokenizer() -> Qwen2TokenizerFast:
-    symbols = [END_OF_TEXT, START, END, *BYTES]
-    vocabulary = {symbol: number for number, symbol in enumerate(symbols)}
-    tokenizer = Qwen2TokenizerFast(vocab=vocabulary, merges=[], additional_special_tokens=[START, END])
+    tokenizer = qwen_tokenizer([END_OF_TEXT, START, END])
     tokenizer.chat_template = CHAT_TEMPLATE
     return tokenizer
 

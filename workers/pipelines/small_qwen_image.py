@@ -19,7 +19,7 @@ from transformers import (
     Qwen2VLImageProcessorPil,
 )
 
-from workers.pipelines.small_tokens import BYTES
+from workers.pipelines.small_tokens import qwen_tokenizer
 
 LATENT_CHANNELS = 8
 TEXT_WIDTH = 32
@@ -63,10 +63,7 @@ def parts() -> Mapping[str, Any]:
 
 
 def _tokenizer() -> Qwen2TokenizerFast:
-    vocabulary = {symbol: number for number, symbol in enumerate((*SPECIAL_TOKENS, *BYTES))}
-    tokenizer = Qwen2TokenizerFast(
-        vocab=vocabulary, merges=[], additional_special_tokens=list(SPECIAL_TOKENS[1:])
-    )
+    tokenizer = qwen_tokenizer(SPECIAL_TOKENS)
     tokenizer.add_tokens([*FIRST_WORDS.split(), *(f" {word}" for word in LATER_WORDS.split())])
     return tokenizer
 

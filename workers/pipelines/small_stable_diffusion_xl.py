@@ -11,7 +11,7 @@ from diffusers import (
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from workers.pipelines.small_tokens import BYTES
+from workers.pipelines.small_tokens import BYTES, numbered
 
 TEXT_WIDTH = 32
 START, END = "<|startoftext|>", "<|endoftext|>"
@@ -45,8 +45,7 @@ def parts() -> Mapping[str, Any]:
 def _tokenizer() -> CLIPTokenizer:
     """A byte is a token, and another one where it ends a word."""
     symbols = [START, END, *BYTES, *(f"{byte}</w>" for byte in BYTES)]
-    vocabulary = {symbol: number for number, symbol in enumerate(symbols)}
-    return CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77)
+    return CLIPTokenizer(vocab=numbered(symbols), merges=[], model_max_length=77)
 
 
 def _text_config() -> CLIPTextConfig:

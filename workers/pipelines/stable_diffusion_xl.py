@@ -3,7 +3,8 @@
 The picture of an edit is cropped to the ordered size around its middle; the prompt says what it is to become.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,16 +13,20 @@ from PIL import Image, ImageOps
 
 from workers.catalogue import ImageModel
 from workers.engine import EngineError, ImageOrder
-from workers.pipelines import loading
+from workers.pipelines import compiling, loading
+from workers.pipelines.compiling import Compiler, RecordedForward
 from workers.pipelines.device import Device
-from workers.pipelines.families import Call, Staged, Whole
-from workers.pipelines.options import Option, number, read, text
+from workers.pipelines.families import Call, DecoderCall, Staged, Whole
+from workers.pipelines.options import Option, number, read, sizes, text
 
+# There is no option `attention`: diffusers has the layers of this UNet ask torch, which chooses for each by its shape.
 OPTIONS = {
     "guidance_scale": Option(5.0, number(least=0, most=30)),
     "negative_prompt": Option(None, text),
     # How far an edit may go from its picture: 1 keeps nothing of it.
     "strength": Option(0.6, number(least=0.05, most=1)),
+    # The sizes for which a start takes minutes and every picture less.
+    "compile": Option([], sizes),
 }
 MOST_SOURCES = 1
 # What `encode_prompt` gives, in its order.
@@ -47,6 +52,7 @@ class StableDiffusionXL:
         if int(model.steps * self._options["strength"]) < 1:
             raise EngineError(f"the model {model.name} has a strength that leaves an edit without a step")
         self._create = create
+        self._scales: dict[torch.dtype, tuple[torch.Tensor, torch.Tensor]] = {}
         self._edit = StableDiffusionXLImg2ImgPipeline(
             **create.components,
             force_zeros_for_empty_prompt=create.config.force_zeros_for_empty_prompt,
@@ -90,12 +96,41 @@ class StableDiffusionXL:
             arguments["image"] = self._latents_of(arguments["image"], arguments["generator"][0])
         return Call(call.pipeline, arguments)
 
-    def pixels(self, latents: torch.Tensor, *, height: int, width: int) -> torch.Tensor:
+    @property
+    def decoder(self) -> torch.nn.Module:
+        """The VAE's."""
+        decoder: torch.nn.Module = self._create.vae.decoder
+        return decoder
+
+    @contextmanager
+    def compiled_by(self, compiler: Compiler) -> Iterator[None]:
+        """Blocks for any number of orders and tokens, and each size and number of orders as one graph a step, be they
+        creates or edits: for a picture of 512x512 the host would take longer than the device.
+        """
+        compiler.fuse_blocks(self._create.unet)
+        recorded = RecordedForward(self._create.unet, compiler)
+        try:
+            yield
+        finally:
+            recorded.learning = False
+
+    def trials(
+        self, named: Sequence[tuple[int, int]], *, most: int
+    ) -> Iterator[tuple[str, list[ImageOrder]]]:
+        """Creates of the sizes that are named, first several, which nearly any number of orders is compiled by."""
+        for width, height in named:
+            for count in range(most, 0, -1):
+                blank = ImageOrder(prompt="", width=width, height=height, seed=0)
+                yield f"{count} of {width}x{height}", [blank] * count
+
+    def pixels(self, latents: torch.Tensor, *, height: int, width: int, decoder: DecoderCall) -> torch.Tensor:
         """The latents, decoded."""
         vae = self._create.vae
         mean, deviation = self._latent_scale(latents)
-        latents_BCHW = (latents * deviation + mean).to(vae.dtype)
-        pixels_BCHW: torch.Tensor = vae.decode(latents_BCHW, return_dict=False)[0] / 2 + 0.5
+        latents_BCHW = (latents * deviation + mean).to(vae.dtype, memory_format=torch.channels_last)
+        if vae.post_quant_conv is not None:
+            latents_BCHW = vae.post_quant_conv(latents_BCHW)
+        pixels_BCHW: torch.Tensor = decoder(latents_BCHW) / 2 + 0.5
         return pixels_BCHW
 
     def _is_guided(self, guidance_scale: float) -> bool:
@@ -104,17 +139,24 @@ class StableDiffusionXL:
     def _latents_of(self, picture: Image.Image, generator: torch.Generator) -> torch.Tensor:
         vae = self._create.vae
         pixels_BCHW = self._create.image_processor.preprocess(picture).to(vae.dtype)
-        sent_BCHW = Device(vae.device).sent(pixels_BCHW)
+        sent_BCHW = Device(vae.device).sent(pixels_BCHW).contiguous(memory_format=torch.channels_last)
         latents_BCHW: torch.Tensor = vae.encode(sent_BCHW).latent_dist.sample(generator)
         mean, deviation = self._latent_scale(latents_BCHW)
         return (latents_BCHW - mean) / deviation
 
     def _latent_scale(self, latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and deviation of what the VAE encodes; some that are derived from XL have them by channel."""
-        config = self._create.vae.config
-        mean_C = torch.tensor(getattr(config, "latents_mean", None) or 0.0).view(-1, 1, 1)
-        deviation_C = torch.tensor(getattr(config, "latents_std", None) or 1.0).view(-1, 1, 1)
-        return mean_C.to(latents), deviation_C.to(latents) / config.scaling_factor
+        """Mean and deviation of what the VAE encodes; some that are derived from XL have them by channel. They are sent
+        to the device once for each precision: a recording cannot send them.
+        """
+        if latents.dtype not in self._scales:
+            config = self._create.vae.config
+            mean_C = torch.tensor(getattr(config, "latents_mean", None) or 0.0).view(-1, 1, 1)
+            deviation_C = torch.tensor(getattr(config, "latents_std", None) or 1.0).view(-1, 1, 1)
+            self._scales[latents.dtype] = (
+                mean_C.to(latents),
+                deviation_C.to(latents) / config.scaling_factor,
+            )
+        return self._scales[latents.dtype]
 
 
 def load(*, model: ImageModel, device: str) -> Whole:
@@ -129,4 +171,9 @@ def load(*, model: ImageModel, device: str) -> Whole:
     if create.vae.config.force_upcast and create.vae.dtype == torch.float16:
         # It overflows in half precision. Pipelines cast it back and forth, which would meet it at work elsewhere.
         create.vae.to(torch.float32)
-    return Staged(family=family, model=plain, device=target)
+    for part in (create.unet, create.vae):
+        # The order of memory that convolutions are fast with.
+        part.to(memory_format=torch.channels_last)
+    engine = Staged(family=family, model=plain, device=target)
+    compiling.compile_on_gpu(engine, sizes=read(plain, OPTIONS)["compile"], device=target, name=model.name)
+    return engine

@@ -1,0 +1,109 @@
+"""What a GPU records must be given to it kernel by kernel, without a look at what comes of it, or a recording fails.
+
+There is no GPU here: each operation that torch is asked for is looked at instead.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers.utils import import_utils
+
+from tests.workers.conftest import OPTIONS, entry
+from workers.engine import load_engine
+from workers.pipelines import compiling, small
+
+# A number for the host; a tensor made of the host's numbers; shapes that depend on what is in a tensor.
+WAITS = {
+    "_local_scalar_dense",
+    "item",
+    "is_nonzero",
+    "equal",
+    "lift_fresh",
+    "nonzero",
+    "masked_select",
+    "where",
+}
+# Where random numbers come from differs between a recording and its replays.
+RANDOM = {
+    "rand",
+    "randn",
+    "rand_like",
+    "randn_like",
+    "randint",
+    "bernoulli",
+    "bernoulli_",
+    "normal_",
+    "uniform_",
+}
+
+
+class Recording(TorchDispatchMode):
+    """Notes what a recording would refuse."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operation_count = 0
+        self.refused: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        # With one argument, the places where a tensor is true.
+        if name in RANDOM or (name in WAITS and (name != "where" or len(args) == 1)):
+            self.refused.add(name)
+        self.operation_count += 1
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[Recording]:
+    """What was recorded."""
+    recordings: list[Recording] = []
+
+    def record(_: compiling.Compiler, work: compiling.Work, *arguments: torch.Tensor) -> compiling.Work:
+        work(*arguments)
+        with monkeypatch.context() as patch, Recording() as recording:
+            patch.setattr(import_utils, "is_cuda_stream_capturing", lambda: True)
+            work(*arguments)
+        recordings.append(recording)
+        return work
+
+    monkeypatch.setattr(compiling.Compiler, "recorded", record)
+    return recordings
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@pytest.mark.parametrize("family", small.FAMILIES)
+def test_it_neither_waits_for_the_device_nor_is_random(
+    tmp_path: Path, recorded: list[Recording], family: str
+) -> None:
+    """In the precision of a GPU, in which nothing may be left that is in another."""
+    small.make(tmp_path / "small", family=family)
+    options = {**(OPTIONS if family == "flux2-klein" else {}), "compile": ["64x64"]}
+    model = entry(tmp_path / "small", adapter=family, options=options, dtype="bfloat16", sources=0)
+    engine: Any = load_engine(model=replace(model, batch_limit=1, steps=2), device="cpu")
+    engine.compile(backend=None)
+    # A decoder, and what else the family has recorded.
+    assert len(recorded) == {"flux2-klein": 3, "qwen-image": 1, "stable-diffusion-xl": 2}[family]
+    for recording in recorded:
+        assert recording.operation_count > 10
+        assert not recording.refused
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda a: (a * a.sum().item(),),
+        lambda a: (a if a.all() else -a,),
+        lambda a: (a + torch.tensor([1.0, 2.0]),),
+        lambda a: (a + torch.randn_like(a),),
+    ],
+    ids=["number", "condition", "from the host", "noise"],
+)
+def test_what_a_recording_would_refuse_is_noticed(work: compiling.Work) -> None:
+    with torch.inference_mode(), Recording() as recording:
+        work(torch.ones(2))
+    assert recording.refused
