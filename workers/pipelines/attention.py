@@ -92,8 +92,8 @@ def use(name: str, transformer: Any, shape: tuple[int, int, int, int], *, dtype:
 
 
 def _is_harmless(name: str, inputs: Sequence[torch.Tensor]) -> bool:
-    heads_first = (tensor.transpose(1, 2).contiguous() for tensor in inputs)
-    return bool(HARMLESS[name](torch.backends.cuda.SDPAParams(*heads_first, None, 0.0, False, False)))
+    query, key, value = (tensor.transpose(1, 2).contiguous() for tensor in inputs)
+    return bool(HARMLESS[name](torch.backends.cuda.SDPAParams(query, key, value, None, 0.0, False, False)))
 
 
 def _attend(name: str, inputs: Sequence[torch.Tensor]) -> torch.Tensor:

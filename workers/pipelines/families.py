@@ -6,7 +6,7 @@ A family knows its pipelines and their arguments; what is here knows batches, de
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 import torch
@@ -200,9 +200,12 @@ class Staged(Whole):
         Takes minutes, and says so. To be called once, before the first batch; nothing is compiled after it. Raises
         EngineError. `backend` is torch.compile's; without one nothing is fused, and only graphs are recorded.
         """
-        sizes = [pixels_of(size) for size in self._model.options["compile"]]
+        # The family has read its options: what is named there are sizes.
+        named = cast(list[str], self._model.options["compile"])
+        sizes = [pixels_of(size) for size in named]
         # What runs in different threads runs side by side and cannot share memory.
-        for_steps, for_pictures = (Compiler(self._device, backend=backend) for _ in range(2))
+        for_steps = Compiler(self._device, backend=backend)
+        for_pictures = Compiler(self._device, backend=backend)
         decoder = for_pictures.fused(self._family.decoder)
         with self._family.compiled_by(for_steps):
             tasks: list[Task] = [
