@@ -79,11 +79,11 @@ class Service:
         return _start(name, "gpu", self.folder, self.environment)
 
     def processor_seconds(self) -> dict[str, dict[int, float]]:
-        """What has been used so far by web, workers, Redis and the backends of PostgreSQL that serve them."""
+        """What has been used so far by web, workers, Redis, and PostgreSQL but for what serves the benchmark itself."""
         of_processes = {
             name: processor_time.seconds_of([process.pid]) for name, process in self.processes.items()
         }
-        return {**of_processes, "postgres": processor_time.seconds_of(_backends())}
+        return {**of_processes, "postgres": _postgres_seconds()}
 
 
 @contextmanager
@@ -136,10 +136,10 @@ def _database_url() -> str:
     return f"postgres://{login}@{values['HOST']}{port}/{values['NAME']}"
 
 
-def _backends() -> list[int]:
-    """PostgreSQL's own processes, without the one that serves the benchmark."""
+def _postgres_seconds() -> dict[int, float]:
+    """Of all of the server's processes together: a backend that has ended has cost what it cost."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
-        return [pid for (pid,) in cursor.fetchall()]
+        cursor.execute("SELECT pg_backend_pid()")
+        own = int(cursor.fetchone()[0])
+    server = processor_time.parent_of(own)
+    return {server: processor_time.seconds_of_children(server, without=own)}

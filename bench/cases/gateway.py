@@ -2,7 +2,8 @@
 
 A is LiteLLM's proxy with one process before a backend whose own cost is not counted, asked for an image by URL and for
 2 MB of base64. B is this service with a device that takes no time. Of B everything counts: the web process, the worker,
-which encodes and seals the PNG, the backends of PostgreSQL that serve the two, and Redis. Both get the same clients.
+which encodes and seals the PNG, PostgreSQL with those of its processes that have ended, and Redis. Both get the same
+clients.
 
 A does less: it has no money, no queue that outlives a process, no image of its own, whole or sealed, no history, no
 retry that is not paid twice, no rate an account; its backend makes the PNG. It does what B does not: it speaks to many
@@ -102,7 +103,7 @@ BENCHMARKS = (
         code="C5",
         name="gateway",
         a="LiteLLM's proxy before a backend that is not counted: no money, queue, image, history or retry of its own",
-        b="the whole service around a device that takes no time: web, worker, PostgreSQL's backends and Redis",
+        b="the whole service around a device that takes no time: web, worker, PostgreSQL and Redis",
         clock="CPU",
         figures=(*_figures("url", at_least=5, aim=8), *_figures("base64", at_least=15, aim=40)),
         ready=_ready,
