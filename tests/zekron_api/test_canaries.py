@@ -1,6 +1,7 @@
 """Keys, tokens, prompts and images are looked for wherever they must not be: logs at DEBUG, Redis, rows, and errors."""
 
 import base64
+import json
 import io
 import logging
 import secrets
@@ -92,8 +93,7 @@ def everything_in_redis() -> str:
     lines = [f"{key!r} {readers[client.type(key)](key)!r}" for key in client.scan_iter()]
     # A message's body is base64 in the message.
     for message in client.lrange("gpu", 0, -1):
-        body = message.decode().partition('"body": "')[2].partition('"')[0]
-        lines.append(base64.b64decode(body).decode())
+        lines.append(base64.b64decode(json.loads(message)["body"]).decode())
     return "\n".join(lines)
 
 
