@@ -1,8 +1,8 @@
 """Keys, tokens, prompts and images are looked for wherever they must not be: logs at DEBUG, Redis, rows, and errors."""
 
 import base64
-import json
 import io
+import json
 import logging
 import secrets
 import subprocess
