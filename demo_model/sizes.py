@@ -5,7 +5,7 @@ from dataclasses import dataclass
 # Tokens of a prompt with the template's; what the worker's model entry says as `max_sequence_length`.
 PROMPT_TOKENS = 48
 TEXT_LAYERS = 3
-STEPS = 8
+STEPS = 4
 # The scheduler's static shift: the pipeline's own, dynamic one leaves most of the way to the last of few steps.
 SHIFT = 2.5
 

@@ -51,7 +51,7 @@ class Muon(torch.optim.Optimizer):
             if not self.state[weight]:
                 self.state[weight]["momentum"] = torch.zeros_like(weight)
         momenta = [self.state[weight]["momentum"] for weight in weights]
-        gradients = [weight.grad for weight in weights]
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
         torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
         ahead = torch._foreach_lerp(gradients, momenta, MOMENTUM)
         alike: dict[tuple[int, int], list[tuple[torch.Tensor, torch.Tensor]]] = {}
@@ -85,4 +85,5 @@ def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
     for _ in range(ITERATIONS):
         product = found @ found.mT
         found = a * found + (b * product + c * product @ product) @ found
-    return found.mT if is_high else found
+    turned: torch.Tensor = found.mT if is_high else found
+    return turned

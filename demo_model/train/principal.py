@@ -8,6 +8,7 @@ Tensors: N squares of C channels, K components.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKLFlux2
@@ -78,7 +79,8 @@ def encoded(vae: AutoencoderKLFlux2, pixels: torch.Tensor) -> torch.Tensor:
         features = features if shortcut is None else shortcut(features)
         for downsampler in block.downsamplers or ():
             features = downsampler(features)
-    return features[:, : vae.config.latent_channels]
+    latents: torch.Tensor = features[:, : vae.config.latent_channels]
+    return latents
 
 
 def principal(features: Pictures, *, most: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -148,8 +150,8 @@ def _fitted(conv: nn.Conv2d, coarse: Pictures, fine: Pictures) -> Pictures:
     count_in, count_out = coarse[0].shape[1], fine[0].shape[1]
     conv.weight[:count_out] = 0
     conv.weight[:count_out, :count_in] = found[:-1].T.reshape(count_out, count_in, 3, 3)
-    conv.bias[:count_out] = found[-1]
-    weight, bias = conv.weight[:count_out, :count_in], conv.bias[:count_out]
+    _bias(conv)[:count_out] = found[-1]
+    weight, bias = conv.weight[:count_out, :count_in], found[-1]
     return [
         functional.conv2d(
             functional.interpolate(each, scale_factor=2, mode="nearest"), weight, bias, padding=1
@@ -158,7 +160,7 @@ def _fitted(conv: nn.Conv2d, coarse: Pictures, fine: Pictures) -> Pictures:
     ]
 
 
-def _pass_on(block: nn.Module) -> None:
+def _pass_on(block: Any) -> None:
     """Lets a block's residual branches do nothing yet, and its shortcuts keep the first channels as they are."""
     for resnet in block.resnets:
         _clear(resnet.conv2)
@@ -176,8 +178,12 @@ def _set_apart(conv: nn.Conv2d, first: torch.Tensor) -> None:
 
 def _clear(conv: nn.Conv2d) -> None:
     conv.weight.zero_()
+    _bias(conv).zero_()
+
+
+def _bias(conv: nn.Conv2d) -> torch.Tensor:
     assert conv.bias is not None
-    conv.bias.zero_()
+    return conv.bias
 
 
 def _deviation(anchor: float, channels: int) -> float:
