@@ -99,8 +99,8 @@ def autoencoder(sizes: Sizes) -> AutoencoderKLFlux2:
         decoder_block_out_channels=sizes.decoder_channels,
         layers_per_block=1,
         latent_channels=sizes.latent_channels,
-        # A group of one channel would lose how bright a picture is.
-        norm_num_groups=min(*sizes.encoder_channels, *sizes.decoder_channels) // 4,
+        # One group, for a group of few channels would lose how bright a picture is.
+        norm_num_groups=1,
         mid_block_add_attention=False,
     )
 

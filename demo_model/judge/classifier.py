@@ -9,11 +9,12 @@ from torch.nn import functional
 from demo_model.painter.scene import COLOURS, PLACES, SUBJECTS, TIMES, WEATHERS, Scene, scenes
 from demo_model.train import autoencoder
 from demo_model.train.course import Course, Sitting, averaged_copy, drawn_at
+from demo_model.train.principal import encoded
 from demo_model.train.studio import JUDGE_SEEDS, Studio
 
 RATE = 1e-3
 SIDE = 128
-PAINTED_SIDE = 256
+PAINTED_SIDE, KEPT_SIDE = 512, 256
 WIDTHS = (24, 48, 96, 128, 160)
 ASKED = {"time": TIMES, "place": PLACES, "weather": WEATHERS, "subject": SUBJECTS, "colour": COLOURS}
 # No subject has no colour, and is not asked for it.
@@ -62,7 +63,7 @@ def train(studio: Studio, sitting: Sitting, *, picture_count: int, batch: int) -
     judge, course = taken_up(studio)
     shown = scenes(range(JUDGE_SEEDS, JUDGE_SEEDS + picture_count))
     painted_NCHW = autoencoder.painted(studio, first_seed=JUDGE_SEEDS, count=picture_count, side=PAINTED_SIDE)
-    pictures_NCHW = torch.cat([painted_NCHW, _seen_again(studio, painted_NCHW)])
+    pictures_NCHW = torch.cat([_kept(painted_NCHW), _kept(_seen_again(studio, painted_NCHW))])
     answers = right_answers(shown * 2, studio.device)
 
     def loss_at(step: int) -> torch.Tensor:
@@ -113,11 +114,21 @@ def _seen_again(studio: Studio, painted_NCHW: torch.Tensor) -> torch.Tensor:
         return painted_NCHW
     parts = []
     for bytes_BCHW in painted_NCHW.split(autoencoder.ENCODED_AT_ONCE):
+        latents_BCHW = encoded(vae, bytes_BCHW.float() / 127.5 - 1)
         with studio.reckoning():
-            latents_BCHW = vae.encode(bytes_BCHW.float() / 127.5 - 1).latent_dist.mode()
             pixels = vae.decode(latents_BCHW).sample.float() / 2 + 0.5
         parts.append((pixels.clamp(0, 1) * 255).round().byte())
     return torch.cat(parts)
+
+
+def _kept(bytes_NCHW: torch.Tensor) -> torch.Tensor:
+    """The same in fewer pixels, which are still more than the judge looks at."""
+    return torch.cat(
+        [
+            functional.adaptive_avg_pool2d(part.float(), KEPT_SIDE).round().byte()
+            for part in bytes_NCHW.split(autoencoder.ENCODED_AT_ONCE)
+        ]
+    )
 
 
 def _varied(pixels_BCHW: torch.Tensor, step: int) -> torch.Tensor:

@@ -39,17 +39,34 @@ class Cells:
         """The cells of these pixels."""
         rows, columns = self._table_BKJI.shape[2:]
         wide, high = (column(side, x_11W) for side in self._pitch)
-        across = (x_11W + self._slant * y_1H1 - column(self._left, x_11W)) / wide
+        leaning = x_11W + self._slant * y_1H1 if self._slant else x_11W
+        across = (leaning - column(self._left, x_11W)) / wide
         down = (y_1H1 - column(self._top, x_11W)) / high
         i_BHW = across.floor().clamp(0, columns - 1)
         j_BHW = down.floor().clamp(0, rows - 1)
         table_KBJI = torch.from_numpy(self._table_BKJI).to(x_11W.device).transpose(0, 1)
-        scene_B11 = torch.arange(len(self._table_BKJI), device=x_11W.device).view(-1, 1, 1)
+        pick = _picked if self._slant else _picked_by_rows
         return Look(
             (across - i_BHW - 0.5) * wide,
             (down - j_BHW - 0.5) * high,
-            table_KBJI[:, scene_B11, j_BHW.long(), i_BHW.long()],
+            pick(table_KBJI, j_BHW.long(), i_BHW.long()),
         )
+
+
+def _picked(table_KBJI: torch.Tensor, j_BHW: torch.Tensor, i_BHW: torch.Tensor) -> torch.Tensor:
+    scene_B11 = torch.arange(table_KBJI.shape[1], device=j_BHW.device).view(-1, 1, 1)
+    return table_KBJI[:, scene_B11, j_BHW, i_BHW]
+
+
+def _picked_by_rows(table_KBJI: torch.Tensor, j_BH1: torch.Tensor, i_B1W: torch.Tensor) -> torch.Tensor:
+    """The same where a row's cells are those of every row: it is copied, which takes a tenth of the time."""
+    count = table_KBJI.shape[1]
+    rows_BH, columns_BW = (at[:, :, 0] for at in (j_BH1.expand(count, -1, 1), i_B1W.expand(count, 1, -1).mT))
+    pairs = zip(rows_BH, columns_BW, table_KBJI.unbind(1), strict=True)
+    return torch.stack(
+        [table_KJI.index_select(2, columns).index_select(1, rows) for rows, columns, table_KJI in pairs],
+        dim=1,
+    )
 
 
 def table(seeds_B: Seeds, name: str, *, kinds: int, rows: int, columns: int) -> Numbers:

@@ -1,4 +1,4 @@
-"""`python -m demo_model.train STAGE[=MINUTES] ...`: trains stages one after the other, or writes what was trained."""
+"""`python -m demo_model.train STAGE[=MINUTES] ...`: trains stage after stage, or writes or reopens a folder."""
 
 import argparse
 from pathlib import Path
@@ -12,10 +12,10 @@ from demo_model.train.course import Sitting
 from demo_model.train.studio import POOL_SEEDS, Studio
 
 FOLDER = Path("var/demo_model")
-TRAINED = ("vae", "decoder", "text", "judge", "transformer", "straighten")
+TRAINED = ("decoder", "text", "judge", "transformer", "straighten")
 # In these the learning rate falls to zero, so that each of their sittings ends with something finished.
 DECAYING = ("decoder", "judge", "straighten")
-STAGES = (*TRAINED, "encode", "export", "lighten")
+STAGES = ("encoder", *TRAINED, "paint", "encode", "export", "reopen")
 
 
 def main() -> None:
@@ -25,7 +25,12 @@ def main() -> None:
         torch.set_num_threads(asked.threads)
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.benchmark = True
-    studio = Studio(folder=asked.folder, device=torch.device(asked.device), sizes=SIZES[asked.sizes])
+    studio = Studio(
+        folder=asked.folder,
+        device=torch.device(asked.device),
+        sizes=SIZES[asked.sizes],
+        compiles=asked.compile,
+    )
     for stage, minutes in asked.stages:
         sitting = Sitting(
             minutes=minutes,
@@ -38,24 +43,24 @@ def main() -> None:
 
 def _sit(asked: argparse.Namespace, stage: str, studio: Studio, sitting: Sitting) -> None:
     match stage:
-        case "vae" | "decoder":
+        case "encoder":
+            autoencoder.begin(studio)
+        case "decoder":
             autoencoder.train(
                 studio,
                 sitting,
-                side=asked.side,
+                sides=asked.sides,
                 crop=asked.crop,
                 batch=asked.batch,
                 picture_count=asked.pictures,
-                is_decoder=stage == "decoder",
             )
         case "text":
             text.train(studio, sitting)
         case "judge":
             classifier.train(studio, sitting, picture_count=asked.pictures, batch=asked.batch)
-        case "encode":
-            pool.fill(
-                studio, plan=asked.plan, count=asked.orders, say=sitting.say, first_seed=asked.first_seed
-            )
+        case "paint" | "encode":
+            fill = pool.prepaint if stage == "paint" else pool.fill
+            fill(studio, plan=asked.plan, count=asked.orders, say=sitting.say, first_seed=asked.first_seed)
         case "transformer":
             flow.train(studio, sitting, plan=asked.plan, token_count=asked.tokens)
         case "straighten":
@@ -65,27 +70,32 @@ def _sit(asked: argparse.Namespace, stage: str, studio: Studio, sitting: Sitting
         case "export":
             byte_count = export.export(studio, asked.to)
             sitting.say(f"{asked.to}: {byte_count / 1e6:.1f} MB of weights")
-        case "lighten":
-            byte_count = export.lighten(studio, asked.light)
-            sitting.say(f"{asked.light}: {byte_count / 1e6:.1f} MB of checkpoints")
+        case "reopen":
+            export.reopen(studio, asked.to)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m demo_model.train", description=__doc__)
     parser.add_argument("stages", nargs="+", type=_stage, metavar="STAGE[=MINUTES]", help=", ".join(STAGES))
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where checkpoints are kept")
-    parser.add_argument("--to", type=Path, default=Path("var/models/demo"), help="where export writes")
-    parser.add_argument("--light", type=Path, default=FOLDER / "light", help="where lighten writes")
+    parser.add_argument(
+        "--to", type=Path, default=Path("var/models/demo"), help="where export writes, and reopen reads"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, help="of torch, on a CPU")
     parser.add_argument("--sizes", choices=SIZES, default="whole")
+    parser.add_argument("--compile", action="store_true", help="the networks: slow to begin, then faster")
     parser.add_argument("--steps", type=int, help="how many steps each stage trains at most")
     parser.add_argument(
         "--decay", action="store_true", help="let every learning rate fall to zero in this sitting"
     )
     parser.add_argument("--report-seconds", type=float, default=30.0)
     parser.add_argument(
-        "--side", type=int, default=512, help="of the pictures that the autoencoder learns from"
+        "--sides",
+        type=int,
+        nargs="+",
+        default=autoencoder.BEGUN_FROM,
+        help="of the pictures that the decoder learns from",
     )
     parser.add_argument("--crop", type=int, default=256, help="of which it sees squares of this side")
     parser.add_argument("--batch", type=int, default=64, help="of the autoencoder and of the judge")

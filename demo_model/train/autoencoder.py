@@ -1,5 +1,6 @@
-"""The stages `vae` and `decoder`: pictures to latents and back, then back alone, more sharply."""
+"""The stages `encoder` and `decoder`: pictures to latents, which is reckoned once, and back, which is trained."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -10,73 +11,83 @@ from demo_model.painter import paint
 from demo_model.painter.scene import scenes
 from demo_model.parts import autoencoder
 from demo_model.train.course import Course, Sitting, averaged_copy, drawn_at
+from demo_model.train.principal import encoded, set_decoder, set_encoder
 from demo_model.train.studio import HELD_OUT_SEEDS, VAE_SEEDS, Studio
 
-RATE = 6e-4
-# Weighs nats a latent against the mean error of a pixel. Without it latents have no scale that a flow could learn.
-KL_WEIGHT = 1e-3
+RATE = 1e-3
 EDGE_WEIGHT = 0.5
-# What a transformer's latents are off by; a decoder that has seen such errors paints over them.
-LATENT_ERROR = 0.08
-# A channel that carries nothing is not blown up to the size of one that does.
-LEAST_VARIANCE = 0.02
+# What a transformer's latents are off by at most; a decoder that has seen such errors paints over them.
+LATENT_ERROR = 0.2
+# Latents are scaled by this power of their variance: by 0, noise would drown all but colours; by 1, a channel that
+# carries little would be blown up to the size of one that carries much, and be as hard to learn.
+EVENNESS = 0.6
+# The sides of the pictures that the autoencoder begins from, and how many pixels it sees of each.
+BEGUN_FROM = (512, 1024)
+BEGUN_PIXELS = 2**23
 ENCODED_AT_ONCE = 32
-HELD_OUT = 24
+HELD_OUT = 8
+
+
+def begin(studio: Studio, *, sizes: Sequence[int] = BEGUN_FROM, pixel_count: int = BEGUN_PIXELS) -> None:
+    """Sets encoder and decoder from painted pictures, and measures the latents. Raises FileExistsError."""
+    path = checkpoint(studio)
+    if path.exists():
+        raise FileExistsError(f"{path} is there already")
+    pictures = [
+        _pictures(studio, count=max(1, pixel_count // side**2), side=side).cpu().float() / 127.5 - 1
+        for side in sizes
+    ]
+    torch.manual_seed(0)
+    vae = autoencoder(studio.sizes)
+    set_decoder(vae, set_encoder(vae, pictures))
+    settle(vae, pictures)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"step": 0, "networks": [vae.state_dict()]}, path)
 
 
 def train(
-    studio: Studio,
-    sitting: Sitting,
-    *,
-    side: int,
-    crop: int,
-    batch: int,
-    picture_count: int,
-    is_decoder: bool,
+    studio: Studio, sitting: Sitting, *, sides: Sequence[int], crop: int, batch: int, picture_count: int
 ) -> None:
-    """Trains both halves, or the decoder alone once the latents are settled, on crops of painted pictures."""
-    vae, course = taken_up(studio, is_decoder=is_decoder)
-    pictures_NCHW = painted(studio, first_seed=VAE_SEEDS, count=picture_count, side=side)
-    shown_BCHW = painted(studio, first_seed=HELD_OUT_SEEDS, count=HELD_OUT, side=side).float() / 127.5 - 1
-    if is_decoder and course.step == 0:
-        settle(vae, studio, pictures_NCHW)
+    """Trains the decoder on crops of painted pictures, of each size in turn; the first has so many pictures."""
+    vae, course = taken_up(studio)
+    counts = [max(1, picture_count * sides[0] ** 2 // side**2) for side in sides]
+    pictures = [_pictures(studio, count=count, side=side) for side, count in zip(sides, counts, strict=True)]
+    shown = painted(studio, first_seed=HELD_OUT_SEEDS, count=HELD_OUT, side=sides[0])
+    shown_BCHW = shown.float() / 127.5 - 1
+    studio.quicken(vae.decoder)
 
     def loss_at(step: int) -> torch.Tensor:
-        crops_BCHW = _crops(pictures_NCHW, drawn_at(step, torch.device("cpu")), batch=batch, crop=crop)
+        drawn = drawn_at(step, torch.device("cpu"))
+        crops_BCHW = _crops(pictures[step % len(pictures)], drawn, batch=batch, crop=crop).to(studio.device)
         with studio.reckoning():
-            return decoder_loss(vae, crops_BCHW, step) if is_decoder else loss_of(vae, crops_BCHW, step)
+            return decoder_loss(vae, crops_BCHW, step)
 
     def report() -> str:
         copied = averaged_copy(vae, course)
         return f"reconstruction {reconstruction_decibels(copied, shown_BCHW):.2f} dB"
 
-    course.run(loss_at, sitting, report=report, name="decoder" if is_decoder else "vae")
+    course.run(loss_at, sitting, report=report, name="decoder")
 
 
-def taken_up(studio: Studio, *, is_decoder: bool) -> tuple[AutoencoderKLFlux2, Course]:
-    """The autoencoder as it stands, with its course. The decoder's begins from what the first stage came to."""
-    torch.manual_seed(0)
+def taken_up(studio: Studio) -> tuple[AutoencoderKLFlux2, Course]:
+    """The autoencoder as it stands, with its decoder's course. Raises FileNotFoundError before it has begun."""
+    path = checkpoint(studio)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: run the stage encoder first")
     vae = autoencoder(studio.sizes).to(studio.device, memory_format=torch.channels_last)
-    first = Course(checkpoint(studio, "vae"), [vae], rate=RATE)
-    if not is_decoder:
-        return vae, first
-    vae = averaged_copy(vae, first).requires_grad_(True)
-    frozen = [vae.encoder, vae.quant_conv]
-    return vae, Course(checkpoint(studio, "decoder"), [vae], rate=RATE, frozen=frozen)
+    return vae, Course(path, [vae], rate=RATE, frozen=[vae.encoder, vae.quant_conv])
 
 
 def finished(studio: Studio) -> AutoencoderKLFlux2:
-    """The trained autoencoder. Raises FileNotFoundError before the stage `decoder`, in which latents are settled."""
-    if not checkpoint(studio, "decoder").is_file():
-        raise FileNotFoundError(f"{checkpoint(studio, 'decoder')}: train the stages vae and decoder first")
-    vae, course = taken_up(studio, is_decoder=True)
+    """The trained autoencoder. Raises FileNotFoundError."""
+    vae, course = taken_up(studio)
     trained: AutoencoderKLFlux2 = averaged_copy(vae, course)
     return trained
 
 
-def checkpoint(studio: Studio, stage: str) -> Path:
-    """Where the stage is kept."""
-    return studio.folder / f"{stage}.pt"
+def checkpoint(studio: Studio) -> Path:
+    """Where it is kept."""
+    return studio.folder / "decoder.pt"
 
 
 @torch.no_grad()
@@ -90,44 +101,34 @@ def painted(studio: Studio, *, first_seed: int, count: int, side: int) -> torch.
     return torch.cat(parts)
 
 
-def loss_of(vae: AutoencoderKLFlux2, pixels_BCHW: torch.Tensor, step: int) -> torch.Tensor:
-    """What the autoencoder gets wrong, and how much its latents tell."""
-    posterior = vae.encode(pixels_BCHW).latent_dist
-    deviation = posterior.std
-    noise = torch.randn(
-        deviation.shape, generator=drawn_at(step, deviation.device, salt=1), device=deviation.device
-    )
-    seen_BCHW = vae.decode(posterior.mean + deviation * noise).sample
-    nats = 0.5 * (posterior.mean.float() ** 2 + posterior.var.float() - 1 - posterior.logvar.float()).mean()
-    loss: torch.Tensor = _difference(seen_BCHW, pixels_BCHW) + KL_WEIGHT * nats
-    return loss
-
-
 def decoder_loss(vae: AutoencoderKLFlux2, pixels_BCHW: torch.Tensor, step: int) -> torch.Tensor:
     """What the decoder gets wrong of settled latents that are a little off."""
     with torch.no_grad():
-        latents_BCHW = vae.encode(pixels_BCHW).latent_dist.mode()
+        with torch.autocast(pixels_BCHW.device.type, enabled=False):
+            latents_BCHW = encoded(vae, pixels_BCHW)
         noise = torch.randn(
             latents_BCHW.shape,
             generator=drawn_at(step, latents_BCHW.device, salt=1),
             device=latents_BCHW.device,
         )
-        latents_BCHW = latents_BCHW + LATENT_ERROR * latents_BCHW.std(dim=(0, 2, 3), keepdim=True) * noise
+        # A latent is four channels of what the transformer sees, one for each square of its patch.
+        scale_C = vae.bn.running_var.view(vae.config.latent_channels, -1).mean(1).sqrt().view(1, -1, 1, 1)
+        level_B = torch.rand(len(noise), generator=drawn_at(step, noise.device, salt=8), device=noise.device)
+        latents_BCHW = latents_BCHW + LATENT_ERROR * level_B[:, None, None, None] * scale_C * noise
     return _difference(vae.decode(latents_BCHW).sample, pixels_BCHW)
 
 
 @torch.no_grad()
-def settle(vae: AutoencoderKLFlux2, studio: Studio, pictures_NCHW: torch.Tensor) -> None:
+def settle(vae: AutoencoderKLFlux2, pictures: Sequence[torch.Tensor]) -> None:
     """Measures the latents' mean and variance, by which the pipeline scales them."""
-    packed = []
-    for bytes_BCHW in pictures_NCHW[:512].split(ENCODED_AT_ONCE):
-        with studio.reckoning():
-            latents = vae.encode(bytes_BCHW.float() / 127.5 - 1).latent_dist.mode()
-        packed.append(Flux2KleinPipeline._patchify_latents(latents).float())
-    latents_NCHW = torch.cat(packed)
-    variance_C, mean_C = torch.var_mean(latents_NCHW, dim=(0, 2, 3))
+    packed = [
+        Flux2KleinPipeline._patchify_latents(vae.encode(part).latent_dist.mode()).transpose(0, 1).flatten(1)
+        for each in pictures
+        for part in each.split(ENCODED_AT_ONCE)
+    ]
+    variance_C, mean_C = torch.var_mean(torch.cat(packed, dim=1), dim=1)
     vae.bn.running_mean.copy_(mean_C)
-    vae.bn.running_var.copy_(variance_C.clamp_min(LEAST_VARIANCE * float(variance_C.max())))
+    vae.bn.running_var.copy_(variance_C**EVENNESS * (variance_C ** (1 - EVENNESS)).mean())
 
 
 @torch.no_grad()
@@ -136,6 +137,15 @@ def reconstruction_decibels(vae: AutoencoderKLFlux2, pixels_BCHW: torch.Tensor) 
     seen_BCHW = vae.decode(vae.encode(pixels_BCHW).latent_dist.mode()).sample.clamp(-1, 1)
     error_B = ((seen_BCHW - pixels_BCHW) / 2).pow(2).mean(dim=(1, 2, 3))
     return float((-10 * error_B.log10()).mean())
+
+
+def _pictures(studio: Studio, *, count: int, side: int) -> torch.Tensor:
+    """As many as are wanted: those that are painted already, then more."""
+    kept_NCHW = studio.kept(side)[:count]
+    missing = count - len(kept_NCHW)
+    if not missing:
+        return kept_NCHW
+    return torch.cat([kept_NCHW, painted(studio, first_seed=VAE_SEEDS, count=missing, side=side).cpu()])
 
 
 def _difference(seen_BCHW: torch.Tensor, wanted_BCHW: torch.Tensor) -> torch.Tensor:
@@ -151,7 +161,9 @@ def _difference(seen_BCHW: torch.Tensor, wanted_BCHW: torch.Tensor) -> torch.Ten
 
 def _crops(pictures_NCHW: torch.Tensor, drawn: torch.Generator, *, batch: int, crop: int) -> torch.Tensor:
     count, _, height, width = pictures_NCHW.shape
-    chosen_B = torch.randint(count, (batch,), generator=drawn).to(pictures_NCHW.device)
+    chosen_B = torch.randint(count, (batch,), generator=drawn)
     top, left = (int(torch.randint(side - crop + 1, (1,), generator=drawn)) for side in (height, width))
     crops = pictures_NCHW[chosen_B, :, top : top + crop, left : left + crop].float() / 127.5 - 1
+    is_turned = bool(torch.rand((), generator=drawn) < 0.5)
+    crops = crops.flip(3) if is_turned else crops
     return crops.contiguous(memory_format=torch.channels_last)

@@ -9,7 +9,9 @@ from typing import Any, TypeVar
 
 import torch
 
-WARM_UP_STEPS = 100
+from demo_model.train.muon import Muon
+
+WARM_UP_STEPS = 50
 MOST_GRADIENT = 1.0
 MOST_EMA = 0.999
 MEBIBYTE = 2**20
@@ -60,9 +62,7 @@ class Course:
         self._weights = [
             weight for network in networks for weight in network.parameters() if id(weight) not in kept
         ]
-        self._optimizer = torch.optim.AdamW(
-            self._weights, lr=rate, betas=(0.9, 0.99), weight_decay=0.01, fused=self._weights[0].is_cuda
-        )
+        self._optimizer = Muon(self._weights, rate=rate, tables=_tables(networks))
         self._average = [weight.detach().clone() for weight in self._weights]
         if path.is_file():
             self._load()
@@ -90,18 +90,6 @@ class Course:
     def averaged(self) -> "Averaged":
         """The networks with the average of their weights, while the context lasts."""
         return Averaged(self._weights, self._average)
-
-    def save_light(self, path: Path) -> None:
-        """Writes a checkpoint of averaged weights in half precision, to go on from elsewhere."""
-        with self.averaged():
-            networks = [
-                {
-                    name: weight.half() if weight.is_floating_point() else weight
-                    for name, weight in state.items()
-                }
-                for state in (network.state_dict() for network in self._networks)
-            ]
-        torch.save({"step": self.step, "networks": networks}, path)
 
     def save(self) -> None:
         """Writes the checkpoint, complete or not at all."""
@@ -142,7 +130,7 @@ class Course:
         self.step = state["step"]
         for network, weights in zip(self._networks, state["networks"], strict=True):
             network.load_state_dict(weights)
-        # A checkpoint that was made light to carry has nothing but averaged weights, and warms up again.
+        # What was reopened from an exported folder has nothing but averaged weights, and warms up again.
         if "optimizer" not in state:
             self._begun_at_step = self.step
             self._average = [weight.detach().clone() for weight in self._weights]
@@ -151,6 +139,15 @@ class Course:
             average.copy_(saved)
         self._optimizer.load_state_dict(state["optimizer"])
         self._begun_at_step = state["begun_at_step"]
+
+
+def _tables(networks: Sequence[torch.nn.Module]) -> list[torch.Tensor]:
+    return [
+        module.weight
+        for network in networks
+        for module in network.modules()
+        if isinstance(module, torch.nn.Embedding)
+    ]
 
 
 class Averaged:

@@ -33,7 +33,6 @@ class Gate:
         """Paints and encodes them."""
         self._studio = studio
         self._vae = finished(studio)
-        self._judge = classifier.finished(studio)
         self._scenes = scenes(range(HELD_OUT_SEEDS, HELD_OUT_SEEDS + HELD_OUT))
         texts = [caption(scene, seed=scene.seed, whole=True).text for scene in self._scenes]
         kind = Kind(name="held-out", size=size, share=1.0)
@@ -50,9 +49,11 @@ class Gate:
         """A line for people."""
         right, shuffled = self.losses(flow)
         line = f"right {right:.4f} shuffled {shuffled:.4f} gap {shuffled - right:+.4f}"
-        if self._judge is None:
+        # Decoder and judge may be trained beside.
+        judge = classifier.finished(self._studio)
+        if judge is None:
             return line
-        shares = self.judged(flow)
+        shares = self.judged(flow, judge)
         return line + " judge " + " ".join(f"{name} {share:.0%}" for name, share in shares.items())
 
     @torch.no_grad()
@@ -69,15 +70,14 @@ class Gate:
         return found[0], found[1]
 
     @torch.no_grad()
-    def judged(self, flow: "Flow") -> dict[str, float]:
+    def judged(self, flow: "Flow", judge: classifier.Judge) -> dict[str, float]:
         """The shares of what was asked for that the judge sees in pictures of the flow's."""
         from demo_model.train.flow import sampled  # noqa: PLC0415 - each asks the other
 
-        assert self._judge is not None
         with self._studio.reckoning():
             latents_BCHW = sampled(flow, self._tokens_BL[:JUDGED], self._noise_BCHW[:JUDGED])
-            pictures_BCHW = unscaled_pictures(self._vae, latents_BCHW)
-        answers = self._judge.answers(pictures_BCHW)
+            pictures_BCHW = unscaled_pictures(finished(self._studio), latents_BCHW)
+        answers = judge.answers(pictures_BCHW)
         return {
             name: sum(
                 answer[name] == getattr(scene, name)

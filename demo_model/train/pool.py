@@ -1,7 +1,7 @@
 """The stage `encode`: paints what the transformer learns from, and keeps it as latents and tokens."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -15,12 +15,14 @@ from demo_model.painter import paint
 from demo_model.painter.scene import Scene, scenes
 from demo_model.parts import tokens_of
 from demo_model.sizes import PLANS, Kind
+from demo_model.train import principal
 from demo_model.train.autoencoder import checkpoint, finished
 from demo_model.train.course import Say
 from demo_model.train.studio import POOL_SEEDS, Studio
 
 # Wordings of each picture. An edit has the one that it was made with.
 CAPTIONS = 4
+PART = 64
 
 
 class Order(NamedTuple):
@@ -50,39 +52,68 @@ class Lot:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Orders of a kind that are painted, encoded and kept together."""
+
+    kind: Kind
+    seeds: range
+
+    def path(self, folder: Path) -> Path:
+        """Its file in a folder."""
+        return folder / f"{self.kind.name}.{self.seeds.start}-{self.seeds.stop}.pt"
+
+    def pictures(self) -> list[tuple[list[Scene], tuple[int, int]]]:
+        """What it shows."""
+        return pictures_of(self.kind, orders(self.kind, self.seeds))
+
+
+def prepaint(
+    studio: Studio, *, plan: str, count: int, say: Say = print, first_seed: int = POOL_SEEDS
+) -> None:
+    """Paints what `fill` will encode, so that painting need not wait for the autoencoder."""
+    for part in _parts(plan, count, first_seed):
+        path = part.path(studio.folder / "painted" / plan)
+        if not path.is_file():
+            _write(path, [_painted(studio, shown, size) for shown, size in part.pictures()])
+            say(f"paint {path.stem}")
+
+
 def fill(studio: Studio, *, plan: str, count: int, say: Say = print, first_seed: int = POOL_SEEDS) -> None:
-    """Paints and encodes `count` orders of the plan's kinds. What is there already is kept."""
+    """Paints and encodes `count` orders of the plan's kinds, part by part. What is there already is kept."""
     vae = finished(studio).to(memory_format=torch.channels_last)
-    for number, kind in enumerate(PLANS[plan]):
-        share = max(1, round(count * kind.share))
-        path = _path(studio, plan, kind)
-        if path.is_file() and torch.load(path, weights_only=True)["targets"].shape[0] >= share:
+    for part in _parts(plan, count, first_seed):
+        path = part.path(_folder(studio, plan))
+        if path.is_file():
             continue
-        start = first_seed + number * 1_000_000
-        lot = encoded(studio, vae, kind, orders(kind, range(start, start + share)))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(".part")
-        torch.save(
-            {"targets": lot.targets_NCHW, "sources": list(lot.sources_NCHW), "tokens": lot.tokens_NKL},
-            unfinished,
+        painted = part.path(studio.folder / "painted" / plan)
+        known = torch.load(painted, weights_only=True) if painted.is_file() else None
+        lot = encoded(studio, vae, part.kind, orders(part.kind, part.seeds), painted=known)
+        _write(
+            path, {"targets": lot.targets_NCHW, "sources": list(lot.sources_NCHW), "tokens": lot.tokens_NKL}
         )
-        unfinished.rename(path)
-        say(f"encode {kind.name}: {share} orders, {path.stat().st_size / 2**20:.0f} MiB")
+        painted.unlink(missing_ok=True)
+        say(f"encode {path.stem}")
 
 
 def filled(studio: Studio, *, plan: str) -> list[Lot]:
-    """What `fill` has written. Raises FileNotFoundError."""
+    """What `fill` has written so far. Raises FileNotFoundError if that is nothing."""
     lots = []
     for kind in PLANS[plan]:
-        kept = torch.load(_path(studio, plan, kind), weights_only=True)
+        paths = sorted(_folder(studio, plan).glob(f"{kind.name}.*.pt"))
+        if not paths:
+            continue
+        kept = [torch.load(path, weights_only=True) for path in paths]
         lots.append(
             Lot(
                 kind=kind,
-                targets_NCHW=kept["targets"],
-                sources_NCHW=tuple(kept["sources"]),
-                tokens_NKL=kept["tokens"],
+                targets_NCHW=torch.cat([each["targets"] for each in kept]),
+                sources_NCHW=tuple(map(torch.cat, zip(*(each["sources"] for each in kept), strict=True))),
+                tokens_NKL=torch.cat([each["tokens"] for each in kept]),
             )
         )
+    if not lots:
+        raise FileNotFoundError(f"{_folder(studio, plan)} is empty: run the stage encode first")
     return lots
 
 
@@ -109,25 +140,30 @@ def orders(kind: Kind, seeds: Sequence[int]) -> list[Order]:
 
 
 @torch.no_grad()
-def encoded(studio: Studio, vae: AutoencoderKLFlux2, kind: Kind, orders: Sequence[Order]) -> Lot:
-    """The orders' pictures as latents, and their wordings as tokens."""
+def encoded(
+    studio: Studio,
+    vae: AutoencoderKLFlux2,
+    kind: Kind,
+    orders: Sequence[Order],
+    *,
+    painted: Sequence[torch.Tensor] | None = None,
+) -> Lot:
+    """The orders' pictures, painted now if they are not yet, as latents, and their wordings as tokens."""
     words = [text for order in orders for text in (order.texts * CAPTIONS)[:CAPTIONS]]
+    if painted is None:
+        painted = [_painted(studio, shown, size) for shown, size in pictures_of(kind, orders)]
+    targets_NCHW, *sources = (_latents(studio, vae, bytes_NCHW) for bytes_NCHW in painted)
     return Lot(
         kind=kind,
-        targets_NCHW=_latents(studio, vae, [order.target for order in orders], kind.size),
-        sources_NCHW=tuple(
-            _latents(studio, vae, [order.sources[at] for order in orders], size)
-            for at, size in enumerate(kind.sources)
-        ),
+        targets_NCHW=targets_NCHW,
+        sources_NCHW=tuple(sources),
         tokens_NKL=tokens_of(words, studio.sizes).view(len(orders), CAPTIONS, -1).short(),
     )
 
 
 def scaled_latents(vae: AutoencoderKLFlux2, pixels_BCHW: torch.Tensor) -> torch.Tensor:
     """Pictures, from -1 to 1, as the pipeline gives them to the transformer."""
-    latents_BCHW: torch.Tensor = Flux2KleinPipeline._patchify_latents(
-        vae.encode(pixels_BCHW).latent_dist.mode()
-    )
+    latents_BCHW: torch.Tensor = Flux2KleinPipeline._patchify_latents(principal.encoded(vae, pixels_BCHW))
     mean_C, deviation_C = scale_of(vae)
     return (latents_BCHW.float() - mean_C) / deviation_C
 
@@ -150,24 +186,56 @@ def _order(change: Edit) -> Order:
     return Order(target=change.target, sources=change.sources, texts=(change.instruction,))
 
 
-def _latents(
-    studio: Studio, vae: AutoencoderKLFlux2, shown: Sequence[Scene], size: tuple[int, int]
-) -> torch.Tensor:
+def pictures_of(kind: Kind, orders: Sequence[Order]) -> list[tuple[list[Scene], tuple[int, int]]]:
+    """What is to be painted, and how large: the targets, then each source."""
+    sources = [([order.sources[at] for order in orders], size) for at, size in enumerate(kind.sources)]
+    return [([order.target for order in orders], kind.size), *sources]
+
+
+def _painted(studio: Studio, shown: Sequence[Scene], size: tuple[int, int]) -> torch.Tensor:
     width, height = size
     at_once = studio.pictures_at_once(width, height)
     parts = []
     for start in range(0, len(shown), at_once):
         pixels = paint(shown[start : start + at_once], width=width, height=height, device=studio.device)
-        pixels = (pixels * 2 - 1).contiguous(memory_format=torch.channels_last)
-        with studio.reckoning():
-            parts.append(scaled_latents(vae, pixels).half().cpu())
+        parts.append((pixels * 255).round().byte().cpu())
     return torch.cat(parts)
 
 
-def _path(studio: Studio, plan: str, kind: Kind) -> Path:
+def _latents(studio: Studio, vae: AutoencoderKLFlux2, bytes_NCHW: torch.Tensor) -> torch.Tensor:
+    parts = []
+    for bytes_BCHW in bytes_NCHW.split(studio.pictures_at_once(*bytes_NCHW.shape[2:])):
+        pixels = bytes_BCHW.to(studio.device).float() / 127.5 - 1
+        latents_BCHW = scaled_latents(vae, pixels.contiguous(memory_format=torch.channels_last))
+        parts.append(latents_BCHW.half().cpu())
+    return torch.cat(parts)
+
+
+def _parts(plan: str, count: int, first_seed: int) -> Iterator[Part]:
+    """All kinds grow together, so that a pool that is not full yet has something of each."""
+    kinds = PLANS[plan]
+    wanted = [max(1, round(count * kind.share)) for kind in kinds]
+    parts = [
+        (min(start + PART, most) / most, number, start, min(start + PART, most))
+        for number, most in enumerate(wanted)
+        for start in range(0, most, PART)
+    ]
+    for _, number, start, end in sorted(parts):
+        seed = first_seed + number * 1_000_000
+        yield Part(kind=kinds[number], seeds=range(seed + start, seed + end))
+
+
+def _write(path: Path, kept: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".part")
+    torch.save(kept, unfinished)
+    unfinished.rename(path)
+
+
+def _folder(studio: Studio, plan: str) -> Path:
     """Latents of another autoencoder are others, so its weights are part of the name."""
-    weights = torch.load(checkpoint(studio, "decoder"), map_location="cpu", weights_only=True)["networks"][0]
+    weights = torch.load(checkpoint(studio), map_location="cpu", weights_only=True)["networks"][0]
     settled = (
         weights["bn.running_mean"].numpy().tobytes() + weights["encoder.conv_in.weight"].numpy().tobytes()
     )
-    return studio.folder / "pool" / f"{plan}-{hashlib.sha256(settled).hexdigest()[:8]}" / f"{kind.name}.pt"
+    return studio.folder / "pool" / f"{plan}-{hashlib.sha256(settled).hexdigest()[:8]}"

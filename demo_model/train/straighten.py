@@ -15,7 +15,7 @@ from demo_model.train.flow import taken_up as flow_taken_up
 from demo_model.train.gate import Gate
 from demo_model.train.studio import Studio
 
-GUIDANCE = 2.5
+GUIDANCE = 2.0
 TEACHER_STEPS = 16
 
 

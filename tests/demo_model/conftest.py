@@ -26,19 +26,22 @@ def studio_in(folder: Path) -> Studio:
     return Studio(folder=folder, device=torch.device("cpu"), sizes=TINY)
 
 
-def train_autoencoder(studio: Studio, steps: int, *, is_decoder: bool = False) -> None:
+def begin_autoencoder(studio: Studio) -> None:
+    """From a few small pictures."""
+    autoencoder.begin(studio, sizes=(64,), pixel_count=16 * 64**2)
+
+
+def train_decoder(studio: Studio, steps: int) -> None:
     """On a handful of small pictures."""
-    autoencoder.train(
-        studio, sitting(steps), side=64, crop=64, batch=4, picture_count=8, is_decoder=is_decoder
-    )
+    autoencoder.train(studio, sitting(steps), sides=(64,), crop=64, batch=4, picture_count=8)
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Studio:
     """Every stage has sat once. Not to be trained on."""
     studio = studio_in(tmp_path_factory.mktemp("demo_model"))
-    train_autoencoder(studio, 2)
-    train_autoencoder(studio, 2, is_decoder=True)
+    begin_autoencoder(studio)
+    train_decoder(studio, 2)
     text.train(studio, sitting(2))
     pool.fill(studio, plan="stamps", count=ORDERS, say=lambda _: None)
     flow.train(studio, sitting(2), plan="stamps", token_count=TOKENS)

@@ -9,12 +9,12 @@ from demo_model.painter import paint
 from demo_model.painter.scene import scenes
 from demo_model.parts import tokens_of
 from demo_model.sizes import TINY
-from demo_model.train import autoencoder, export, flow, text
+from demo_model.train import autoencoder, export, flow, muon, pool, principal, straighten, text
 from demo_model.train.gate import Gate
 from demo_model.train.pool import scaled_latents, unscaled_pictures
 from demo_model.train.straighten import painted_pairs
 from demo_model.train.studio import Studio
-from tests.demo_model.conftest import TOKENS, sitting, studio_in, train_autoencoder
+from tests.demo_model.conftest import ORDERS, TOKENS, begin_autoencoder, sitting, studio_in, train_decoder
 
 
 def weights(path: Path) -> list[torch.Tensor]:
@@ -22,13 +22,33 @@ def weights(path: Path) -> list[torch.Tensor]:
     return [weight for network in state["networks"] for weight in network.values()] + state["average"]
 
 
-def test_the_autoencoder_learns_a_handful_of_pictures(tmp_path: Path) -> None:
+def test_an_untrained_autoencoder_knows_pictures_again_by_least_squares(tmp_path: Path) -> None:
     studio = studio_in(tmp_path)
-    vae, course = autoencoder.taken_up(studio, is_decoder=False)
+    begin_autoencoder(studio)
+    vae = autoencoder.finished(studio)
     pixels_BCHW = autoencoder.painted(studio, first_seed=0, count=4, side=64).float() / 127.5 - 1
-    before = float(autoencoder.loss_of(vae, pixels_BCHW, 0).detach())
-    course.run(lambda step: autoencoder.loss_of(vae, pixels_BCHW, step), sitting(60), name="vae")
-    assert float(autoencoder.loss_of(vae, pixels_BCHW, 0).detach()) < 0.8 * before
+    grey = -10 * torch.log10((pixels_BCHW / 2).pow(2).mean())
+    assert autoencoder.reconstruction_decibels(vae, pixels_BCHW) > float(grey) + 6
+
+
+def test_the_short_way_finds_the_latents_that_the_encoder_finds(trained: Studio) -> None:
+    vae = autoencoder.finished(trained)
+    pixels_BCHW = paint(scenes(range(3)), width=96, height=64) * 2 - 1
+    latents_BCHW = vae.encode(pixels_BCHW).latent_dist.mode()
+    assert torch.allclose(principal.encoded(vae, pixels_BCHW), latents_BCHW, atol=0.01)
+
+
+def test_an_autoencoder_that_has_begun_is_not_begun_again(trained: Studio) -> None:
+    with pytest.raises(FileExistsError):
+        begin_autoencoder(trained)
+
+
+def test_the_decoder_learns_a_handful_of_pictures(copied: Callable[..., Studio]) -> None:
+    vae, course = autoencoder.taken_up(copied("decoder"))
+    pixels_BCHW = paint(scenes(range(4)), width=64, height=64) * 2 - 1
+    before = float(autoencoder.decoder_loss(vae, pixels_BCHW, 0).detach())
+    course.run(lambda step: autoencoder.decoder_loss(vae, pixels_BCHW, step), sitting(60), name="decoder")
+    assert float(autoencoder.decoder_loss(vae, pixels_BCHW, 0).detach()) < 0.8 * before
 
 
 def test_the_text_encoder_learns_what_captions_tell(tmp_path: Path) -> None:
@@ -41,7 +61,7 @@ def test_the_text_encoder_learns_what_captions_tell(tmp_path: Path) -> None:
 
 
 def test_the_transformer_learns_a_handful_of_orders(copied: Callable[..., Studio]) -> None:
-    studio = copied("vae", "decoder", "text")
+    studio = copied("decoder", "text")
     learner, course = flow.taken_up(studio)
     batch = flow.drawer_of(studio, plan="stamps", token_count=TOKENS).batch(0, dropped=0.0)
     noise_BCHW = torch.randn(batch.latents_BCHW.shape, generator=torch.Generator().manual_seed(0))
@@ -55,12 +75,11 @@ def test_the_transformer_learns_a_handful_of_orders(copied: Callable[..., Studio
     assert float(loss_at(0).detach()) < 0.8 * before
 
 
-@pytest.mark.parametrize("stage", ["vae", "decoder", "text", "transformer"])
+@pytest.mark.parametrize("stage", ["decoder", "text", "transformer"])
 def test_two_sittings_end_where_one_long_one_does(stage: str, copied: Callable[..., Studio]) -> None:
-    begun = {"decoder": ["vae"], "transformer": ["vae", "decoder", "text"]}.get(stage, [])
+    begun = {"decoder": ["decoder"], "transformer": ["decoder", "text"]}.get(stage, [])
     train: Callable[[Studio, int], None] = {
-        "vae": train_autoencoder,
-        "decoder": lambda studio, steps: train_autoencoder(studio, steps, is_decoder=True),
+        "decoder": train_decoder,
         "text": lambda studio, steps: text.train(studio, sitting(steps)),
         "transformer": lambda studio, steps: flow.train(
             studio, sitting(steps), plan="stamps", token_count=TOKENS
@@ -76,10 +95,10 @@ def test_two_sittings_end_where_one_long_one_does(stage: str, copied: Callable[.
 
 
 def test_the_decoder_s_stage_leaves_the_latents_as_they_are(copied: Callable[..., Studio]) -> None:
-    studio = copied("vae", "decoder")
+    studio = copied("decoder")
     pixels_BCHW = autoencoder.painted(studio, first_seed=0, count=2, side=64).float() / 127.5 - 1
     before = autoencoder.finished(studio)
-    train_autoencoder(studio, 3, is_decoder=True)
+    train_decoder(studio, 3)
     after = autoencoder.finished(studio)
     latents_BCHW = scaled_latents(before, pixels_BCHW)
     assert torch.equal(latents_BCHW, scaled_latents(after, pixels_BCHW))
@@ -114,19 +133,69 @@ def test_guidance_leads_away_from_no_prompt(trained: Studio) -> None:
     assert not torch.equal(pairs[1.0][0].latents_BCHW, pairs[3.0][0].latents_BCHW)
 
 
-def test_light_checkpoints_can_be_gone_on_from(
+def test_training_goes_on_from_an_exported_folder(exported: Path, trained: Studio, tmp_path: Path) -> None:
+    studio = studio_in(tmp_path)
+    export.reopen(studio, exported)
+    served, reopened = straighten.taken_up(trained), straighten.taken_up(studio)
+    for one, other in zip(served.parameters(), reopened.parameters(), strict=True):
+        assert torch.equal(one.half(), other.half())
+    pool.fill(studio, plan="stamps", count=ORDERS, say=lambda _: None)
+    flow.train(studio, sitting(1), plan="stamps", token_count=TOKENS)
+    assert torch.load(tmp_path / "transformer.pt", weights_only=True)["step"] == 3
+    with pytest.raises(FileExistsError):
+        export.reopen(studio, exported)
+
+
+def test_what_was_painted_before_is_encoded_as_if_it_were_painted_now(
     trained: Studio, copied: Callable[..., Studio], tmp_path: Path
 ) -> None:
-    byte_count = export.lighten(trained, tmp_path / "light")
-    assert byte_count < 0.2 * sum(path.stat().st_size for path in trained.folder.glob("*.pt"))
-    studio = copied("vae", "decoder", "text")
-    (studio.folder / "transformer.pt").write_bytes((tmp_path / "light" / "transformer.pt").read_bytes())
-    flow.train(studio, sitting(1), plan="stamps", token_count=TOKENS)
-    assert torch.load(studio.folder / "transformer.pt", weights_only=True)["step"] == 3
+    studio = copied("decoder")
+    (studio.folder / "pool").unlink()
+    pool.prepaint(studio, plan="stamps", count=ORDERS, say=lambda _: None)
+    painted = studio.folder / "painted" / "stamps"
+    assert len(list(painted.iterdir())) == 3
+    pool.fill(studio, plan="stamps", count=ORDERS, say=lambda _: None)
+    assert not list(painted.iterdir())
+    for one, other in zip(
+        pool.filled(trained, plan="stamps"), pool.filled(studio, plan="stamps"), strict=True
+    ):
+        assert torch.equal(one.targets_NCHW, other.targets_NCHW)
+
+
+def test_a_pool_grows_by_what_it_lacks(copied: Callable[..., Studio]) -> None:
+    studio = copied("decoder")
+    (studio.folder / "pool").unlink()
+    for count in (4, 8):
+        said: list[str] = []
+        pool.fill(studio, plan="stamps", count=count * pool.PART, say=said.append)
+        assert len(said) == 4
+    assert [len(lot.tokens_NKL) for lot in pool.filled(studio, plan="stamps")] == [256, 128, 128]
+
+
+def test_an_orthogonal_step_leaves_no_direction_behind() -> None:
+    drawn = torch.Generator().manual_seed(0)
+    for shape in ((8, 24), (24, 8)):
+        matrix = torch.randn(shape, generator=drawn) * torch.logspace(0, -2, shape[1])
+        values = torch.linalg.svdvals(muon.orthogonal(matrix))
+        assert float(values.min()) > 0.5
+        assert float(values.max()) < 1.3
+
+
+def test_an_optimizer_moves_matrices_and_all_else_to_the_least_loss() -> None:
+    drawn = torch.Generator().manual_seed(0)
+    wanted = [torch.randn(4, 3, 3, 3, generator=drawn), torch.randn(5, generator=drawn)]
+    weights_ = [torch.zeros_like(each).requires_grad_() for each in wanted]
+    optimizer = muon.Muon(weights_, rate=0.03)
+    for _ in range(300):
+        optimizer.zero_grad()
+        sum(((one - other) ** 2).sum() for one, other in zip(weights_, wanted, strict=True)).backward()
+        optimizer.step()
+    for one, other in zip(weights_, wanted, strict=True):
+        assert float((one - other).detach().abs().max()) < 0.3
 
 
 def test_a_missing_stage_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="train the stages vae and decoder first"):
+    with pytest.raises(FileNotFoundError, match="run the stage encoder first"):
         autoencoder.finished(studio_in(tmp_path))
 
 
