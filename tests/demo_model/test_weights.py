@@ -1,4 +1,3 @@
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,16 +6,22 @@ from PIL import Image
 
 import demo_model
 from demo_model.sizes import PROMPT_TOKENS, STEPS
-from tests.workers.conftest import entry
+from workers import catalogue
+from workers.catalogue import ImageModel
 from workers.engine import Engine, ImageOrder, load_engine, make
 
-WEIGHTS = Path(demo_model.__file__).parent / "weights"
-OPTIONS = {"max_sequence_length": PROMPT_TOKENS, "text_encoder_out_layers": [1, 2, 3]}
+MODELS_FILE = Path(demo_model.__file__).parent / "models.toml"
 
 
 @pytest.fixture(scope="module")
-def engine() -> Engine:
-    return load_engine(model=replace(entry(WEIGHTS, options=OPTIONS), steps=STEPS), device="cpu")
+def model() -> ImageModel:
+    [model] = catalogue.load(MODELS_FILE).values()
+    return model
+
+
+@pytest.fixture(scope="module")
+def engine(model: ImageModel) -> Engine:
+    return load_engine(model=model, device="cpu")
 
 
 def brightness(engine: Engine, prompt: str, *sources: np.ndarray) -> tuple[float, np.ndarray]:
@@ -24,6 +29,11 @@ def brightness(engine: Engine, prompt: str, *sources: np.ndarray) -> tuple[float
     order = ImageOrder(prompt=prompt, width=256, height=256, seed=1, sources=pictures)
     [picture] = make(engine, [order], on_step=lambda _done, _steps: None)
     return float(picture.mean()), picture
+
+
+def test_the_shipped_model_is_served_as_it_was_trained(model: ImageModel) -> None:
+    assert model.steps == STEPS
+    assert model.options == {"max_sequence_length": PROMPT_TOKENS, "text_encoder_out_layers": [1, 2, 3]}
 
 
 def test_the_shipped_model_tells_day_from_night(engine: Engine) -> None:
