@@ -67,6 +67,10 @@ def test_prompt_and_seed_change_the_picture_and_nothing_else_does(engine: Engine
 @pytest.mark.parametrize("guidance_scale", [1.0, 4.0])
 def test_creates_of_one_size_go_together_and_come_out_as_alone(weights: Path, guidance_scale: float) -> None:
     engine = load_engine(model=model(weights, options={"guidance_scale": guidance_scale}), device="cpu")
+    assert isinstance(engine, Staged)
+    for pipeline in engine._family.pipelines:
+        # Guidance enlarges what float32 rounds, otherwise on each kind of processor: 5 of 255 were seen, and here 0.
+        pipeline.to(torch.float64)
     orders = [order(), order("a mountain at dusk, with snow", seed=7), order("", seed=0)]
     assert {engine.batch_key(each) for each in orders} == {(SIDE, SIDE)}
     assert engine.batch_key(order(sources=[RED])) is None
