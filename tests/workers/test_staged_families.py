@@ -4,14 +4,13 @@ import logging
 from collections.abc import Iterator
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus
 
 from tests.workers.conftest import entry
-from tests.workers.test_compiling import together
-from tests.workers.test_flux2_klein import MOST_DIFFERENCE, RED, made, order
+from tests.workers.test_compiling import check_made_as_without
+from tests.workers.test_flux2_klein import RED, order
 from workers.catalogue import ImageModel
 from workers.engine import Engine, EngineError, load_engine
 from workers.pipelines import small
@@ -66,11 +65,7 @@ def compiled(model: ImageModel) -> Iterator[Staged]:
 
 
 def test_any_batch_is_made_as_without_and_nothing_is_compiled_for_it(compiled: Staged, plain: Engine) -> None:
-    for orders in MIXED:
-        with torch.compiler.set_stance("fail_on_recompile"):
-            pictures = together(compiled, orders)
-        for picture, expected in zip(pictures, made(plain, *orders), strict=True):
-            assert np.abs(picture - expected).max() <= MOST_DIFFERENCE
+    check_made_as_without(compiled, plain, MIXED)
 
 
 def test_on_a_cpu_nothing_is_compiled_and_a_line_says_so(
