@@ -11,6 +11,8 @@ PRODUCTION := DEBUG=0 ALLOWED_HOSTS=api.example.com PUBLIC_URL=https://api.examp
 # PyPI's torch for Linux brings gigabytes of CUDA, which a machine without an NVIDIA GPU has no use for.
 TORCH := $(shell grep -o '^torch==[^ ]*' requirements.txt)
 TORCH_WITHOUT_CUDA := https://download.pytorch.org/whl/cpu
+# The tests in two processes, each with servers of its own, unless the servers are given.
+SIDE_BY_SIDE := $(if $(DATABASE_URL)$(REDIS_URL),,-n 2 --dist loadfile --no-loadscope-reorder)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo run test check fuzz fuzz-schema fuzz-decoders chaos format install install-dev
@@ -41,7 +43,7 @@ test check fuzz-schema fuzz-decoders: export DEBUG ?= 1
 
 test: install-dev
 	@echo 'Running the tests.'
-	@$(VENV) -m pytest -q
+	@$(VENV) -m pytest -q $(SIDE_BY_SIDE)
 
 check: install-dev
 	@echo 'Checking the format.'

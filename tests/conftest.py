@@ -1,4 +1,8 @@
-"""Runs the whole suite against a real PostgreSQL and a real Redis: those of the variables, or else the local ones."""
+"""Runs the whole suite against a real PostgreSQL and a real Redis: those of the variables, or else the local ones.
+
+In several processes (`pytest -n 2 --dist loadfile`) each has local servers of its own: channels, counters and the list of
+clients belong to a whole Redis.
+"""
 
 import contextlib
 import os
@@ -10,7 +14,7 @@ import pytest
 import redis
 from django.conf import settings
 
-from zekron_api.local import services
+from zekron_api.local import services, sockets
 from zekron_api.object_store import object_store
 
 VAR_DIR = Path(__file__).resolve().parent.parent / "var"
@@ -22,20 +26,36 @@ TEST_REDIS_DB = 15
 def pytest_cmdline_main(config: pytest.Config) -> Iterator[None]:
     """Keeps the servers running around the session; with the variables set nothing is started."""
     os.environ.setdefault("DEBUG", "1")
+    of_many = os.environ.get("PYTEST_XDIST_WORKER")
     with contextlib.ExitStack() as session:
-        if not (config.option.help or config.option.version or config.option.collectonly):
-            try:
-                session.enter_context(services.running(VAR_DIR))
-            except services.LocalServicesFailed as error:
-                raise pytest.UsageError(str(error)) from None
-            if not os.environ.get("REDIS_URL"):
-                _use_own_redis_database()
+        if of_many or not (
+            config.option.help
+            or config.option.version
+            or config.option.collectonly
+            or config.option.numprocesses
+        ):
+            _use_servers(session, of_many)
         return (yield)
 
 
-def _use_own_redis_database() -> None:
-    # The variable is for the processes that tests start; pytest-django has read the settings before this file.
-    os.environ["REDIS_URL"] = settings.REDIS_URL = services.redis_url(VAR_DIR, db=TEST_REDIS_DB)
+def _use_servers(session: contextlib.ExitStack, of_many: str | None) -> None:
+    if of_many and (os.environ.get("DATABASE_URL") or os.environ.get("REDIS_URL")):
+        raise pytest.UsageError("several processes cannot share the servers of the variables: leave out -n")
+    folder = VAR_DIR / of_many if of_many else VAR_DIR
+    try:
+        session.enter_context(services.running(folder))
+    except services.LocalServicesFailed as error:
+        raise pytest.UsageError(str(error)) from None
+    # pytest-django has read the settings before this file.
+    if of_many:
+        settings.DATABASES["default"]["HOST"] = str(sockets.folder(folder))
+    if not os.environ.get("REDIS_URL"):
+        _use_own_redis_database(folder)
+
+
+def _use_own_redis_database(folder: Path) -> None:
+    # The variable is for the processes that tests start.
+    os.environ["REDIS_URL"] = settings.REDIS_URL = services.redis_url(folder, db=TEST_REDIS_DB)
     settings.CELERY_BROKER_URL = services.celery_broker_url(settings.REDIS_URL)
     with redis.Redis.from_url(settings.REDIS_URL) as connection:
         connection.flushdb()

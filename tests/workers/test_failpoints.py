@@ -50,7 +50,7 @@ _forks.set_forkserver_preload([__name__])
 class Job(NamedTuple):
     """What a process is to do, where, and what is to happen to it."""
 
-    database: str
+    database: dict[str, str]
     stores: dict[str, Any]
     failpoint: str
     action: str
@@ -65,7 +65,7 @@ def test_what_a_process_leaves_there_others_bring_to_its_end_once(point, action,
     owner = stage.account()
     generation_id = _prepare(point, owner)
     moment = timezone.now() + (EXPIRED if point in PURGES else LEASE_OVER)
-    job = Job(_database_name(), settings.STORAGES, point, action, owner.pk, generation_id, moment)
+    job = Job(_database(), settings.STORAGES, point, action, owner.pk, generation_id, moment)
     with _process(job) as (process, line):
         if action == "hang":
             _freeze(process, line)
@@ -88,7 +88,7 @@ def test_what_a_process_leaves_there_others_bring_to_its_end_once(point, action,
 def test_an_attempt_does_not_load_what_paints(tmp_path):
     owner = stage.account()
     generation_id = stage.submit(owner, now=Now()).pk
-    job = Job(_database_name(), settings.STORAGES, "", "", owner.pk, generation_id, timezone.now())
+    job = Job(_database(), settings.STORAGES, "", "", owner.pk, generation_id, timezone.now())
     with _process(job) as (process, line):
         assert "torch" not in line.recv()
         process.join()
@@ -150,8 +150,8 @@ def _rows() -> list[object]:
     return [*Generation.objects.values(), *StoredImage.objects.values(), *Account.objects.values()]
 
 
-def _database_name() -> str:
-    return str(connection.settings_dict["NAME"])
+def _database() -> dict[str, str]:
+    return {part: str(connection.settings_dict[part]) for part in ("HOST", "NAME")}
 
 
 @contextmanager
@@ -189,7 +189,7 @@ def _let_go(process: BaseProcess, line: Connection) -> None:
 
 
 def _do(job: Job, line: Connection) -> None:
-    connection.settings_dict["NAME"] = job.database
+    connection.settings_dict.update(job.database)
     os.environ["FAILPOINTS"] = f"{job.failpoint}={job.action}" if job.failpoint else ""
     importlib.reload(failpoints)
 
