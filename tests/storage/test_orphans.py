@@ -306,7 +306,8 @@ def test_passes_purges_and_puts_at_once_lose_no_image(stored: Store, objects: St
         if outcome.exception() is None:
             living.append(outcome.result())
         else:
-            assert isinstance(outcome.exception(), IntegrityError)
+            # Condemned before it was recorded, or, in a folder, taken while it was still being written.
+            assert isinstance(outcome.exception(), IntegrityError | FileNotFoundError)
     assert [images.load(image=image) for image in living] == [b"an image"] * len(living)
     remove(minutes=120)
     assert sorted(names(objects)) == sorted(image.object_key for image in living)
