@@ -1,7 +1,7 @@
 """Runs the whole suite against a real PostgreSQL and a real Redis: those of the variables, or else the local ones.
 
-In several processes (`pytest -n 2 --dist loadfile`) each has local servers of its own: channels, counters and the list of
-clients belong to a whole Redis.
+In several processes (`pytest -n 2 --dist loadfile`) each has local servers of its own: channels, counters and the list
+of clients belong to a whole Redis.
 """
 
 import contextlib
