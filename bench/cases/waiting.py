@@ -37,9 +37,10 @@ from zekron_api.celery import app as celery
 
 FEW: Final = 10
 MANY: Final = 10_000
-# What is left of PostgreSQL's usual hundred connections besides those of the others here.
+# A has a connection for each client, of which PostgreSQL has two hundred here: those who come and go share what is left.
 MANY_OF_A: Final = 60
 MORE: Final = 200
+MORE_AT_ONCE: Final = {"A": 50, "B": MORE}
 STORM: Final = 1_000
 # An account has five open at most, and sends sixty in a minute.
 OPEN_A_ACCOUNT: Final = 5
@@ -113,7 +114,8 @@ def _fill(into: Web, number: int, guests: Sequence[str]) -> float:
 def _measure(scene: Scene, b_first: bool) -> Samples:
     samples: dict[str, float] = {}
     for name in sorted(scene.webs, reverse=b_first):
-        samples |= {f"{what} {name}": value for what, value in _more(scene, scene.webs[name]).items()}
+        more = _more(scene, scene.webs[name], at_once=MORE_AT_ONCE[name[0]])
+        samples |= {f"{what} {name}": value for what, value in more.items()}
     many = scene.webs["B many"]
     new_ms, error_count = _storm(scene, many)
     return {
@@ -134,10 +136,13 @@ def _measure(scene: Scene, b_first: bool) -> Samples:
     }
 
 
-def _more(scene: Scene, asked: Web) -> dict[str, float]:
+def _more(scene: Scene, asked: Web, *, at_once: int) -> dict[str, float]:
     """Clients come and are answered while the others wait: CPU of one, and how long the answers take."""
-    before = asked.cpu_seconds
-    answers, ended_at = _answer(asked, _post(asked, scene.guests[:MORE]), pause_seconds=BETWEEN_ENDS_SECONDS)
+    before, answers, ended_at = asked.cpu_seconds, list[Any](), dict[int, float]()
+    for start in range(0, MORE, at_once):
+        ids = _post(asked, scene.guests[start : start + at_once])
+        some, some_ended_at = _answer(asked, ids, pause_seconds=BETWEEN_ENDS_SECONDS)
+        answers, ended_at = answers + some, ended_at | some_ended_at
     cpu_seconds = (asked.cpu_seconds - before) / MORE
     latencies = [
         1000 * (answered - ended_at[number]) for _, number, _, answered in answers if number in ended_at
