@@ -114,6 +114,7 @@ _DATABASE = dj_database_url.parse(env.text("DATABASE_URL", services.postgres_url
 DATABASES = {
     "default": {
         **_DATABASE,
+        "ENGINE": "zekron_api.database",
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
         # The URL's own have the last word, sslmode before all.

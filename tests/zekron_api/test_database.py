@@ -1,0 +1,42 @@
+"""Connections that are kept: those that work are taken as they are, those that were cut are replaced."""
+
+import pytest
+from django.db import close_old_connections, connection
+from django.db.backends.postgresql import base
+
+from tests.live import wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def _number() -> int:
+    """Which of the server's processes serves this thread."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        return int(cursor.fetchone()[0])
+
+
+def test_a_connection_that_works_is_not_asked_whether_it_does(monkeypatch):
+    number = _number()
+    monkeypatch.setattr(base.DatabaseWrapper, "is_usable", lambda self: pytest.fail("it was asked"))
+    close_old_connections()
+    assert _number() == number
+
+
+def test_a_connection_that_the_server_has_ended_is_replaced():
+    number = _number()
+    other = connection.copy()
+    with other.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s)", [number])
+    other.close()
+    wait_until(lambda: not connection.is_usable())
+    close_old_connections()
+    assert _number() != number
+
+
+def test_a_connection_that_is_closed_is_no_use():
+    other = connection.copy()
+    other.ensure_connection()
+    assert other.is_usable()
+    other.connection.close()
+    assert not other.is_usable()
