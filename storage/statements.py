@@ -16,6 +16,8 @@ from django.db.models.sql.subqueries import InsertQuery, UpdateQuery
 M = TypeVar("M", bound=Model)
 Row = tuple[Any, ...]
 
+# For the transaction in which it is said; a column behind those of the model, which no one reads.
+_WITHOUT_WAITING = ", set_config('synchronous_commit', 'off', true)"
 # The database's clock is always the same one; beside it only tests have moments of their own.
 KEPT = 64
 
@@ -66,15 +68,20 @@ def selection(rows: QuerySet[M]) -> Statement[M]:
     return Statement(text, values, _Reader(compiler))
 
 
-def update(rows: QuerySet[M], changes: Mapping[str, object]) -> Statement[M]:
-    """The UPDATE of a queryset that finds one row. It returns the row as it is then, which Django's own cannot."""
+def update(rows: QuerySet[M], changes: Mapping[str, object], *, may_be_lost: bool = False) -> Statement[M]:
+    """The UPDATE of a queryset that finds one row. It returns the row as it is then, which Django's own cannot.
+
+    What may be lost does not wait for the disk: others see it at once, and a database that crashes within the next
+    moments forgets it, whole. Such a statement is a transaction of its own.
+    """
     query: Any = rows.query.chain(UpdateQuery)
     query.add_update_values(changes)
     # Django lets nothing be locked outside of a transaction, and asks while it writes. Nothing is sent here.
     with transaction.atomic(savepoint=False):
         text, values = query.get_compiler(DEFAULT_DB_ALIAS).as_sql()
     reader = _Reader[M](_compiler(QuerySet(rows.model)))
-    return Statement(f"{text} RETURNING {reader.columns}", values, reader)
+    returned = reader.columns + (_WITHOUT_WAITING if may_be_lost else "")
+    return Statement(f"{text} RETURNING {returned}", values, reader)
 
 
 def insert(row: Model) -> None:

@@ -208,10 +208,12 @@ def _claim_of_the_first(now: Moment) -> Statement[Generation]:
 
 
 def _claiming(which: Q, now: Moment) -> Statement[Generation]:
+    """A claim that a crash of the database forgets never was: the row waits again, and the lease is lost."""
     return moving(
         which & waiting.due(now),
         Status.QUEUED,
         Status.RUNNING,
+        may_be_lost=True,
         attempt_count=F("attempt_count") + 1,
         lease_token=given("lease_token"),
         lease_until=now + timedelta(seconds=LEASE_SECONDS),

@@ -29,9 +29,15 @@ def move_all(guard: Q, source: Status, target: Status, **changes: object) -> int
     return _rows(guard, source).update(**_with_status(source, target, changes))
 
 
-def moving(guard: Q, source: Status, target: Status, **changes: object) -> Statement[Generation]:
-    """The statement that moves the one generation which the guard names, and gives it as it is then."""
-    return statements.update(_rows(guard, source), _with_status(source, target, changes))
+def moving(
+    guard: Q, source: Status, target: Status, *, may_be_lost: bool = False, **changes: object
+) -> Statement[Generation]:
+    """The statement that moves the one generation which the guard names, and gives it as it is then. What may be lost
+    is a transaction of its own, and does not wait for the disk.
+    """
+    return statements.update(
+        _rows(guard, source), _with_status(source, target, changes), may_be_lost=may_be_lost
+    )
 
 
 def lock_some(condition: Q, limit: int, *, first: str) -> Sequence[int]:

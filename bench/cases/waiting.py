@@ -37,7 +37,7 @@ from zekron_api.celery import app as celery
 
 FEW: Final = 10
 MANY: Final = 10_000
-# A has a connection for each client, of which PostgreSQL has two hundred here: those who come and go share what is left.
+# A has a connection for each client, and PostgreSQL here has two hundred: those who come and go share what is left.
 MANY_OF_A: Final = 60
 MORE: Final = 200
 MORE_AT_ONCE: Final = {"A": 50, "B": MORE}

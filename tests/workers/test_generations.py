@@ -4,7 +4,7 @@ import uuid
 from datetime import timedelta
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 
 from billing import ledger
 from billing.audit import audit
@@ -133,6 +133,26 @@ def test_many_that_claim_the_next_at_once_get_one_each():
     assert sorted(row.pk for row in claimed if isinstance(row, Generation)) == waiting
     assert sum(isinstance(row, generations.NotClaimable) for row in claimed) == 6
     assert len({row.lease_token for row in claimed if isinstance(row, Generation)}) == 10
+
+
+def test_a_claim_does_not_wait_for_the_disk_and_money_does():
+    waits = []
+    generation = stage.submit(stage.account())
+    with transaction.atomic():
+        _claim(generation)
+        waits.append(_waits_for_the_disk())
+    generation.refresh_from_db()
+    image = stage.sealed()
+    with transaction.atomic():
+        generations.complete(generation=generation, image=image, cost_micros=100, now=NOW)
+        waits.append(_waits_for_the_disk())
+    assert waits == ["off", "on"]
+
+
+def _waits_for_the_disk() -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW synchronous_commit")
+        return str(cursor.fetchone()[0])
 
 
 def test_the_next_is_never_one_that_is_not_due():
