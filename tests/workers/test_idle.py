@@ -1,15 +1,17 @@
 """What a worker does while it has room: it takes back what a silent worker has, once it may judge that."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
+from django.db import DatabaseError
 
 from tests import stage
+from tests.live import wait_until
 from tests.stage import NOW
-from workers import generations, idle, stuck
+from workers import generations, idle, stuck, sweep
 from workers.contact import Contact
 from workers.idle import IdleHands
 from workers.models import Generation, Status
@@ -71,6 +73,43 @@ def test_who_has_reached_the_database_for_a_moment_only_takes_nothing_back(quick
         for _ in range(3):
             _wait_until_completed(stage.submit(owner, now=CLOCK))
         assert Generation.objects.get(pk=left.pk).lease_token == left.lease_token
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_round_claims_then_notes_that_it_reached_the_database_and_then_rescues(quick, monkeypatch):
+    happened = []
+
+    def note(_: Contact) -> float:
+        happened.append("note")
+        return idle.SILENCE_SECONDS
+
+    monkeypatch.setattr(generations, "claim_next", _refusing(happened, generations.NotClaimable))
+    monkeypatch.setattr(Contact, "note", note)
+    monkeypatch.setattr(stuck, "rescue", lambda **_: happened.append("rescue"))
+    with _idle_hands():
+        wait_until(lambda: len(happened) >= 6)
+    # A sweep, which rescues as well, follows the first round.
+    assert happened[:3] == ["claim", "note", "rescue"]
+    assert happened[-3:] == ["claim", "note", "rescue"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_does_not_reach_the_table_neither_notes_it_nor_rescues(quick, monkeypatch):
+    happened = []
+    monkeypatch.setattr(generations, "claim_next", _refusing(happened, DatabaseError))
+    monkeypatch.setattr(Contact, "note", lambda _: pytest.fail("it did not reach the database"))
+    monkeypatch.setattr(sweep, "run", lambda: happened.append("sweep"))
+    with _idle_hands():
+        wait_until(lambda: happened.count("claim") >= 3)
+    assert set(happened) == {"claim", "sweep"}
+
+
+def _refusing(happened: list[str], refusal: type[Exception]) -> Callable[..., Generation]:
+    def claim_next(**_: object) -> Generation:
+        happened.append("claim")
+        raise refusal
+
+    return claim_next
 
 
 @pytest.mark.django_db(transaction=True)
