@@ -4,6 +4,8 @@ Knows no image and no row.
 """
 
 import os
+from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,18 @@ from django.core.files.storage import FileSystemStorage
 PARTIAL_SUFFIX = ".partial"
 
 
+# Objects are put into the folder of an hour, or of a few at most.
+KNOWN_FOLDERS = 64
+
+
 class FileStore(FileSystemStorage):
     """Django's store of files, for bytes that are paid for before anybody could write them again."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """As FileSystemStorage."""
+        super().__init__(*args, **kwargs)
+        # Those whose own names are on the disk, by their place on the device: one that is made anew is another.
+        self._known: deque[tuple[int, int]] = deque(maxlen=KNOWN_FOLDERS)
 
     def _save(self, name: str, content: "File[Any]") -> str:
         path, partial = Path(self.path(name)), Path(self.path(name + PARTIAL_SUFFIX))
@@ -27,10 +39,18 @@ class FileStore(FileSystemStorage):
             # A disk that is full must not also keep what did not fit.
             partial.unlink(missing_ok=True)
             raise
-        # The name is in its folder, whose name is in the folder above: any of them may be new.
-        for folder in path.parents[: 1 + name.count("/")]:
-            _write_through(folder)
+        _write_through(path.parent)
+        self._keep_folder(path.parent, above=path.parents[1 : 1 + name.count("/")])
         return name
+
+    def _keep_folder(self, folder: Path, *, above: Sequence[Path]) -> None:
+        """A name is in its folder, whose own name is in the folder above: any of them may be new."""
+        status = folder.stat()
+        identity = status.st_dev, status.st_ino
+        if identity not in self._known:
+            for each in above:
+                _write_through(each)
+            self._known.append(identity)
 
 
 def _write_through(path: Path) -> None:

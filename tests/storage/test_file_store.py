@@ -45,6 +45,26 @@ def test_a_put_is_on_the_disk_before_it_has_its_name_and_its_name_before_it_retu
     assert folder == FOLDERS[0]
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="looks into /proc")
+def test_the_folders_above_are_written_to_the_disk_once_and_again_where_they_are_made_anew(
+    files: Storage, written_through: list[tuple[Path, set[str]]], tmp_path: Path
+) -> None:
+    root = tmp_path / "objects"
+
+    def folders_of_a_put(name: str) -> list[str]:
+        written_through.clear()
+        files.save(name, ContentFile(b"bytes"))
+        return [str(path.relative_to(root)) for path, _ in written_through[1:]]
+
+    every = ["2030/01/02/03", "2030/01/02", "2030/01", "2030", "."]
+    assert folders_of_a_put(NAME) == every
+    assert folders_of_a_put(NAME[:-1] + "c") == every[:1]
+    assert folders_of_a_put(NAME.replace("/03/", "/04/")) == [every[0].replace("/03", "/04"), *every[1:]]
+    # Still there, so that no folder that is made anew gets its place on the device.
+    (root / "2030").rename(root / "2031")
+    assert folders_of_a_put(NAME) == every
+
+
 def test_a_put_that_does_not_fit_leaves_nothing(files: Storage) -> None:
     with files_of_at_most(100_000), pytest.raises(OSError, match="File too large"):
         files.save(NAME, ContentFile(bytes(1_000_000)))
