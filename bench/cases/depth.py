@@ -77,7 +77,9 @@ def _measure(few: tuple[int, int], many: tuple[int, int], b_first: bool) -> Samp
 
 
 def _seconds_of_each(b_first: bool) -> dict[str, float]:
-    owner = ledger.open_account(name=f"benchmark {next(_names)}", opening_micros=10**10, actor="benchmark").pk
+    owner = ledger.open_account(
+        name=f"benchmark depth {next(_names)}", opening_micros=10**10, actor="benchmark"
+    ).pk
     works: list[tuple[str, Callable[[], float]]] = [
         ("claim of A", _claims_as_usual),
         ("claim", _claims),

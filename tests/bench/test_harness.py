@@ -164,6 +164,24 @@ def test_what_cannot_be_compared_here_is_left_out_with_its_reason_and_the_others
     assert "purge-large" in printed
 
 
+def test_one_that_fails_is_told_and_the_others_are_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @contextmanager
+    def ready() -> Iterator[Round]:
+        raise RuntimeError("it broke")
+        yield
+
+    ratio = Figure(name="ratio", at_least=1)
+    broken = Benchmark(code="C97", name="broken", a="", b="", clock="", figures=(ratio,), ready=ready)
+    monkeypatch.setattr(registry, "find", lambda _: [broken, benchmark(lambda _: {"ratio": 2.0}, ratio)])
+    assert command.main(["--discard"]) == 1
+    printed = capsys.readouterr().out
+    assert "C97 broken failed: Traceback" in printed
+    assert "RuntimeError: it broke" in printed
+    assert "made-up" in printed
+
+
 def test_a_name_that_there_is_not_is_refused() -> None:
     with pytest.raises(registry.UnknownBenchmark, match=r"^nothing; there are: c1, "):
         registry.find(["png", "nothing"])
