@@ -32,11 +32,13 @@ class Sizes:
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """A kind of order to learn: what it makes, what it is made from, and its share of the pool. Width, then height."""
+    """A kind of order to learn: what it makes, what from, of which subjects, and its share. Width, then height."""
 
     name: str
     size: tuple[int, int]
     sources: tuple[tuple[int, int], ...] = ()
+    # Which subjects are shown; any, or none, where nothing is said.
+    subjects: tuple[str, ...] = ()
     share: float
 
 
@@ -80,7 +82,10 @@ SIZES = {"whole": WHOLE, "small": SMALL, "tiny": TINY}
 
 SQUARE, LARGE, WIDE, TALL = (512, 512), (1024, 1024), (1024, 768), (768, 1024)
 STAMP = (64, 64)
-# `stamps` is for tests, `squares` is quick to learn, for a first look; `whole` has every size that the API sells.
+# What is narrow or has corners is learned last: see the judge's table by subject.
+FIGURES = ("person", "cat", "flying cars", "house", "robot")
+# `stamps` is for tests, `squares` is quick to learn, for a first look; `whole` has every size that the API sells;
+# `figures` goes on from there, with what it has learned least.
 PLANS: dict[str, tuple[Kind, ...]] = {
     "squares": (
         Kind(name="create", size=SQUARE, share=0.76),
@@ -91,6 +96,12 @@ PLANS: dict[str, tuple[Kind, ...]] = {
         Kind(name="create", size=STAMP, share=0.5),
         Kind(name="edit", size=STAMP, sources=(STAMP,), share=0.25),
         Kind(name="blend", size=STAMP, sources=(STAMP, STAMP), share=0.25),
+    ),
+    "figures": (
+        Kind(name="create-square", size=SQUARE, share=0.35),
+        Kind(name="create-figures", size=SQUARE, subjects=FIGURES, share=0.45),
+        Kind(name="edit-square", size=SQUARE, sources=(SQUARE,), share=0.08),
+        Kind(name="blend-figures", size=SQUARE, sources=(SQUARE, SQUARE), subjects=FIGURES, share=0.12),
     ),
     "whole": (
         Kind(name="create-square", size=SQUARE, share=0.36),

@@ -1,6 +1,7 @@
 """What the judge sees of held-out prompts in the model's pictures, beside what it sees in pictures that are right."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from demo_model.brush import Brush
 from demo_model.captions import caption
 from demo_model.judge import classifier
 from demo_model.painter import paint
-from demo_model.painter.scene import Scene, scenes
+from demo_model.painter.scene import SUBJECTS, Scene, scenes
 from demo_model.train import autoencoder
 from demo_model.train.pool import scaled_latents, unscaled_pictures
 from demo_model.train.studio import HELD_OUT_SEEDS, Studio
@@ -24,7 +25,9 @@ Pictures = Callable[[Sequence[Scene]], torch.Tensor]
 
 
 def table(studio: Studio, *, weights: Path, count: int, size: tuple[int, int]) -> str:
-    """A Markdown table of percentages. Raises FileNotFoundError without a trained judge or autoencoder."""
+    """Markdown tables of percentages: what was asked for, and which subject was. Raises FileNotFoundError without a
+    trained judge or autoencoder.
+    """
     judge = classifier.finished(studio)
     if judge is None:
         raise FileNotFoundError(f"{studio.folder / 'judge.pt'}: train the judge first")
@@ -45,7 +48,23 @@ def table(studio: Studio, *, weights: Path, count: int, size: tuple[int, int]) -
     target = [f"{TARGETS[name]} %" if name in TARGETS else "" for name in COLUMNS]
     lines = [head, "| --- |" + " ---: |" * len(COLUMNS)]
     lines += [_row(name, _shares(answers, right)) for name, answers, right in rows]
-    return "\n".join([*lines, "| to reach | " + " | ".join(target) + " |"])
+    lines.append("| to reach | " + " | ".join(target) + " |")
+    return "\n".join([*lines, "", *_by_subject(rows[:3])])
+
+
+def _by_subject(rows: Sequence[tuple[str, Sequence[dict[str, str]], Sequence[Scene]]]) -> Iterator[str]:
+    """How often each subject was seen, of those that were to show it."""
+    yield "| of those with this subject | " + " | ".join(SUBJECTS) + " |"
+    yield "| --- |" + " ---: |" * len(SUBJECTS)
+    for name, answers, right in rows:
+        asked = Counter(scene.subject for scene in right)
+        seen = Counter(
+            scene.subject
+            for answer, scene in zip(answers, right, strict=True)
+            if answer["subject"] == scene.subject
+        )
+        cells = (f"{seen[subject]} of {asked[subject]}" for subject in SUBJECTS)
+        yield f"| {name} | " + " | ".join(cells) + " |"
 
 
 def _answers(judge: classifier.Judge, shown: Sequence[Scene], pictures: Pictures) -> list[dict[str, str]]:

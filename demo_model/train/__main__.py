@@ -62,7 +62,14 @@ def _sit(asked: argparse.Namespace, stage: str, studio: Studio, sitting: Sitting
             fill = pool.prepaint if stage == "paint" else pool.fill
             fill(studio, plan=asked.plan, count=asked.orders, say=sitting.say, first_seed=asked.first_seed)
         case "transformer":
-            flow.train(studio, sitting, plan=asked.plan, token_count=asked.tokens)
+            flow.train(
+                studio,
+                sitting,
+                plan=asked.plan,
+                token_count=asked.tokens,
+                rate=asked.rate,
+                subject_weight=asked.subject_weight,
+            )
         case "straighten":
             straighten.train(
                 studio, sitting, plan=asked.plan, token_count=asked.tokens, pair_batches=asked.pair_batches
@@ -88,6 +95,18 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="how many steps each stage trains at most")
     parser.add_argument(
         "--decay", action="store_true", help="let every learning rate fall to zero in this sitting"
+    )
+    parser.add_argument(
+        "--rate",
+        type=float,
+        default=flow.RATE,
+        help="at which the transformer learns; less for small batches",
+    )
+    parser.add_argument(
+        "--subject-weight",
+        type=float,
+        default=1.0,
+        help="how much more than others the transformer learns from tokens that show the subject",
     )
     parser.add_argument("--report-seconds", type=float, default=30.0)
     parser.add_argument(

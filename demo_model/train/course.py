@@ -115,7 +115,9 @@ class Course:
             group["lr"] = self._rate * warm * decay
         self._optimizer.step()
         self.step += 1
-        share = 1 - min(MOST_EMA, (1 + self.step) / (10 + self.step))
+        # What was reopened must forget what it came from within this sitting.
+        known = self.step - self._begun_at_step
+        share = 1 - min(MOST_EMA, (1 + known) / (10 + known))
         torch._foreach_lerp_(self._average, [weight.detach() for weight in self._weights], share)
         return loss.detach()
 

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import torch
 from diffusers import Flux2KleinPipeline, Flux2Transformer2DModel
 from torch import nn
-from torch.nn import functional
 
 from demo_model.parts import tokens_of, transformer
 from demo_model.sizes import PROMPT_TOKENS, SHIFT, STEPS
@@ -34,6 +33,7 @@ class Batch(NamedTuple):
     tokens_BL: torch.Tensor
     latents_BCHW: torch.Tensor
     sources: tuple[torch.Tensor, ...]
+    subjects_BHW: torch.Tensor
 
 
 class Flow(nn.Module):
@@ -100,6 +100,7 @@ class Drawer:
             torch.where(is_dropped_B[:, None], self.nothing_L, lot.tokens_NKL[chosen_B, wording_B]),
             lot.targets_NCHW[chosen_B].float(),
             tuple(each[chosen_B].float() for each in lot.sources_NCHW),
+            lot.subjects_NHW[chosen_B],
         )
 
     def _count(self, lot: Lot) -> int:
@@ -108,9 +109,17 @@ class Drawer:
         return max(1, self.token_count // tokens)
 
 
-def train(studio: Studio, sitting: Sitting, *, plan: str, token_count: int) -> None:
+def train(
+    studio: Studio,
+    sitting: Sitting,
+    *,
+    plan: str,
+    token_count: int,
+    rate: float = RATE,
+    subject_weight: float = 1.0,
+) -> None:
     """Learns from the pool; the progress lines say how much the right prompt helps, and what the judge sees."""
-    flow, course = taken_up(studio)
+    flow, course = taken_up(studio, rate=rate)
     drawer = drawer_of(studio, plan=plan, token_count=token_count)
     gate = Gate(studio, size=drawer.lots[0].kind.size)
     studio.quicken(*flow.blocks, is_of_many_shapes=True)
@@ -120,7 +129,7 @@ def train(studio: Studio, sitting: Sitting, *, plan: str, token_count: int) -> N
         batch = drawer.batch(step, dropped=DROPPED)
         noise_BCHW = torch.randn(batch.latents_BCHW.shape, generator=drawn, device=studio.device)
         with studio.reckoning():
-            return flow_loss(flow, batch, noise_BCHW, sigmas(batch, drawn))
+            return flow_loss(flow, batch, noise_BCHW, sigmas(batch, drawn), subject_weight=subject_weight)
 
     def report() -> str:
         # A pool that is still being filled has more by now.
@@ -132,12 +141,23 @@ def train(studio: Studio, sitting: Sitting, *, plan: str, token_count: int) -> N
     course.run(loss_at, sitting, report=report, name="transformer")
 
 
-def flow_loss(flow: Flow, batch: Batch, noise_BCHW: torch.Tensor, sigma_B: torch.Tensor) -> torch.Tensor:
-    """How far the velocity is from that of the straight way between picture and noise."""
+def flow_loss(
+    flow: Flow,
+    batch: Batch,
+    noise_BCHW: torch.Tensor,
+    sigma_B: torch.Tensor,
+    *,
+    subject_weight: float = 1.0,
+) -> torch.Tensor:
+    """How far the velocity is from that of the straight way between picture and noise. A token that shows the subject
+    counts as much more than another as is said: it has the fewest of a picture's tokens, and is looked at first.
+    """
     sigma_B111 = sigma_B[:, None, None, None]
     noisy_BCHW = (1 - sigma_B111) * batch.latents_BCHW + sigma_B111 * noise_BCHW
     velocity_BCHW = flow.velocity(batch.tokens_BL, noisy_BCHW, sigma_B, batch.sources)
-    return functional.mse_loss(velocity_BCHW, noise_BCHW - batch.latents_BCHW)
+    weights_B1HW = 1 + (subject_weight - 1) * batch.subjects_BHW[:, None].float()
+    wanted_BCHW = noise_BCHW - batch.latents_BCHW
+    return (weights_B1HW * (velocity_BCHW - wanted_BCHW).square()).mean() / weights_B1HW.mean()
 
 
 def sigmas(batch: Batch, drawn: torch.Generator) -> torch.Tensor:
@@ -156,13 +176,13 @@ def drawer_of(studio: Studio, *, plan: str, token_count: int) -> Drawer:
     return Drawer(lots=lots, token_count=token_count, nothing_L=nothing_L)
 
 
-def taken_up(studio: Studio) -> tuple[Flow, Course]:
+def taken_up(studio: Studio, *, rate: float = RATE) -> tuple[Flow, Course]:
     """The flow as it stands, with its course."""
     reader, reading = reader_taken_up(studio)
     reader = averaged_copy(reader, reading)
     torch.manual_seed(2)
     flow = Flow(studio, reader).to(studio.device).requires_grad_(True)
-    return flow, Course(studio.folder / "transformer.pt", [flow], rate=RATE)
+    return flow, Course(studio.folder / "transformer.pt", [flow], rate=rate)
 
 
 @torch.no_grad()

@@ -2,12 +2,14 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from diffusers import AutoencoderKLFlux2, Flux2KleinPipeline
+from torch.nn import functional
 
 from demo_model.captions import caption
 from demo_model.edits import Edit, blend, edit
@@ -23,6 +25,11 @@ from demo_model.train.studio import POOL_SEEDS, Studio
 # Wordings of each picture. An edit has the one that it was made with.
 CAPTIONS = 4
 PART = 64
+SEEDS_A_SCENE = 4
+# Where a target's subject is, is seen well enough on a picture of a token's side divided by so much.
+MASK_TOKEN = 4
+# A pixel that changes by less than this, of 1, when the subject is left out, does not show it.
+SHOWN = 0.05
 
 
 class Order(NamedTuple):
@@ -35,12 +42,16 @@ class Order(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Lot:
-    """All orders of a kind, encoded: latents as the transformer sees them, N orders, K wordings, L tokens."""
+    """All orders of a kind, encoded: latents as the transformer sees them, N orders, K wordings, L tokens.
+
+    `subjects_NHW` says which tokens of a target show its subject.
+    """
 
     kind: Kind
     targets_NCHW: torch.Tensor
     sources_NCHW: tuple[torch.Tensor, ...]
     tokens_NKL: torch.Tensor
+    subjects_NHW: torch.Tensor
 
     def to(self, device: torch.device) -> "Lot":
         """The same on a device."""
@@ -49,6 +60,7 @@ class Lot:
             targets_NCHW=self.targets_NCHW.to(device),
             sources_NCHW=tuple(each.to(device) for each in self.sources_NCHW),
             tokens_NKL=self.tokens_NKL.to(device),
+            subjects_NHW=self.subjects_NHW.to(device),
         )
 
 
@@ -89,9 +101,13 @@ def fill(studio: Studio, *, plan: str, count: int, say: Say = print, first_seed:
         painted = part.path(studio.folder / "painted" / plan)
         known = torch.load(painted, weights_only=True) if painted.is_file() else None
         lot = encoded(studio, vae, part.kind, orders(part.kind, part.seeds), painted=known)
-        _write(
-            path, {"targets": lot.targets_NCHW, "sources": list(lot.sources_NCHW), "tokens": lot.tokens_NKL}
-        )
+        kept = {
+            "targets": lot.targets_NCHW,
+            "sources": list(lot.sources_NCHW),
+            "tokens": lot.tokens_NKL,
+            "subjects": lot.subjects_NHW,
+        }
+        _write(path, kept)
         painted.unlink(missing_ok=True)
         say(f"encode {path.stem}")
 
@@ -110,6 +126,7 @@ def filled(studio: Studio, *, plan: str) -> list[Lot]:
                 targets_NCHW=torch.cat([each["targets"] for each in kept]),
                 sources_NCHW=tuple(map(torch.cat, zip(*(each["sources"] for each in kept), strict=True))),
                 tokens_NKL=torch.cat([each["tokens"] for each in kept]),
+                subjects_NHW=torch.cat([each["subjects"] for each in kept]),
             )
         )
     if not lots:
@@ -119,7 +136,7 @@ def filled(studio: Studio, *, plan: str) -> list[Lot]:
 
 def orders(kind: Kind, seeds: Sequence[int]) -> list[Order]:
     """An order of this kind for each seed, with all its wordings."""
-    drawn = scenes(seeds)
+    drawn = scenes(seeds) if kind.sources else _scenes_of(kind, seeds)
     if not kind.sources:
         return [
             Order(
@@ -131,7 +148,11 @@ def orders(kind: Kind, seeds: Sequence[int]) -> list[Order]:
         ]
     if len(kind.sources) == 1:
         return [_order(edit(scene, seed=scene.seed)) for scene in drawn]
-    shown = [scene for scene in scenes([seed + 500_000 for seed in seeds]) if scene.subject != "none"]
+    shown = [
+        scene
+        for scene in _scenes_of(kind, range(seeds[0] + 500_000, seeds[-1] + 500_001))
+        if scene.subject != "none"
+    ]
     return [
         _order(blend(shown[at % len(shown)], scene, seed=scene.seed))
         for at, scene in enumerate(drawn)
@@ -158,7 +179,19 @@ def encoded(
         targets_NCHW=targets_NCHW,
         sources_NCHW=tuple(sources),
         tokens_NKL=tokens_of(words, studio.sizes).view(len(orders), CAPTIONS, -1).short(),
+        subjects_NHW=subjects_shown([order.target for order in orders], kind.size, studio),
     )
+
+
+def subjects_shown(shown: Sequence[Scene], size: tuple[int, int], studio: Studio) -> torch.Tensor:
+    """Which tokens of these scenes' pictures show the subject: those that it changes, of shape (N, H, W)."""
+    width, height = (side // studio.sizes.patch_pixels * MASK_TOKEN for side in size)
+    without = [replace(scene, subject="none") for scene in shown]
+    with_BCHW, without_BCHW = (
+        paint(each, width=width, height=height, device=studio.device) for each in (shown, without)
+    )
+    changes_B1HW = (with_BCHW - without_BCHW).abs().amax(1, keepdim=True)
+    return (functional.max_pool2d(changes_B1HW, MASK_TOKEN) > SHOWN).squeeze(1).cpu()
 
 
 def scaled_latents(vae: AutoencoderKLFlux2, pixels_BCHW: torch.Tensor) -> torch.Tensor:
@@ -180,6 +213,15 @@ def scale_of(vae: AutoencoderKLFlux2) -> tuple[torch.Tensor, torch.Tensor]:
     """The latents' mean and deviation."""
     deviation_C = torch.sqrt(vae.bn.running_var + vae.config.batch_norm_eps)
     return vae.bn.running_mean.view(1, -1, 1, 1), deviation_C.view(1, -1, 1, 1)
+
+
+def _scenes_of(kind: Kind, seeds: Sequence[int]) -> list[Scene]:
+    """A scene for each seed; where the kind has only some subjects, of the seeds from there on that have them."""
+    if not kind.subjects:
+        return scenes(seeds)
+    # A range of seeds for each, so that neighbours share no scene; few subjects may leave fewer scenes.
+    tried = scenes(range(seeds[0] * SEEDS_A_SCENE, (seeds[-1] + 1) * SEEDS_A_SCENE))
+    return list(islice((scene for scene in tried if scene.subject in kind.subjects), len(seeds)))
 
 
 def _order(change: Edit) -> Order:

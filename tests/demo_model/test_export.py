@@ -73,15 +73,17 @@ def test_the_judge_s_table_has_a_row_for_each_kind_of_picture(exported: Path, tr
     with pytest.raises(FileNotFoundError, match="train the judge first"):
         table(trained, weights=exported, count=2, size=SIZE)
     classifier.train(trained, sitting(1), picture_count=4, batch=2)
-    rows = table(trained, weights=exported, count=4, size=SIZE).splitlines()
+    attributes, subjects = table(trained, weights=exported, count=4, size=SIZE).split("\n\n")
     (trained.folder / "judge.pt").unlink()
-    assert [row.split("|")[1].strip() for row in rows[2:]] == [
-        "painter",
-        "painter, through the autoencoder",
-        "**model**",
-        "model, against another prompt",
-        "to reach",
-    ]
+    right = ["painter", "painter, through the autoencoder", "**model**"]
+    assert _names(attributes) == [*right, "model, against another prompt", "to reach"]
+    assert _names(subjects) == right
+    asked = [cell.split(" of ")[1] for cell in subjects.splitlines()[2].strip("| ").split(" | ")[1:]]
+    assert sum(map(int, asked)) == 4
+
+
+def _names(of_table: str) -> list[str]:
+    return [row.split("|")[1].strip() for row in of_table.splitlines()[2:]]
 
 
 def test_the_sheet_shows_prompts_edits_and_a_blend(exported: Path) -> None:

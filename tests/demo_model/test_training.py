@@ -1,5 +1,7 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,7 +10,7 @@ from demo_model.judge import classifier
 from demo_model.painter import paint
 from demo_model.painter.scene import scenes
 from demo_model.parts import tokens_of
-from demo_model.sizes import TINY
+from demo_model.sizes import STAMP, TINY, Kind
 from demo_model.train import autoencoder, export, flow, muon, pool, principal, straighten, text
 from demo_model.train.gate import Gate
 from demo_model.train.pool import scaled_latents, unscaled_pictures
@@ -112,6 +114,41 @@ def test_the_pool_has_the_latents_of_what_its_orders_show(trained: Studio) -> No
         assert lot.targets_NCHW.shape[1:] == (4 * TINY.latent_channels, 2, 2)
         assert bool(torch.isfinite(lot.targets_NCHW).all())
     assert not torch.equal(edit.targets_NCHW, edit.sources_NCHW[0])
+
+
+def test_a_kind_of_some_subjects_shows_these_and_no_others() -> None:
+    create = Kind(name="create", size=STAMP, subjects=("robot", "cat"), share=1.0)
+    shown = [order.target for order in pool.orders(create, range(64, 128))]
+    assert len(shown) == 64
+    assert {scene.subject for scene in shown} == {"robot", "cat"}
+    assert not {scene.seed for scene in shown} & {
+        order.target.seed for order in pool.orders(create, range(128, 192))
+    }
+    blend = Kind(name="blend", size=STAMP, sources=(STAMP, STAMP), subjects=("robot", "cat"), share=1.0)
+    assert {order.target.subject for order in pool.orders(blend, range(64, 128))} == {"robot", "cat"}
+
+
+def test_the_tokens_that_show_a_subject_are_where_it_is_painted(tmp_path: Path) -> None:
+    [boat] = [scene for scene in scenes(range(40)) if scene.subject == "boat"][:1]
+    none = replace(boat, subject="none")
+    shown_NHW = pool.subjects_shown([boat, none], (512, 256), studio_in(tmp_path))
+    assert shown_NHW.shape == (2, 8, 16)
+    assert 0 < int(shown_NHW[0].sum()) < 64
+    assert not shown_NHW[1].any()
+    pictures = paint([boat, none], width=512, height=256)
+    changes = (pictures[0] - pictures[1]).abs().amax(0)
+    found = shown_NHW[0].repeat_interleave(32, 0).repeat_interleave(32, 1)
+    assert float(changes[~found].mean()) < 0.1 * float(changes[found].mean())
+
+
+def test_a_token_that_shows_the_subject_counts_as_much_more_as_is_said() -> None:
+    noise_BCHW = torch.zeros(1, 2, 1, 4)
+    subjects_BHW = torch.tensor([[[True, False, False, False]]])
+    batch = flow.Batch(torch.zeros(1, 3), noise_BCHW, (), subjects_BHW)
+    off_by = SimpleNamespace(velocity=lambda *_: torch.tensor([2.0, 1.0, 1.0, 1.0]).expand(1, 2, 1, 4))
+    for weight, loss in ((1.0, 7 / 4), (3.0, 15 / 6)):
+        found = flow.flow_loss(off_by, batch, noise_BCHW, torch.tensor([0.5]), subject_weight=weight)
+        assert float(found) == pytest.approx(loss)
 
 
 def test_a_progress_line_tells_the_right_prompt_from_a_wrong_one(trained: Studio) -> None:
