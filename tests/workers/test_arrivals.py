@@ -1,12 +1,15 @@
 """Who is on the way to the batchers, so that one that comes by itself waits for nobody."""
 
 import threading
+from concurrent.futures import Future
 
 import pytest
 
 from tests import stage
-from workers import attempt, generations
+from workers import attempt, generations, workshop
 from workers.arrivals import Arrivals
+from workers.batcher import Batcher
+from workers.engine import ImageOrder, Picture
 from workers.models import Generation, Status
 
 
@@ -42,6 +45,28 @@ def test_one_that_arrives_leaves_the_others_on_their_way():
     go_on.set()
     thread.join()
     assert not arrivals.any()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_s_order_has_arrived_before_its_batcher_sees_it(monkeypatch):
+    seen = []
+    submit = Batcher.submit
+
+    def note(batcher: Batcher, order: ImageOrder) -> "Future[Picture]":
+        # As the batcher asks when it decides whether to wait for company.
+        seen.append(batcher._more_may_come())
+        return submit(batcher, order)
+
+    monkeypatch.setattr(Batcher, "submit", note)
+    monkeypatch.setattr(workshop, "load_engine", lambda **_: stage.StandInEngine())
+    opened = workshop.Workshop(worker_name="test", capacity=1, queues={"gpu"})
+    try:
+        order = ImageOrder(prompt="a boat", width=512, height=512, seed=1)
+        with opened.studio.coming():
+            opened.studio.paint("zekron-image-1", order).result()
+    finally:
+        opened.close()
+    assert seen == [False]
 
 
 @pytest.mark.django_db(transaction=True)
