@@ -5,8 +5,15 @@ from django.db import close_old_connections, connection
 from django.db.backends.postgresql import base
 
 from tests.live import wait_until
+from zekron_api.database import base as database
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def connected():
+    """Before anything else of a test."""
+    connection.ensure_connection()
 
 
 def _number() -> int:
@@ -16,11 +23,19 @@ def _number() -> int:
         return int(cursor.fetchone()[0])
 
 
-def test_a_connection_that_works_is_not_asked_whether_it_does(monkeypatch):
+def test_a_connection_that_worked_a_moment_ago_is_not_asked_whether_it_does(monkeypatch):
+    assert connection.is_usable()
     number = _number()
     monkeypatch.setattr(base.DatabaseWrapper, "is_usable", lambda self: pytest.fail("it was asked"))
     close_old_connections()
     assert _number() == number
+
+
+def test_a_connection_that_was_idle_for_long_is_asked(monkeypatch):
+    assert connection.is_usable()
+    monkeypatch.setattr(database, "TRUSTED_SECONDS", 0.0)
+    monkeypatch.setattr(base.DatabaseWrapper, "is_usable", lambda self: False)
+    assert not connection.is_usable()
 
 
 def test_a_connection_that_the_server_has_ended_is_replaced():
