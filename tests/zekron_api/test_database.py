@@ -1,7 +1,7 @@
 """Connections that are kept: those that work are taken as they are, those that were cut are replaced."""
 
 import pytest
-from django.db import close_old_connections, connection
+from django.db import ProgrammingError, close_old_connections, connection
 from django.db.backends.postgresql import base
 
 from tests.live import wait_until
@@ -34,6 +34,14 @@ def test_a_connection_that_worked_a_moment_ago_is_not_asked_whether_it_does(monk
 def test_a_connection_that_was_idle_for_long_is_asked(monkeypatch):
     assert connection.is_usable()
     monkeypatch.setattr(database, "TRUSTED_SECONDS", 0.0)
+    monkeypatch.setattr(base.DatabaseWrapper, "is_usable", lambda self: False)
+    assert not connection.is_usable()
+
+
+def test_a_connection_that_met_an_error_is_asked(monkeypatch):
+    assert connection.is_usable()
+    with pytest.raises(ProgrammingError), connection.cursor() as cursor:
+        cursor.execute("SELECT nothing")
     monkeypatch.setattr(base.DatabaseWrapper, "is_usable", lambda self: False)
     assert not connection.is_usable()
 

@@ -17,8 +17,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def is_usable(self) -> bool:
         """Whether it works. Who has been left by the server has an end of file to read, and who has nothing to read,
-        and was looked at a moment ago, need not be asked: Django's own question is a round trip, and each generation
-        would make three.
+        was looked at a moment ago and met no error since need not be asked: Django's own question is a round trip, and
+        each generation would make three.
         """
         if self.connection is None or self.connection.closed:
             return False
@@ -27,5 +27,5 @@ class DatabaseWrapper(base.DatabaseWrapper):
         # select(2) knows no more than 1024 files, and here thousands of clients wait.
         waiting = select.poll()
         waiting.register(self.connection.fileno(), select.POLLIN)
-        is_trusted = idle_seconds < TRUSTED_SECONDS and not waiting.poll(0)
+        is_trusted = not self.errors_occurred and idle_seconds < TRUSTED_SECONDS and not waiting.poll(0)
         return is_trusted or super().is_usable()
