@@ -148,14 +148,7 @@ def test_a_large_benchmark_is_run_only_by_its_name() -> None:
 def test_what_cannot_be_compared_here_is_left_out_with_its_reason_and_the_others_are_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    @contextmanager
-    def ready() -> Iterator[Round]:
-        raise LeftOut("there is no network")
-        yield
-
-    ratio = Figure(name="ratio", at_least=1)
-    lacking = Benchmark(code="C97", name="lacking", a="", b="", clock="", figures=(ratio,), ready=ready)
-    monkeypatch.setattr(registry, "find", lambda _: [lacking, benchmark(lambda _: {"ratio": 2.0}, ratio)])
+    put_before_another(LeftOut("there is no network"), "lacking", monkeypatch)
     assert command.main(["--discard"]) == 0
     printed = capsys.readouterr().out
     assert "C97 lacking was left out: there is no network\n" in printed
@@ -167,19 +160,25 @@ def test_what_cannot_be_compared_here_is_left_out_with_its_reason_and_the_others
 def test_one_that_fails_is_told_and_the_others_are_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    @contextmanager
-    def ready() -> Iterator[Round]:
-        raise RuntimeError("it broke")
-        yield
-
-    ratio = Figure(name="ratio", at_least=1)
-    broken = Benchmark(code="C97", name="broken", a="", b="", clock="", figures=(ratio,), ready=ready)
-    monkeypatch.setattr(registry, "find", lambda _: [broken, benchmark(lambda _: {"ratio": 2.0}, ratio)])
+    put_before_another(RuntimeError("it broke"), "broken", monkeypatch)
     assert command.main(["--discard"]) == 1
     printed = capsys.readouterr().out
     assert "C97 broken failed: Traceback" in printed
     assert "RuntimeError: it broke" in printed
     assert "made-up" in printed
+
+
+def put_before_another(problem: Exception, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All there is to run are a benchmark that raises when it gets ready, and one that does not."""
+
+    @contextmanager
+    def ready() -> Iterator[Round]:
+        raise problem
+        yield
+
+    ratio = Figure(name="ratio", at_least=1)
+    stopped = Benchmark(code="C97", name=name, a="", b="", clock="", figures=(ratio,), ready=ready)
+    monkeypatch.setattr(registry, "find", lambda _: [stopped, benchmark(lambda _: {"ratio": 2.0}, ratio)])
 
 
 def test_a_name_that_there_is_not_is_refused() -> None:
