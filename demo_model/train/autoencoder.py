@@ -10,7 +10,7 @@ from torch.nn import functional
 from demo_model.painter import paint
 from demo_model.painter.scene import scenes
 from demo_model.parts import autoencoder
-from demo_model.train.course import Course, Sitting, averaged_copy, drawn_at
+from demo_model.train.course import Course, Sitting, averaged_copy, drawn_at, write
 from demo_model.train.principal import encoded, set_decoder, set_encoder
 from demo_model.train.studio import HELD_OUT_SEEDS, VAE_SEEDS, Studio
 
@@ -41,8 +41,7 @@ def begin(studio: Studio, *, sizes: Sequence[int] = BEGUN_FROM, pixel_count: int
     vae = autoencoder(studio.sizes)
     set_decoder(vae, set_encoder(vae, pictures))
     settle(vae, pictures)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"step": 0, "networks": [vae.state_dict()]}, path)
+    write(path, {"step": 0, "networks": [vae.state_dict()]})
 
 
 def train(

@@ -14,7 +14,6 @@ from demo_model.train.muon import Muon
 WARM_UP_STEPS = 50
 MOST_GRADIENT = 1.0
 MOST_EMA = 0.999
-MEBIBYTE = 2**20
 
 Network = TypeVar("Network", bound=torch.nn.Module)
 Say = Callable[[str], None]
@@ -92,9 +91,7 @@ class Course:
         return Averaged(self._weights, self._average)
 
     def save(self) -> None:
-        """Writes the checkpoint, complete or not at all."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self.path.with_suffix(".part")
+        """Writes the checkpoint."""
         state: dict[str, Any] = {
             "step": self.step,
             "begun_at_step": self._begun_at_step,
@@ -102,8 +99,7 @@ class Course:
             "average": self._average,
             "optimizer": self._optimizer.state_dict(),
         }
-        torch.save(state, unfinished)
-        unfinished.rename(self.path)
+        write(self.path, state)
 
     def _advance(self, loss: torch.Tensor, *, decay: float) -> torch.Tensor:
         self._optimizer.zero_grad(set_to_none=True)
@@ -173,6 +169,14 @@ class Averaged:
     def _put(self, values: Sequence[torch.Tensor]) -> None:
         for weight, value in zip(self._weights, values, strict=True):
             weight.copy_(value)
+
+
+def write(path: Path, kept: object) -> None:
+    """Writes a file that torch can load, complete or not at all, and the folder that it is in."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".part")
+    torch.save(kept, unfinished)
+    unfinished.rename(path)
 
 
 def averaged_copy(network: Network, course: Course) -> Network:

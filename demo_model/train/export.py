@@ -10,6 +10,7 @@ from transformers.utils import logging as transformers_logging
 
 from demo_model.parts import pipeline
 from demo_model.train import autoencoder, straighten
+from demo_model.train.course import write
 from demo_model.train.studio import Studio
 
 # How many steps each stage has trained, for whoever goes on.
@@ -59,5 +60,4 @@ def reopen(studio: Studio, folder: Path) -> None:
         path = studio.folder / f"{stage}.pt"
         if path.exists():
             raise FileExistsError(f"{path} is there already")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save({"step": steps[stage], "networks": [weights]}, path)
+        write(path, {"step": steps[stage], "networks": [weights]})

@@ -19,7 +19,7 @@ from demo_model.parts import tokens_of
 from demo_model.sizes import PLANS, Kind
 from demo_model.train import principal
 from demo_model.train.autoencoder import checkpoint, finished
-from demo_model.train.course import Say
+from demo_model.train.course import Say, write
 from demo_model.train.studio import POOL_SEEDS, Studio
 
 # Wordings of each picture. An edit has the one that it was made with.
@@ -87,7 +87,7 @@ def prepaint(
     for part in _parts(plan, count, first_seed):
         path = part.path(studio.folder / "painted" / plan)
         if not path.is_file():
-            _write(path, [_painted(studio, shown, size) for shown, size in part.pictures()])
+            write(path, [_painted(studio, shown, size) for shown, size in part.pictures()])
             say(f"paint {path.stem}")
 
 
@@ -107,7 +107,7 @@ def fill(studio: Studio, *, plan: str, count: int, say: Say = print, first_seed:
             "tokens": lot.tokens_NKL,
             "subjects": lot.subjects_NHW,
         }
-        _write(path, kept)
+        write(path, kept)
         painted.unlink(missing_ok=True)
         say(f"encode {path.stem}")
 
@@ -265,13 +265,6 @@ def _parts(plan: str, count: int, first_seed: int) -> Iterator[Part]:
     for _, number, start, end in sorted(parts):
         seed = first_seed + number * 1_000_000
         yield Part(kind=kinds[number], seeds=range(seed + start, seed + end))
-
-
-def _write(path: Path, kept: object) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".part")
-    torch.save(kept, unfinished)
-    unfinished.rename(path)
 
 
 def _folder(studio: Studio, plan: str) -> Path:
