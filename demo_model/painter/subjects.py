@@ -9,6 +9,14 @@ from demo_model.painter.easel import Easel
 from demo_model.painter.land import islet, leafy_tree, pond, shadow
 from demo_model.painter.numbers import Numbers
 
+# A subject stands in the middle, on the lines of a grid of so many to a picture's height: the model sees a picture in
+# squares, and a figure that may be anywhere, in any size, would be as many figures to learn.
+GRID = 16
+FOOT, SIZE, LIFT = 14 / GRID, 8 / GRID, 10 / GRID
+# The middle of each flying car, of width and height, and whether it is bound left (-1) or right (1).
+CARS = ((0.20, 3 / GRID, 1.0), (0.50, 7 / GRID, -1.0), (0.80, 5 / GRID, 1.0))
+CAR_SIZE = 4 / GRID
+
 
 class Spot(NamedTuple):
     """The middle of a subject's foot, its height, and its bright and dark colours."""
@@ -28,10 +36,15 @@ def paint_subject(easel: Easel) -> None:
 
 
 def _spot(easel: Easel) -> Spot:
-    side, foot, size = easel.numbers("subject", (0.28, 0.72), (0.86, 0.92), (0.34, 0.44))
-    narrow = min(1.0, easel.aspect)
+    one = np.ones(easel.count, dtype=np.float32)
     bright, dark = (easel.staged(tones[easel.colour_B]) for tones in (palette.THINGS, palette.SHADES))
-    return Spot(side * easel.aspect, foot, size * (0.25 + 0.75 * narrow), bright, dark)
+    return Spot(
+        x=_on_grid(0.5 * easel.aspect) * one,
+        foot=FOOT * one,
+        size=_on_grid(SIZE * (0.25 + 0.75 * min(1.0, easel.aspect))) * one,
+        bright=bright,
+        dark=dark,
+    )
 
 
 def _paint_robot(easel: Easel, spot: Spot) -> None:
@@ -68,28 +81,20 @@ def _paint_boat(easel: Easel, spot: Spot) -> None:
 
 
 def _paint_balloon(easel: Easel, spot: Spot) -> None:
-    [lift] = easel.numbers("balloon", (0.50, 0.62))
-    things.balloon(easel, *spot._replace(foot=lift))
+    things.balloon(easel, *spot._replace(foot=np.full_like(spot.foot, LIFT)))
 
 
 def _paint_cars(easel: Easel, spot: Spot) -> None:
-    for number in range(3):
-        side, height, size, chance, way = easel.numbers(
-            f"car {number}", (0.0, 0.22), (0.0, 0.06), (0.15, 0.21), (0, 1), (-1, 1)
-        )
-        x = (0.14 + 0.27 * number + side) * easel.aspect
-        y = 0.18 + 0.13 * ((number * 2) % 3) + height
-        shown = (chance < (1.0 if number < 2 else 0.6)).astype(np.float32)
+    one = np.ones(easel.count, dtype=np.float32)
+    size = _on_grid(CAR_SIZE * min(1.0, easel.aspect))
+    for x, y, way in CARS:
         things.car(
-            easel,
-            x,
-            y,
-            size * min(1.0, easel.aspect),
-            np.where(way > 0, 1.0, -1.0).astype(np.float32),
-            spot.bright,
-            spot.dark,
-            alpha=shown,
+            easel, _on_grid(x * easel.aspect) * one, y * one, size * one, way * one, spot.bright, spot.dark
         )
+
+
+def _on_grid(length: float) -> float:
+    return round(length * GRID) / GRID
 
 
 def _ground(easel: Easel, spot: Spot, *, wide: float) -> None:

@@ -114,24 +114,18 @@ def car(
     way: Numbers,
     bright: Numbers,
     dark: Numbers,
-    *,
-    alpha: Numbers,
 ) -> None:
     """A car in the air, `size` long, bound left (-1) or right (1), on two pads of light."""
     canvas, s = easel.canvas, size
     glow = easel.plain("#7ff0ff")
     for side in (-1, 1):
         pad_x, pad_y = x + side * 0.27 * s, y + 0.17 * s
-        canvas.glow(pad_x, pad_y + 0.04 * s, 0.26 * s, glow, 0.55 * alpha)
-        canvas.draw(ellipse(pad_x, pad_y, 0.13 * s, 0.04 * s), glow, alpha=alpha)
+        canvas.glow(pad_x, pad_y + 0.04 * s, 0.26 * s, glow, 0.55)
+        canvas.draw(ellipse(pad_x, pad_y, 0.13 * s, 0.04 * s), glow)
     cabin = within(ellipse(x - way * 0.04 * s, y - 0.02 * s, 0.30 * s, 0.26 * s), box(-1, -1, 3, y))
-    canvas.draw(cabin, easel.lit("#bfe9f5"), alpha=alpha)
-    canvas.draw(within(cabin, box(x - 0.05 * s, -1, x - 0.02 * s, 2)), dark, alpha=alpha)
+    canvas.draw(cabin, easel.lit("#bfe9f5"))
+    canvas.draw(within(cabin, box(x - 0.05 * s, -1, x - 0.02 * s, 2)), dark)
     body = box(x - 0.5 * s, y - 0.05 * s, x + 0.5 * s, y + 0.14 * s, 0.09 * s)
-    canvas.draw(body, gradient(bright, dark, start=y - 0.05 * s, end=y + 0.16 * s), alpha=alpha)
-    canvas.draw(
-        ellipse(x + way * 0.46 * s, y + 0.03 * s, 0.045 * s, 0.04 * s), easel.plain("#fff3b0"), alpha=alpha
-    )
-    canvas.draw(
-        ellipse(x - way * 0.47 * s, y + 0.03 * s, 0.03 * s, 0.04 * s), easel.plain("#ff5b5b"), alpha=alpha
-    )
+    canvas.draw(body, gradient(bright, dark, start=y - 0.05 * s, end=y + 0.16 * s))
+    canvas.draw(ellipse(x + way * 0.46 * s, y + 0.03 * s, 0.045 * s, 0.04 * s), easel.plain("#fff3b0"))
+    canvas.draw(ellipse(x - way * 0.47 * s, y + 0.03 * s, 0.03 * s, 0.04 * s), easel.plain("#ff5b5b"))

@@ -6,6 +6,7 @@ import torch
 
 from demo_model.painter import paint
 from demo_model.painter.scene import PLACES, SUBJECTS, TIMES, WEATHERS, Scene, scenes
+from demo_model.painter.subjects import GRID
 
 SIDE = 64
 SCENE = Scene(seed=7, figure=7, time="noon", place="garden", weather="clear", subject="robot", colour="red")
@@ -94,3 +95,15 @@ def test_a_figure_looks_the_same_before_another_background() -> None:
     both = is_person[0] & is_person[1]
     assert int(both.sum()) > 40
     assert float((painted(person) - painted(elsewhere)).abs().amax(dim=(0, 1))[both].median()) < 0.02
+
+
+def test_every_figure_stands_in_the_middle_on_the_lines_of_a_grid() -> None:
+    side, line = 256, 256 // GRID
+    for figure in range(8):
+        with_it = painted(replace(SCENE, place="desert", figure=figure), size=(side, side))
+        without = painted(replace(SCENE, place="desert", figure=figure, subject="none"), size=(side, side))
+        changes = (with_it - without).abs().amax(dim=(0, 1)).gt(0.1)
+        columns, rows = (changes.any(dim=at).nonzero() for at in (0, 1))
+        assert int(columns.min() + columns.max()) + 1 == side
+        # The robot's feet end on a line, but for its shadow.
+        assert abs(int(rows.max()) + 1 - 14 * line) <= line // 2
