@@ -5,7 +5,7 @@ from dataclasses import dataclass
 # Tokens of a prompt with the template's; what the worker's model entry says as `max_sequence_length`.
 PROMPT_TOKENS = 48
 TEXT_LAYERS = 3
-STEPS = 4
+STEPS = 6
 # The scheduler's static shift: the pipeline's own, dynamic one leaves most of the way to the last of few steps.
 SHIFT = 2.5
 
@@ -98,10 +98,14 @@ PLANS: dict[str, tuple[Kind, ...]] = {
         Kind(name="blend", size=STAMP, sources=(STAMP, STAMP), share=0.25),
     ),
     "figures": (
-        Kind(name="create-square", size=SQUARE, share=0.35),
-        Kind(name="create-figures", size=SQUARE, subjects=FIGURES, share=0.45),
+        Kind(name="create-square", size=SQUARE, share=0.22),
+        Kind(name="create-figures", size=SQUARE, subjects=FIGURES, share=0.42),
+        Kind(name="create-large", size=LARGE, subjects=FIGURES, share=0.10),
+        Kind(name="create-wide", size=WIDE, share=0.03),
+        Kind(name="create-tall", size=TALL, share=0.03),
         Kind(name="edit-square", size=SQUARE, sources=(SQUARE,), share=0.08),
-        Kind(name="blend-figures", size=SQUARE, sources=(SQUARE, SQUARE), subjects=FIGURES, share=0.12),
+        Kind(name="edit-large", size=LARGE, sources=(LARGE,), share=0.04),
+        Kind(name="blend-figures", size=SQUARE, sources=(SQUARE, SQUARE), subjects=FIGURES, share=0.08),
     ),
     "whole": (
         Kind(name="create-square", size=SQUARE, share=0.36),

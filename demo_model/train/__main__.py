@@ -7,14 +7,14 @@ import torch
 
 from demo_model.judge import classifier
 from demo_model.sizes import PLANS, SIZES
-from demo_model.train import autoencoder, export, flow, pool, straighten, text
+from demo_model.train import autoencoder, distil, export, flow, pool, text
 from demo_model.train.course import Sitting
 from demo_model.train.studio import POOL_SEEDS, Studio
 
 FOLDER = Path("var/demo_model")
-TRAINED = ("decoder", "text", "judge", "transformer", "straighten")
+TRAINED = ("decoder", "text", "judge", "transformer", "distil")
 # In these the learning rate falls to zero, so that each of their sittings ends with something finished.
-DECAYING = ("decoder", "judge", "straighten")
+DECAYING = ("decoder", "judge", "distil")
 STAGES = ("encoder", *TRAINED, "paint", "encode", "export", "reopen")
 
 
@@ -70,9 +70,15 @@ def _sit(asked: argparse.Namespace, stage: str, studio: Studio, sitting: Sitting
                 rate=asked.rate,
                 subject_weight=asked.subject_weight,
             )
-        case "straighten":
-            straighten.train(
-                studio, sitting, plan=asked.plan, token_count=asked.tokens, pair_batches=asked.pair_batches
+        case "distil":
+            distil.train(
+                studio,
+                sitting,
+                plan=asked.plan,
+                token_count=asked.tokens,
+                walk_count=asked.walks,
+                guidance=asked.guidance,
+                subject_weight=asked.subject_weight,
             )
         case "export":
             byte_count = export.export(studio, asked.to)
@@ -125,7 +131,10 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--first-seed", type=int, default=POOL_SEEDS, help="of what the pool shows")
     parser.add_argument("--tokens", type=int, default=65_536, help="how many a batch of the transformer has")
-    parser.add_argument("--pair-batches", type=int, default=64, help="what the straightened flow learns from")
+    parser.add_argument("--walks", type=int, default=64, help="batches that the distilled flow learns from")
+    parser.add_argument(
+        "--guidance", type=float, default=distil.GUIDANCE, help="of the flow that is distilled"
+    )
     asked = parser.parse_args()
     for stage, minutes in asked.stages:
         if stage in TRAINED and minutes is None and asked.steps is None:

@@ -9,7 +9,7 @@ from diffusers import Flux2KleinPipeline
 from transformers.utils import logging as transformers_logging
 
 from demo_model.parts import pipeline
-from demo_model.train import autoencoder, straighten
+from demo_model.train import autoencoder, distil
 from demo_model.train.course import write
 from demo_model.train.studio import Studio
 
@@ -24,7 +24,7 @@ def export(studio: Studio, folder: Path) -> int:
     """
     if folder.exists():
         raise FileExistsError(f"{folder} is there already")
-    served = straighten.taken_up(studio).cpu().half()
+    served = distil.taken_up(studio).cpu().half()
     vae = autoencoder.finished(studio).cpu().half()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:

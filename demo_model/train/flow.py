@@ -4,7 +4,7 @@ Tensors: B orders, S tokens of the picture, R of its sources, C channels, L toke
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -149,14 +149,22 @@ def flow_loss(
     *,
     subject_weight: float = 1.0,
 ) -> torch.Tensor:
-    """How far the velocity is from that of the straight way between picture and noise. A token that shows the subject
-    counts as much more than another as is said: it has the fewest of a picture's tokens, and is looked at first.
-    """
+    """How far the velocity is from that of the straight way between picture and noise."""
     sigma_B111 = sigma_B[:, None, None, None]
     noisy_BCHW = (1 - sigma_B111) * batch.latents_BCHW + sigma_B111 * noise_BCHW
     velocity_BCHW = flow.velocity(batch.tokens_BL, noisy_BCHW, sigma_B, batch.sources)
+    return weighted_error(
+        velocity_BCHW, noise_BCHW - batch.latents_BCHW, batch, subject_weight=subject_weight
+    )
+
+
+def weighted_error(
+    velocity_BCHW: torch.Tensor, wanted_BCHW: torch.Tensor, batch: Batch, *, subject_weight: float
+) -> torch.Tensor:
+    """The mean square of what is between them. A token that shows the subject counts as much more than another as is
+    said: it has the fewest of a picture's tokens, and is looked at first.
+    """
     weights_B1HW = 1 + (subject_weight - 1) * batch.subjects_BHW[:, None].float()
-    wanted_BCHW = noise_BCHW - batch.latents_BCHW
     return (weights_B1HW * (velocity_BCHW - wanted_BCHW).square()).mean() / weights_B1HW.mean()
 
 
@@ -185,22 +193,29 @@ def taken_up(studio: Studio, *, rate: float = RATE) -> tuple[Flow, Course]:
     return flow, Course(studio.folder / "transformer.pt", [flow], rate=rate)
 
 
-@torch.no_grad()
 def sampled(
+    flow: Flow, tokens_BL: torch.Tensor, noise_BCHW: torch.Tensor, *, steps: int = STEPS
+) -> torch.Tensor:
+    """Latents from noise as a worker makes them."""
+    *_, latents_BCHW = walked(flow, tokens_BL, noise_BCHW, steps=steps)
+    return latents_BCHW
+
+
+@torch.no_grad()
+def walked(
     flow: Flow,
     tokens_BL: torch.Tensor,
     noise_BCHW: torch.Tensor,
     sources: Sequence[torch.Tensor] = (),
     *,
-    steps: int = STEPS,
+    steps: int,
     guidance: float = 1.0,
     nothing_L: torch.Tensor | None = None,
-) -> torch.Tensor:
-    """Latents from noise by Euler steps. With guidance above 1, away from what comes of no prompt."""
-    part = torch.linspace(1, 0, steps + 1)
-    levels = (SHIFT * part / (1 + (SHIFT - 1) * part)).tolist()
+) -> Iterator[torch.Tensor]:
+    """The noise, and the latents after each Euler step. With guidance above 1, away from what comes of no prompt."""
+    yield noise_BCHW
     latents_BCHW = noise_BCHW
-    for level, following in pairwise(levels):
+    for level, following in pairwise(levels(steps)):
         sigma_B = torch.full((len(tokens_BL),), level, device=noise_BCHW.device)
         velocity_BCHW = flow.velocity(tokens_BL, latents_BCHW, sigma_B, sources)
         if guidance != 1:
@@ -208,4 +223,10 @@ def sampled(
             unasked_BCHW = flow.velocity(nothing_L.expand_as(tokens_BL), latents_BCHW, sigma_B, sources)
             velocity_BCHW = unasked_BCHW + guidance * (velocity_BCHW - unasked_BCHW)
         latents_BCHW = latents_BCHW + (following - level) * velocity_BCHW
-    return latents_BCHW
+        yield latents_BCHW
+
+
+def levels(steps: int) -> list[float]:
+    """The noise levels that so many steps lead through, from 1 to 0, as the worker's scheduler has them."""
+    part = torch.linspace(1, 0, steps + 1)
+    return (SHIFT * part / (1 + (SHIFT - 1) * part)).tolist()

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from demo_model.sizes import TINY
-from demo_model.train import autoencoder, export, flow, pool, straighten, text
+from demo_model.train import autoencoder, distil, export, flow, pool, text
 from demo_model.train.course import Sitting
 from demo_model.train.studio import Studio
 
@@ -45,7 +45,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Studio:
     text.train(studio, sitting(2))
     pool.fill(studio, plan="stamps", count=ORDERS, say=lambda _: None)
     flow.train(studio, sitting(2), plan="stamps", token_count=TOKENS)
-    straighten.train(studio, sitting(2), plan="stamps", token_count=TOKENS, pair_batches=2)
+    distil.train(studio, sitting(2), plan="stamps", token_count=TOKENS, walk_count=2)
     return studio
 
 

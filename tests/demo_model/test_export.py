@@ -10,7 +10,7 @@ from demo_model.brush import Brush
 from demo_model.judge import classifier
 from demo_model.judge.table import table
 from demo_model.sizes import PROMPT_TOKENS, STEPS, TINY
-from demo_model.train import export, straighten
+from demo_model.train import distil, export
 from demo_model.train.flow import sampled
 from demo_model.train.pool import unscaled_pictures
 from demo_model.train.studio import Studio
@@ -46,7 +46,7 @@ def test_the_adapter_paints_what_training_samples(engine: Engine, exported: Path
     from demo_model.parts import tokens_of  # noqa: PLC0415
     from demo_model.train import autoencoder  # noqa: PLC0415
 
-    flow, vae = straighten.taken_up(trained).half().float(), autoencoder.finished(trained).half().float()
+    flow, vae = distil.taken_up(trained).half().float(), autoencoder.finished(trained).half().float()
     shape = (1, 4 * TINY.latent_channels, SIZE[1] // TINY.patch_pixels, SIZE[0] // TINY.patch_pixels)
     noise_BCHW = torch.randn(shape, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():

@@ -10,11 +10,10 @@ from demo_model.judge import classifier
 from demo_model.painter import paint
 from demo_model.painter.scene import scenes
 from demo_model.parts import tokens_of
-from demo_model.sizes import STAMP, TINY, Kind
-from demo_model.train import autoencoder, export, flow, muon, pool, principal, straighten, text
+from demo_model.sizes import STAMP, STEPS, TINY, Kind
+from demo_model.train import autoencoder, distil, export, flow, muon, pool, principal, text
 from demo_model.train.gate import Gate
 from demo_model.train.pool import scaled_latents, unscaled_pictures
-from demo_model.train.straighten import painted_pairs
 from demo_model.train.studio import Studio
 from tests.demo_model.conftest import ORDERS, TOKENS, begin_autoencoder, sitting, studio_in, train_decoder
 
@@ -49,7 +48,7 @@ def test_the_decoder_learns_a_handful_of_pictures(copied: Callable[..., Studio])
     vae, course = autoencoder.taken_up(copied("decoder"))
     pixels_BCHW = paint(scenes(range(4)), width=64, height=64) * 2 - 1
     before = float(autoencoder.decoder_loss(vae, pixels_BCHW, 0).detach())
-    course.run(lambda step: autoencoder.decoder_loss(vae, pixels_BCHW, step), sitting(60), name="decoder")
+    course.run(lambda step: autoencoder.decoder_loss(vae, pixels_BCHW, step), sitting(100), name="decoder")
     assert float(autoencoder.decoder_loss(vae, pixels_BCHW, 0).detach()) < 0.8 * before
 
 
@@ -162,18 +161,44 @@ def test_a_progress_line_tells_the_right_prompt_from_a_wrong_one(trained: Studio
 def test_guidance_leads_away_from_no_prompt(trained: Studio) -> None:
     learner, _ = flow.taken_up(trained)
     drawer = flow.drawer_of(trained, plan="stamps", token_count=TOKENS)
-    pairs = {
-        guidance: painted_pairs(trained, learner, drawer, count=1, guidance=guidance, say=lambda _: None)[0]
+    plain, guided = (
+        distil.walks_of(trained, learner, drawer, count=1, guidance=guidance, say=lambda _: None)[0].latents
         for guidance in (1.0, 3.0)
-    }
-    assert torch.equal(pairs[1.0][1], pairs[3.0][1])
-    assert not torch.equal(pairs[1.0][0].latents_BCHW, pairs[3.0][0].latents_BCHW)
+    )
+    assert torch.equal(plain[0], guided[0])
+    assert not torch.equal(plain[-1], guided[-1])
+
+
+def test_a_walk_has_the_worker_s_levels_on_the_teacher_s_way(trained: Studio) -> None:
+    teacher, _ = flow.taken_up(trained)
+    drawer = flow.drawer_of(trained, plan="stamps", token_count=TOKENS)
+    [walk] = distil.walks_of(trained, teacher, drawer, count=1, guidance=1.0, say=lambda _: None)
+    assert len(walk.latents) == STEPS + 1
+    way = flow.walked(
+        teacher,
+        walk.batch.tokens_BL,
+        walk.latents[0],
+        walk.batch.sources,
+        steps=STEPS * distil.SMALL_STEPS,
+    )
+    assert torch.equal(list(way)[2 * distil.SMALL_STEPS], walk.latents[2])
+    assert flow.levels(STEPS * distil.SMALL_STEPS)[:: distil.SMALL_STEPS] == pytest.approx(flow.levels(STEPS))
+
+
+def test_a_step_that_leads_where_the_teacher_came_to_has_no_loss(trained: Studio) -> None:
+    learner, _ = flow.taken_up(trained)
+    drawer = flow.drawer_of(trained, plan="stamps", token_count=TOKENS)
+    [walk] = distil.walks_of(trained, learner, drawer, count=1, guidance=2.0, say=lambda _: None)
+    own = tuple(flow.walked(learner, walk.batch.tokens_BL, walk.latents[0], walk.batch.sources, steps=STEPS))
+    for at in (0, STEPS - 1):
+        assert float(distil.step_loss(learner, walk._replace(latents=own), at).detach()) < 1e-9
+        assert float(distil.step_loss(learner, walk, at).detach()) > 1e-6
 
 
 def test_training_goes_on_from_an_exported_folder(exported: Path, trained: Studio, tmp_path: Path) -> None:
     studio = studio_in(tmp_path)
     export.reopen(studio, exported)
-    served, reopened = straighten.taken_up(trained), straighten.taken_up(studio)
+    served, reopened = distil.taken_up(trained), distil.taken_up(studio)
     for one, other in zip(served.parameters(), reopened.parameters(), strict=True):
         assert torch.equal(one.half(), other.half())
     pool.fill(studio, plan="stamps", count=ORDERS, say=lambda _: None)
