@@ -19,7 +19,7 @@ USUAL_COLOURS = {"tree": ("green", "pink", "orange", "green")}
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """The seed decides where everything lies, the figure where the subject stands and what it looks like."""
+    """The seed decides where everything lies, the figure what the subject looks like."""
 
     seed: int
     figure: int

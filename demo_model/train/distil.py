@@ -5,6 +5,7 @@ worker's as it went in some of those (progressive distillation, Salimans and Ho,
 CVPR 2023). So a worker, which asks once a step and without guidance, gets pictures that follow the prompt.
 """
 
+import copy
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -43,12 +44,11 @@ def train(
     subject_weight: float = 1.0,
 ) -> None:
     """Walks, and then learns from that for as long as the sitting is to last; the learning rate falls to zero."""
-    flow, trained = flow_taken_up(studio)
-    flow = averaged_copy(flow, trained).requires_grad_(True)
+    teacher = averaged_copy(*flow_taken_up(studio))
+    flow = copy.deepcopy(teacher).requires_grad_(True)
     course = Course(studio.folder / "distil.pt", [flow], rate=RATE)
     drawer = drawer_of(studio, plan=plan, token_count=token_count)
     gate = Gate(studio, size=drawer.lots[0].kind.size)
-    teacher = averaged_copy(*flow_taken_up(studio))
     walks = walks_of(studio, teacher, drawer, count=walk_count, guidance=guidance, say=sitting.say)
     sitting = replace(sitting, began_at=time.monotonic())
 

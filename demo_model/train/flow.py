@@ -193,11 +193,9 @@ def taken_up(studio: Studio, *, rate: float = RATE) -> tuple[Flow, Course]:
     return flow, Course(studio.folder / "transformer.pt", [flow], rate=rate)
 
 
-def sampled(
-    flow: Flow, tokens_BL: torch.Tensor, noise_BCHW: torch.Tensor, *, steps: int = STEPS
-) -> torch.Tensor:
+def sampled(flow: Flow, tokens_BL: torch.Tensor, noise_BCHW: torch.Tensor) -> torch.Tensor:
     """Latents from noise as a worker makes them."""
-    *_, latents_BCHW = walked(flow, tokens_BL, noise_BCHW, steps=steps)
+    *_, latents_BCHW = walked(flow, tokens_BL, noise_BCHW, steps=STEPS)
     return latents_BCHW
 
 
