@@ -3,7 +3,7 @@
 import copy
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,22 +21,23 @@ Say = Callable[[str], None]
 
 @dataclass(kw_only=True)
 class Sitting:
-    """How long one call trains: minutes or steps, whichever ends first. With `decay` the learning rate falls to 0."""
+    """How long one call trains, from its first step on: minutes or steps, whichever ends first. With `decay` the
+    learning rate falls to 0.
+    """
 
     minutes: float | None = None
     steps: int | None = None
     decay: bool = False
     report_seconds: float = 30.0
     say: Say = print
-    began_at: float = field(default_factory=time.monotonic)
 
-    def part(self, steps_done: int) -> float:
+    def part(self, *, seconds: float, steps: int) -> float:
         """How much of the sitting is over, 1 being all of it."""
         parts = [0.0]
         if self.minutes is not None:
-            parts.append((time.monotonic() - self.began_at) / 60 / max(self.minutes, 1e-9))
+            parts.append(seconds / 60 / max(self.minutes, 1e-9))
         if self.steps is not None:
-            parts.append(steps_done / self.steps if self.steps else 1.0)
+            parts.append(steps / self.steps if self.steps else 1.0)
         return max(parts)
 
 
@@ -75,8 +76,9 @@ class Course:
         name: str,
     ) -> None:
         """Trains until the sitting is over, saying how it goes; then saves."""
-        first_step, reported_at, losses = self.step, time.monotonic(), list[torch.Tensor]()
-        while (part := sitting.part(self.step - first_step)) < 1:
+        first_step, began_at, losses = self.step, time.monotonic(), list[torch.Tensor]()
+        reported_at = began_at
+        while (part := sitting.part(seconds=time.monotonic() - began_at, steps=self.step - first_step)) < 1:
             losses.append(self._advance(loss_at(self.step), decay=1 - part if sitting.decay else 1.0))
             if time.monotonic() - reported_at > sitting.report_seconds:
                 self._say(sitting, name, losses, report)

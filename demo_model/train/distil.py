@@ -6,9 +6,7 @@ CVPR 2023). So a worker, which asks once a step and without guidance, gets pictu
 """
 
 import copy
-import time
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import islice
 from typing import NamedTuple
 
@@ -50,7 +48,6 @@ def train(
     drawer = drawer_of(studio, plan=plan, token_count=token_count)
     gate = Gate(studio, size=drawer.lots[0].kind.size)
     walks = walks_of(studio, teacher, drawer, count=walk_count, guidance=guidance, say=sitting.say)
-    sitting = replace(sitting, began_at=time.monotonic())
 
     def loss_at(step: int) -> torch.Tensor:
         drawn = drawn_at(step, torch.device("cpu"), salt=7)
