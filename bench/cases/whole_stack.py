@@ -20,12 +20,31 @@ from bench import service, subprocesses
 from bench.benchmark import Benchmark, Figure, LeftOut, Round, Samples
 from bench.clients import Ask, ask_all
 from bench.service import Service
-from bench.subprocesses import ROOT
 from zekron_api.local.stack import free_port
 
 CLIENTS = 4
 IMAGES = 24
 SIZE = "512x512"
+
+# As the other server calls its pipeline.
+MODELS = """
+[zekron-image-1]
+adapter = "flux2-klein"
+weights = "{weights}"
+licence = "Apache-2.0"
+steps = 4
+dtype = "float32"
+batch_limit = 4
+[zekron-image-1.options]
+max_sequence_length = 256
+text_encoder_out_layers = [1, 2, 3]
+[zekron-image-1.price]
+base = "0.0250"
+per_megapixel = "0.0017"
+per_source_image = "0.0004"
+least = "0.0250"
+most = "0.0290"
+"""
 
 _prompts = count(1)
 
@@ -35,8 +54,7 @@ def _ready() -> Iterator[Round]:
     if importlib.util.find_spec("fastapi") is None:
         raise LeftOut("FastAPI is not installed; `make bench` does it, from bench/requirements.txt")
     weights = _small_pipeline()
-    models = (ROOT / "models.toml").read_text().replace('"var/models/small"', f'"{weights}"')
-    with _fastapi(weights) as port, service.running(models=models) as ours:
+    with _fastapi(weights) as port, service.running(models=MODELS.format(weights=weights)) as ours:
         yield partial(_measure, port, ours)
 
 

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 from django.conf import settings as project_settings
 
+from demo_model.sizes import PROMPT_TOKENS, STEPS
 from workers import catalogue
 from workers.catalogue import CatalogueError, load
 
@@ -34,8 +35,9 @@ def written(folder: Path, text: str) -> Path:
 
 def test_the_projects_own_file_is_read_and_prices_as_published() -> None:
     model = catalogue.catalogue()[catalogue.DEFAULT_MODEL]
-    assert model.steps == 4
-    assert model.weights == str(Path(project_settings.BASE_DIR) / "var/models/small")
+    assert model.steps == STEPS
+    assert model.weights == str(Path(project_settings.BASE_DIR) / "demo_model/weights")
+    assert model.options == {"max_sequence_length": PROMPT_TOKENS, "text_encoder_out_layers": [1, 2, 3]}
     assert model.price.quote_micros(width=1024, height=1024, source_count=0) == 26_700
     assert model.price.quote_micros(width=1024, height=1024, source_count=1) == 27_100
 

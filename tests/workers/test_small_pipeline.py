@@ -40,7 +40,7 @@ CLASSES = {
 def models_file(tmp_path: Path, settings: Any) -> Path:
     text = Path(settings.BASE_DIR, "models.toml").read_text()
     path = tmp_path / "models.toml"
-    path.write_text(text)
+    path.write_text(text.replace("./demo_model/weights", "var/models/small"))
     settings.MODELS_FILE = path
     return path
 

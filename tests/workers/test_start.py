@@ -52,7 +52,7 @@ def test_a_models_file_that_cannot_be_used_stops_the_start(command, tmp_path):
 
 def test_a_worker_without_its_weights_does_not_take_work(tmp_path):
     models = tmp_path / "models.toml"
-    models.write_text((ROOT / "models.toml").read_text().replace("var/models/small", "var/nowhere"))
+    models.write_text((ROOT / "models.toml").read_text().replace("./demo_model/weights", "var/nowhere"))
     ended = _start(WORKER, MODELS_FILE=str(models))
     assert ended.returncode != 0
     assert "has no weights at" in ended.stderr.strip().splitlines()[-1]

@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import time
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +59,6 @@ def up(*, name: str, port: int) -> Iterator[Stack]:
     with services.ending_signals_raise(), services.running(VAR_DIR):
         say("Migrating the database.")
         _manage("migrate", "--noinput", "--verbosity=0")
-        _make_missing_weights()
         say("Starting web, GPU worker, chores worker and beat.")
         environment = {
             "PORT": str(port),
@@ -104,18 +102,6 @@ def _manage(*arguments: str) -> str:
         reason = "\n".join((result.stderr or result.stdout).strip().splitlines()[-20:])
         raise StackFailed(f"manage.py {arguments[0]} failed:\n{reason}")
     return result.stdout
-
-
-def _make_missing_weights() -> None:
-    models_file = Path(os.environ.get("MODELS_FILE") or BASE_DIR / "models.toml")
-    for name, model in tomllib.loads(models_file.read_text()).items():
-        weights = str(model.get("weights", ""))
-        # What is under var/ this machine makes; every other folder is somebody's, and all else is downloaded.
-        if weights.startswith("var/") and not (models_file.parent / weights).exists():
-            say(
-                f"Building a small model in {weights} (once; it draws textures, for real pictures see models.toml)."
-            )
-            _manage("make_small_model", "--model", name)
 
 
 def _open_account() -> str:
