@@ -42,8 +42,8 @@ def main() -> None:
         "--weights", type=Path, default=Path("var/models/demo"), help="the folder of the model"
     )
     parser.add_argument("--to", type=Path, default=Path("docs/demo_model.png"))
-    parser.add_argument("--side", type=int, default=512, help="of each picture as it is made")
-    parser.add_argument("--shown", type=int, default=320, help="of each picture on the sheet")
+    parser.add_argument("--side", type=int, default=1024, help="of each picture as it is made")
+    parser.add_argument("--shown", type=int, default=256, help="of each picture on the sheet")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, help="of torch, on a CPU")
     parser.add_argument("--seed", type=int, default=1)

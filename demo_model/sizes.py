@@ -46,24 +46,12 @@ class Kind:
 WHOLE = Sizes(
     vocabulary=2048,
     text_width=96,
-    encoder_channels=(8, 16, 24, 48, 64),
-    decoder_channels=(8, 16, 32, 64, 96),
+    encoder_channels=(8, 8, 16, 24, 48, 64),
+    decoder_channels=(8, 8, 16, 32, 64, 96),
     latent_channels=16,
     head_count=6,
     double_blocks=2,
     single_blocks=5,
-    mlp_ratio=3.0,
-)
-# For two processor cores and some hours: a token shows four times the area, and the networks are smaller.
-SMALL = Sizes(
-    vocabulary=2048,
-    text_width=96,
-    encoder_channels=(8, 8, 16, 32, 64, 96),
-    decoder_channels=(8, 8, 16, 32, 64, 96),
-    latent_channels=16,
-    head_count=4,
-    double_blocks=2,
-    single_blocks=3,
     mlp_ratio=3.0,
 )
 # For tests: everything works, and nothing is learned.
@@ -78,7 +66,7 @@ TINY = Sizes(
     single_blocks=1,
     mlp_ratio=1.0,
 )
-SIZES = {"whole": WHOLE, "small": SMALL, "tiny": TINY}
+SIZES = {"whole": WHOLE, "tiny": TINY}
 
 SQUARE, LARGE, WIDE, TALL = (512, 512), (1024, 1024), (1024, 768), (768, 1024)
 STAMP = (64, 64)
@@ -98,23 +86,22 @@ PLANS: dict[str, tuple[Kind, ...]] = {
         Kind(name="blend", size=STAMP, sources=(STAMP, STAMP), share=0.25),
     ),
     "figures": (
-        Kind(name="create-square", size=SQUARE, share=0.22),
-        Kind(name="create-figures", size=SQUARE, subjects=FIGURES, share=0.42),
-        Kind(name="create-large", size=LARGE, subjects=FIGURES, share=0.10),
-        Kind(name="create-wide", size=WIDE, share=0.03),
-        Kind(name="create-tall", size=TALL, share=0.03),
-        Kind(name="edit-square", size=SQUARE, sources=(SQUARE,), share=0.08),
-        Kind(name="edit-large", size=LARGE, sources=(LARGE,), share=0.04),
-        Kind(name="blend-figures", size=SQUARE, sources=(SQUARE, SQUARE), subjects=FIGURES, share=0.08),
+        Kind(name="create-large", size=LARGE, share=0.22),
+        Kind(name="create-figures", size=LARGE, subjects=FIGURES, share=0.42),
+        Kind(name="create-square", size=SQUARE, subjects=FIGURES, share=0.12),
+        Kind(name="edit-large", size=LARGE, sources=(LARGE,), share=0.12),
+        Kind(name="blend-figures", size=LARGE, sources=(LARGE, LARGE), subjects=FIGURES, share=0.12),
     ),
     "whole": (
-        Kind(name="create-square", size=SQUARE, share=0.36),
-        Kind(name="create-large", size=LARGE, share=0.18),
-        Kind(name="create-wide", size=WIDE, share=0.09),
-        Kind(name="create-tall", size=TALL, share=0.09),
-        Kind(name="edit-square", size=SQUARE, sources=(SQUARE,), share=0.12),
-        Kind(name="edit-large", size=LARGE, sources=(LARGE,), share=0.08),
-        Kind(name="blend-square", size=SQUARE, sources=(SQUARE, SQUARE), share=0.05),
-        Kind(name="blend-large", size=LARGE, sources=(SQUARE, SQUARE), share=0.03),
+        Kind(name="create-square", size=SQUARE, share=0.31),
+        Kind(name="create-large", size=LARGE, share=0.22),
+        Kind(name="create-wide", size=WIDE, share=0.16),
+        Kind(name="create-tall", size=TALL, share=0.16),
+        Kind(name="edit-square", size=SQUARE, sources=(SQUARE,), share=0.03),
+        Kind(name="edit-large", size=LARGE, sources=(LARGE,), share=0.03),
+        Kind(name="edit-wide", size=WIDE, sources=(WIDE,), share=0.02),
+        Kind(name="edit-tall", size=TALL, sources=(TALL,), share=0.02),
+        Kind(name="blend-square", size=SQUARE, sources=(SQUARE, SQUARE), share=0.02),
+        Kind(name="blend-large", size=LARGE, sources=(LARGE, LARGE), share=0.03),
     ),
 }

@@ -23,8 +23,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="of torch, on a CPU")
     parser.add_argument("--sizes", choices=SIZES, default="whole")
     parser.add_argument("--prompts", type=int, default=200)
-    parser.add_argument("--width", type=int, default=512)
-    parser.add_argument("--height", type=int, default=512)
+    parser.add_argument("--width", type=int, default=1024)
+    parser.add_argument("--height", type=int, default=1024)
     asked = parser.parse_args()
     if asked.threads:
         torch.set_num_threads(asked.threads)

@@ -1,8 +1,9 @@
 """An autoencoder set rather than trained: its encoder by principal components, its decoder by least squares.
 
 What a square of pixels shows is told best, as far as a linear map can tell it, by its principal components. The encoder
-takes them level by level, each from the four squares of the level before; no step of training is needed, and latents of
-flat pictures lose little. The decoder begins with the linear way back that fits best, and training does the rest.
+takes them level by level, each from the four squares of the level before, but for the first, which only halves the
+picture: its edges are sharp, and the decoder learns to sharpen them. No step of training is needed, and latents of flat
+pictures lose little. The decoder begins with the linear way back that fits best, and training does the rest.
 
 Tensors: N squares of C channels, K components.
 """
@@ -35,8 +36,9 @@ def set_encoder(vae: AutoencoderKLFlux2, pictures: Pictures) -> list[Pictures]:
         _pass_on(block)
         if block.downsamplers:
             folded = [functional.pixel_unshuffle(each, 2) for each in features]
-            components_KC, bias = principal(folded, most=block.downsamplers[0].conv.out_channels)
             conv = block.downsamplers[0].conv
+            is_first = features is pictures
+            components_KC, bias = averages() if is_first else principal(folded, most=conv.out_channels)
             _clear(conv)
             count = len(components_KC)
             # Unfolding puts the four squares of a channel side by side: row by row, two by two.
@@ -81,6 +83,11 @@ def encoded(vae: AutoencoderKLFlux2, pixels: torch.Tensor) -> torch.Tensor:
             features = downsampler(features)
     latents: torch.Tensor = features[:, : vae.config.latent_channels]
     return latents
+
+
+def averages() -> tuple[torch.Tensor, torch.Tensor]:
+    """The map to the mean colour of four neighbours, and its bias."""
+    return torch.eye(3).repeat_interleave(4, 1) / 4, torch.zeros(3)
 
 
 def principal(features: Pictures, *, most: int) -> tuple[torch.Tensor, torch.Tensor]:

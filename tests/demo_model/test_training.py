@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.nn import functional
 
 from demo_model.judge import classifier
 from demo_model.painter import paint
@@ -37,6 +38,13 @@ def test_the_short_way_finds_the_latents_that_the_encoder_finds(trained: Studio)
     pixels_BCHW = paint(scenes(range(3)), width=96, height=64) * 2 - 1
     latents_BCHW = vae.encode(pixels_BCHW).latent_dist.mode()
     assert torch.allclose(principal.encoded(vae, pixels_BCHW), latents_BCHW, atol=0.01)
+
+
+def test_the_encoder_begins_by_halving_pictures(trained: Studio) -> None:
+    encoder = autoencoder.finished(trained).encoder
+    pixels_BCHW = paint(scenes(range(3)), width=96, height=64) * 2 - 1
+    halved_BCHW = encoder.down_blocks[0](encoder.conv_in(pixels_BCHW))[:, :3]
+    assert torch.allclose(halved_BCHW, functional.avg_pool2d(pixels_BCHW, 2), atol=1e-5)
 
 
 def test_an_autoencoder_that_has_begun_is_not_begun_again(trained: Studio) -> None:
