@@ -23,7 +23,7 @@ WORKER = "-m celery -A zekron_api worker -P threads -c 2 -n gpu@queues --without
 def models_file(tmp_path: Path, settings) -> Path:
     """Beside the default model, which workers of `gpu` have, `big` of the queue `large`."""
     own = (live.ROOT / "models.toml").read_text().replace('"flux2-klein"', '"tests.workers.obedient"')
-    big = own.replace("zekron-image-1", "big").replace("steps = 4", 'steps = 4\nqueue = "large"')
+    big = own.replace("zekron-image-1", "big").replace("dtype =", 'queue = "large"\ndtype =')
     settings.MODELS_FILE = tmp_path / "models.toml"
     settings.MODELS_FILE.write_text(own + big)
     broker.connection().flushdb()

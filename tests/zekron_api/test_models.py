@@ -24,7 +24,7 @@ def models_file(tmp_path, settings) -> Path:
 def _named(entry: str, name: str, **fields: object) -> str:
     """The project's own entry under another name, with these fields."""
     lines = "".join(f"{field} = {value!r}\n" for field, value in fields.items())
-    return "\n" + entry.replace("zekron-image-1", name).replace("steps = 4\n", f"steps = 4\n{lines}")
+    return "\n" + entry.replace("zekron-image-1", name).replace("dtype =", f"{lines}dtype =")
 
 
 @pytest.mark.parametrize(
