@@ -25,7 +25,17 @@ OPENING_MICROS: Final = 10**12
 # What an account may send in a minute, as published.
 REQUESTS_AN_ACCOUNT: Final = 60
 
-STAND_IN: Final = """
+PRICE: Final = """
+[zekron-image-1.price]
+base = "0.0250"
+per_megapixel = "0.0017"
+per_source_image = "0.0004"
+least = "0.0250"
+most = "0.0290"
+"""
+
+STAND_IN: Final = (
+    """
 [zekron-image-1]
 adapter = "bench.stand_in"
 weights = "{folder}"
@@ -34,13 +44,9 @@ steps = 1
 dtype = "float32"
 batch_limit = 4
 [zekron-image-1.options]
-[zekron-image-1.price]
-base = "0.0250"
-per_megapixel = "0.0017"
-per_source_image = "0.0004"
-least = "0.0250"
-most = "0.0290"
 """
+    + PRICE
+)
 
 _names = count(1)
 

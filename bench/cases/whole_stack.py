@@ -38,12 +38,6 @@ batch_limit = 4
 [zekron-image-1.options]
 max_sequence_length = 256
 text_encoder_out_layers = [1, 2, 3]
-[zekron-image-1.price]
-base = "0.0250"
-per_megapixel = "0.0017"
-per_source_image = "0.0004"
-least = "0.0250"
-most = "0.0290"
 """
 
 _prompts = count(1)
@@ -54,7 +48,10 @@ def _ready() -> Iterator[Round]:
     if importlib.util.find_spec("fastapi") is None:
         raise LeftOut("FastAPI is not installed; `make bench` does it, from bench/requirements.txt")
     weights = _small_pipeline()
-    with _fastapi(weights) as port, service.running(models=MODELS.format(weights=weights)) as ours:
+    with (
+        _fastapi(weights) as port,
+        service.running(models=MODELS.format(weights=weights) + service.PRICE) as ours,
+    ):
         yield partial(_measure, port, ours)
 
 
