@@ -51,6 +51,7 @@ def test_create_edit_balance_history_and_expiry(server: live.Server, objects_fol
     png = base64.b64decode(created["image"]["b64_json"])
     with Image.open(io.BytesIO(png)) as picture:
         assert (picture.format, picture.size) == ("PNG", (1024, 1024))
+        assert len(picture.getcolors(maxcolors=1024 * 1024) or []) > 100
         by_day = _sky(picture)
     assert by_day[2] > 1.2 * by_day[0]
 
