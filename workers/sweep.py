@@ -4,7 +4,7 @@ Any number of sweeps may run at once; each transition is guarded, so at most one
 """
 
 import logging
-from itertools import chain
+from operator import attrgetter
 from typing import NamedTuple
 
 from django.db.models.functions import Now
@@ -47,7 +47,8 @@ def _give_up(now: Moment) -> int:
     count = 0
     past = Generation.objects.filter(waiting.past_deadline(now)).order_by("deadline_at")[:BATCH_LIMIT]
     spent = Generation.objects.filter(waiting.spent(now)).order_by("lease_until")[:BATCH_LIMIT]
-    for generation in chain(past, spent):
+    # What has the same deadline or lease comes in any order.
+    for generation in sorted({*past, *spent}, key=attrgetter("pk")):
         code = error_codes.new_code(error_type=FAILED)
         if generations.give_up(generation=generation, error_type=FAILED, error_code=code, now=now):
             log.error("%s generation %s: given up", code, generation.pk)

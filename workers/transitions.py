@@ -41,12 +41,12 @@ def moving(
 
 
 def lock_some(condition: Q, limit: int, *, first: str) -> Sequence[int]:
-    """The ids of those that no other sweep is working on, locked until the transaction ends. `first` is the order of
-    the condition's own index: by id, the planner would rather look at every generation that there ever was.
+    """The ids of those that no other sweep is working on, oldest first, locked until the transaction ends. `first` is
+    the order of the condition's own index: by id, the planner would rather look at every generation that there ever was.
     """
     assert connection.in_atomic_block
     rows = Generation.objects.select_for_update(skip_locked=True).filter(condition).order_by(first)
-    return list(rows.values_list("pk", flat=True)[:limit])
+    return sorted(rows.values_list("pk", flat=True)[:limit])
 
 
 def _rows(guard: Q, source: Status) -> QuerySet[Generation]:

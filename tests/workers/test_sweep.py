@@ -43,6 +43,28 @@ def test_a_lost_message_is_sent_again_but_not_at_every_sweep(hinted):
     assert hinted == [queued.pk]
 
 
+def test_the_oldest_is_hinted_first_whatever_was_written_last(hinted):
+    owner = stage.account()
+    queued = [stage.submit(owner).pk for _ in range(3)]
+    hinted.clear()
+    for pk in reversed(queued):
+        Generation.objects.filter(pk=pk).update(hinted_at=None)
+    assert sweep.run(now=NOW + timedelta(seconds=1)).hinted == len(queued)
+    assert hinted == queued
+
+
+def test_the_oldest_is_given_up_first_whatever_was_written_last(monkeypatch):
+    owner = stage.account()
+    running = [stage.generation_in(Status.RUNNING, owner).pk for _ in range(3)]
+    late = NOW + timedelta(seconds=submission.DEADLINE_SECONDS + 1)
+    for pk in reversed(running):
+        Generation.objects.filter(pk=pk).update(deadline_at=late)
+    given_up = []
+    monkeypatch.setattr(generations, "give_up", lambda *, generation, **_: given_up.append(generation.pk))
+    sweep.run(now=late + timedelta(seconds=1))
+    assert given_up == running
+
+
 def test_a_generation_waits_for_its_backoff_before_it_is_hinted_again(hinted):
     running = stage.generation_in(Status.RUNNING, stage.account())
     generations.retry(generation=running, backoff_seconds=8, detail="", now=NOW)
