@@ -1,5 +1,6 @@
 """What the judge sees of held-out prompts in the model's pictures, beside what it sees in pictures that are right."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 
 from demo_model.brush import Brush
-from demo_model.captions import caption
+from demo_model.captions import Caption, caption
 from demo_model.judge import classifier
 from demo_model.painter import paint
 from demo_model.painter.scene import SUBJECTS, Scene, scenes
@@ -22,6 +23,7 @@ TARGETS = {"time": 85, "place": 85, "weather": 75, "subject": 60}
 AT_ONCE = 8
 
 Pictures = Callable[[Sequence[Scene]], torch.Tensor]
+Asked = tuple[Scene, Caption]
 
 
 def table(studio: Studio, *, weights: Path, count: int, size: tuple[int, int]) -> str:
@@ -33,34 +35,48 @@ def table(studio: Studio, *, weights: Path, count: int, size: tuple[int, int]) -
         raise FileNotFoundError(f"{studio.folder / 'judge.pt'}: train the judge first")
     shown = scenes(range(HELD_OUT_SEEDS, HELD_OUT_SEEDS + count))
     # The first scenes' prompts are drawn by other dice than the gate's.
-    prompts = [caption(scene, seed=scene.seed + 7_000, whole=True).text for scene in shown]
+    prompts = [caption(scene, seed=scene.seed + 7_000, whole=True) for scene in shown]
+    asked = list(zip(shown, prompts, strict=True))
     painted = _answers(judge, shown, lambda part: _painted(studio, part, size))
     seen_again = _answers(judge, shown, lambda part: _seen_again(studio, part, size))
     brush = Brush(weights, studio.device)
-    made = _answers(judge, shown, _made_by(brush, prompts, shown, size, studio.device))
+    made = _answers(judge, shown, _made_by(brush, asked, size, studio.device))
     rows = [
-        ("painter", painted, shown),
-        ("painter, through the autoencoder", seen_again, shown),
-        ("**model**", made, shown),
-        ("model, against another prompt", made, [*shown[1:], shown[0]]),
+        ("painter", painted, asked),
+        ("painter, through the autoencoder", seen_again, asked),
+        ("**model**", made, asked),
+        ("model, against another prompt", made, [*asked[1:], asked[0]]),
     ]
     head = f"| {count} held-out prompts, {size[0]} by {size[1]} pixels | " + " | ".join(COLUMNS) + " |"
     target = [f"{TARGETS[name]} %" if name in TARGETS else "" for name in COLUMNS]
     lines = [head, "| --- |" + " ---: |" * len(COLUMNS)]
-    lines += [_row(name, _shares(answers, right)) for name, answers, right in rows]
+    lines += [_row(name, shares_of(answers, right)) for name, answers, right in rows]
     lines.append("| to reach | " + " | ".join(target) + " |")
     return "\n".join([*lines, "", *_by_subject(rows[:3])])
 
 
-def _by_subject(rows: Sequence[tuple[str, Sequence[dict[str, str]], Sequence[Scene]]]) -> Iterator[str]:
+def shares_of(answers: Sequence[dict[str, str]], right: Sequence[Asked]) -> list[float]:
+    """How often the judge saw what was asked for, for each column, of the prompts that say it."""
+    shares = []
+    for name in COLUMNS:
+        is_seen = [
+            answer[name] == getattr(scene, name)
+            for answer, (scene, prompt) in zip(answers, right, strict=True)
+            if name in prompt.said
+        ]
+        shares.append(sum(is_seen) / len(is_seen) if is_seen else math.nan)
+    return shares
+
+
+def _by_subject(rows: Sequence[tuple[str, Sequence[dict[str, str]], Sequence[Asked]]]) -> Iterator[str]:
     """How often each subject was seen, of those that were to show it."""
     yield "| of those with this subject | " + " | ".join(SUBJECTS) + " |"
     yield "| --- |" + " ---: |" * len(SUBJECTS)
     for name, answers, right in rows:
-        asked = Counter(scene.subject for scene in right)
+        asked = Counter(scene.subject for scene, _ in right)
         seen = Counter(
             scene.subject
-            for answer, scene in zip(answers, right, strict=True)
+            for answer, (scene, _) in zip(answers, right, strict=True)
             if answer["subject"] == scene.subject
         )
         cells = (f"{seen[subject]} of {asked[subject]}" for subject in SUBJECTS)
@@ -84,30 +100,16 @@ def _seen_again(studio: Studio, part: Sequence[Scene], size: tuple[int, int]) ->
     return unscaled_pictures(vae, scaled_latents(vae, _painted(studio, part, size) * 2 - 1))
 
 
-def _made_by(
-    brush: Brush, prompts: Sequence[str], shown: Sequence[Scene], size: tuple[int, int], device: torch.device
-) -> Pictures:
-    number = {scene.seed: at for at, scene in enumerate(shown)}
+def _made_by(brush: Brush, asked: Sequence[Asked], size: tuple[int, int], device: torch.device) -> Pictures:
+    number = {scene.seed: at for at, (scene, _) in enumerate(asked)}
 
     def pictures(part: Sequence[Scene]) -> torch.Tensor:
-        asked = [prompts[number[scene.seed]] for scene in part]
-        made = brush.paint(asked, size=size, first_seed=number[part[0].seed])
+        prompts = [asked[number[scene.seed]][1].text for scene in part]
+        made = brush.paint(prompts, size=size, first_seed=number[part[0].seed])
         pixels = np.stack([np.asarray(picture.convert("RGB")) for picture in made])
         return torch.from_numpy(pixels).permute(0, 3, 1, 2).to(device) / 255
 
     return pictures
-
-
-def _shares(answers: Sequence[dict[str, str]], right: Sequence[Scene]) -> list[float]:
-    shares = []
-    for name in COLUMNS:
-        asked = [
-            answer[name] == getattr(scene, name)
-            for answer, scene in zip(answers, right, strict=True)
-            if name != "colour" or scene.subject != "none"
-        ]
-        shares.append(sum(asked) / len(asked))
-    return shares
 
 
 def _row(name: str, shares: Sequence[float]) -> str:
