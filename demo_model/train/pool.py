@@ -26,6 +26,8 @@ from demo_model.train.studio import POOL_SEEDS, Studio
 CAPTIONS = 4
 PART = 64
 SEEDS_A_SCENE = 4
+# One scene in nine has no subject; among so many is one that has.
+SURELY_SHOWN = 16
 # Where a target's subject is, is seen well enough on a picture of a token's side divided by so much.
 MASK_TOKEN = 4
 # A pixel that changes by less than this, of 1, when the subject is left out, does not show it.
@@ -148,16 +150,9 @@ def orders(kind: Kind, seeds: Sequence[int]) -> list[Order]:
         ]
     if len(kind.sources) == 1:
         return [_order(edit(scene, seed=scene.seed)) for scene in drawn]
-    shown = [
-        scene
-        for scene in _scenes_of(kind, range(seeds[0] + 500_000, seeds[-1] + 500_001))
-        if scene.subject != "none"
-    ]
-    return [
-        _order(blend(shown[at % len(shown)], scene, seed=scene.seed))
-        for at, scene in enumerate(drawn)
-        if shown
-    ]
+    tried = _scenes_of(kind, range(seeds[0] + 500_000, seeds[-1] + 500_000 + SURELY_SHOWN))
+    shown = [scene for scene in tried if scene.subject != "none"]
+    return [_order(blend(shown[at % len(shown)], scene, seed=scene.seed)) for at, scene in enumerate(drawn)]
 
 
 @torch.no_grad()

@@ -135,6 +135,11 @@ def test_a_kind_of_some_subjects_shows_these_and_no_others() -> None:
     assert {order.target.subject for order in pool.orders(blend, range(64, 128))} == {"robot", "cat"}
 
 
+def test_an_order_for_a_blend_comes_of_every_seed() -> None:
+    kind = Kind(name="blend", size=STAMP, sources=(STAMP, STAMP), share=1)
+    assert all(len(pool.orders(kind, [seed])) == 1 for seed in range(100))
+
+
 def test_the_tokens_that_show_a_subject_are_where_it_is_painted(tmp_path: Path) -> None:
     [boat] = [scene for scene in scenes(range(40)) if scene.subject == "boat"][:1]
     none = replace(boat, subject="none")
