@@ -41,8 +41,9 @@ def moving(
 
 
 def lock_some(condition: Q, limit: int, *, first: str) -> Sequence[int]:
-    """The ids of those that no other sweep is working on, oldest first, locked until the transaction ends. `first` is
-    the order of the condition's own index: by id, the planner would rather look at every generation that there ever was.
+    """The ids of those that no other sweep is working on, oldest first, locked until the transaction ends. `first`
+    is the order of the condition's own index: by id, the planner would rather look at every generation that there
+    ever was.
     """
     assert connection.in_atomic_block
     rows = Generation.objects.select_for_update(skip_locked=True).filter(condition).order_by(first)
