@@ -7,14 +7,11 @@ from PIL import Image
 
 from demo_model import sheet
 from demo_model.brush import Brush
-from demo_model.judge import classifier
-from demo_model.judge.table import table
 from demo_model.sizes import PROMPT_TOKENS, STEPS, TINY
 from demo_model.train import distil, export
 from demo_model.train.flow import sampled
 from demo_model.train.pool import unscaled_pictures
 from demo_model.train.studio import Studio
-from tests.demo_model.conftest import sitting
 from tests.workers.conftest import entry
 from workers.engine import Engine, ImageOrder, load_engine, make
 
@@ -67,23 +64,6 @@ def test_the_exported_weights_are_in_half_precision_and_stay_as_they_are(
     assert names == {"vae", "text_encoder", "transformer"}
     with pytest.raises(FileExistsError):
         export.export(trained, exported)
-
-
-def test_the_judge_s_table_has_a_row_for_each_kind_of_picture(exported: Path, trained: Studio) -> None:
-    with pytest.raises(FileNotFoundError, match="train the judge first"):
-        table(trained, weights=exported, count=2, size=SIZE)
-    classifier.train(trained, sitting(1), picture_count=4, batch=2)
-    attributes, subjects = table(trained, weights=exported, count=4, size=SIZE).split("\n\n")
-    (trained.folder / "judge.pt").unlink()
-    right = ["painter", "painter, through the autoencoder", "**model**"]
-    assert _names(attributes) == [*right, "model, against another prompt", "to reach"]
-    assert _names(subjects) == right
-    asked = [cell.split(" of ")[1] for cell in subjects.splitlines()[2].strip("| ").split(" | ")[1:]]
-    assert sum(map(int, asked)) == 4
-
-
-def _names(of_table: str) -> list[str]:
-    return [row.split("|")[1].strip() for row in of_table.splitlines()[2:]]
 
 
 def test_the_sheet_shows_prompts_edits_and_a_blend(exported: Path) -> None:

@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch.nn import functional
 
-from demo_model.judge import classifier
 from demo_model.painter import paint
 from demo_model.painter.scene import scenes
 from demo_model.parts import tokens_of
@@ -272,23 +271,6 @@ def test_an_optimizer_moves_matrices_and_all_else_to_the_least_loss() -> None:
 def test_a_missing_stage_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="run the stage encoder first"):
         autoencoder.finished(studio_in(tmp_path))
-
-
-def test_the_judge_learns_a_handful_of_pictures_and_answers_in_the_painter_s_words(trained: Studio) -> None:
-    judge, course = classifier.taken_up(trained)
-    shown = scenes(range(4))
-    pixels_BCHW = paint(shown, width=64, height=64)
-    right = classifier.right_answers(shown, trained.device)
-
-    def loss_at(_step: int) -> torch.Tensor:
-        scores = judge(pixels_BCHW)
-        missed = [torch.nn.functional.cross_entropy(scores[name], right[name]) for name in classifier.ASKED]
-        return torch.stack(missed).sum()
-
-    course.run(loss_at, sitting(25), name="judge")
-    answers = judge.answers(pixels_BCHW)
-    assert sum(answer["time"] == scene.time for answer, scene in zip(answers, shown, strict=True)) == 4
-    (trained.folder / "judge.pt").unlink()
 
 
 def test_tokens_are_those_of_the_pipeline(trained: Studio) -> None:
