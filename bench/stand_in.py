@@ -15,7 +15,7 @@ import numpy as np
 
 from bench import pictures
 from workers.catalogue import ImageModel
-from workers.engine import ImageOrder, Picture, StepCallback
+from workers.engine.interface import ImageOrder, Picture, StepCallback
 
 SLEEP = "sleep "
 

@@ -73,8 +73,8 @@ def objects_folder(settings: Any, tmp_path: Path) -> Path:
 def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the small pipeline, made once."""
     # Imported here, because torch takes seconds that most runs of a few tests need not wait.
-    from workers.pipelines import small  # noqa: PLC0415
+    from workers.pipelines.tiny import build  # noqa: PLC0415
 
     folder = tmp_path_factory.mktemp("models") / "small"
-    small.make(folder)
+    build.make(folder)
     return folder

@@ -20,7 +20,8 @@ from django.db import connection, connections
 
 from billing import keys
 from tests import stage
-from workers import attempt, presence
+from workers.gpu_worker import attempt
+from workers.messaging import worker_registry
 from workers.models import Generation, Status
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -129,11 +130,11 @@ def worker() -> Iterator[stage.StandInEngine]:
 def _work_off(studio: attempt.Studio, closed: threading.Event) -> None:
     try:
         while not closed.wait(0.02):
-            presence.show(worker_name="test")
+            worker_registry.show(worker_name="test")
             for generation in Generation.objects.filter(status=Status.QUEUED).order_by("pk"):
                 attempt.run(generation_id=generation.pk, studio=studio)
     finally:
-        presence.leave(worker_name="test")
+        worker_registry.leave(worker_name="test")
         connections.close_all()
 
 

@@ -12,14 +12,14 @@ from PIL import Image
 from billing import ledger
 from billing.models import Account
 from storage import images
-from workers import generations
-from workers.attempt import Studio
-from workers.batcher import Batcher
-from workers.engine import ImageOrder, StepCallback, UnstagedEngine
-from workers.heartbeat import Heartbeat
+from workers.engine.batcher import Batcher
+from workers.engine.interface import ImageOrder, StepCallback, UnstagedEngine
+from workers.gpu_worker.attempt import Studio
+from workers.gpu_worker.heartbeat import Heartbeat
+from workers.lifecycle import generations
+from workers.lifecycle.submission import Submission
 from workers.models import ATTEMPT_LIMIT, Generation, Kind, Status
 from workers.moments import Moment
-from workers.submission import Submission
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 QUOTE_MICROS = 26_700

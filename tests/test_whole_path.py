@@ -16,7 +16,7 @@ from PIL import Image, ImageStat
 from billing.audit import audit
 from storage.models import StoredImage
 from tests import live
-from workers import tokens
+from workers.lifecycle import image_tokens
 from workers.models import Generation
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -90,7 +90,9 @@ def _sky(picture: Image.Image) -> list[float]:
 
 def _expire(generation_id: int) -> None:
     generation = Generation.objects.get(pk=generation_id)
-    assert generation.token_digest == tokens.digest_of(token=tokens.token_of(generation_id=generation_id))
+    assert generation.token_digest == image_tokens.digest_of(
+        token=image_tokens.token_of(generation_id=generation_id)
+    )
     past = timezone.now() - timedelta(seconds=1)
     Generation.objects.filter(pk=generation_id).update(expires_at=past)
     StoredImage.objects.filter(pk=generation.image_id).update(expires_at=past)

@@ -13,9 +13,10 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
 
-from workers import presence, tokens
+from workers.lifecycle import image_tokens
+from workers.messaging import worker_registry
+from workers.messaging.worker_registry import Worker
 from workers.models import Generation
-from workers.presence import Worker
 
 _TOKEN = re.compile(r"[0-9a-f]{64}")
 
@@ -48,7 +49,7 @@ class GenerationAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's cl
     ) -> tuple[QuerySet[Generation], bool]:
         """A token is looked up by its digest; all else as usual."""
         if _TOKEN.fullmatch(search_term.strip()):
-            return queryset.filter(token_digest=tokens.digest_of(token=search_term.strip())), False
+            return queryset.filter(token_digest=image_tokens.digest_of(token=search_term.strip())), False
         return super().get_search_results(request, queryset, search_term)
 
     def get_urls(self) -> list[URLPattern]:
@@ -61,7 +62,7 @@ class GenerationAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's cl
         if not self.has_view_permission(request):
             raise PermissionDenied
         try:
-            alive = sorted(presence.alive())
+            alive = sorted(worker_registry.alive())
         except redis.RedisError:
             alive = None
         rows = None if alive is None else [_row(worker) for worker in alive]

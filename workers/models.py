@@ -11,7 +11,7 @@ ATTEMPT_LIMIT = 3
 
 
 class Status(models.TextChoices):
-    """Where a generation is in its life; `workers.transitions.NEXT` says what may follow what."""
+    """Where a generation is in its life; `workers.lifecycle.transitions.NEXT` says what may follow what."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -32,7 +32,7 @@ class Kind(models.TextChoices):
 
 
 class Generation(models.Model):
-    """One paid request for one picture, from acceptance to its end. Written by `workers.generations` alone."""
+    """One paid request for one picture, from acceptance to its end. Written by `workers.lifecycle.generations` alone."""
 
     account = models.ForeignKey(Account, models.PROTECT, related_name="+", db_index=False)
     # Counts the account's generations from 1 without a gap, so that a page of its history is found by it.

@@ -9,25 +9,28 @@ from celery import shared_task
 from celery.signals import celeryd_after_setup, worker_shutdown, worker_shutting_down
 from django.conf import settings
 
-from workers import attempt, hints, inspection, sweep, workshop
+from workers.audit import scheduled
 from workers.catalogue import RESERVED_QUEUES, CatalogueError, catalogue
-from workers.engine import EngineError
+from workers.engine.interface import EngineError
+from workers.gpu_worker import attempt, process
+from workers.lifecycle import recovery
+from workers.messaging import enqueue
 
 log = logging.getLogger(__name__)
 
 
-@shared_task(name=hints.GENERATE_TASK)
+@shared_task(name=enqueue.GENERATE_TASK)
 def generate(*, generation_id: int) -> None:
     """Makes the picture whose turn it is: there is one message for each, and which is whose does not matter. Run twice,
     the second run makes another's, or finds nothing to claim.
     """
-    attempt.run_next(studio=workshop.opened().studio)
+    attempt.run_next(studio=process.opened().studio)
 
 
 @shared_task(name="workers.tasks.sweep")
 def sweep_stuck() -> None:
     """Moves on what is stuck. Run twice, or by many at once, each row still moves once."""
-    swept = sweep.run()
+    swept = recovery.run()
     if any(swept):
         log.info("sweep: %s", swept)
 
@@ -35,7 +38,7 @@ def sweep_stuck() -> None:
 @shared_task
 def audit_ledger() -> None:
     """Audits money and generations, and logs what is off. Run twice, it reads and says all twice."""
-    inspection.run()
+    scheduled.run()
 
 
 @celeryd_after_setup.connect
@@ -46,7 +49,7 @@ def open_before_work(sender: str, instance: Any, **_: object) -> None:
         # Chores send messages for models too, and must know where to.
         catalogue()
         if queues:
-            workshop.open_workshop(worker_name=sender, capacity=instance.concurrency, queues=queues)
+            process.open_workshop(worker_name=sender, capacity=instance.concurrency, queues=queues)
     except (CatalogueError, EngineError) as error:
         # Celery would only log the exception and go on to take work that this process cannot do.
         raise SystemExit(f"zekron: {error}") from error
@@ -57,10 +60,10 @@ def stop_taking_work(**_: object) -> None:
     """A worker that is told to stop finishes what its device is at, within Celery's own limit for a shutdown."""
     within_seconds = settings.CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT
     # This is a signal's handler, and must not wait for locks that its thread may hold.
-    threading.Thread(target=partial(workshop.stop_workshop, within_seconds=within_seconds)).start()
+    threading.Thread(target=partial(process.stop_workshop, within_seconds=within_seconds)).start()
 
 
 @worker_shutdown.connect
 def close_after_work(**_: object) -> None:
     """A worker that stops ends its threads when its attempts have ended."""
-    workshop.close_workshop()
+    process.close_workshop()

@@ -6,7 +6,9 @@ from contextlib import suppress
 from django.http import HttpResponse
 
 from storage import images
-from workers import error_codes, failures, generations, history, metrics
+from workers import error_redaction
+from workers.lifecycle import error_codes, generations, queries
+from workers.messaging import counters
 from workers.models import Generation, Status
 from zekron_api import errors, replies
 
@@ -18,7 +20,7 @@ def reply_for(*, generation_id: int) -> HttpResponse:
 
     Raises GenerationFailed, ServiceBusy, GenerationTimeout or ImageUnreachable when there is no image.
     """
-    generation = history.get(generation_id=generation_id)
+    generation = queries.get(generation_id=generation_id)
     if generation.status == Status.QUEUED:
         generation = _cancelled(generation)
     if generation.status == Status.COMPLETED:
@@ -43,14 +45,16 @@ def _cancelled(generation: Generation) -> Generation:
     # A worker that has just taken it finishes and keeps it, which the fresh row says.
     with suppress(generations.NotQueued):
         generations.cancel(generation=generation, error_type="service_busy", error_code=code)
-    return history.get(generation_id=generation.pk)
+    return queries.get(generation_id=generation.pk)
 
 
 def _unreachable(generation: Generation, error: Exception) -> errors.WithoutImage:
     if not isinstance(error, OSError):
-        metrics.count_unreadable_image()
+        counters.count_unreadable_image()
     code = error_codes.new_code(error_type="image_unreachable")
-    log.error("%s generation %s: its image cannot be read: %s", code, generation.pk, failures.summary(error))
+    log.error(
+        "%s generation %s: its image cannot be read: %s", code, generation.pk, error_redaction.summary(error)
+    )
     message = (
         f"Generation {generation.pk} is completed and charged, but its image cannot be read at this moment."
         " It is in GET /v1/generations."

@@ -11,10 +11,11 @@ from rest_framework import exceptions
 from billing.keys import InvalidKey
 from billing.ledger import AccountSuspended, InsufficientBalance
 from storage import images
-from workers import error_codes, metrics
-from workers.admission import QueueTooLong
-from workers.generations import TooManyOpen
-from workers.idempotency import KeyReused
+from workers.lifecycle import error_codes
+from workers.lifecycle.admission import QueueTooLong
+from workers.lifecycle.generations import TooManyOpen
+from workers.lifecycle.idempotency import KeyReused
+from workers.messaging import counters
 from zekron_api.authentication import CHALLENGE
 
 log = logging.getLogger(__name__)
@@ -155,7 +156,7 @@ _RETRY_AFTER_SECONDS: Final = {429: 1, 503: 10}
 def reply_to(error: Exception) -> HttpResponse:
     """The envelope for any exception, as the table says, else 500; and a log line under the same code."""
     if isinstance(error, images.ImageUnreadable | images.ObjectMissing):
-        metrics.count_unreadable_image()
+        counters.count_unreadable_image()
     for exception_type, status, error_type, message in TABLE:
         if isinstance(error, exception_type):
             return _logged(

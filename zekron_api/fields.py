@@ -7,8 +7,8 @@ from typing import Any
 import pybase64
 from rest_framework.fields import Field, empty
 
-from workers import sources
 from workers.catalogue import DEFAULT_MODEL, ImageModel, catalogue
+from workers.imaging import source_images
 from zekron_api.errors import InvalidField
 
 # The published sizes, as (width, height) in pixels.
@@ -118,8 +118,8 @@ def _source(item: object, name: str) -> bytes:
         message = f"{name} has {len(content)} bytes; at most {SOURCE_LIMIT_BYTES} are allowed."
         raise InvalidField("invalid_image", message)
     try:
-        return sources.normalise(content)
-    except sources.InvalidImage as error:
+        return source_images.normalise(content)
+    except source_images.InvalidImage as error:
         raise InvalidField("invalid_image", f"{name}: {error}") from None
 
 

@@ -14,9 +14,9 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
-from workers import presence
-from workers.broker import connection as broker
 from workers.catalogue import DEFAULT_MODEL, catalogue
+from workers.messaging import worker_registry
+from workers.messaging.redis_client import connection as broker
 
 # Anyone may ask, so the parts are asked at most once in this time.
 _FRESH_SECONDS = 1.0
@@ -67,13 +67,13 @@ def _store() -> bool:
 
 def _worker() -> bool:
     """Of the model of a request that names none: the others' clients are told that the service is busy."""
-    return any(worker.makes(DEFAULT_MODEL) for worker in presence.alive())
+    return any(worker.makes(DEFAULT_MODEL) for worker in worker_registry.alive())
 
 
 def _workers() -> dict[str, dict[str, int]]:
     """How many live for each model and each queue; nothing while Redis is away."""
     try:
-        alive = presence.alive()
+        alive = worker_registry.alive()
     except redis.RedisError:
         return {}
     models = catalogue()

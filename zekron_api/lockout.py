@@ -5,7 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from workers import error_codes
+from workers.lifecycle import error_codes
 from zekron_api import errors
 
 ERROR_TYPE = "too_many_logins"

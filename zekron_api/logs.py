@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from workers import failures
+from workers import error_redaction
 
 
 class WithoutPaths(logging.Filter):
@@ -36,11 +36,11 @@ class LineFormatter(logging.Formatter):
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 (the name is logging's)
         """The exceptions and their frames."""
-        return failures.trace(ei[1])
+        return error_redaction.trace(ei[1])
 
 
 def _described(value: Any) -> Any:
-    return failures.summary(value) if isinstance(value, BaseException) else value
+    return error_redaction.summary(value) if isinstance(value, BaseException) else value
 
 
 def _described_all(record: logging.LogRecord) -> Any:
@@ -50,5 +50,5 @@ def _described_all(record: logging.LogRecord) -> Any:
     if record.name == "celery.app.trace" and "exc" in described:
         # Celery gives a failed task's exception as text, and its traceback a second time.
         error = record.exc_info[1] if record.exc_info else None
-        described |= {"exc": failures.summary(error) if error else "an exception", "traceback": ""}
+        described |= {"exc": error_redaction.summary(error) if error else "an exception", "traceback": ""}
     return described

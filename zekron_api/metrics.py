@@ -14,9 +14,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
-from workers import inspection, metrics, presence
+from workers.audit import scheduled
 from workers.catalogue import catalogue
-from workers.presence import Worker
+from workers.messaging import counters, worker_registry
+from workers.messaging.worker_registry import Worker
 from zekron_api import errors
 
 
@@ -55,7 +56,7 @@ class Readings(Collector):
 
 
 def _of_postgresql() -> Iterator[Metric]:
-    queue = metrics.queue()
+    queue = counters.queue()
     count = GaugeMetricFamily("zekron_generations_open", "Generations to be made.", labels=["status"])
     count.add_metric(["queued"], queue.queued_count)
     count.add_metric(["running"], queue.running_count)
@@ -68,13 +69,13 @@ def _of_postgresql() -> Iterator[Metric]:
 
 
 def _of_redis() -> Iterator[Metric]:
-    yield from _of_workers(presence.alive())
+    yield from _of_workers(worker_registry.alive())
     yield CounterMetricFamily(
         "zekron_unreadable_images",
         "Reads of images that the store had lost or that did not open.",
-        value=metrics.unreadable_image_count(),
+        value=counters.unreadable_image_count(),
     )
-    if outcome := inspection.last():
+    if outcome := scheduled.last():
         yield GaugeMetricFamily(
             "zekron_audit_problems", "What did not add up at the last audit.", value=outcome.problem_count
         )

@@ -11,11 +11,11 @@ from django.utils import timezone
 from billing import ledger
 from storage import images
 from storage.models import StoredImage
-from workers import admission, generations, idempotency
 from workers.catalogue import ImageModel
-from workers.idempotency import Idempotency
+from workers.lifecycle import admission, generations, idempotency
+from workers.lifecycle.idempotency import Idempotency
+from workers.lifecycle.submission import Submission
 from workers.models import Generation, Kind
-from workers.submission import Submission
 
 # Source images outlive every deadline of their generation, and go with its end.
 _SOURCE_LIFE = timedelta(hours=1)

@@ -7,7 +7,7 @@ from typing import Final
 
 from django.http import HttpResponse
 
-from workers import history
+from workers.lifecycle import queries
 from zekron_api import errors
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class Parked(Deferred):
 
     def wait_in_place(self, *, poll_seconds: float = 0.05) -> HttpResponse:
         """The reply, after waiting in this thread."""
-        while time.monotonic() < self.deadline and not history.ended_among(
+        while time.monotonic() < self.deadline and not queries.ended_among(
             generation_ids=[self.generation_id]
         ):
             time.sleep(poll_seconds)

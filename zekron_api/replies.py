@@ -9,7 +9,7 @@ from django.conf import settings
 
 from billing.models import Account
 from billing.money import format_usd
-from workers import tokens
+from workers.lifecycle import image_tokens
 from workers.models import Generation
 
 # No value contains this: a quotation mark inside of one is written with a backslash before it.
@@ -28,7 +28,7 @@ def generation_reply(generation: Generation, content: bytes, account: Account) -
     assert generation.image is not None
     assert generation.cost_micros is not None
     assert generation.expires_at is not None
-    token = tokens.token_of(generation_id=generation.pk)
+    token = image_tokens.token_of(generation_id=generation.pk)
     return {
         "success": True,
         "data": {
@@ -84,7 +84,7 @@ def history_reply(generations: list[Generation], total: int, limit: int, offset:
 
 def _history_row(generation: Generation) -> dict[str, Any]:
     """What has no image has no token, url or expiry, and what was not charged cost nothing."""
-    token = tokens.token_of(generation_id=generation.pk) if generation.token_digest else None
+    token = image_tokens.token_of(generation_id=generation.pk) if generation.token_digest else None
     return {
         "id": generation.pk,
         "token": token,

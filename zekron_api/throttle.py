@@ -12,7 +12,7 @@ from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 from rest_framework.exceptions import Throttled
 
-from workers import broker
+from workers.messaging import redis_client
 
 T = TypeVar("T")
 
@@ -53,9 +53,9 @@ def look(*, account_id: int) -> Rate:
 def _everywhere(work: Callable[[MovingWindowRateLimiter, RateLimitItem, str], T], account_id: int) -> T:
     item, name = RateLimitItemPerMinute(settings.REQUESTS_PER_MINUTE), str(account_id)
     try:
-        with broker.asking():
+        with redis_client.asking():
             return work(_shared(settings.REDIS_URL), item, name)
-    except broker.Away:
+    except redis_client.Away:
         # The broker has said so in the log.
         return work(_own(), item, name)
 
@@ -73,7 +73,7 @@ def _stats(limiter: MovingWindowRateLimiter, item: RateLimitItem, name: str) -> 
 @cache
 def _shared(redis_url: str) -> MovingWindowRateLimiter:
     url = f"redis+{redis_url}" if redis_url.startswith("unix://") else redis_url
-    storage = RedisStorage(url, key_prefix="zekron:rate", **broker.patience())
+    storage = RedisStorage(url, key_prefix="zekron:rate", **redis_client.patience())
     return MovingWindowRateLimiter(storage)
 
 

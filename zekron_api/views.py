@@ -17,7 +17,7 @@ from rest_framework.views import APIView
 from billing.models import Account
 from storage import images
 from storage.models import StoredImage
-from workers import history
+from workers.lifecycle import queries
 from workers.models import Generation
 from zekron_api import ending, errors, ordering, replies, throttle
 from zekron_api.parked import Deferred, Parked
@@ -108,7 +108,7 @@ class ImageView(ApiView):
         410 past its time.
         """
         try:
-            generation = history.find_by_token(token=token)
+            generation = queries.find_by_token(token=token)
         except Generation.DoesNotExist:
             raise exceptions.NotFound from None
         if generation.account_id != self.account.pk:
@@ -150,5 +150,5 @@ class HistoryView(ApiView):
         limit, offset = query.validated_data["limit"], query.validated_data["offset"]
         # Every generation has one hold, which the account counts.
         total = self.account.hold_count
-        rows = history.page(account_id=self.account.pk, total=total, limit=limit, offset=offset)
+        rows = queries.page(account_id=self.account.pk, total=total, limit=limit, offset=offset)
         return Response(replies.history_reply(rows, total, limit, offset))

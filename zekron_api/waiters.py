@@ -11,7 +11,7 @@ import redis
 import redis.asyncio
 from django.conf import settings
 
-from workers import announcements
+from workers.messaging import completion_events
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ class Waiters:
             decode_responses=True,
         )
         async with client, client.pubsub(ignore_subscribe_messages=True) as pubsub:
-            await pubsub.subscribe(announcements.channel())
+            await pubsub.subscribe(completion_events.channel())
             if not self._hears:
                 log.warning("hearing of ends again")
             self._hears = True

@@ -24,7 +24,7 @@ from django.http import HttpResponse, StreamingHttpResponse
 from django.urls import set_script_prefix
 from django.utils.http import parse_header_parameters
 
-from workers import history
+from workers.lifecycle import queries
 from zekron_api import authentication, bodies, errors
 from zekron_api.bodies import Scope
 from zekron_api.parked import CAN_PARK, Deferred, Parked
@@ -195,7 +195,7 @@ class WaitingRoom(ASGIHandler):
             close_old_connections()
 
     async def _ended_among(self, generation_ids: Any) -> set[int]:
-        look_up = partial(history.ended_among, generation_ids=generation_ids)
+        look_up = partial(queries.ended_among, generation_ids=generation_ids)
         try:
             return await self._in_thread(partial(self._with_database, look_up))
         except DatabaseError as error:

@@ -27,7 +27,7 @@ from django.http import HttpRequest, HttpResponse  # noqa: E402
 from django.urls import path  # noqa: E402
 
 from billing import keys  # noqa: E402
-from workers import history  # noqa: E402
+from workers.lifecycle import queries  # noqa: E402
 from zekron_api import ending, ordering, throttle  # noqa: E402
 from zekron_api.serializers import GenerateSerializer  # noqa: E402
 from zekron_api.waiters import Waiters  # noqa: E402
@@ -36,7 +36,7 @@ _listeners: set["asyncio.Task[None]"] = set()
 
 
 async def _ended_among(generation_ids: Any) -> set[int]:
-    return await sync_to_async(history.ended_among)(generation_ids=generation_ids)
+    return await sync_to_async(queries.ended_among)(generation_ids=generation_ids)
 
 
 waiters = Waiters(ended_among=_ended_among)

@@ -16,10 +16,11 @@ from django.db import connection, transaction
 
 from bench.benchmark import Benchmark, Figure, Round, Samples, cost
 from billing import ledger
-from workers import admission, generations, presence, sweep
 from workers.catalogue import DEFAULT_MODEL
+from workers.lifecycle import admission, generations, recovery
+from workers.lifecycle.submission import Submission
+from workers.messaging import worker_registry
 from workers.models import OPEN_STATUSES, Generation, Kind, Status
-from workers.submission import Submission
 
 TIMES: Final = 10
 REQUESTS_A_SECOND: Final = 100
@@ -57,7 +58,7 @@ def _ready(few: tuple[int, int], many: tuple[int, int]) -> Iterator[Round]:
     try:
         yield partial(_measure, few, many)
     finally:
-        presence.leave(worker_name=WORKER)
+        worker_registry.leave(worker_name=WORKER)
 
 
 def _measure(few: tuple[int, int], many: tuple[int, int], b_first: bool) -> Samples:
@@ -86,7 +87,7 @@ def _seconds_of_each(b_first: bool) -> dict[str, float]:
         ("admission of A", _counts),
         ("admission", _admissions),
         ("submission", partial(_wall, partial(_submit, owner))),
-        ("sweep", partial(_wall, sweep.run)),
+        ("sweep", partial(_wall, recovery.run)),
     ]
     return {name: work() for name, work in (reversed(works) if b_first else works)}
 
@@ -123,7 +124,7 @@ def _counts() -> float:
 
 
 def _admissions() -> float:
-    presence.show(worker_name=WORKER, seconds_per_image=SECONDS_PER_IMAGE)
+    worker_registry.show(worker_name=WORKER, seconds_per_image=SECONDS_PER_IMAGE)
     # What an earlier second has counted is forgotten by then.
     time.sleep(admission.FRESH_SECONDS)
     admit = partial(admission.refuse_if_too_long, model_name=DEFAULT_MODEL, limit_seconds=WAIT_SECONDS)

@@ -16,7 +16,7 @@ from django.db import connection, connections, transaction
 
 from bench.benchmark import Benchmark, Figure, Round, Samples
 from billing.models import Account
-from workers import generations, submission
+from workers.lifecycle import generations, submission
 from workers.models import Generation, Status
 
 FLOOD = 10_000

@@ -1,6 +1,6 @@
 """C10: a page of an account's history and its balance, as the account grows.
 
-A is what one writes first, `OFFSET … LIMIT` and `COUNT(*)`, with an index for it. B is `workers.history.page`. Both
+A is what one writes first, `OFFSET … LIMIT` and `COUNT(*)`, with an index for it. B is `workers.lifecycle.queries.page`. Both
 read the account too, and are asked for the first page and for the last, of an account with 1,000 generations and of one
 with many.
 """
@@ -15,7 +15,7 @@ from django.db import connection
 from bench.benchmark import Benchmark, Figure, Round, Samples, cost
 from billing import ledger
 from billing.models import Account
-from workers import history
+from workers.lifecycle import queries
 from workers.models import Generation
 
 FEW = 1_000
@@ -53,7 +53,7 @@ def usual(*, account_id: int, offset: int) -> Page:
 def ours(*, account_id: int, offset: int) -> Page:
     """The same as the view asks for it."""
     total = Account.objects.get(pk=account_id).hold_count
-    return history.page(account_id=account_id, total=total, limit=PAGE_ROWS, offset=offset), total
+    return queries.page(account_id=account_id, total=total, limit=PAGE_ROWS, offset=offset), total
 
 
 @contextmanager
@@ -108,7 +108,7 @@ def _history(name: str, many: int, *, large: bool) -> Benchmark:
         code="C10",
         name=name,
         a=f"pages of 20 by OFFSET and COUNT, and a balance, from {FEW:,} rows to {many:,}",
-        b="the same by workers.history",
+        b="the same by workers.lifecycle.queries",
         clock="wall",
         figures=(
             _growth("first page's growth"),

@@ -1,7 +1,7 @@
 """C2: from the engine's pixels to an object in the store.
 
 A is what one writes without this project: Pillow's default PNG, padded and encrypted by `cryptography` as its manual
-shows (AES-256-CBC, then HMAC-SHA-512 over all of it), saved by Django's store of files. B is `workers.png` and
+shows (AES-256-CBC, then HMAC-SHA-512 over all of it), saved by Django's store of files. B is `workers.imaging.png` and
 `storage.images.put`, which besides wraps the key and makes sure that the object is on the disk. Both write to one
 folder, and each object is opened again and compared.
 """
@@ -28,7 +28,7 @@ from bench.benchmark import Benchmark, Figure, Round, in_turn
 from bench.cases.png import by_pillow
 from storage import envelope, images, keyring
 from storage.models import StoredImage
-from workers import png
+from workers.imaging import png
 
 
 def naively(pixels: png.Pixels, store: FileSystemStorage) -> tuple[str, bytes, bytes]:
@@ -106,7 +106,7 @@ BENCHMARKS = (
         code="C2",
         name="image-tail",
         a="five 1024² pictures: Pillow's PNG, cryptography as its manual shows, Django's store of files",
-        b="the same by workers.png and storage.images.put, to a disk that has them for sure",
+        b="the same by workers.imaging.png and storage.images.put, to a disk that has them for sure",
         clock="CPU",
         figures=(Figure(name="ratio", at_least=12, aim=20),),
         ready=_ready,

@@ -1,6 +1,6 @@
 """C1: encoding a finished picture.
 
-A is what Pillow's users have: `Image.fromarray(pixels).save(file, "PNG")`. B is `workers.png.encode(pixels)`. Both get
+A is what Pillow's users have: `Image.fromarray(pixels).save(file, "PNG")`. B is `workers.imaging.png.encode(pixels)`. Both get
 the array that the engine hands over, both results are decoded by Pillow and must be equal to it.
 """
 
@@ -13,7 +13,7 @@ from PIL import Image
 
 from bench import pictures
 from bench.benchmark import Benchmark, Figure, Round, Samples, in_turn
-from workers import png
+from workers.imaging import png
 
 
 def by_pillow(pixels: png.Pixels) -> bytes:
@@ -61,7 +61,7 @@ BENCHMARKS = (
         code="C1",
         name="png",
         a="five 1024² pictures by Pillow's default",
-        b="the same by workers.png",
+        b="the same by workers.imaging.png",
         clock="CPU",
         figures=(
             Figure(name="all five", at_least=15, aim=30),

@@ -31,9 +31,9 @@ from bench.baselines import stock_celery
 from bench.benchmark import Benchmark, Figure, Round, Samples
 from bench.clients import Ask, ask_all
 from bench.service import Service
-from workers import generations
+from workers.lifecycle import generations
+from workers.lifecycle.submission import Submission
 from workers.models import OPEN_STATUSES, Generation, Kind
-from workers.submission import Submission
 from zekron_api.local.stack import free_port
 
 TIMES = 40

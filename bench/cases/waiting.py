@@ -29,9 +29,10 @@ from billing import keys
 from billing.models import Account, ApiKey
 from storage import images
 from storage.models import StoredImage
-from workers import generations, presence
-from workers.broker import connection as broker
-from workers.hints import GENERATE_TASK
+from workers.lifecycle import generations
+from workers.messaging import worker_registry
+from workers.messaging.enqueue import GENERATE_TASK
+from workers.messaging.redis_client import connection as broker
 from workers.models import Generation, Status
 from zekron_api.celery import app as celery
 
@@ -244,9 +245,9 @@ def _a_worker_lives() -> Iterator[None]:
 
     def show() -> None:
         while not ended.wait(SHOW_SECONDS):
-            presence.show(worker_name=WORKER, seconds_per_image=0.001)
+            worker_registry.show(worker_name=WORKER, seconds_per_image=0.001)
 
-    presence.show(worker_name=WORKER, seconds_per_image=0.001)
+    worker_registry.show(worker_name=WORKER, seconds_per_image=0.001)
     thread = Thread(target=show, daemon=True)
     thread.start()
     try:
@@ -254,7 +255,7 @@ def _a_worker_lives() -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-        presence.leave(worker_name=WORKER)
+        worker_registry.leave(worker_name=WORKER)
         broker().delete(celery.conf.task_routes[GENERATE_TASK]["queue"])
 
 

@@ -57,10 +57,10 @@ def _ready() -> Iterator[Round]:
 
 def _small_pipeline() -> Path:
     # Imported here, because torch takes seconds.
-    from workers.pipelines import small  # noqa: PLC0415
+    from workers.pipelines.tiny import build  # noqa: PLC0415
 
     folder = settings.VAR_DIR / "bench" / "small"
-    small.make(folder)
+    build.make(folder)
     return Path(folder)
 
 

@@ -2,7 +2,7 @@
 
 The device is simulated: it sleeps for 50 or 250 ms an image, then gives a 1024² picture. All else is real: claimed from
 PostgreSQL in its turn, encoded, sealed, stored, settled, announced. A does one generation after the other, as Celery's
-solo pool does. B is the worker's threads around `workers.batcher`. How messages come to either is not part of it.
+solo pool does. B is the worker's threads around `workers.engine.batcher`. How messages come to either is not part of it.
 """
 
 import tempfile
@@ -21,11 +21,11 @@ from bench import pictures
 from bench.benchmark import Benchmark, Figure, Round, Samples
 from bench.threads import seconds_together
 from billing.models import Account
-from workers import attempt
-from workers.attempt import Studio
-from workers.batcher import Batcher
-from workers.engine import ImageOrder, Picture, StepCallback, make
-from workers.heartbeat import Heartbeat
+from workers.engine.batcher import Batcher
+from workers.engine.interface import ImageOrder, Picture, StepCallback, make
+from workers.gpu_worker import attempt
+from workers.gpu_worker.attempt import Studio
+from workers.gpu_worker.heartbeat import Heartbeat
 from workers.models import Generation, Status
 
 THREADS = 8
@@ -172,7 +172,7 @@ def _worker(name: str, what: str, queued: int) -> Benchmark:
         code="C7",
         name=name,
         a=f"a simulated device of {' and '.join(map(str, devices))} ms an image, one generation after the other{what}",
-        b=f"the same in {THREADS} threads around workers.batcher",
+        b=f"the same in {THREADS} threads around workers.engine.batcher",
         clock="wall",
         figures=(
             *(Figure(name=f"busy at {device} ms", at_least=0.985, aim=0.995, unit="") for device in devices),

@@ -13,9 +13,9 @@ from PIL import Image
 from bench.gpu import models
 from bench.gpu.machine import Machine
 from bench.gpu.models import Scale
-from workers.engine import EngineError, ImageOrder, Picture, make
-from workers.pipelines import attention
-from workers.pipelines.flux2_klein import Flux2Klein
+from workers.engine.interface import EngineError, ImageOrder, Picture, make
+from workers.pipelines.flux2.engine import Flux2Klein
+from workers.pipelines.runtime import attention
 
 logger = logging.getLogger("workers.bench")
 

@@ -19,9 +19,9 @@ from bench.benchmark import Benchmark, Figure, Round, Samples
 from bench.gpu.scene import Scene
 from storage import envelope
 from storage.file_store import FileStore
-from workers import png
-from workers.batcher import Batcher
-from workers.engine import ImageOrder, Picture
+from workers.engine.batcher import Batcher
+from workers.engine.interface import ImageOrder, Picture
+from workers.imaging import png
 
 # As many attempts as the Procfile's `gpu` has at once.
 THREADS = 8
@@ -37,7 +37,7 @@ def benchmarks(scene: Scene) -> list[Benchmark]:
             code="G6",
             name=f"jobs-{name}",
             a=f"creates of {side}², one after the other: Flux2KleinPipeline, Pillow's PNG, seal, write",
-            b=f"{scene.scale.jobs} of them through workers.batcher, workers.png, seal, write in {THREADS} threads",
+            b=f"{scene.scale.jobs} of them through workers.engine.batcher, workers.imaging.png, seal, write in {THREADS} threads",
             clock="wall",
             figures=(
                 Figure(name="ratio", at_least=2.5, aim=3.3),

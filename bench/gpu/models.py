@@ -17,7 +17,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 from bench.gpu.machine import Machine
 from billing.prices import PriceRule
 from workers.catalogue import ImageModel
-from workers.pipelines import small
+from workers.pipelines.tiny import build
 
 SEED = 20_240_407
 STEPS = 4
@@ -46,7 +46,7 @@ SMALL = Scale(name="small", large=256, little=128, length=256, layers=(1, 2, 3),
 def pipeline(scale: Scale, machine: Machine) -> Any:
     """A pipeline on the device. Each that is made has the same weights."""
     made = (
-        _true(machine) if scale is TRUE else small.build("flux2-klein")[""].to(machine.device, machine.dtype)
+        _true(machine) if scale is TRUE else build.build("flux2-klein")[""].to(machine.device, machine.dtype)
     )
     made.set_progress_bar_config(disable=True)
     return made
@@ -76,7 +76,7 @@ def entry(scale: Scale, *, compile_sizes: list[str]) -> ImageModel:
 
 
 def _true(machine: Machine) -> Any:
-    tokenizer = small.build("flux2-klein")[""].tokenizer
+    tokenizer = build.build("flux2-klein")[""].tokenizer
     torch.manual_seed(SEED)
     with _made_as(machine.dtype), torch.device(machine.device):
         transformer = Flux2Transformer2DModel(

@@ -12,9 +12,9 @@ from bench.gpu.contenders import attend_by
 from bench.gpu.jobs import sealed_png
 from bench.gpu.models import STEPS
 from bench.gpu.scene import Scene
-from workers.pipelines import attention
-from workers.pipelines.device import Device
-from workers.pipelines.flux2_flow import Flow, Layout
+from workers.pipelines.flux2.transformer import Flow, Layout
+from workers.pipelines.runtime import attention
+from workers.pipelines.runtime.device import Device
 
 ROUNDS = 5
 KERNELS_SHOWN = 12

@@ -11,7 +11,7 @@ from torch._dynamo.utils import counters
 
 from bench.benchmark import Benchmark, Figure, Round, Samples
 from bench.gpu.scene import Scene
-from workers.engine import DeviceLost, ImageOrder
+from workers.engine.interface import DeviceLost, ImageOrder
 
 # Of each shape in a round.
 TIMES = 10

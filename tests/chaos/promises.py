@@ -13,7 +13,8 @@ from tests.chaos import engine, load
 from tests.chaos.evidence import Evidence
 from tests.chaos.journal import Journal, Owner
 from tests.chaos.scene import WEBS, Scene
-from workers import png, tokens
+from workers.imaging import png
+from workers.lifecycle import image_tokens
 
 PAGE = 100
 
@@ -61,7 +62,7 @@ def images(clerk: Clerk, evidence: Evidence, journal: Journal) -> Iterator[str]:
     for row in evidence.generations.values():
         if row.status != "completed" or row.prompt not in orders:
             continue
-        order, path = orders[row.prompt], f"/v1/images/{tokens.token_of(generation_id=row.id)}"
+        order, path = orders[row.prompt], f"/v1/images/{image_tokens.token_of(generation_id=row.id)}"
         due = expected_digest(row, order.sources)
         if order.completed and order.completed.digest != due:
             yield f"order {order.number}: generation {row.id} came with another image than was made of it"

@@ -14,7 +14,7 @@ from tests import stage
 from tests.chaos.equations import EQUATIONS
 from tests.chaos.evidence import Evidence, gather
 from tests.chaos.journal import Journal, Owner, Reply
-from workers import generations
+from workers.lifecycle import generations
 from workers.models import Generation, Status
 
 pytestmark = pytest.mark.django_db

@@ -16,7 +16,8 @@ from tests import stage
 from tests.chaos import engine, promises
 from tests.chaos.evidence import Evidence, gather
 from tests.chaos.journal import Journal, Owner, Reply
-from workers import generations, png
+from workers.imaging import png
+from workers.lifecycle import generations
 from workers.models import Generation
 
 pytestmark = pytest.mark.django_db

@@ -13,7 +13,7 @@ from demo_model.train.flow import sampled
 from demo_model.train.pool import unscaled_pictures
 from demo_model.train.studio import Studio
 from tests.workers.conftest import entry
-from workers.engine import Engine, ImageOrder, load_engine, make
+from workers.engine.interface import Engine, ImageOrder, load_engine, make
 
 SIZE = (128, 64)
 OPTIONS = {"max_sequence_length": PROMPT_TOKENS, "text_encoder_out_layers": [1, 2, 3]}

@@ -6,7 +6,7 @@ from django.conf import settings
 from PIL import Image
 
 from workers import catalogue
-from workers.engine import Engine, ImageOrder, load_engine, make
+from workers.engine.interface import Engine, ImageOrder, load_engine, make
 
 
 @pytest.fixture(scope="module")

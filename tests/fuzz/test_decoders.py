@@ -19,7 +19,7 @@ from storage.a256cbc_hs512 import SealBroken
 from tests import stage
 from tests.fuzz.mutations import fuzzed, mutated
 from tests.zekron_api.conftest import picture
-from workers import sources
+from workers.imaging import source_images
 from zekron_api.authentication import BearerKeyAuthentication
 from zekron_api.errors import InvalidField
 from zekron_api.parsers import parse_object
@@ -96,12 +96,12 @@ def test_an_image_is_a_picture_within_the_limits_or_invalid(file_format: str) ->
     @given(content=mutated(_samples(file_format)))
     def fuzz(content: bytes) -> None:
         try:
-            picture = sources.decode(content)
-        except sources.InvalidImage:
+            picture = source_images.decode(content)
+        except source_images.InvalidImage:
             return
         assert picture.mode == "RGB"
-        assert min(picture.size) >= sources.LEAST_SIDE_PIXELS
-        assert picture.width * picture.height <= sources.MOST_PIXELS
+        assert min(picture.size) >= source_images.LEAST_SIDE_PIXELS
+        assert picture.width * picture.height <= source_images.MOST_PIXELS
 
     fuzz()
 

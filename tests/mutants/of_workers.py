@@ -2,7 +2,7 @@
 
 from tests.mutants.guard import Guard
 
-GENERATIONS = "workers/generations.py"
+GENERATIONS = "workers/lifecycle/generations.py"
 LIFE = "tests/workers/test_generations.py"
 SWEEP = "tests/workers/test_sweep.py"
 SETTLEMENT = "tests/workers/test_settlement.py"
@@ -10,7 +10,7 @@ SETTLEMENT = "tests/workers/test_settlement.py"
 GUARDS = (
     Guard(
         name="each transition starts from its own status",
-        path="workers/transitions.py",
+        path="workers/lifecycle/transitions.py",
         text="Generation.objects.filter(guard, status=source)",
         without="Generation.objects.filter(guard)",
         tests=(f"{LIFE}::test_every_transition_moves_only_from_the_statuses_that_allow_it",),
@@ -52,7 +52,7 @@ GUARDS = (
     ),
     Guard(
         name="claim: the cap on attempts",
-        path="workers/waiting.py",
+        path="workers/lifecycle/eligibility.py",
         text="return Q(attempt_count__lt=ATTEMPT_LIMIT, not_before__lte=now,",
         without="return Q(not_before__lte=now,",
         tests=(f"{LIFE}::test_what_is_queued_after_all_its_attempts_is_not_claimed",),
@@ -66,7 +66,7 @@ GUARDS = (
     ),
     Guard(
         name="rescue: the cap on attempts",
-        path="workers/stuck.py",
+        path="workers/lifecycle/stuck.py",
         text="abandoned = silent & Q(attempt_count__lt=ATTEMPT_LIMIT, deadline_at__gt=now)",
         without="abandoned = silent & Q(deadline_at__gt=now)",
         tests=(f"{SWEEP}::test_what_has_had_all_its_attempts_is_not_taken_back",),
@@ -80,21 +80,21 @@ GUARDS = (
     ),
     Guard(
         name="claim: the backoff",
-        path="workers/waiting.py",
+        path="workers/lifecycle/eligibility.py",
         text="attempt_count__lt=ATTEMPT_LIMIT, not_before__lte=now, deadline_at__gt=now)",
         without="attempt_count__lt=ATTEMPT_LIMIT, deadline_at__gt=now)",
         tests=(f"{LIFE}::test_nothing_is_claimed_too_early_too_late_or_too_often",),
     ),
     Guard(
         name="claim: the deadline",
-        path="workers/waiting.py",
+        path="workers/lifecycle/eligibility.py",
         text="ATTEMPT_LIMIT, not_before__lte=now, deadline_at__gt=now)",
         without="ATTEMPT_LIMIT, not_before__lte=now)",
         tests=(f"{LIFE}::test_nothing_is_claimed_too_early_too_late_or_too_often",),
     ),
     Guard(
         name="give up: the deadline",
-        path="workers/waiting.py",
+        path="workers/lifecycle/eligibility.py",
         text="return past_deadline(now) | spent(now)",
         without="return spent(now)",
         tests=(f"{SWEEP}::test_what_is_open_past_its_deadline_fails_and_is_free",),
@@ -108,7 +108,7 @@ GUARDS = (
     ),
     Guard(
         name="rescue: only what no worker holds",
-        path="workers/stuck.py",
+        path="workers/lifecycle/stuck.py",
         text="status=Status.RUNNING, lease_until__lt=now + timedelta(seconds=LEASE_SECONDS - silence_seconds)",
         without="status=Status.RUNNING",
         tests=(f"{SWEEP}::test_a_dead_workers_generation_is_queued_and_hinted_again",),
@@ -174,21 +174,21 @@ GUARDS = (
     ),
     Guard(
         name="a COMMIT without an answer is looked up before it is taken for lost",
-        path="workers/settlement.py",
+        path="workers/lifecycle/completion.py",
         text="        if not _is_completed_with(generation, image):\n            raise\n",
         without="        raise\n",
         tests=(f"{SETTLEMENT}::test_a_commit_whose_answer_was_lost_is_found_and_not_made_again",),
     ),
     Guard(
         name="another's completion is not taken for one's own",
-        path="workers/settlement.py",
+        path="workers/lifecycle/completion.py",
         text="    return row.filter(image__object_key=image.object_key).exists()\n",
         without="    return row.exists()\n",
         tests=(f"{SETTLEMENT}::test_a_generation_that_another_completed_is_not_taken_for_ones_own",),
     ),
     Guard(
         name="an object is kept while it is not known whether its row was committed",
-        path="workers/attempt.py",
+        path="workers/gpu_worker/attempt.py",
         text="        settlement.settle(generation=generation, image=image)\n    except generations.LeaseLost:\n",
         without="        settlement.settle(generation=generation, image=image)\n"
         "    except (generations.LeaseLost, DatabaseError):\n",
@@ -196,7 +196,7 @@ GUARDS = (
     ),
     Guard(
         name="a picture that is none is not charged",
-        path="workers/attempt.py",
+        path="workers/gpu_worker/attempt.py",
         text="    refuse_unfit(picture, order)\n",
         without="",
         tests=(

@@ -16,7 +16,8 @@ from storage.failpoints import FailpointReached
 from tests.simulation import painting
 from tests.simulation.actors import Actor, Killed
 from tests.simulation.store import StoreFailed
-from workers import admission, catalogue, generations, history, idempotency
+from workers import catalogue
+from workers.lifecycle import admission, generations, idempotency, queries
 from workers.models import Generation
 from zekron_api import ending, errors, ordering
 
@@ -104,7 +105,7 @@ class Client:
         """Waits as the waiting room does, and takes the reply; says whether there was one."""
         leaves_at = actor.world.now + timedelta(seconds=actor.world.dice.choice((5, 20, 60, 100)))
         while actor.world.now < leaves_at and not actor.world.is_over:
-            look = partial(history.ended_among, generation_ids=[generation.pk])
+            look = partial(queries.ended_among, generation_ids=[generation.pk])
             if self._ask(actor, "a look at the row", look) not in (UNKNOWN, set()):
                 break
             actor.sleep(actor.world.dice.randint(5, 25))

@@ -12,7 +12,7 @@ from tests.simulation import painting
 from tests.simulation.clients import Client
 from tests.simulation.store import Objects, label_of
 from tests.simulation.witness import Witness
-from workers.audit import audit as audit_work
+from workers.audit.rows import audit as audit_work
 from workers.models import Generation
 
 # Over the life of an image, of a source, of a stray object, and over what the hosts' clocks are ahead.

@@ -15,10 +15,11 @@ from tests.simulation import painting
 from tests.simulation.actors import Actor
 from tests.simulation.mail import Mail
 from tests.simulation.store import StoreFailed
-from workers import attempt, stuck, sweep
-from workers.attempt import Studio
-from workers.heartbeat import INTERVAL_SECONDS, Heartbeat
-from workers.idle import SILENCE_SECONDS
+from workers.gpu_worker import attempt
+from workers.gpu_worker.attempt import Studio
+from workers.gpu_worker.heartbeat import INTERVAL_SECONDS, Heartbeat
+from workers.gpu_worker.poller import SILENCE_SECONDS
+from workers.lifecycle import recovery, stuck
 
 # What a task may raise: Celery logs it and goes on. That a constraint refused something is no such accident.
 FAILURES: Final = (OperationalError, InterfaceError, FailpointReached, StoreFailed)
@@ -83,8 +84,8 @@ class Chores:
         """One chore after another."""
         while not actor.world.is_over:
             chores = (
-                sweep.run,
-                sweep.run,
+                recovery.run,
+                recovery.run,
                 images.purge,
                 remove_orphans,
                 remove_orphans,
@@ -123,7 +124,7 @@ class Chores:
 
 def _take_back() -> None:
     """What an idle worker does, here also when it has only just reached the database again."""
-    stuck.rescue(limit=sweep.BATCH_LIMIT, silence_seconds=SILENCE_SECONDS)
+    stuck.rescue(limit=recovery.BATCH_LIMIT, silence_seconds=SILENCE_SECONDS)
 
 
 def remove_orphans() -> int:

@@ -11,8 +11,8 @@ from PIL import Image
 
 from tests.simulation.actors import Actor
 from tests.simulation.faults import Fault
-from workers.batcher import BatcherClosed
-from workers.engine import ImageOrder, Picture
+from workers.engine.batcher import BatcherClosed
+from workers.engine.interface import ImageOrder, Picture
 
 # A prompt that takes the worker along, and one at which the engine fails each time.
 DEADLY: Final = "a deadly"

@@ -14,8 +14,8 @@ from django.utils import timezone
 from storage import failpoints
 from tests.simulation import actors, database
 from tests.simulation.faults import Fault
-from workers import announcements, broker, hints, presence
-from workers.presence import Worker
+from workers.messaging import completion_events, enqueue, redis_client, worker_registry
+from workers.messaging.worker_registry import Worker
 
 _really_sleep, _real_monotonic = time.sleep, time.monotonic
 _worlds: list[Any] = []
@@ -31,10 +31,10 @@ def simulated() -> Iterator[None]:
     """Inside, lives can be lived, one after another."""
     replaced = (
         (failpoints, "reach", _reach),
-        (hints, "send", lambda *, generation_id: world().mail.send(generation_id=generation_id)),
-        (announcements, "publish_ended", _publish_ended),
-        (presence, "alive", _alive),
-        (presence, "show", _show),
+        (enqueue, "send", lambda *, generation_id: world().mail.send(generation_id=generation_id)),
+        (completion_events, "publish_ended", _publish_ended),
+        (worker_registry, "alive", _alive),
+        (worker_registry, "show", _show),
         (timezone, "now", _host_time),
         (time, "sleep", _sleep),
         (time, "monotonic", _monotonic),
@@ -78,13 +78,13 @@ def _publish_ended(*, generation_id: int) -> None:
 
 def _alive() -> list[Worker]:
     if actors.current().gate("Redis is asked for workers", Fault.BROKEN):
-        raise broker.Away
+        raise redis_client.Away
     return [Worker("a", 0.5)]
 
 
 def _show(**_: Any) -> None:
     if actors.current().gate("a worker shows itself", Fault.BROKEN):
-        raise broker.Away
+        raise redis_client.Away
 
 
 def _host_time() -> datetime:

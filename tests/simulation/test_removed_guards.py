@@ -12,7 +12,7 @@ from storage.models import StoredImage
 from storage.statements import Statement, given
 from tests.simulation.faults import Fault
 from tests.simulation.lives import Theatre, theatre
-from workers import generations, idempotency, stuck, sweep, transitions, waiting
+from workers.lifecycle import eligibility, generations, idempotency, recovery, stuck, transitions
 from workers.models import ATTEMPT_LIMIT, OPEN_STATUSES, Generation, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -85,21 +85,21 @@ REMOVED = {
         (Fault.RELIEVED, Fault.BROKEN),
     ),
     "the due time and the deadline in claim": Removed(
-        waiting,
+        eligibility,
         "due",
         lambda _: Q(attempt_count__lt=ATTEMPT_LIMIT),
         "before it was due, or after its deadline",
         (Fault.BROKEN, Fault.DOUBLED, Fault.JUMP),
     ),
     "the cap on attempts": Removed(
-        (generations, stuck, waiting), "ATTEMPT_LIMIT", 100, "generation_attempts_capped", (Fault.BROKEN,)
+        (generations, stuck, eligibility), "ATTEMPT_LIMIT", 100, "generation_attempts_capped", (Fault.BROKEN,)
     ),
     "the status in every transition": Removed(
         transitions, "_rows", _without_status, "while another held it", (Fault.DOUBLED,)
     ),
     "the lease's end in rescue": Removed(stuck, "lock_some", _all_open, "under a live lease"),
     "giving up": Removed(
-        sweep, "_give_up", lambda _: 0, "does not quieten down", (Fault.KILLED, Fault.FROZEN)
+        recovery, "_give_up", lambda _: 0, "does not quieten down", (Fault.KILLED, Fault.FROZEN)
     ),
     "the release of what ends unpaid": Removed(ledger, "release", _nothing, "its hold is open"),
     "the charge of what is completed": Removed(ledger, "settle", _nothing, "its hold is open"),

@@ -12,8 +12,9 @@ from tests.storage import s3
 from tests.storage.conftest import bytes_of, overwrite
 from tests.storage.faults import hanging
 from tests.zekron_api.conftest import Caller, caller
-from workers import attempt, generations, tokens
-from workers.broker import connection as broker
+from workers.gpu_worker import attempt
+from workers.lifecycle import generations, image_tokens
+from workers.messaging.redis_client import connection as broker
 from workers.models import Generation
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -73,7 +74,7 @@ def test_an_object_that_is_not_what_was_stored_is_a_500_and_never_anothers_image
 
 
 def fetch(who: Caller, generation: Generation) -> HttpResponse:
-    return who.get(f"/v1/images/{tokens.token_of(generation_id=generation.pk)}")
+    return who.get(f"/v1/images/{image_tokens.token_of(generation_id=generation.pk)}")
 
 
 def test_a_store_that_hangs_is_a_500_and_the_image_is_there_afterwards(

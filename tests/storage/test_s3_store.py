@@ -18,7 +18,7 @@ from tests import stage
 from tests.storage import s3
 from tests.storage.conftest import EXPIRES_AT, bytes_of
 from tests.storage.s3 import OBJECT, everything, refusals, requests
-from workers import generations
+from workers.lifecycle import generations
 from zekron_api import health, waiting_room
 from zekron_api.object_store import object_store
 

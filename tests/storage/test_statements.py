@@ -11,7 +11,7 @@ from storage.models import StoredImage
 from storage.statements import Statement
 from tests import stage
 from tests.stage import NOW
-from workers import generations, history
+from workers.lifecycle import generations, queries
 from workers.models import Generation
 from workers.moments import Moment
 
@@ -81,7 +81,7 @@ def test_a_generation_is_read_as_the_orm_reads_it_with_its_image_and_account(
     running = generations.claim(generation_id=stage.submit(stage.account()).pk, now=stage.NOW)
     done = stage.finish(running)
     with django_assert_num_queries(1):
-        found = history.get(generation_id=done.pk)
+        found = queries.get(generation_id=done.pk)
         assert found.image is not None
         read = [_values(each) for each in (found, found.image, found.account)]
     plain = Generation.objects.select_related("image", "account").get(pk=done.pk)
@@ -91,9 +91,9 @@ def test_a_generation_is_read_as_the_orm_reads_it_with_its_image_and_account(
 
 def test_a_generation_without_an_image_has_none_and_one_that_is_not_there_is_missed() -> None:
     queued = stage.submit(stage.account())
-    assert history.get(generation_id=queued.pk).image is None
+    assert queries.get(generation_id=queued.pk).image is None
     with pytest.raises(Generation.DoesNotExist):
-        history.get(generation_id=queued.pk + 1)
+        queries.get(generation_id=queued.pk + 1)
 
 
 def test_a_statement_that_finds_two_rows_is_refused():

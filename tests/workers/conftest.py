@@ -7,7 +7,7 @@ import pytest
 
 from billing.prices import PriceRule
 from workers.catalogue import ImageModel
-from workers.engine import Engine, load_engine
+from workers.engine.interface import Engine, load_engine
 
 OPTIONS = {"max_sequence_length": 256, "text_encoder_out_layers": [1, 2, 3]}
 

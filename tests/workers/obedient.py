@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from PIL import Image
 
 from workers.catalogue import ImageModel
-from workers.engine import DeviceLost, ImageOrder, StepCallback, UnstagedEngine
+from workers.engine.interface import DeviceLost, ImageOrder, StepCallback, UnstagedEngine
 
 
 class Obedient(UnstagedEngine):

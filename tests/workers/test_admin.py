@@ -6,8 +6,8 @@ import pytest
 from django.test import Client
 
 from tests.billing.browsing import browser_with, page
-from workers import presence
-from workers.broker import connection
+from workers.messaging import worker_registry
+from workers.messaging.redis_client import connection
 
 pytestmark = pytest.mark.django_db
 GENERATIONS = "/admin/workers/generation/"
@@ -20,7 +20,7 @@ def nobody_there() -> None:
 
 
 def test_each_worker_is_shown_with_what_it_says_of_itself():
-    details = presence.Details(
+    details = worker_registry.Details(
         models={"zekron-image-1": 1.256, "big": None},
         queues=["gpu", "large"],
         device="NVIDIA H200 (cuda:0)",
@@ -29,8 +29,8 @@ def test_each_worker_is_shown_with_what_it_says_of_itself():
         claimed_at=time.time() - 125,
         code="0123abcd",
     )
-    presence.show(worker_name="gpu@a", seconds_per_image=1.256, details=details)
-    presence.show(worker_name="gpu@old")
+    worker_registry.show(worker_name="gpu@a", seconds_per_image=1.256, details=details)
+    worker_registry.show(worker_name="gpu@old")
     browser = browser_with("view_generation")
     shown = page(browser, WORKERS)
     for text in (
@@ -51,7 +51,7 @@ def test_each_worker_is_shown_with_what_it_says_of_itself():
 
 def test_workers_of_different_code_are_told_apart():
     for name, code in (("a", "0123abcd"), ("b", "89abcdef")):
-        presence.show(worker_name=name, details=presence.Details(models={}, code=code))
+        worker_registry.show(worker_name=name, details=worker_registry.Details(models={}, code=code))
     assert "Not all workers run the same code." in page(browser_with("view_generation"), WORKERS)
 
 
@@ -63,7 +63,9 @@ def test_without_a_worker_or_without_redis_the_page_says_so(settings):
 
 
 def test_what_a_worker_says_is_text_and_no_markup():
-    presence.show(worker_name="<b>gpu", details=presence.Details(models={"<i>": 1.0}, device="<script>"))
+    worker_registry.show(
+        worker_name="<b>gpu", details=worker_registry.Details(models={"<i>": 1.0}, device="<script>")
+    )
     shown = page(browser_with("view_generation"), WORKERS)
     assert "&lt;b&gt;gpu" in shown
     assert "<i>" not in shown
@@ -71,6 +73,6 @@ def test_what_a_worker_says_is_text_and_no_markup():
 
 
 def test_staff_without_the_permission_and_strangers_see_nothing():
-    presence.show(worker_name="gpu@a")
+    worker_registry.show(worker_name="gpu@a")
     page(browser_with("view_account"), WORKERS, status=403)
     assert Client().get(WORKERS).status_code == 302

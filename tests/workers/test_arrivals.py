@@ -6,10 +6,11 @@ from concurrent.futures import Future
 import pytest
 
 from tests import stage
-from workers import attempt, generations, workshop
-from workers.arrivals import Arrivals
-from workers.batcher import Batcher
-from workers.engine import ImageOrder, Picture
+from workers.engine.batcher import Batcher
+from workers.engine.interface import ImageOrder, Picture
+from workers.gpu_worker import attempt, process
+from workers.gpu_worker.incoming import Arrivals
+from workers.lifecycle import generations
 from workers.models import Generation, Status
 
 
@@ -58,8 +59,8 @@ def test_a_worker_s_order_has_arrived_before_its_batcher_sees_it(monkeypatch):
         return submit(batcher, order)
 
     monkeypatch.setattr(Batcher, "submit", note)
-    monkeypatch.setattr(workshop, "load_engine", lambda **_: stage.StandInEngine())
-    opened = workshop.Workshop(worker_name="test", capacity=1, queues={"gpu"})
+    monkeypatch.setattr(process, "load_engine", lambda **_: stage.StandInEngine())
+    opened = process.Workshop(worker_name="test", capacity=1, queues={"gpu"})
     try:
         order = ImageOrder(prompt="a boat", width=512, height=512, seed=1)
         with opened.studio.coming():

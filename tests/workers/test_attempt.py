@@ -9,8 +9,9 @@ from PIL import Image
 from billing.audit import audit
 from storage import images
 from tests import stage
-from workers import attempt, generations, heartbeat, stuck
-from workers.batcher import Batcher
+from workers.engine.batcher import Batcher
+from workers.gpu_worker import attempt, heartbeat
+from workers.lifecycle import generations, stuck
 from workers.models import ATTEMPT_LIMIT, Generation, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)

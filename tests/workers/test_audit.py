@@ -16,7 +16,8 @@ from storage import images
 from storage.models import StoredImage
 from tests import stage
 from tests.billing.tampering import tamper
-from workers import audit, generations, submission
+from workers.audit import rows
+from workers.lifecycle import generations, submission
 from workers.models import Generation, IdempotencyKey, Kind, SourceImage, Status
 
 pytestmark = pytest.mark.django_db
@@ -38,10 +39,10 @@ def done() -> Generation:
 
 
 def test_generations_in_every_status_agree_with_their_money_and_images(done: Generation) -> None:
-    assert list(audit.audit()) == []
+    assert list(rows.audit()) == []
     images.purge(now=stage.NOW + timedelta(days=2))
-    assert list(audit.audit()) == []
-    assert list(audit.unrest()) != []
+    assert list(rows.audit()) == []
+    assert list(rows.unrest()) != []
 
 
 TAMPERED = {
@@ -150,7 +151,7 @@ TAMPERED = {
 def test_the_audit_finds_tampering_with(done: Generation, what: str) -> None:
     statements, said = TAMPERED[what]
     tamper(statements)
-    problems = list(audit.audit())
+    problems = list(rows.audit())
     # What stands for an id or a time is any text.
     wanted = re.compile(".*".join(re.escape(part) for part in said.split("…")))
     assert any(wanted.fullmatch(problem) for problem in problems), problems
@@ -167,7 +168,7 @@ def test_the_audit_finds_tampering_with(done: Generation, what: str) -> None:
 def test_the_audit_finds_a_missing_constraint(table: str, name: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
-    assert list(audit.audit()) == [f"the constraint {name} of {table} is missing or not valid"]
+    assert list(rows.audit()) == [f"the constraint {name} of {table} is missing or not valid"]
 
 
 def test_money_that_is_held_for_no_generation_is_named() -> None:
@@ -175,7 +176,7 @@ def test_money_that_is_held_for_no_generation_is_named() -> None:
     with transaction.atomic():
         reservation = ledger.hold(account_id=owner.pk, quote_micros=100)
     assert f"reservation {reservation.reservation_id} of account {owner.pk} belongs to no generation" in list(
-        audit.audit()
+        rows.audit()
     )
 
 
@@ -183,23 +184,23 @@ def test_a_condemned_object_is_no_image_of_nothing() -> None:
     StoredImage.objects.create(
         object_key="x", bound_to="nothing", byte_count=1, expires_at=stage.NOW, key_destroyed_at=stage.NOW
     )
-    assert list(audit.audit()) == []
+    assert list(rows.audit()) == []
 
 
 LATE: dict[str, tuple[Callable[[], object], timedelta, str]] = {
     "an open generation": (
         lambda: stage.submit(stage.account()),
-        timedelta(seconds=submission.DEADLINE_SECONDS) + audit.OPEN_GRACE,
+        timedelta(seconds=submission.DEADLINE_SECONDS) + rows.OPEN_GRACE,
         "generation … (queued): its deadline was 2026-01-01 12:10:00+00:00",
     ),
     "a generation at work": (
         lambda: stage.generation_in(Status.RUNNING, stage.account()),
-        timedelta(seconds=submission.DEADLINE_SECONDS) + audit.OPEN_GRACE,
+        timedelta(seconds=submission.DEADLINE_SECONDS) + rows.OPEN_GRACE,
         "generation … (running): its deadline was 2026-01-01 12:10:00+00:00",
     ),
     "a key": (
         lambda: stage.generation_in(Status.COMPLETED, stage.account()),
-        generations.IMAGE_LIFE + audit.KEY_GRACE,
+        generations.IMAGE_LIFE + rows.KEY_GRACE,
         "image …: expired at 2026-01-02 12:00:00+00:00 and still has its key",
     ),
     "an object": (
@@ -208,7 +209,7 @@ LATE: dict[str, tuple[Callable[[], object], timedelta, str]] = {
                 object_key="x", bound_to="x", byte_count=1, expires_at=stage.NOW, key_destroyed_at=stage.NOW
             )
         ),
-        audit.OBJECT_GRACE,
+        rows.OBJECT_GRACE,
         "image …: its key was destroyed at 2026-01-01 12:00:00+00:00 and its object is not deleted",
     ),
 }
@@ -218,22 +219,22 @@ LATE: dict[str, tuple[Callable[[], object], timedelta, str]] = {
 def test_what_should_have_ended_is_named_once_its_grace_is_over(what: str) -> None:
     arrange, after, said = LATE[what]
     arrange()
-    assert list(audit.late(now=stage.NOW + after)) == []
-    (problem,) = audit.late(now=stage.NOW + after + timedelta(microseconds=1))
+    assert list(rows.late(now=stage.NOW + after)) == []
+    (problem,) = rows.late(now=stage.NOW + after + timedelta(microseconds=1))
     assert re.fullmatch(".*".join(re.escape(part) for part in said.split("…")), problem)
-    assert problem in list(audit.problems())
+    assert problem in list(rows.problems())
 
 
 def test_what_is_purged_in_time_is_not_late(done: Generation) -> None:
     images.purge(now=stage.NOW + timedelta(hours=24))
-    late = list(audit.late(now=stage.NOW + timedelta(days=30)))
+    late = list(rows.late(now=stage.NOW + timedelta(days=30)))
     assert [line for line in late if line.startswith("image")] == []
 
 
 def test_open_work_and_what_is_held_for_it_are_named_where_there_should_be_none(done: Generation) -> None:
     running = Generation.objects.get(status=Status.RUNNING)
     queued = Generation.objects.get(status=Status.QUEUED)
-    assert sorted(audit.unrest()) == sorted(
+    assert sorted(rows.unrest()) == sorted(
         [
             f"account {done.account_id}: 53400 micros are reserved",
             f"generation {running.pk} (running): is open",
@@ -242,7 +243,7 @@ def test_open_work_and_what_is_held_for_it_are_named_where_there_should_be_none(
     )
     generations.cancel(generation=queued, error_type="service_busy", error_code="X", now=stage.NOW)
     generations.fail(generation=running, **stage.ERROR, now=stage.NOW)
-    assert list(audit.unrest()) == []
+    assert list(rows.unrest()) == []
 
 
 @pytest.mark.django_db(transaction=True)

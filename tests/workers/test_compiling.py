@@ -12,10 +12,10 @@ from PIL import Image
 
 from tests.workers.conftest import OPTIONS, entry
 from tests.workers.test_flux2_klein import BLUE, MOST_DIFFERENCE, RED, made, order
-from workers.batcher import Batcher
-from workers.engine import Engine, EngineError, ImageOrder, load_engine
-from workers.pipelines import attention, attention_kernels
-from workers.pipelines.flux2_klein import Flux2Klein
+from workers.engine.batcher import Batcher
+from workers.engine.interface import Engine, EngineError, ImageOrder, load_engine
+from workers.pipelines.flux2.engine import Flux2Klein
+from workers.pipelines.runtime import attention, attention_kernels
 
 SIZES = ["128x128", "256x128"]
 KERNEL_CALLS = {

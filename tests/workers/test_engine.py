@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.workers.conftest import entry
-from workers.engine import BadOutput, EngineError, ImageOrder, Picture, load_engine, refuse_unfit
+from workers.engine.interface import BadOutput, EngineError, ImageOrder, Picture, load_engine, refuse_unfit
 
 
 def test_an_unknown_adapter_is_refused_by_name() -> None:

@@ -33,8 +33,9 @@ from billing.models import Account
 from storage import failpoints, images, orphans
 from storage.models import StoredImage
 from tests import stage
-from workers import attempt, generations, sweep
-from workers.audit import audit as audit_work
+from workers.audit.rows import audit as audit_work
+from workers.gpu_worker import attempt
+from workers.lifecycle import generations, recovery
 from workers.models import Generation, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -112,7 +113,7 @@ def _take_over(moment: datetime) -> list[Generation]:
         # A transaction that a killed process had open ends a moment after it.
         list(Generation.objects.select_for_update())
     images.purge(now=moment)
-    sweep.run(now=moment)
+    recovery.run(now=moment)
     queued = Generation.objects.filter(status=Status.QUEUED)
     # Their backoff, or the moment of the sweep that freed them, is over.
     queued.update(not_before=stage.NOW)
@@ -208,7 +209,7 @@ def _work(job: Job) -> None:
     if job.failpoint == "submitted":
         stage.submit(Account.objects.get(pk=job.account_id), now=Now())
     elif job.failpoint == "rescued":
-        sweep.run(now=job.moment)
+        recovery.run(now=job.moment)
     elif job.failpoint in PURGES:
         images.purge(now=job.moment)
     else:

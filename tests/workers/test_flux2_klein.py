@@ -9,8 +9,10 @@ from diffusers import Flux2KleinPipeline
 from PIL import Image
 
 from tests.workers.conftest import OPTIONS, entry
-from workers.engine import BadOutput, DeviceLost, Engine, EngineError, ImageOrder, load_engine, make
-from workers.pipelines import flux2_klein, flux2_text, loading
+from workers.engine.interface import BadOutput, DeviceLost, Engine, EngineError, ImageOrder, load_engine, make
+from workers.pipelines.flux2 import engine as flux2_engine
+from workers.pipelines.flux2 import text_encoder
+from workers.pipelines.runtime import loading
 
 SIDE = 256
 RED, BLUE, GREEN = (Image.new("RGB", (128, 96), colour) for colour in ("red", "blue", "green"))
@@ -120,7 +122,7 @@ def test_the_engine_is_usable_after_an_exception(small_engine: Engine) -> None:
 
 
 def test_pixels_that_are_no_numbers_are_refused(small_model: Path) -> None:
-    engine = flux2_klein.load(model=entry(small_model), device="cpu")
+    engine = flux2_engine.load(model=entry(small_model), device="cpu")
     with torch.no_grad():
         engine._pipeline.transformer.proj_out.weight.fill_(float("nan"))
     with pytest.raises(BadOutput, match="no numbers"):
@@ -177,7 +179,7 @@ def test_a_picture_is_what_the_pipeline_makes_of_the_same_order(
 
 def test_layers_that_no_embedding_is_taken_from_are_left_out_and_nothing_changes(small_model: Path) -> None:
     options = {**OPTIONS, "text_encoder_out_layers": [0, 1, 2]}
-    engine = flux2_klein.load(model=entry(small_model, options=options), device="cpu")
+    engine = flux2_engine.load(model=entry(small_model, options=options), device="cpu")
     assert len(engine._pipeline.text_encoder.model.layers) == 2
     whole = loading.load(Flux2KleinPipeline, model=entry(small_model))
     with torch.no_grad():
@@ -187,10 +189,10 @@ def test_layers_that_no_embedding_is_taken_from_are_left_out_and_nothing_changes
 
 
 def test_what_comes_again_is_not_encoded_again(small_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = flux2_klein.load(model=entry(small_model), device="cpu")
+    engine = flux2_engine.load(model=entry(small_model), device="cpu")
     [first] = made(engine, order(sources=[RED, BLUE]))
-    monkeypatch.delattr(flux2_text.Prompts, "_text")
-    monkeypatch.delattr(flux2_klein.Flux2KleinPipeline, "_encode_vae_image")
+    monkeypatch.delattr(text_encoder.Prompts, "_text")
+    monkeypatch.delattr(flux2_engine.Flux2KleinPipeline, "_encode_vae_image")
     [again] = made(engine, order(sources=[RED.copy(), BLUE]))
     assert np.array_equal(first, again)
 

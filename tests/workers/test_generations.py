@@ -12,7 +12,7 @@ from billing.models import LedgerEntry
 from storage import images
 from tests import stage
 from tests.stage import NOW
-from workers import generations, stuck, submission, tokens, transitions
+from workers.lifecycle import generations, image_tokens, stuck, submission, transitions
 from workers.models import ATTEMPT_LIMIT, Generation, SourceImage, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -182,7 +182,7 @@ def test_completing_charges_once_and_the_image_expires_a_day_later():
     done = stage.generation_in(Status.COMPLETED, owner)
     assert done.cost_micros == stage.QUOTE_MICROS
     assert done.expires_at == done.image.expires_at == NOW + timedelta(hours=24)
-    assert done.token_digest == tokens.digest_of(token=tokens.token_of(generation_id=done.pk))
+    assert done.token_digest == image_tokens.digest_of(token=image_tokens.token_of(generation_id=done.pk))
     kinds = LedgerEntry.objects.filter(account=owner).order_by("sequence").values_list("kind", flat=True)
     assert list(kinds) == ["credit", "hold", "settle"]
 

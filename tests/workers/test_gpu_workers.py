@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests import live, stage
-from workers import crew, generations, presence
-from workers.crew import Crew, WorkerRefused
+from workers.gpu_worker import crew
+from workers.gpu_worker.crew import Crew, WorkerRefused
+from workers.lifecycle import generations
+from workers.messaging import worker_registry
 from workers.models import Generation, Status
 
 CLOCK = generations.Now()
@@ -48,7 +50,7 @@ def launcher(
 
 
 def names() -> set[str]:
-    return {worker.name for worker in presence.alive() if worker.name.startswith("gpu-cpu-")}
+    return {worker.name for worker in worker_registry.alive() if worker.name.startswith("gpu-cpu-")}
 
 
 @pytest.mark.django_db(transaction=True)

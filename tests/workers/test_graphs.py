@@ -17,20 +17,21 @@ import torch
 from tests.workers.conftest import OPTIONS, entry
 from tests.workers.test_compiling import MIXED, SIZES, together
 from tests.workers.test_flux2_klein import MOST_DIFFERENCE, RED, made, order
-from workers.engine import Engine, load_engine
-from workers.pipelines import compiling, small
-from workers.pipelines.families import Staged
-from workers.pipelines.flux2_klein import Flux2Klein, load
+from workers.engine.interface import Engine, load_engine
+from workers.pipelines.diffusers.engine import Staged
+from workers.pipelines.flux2.engine import Flux2Klein, load
+from workers.pipelines.runtime import compilation
+from workers.pipelines.tiny import build
 
 STREAM: Any = SimpleNamespace(wait_stream=lambda _: None, device=None)
 
 
-class OnCpu(compiling._Graph):
+class OnCpu(compilation._Graph):
     """A recording that a CPU can replay; `replays` are counted."""
 
     replays = 0
 
-    def __init__(self, work: compiling.Work, *arguments: torch.Tensor) -> None:
+    def __init__(self, work: compilation.Work, *arguments: torch.Tensor) -> None:
         super().__init__(work, arguments, stream=STREAM, pool=None)
 
         def replay() -> None:
@@ -47,7 +48,7 @@ def without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch.cuda, name, lambda *_, **__: nullcontext())
     monkeypatch.setattr(torch.cuda, "CUDAGraph", SimpleNamespace)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda _: STREAM)
-    monkeypatch.setattr(compiling.Compiler, "recorded", lambda _, work, *given: OnCpu(work, *given))
+    monkeypatch.setattr(compilation.Compiler, "recorded", lambda _, work, *given: OnCpu(work, *given))
     monkeypatch.setattr(OnCpu, "replays", 0)
 
 
@@ -67,7 +68,7 @@ def test_what_it_was_recorded_with_is_not_changed() -> None:
 def test_what_a_recording_reads_stays_when_nobody_else_keeps_it() -> None:
     table = torch.ones(2)
     seen = weakref.ref(table)
-    graph = compiling._Graph(lambda a, b=table: (a + b,), (torch.zeros(2),), stream=STREAM, pool=None)
+    graph = compilation._Graph(lambda a, b=table: (a + b,), (torch.zeros(2),), stream=STREAM, pool=None)
     del table
     assert seen() is not None
     del graph
@@ -104,7 +105,7 @@ def test_an_engine_of_recordings_makes_the_same_pictures(small_model: Path, smal
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_a_unets_recordings_serve_creates_and_edits_of_their_sizes_and_no_others(tmp_path: Path) -> None:
-    small.make(tmp_path / "xl", family="stable-diffusion-xl")
+    build.make(tmp_path / "xl", family="stable-diffusion-xl")
     model = entry(tmp_path / "xl", adapter="stable-diffusion-xl", options={"compile": ["128x128"]}, sources=1)
     engine, plain = (load_engine(model=model, device="cpu") for _ in range(2))
     assert isinstance(engine, Staged)

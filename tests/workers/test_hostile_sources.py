@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from tests.workers.test_sources import RED, halves, near, png_of, saved
-from workers import sources
-from workers.pixel_budget import PixelBudget
-from workers.sources import InvalidImage, decode
+from workers.imaging import source_images
+from workers.imaging.pixel_budget import PixelBudget
+from workers.imaging.source_images import InvalidImage, decode
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 
@@ -26,7 +26,7 @@ def test_what_is_kept_of_a_source_is_its_upright_pixels_and_nothing_else(file_fo
     content = (
         saved(halves(), file_format, exif=exif.tobytes(), icc_profile=b"canary" * 30) + b"<script>canary"
     )
-    kept = sources.normalise(content)
+    kept = source_images.normalise(content)
     assert b"canary" in content
     assert b"canary" not in kept
     with Image.open(io.BytesIO(kept)) as image:
@@ -35,14 +35,14 @@ def test_what_is_kept_of_a_source_is_its_upright_pixels_and_nothing_else(file_fo
 
 
 def test_what_is_kept_is_kept_unchanged_once_more() -> None:
-    kept = sources.normalise(saved(halves(), "JPEG"))
-    assert sources.normalise(kept) == kept
+    kept = source_images.normalise(saved(halves(), "JPEG"))
+    assert source_images.normalise(kept) == kept
 
 
 @pytest.mark.parametrize("size", [(4000, 4000), (11_312, 1_414), (1_414, 11_312), (8_000, 1_999)])
 def test_of_a_large_source_four_megapixels_are_kept_and_it_stays_a_source(size: tuple[int, int]) -> None:
-    kept = decode(sources.normalise(saved(Image.new("L", size))))
-    assert 0.99 < kept.width * kept.height / sources.KEPT_PIXELS < 1.01
+    kept = decode(source_images.normalise(saved(Image.new("L", size))))
+    assert 0.99 < kept.width * kept.height / source_images.KEPT_PIXELS < 1.01
     assert abs(kept.width / kept.height / (size[0] / size[1]) - 1) < 0.01
 
 
@@ -127,8 +127,8 @@ def test_a_file_of_many_parts_is_read() -> None:
 
 def test_a_picture_waits_while_the_pixels_in_work_are_at_their_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     budget = PixelBudget(3 * 96 * 64)
-    monkeypatch.setattr(sources, "_budget", budget)
-    thread = threading.Thread(target=sources.normalise, args=(saved(halves()),))
+    monkeypatch.setattr(source_images, "_budget", budget)
+    thread = threading.Thread(target=source_images.normalise, args=(saved(halves()),))
     with budget.spend(2 * 96 * 64 + 1):
         thread.start()
         # It takes a few milliseconds where nothing holds it.
@@ -139,7 +139,7 @@ def test_a_picture_waits_while_the_pixels_in_work_are_at_their_limit(monkeypatch
 
 
 def test_a_refused_picture_gives_its_pixels_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "_budget", PixelBudget(96 * 64))
+    monkeypatch.setattr(source_images, "_budget", PixelBudget(96 * 64))
     broken = png_of(96, 64, data=b"too few")
     for _ in range(3):
         with pytest.raises(InvalidImage):

@@ -11,9 +11,10 @@ from django.db import DatabaseError
 from tests import stage
 from tests.live import wait_until
 from tests.stage import NOW
-from workers import generations, idle, stuck, sweep
-from workers.contact import Contact
-from workers.idle import IdleHands
+from workers.gpu_worker import poller
+from workers.gpu_worker.contact import Contact
+from workers.gpu_worker.poller import IdleHands
+from workers.lifecycle import generations, recovery, stuck
 from workers.models import Generation, Status
 
 CLOCK = generations.Now()
@@ -31,7 +32,7 @@ def _wait_until_completed(generation: Generation) -> Generation:
 @pytest.fixture
 def quick(monkeypatch):
     """Looks into the table one after the other."""
-    monkeypatch.setattr(idle, "CLAIM_SECONDS", 0.01)
+    monkeypatch.setattr(poller, "CLAIM_SECONDS", 0.01)
 
 
 @contextmanager
@@ -57,7 +58,7 @@ def _left_by_a_worker(owner) -> Generation:
 
 @pytest.mark.django_db(transaction=True)
 def test_what_a_silent_worker_has_is_begun_again_before_its_lease_is_over(quick, monkeypatch):
-    monkeypatch.setattr(Contact, "note", lambda self: idle.SILENCE_SECONDS)
+    monkeypatch.setattr(Contact, "note", lambda self: poller.SILENCE_SECONDS)
     left = _left_by_a_worker(stage.account())
     with _idle_hands():
         completed = _wait_until_completed(left)
@@ -81,7 +82,7 @@ def test_a_round_claims_then_notes_that_it_reached_the_database_and_then_rescues
 
     def note(_: Contact) -> float:
         happened.append("note")
-        return idle.SILENCE_SECONDS
+        return poller.SILENCE_SECONDS
 
     monkeypatch.setattr(generations, "claim_next", _refusing(happened, generations.NotClaimable))
     monkeypatch.setattr(Contact, "note", note)
@@ -98,7 +99,7 @@ def test_who_does_not_reach_the_table_neither_notes_it_nor_rescues(quick, monkey
     happened = []
     monkeypatch.setattr(generations, "claim_next", _refusing(happened, DatabaseError))
     monkeypatch.setattr(Contact, "note", lambda _: pytest.fail("it did not reach the database"))
-    monkeypatch.setattr(sweep, "run", lambda: happened.append("sweep"))
+    monkeypatch.setattr(recovery, "run", lambda: happened.append("sweep"))
     with _idle_hands():
         wait_until(lambda: happened.count("claim") >= 3)
     assert set(happened) == {"claim", "sweep"}

@@ -7,12 +7,13 @@ from django.conf import settings
 from django.db import connection
 
 from tests import stage
-from workers import inspection, tasks
-from workers.broker import connection as broker
+from workers import tasks
+from workers.audit import scheduled
+from workers.messaging.redis_client import connection as broker
 from zekron_api.celery import app
 
 pytestmark = pytest.mark.django_db(transaction=True)
-ERRORS = [("workers.inspection", logging.ERROR)]
+ERRORS = [("workers.audit.scheduled", logging.ERROR)]
 
 
 @pytest.fixture(autouse=True)
@@ -29,9 +30,9 @@ def tamper() -> None:
 
 def test_an_audit_that_finds_nothing_logs_nothing_and_leaves_its_time(caplog):
     stage.account()
-    assert inspection.last() is None
+    assert scheduled.last() is None
     tasks.audit_ledger()
-    outcome = inspection.last()
+    outcome = scheduled.last()
     assert outcome is not None
     assert outcome.problem_count == 0
     assert caplog.records == []
@@ -40,7 +41,7 @@ def test_an_audit_that_finds_nothing_logs_nothing_and_leaves_its_time(caplog):
 def test_each_problem_is_one_error_in_the_log(caplog):
     accounts = [stage.account(), stage.account()]
     tamper()
-    assert inspection.run().problem_count == 2
+    assert scheduled.run().problem_count == 2
     assert caplog.record_tuples == [
         (*ERRORS[0], f"audit: account {account.pk}: counts 2 entries and has 1") for account in accounts
     ]
@@ -50,11 +51,11 @@ def test_the_log_names_no_more_problems_than_a_limit_and_says_how_many_there_are
     for _ in range(5):
         stage.account()
     tamper()
-    monkeypatch.setattr(inspection, "LOGGED_LIMIT", 3)
-    assert inspection.run() == inspection.last()
+    monkeypatch.setattr(scheduled, "LOGGED_LIMIT", 3)
+    assert scheduled.run() == scheduled.last()
     assert [record.levelno for record in caplog.records] == [logging.ERROR] * 4
     assert caplog.messages[-1] == "audit: 2 more problems; audit_ledger prints them"
-    outcome = inspection.last()
+    outcome = scheduled.last()
     assert outcome is not None
     assert outcome.problem_count == 5
 
@@ -62,12 +63,12 @@ def test_the_log_names_no_more_problems_than_a_limit_and_says_how_many_there_are
 def test_a_later_audit_replaces_the_outcome():
     stage.account()
     tamper()
-    before = inspection.run()
+    before = scheduled.run()
     with connection.cursor() as cursor:
         cursor.execute("UPDATE billing_account SET entry_count = entry_count - 1")
-    after = inspection.run()
+    after = scheduled.run()
     assert (before.problem_count, after.problem_count) == (1, 0)
-    assert inspection.last() == after
+    assert scheduled.last() == after
     assert after.ended_at_seconds > before.ended_at_seconds
 
 
@@ -75,8 +76,8 @@ def test_without_redis_the_log_has_the_problems_all_the_same(settings, caplog):
     stage.account()
     tamper()
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
-    assert inspection.run().problem_count == 1
-    assert [record.levelno for record in caplog.records if record.name == "workers.inspection"] == [
+    assert scheduled.run().problem_count == 1
+    assert [record.levelno for record in caplog.records if record.name == "workers.audit.scheduled"] == [
         logging.ERROR,
         logging.WARNING,
     ]

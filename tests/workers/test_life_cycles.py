@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from billing.audit import audit as audit_money
 from billing.ledger import InsufficientBalance
 from tests import stage
-from workers import generations, hints, submission, sweep
-from workers.audit import audit as audit_work
+from workers.audit.rows import audit as audit_work
+from workers.lifecycle import generations, recovery, submission
+from workers.messaging import enqueue
 from workers.models import OPEN_STATUSES, Generation
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -58,7 +59,7 @@ class World:
         generations.renew(lease_tokens={_pick(self.held, index).lease_token}, now=self.now)
 
     def sweep(self, _: int) -> None:
-        sweep.run(now=self.now)
+        recovery.run(now=self.now)
 
     def wait(self, index: int) -> None:
         self.now += timedelta(seconds=(1, 10, 31, 700)[index % 4])
@@ -89,14 +90,14 @@ STEPS: list[Callable[[World, int], None]] = [
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 7)), min_size=5, max_size=60))
 def test_the_equations_hold_after_any_life(steps, monkeypatch):
-    monkeypatch.setattr(hints, "send", lambda *, generation_id: None)
+    monkeypatch.setattr(enqueue, "send", lambda *, generation_id: None)
     world = World()
     for step, index in steps:
         with suppress(*REFUSALS):
             step(world, index)
     assert [*audit_money(), *audit_work()] == []
     world.now += timedelta(seconds=submission.DEADLINE_SECONDS + 1)
-    sweep.run(now=world.now)
+    recovery.run(now=world.now)
     world.owner.refresh_from_db()
     assert not Generation.objects.filter(account=world.owner, status__in=OPEN_STATUSES).exists()
     assert world.owner.reserved_micros == 0

@@ -6,7 +6,7 @@ from typing import Any
 
 from celery import current_app
 
-from workers import broker, hints, messages
+from workers.messaging import enqueue, messages, redis_client
 
 QUEUE = "gpu"
 
@@ -17,10 +17,10 @@ def _parts(sent: bytes) -> tuple[dict[str, Any], Any]:
 
 
 def _celerys_own() -> bytes:
-    queue = broker.connection()
+    queue = redis_client.connection()
     queue.delete(QUEUE)
     current_app.send_task(
-        hints.GENERATE_TASK, kwargs={"generation_id": 7}, queue=QUEUE, ignore_result=True, retry=False
+        enqueue.GENERATE_TASK, kwargs={"generation_id": 7}, queue=QUEUE, ignore_result=True, retry=False
     )
     (sent,) = queue.lrange(QUEUE, 0, -1)
     queue.delete(QUEUE)
@@ -28,7 +28,9 @@ def _celerys_own() -> bytes:
 
 
 def test_a_message_is_the_one_that_celery_would_send():
-    ours, body = _parts(messages.message(task=hints.GENERATE_TASK, values={"generation_id": 7}, queue=QUEUE))
+    ours, body = _parts(
+        messages.message(task=enqueue.GENERATE_TASK, values={"generation_id": 7}, queue=QUEUE)
+    )
     theirs, their_body = _parts(_celerys_own())
     assert body == their_body
     # Each has names of its own; where it comes from, and to whom a result would go, nobody asks.

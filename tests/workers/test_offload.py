@@ -13,10 +13,12 @@ from tests.workers.conftest import OPTIONS, entry
 from tests.workers.test_flux2_klein import MOST_DIFFERENCE, RED, made
 from tests.workers.test_flux2_klein import order as order_of
 from workers.catalogue import ImageModel
-from workers.engine import Engine, EngineError, load_engine, make
-from workers.pipelines import loading, qwen_image, small, stable_diffusion_xl
-from workers.pipelines.families import Whole
-from workers.pipelines.flux2_klein_whole import WholeFlux2Klein
+from workers.engine.interface import Engine, EngineError, load_engine, make
+from workers.pipelines.diffusers import qwen_image, stable_diffusion_xl
+from workers.pipelines.diffusers.engine import Whole
+from workers.pipelines.flux2.offloaded import WholeFlux2Klein
+from workers.pipelines.runtime import loading
+from workers.pipelines.tiny import build
 
 # Of diffusers, in setting a schedule.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -29,7 +31,7 @@ order = partial(order_of, size=(128, 128))
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ImageModel]:
     folder = tmp_path_factory.mktemp("models")
     for family in FAMILIES:
-        small.make(folder / family, family=family)
+        build.make(folder / family, family=family)
     more: dict[str, dict[str, Any]] = {
         "flux2-klein": {"options": OPTIONS},
         "qwen-image": {"options": {"edit_weights": str(folder / "qwen-image"), "guidance_scale": 2.0}},

@@ -15,8 +15,9 @@ from billing.models import Account
 from storage import images
 from tests import stage
 from tests.workers.plans import Plan, plans_of
-from workers import generations, hints, history, idempotency, stuck, sweep, tokens
-from workers.idempotency import Idempotency
+from workers.lifecycle import generations, idempotency, image_tokens, queries, recovery, stuck
+from workers.lifecycle.idempotency import Idempotency
+from workers.messaging import enqueue
 from workers.models import Generation, Status
 
 pytestmark = pytest.mark.django_db
@@ -124,7 +125,7 @@ def crowded(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hints go nowhere."""
-    monkeypatch.setattr(hints, "send", lambda *, generation_id: None)
+    monkeypatch.setattr(enqueue, "send", lambda *, generation_id: None)
 
 
 def refuse_costly(work: Callable[[], object], *, rows: int = ROWS, blocks: int = BLOCKS) -> list[Plan]:
@@ -168,18 +169,18 @@ def test_a_generation_from_its_claim_to_its_end(owner: Account) -> None:
     refuse_costly(lambda: generations.renew(lease_tokens=[running.lease_token, uuid.uuid4()]))
     image = stage.sealed()
     refuse_costly(lambda: generations.complete(generation=running, image=image, cost_micros=26_700))
-    refuse_costly(lambda: history.get(generation_id=running.pk))
-    token = tokens.token_of(generation_id=running.pk)
-    refuse_costly(lambda: history.find_by_token(token=token))
+    refuse_costly(lambda: queries.get(generation_id=running.pk))
+    token = image_tokens.token_of(generation_id=running.pk)
+    refuse_costly(lambda: queries.find_by_token(token=token))
 
 
 def test_a_sweep_with_nothing_to_do(owner: Account) -> None:
-    plans = refuse_costly(sweep.run)
+    plans = refuse_costly(recovery.run)
     assert len(plans) >= 4
 
 
 def test_a_sweep_that_takes_a_batch_back_or_hints_at_one_looks_at_that_batch_alone(owner: Account) -> None:
-    over, batch = Now() + stage.timedelta(hours=2), sweep.BATCH_LIMIT
+    over, batch = Now() + stage.timedelta(hours=2), recovery.BATCH_LIMIT
     hint = partial(stuck.take_due_hints, limit=batch, interval_seconds=15, now=over)
     for work in (hint, partial(stuck.rescue, limit=batch, now=over), hint):
         refuse_costly(work, rows=2 * batch, blocks=60 * batch)
@@ -189,7 +190,7 @@ def test_a_sweep_that_takes_a_batch_back_or_hints_at_one_looks_at_that_batch_alo
 def test_a_page_of_the_history_is_as_cheap_at_its_end(owner: Account, offset: int) -> None:
     total = Generation.objects.filter(account=owner, number__lt=100_000).count()
     refuse_costly(
-        lambda: history.page(account_id=owner.pk, total=total, limit=20, offset=min(offset, total - 20)),
+        lambda: queries.page(account_id=owner.pk, total=total, limit=20, offset=min(offset, total - 20)),
         # Each in the index, and then in the table.
         rows=40,
     )
@@ -205,9 +206,9 @@ def test_a_purge_looks_at_its_batch_alone(owner: Account) -> None:
 
 
 def test_what_is_open_is_counted_no_further_than_asked(owner: Account) -> None:
-    refuse_costly(lambda: history.open_count(most=100), rows=200)
+    refuse_costly(lambda: queries.open_count(most=100), rows=200)
 
 
 def test_who_waits_is_looked_up_by_id(owner: Account) -> None:
     ids = list(Generation.objects.order_by("pk").values_list("pk", flat=True)[:500])
-    refuse_costly(lambda: history.ended_among(generation_ids=ids), rows=500, blocks=2000)
+    refuse_costly(lambda: queries.ended_among(generation_ids=ids), rows=500, blocks=2000)

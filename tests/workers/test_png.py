@@ -10,7 +10,7 @@ from PIL import Image, ImageCms
 
 from bench import pictures
 from tests import stage
-from workers import png
+from workers.imaging import png
 
 RANDOM = np.random.default_rng(1)
 

@@ -1,10 +1,11 @@
 import orjson
 import pytest
 
-from workers import presence, running_code
-from workers.broker import connection
-from workers.busyness import WINDOW_SECONDS, Busyness
-from workers.presence import Details, Worker
+from workers.gpu_worker import build_id
+from workers.gpu_worker.utilisation import WINDOW_SECONDS, Busyness
+from workers.messaging import worker_registry
+from workers.messaging.redis_client import connection
+from workers.messaging.worker_registry import Details, Worker
 
 DETAILS = Details(
     models={"zekron-image-1": 1.5, "other": None},
@@ -23,13 +24,13 @@ def nobody_there() -> None:
 
 
 def test_a_worker_is_seen_with_all_that_it_says_of_itself() -> None:
-    presence.show(worker_name="gpu@a", seconds_per_image=1.5, details=DETAILS)
-    presence.show(worker_name="gpu@b")
-    assert sorted(presence.alive()) == [Worker("gpu@a", 1.5, DETAILS), Worker("gpu@b")]
-    presence.leave(worker_name="gpu@a")
-    assert presence.alive() == [Worker("gpu@b")]
-    presence.show(worker_name="gpu@a")
-    assert Worker("gpu@a") in presence.alive()
+    worker_registry.show(worker_name="gpu@a", seconds_per_image=1.5, details=DETAILS)
+    worker_registry.show(worker_name="gpu@b")
+    assert sorted(worker_registry.alive()) == [Worker("gpu@a", 1.5, DETAILS), Worker("gpu@b")]
+    worker_registry.leave(worker_name="gpu@a")
+    assert worker_registry.alive() == [Worker("gpu@b")]
+    worker_registry.show(worker_name="gpu@a")
+    assert Worker("gpu@a") in worker_registry.alive()
 
 
 def test_a_worker_makes_the_models_it_has_and_one_that_tells_none_makes_all() -> None:
@@ -41,10 +42,10 @@ def test_a_worker_makes_the_models_it_has_and_one_that_tells_none_makes_all() ->
 
 
 def test_a_worker_of_another_release_may_tell_more_or_less() -> None:
-    presence.show(worker_name="gpu@a")
+    worker_registry.show(worker_name="gpu@a")
     told = orjson.dumps({"models": {"third": 2.0}, "mood": "good"})
     connection().hset("zekron:workers:details", "gpu@a", told)
-    assert presence.alive() == [Worker("gpu@a", None, Details(models={"third": 2.0}))]
+    assert worker_registry.alive() == [Worker("gpu@a", None, Details(models={"third": 2.0}))]
 
 
 def test_a_device_is_as_busy_as_it_was_in_the_last_minute() -> None:
@@ -66,21 +67,21 @@ def test_a_device_is_as_busy_as_it_was_in_the_last_minute() -> None:
 
 
 def test_the_code_is_told_by_eight_digits_that_every_process_of_it_tells() -> None:
-    first = running_code.digest()
-    running_code.digest.cache_clear()
-    assert running_code.digest() == first
+    first = build_id.digest()
+    build_id.digest.cache_clear()
+    assert build_id.digest() == first
     assert len(first) == 8
     assert int(first, 16) >= 0
 
 
 def test_other_code_has_other_digits(tmp_path, settings) -> None:
-    first = running_code.digest()
+    first = build_id.digest()
     settings.BASE_DIR = tmp_path
-    running_code.digest.cache_clear()
+    build_id.digest.cache_clear()
     try:
         (tmp_path / "workers").mkdir()
         (tmp_path / "workers" / "a.py").write_text("a = 1")
-        second = running_code.digest()
+        second = build_id.digest()
     finally:
-        running_code.digest.cache_clear()
+        build_id.digest.cache_clear()
     assert second != first

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests import live, stage
-from workers import attempt, broker, generations, hints, idle, presence
+from workers.gpu_worker import attempt, poller
+from workers.lifecycle import generations
+from workers.messaging import enqueue, redis_client, worker_registry
 from workers.models import Generation, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -26,25 +28,25 @@ def models_file(tmp_path: Path, settings) -> Path:
     big = own.replace("zekron-image-1", "big").replace("dtype =", 'queue = "large"\ndtype =')
     settings.MODELS_FILE = tmp_path / "models.toml"
     settings.MODELS_FILE.write_text(own + big)
-    broker.connection().flushdb()
+    redis_client.connection().flushdb()
     return settings.MODELS_FILE
 
 
 def test_the_message_goes_to_the_queue_of_the_model() -> None:
     for model in ("zekron-image-1", "big", "big", "gone"):
         stage.submit(stage.account(), model=model)
-    assert [broker.connection().llen(queue) for queue in ("gpu", "large", "chores")] == [2, 2, 0]
+    assert [redis_client.connection().llen(queue) for queue in ("gpu", "large", "chores")] == [2, 2, 0]
 
 
 def test_the_message_of_a_generation_that_is_not_there_goes_to_the_usual_queue() -> None:
-    hints.send(generation_id=10**9)
-    assert broker.connection().llen("gpu") == 1
+    enqueue.send(generation_id=10**9)
+    assert redis_client.connection().llen("gpu") == 1
 
 
 def test_with_one_queue_no_model_is_looked_up(models_file: Path, settings, django_assert_num_queries) -> None:
     settings.MODELS_FILE = live.ROOT / "models.toml"
     with django_assert_num_queries(0):
-        hints.send(generation_id=1)
+        enqueue.send(generation_id=1)
 
 
 def test_of_all_whose_turn_it_is_a_worker_claims_the_first_that_it_can_make() -> None:
@@ -70,13 +72,13 @@ def test_a_message_for_a_model_that_a_worker_has_not_costs_no_attempt() -> None:
 
 def test_idle_hands_leave_alone_what_their_worker_cannot_make(monkeypatch: pytest.MonkeyPatch) -> None:
     carried: list[int] = []
-    monkeypatch.setattr(idle, "CLAIM_SECONDS", 0.02)
+    monkeypatch.setattr(poller, "CLAIM_SECONDS", 0.02)
     # In threads of their own, whose connections would outlive the test.
     monkeypatch.setattr(attempt, "carry_out", lambda *, generation, studio: carried.append(generation.pk))
     owner = stage.account()
     others, mine = stage.submit(owner, now=CLOCK, model="big"), stage.submit(owner, now=CLOCK)
     with stage.studio(stage.StandInEngine()) as studio:
-        hands = idle.IdleHands(studio=studio._replace(models={"zekron-image-1"}), capacity=2)
+        hands = poller.IdleHands(studio=studio._replace(models={"zekron-image-1"}), capacity=2)
         hands.start()
         live.wait_until(lambda: carried)
         hands.close()
@@ -113,8 +115,8 @@ def test_a_worker_has_the_models_of_its_queues_alone_and_says_so(objects_folder,
     with _worker("large,chores", objects_folder, models_file):
         for generation in mine:
             live.wait_until(lambda pk=generation.pk: Generation.objects.get(pk=pk).status == Status.COMPLETED)
-        live.wait_until(lambda: any(worker.seconds_of("big") for worker in presence.alive()))
-        [worker] = presence.alive()
+        live.wait_until(lambda: any(worker.seconds_of("big") for worker in worker_registry.alive()))
+        [worker] = worker_registry.alive()
     others.refresh_from_db()
     assert (others.status, others.attempt_count) == (Status.QUEUED, 0)
     assert (worker.name, set(worker.details.models)) == ("gpu@queues", {"big"})

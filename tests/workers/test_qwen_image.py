@@ -13,11 +13,12 @@ from PIL import Image
 from tests.workers.conftest import entry
 from tests.workers.test_flux2_klein import BLUE, MOST_DIFFERENCE, RED, difference, made
 from tests.workers.test_flux2_klein import order as order_of
-from workers.batcher import Batcher
 from workers.catalogue import ImageModel
-from workers.engine import BadOutput, Engine, EngineError, load_engine, make
-from workers.pipelines import loading, small
-from workers.pipelines.families import Staged, Whole
+from workers.engine.batcher import Batcher
+from workers.engine.interface import BadOutput, Engine, EngineError, load_engine, make
+from workers.pipelines.diffusers.engine import Staged, Whole
+from workers.pipelines.runtime import loading
+from workers.pipelines.tiny import build
 
 SIDE = 128
 order = partial(order_of, size=(SIDE, SIDE))
@@ -35,7 +36,7 @@ def small_sources():
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "qwen"
-    small.make(folder, family="qwen-image")
+    build.make(folder, family="qwen-image")
     return folder
 
 
@@ -130,7 +131,7 @@ def test_sources_of_any_shape_are_taken_and_not_changed(engine: Engine, size: tu
 def test_weights_of_their_own_edit_and_the_others_create(
     engine: Engine, weights: Path, tmp_path: Path
 ) -> None:
-    small.make(tmp_path / "edit", family="qwen-image")
+    build.make(tmp_path / "edit", family="qwen-image")
     own = QwenImageTransformer2DModel.from_pretrained(tmp_path / "edit", subfolder="transformer")
     with torch.no_grad():
         own.proj_out.weight.mul_(-1)

@@ -13,8 +13,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers.utils import import_utils
 
 from tests.workers.conftest import OPTIONS, entry
-from workers.engine import load_engine
-from workers.pipelines import compiling, small
+from workers.engine.interface import load_engine
+from workers.pipelines.runtime import compilation
+from workers.pipelines.tiny import build
 
 # A number for the host; a tensor made of the host's numbers; shapes that depend on what is in a tensor.
 WAITS = {
@@ -63,7 +64,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[Recording]:
     """What was recorded."""
     recordings: list[Recording] = []
 
-    def record(_: compiling.Compiler, work: compiling.Work, *arguments: torch.Tensor) -> compiling.Work:
+    def record(_: compilation.Compiler, work: compilation.Work, *arguments: torch.Tensor) -> compilation.Work:
         work(*arguments)
         with monkeypatch.context() as patch, Recording() as recording:
             patch.setattr(import_utils, "is_cuda_stream_capturing", lambda: True)
@@ -71,17 +72,17 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[Recording]:
         recordings.append(recording)
         return work
 
-    monkeypatch.setattr(compiling.Compiler, "recorded", record)
+    monkeypatch.setattr(compilation.Compiler, "recorded", record)
     return recordings
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-@pytest.mark.parametrize("family", small.FAMILIES)
+@pytest.mark.parametrize("family", build.FAMILIES)
 def test_it_neither_waits_for_the_device_nor_is_random(
     tmp_path: Path, recorded: list[Recording], family: str
 ) -> None:
     """In the precision of a GPU, in which nothing may be left that is in another."""
-    small.make(tmp_path / "small", family=family)
+    build.make(tmp_path / "small", family=family)
     options = {**(OPTIONS if family == "flux2-klein" else {}), "compile": ["64x64"]}
     model = entry(tmp_path / "small", adapter=family, options=options, dtype="bfloat16", sources=0)
     engine: Any = load_engine(model=replace(model, batch_limit=1, steps=2), device="cpu")
@@ -103,7 +104,7 @@ def test_it_neither_waits_for_the_device_nor_is_random(
     ],
     ids=["number", "condition", "from the host", "noise"],
 )
-def test_what_a_recording_would_refuse_is_noticed(work: compiling.Work) -> None:
+def test_what_a_recording_would_refuse_is_noticed(work: compilation.Work) -> None:
     with torch.inference_mode(), Recording() as recording:
         work(torch.ones(2))
     assert recording.refused

@@ -9,7 +9,8 @@ from billing.audit import audit
 from storage import failpoints
 from storage.models import StoredImage
 from tests import stage
-from workers import attempt, generations, settlement
+from workers.gpu_worker import attempt
+from workers.lifecycle import completion, generations
 from workers.models import Generation, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -38,7 +39,7 @@ class Troubled:
 
 def _settle(monkeypatch, running, image, trouble):
     monkeypatch.setattr(generations, "complete", trouble)
-    settlement.settle(generation=running, image=image, pauses_seconds=NO_PAUSES)
+    completion.settle(generation=running, image=image, pauses_seconds=NO_PAUSES)
 
 
 def _charged_once(owner, running, image) -> None:
@@ -74,7 +75,7 @@ def test_a_database_that_stays_away_leaves_the_outcome_open(monkeypatch):
 def test_an_object_is_kept_while_nobody_knows_whether_its_row_was_committed(monkeypatch, objects_folder):
     generation = stage.submit(stage.account(), now=CLOCK)
     monkeypatch.setattr(generations, "complete", Troubled(before=1))
-    monkeypatch.setattr(settlement, "settle", partial(settlement.settle, pauses_seconds=()))
+    monkeypatch.setattr(completion, "settle", partial(completion.settle, pauses_seconds=()))
     with stage.studio(stage.StandInEngine()) as studio:
         attempt.run(generation_id=generation.pk, studio=studio)
     assert Generation.objects.get(pk=generation.pk).status == Status.RUNNING
@@ -85,7 +86,7 @@ def test_a_generation_that_another_completed_is_not_taken_for_ones_own():
     running, image = stage.generation_in(Status.RUNNING, stage.account()), stage.sealed()
     stage.finish(running)
     with pytest.raises(generations.LeaseLost):
-        settlement.settle(generation=running, image=image, pauses_seconds=NO_PAUSES)
+        completion.settle(generation=running, image=image, pauses_seconds=NO_PAUSES)
     assert not StoredImage.objects.filter(object_key=image.object_key).exists()
 
 

@@ -10,7 +10,7 @@ import torch
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from workers.pipelines import small
+from workers.pipelines.tiny import build as tiny_build
 
 
 def weights(folder: Path) -> dict[str, bytes]:
@@ -64,32 +64,32 @@ def test_it_is_of_the_classes_of_the_real_one(small_model: Path) -> None:
 
 @pytest.mark.parametrize("family", CLASSES)
 def test_the_one_of_another_family_is_of_its_classes_and_a_few_megabytes(family: str, tmp_path: Path) -> None:
-    assert small.make(tmp_path / family, family=family)
+    assert tiny_build.make(tmp_path / family, family=family)
     index = json.loads((tmp_path / family / "model_index.json").read_text())
     assert {name: index[name] for name in CLASSES[family]} == CLASSES[family]
     assert sum(map(len, weights(tmp_path / family).values())) < 10_000_000
 
 
-@pytest.mark.parametrize("family", small.FAMILIES)
+@pytest.mark.parametrize("family", tiny_build.FAMILIES)
 def test_it_is_the_same_every_time(family: str, tmp_path: Path) -> None:
     torch.manual_seed(99)
     before = torch.random.get_rng_state()
-    assert small.make(tmp_path / "one", family=family)
-    assert small.make(tmp_path / "again", family=family)
+    assert tiny_build.make(tmp_path / "one", family=family)
+    assert tiny_build.make(tmp_path / "again", family=family)
     assert weights(tmp_path / "again") == weights(tmp_path / "one")
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_a_folder_that_is_there_is_left_alone(small_model: Path) -> None:
     before = weights(small_model)
-    assert small.make(small_model) is False
+    assert tiny_build.make(small_model) is False
     assert weights(small_model) == before
 
 
 def test_many_processes_make_one_folder_and_leave_nothing_else(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     with context.Pool(2) as pool:
-        made = pool.map(small.make, [tmp_path / "small"] * 4, chunksize=1)
+        made = pool.map(tiny_build.make, [tmp_path / "small"] * 4, chunksize=1)
     assert sum(made) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["small"]
 
@@ -98,14 +98,14 @@ def test_the_loser_of_a_race_keeps_the_winners_folder(
     small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "small"
-    build = small.build
+    build = tiny_build.build
 
     def beaten(family: str) -> object:
         shutil.copytree(small_model, folder)
         return build(family)
 
-    monkeypatch.setattr(small, "build", beaten)
-    assert small.make(folder) is False
+    monkeypatch.setattr(tiny_build, "build", beaten)
+    assert tiny_build.make(folder) is False
     assert weights(folder) == weights(small_model)
     assert [path.name for path in tmp_path.iterdir()] == ["small"]
 
@@ -114,7 +114,7 @@ def test_a_folder_of_something_else_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "small").mkdir()
     (tmp_path / "small" / "letters.txt").write_text("dear")
     with pytest.raises(OSError, match="not empty"):
-        small.make(tmp_path / "small")
+        tiny_build.make(tmp_path / "small")
     assert weights(tmp_path / "small") == {"letters.txt": b"dear"}
     assert [path.name for path in tmp_path.iterdir()] == ["small"]
 
@@ -123,14 +123,14 @@ def test_a_failure_leaves_no_half_of_a_folder(tmp_path: Path, monkeypatch: pytes
     def broken(_family: str) -> object:
         raise OSError("no space left")
 
-    monkeypatch.setattr(small, "build", broken)
+    monkeypatch.setattr(tiny_build, "build", broken)
     with pytest.raises(OSError, match="no space left"):
-        small.make(tmp_path / "small")
+        tiny_build.make(tmp_path / "small")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_any_text_has_tokens() -> None:
-    tokenizer = small.build("flux2-klein")[""].tokenizer
+    tokenizer = tiny_build.build("flux2-klein")[""].tokenizer
     for text in ("a fox", "лиса", "狐", "🦊", "\t\r\n", "é"):
         assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
 

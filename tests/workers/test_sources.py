@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from workers import sources
-from workers.sources import InvalidImage, decode
+from workers.imaging import source_images
+from workers.imaging.source_images import InvalidImage, decode
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
@@ -273,4 +273,4 @@ def test_a_message_is_a_sentence_for_the_client() -> None:
 
 
 def test_the_limit_is_pillows_own_as_well() -> None:
-    assert Image.MAX_IMAGE_PIXELS == sources.MOST_PIXELS
+    assert Image.MAX_IMAGE_PIXELS == source_images.MOST_PIXELS

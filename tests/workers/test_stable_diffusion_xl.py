@@ -16,11 +16,12 @@ from PIL import Image, ImageOps
 from tests.workers.conftest import entry
 from tests.workers.test_flux2_klein import BLUE, MOST_DIFFERENCE, RED, difference, made
 from tests.workers.test_flux2_klein import order as order_of
-from workers.batcher import Batcher
 from workers.catalogue import ImageModel
-from workers.engine import BadOutput, Engine, EngineError, load_engine, make
-from workers.pipelines import loading, small
-from workers.pipelines.families import Staged
+from workers.engine.batcher import Batcher
+from workers.engine.interface import BadOutput, Engine, EngineError, load_engine, make
+from workers.pipelines.diffusers.engine import Staged
+from workers.pipelines.runtime import loading
+from workers.pipelines.tiny import build
 
 # Of diffusers, in setting a schedule.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -32,7 +33,7 @@ STOCK = {"guidance_scale": 5.0, "num_inference_steps": 4, "output_type": "np"}
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "xl"
-    small.make(folder, family="stable-diffusion-xl")
+    build.make(folder, family="stable-diffusion-xl")
     return folder
 
 

@@ -12,9 +12,9 @@ from tests.workers.conftest import entry
 from tests.workers.test_compiling import check_made_as_without
 from tests.workers.test_flux2_klein import RED, order
 from workers.catalogue import ImageModel
-from workers.engine import Engine, EngineError, load_engine
-from workers.pipelines import small
-from workers.pipelines.families import Staged
+from workers.engine.interface import Engine, EngineError, load_engine
+from workers.pipelines.diffusers.engine import Staged
+from workers.pipelines.tiny import build
 
 # Of diffusers, in setting a schedule.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -40,7 +40,7 @@ def small_sources() -> Iterator[None]:
 @pytest.fixture(scope="module", params=FAMILIES)
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ImageModel:
     folder = tmp_path_factory.mktemp("models") / "small"
-    small.make(folder, family=request.param)
+    build.make(folder, family=request.param)
     more = {"edit_weights": str(folder)} if request.param == "qwen-image" else {}
     plain = entry(folder, adapter=request.param, options={"guidance_scale": 2.0, **more}, sources=1)
     return replace(plain, steps=2, batch_limit=3)

@@ -24,8 +24,11 @@ from tests import live, stage
 from tests.storage import s3
 from tests.storage.conftest import names
 from tests.storage.faults import files_of_at_most, hanging, standing_still
-from workers import attempt, audit, generations, metrics, stuck
-from workers.heartbeat import Heartbeat
+from workers.audit import rows
+from workers.gpu_worker import attempt
+from workers.gpu_worker.heartbeat import Heartbeat
+from workers.lifecycle import generations, stuck
+from workers.messaging import counters
 from workers.models import ATTEMPT_LIMIT, Generation, Status
 from zekron_api.object_store import object_store
 
@@ -108,7 +111,7 @@ def assert_completed_once(generation: Generation) -> None:
     owner = Account.objects.get(pk=generation.account_id)
     assert (owner.reserved_micros, owner.spent_micros) == (0, stage.QUOTE_MICROS)
     wait_until(lambda: objects_after_a_pass() == [generation.image.object_key])
-    assert [*audit_money(), *audit.audit()] == []
+    assert [*audit_money(), *rows.audit()] == []
 
 
 def objects_after_a_pass() -> list[str]:
@@ -122,7 +125,7 @@ def assert_failed_and_free(generation: Generation) -> None:
     owner = Account.objects.get(pk=generation.account_id)
     assert (generation.status, generation.error_type) == (Status.FAILED, "generation_failed")
     assert (owner.reserved_micros, owner.spent_micros) == (0, 0)
-    assert [*audit_money(), *audit.audit()] == []
+    assert [*audit_money(), *rows.audit()] == []
 
 
 def test_a_store_that_takes_nothing_fails_the_generation_after_three_attempts_and_it_is_free(
@@ -194,11 +197,11 @@ def test_a_source_that_the_store_has_lost_fails_the_edit_and_it_is_free(objects:
     source = stage.sealed(b"a source")
     generation = stage.submit(stage.account(), now=CLOCK, kind="edit", sources=[source])
     objects.delete(source.object_key)
-    counted_before = metrics.unreadable_image_count()
+    counted_before = counters.unreadable_image_count()
     for _ in range(ATTEMPT_LIMIT):
         attempted(generation)
     assert_failed_and_free(generation)
-    assert metrics.unreadable_image_count() == counted_before + ATTEMPT_LIMIT
+    assert counters.unreadable_image_count() == counted_before + ATTEMPT_LIMIT
 
 
 def test_a_worker_killed_between_its_put_and_its_commit_leaves_an_orphan_and_no_charge(

@@ -7,7 +7,8 @@ from django.db import transaction
 
 from tests import stage
 from tests.stage import NOW
-from workers import generations, hints, stuck, submission, sweep
+from workers.lifecycle import generations, recovery, stuck, submission
+from workers.messaging import enqueue
 from workers.models import Generation, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def hinted(monkeypatch):
     """The ids that hints were sent for."""
     sent = []
-    monkeypatch.setattr(hints, "send", lambda *, generation_id: sent.append(generation_id))
+    monkeypatch.setattr(enqueue, "send", lambda *, generation_id: sent.append(generation_id))
     return sent
 
 
@@ -29,17 +30,17 @@ def test_a_dead_workers_generation_is_queued_and_hinted_again(hinted):
     running = stage.generation_in(Status.RUNNING, stage.account())
     lease_over = NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)
     hinted.clear()
-    assert sweep.run(now=NOW + timedelta(seconds=1)) == (0, 0, 0)
-    assert sweep.run(now=lease_over) == (0, 1, 1)
+    assert recovery.run(now=NOW + timedelta(seconds=1)) == (0, 0, 0)
+    assert recovery.run(now=lease_over) == (0, 1, 1)
     assert (_status(running), hinted) == (Status.QUEUED, [running.pk])
 
 
 def test_a_lost_message_is_sent_again_but_not_at_every_sweep(hinted):
     queued = stage.submit(stage.account())
     hinted.clear()
-    later = NOW + timedelta(seconds=sweep.HINT_INTERVAL_SECONDS + 1)
-    assert sweep.run(now=later).hinted == 1
-    assert sweep.run(now=later + timedelta(seconds=1)).hinted == 0
+    later = NOW + timedelta(seconds=recovery.HINT_INTERVAL_SECONDS + 1)
+    assert recovery.run(now=later).hinted == 1
+    assert recovery.run(now=later + timedelta(seconds=1)).hinted == 0
     assert hinted == [queued.pk]
 
 
@@ -49,7 +50,7 @@ def test_the_oldest_is_hinted_first_whatever_was_written_last(hinted):
     hinted.clear()
     for pk in reversed(queued):
         Generation.objects.filter(pk=pk).update(hinted_at=None)
-    assert sweep.run(now=NOW + timedelta(seconds=1)).hinted == len(queued)
+    assert recovery.run(now=NOW + timedelta(seconds=1)).hinted == len(queued)
     assert hinted == queued
 
 
@@ -61,7 +62,7 @@ def test_the_oldest_is_given_up_first_whatever_was_written_last(monkeypatch):
         Generation.objects.filter(pk=pk).update(deadline_at=late)
     given_up = []
     monkeypatch.setattr(generations, "give_up", lambda *, generation, **_: given_up.append(generation.pk))
-    sweep.run(now=late + timedelta(seconds=1))
+    recovery.run(now=late + timedelta(seconds=1))
     assert given_up == running
 
 
@@ -69,8 +70,8 @@ def test_a_generation_waits_for_its_backoff_before_it_is_hinted_again(hinted):
     running = stage.generation_in(Status.RUNNING, stage.account())
     generations.retry(generation=running, backoff_seconds=8, detail="", now=NOW)
     hinted.clear()
-    assert sweep.run(now=NOW + timedelta(seconds=7)).hinted == 0
-    assert sweep.run(now=NOW + timedelta(seconds=9)).hinted == 1
+    assert recovery.run(now=NOW + timedelta(seconds=7)).hinted == 0
+    assert recovery.run(now=NOW + timedelta(seconds=9)).hinted == 1
 
 
 @pytest.mark.parametrize("status", [Status.QUEUED, Status.RUNNING])
@@ -78,7 +79,7 @@ def test_what_is_open_past_its_deadline_fails_and_is_free(hinted, status):
     owner = stage.account()
     generation = stage.generation_in(status, owner)
     late = NOW + timedelta(seconds=submission.DEADLINE_SECONDS + 1)
-    assert sweep.run(now=late).given_up == 1
+    assert recovery.run(now=late).given_up == 1
     owner.refresh_from_db()
     failed = Generation.objects.get(pk=generation.pk)
     assert (failed.status, failed.error_type, owner.reserved_micros) == (
@@ -91,7 +92,7 @@ def test_what_is_open_past_its_deadline_fails_and_is_free(hinted, status):
 
 def test_a_generation_whose_workers_died_three_times_fails(hinted):
     last = stage.exhausted(stage.account())
-    assert sweep.run(now=NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)).given_up == 1
+    assert recovery.run(now=NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)).given_up == 1
     assert _status(last) == Status.FAILED
 
 
@@ -114,7 +115,7 @@ def test_a_sweep_passes_over_what_another_has_locked(hinted):
     lease_over = NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)
     with transaction.atomic():
         Generation.objects.select_for_update().get(pk=running.pk)
-        assert stage.at_once(1, lambda _: sweep.run(now=lease_over)) == [(0, 0, 0)]
+        assert stage.at_once(1, lambda _: recovery.run(now=lease_over)) == [(0, 0, 0)]
 
 
 def test_many_sweeps_at_once_move_each_row_once(hinted):
@@ -123,6 +124,6 @@ def test_many_sweeps_at_once_move_each_row_once(hinted):
         stage.generation_in(Status.RUNNING, owner)
     hinted.clear()
     lease_over = NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)
-    swept = stage.at_once(4, lambda _: sweep.run(now=lease_over))
+    swept = stage.at_once(4, lambda _: recovery.run(now=lease_over))
     assert sum(each.rescued for each in swept) == 20
     assert len(hinted) == len(set(hinted)) == 20

@@ -12,7 +12,10 @@ from django.utils import timezone
 from storage import images
 from storage.models import StoredImage
 from tests import stage
-from workers import attempt, audit, generations, unsealing
+from workers.audit import images as image_audit
+from workers.audit import rows
+from workers.gpu_worker import attempt
+from workers.lifecycle import generations
 from workers.models import Generation, Kind, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -44,14 +47,14 @@ class Unreachable(FileSystemStorage):
 
 
 def test_nothing_is_said_of_images_that_open(made: list[Generation]) -> None:
-    assert list(unsealing.audit()) == []
+    assert list(image_audit.audit()) == []
 
 
 def test_a_lost_object_and_a_broken_one_are_named_and_the_others_still_opened(
     made: list[Generation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # One row at a time, so that the audit comes back for more.
-    monkeypatch.setattr(unsealing, "ROWS_AT_ONCE", 1)
+    monkeypatch.setattr(image_audit, "ROWS_AT_ONCE", 1)
     lost, broken, whole = (row.image for row in made)
     store = storages["objects"]
     with store.open(broken.object_key) as file:
@@ -59,7 +62,7 @@ def test_a_lost_object_and_a_broken_one_are_named_and_the_others_still_opened(
     store.delete(lost.object_key)
     store.delete(broken.object_key)
     store.save(broken.object_key, ContentFile(sealed[:-1] + bytes([sealed[-1] ^ 1])))
-    assert list(unsealing.audit()) == [
+    assert list(image_audit.audit()) == [
         f"image {lost.pk}: its object {lost.object_key} is missing",
         f"image {broken.pk}: its object {broken.object_key} is not what was sealed",
     ]
@@ -70,7 +73,7 @@ def test_images_that_were_swapped_between_generations_are_named(made: list[Gener
     first, second, _ = made
     Generation.objects.filter(pk=first.pk).update(image_id=None, **_WITHOUT)
     Generation.objects.filter(pk=second.pk).update(image_id=first.image_id)
-    assert list(unsealing.audit()) == [
+    assert list(image_audit.audit()) == [
         f"generation {second.pk}: its image {first.image_id} is sealed for another"
     ]
 
@@ -90,7 +93,7 @@ def test_a_store_that_does_not_answer_is_said_of_each_image(made: list[Generatio
         **settings.STORAGES,
         "objects": {**store, "BACKEND": "tests.workers.test_unsealing.Unreachable"},
     }
-    problems = list(unsealing.audit())
+    problems = list(image_audit.audit())
     assert len(problems) == 3
     assert "could not be read: ConnectionResetError" in problems[0]
 
@@ -100,7 +103,7 @@ def test_an_expired_image_and_one_whose_key_goes_meanwhile_need_not_open(
 ) -> None:
     for row in made:
         storages["objects"].delete(row.image.object_key)
-    assert list(unsealing.audit(now=now + timedelta(hours=25))) == []
+    assert list(image_audit.audit(now=now + timedelta(hours=25))) == []
     load = images.load
 
     def ended_meanwhile(*, image: StoredImage) -> bytes:
@@ -108,7 +111,7 @@ def test_an_expired_image_and_one_whose_key_goes_meanwhile_need_not_open(
         return load(image=image)
 
     monkeypatch.setattr(images, "load", ended_meanwhile)
-    assert list(unsealing.audit()) == []
+    assert list(image_audit.audit()) == []
 
 
 def test_the_source_of_an_open_edit_must_open_too(now: datetime) -> None:
@@ -117,9 +120,9 @@ def test_the_source_of_an_open_edit_must_open_too(now: datetime) -> None:
     )
     queued = stage.submit(stage.account(), now=now, kind=Kind.EDIT, sources=[source])
     storages["objects"].delete(source.object_key)
-    assert len(list(unsealing.audit())) == 1
+    assert len(list(image_audit.audit())) == 1
     generations.cancel(generation=queued, error_type="service_busy", error_code="X")
-    assert list(unsealing.audit()) == []
+    assert list(image_audit.audit()) == []
 
 
 def test_the_command_opens_the_images_only_when_asked_to(made: list[Generation]) -> None:
@@ -137,7 +140,7 @@ def test_the_command_names_objects_that_belong_to_no_image_once_they_are_forgott
 ) -> None:
     nobodys = images.put(content=b"png", mime_type="image/png", bound_to="x", expires_at=made[0].expires_at)
     call_command("audit_ledger", "--objects", stdout=StringIO())
-    monkeypatch.setattr(audit, "OBJECT_GRACE", timedelta(seconds=-1))
+    monkeypatch.setattr(rows, "OBJECT_GRACE", timedelta(seconds=-1))
     out = StringIO()
     with pytest.raises(CommandError, match="1 things do not add up"):
         call_command("audit_ledger", "--objects", stdout=out)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from workers.pipelines import worked
-from workers.pipelines.device import Device
-from workers.pipelines.worked import STRETCHES_KEPT, Stretches, Worked
+from workers.pipelines.runtime import device_timer
+from workers.pipelines.runtime.device import Device
+from workers.pipelines.runtime.device_timer import STRETCHES_KEPT, Stretches, Worked
 
 CPU = torch.device("cpu")
 
@@ -69,7 +69,7 @@ def test_a_gpu_worked_while_any_of_its_streams_did(monkeypatch: pytest.MonkeyPat
     gpu._epoch = Event(0.0)
     monkeypatch.setattr(gpu, "_event", lambda: events.append(Event()) or events[-1])
     monkeypatch.setattr(
-        worked.torch.cuda,
+        device_timer.torch.cuda,
         "current_stream",
         lambda _: type("Stream", (), {"cuda_stream": stream[0]}),
     )
@@ -98,6 +98,6 @@ def test_a_gpu_that_is_lost_tells_what_was_known(monkeypatch: pytest.MonkeyPatch
     def lost(_: object) -> None:
         raise RuntimeError("an illegal memory access was encountered")
 
-    gpu._streams[1] = worked._Stream(event=Event(0.0), seconds=0.0)
+    gpu._streams[1] = device_timer._Stream(event=Event(0.0), seconds=0.0)
     monkeypatch.setattr(gpu, "_settle", lost)
     assert gpu.seconds >= 0.0

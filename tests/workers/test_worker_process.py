@@ -12,7 +12,7 @@ import pytest
 from django.db import connection
 
 from tests import live, stage
-from workers import generations
+from workers.lifecycle import generations
 from workers.models import Generation, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)

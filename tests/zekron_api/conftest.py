@@ -15,8 +15,9 @@ from billing import keys
 from billing.models import Account
 from tests import stage
 from tests.zekron_api import served
-from workers import attempt, hints, presence
-from workers.broker import connection as broker
+from workers.gpu_worker import attempt
+from workers.messaging import enqueue, worker_registry
+from workers.messaging.redis_client import connection as broker
 
 
 class Caller(NamedTuple):
@@ -80,8 +81,8 @@ def bearer(me: Caller) -> tuple[str, str]:
 @pytest.fixture
 def idle_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker shows itself, and takes no message."""
-    presence.show(worker_name="test", seconds_per_image=0.01)
-    monkeypatch.setattr(hints, "send", lambda *, generation_id: None)
+    worker_registry.show(worker_name="test", seconds_per_image=0.01)
+    monkeypatch.setattr(enqueue, "send", lambda *, generation_id: None)
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[stage.StandInEngine]:
             threads.append(threading.Thread(target=work, args=(generation_id,)))
             threads[-1].start()
 
-        monkeypatch.setattr(hints, "send", send)
+        monkeypatch.setattr(enqueue, "send", send)
         yield engine
         for thread in threads:
             thread.join()

@@ -12,7 +12,7 @@ from storage import images
 from storage.models import StoredImage
 from tests import stage
 from tests.zekron_api.test_generate import refusal
-from workers import presence
+from workers.messaging import worker_registry
 from workers.models import Generation, Status
 from zekron_api import health
 
@@ -198,19 +198,19 @@ def test_readyz_names_the_part_that_is_missing(monkeypatch):
     response = Client().get("/readyz")
     assert response.status_code == 503
     assert response.json()["parts"] == {"database": True, "redis": True, "store": True, "worker": False}
-    presence.show(worker_name="gpu@test")
+    worker_registry.show(worker_name="gpu@test")
     assert Client().get("/readyz").status_code == 200
 
 
 def test_readyz_counts_workers_and_is_ready_once_the_default_model_has_one(monkeypatch):
     monkeypatch.setattr(health, "_FRESH_SECONDS", 0.0)
-    other = presence.Details(models={"other": None}, queues=["large"])
-    presence.show(worker_name="gpu@other", details=other)
+    other = worker_registry.Details(models={"other": None}, queues=["large"])
+    worker_registry.show(worker_name="gpu@other", details=other)
     response = Client().get("/readyz")
     assert (response.status_code, response.json()["parts"]["worker"]) == (503, False)
     assert response.json()["workers"] == {"models": {"zekron-image-1": 0}, "queues": {"gpu": 0}}
-    own = presence.Details(models={"zekron-image-1": None}, queues=["gpu", "large"])
-    presence.show(worker_name="gpu@test", details=own)
+    own = worker_registry.Details(models={"zekron-image-1": None}, queues=["gpu", "large"])
+    worker_registry.show(worker_name="gpu@test", details=own)
     response = Client().get("/readyz")
     assert response.status_code == 200
     assert response.json()["workers"] == {"models": {"zekron-image-1": 1}, "queues": {"gpu": 1}}

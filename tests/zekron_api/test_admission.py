@@ -7,8 +7,9 @@ import redis
 
 from tests import stage
 from tests.zekron_api.test_generate import refusal
-from workers import admission, presence
 from workers.catalogue import DEFAULT_MODEL
+from workers.lifecycle import admission
+from workers.messaging import worker_registry
 from workers.models import Generation
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_hints")]
@@ -17,7 +18,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 @pytest.fixture
 def no_hints(monkeypatch):
     """Messages go nowhere, and no worker shows itself."""
-    monkeypatch.setattr("workers.hints.send", lambda *, generation_id: None)
+    monkeypatch.setattr("workers.messaging.enqueue.send", lambda *, generation_id: None)
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def test_without_a_live_worker_a_generate_is_refused_at_once_and_holds_nothing(m
 
 def test_a_queue_that_takes_longer_than_a_client_waits_refuses_with_the_time_until_it_does_not(me, settings):
     settings.SYNC_WAIT_SECONDS = 10
-    presence.show(worker_name="gpu@a", seconds_per_image=4.0)
+    worker_registry.show(worker_name="gpu@a", seconds_per_image=4.0)
     for _ in range(5):
         stage.submit(me.account, now=stage.datetime.now(stage.UTC))
     response = me.generate()
@@ -65,8 +66,8 @@ def test_the_predicted_wait_is_what_is_open_over_the_speed_of_all_workers(
     monkeypatch, speeds, open_count, is_let_in
 ):
     for number, seconds in enumerate(speeds):
-        presence.show(worker_name=f"gpu@{number}", seconds_per_image=seconds)
-    monkeypatch.setattr("workers.history.open_count", lambda *, most, model: min(most, open_count))
+        worker_registry.show(worker_name=f"gpu@{number}", seconds_per_image=seconds)
+    monkeypatch.setattr("workers.lifecycle.queries.open_count", lambda *, most, model: min(most, open_count))
     if is_let_in:
         admission.refuse_if_too_long(model_name=DEFAULT_MODEL, limit_seconds=100)
     else:
@@ -74,9 +75,9 @@ def test_the_predicted_wait_is_what_is_open_over_the_speed_of_all_workers(
             admission.refuse_if_too_long(model_name=DEFAULT_MODEL, limit_seconds=100)
 
 
-def _line(**seconds_by_model: float | None) -> presence.Details:
+def _line(**seconds_by_model: float | None) -> worker_registry.Details:
     """A worker's details with these models."""
-    return presence.Details(models=seconds_by_model)
+    return worker_registry.Details(models=seconds_by_model)
 
 
 @pytest.mark.parametrize(
@@ -85,8 +86,8 @@ def _line(**seconds_by_model: float | None) -> presence.Details:
 def test_only_workers_that_have_the_model_count_and_all_that_stands_in_their_line(
     me, two_models, model, is_let_in
 ):
-    presence.show(worker_name="gpu@fast", details=_line(fast=1.0))
-    presence.show(worker_name="gpu@slow", details=_line(slow=30.0, both=1.0))
+    worker_registry.show(worker_name="gpu@fast", details=_line(fast=1.0))
+    worker_registry.show(worker_name="gpu@slow", details=_line(slow=30.0, both=1.0))
     for _ in range(4):
         stage.submit(me.account, now=stage.datetime.now(stage.UTC), model="slow")
     if is_let_in:
@@ -99,7 +100,7 @@ def test_only_workers_that_have_the_model_count_and_all_that_stands_in_their_lin
 
 
 def test_of_a_model_that_a_worker_has_not_made_yet_a_first_guess_counts(me, two_models):
-    presence.show(worker_name="gpu@a", details=_line(slow=None))
+    worker_registry.show(worker_name="gpu@a", details=_line(slow=None))
     for _ in range(20):
         stage.submit(me.account, now=stage.datetime.now(stage.UTC), model="slow")
     admission.refuse_if_too_long(model_name="slow", limit_seconds=100)
@@ -126,7 +127,7 @@ def test_a_long_queue_is_counted_once_a_second_and_a_short_one_for_each_request(
     def counted() -> int:
         return admission._open_count("long", 40_000, clock=lambda: now)
 
-    monkeypatch.setattr("workers.history.open_count", count)
+    monkeypatch.setattr("workers.lifecycle.queries.open_count", count)
     monkeypatch.setattr(admission, "_deep", {})
     assert (counted(), counted()) == (3, 3)
     assert asked == [admission.EXACT_COUNT] * 2
@@ -147,11 +148,11 @@ def test_a_large_fleet_is_asked_once_a_second_and_a_small_one_for_each_request(
 ):
     asked, now = [], 0.0
 
-    def alive() -> list[presence.Worker]:
+    def alive() -> list[worker_registry.Worker]:
         asked.append(now)
-        return [presence.Worker(f"gpu@{number}") for number in range(workers)]
+        return [worker_registry.Worker(f"gpu@{number}") for number in range(workers)]
 
-    monkeypatch.setattr(presence, "alive", alive)
+    monkeypatch.setattr(worker_registry, "alive", alive)
     monkeypatch.setattr(admission, "_fleet", {})
     for now in (0.0, 0.9, 1.0):
         assert len(admission._alive(clock=lambda moment=now: moment)) == workers
@@ -159,14 +160,14 @@ def test_a_large_fleet_is_asked_once_a_second_and_a_small_one_for_each_request(
 
 
 def test_a_worker_that_is_silent_or_has_left_does_not_count(me, monkeypatch):
-    presence.show(worker_name="gpu@a", seconds_per_image=2.5)
-    assert presence.alive() == [presence.Worker("gpu@a", 2.5)]
-    presence.leave(worker_name="gpu@a")
-    assert presence.alive() == []
-    presence.show(worker_name="gpu@a")
-    assert presence.alive() == [presence.Worker("gpu@a", None)]
-    monkeypatch.setattr(presence, "SILENCE_LIMIT_SECONDS", -1)
-    assert presence.alive() == []
+    worker_registry.show(worker_name="gpu@a", seconds_per_image=2.5)
+    assert worker_registry.alive() == [worker_registry.Worker("gpu@a", 2.5)]
+    worker_registry.leave(worker_name="gpu@a")
+    assert worker_registry.alive() == []
+    worker_registry.show(worker_name="gpu@a")
+    assert worker_registry.alive() == [worker_registry.Worker("gpu@a", None)]
+    monkeypatch.setattr(worker_registry, "SILENCE_LIMIT_SECONDS", -1)
+    assert worker_registry.alive() == []
 
 
 def test_without_redis_nothing_can_be_predicted_and_requests_are_let_in(me, settings, monkeypatch):
@@ -174,6 +175,6 @@ def test_without_redis_nothing_can_be_predicted_and_requests_are_let_in(me, sett
         raise redis.ConnectionError("away")
 
     settings.SYNC_WAIT_SECONDS = 1
-    monkeypatch.setattr(presence, "alive", away)
+    monkeypatch.setattr(worker_registry, "alive", away)
     assert refusal(me.generate()) == (503, "service_busy")
     assert Generation.objects.get().status == "cancelled"

@@ -20,8 +20,10 @@ from PIL import Image
 from billing import keys
 from tests import stage
 from tests.zekron_api.conftest import Caller
-from workers import attempt, hints, tasks, workshop
-from workers.broker import connection as broker
+from workers import tasks
+from workers.gpu_worker import attempt, process
+from workers.messaging import enqueue
+from workers.messaging.redis_client import connection as broker
 from workers.models import ATTEMPT_LIMIT, Generation
 from zekron_api.logs import LineFormatter
 
@@ -31,7 +33,7 @@ LOUD = ["", "django", "django.request", "django.db.backends", "celery", "kombu",
 OURS = ["zekron_api", "workers", "billing", "storage"]
 IMAGE_DESCRIPTION = 0x010E
 # The fixture `engine` puts a worker in the place of this one.
-SEND_OVER_REDIS = hints.send
+SEND_OVER_REDIS = enqueue.send
 
 
 class Canaries(NamedTuple):
@@ -105,13 +107,13 @@ def failing_row(generation_id: int) -> None:
 @pytest.fixture
 def over_redis(monkeypatch: pytest.MonkeyPatch, engine: stage.StandInEngine) -> stage.StandInEngine:
     """The worker in this process, whose messages go to Redis as well."""
-    to_worker = hints.send
+    to_worker = enqueue.send
 
     def send(*, generation_id: int) -> None:
         SEND_OVER_REDIS(generation_id=generation_id)
         to_worker(generation_id=generation_id)
 
-    monkeypatch.setattr(hints, "send", send)
+    monkeypatch.setattr(enqueue, "send", send)
     return engine
 
 
@@ -224,7 +226,7 @@ def test_a_task_that_fails_in_celery_leaves_no_canary_in_the_log(me, canaries, h
     def broken(**_: Any) -> None:
         raise ValueError(f"cannot read {canaries.prompt}")
 
-    monkeypatch.setattr(workshop, "opened", broken)
+    monkeypatch.setattr(process, "opened", broken)
     assert isinstance(tasks.generate.apply(kwargs={"generation_id": 1}).result, ValueError)
     assert "raised unexpected: ValueError" in heard.getvalue()
     assert canaries.seen_in(heard.getvalue()) == set()

@@ -20,7 +20,8 @@ from django.conf import settings
 from billing import audit as money
 from billing import keys
 from tests import live, stage
-from workers import audit, presence
+from workers.audit import rows
+from workers.messaging import worker_registry
 from workers.models import Generation, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -93,7 +94,7 @@ def ready(started: Web) -> None:
             return False
 
     until(answers)
-    presence.show(worker_name="test", seconds_per_image=0.01)
+    worker_registry.show(worker_name="test", seconds_per_image=0.01)
 
 
 def clients(url: str, threads: ThreadPoolExecutor) -> "list[Future[live.Answer]]":
@@ -130,7 +131,7 @@ def test_clients_that_wait_get_their_images_and_new_ones_are_refused(
         assert_ended_cleanly(started)
     assert [reply.status for reply in replies] == [200] * len(answers)
     assert all(reply.json["data"]["image"]["b64_json"] for reply in replies)
-    assert [*money.audit(), *audit.audit(), *audit.unrest()] == []
+    assert [*money.audit(), *rows.audit(), *rows.unrest()] == []
     assert Generation.objects.filter(status=Status.COMPLETED).count() == len(answers)
 
 
@@ -148,7 +149,7 @@ def test_clients_whose_turn_does_not_come_are_told_so_before_the_process_ends(
         replies = [answer.result() for answer in answers]
         assert_ended_cleanly(started)
     assert {(reply.status, reply.json["error"]["type"]) for reply in replies} == {(503, "service_busy")}
-    assert [*money.audit(), *audit.audit(), *audit.unrest()] == []
+    assert [*money.audit(), *rows.audit(), *rows.unrest()] == []
 
 
 def test_the_process_stays_longer_than_any_client_waits() -> None:

@@ -11,7 +11,8 @@ from PIL import Image
 from billing import accounts
 from tests.stage import ERROR
 from tests.zekron_api.conftest import caller, picture
-from workers import generations, hints
+from workers.lifecycle import generations
+from workers.messaging import enqueue
 from workers.models import Generation
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -128,7 +129,7 @@ def test_still_queued_at_the_deadline_is_cancelled_and_free(me, idle_worker, set
 def test_still_running_at_the_deadline_is_kept_and_named(me, idle_worker, monkeypatch, settings):
     settings.SYNC_WAIT_SECONDS = 0
     monkeypatch.setattr(
-        hints, "send", lambda *, generation_id: generations.claim(generation_id=generation_id)
+        enqueue, "send", lambda *, generation_id: generations.claim(generation_id=generation_id)
     )
     response = me.generate()
     assert refusal(response) == (504, "generation_timeout")
@@ -141,7 +142,7 @@ def test_a_failed_generation_is_a_500_with_the_code_of_its_row_and_free(me, idle
     def fail(*, generation_id):
         generations.fail(generation=generations.claim(generation_id=generation_id), **ERROR)
 
-    monkeypatch.setattr(hints, "send", fail)
+    monkeypatch.setattr(enqueue, "send", fail)
     response = me.generate()
     assert (response.status_code, response.json()["error"]["code"]) == (500, ERROR["error_code"])
     me.account.refresh_from_db()

@@ -10,8 +10,9 @@ from billing.audit import audit as audit_money
 from tests import stage
 from tests.zekron_api.conftest import Caller, picture
 from tests.zekron_api.test_generate import refusal
-from workers import generations, hints, presence, sweep
-from workers.audit import audit as audit_work
+from workers.audit.rows import audit as audit_work
+from workers.lifecycle import generations, recovery
+from workers.messaging import enqueue, worker_registry
 from workers.models import Generation, IdempotencyKey, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -35,10 +36,12 @@ def test_a_retry_of_a_completed_request_gets_the_same_reply_and_a_header(me, eng
 
 def test_a_retry_of_a_running_request_waits_for_it(me, monkeypatch, settings):
     settings.SYNC_WAIT_SECONDS = 0
-    presence.show(worker_name="test")
+    worker_registry.show(worker_name="test")
     running = []
     monkeypatch.setattr(
-        hints, "send", lambda *, generation_id: running.append(generations.claim(generation_id=generation_id))
+        enqueue,
+        "send",
+        lambda *, generation_id: running.append(generations.claim(generation_id=generation_id)),
     )
     assert refusal(send(me)) == (504, "generation_timeout")
     stage.finish(running[0], now=generations.TransactionNow())
@@ -104,7 +107,7 @@ def test_a_request_that_ended_without_an_image_may_be_sent_again_under_its_key(
     me, engine, settings, monkeypatch
 ):
     with monkeypatch.context() as nobody:
-        nobody.setattr("workers.hints.send", lambda *, generation_id: None)
+        nobody.setattr("workers.messaging.enqueue.send", lambda *, generation_id: None)
         settings.SYNC_WAIT_SECONDS = 0
         assert refusal(send(me)) == (503, "service_busy")
     settings.SYNC_WAIT_SECONDS = 100
@@ -132,7 +135,7 @@ def test_after_a_day_a_key_is_forgotten(me, engine):
     second = send(me)
     assert first.json()["data"]["id"] != second.json()["data"]["id"]
     IdempotencyKey.objects.update(created_at=past)
-    sweep.run()
+    recovery.run()
     assert not IdempotencyKey.objects.exists()
 
 

@@ -25,7 +25,7 @@ from tests.zekron_api.test_waiting_room import (  # noqa: F401 (a fixture)
     served,
     until,
 )
-from workers import generations, tokens
+from workers.lifecycle import generations, image_tokens
 from workers.models import Generation, Status
 from zekron_api import ending, replies, waiting_room
 from zekron_api.waiting_room import (
@@ -61,7 +61,7 @@ class Reader(Exchange):
 
     def __init__(self, app: Any, key: str, generation_id: int) -> None:
         self.reads = asyncio.Event()
-        self.path = f"/v1/images/{tokens.token_of(generation_id=generation_id)}"
+        self.path = f"/v1/images/{image_tokens.token_of(generation_id=generation_id)}"
         super().__init__(app, key, b"", method="GET", path=self.path)
 
     async def _send(self, message: dict[str, Any]) -> None:
@@ -229,7 +229,7 @@ def test_memory_grows_with_the_room_for_replies_and_not_with_the_clients_that_do
     for _ in range(ACCOUNTS):
         owner = stage.account()
         made = completed(owner, os.urandom(IMAGE_BYTES))
-        path = f"/v1/images/{tokens.token_of(generation_id=made.pk)}"
+        path = f"/v1/images/{image_tokens.token_of(generation_id=made.pk)}"
         asks += [(keys.issue(account_id=owner.pk)[1], path)] * CLIENTS_AN_ACCOUNT
     with live.processes(folder=tmp_path, objects_folder=objects_folder) as service, ExitStack() as stack:
         server = live.ready(service.url)

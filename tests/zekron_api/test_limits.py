@@ -15,7 +15,7 @@ from kombu.exceptions import OperationalError
 
 from tests import stage
 from tests.zekron_api.test_generate import refusal
-from workers import broker, hints
+from workers.messaging import enqueue, redis_client
 from workers.models import Generation
 from zekron_api import throttle
 from zekron_api.parked import Parked
@@ -71,7 +71,7 @@ def half_open() -> Iterator[str]:
 @pytest.fixture
 def absent() -> str:
     """The address of no Redis, of which this process knows nothing yet."""
-    broker._line.cache_clear()
+    redis_client._line.cache_clear()
     throttle._own.cache_clear()
     return "redis://127.0.0.1:1/0"
 
@@ -184,11 +184,11 @@ def test_a_redis_that_accepts_and_never_answers_holds_up_one_request_and_no_more
 ):
     """The bound is generous: without the rest each request would wait for its own timeouts."""
     settings.REDIS_URL, settings.SYNC_WAIT_SECONDS = half_open, 0
-    monkeypatch.setattr(broker, "TIMEOUT_SECONDS", 0.2)
-    monkeypatch.setattr(broker, "REST_SECONDS", 3600.0)
+    monkeypatch.setattr(redis_client, "TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(redis_client, "REST_SECONDS", 3600.0)
     asked = []
-    ask = broker.connection
-    monkeypatch.setattr(broker, "connection", lambda: asked.append(1) or ask())
+    ask = redis_client.connection
+    monkeypatch.setattr(redis_client, "connection", lambda: asked.append(1) or ask())
     statuses = [
         me.get("/v1/balance").status_code,
         me.generate().status_code,
@@ -201,23 +201,23 @@ def test_a_redis_that_accepts_and_never_answers_holds_up_one_request_and_no_more
 
 def test_the_log_says_once_that_redis_is_away_and_once_that_it_is_back(caplog):
     clock = [0.0]
-    line = broker.Line(clock=lambda: clock[0])
+    line = redis_client.Line(clock=lambda: clock[0])
 
     def ask(error: Exception | None = None) -> bool:
         try:
             with line.asking():
                 if error:
                     raise error
-        except broker.Away:
+        except redis_client.Away:
             return False
         return True
 
     assert ask()
-    assert not ask(broker.redis.TimeoutError("half-open"))
+    assert not ask(redis_client.redis.TimeoutError("half-open"))
     assert not ask()
-    clock[0] = broker.REST_SECONDS
+    clock[0] = redis_client.REST_SECONDS
     assert not ask(OperationalError("refused"))
-    clock[0] += broker.REST_SECONDS - 0.1
+    clock[0] += redis_client.REST_SECONDS - 0.1
     assert not ask()
     clock[0] += 0.1
     assert ask()
@@ -228,11 +228,11 @@ def test_the_log_says_once_that_redis_is_away_and_once_that_it_is_back(caplog):
 
 def test_after_the_rest_one_asks_for_all():
     clock = [0.0]
-    line = broker.Line(clock=lambda: clock[0])
-    with pytest.raises(broker.Away), line.asking():
-        raise broker.redis.ConnectionError
-    clock[0] = broker.REST_SECONDS
-    with line.asking(), pytest.raises(broker.Away), line.asking():
+    line = redis_client.Line(clock=lambda: clock[0])
+    with pytest.raises(redis_client.Away), line.asking():
+        raise redis_client.redis.ConnectionError
+    clock[0] = redis_client.REST_SECONDS
+    with line.asking(), pytest.raises(redis_client.Away), line.asking():
         pytest.fail("a second one asks before the first has an answer")
 
 
@@ -242,9 +242,9 @@ def test_a_hint_that_cannot_be_sent_is_dropped_at_once_while_redis_rests(setting
 
     def refuse(*_: object, **__: object) -> None:
         sent.append(1)
-        raise broker.redis.ConnectionError("refused")
+        raise redis_client.redis.ConnectionError("refused")
 
-    monkeypatch.setattr(broker.redis.Redis, "lpush", refuse)
-    hints.send(generation_id=1)
-    hints.send(generation_id=2)
+    monkeypatch.setattr(redis_client.redis.Redis, "lpush", refuse)
+    enqueue.send(generation_id=1)
+    enqueue.send(generation_id=2)
     assert len(sent) == 1

@@ -16,7 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from storage.models import StoredImage
 from tests import stage
 from tests.zekron_api.test_generate import refusal
-from workers import inspection, metrics, presence
+from workers.audit import scheduled
+from workers.messaging import counters, worker_registry
 from workers.models import Generation, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -71,7 +72,7 @@ def test_a_long_queue_is_looked_at_no_further_than_a_limit(monkeypatch):
     owner = stage.account()
     for _ in range(3):
         stage.submit(owner)
-    monkeypatch.setattr(metrics, "LOOK_LIMIT", 2)
+    monkeypatch.setattr(counters, "LOOK_LIMIT", 2)
     assert read()["zekron_generations_open status=queued"] == 2
 
 
@@ -80,7 +81,7 @@ def test_what_is_open_is_read_by_an_index_alone():
         cursor.execute("SET enable_seqscan = off")
         try:
             open_rows = Generation.objects.filter(status__in=[Status.QUEUED, Status.RUNNING])
-            plan = open_rows.values("status", "created_at")[: metrics.LOOK_LIMIT].explain()
+            plan = open_rows.values("status", "created_at")[: counters.LOOK_LIMIT].explain()
         finally:
             cursor.execute("RESET enable_seqscan")
     assert "generation_open" in plan or "generation_deadline" in plan
@@ -88,8 +89,8 @@ def test_what_is_open_is_read_by_an_index_alone():
 
 
 def test_workers_that_live_are_counted_and_show_how_fast_they_are():
-    presence.show(worker_name="gpu-1@a", seconds_per_image=1.25)
-    presence.show(worker_name="gpu-2@b")
+    worker_registry.show(worker_name="gpu-1@a", seconds_per_image=1.25)
+    worker_registry.show(worker_name="gpu-2@b")
     found = read()
     assert found["zekron_workers_alive"] == 2
     assert {name: value for name, value in found.items() if "per_image" in name} == {
@@ -98,9 +99,9 @@ def test_workers_that_live_are_counted_and_show_how_fast_they_are():
 
 
 def test_workers_show_how_busy_their_devices_are_and_which_models_they_have():
-    busy = presence.Details(models={"zekron-image-1": None}, busy_fraction=0.75)
-    presence.show(worker_name="gpu-1@a", details=busy)
-    presence.show(worker_name="gpu-2@b", details=presence.Details(models={"other": None}))
+    busy = worker_registry.Details(models={"zekron-image-1": None}, busy_fraction=0.75)
+    worker_registry.show(worker_name="gpu-1@a", details=busy)
+    worker_registry.show(worker_name="gpu-2@b", details=worker_registry.Details(models={"other": None}))
     found = read()
     assert {name: value for name, value in found.items() if "busy" in name or "of_model" in name} == {
         "zekron_worker_busy_fraction worker=gpu-1@a": 0.75,
@@ -114,7 +115,7 @@ def test_the_last_audit_is_shown_with_its_time_once_there_was_one():
     with connection.cursor() as cursor:
         stage.account()
         cursor.execute("UPDATE billing_account SET entry_count = 7")
-    ran = inspection.run()
+    ran = scheduled.run()
     found = read()
     assert found["zekron_audit_problems"] == ran.problem_count == 1
     assert found["zekron_audit_ended_timestamp_seconds"] == pytest.approx(ran.ended_at_seconds)
@@ -141,7 +142,7 @@ def test_a_retry_that_finds_its_image_lost_is_counted_too(me, engine):
 
 def test_without_redis_what_cannot_be_counted_is_answered_all_the_same(settings):
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
-    metrics.count_unreadable_image()
+    counters.count_unreadable_image()
 
 
 def test_an_image_past_its_time_is_not_unreadable(me, engine):

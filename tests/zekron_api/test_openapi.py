@@ -17,7 +17,7 @@ from storage import images
 from tests import stage
 from tests.zekron_api.conftest import caller, picture
 from tests.zekron_api.test_access import expire
-from workers import hints
+from workers.messaging import enqueue
 from workers.models import Status
 from zekron_api import errors, serializers, urls
 from zekron_api.fields import PromptField
@@ -241,7 +241,7 @@ def test_an_error_of_ours_is_as_described(me, monkeypatch):
     def fail(*, generation_id):
         raise RuntimeError
 
-    monkeypatch.setattr(hints, "send", fail)
+    monkeypatch.setattr(enqueue, "send", fail)
     monkeypatch.setattr("zekron_api.replies.balance_reply", fail)
     check("/v1/balance", "get", me.get("/v1/balance"))
 

@@ -15,7 +15,8 @@ from tests import stage
 from tests.zekron_api import served as server
 from tests.zekron_api.conftest import picture
 from tests.zekron_api.test_generate import refusal
-from workers import generations, hints
+from workers.lifecycle import generations
+from workers.messaging import enqueue
 from workers.models import Generation, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -133,6 +134,6 @@ def test_a_reply_that_comes_late_is_never_a_202(me, idle_worker, monkeypatch, se
     settings.SYNC_WAIT_SECONDS = 0
     assert me.generate().status_code == 503
     monkeypatch.setattr(
-        hints, "send", lambda *, generation_id: generations.claim(generation_id=generation_id)
+        enqueue, "send", lambda *, generation_id: generations.claim(generation_id=generation_id)
     )
     assert me.generate().status_code == 504

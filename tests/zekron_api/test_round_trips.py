@@ -9,8 +9,10 @@ from django.test.utils import CaptureQueriesContext
 from bench import redis_commands
 from billing import keys
 from tests import live, stage
-from workers import attempt, broker, generations
 from workers.catalogue import catalogue
+from workers.gpu_worker import attempt
+from workers.lifecycle import generations
+from workers.messaging import redis_client
 from zekron_api import ending, ordering
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -63,7 +65,7 @@ def test_a_create_sends_redis_eight_commands(tmp_path: Path, objects_folder: Pat
         body = {"prompt": "a boat", "size": "512x512"}
         # The first one opens connections and declares the queue.
         assert server.ask("/v1/generate", body).status == 200
-        with redis_commands.recorded(broker.connection()) as sent:
+        with redis_commands.recorded(redis_client.connection()) as sent:
             for _ in range(5):
                 assert server.ask("/v1/generate", body).status == 200
     # The rate is counted and read; three reads say who works; sent, taken, announced.

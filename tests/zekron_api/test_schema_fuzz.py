@@ -22,8 +22,9 @@ from django.db import connections
 from billing.audit import audit
 from tests import stage
 from tests.zekron_api.conftest import Caller, caller
-from workers import attempt, hints, presence
-from workers.attempt import Studio
+from workers.gpu_worker import attempt
+from workers.gpu_worker.attempt import Studio
+from workers.messaging import enqueue, worker_registry
 from zekron_api.waiting_room import WaitingRoom
 
 HERE = Path(__file__).parent
@@ -56,8 +57,8 @@ def worker(monkeypatch) -> Iterator[None]:
             attempt.run(generation_id=generation_id, studio=studio)
         connections.close_all()
 
-    monkeypatch.setattr(hints, "send", lambda *, generation_id: queue.put(generation_id))
-    presence.show(worker_name="test", seconds_per_image=0.001)
+    monkeypatch.setattr(enqueue, "send", lambda *, generation_id: queue.put(generation_id))
+    worker_registry.show(worker_name="test", seconds_per_image=0.001)
     with stage.studio(stage.StandInEngine()) as studio, running(partial(work, studio)):
         yield
         queue.put(None)

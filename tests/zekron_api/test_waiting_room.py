@@ -10,8 +10,8 @@ import pytest
 from django.db import connections
 
 from tests import stage
-from workers import generations
-from workers.announcements import publish_ended
+from workers.lifecycle import generations
+from workers.messaging.completion_events import publish_ended
 from workers.models import Generation, Status
 from zekron_api import waiters
 from zekron_api.waiting_room import THREAD_COUNT, WaitingRoom
@@ -137,7 +137,7 @@ def test_a_parked_client_gets_its_reply_when_its_generation_ends(served, me, mon
 
 def test_a_lost_message_is_made_up_for_by_looking_at_the_row(served, me, monkeypatch):
     monkeypatch.setattr(waiters, "POLL_SECONDS", 0.05)
-    monkeypatch.setattr("workers.announcements.publish_ended", lambda *, generation_id: None)
+    monkeypatch.setattr("workers.messaging.completion_events.publish_ended", lambda *, generation_id: None)
 
     async def scenario(app: WaitingRoom) -> None:
         exchange = Exchange(app, me.key)

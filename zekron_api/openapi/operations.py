@@ -11,9 +11,9 @@ from rest_framework import exceptions
 
 from billing.keys import InvalidKey
 from billing.ledger import AccountSuspended, InsufficientBalance
-from workers.admission import QueueTooLong
-from workers.generations import TooManyOpen
-from workers.idempotency import KeyReused
+from workers.lifecycle.admission import QueueTooLong
+from workers.lifecycle.generations import TooManyOpen
+from workers.lifecycle.idempotency import KeyReused
 from zekron_api import errors, serializers, throttle
 from zekron_api.openapi import samples, shapes
 from zekron_api.openapi.refusals import Cause

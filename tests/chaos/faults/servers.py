@@ -44,7 +44,7 @@ def hold_redis(rig: Rig) -> None:
 
 @kind("one message fifty times")
 def send_one_message_fifty_times(rig: Rig) -> None:
-    from workers import hints  # noqa: PLC0415 (it needs the settings)
+    from workers.messaging import enqueue  # noqa: PLC0415 (it needs the settings)
     from zekron_api.celery import app  # noqa: PLC0415 (likewise)
 
     with rig.scene.database() as database:
@@ -54,7 +54,7 @@ def send_one_message_fifty_times(rig: Rig) -> None:
     try:
         for generation_id in [row[0] for row in rows for _ in range(50)]:
             app.send_task(
-                hints.GENERATE_TASK, kwargs={"generation_id": generation_id}, queue="gpu", retry=False
+                enqueue.GENERATE_TASK, kwargs={"generation_id": generation_id}, queue="gpu", retry=False
             )
     except OperationalError as error:
         raise TooEarly from error

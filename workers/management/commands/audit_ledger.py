@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from storage import orphans
-from workers import audit, unsealing
+from workers.audit import images, rows
 
 
 class Command(BaseCommand):
@@ -41,11 +41,11 @@ class Command(BaseCommand):
 
 
 def _problems(*, objects: bool, at_rest: bool) -> Iterator[str]:
-    yield from audit.problems()
+    yield from rows.problems()
     if at_rest:
-        yield from audit.unrest()
+        yield from rows.unrest()
     if objects:
-        yield from unsealing.audit()
-        seconds = int(audit.OBJECT_GRACE.total_seconds())
+        yield from images.audit()
+        seconds = int(rows.OBJECT_GRACE.total_seconds())
         for name in orphans.find(now=timezone.now(), older_than_seconds=seconds):
             yield f"object {name}: belongs to no image"

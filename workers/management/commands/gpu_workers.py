@@ -7,8 +7,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from workers import crew
 from workers.catalogue import DEFAULT_QUEUE
+from workers.gpu_worker import crew
 
 # As many attempts as the Procfile's `gpu` has at once: what is claimed waits in the process for its batch.
 CONCURRENCY = 8

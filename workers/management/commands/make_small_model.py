@@ -24,18 +24,18 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, model: str, family: str | None, force: bool, **_options: Any) -> None:
         """Says what was done in one line."""
         # Imported here: torch takes seconds, and `manage.py help` loads every command.
-        from workers.pipelines import small  # noqa: PLC0415
+        from workers.pipelines.tiny import build  # noqa: PLC0415
 
         entry = _entry(model)
         folder, family = _folder(entry), family or entry.adapter
-        if family not in small.FAMILIES:
-            raise CommandError(f"there is no small {family!r}; known are: {', '.join(small.FAMILIES)}")
+        if family not in build.FAMILIES:
+            raise CommandError(f"there is no small {family!r}; known are: {', '.join(build.FAMILIES)}")
         if force and folder.exists():
-            if not small.is_small(folder):
+            if not build.is_small(folder):
                 raise CommandError(f"{folder} was not made by this command; nothing is removed")
             shutil.rmtree(folder)
         try:
-            made = small.make(folder, family=family)
+            made = build.make(folder, family=family)
         except OSError as problem:
             raise CommandError(f"the small model cannot be written to {folder}: {problem}") from None
         self.stdout.write(f"The small model {'has been made at' if made else 'is there already:'} {folder}")

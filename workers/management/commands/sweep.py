@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from workers import sweep
+from workers.lifecycle import recovery
 
 
 class Command(BaseCommand):
@@ -13,7 +13,7 @@ class Command(BaseCommand):
     help = "Give up what is overdue, take back what dead workers hold, send lost messages again."
 
     def handle(self, *_args: Any, **_options: Any) -> None:
-        swept = sweep.run()
+        swept = recovery.run()
         self.stdout.write(
             f"{swept.given_up} given up, {swept.rescued} rescued, {swept.hinted} hinted at again"
         )

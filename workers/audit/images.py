@@ -1,0 +1,54 @@
+"""Opens every image that must open, as a reader would, an image at a time: what the rows alone cannot say."""
+
+from collections.abc import Iterator
+
+from django.db.models import F, TextField, Value
+from django.db.models.functions import Concat, Now
+
+from storage import images
+from storage.models import StoredImage
+from workers import error_redaction
+from workers.models import Generation, Status
+from workers.moments import Moment
+
+# Images read from the table at once; their bytes are read one image after the other.
+ROWS_AT_ONCE = 500
+
+
+def audit(*, now: Moment = Now()) -> Iterator[str]:
+    """One line, with ids, for each unexpired image that does not open. Reads the whole store: minutes, or hours."""
+    yield from _misplaced(now)
+    live = StoredImage.objects.filter(wrapped_key__isnull=False, expires_at__gt=now).order_by("pk")
+    after_id = 0
+    while batch := list(live.filter(pk__gt=after_id)[:ROWS_AT_ONCE]):
+        for image in batch:
+            if problem := _unreadable(image):
+                yield f"image {image.pk}: its object {image.object_key} {problem}"
+        after_id = batch[-1].pk
+
+
+def _misplaced(now: Moment) -> Iterator[str]:
+    """An image opens wherever its row says it belongs, so the row must say that it belongs to its generation."""
+    belongs_to = Concat(
+        Value("account "), F("account_id"), Value(" generation "), F("pk"), output_field=TextField()
+    )
+    live = Generation.objects.filter(status=Status.COMPLETED, expires_at__gt=now)
+    swapped = live.exclude(image__bound_to=belongs_to).order_by("pk").values_list("pk", "image_id")
+    for pk, image_id in swapped.iterator(chunk_size=ROWS_AT_ONCE):
+        yield f"generation {pk}: its image {image_id} is sealed for another"
+
+
+def _unreadable(image: StoredImage) -> str:
+    """Why the image cannot be read; empty when it can, or need not any more."""
+    try:
+        images.load(image=image)
+    except images.ObjectMissing:
+        return "is missing"
+    except images.ImageGone:
+        # Its generation ended, or its time was over, since the row was read.
+        return ""
+    except images.ImageUnreadable:
+        return "is not what was sealed"
+    except Exception as error:  # noqa: BLE001 (each store fails in its own way, and the others must still be read)
+        return f"could not be read: {error_redaction.summary(error)}"
+    return ""

@@ -1,0 +1,172 @@
+"""Runs batches through the three stages of an engine, each in a thread of its own. Knows not how a batch is chosen.
+
+While one batch is denoised, the next is being prepared and the one before decoded: the device need not wait.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from functools import partial
+from queue import SimpleQueue
+from typing import Any
+
+from workers.engine.interface import BadOutput, Engine, ImageOrder, Picture, StepCallback
+
+logger = logging.getLogger(__name__)
+
+# What one measurement weighs beside what was known before, so that one odd picture does not change what is predicted.
+WEIGHT = 0.2
+
+
+@dataclass(kw_only=True, eq=False)
+class Job:
+    """An order and the picture to come. `alone` is set once it was in a batch that failed."""
+
+    order: ImageOrder
+    on_step: StepCallback | None = None
+    future: Future[Picture] = field(default_factory=Future)
+    alone: bool = False
+
+
+@dataclass(kw_only=True, eq=False)
+class Batch:
+    """Jobs that go together, and what the last stage made of them."""
+
+    jobs: list[Job]
+    value: Any = None
+    denoised_from: float = 0.0
+
+
+class Line:
+    """Three threads: "prepare", "gpu" and "decode". It ends when `take` gives None."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        take: Callable[[], Batch | None],
+        may_begin: Callable[[Batch], bool],
+        on_end: Callable[[Batch, Exception | None], None],
+    ) -> None:
+        """`take` waits for the next batch, and `may_begin` is asked once it is prepared: one that may not is dropped.
+        `on_end` is told of each other one, once, when its pictures are delivered or with what went wrong; it may be
+        called from any of the threads.
+        """
+        self._engine = engine
+        self._take = take
+        self._may_begin = may_begin
+        self._on_end = on_end
+        self._prepared: SimpleQueue[Batch | None] = SimpleQueue()
+        self._denoised: SimpleQueue[Batch | None] = SimpleQueue()
+        # One batch is prepared ahead of the one that is denoised, and one is decoded: more would only hold memory.
+        self._room_ahead = threading.Semaphore(1)
+        self._room_behind = threading.Semaphore(2)
+        self._ended_at = 0.0
+        self._held_seconds = 0.0
+        self.prepare_seconds = 0.0
+        self.seconds_per_image: float | None = None
+        self.free_at = 0.0
+        self._threads = [
+            threading.Thread(target=work, name=name, daemon=True)
+            for name, work in (("prepare", self._prepare), ("gpu", self._denoise), ("decode", self._decode))
+        ]
+
+    @property
+    def busy_seconds(self) -> float:
+        """How long the device has worked in all, as the engine tells; of one that does not, how long it had batches."""
+        told: float | None = getattr(self._engine, "busy_seconds", None)
+        return self._held_seconds if told is None else told
+
+    def start(self) -> None:
+        """Begins to take batches."""
+        for thread in self._threads:
+            thread.start()
+
+    def join(self) -> None:
+        """Returns when the last batch has ended, after `take` has given None."""
+        for thread in self._threads:
+            thread.join()
+
+    def _prepare(self) -> None:
+        while True:
+            self._room_ahead.acquire()
+            batch = self._take()
+            if batch is None:
+                break
+            started = time.monotonic()
+            if self._run(batch, partial(self._engine.prepare, [job.order for job in batch.jobs])):
+                self.prepare_seconds += (time.monotonic() - started - self.prepare_seconds) * WEIGHT
+                self._prepared.put(batch)
+            else:
+                self._room_ahead.release()
+        self._prepared.put(None)
+
+    def _denoise(self) -> None:
+        while (batch := self._prepared.get()) is not None:
+            self._room_behind.acquire()
+            batch.denoised_from = time.monotonic()
+            self.free_at = batch.denoised_from + len(batch.jobs) * (self.seconds_per_image or 0.0)
+            # The next batch may be prepared from now on.
+            self._room_ahead.release()
+            denoise = partial(self._engine.denoise, batch.value, on_step=_steps_of(batch))
+            if self._may_begin(batch) and self._run(batch, denoise):
+                self._denoised.put(batch)
+            else:
+                self._room_behind.release()
+        self._denoised.put(None)
+
+    def _decode(self) -> None:
+        while (batch := self._denoised.get()) is not None:
+            if self._run(batch, partial(self._engine.decode, batch.value)):
+                self._note_speed(batch)
+                self._deliver(batch)
+            self._room_behind.release()
+
+    def _run(self, batch: Batch, stage: Callable[[], Any]) -> bool:
+        try:
+            batch.value = stage()
+        except Exception as problem:  # noqa: BLE001
+            # Whatever the device raises belongs to whoever waits; this thread must live to serve the others.
+            self._on_end(batch, problem)
+            return False
+        return True
+
+    def _deliver(self, batch: Batch) -> None:
+        if len(batch.value) != len(batch.jobs):
+            problem = BadOutput(f"the engine made {len(batch.value)} images of {len(batch.jobs)} orders")
+            self._on_end(batch, problem)
+            return
+        for job, picture in zip(batch.jobs, batch.value, strict=True):
+            job.future.set_result(picture)
+        self._on_end(batch, None)
+
+    def _note_speed(self, batch: Batch) -> None:
+        """The device may still be at an earlier stage when a later one is asked for, so the time is from end to end."""
+        now = time.monotonic()
+        seconds = now - max(batch.denoised_from, self._ended_at)
+        self._ended_at = now
+        self._held_seconds += seconds
+        each = seconds / len(batch.jobs)
+        before = each if self.seconds_per_image is None else self.seconds_per_image
+        self.seconds_per_image = before + (each - before) * WEIGHT
+
+
+def _steps_of(batch: Batch) -> StepCallback:
+    def on_step(done: int, steps: int) -> None:
+        for job in batch.jobs:
+            _report(job, done, steps)
+
+    return on_step
+
+
+def _report(job: Job, done: int, steps: int) -> None:
+    if job.on_step is None:
+        return
+    try:
+        job.on_step(done, steps)
+    except Exception:
+        # Progress is a courtesy: a listener that fails must not cost a picture, its neighbours' least of all.
+        logger.exception("a step callback failed")

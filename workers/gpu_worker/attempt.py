@@ -1,0 +1,160 @@
+"""One attempt at one generation, from its claim to its end: prepare, paint, encode, seal, store, settle."""
+
+import logging
+import threading
+from collections.abc import Callable, Collection
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
+from typing import NamedTuple
+
+from django.db import DatabaseError
+from django.utils import timezone
+from PIL import Image
+
+from storage import failpoints, images
+from storage.models import StoredImage
+from workers import error_redaction
+from workers.engine.batcher import BatcherClosed
+from workers.engine.interface import ImageOrder, Picture, refuse_unfit
+from workers.gpu_worker.heartbeat import Heartbeat
+from workers.imaging import png, source_images
+from workers.lifecycle import completion, error_codes, generations
+from workers.messaging import counters
+from workers.models import Generation, Kind
+
+log = logging.getLogger(__name__)
+
+# What a client that is told of a failure sees as its type.
+FAILED = "generation_failed"
+# A second attempt waits this long, a third four times as long, so that what is broken can recover.
+BACKOFF_SECONDS = 2.0
+
+Paint = Callable[[str, ImageOrder], "Future[Picture]"]
+
+
+class Studio(NamedTuple):
+    """What an attempt works with: `paint` queues an order for a model by its name, `heartbeat` keeps its lease. Work of
+    other `models` is left to others; None are all. `coming` is open from a message on until its order is there.
+    """
+
+    paint: Paint
+    heartbeat: Heartbeat
+    models: Collection[str] | None = None
+    coming: Callable[[], AbstractContextManager[None]] = nullcontext
+
+
+def run(*, generation_id: int, studio: Studio) -> None:
+    """Brings the generation to its end, or back into the queue. Called twice, the second finds nothing to claim."""
+    try:
+        generation = generations.claim(generation_id=generation_id)
+    except generations.NotClaimable:
+        log.info("generation %s: nothing to do", generation_id)
+        return
+    carry_out(generation=generation, studio=studio)
+
+
+def run_next(*, studio: Studio) -> None:
+    """The same for the generation whose turn it is, if there is one."""
+    with studio.coming():
+        try:
+            generation = generations.claim_next(models=studio.models)
+        except generations.NotClaimable:
+            return
+        carry_out(generation=generation, studio=studio)
+
+
+def carry_out(*, generation: Generation, studio: Studio) -> None:
+    """One attempt at a generation that was claimed just now."""
+    assert generation.lease_token is not None
+    with studio.heartbeat.keep(generation.lease_token) as lease_lost:
+        try:
+            _bring_to_an_end(generation, studio, lease_lost)
+        except generations.LeaseLost:
+            log.warning("generation %s: the lease was lost, so the attempt is dropped", generation.pk)
+        except DatabaseError:
+            # Whether the last COMMIT took place is unknown: the row knows, and the sweep reads it.
+            log.exception("generation %s: the database failed, so the sweep decides", generation.pk)
+
+
+def order_of(generation: Generation) -> ImageOrder:
+    """What the engine is asked for; unseals and decodes the source images."""
+    return ImageOrder(
+        prompt=generation.prompt,
+        width=generation.parameters["width"],
+        height=generation.parameters["height"],
+        seed=generation.parameters["seed"],
+        sources=_sources(generation) if generation.kind == Kind.EDIT else (),
+    )
+
+
+def _sources(generation: Generation) -> tuple[Image.Image, ...]:
+    sealed = generation.sources.select_related("image").order_by("position")
+    return tuple(source_images.decode(_content(source.image)) for source in sealed)
+
+
+def _content(source: StoredImage) -> bytes:
+    try:
+        return images.load(image=source)
+    except (images.ImageUnreadable, images.ObjectMissing):
+        counters.count_unreadable_image()
+        raise
+
+
+def _bring_to_an_end(generation: Generation, studio: Studio, lease_lost: threading.Event) -> None:
+    try:
+        _make(generation, studio, lease_lost)
+    except (generations.LeaseLost, DatabaseError):
+        raise
+    except BatcherClosed:
+        assert generation.lease_token is not None
+        generations.put_back(lease_tokens=[generation.lease_token])
+        log.info("generation %s: put back into the queue, for this worker stops", generation.pk)
+    except Exception as error:  # noqa: BLE001 (whatever went wrong, the money must not stay held)
+        _give_back(generation, error)
+
+
+def _make(generation: Generation, studio: Studio, lease_lost: threading.Event) -> None:
+    order = order_of(generation)
+    picture = studio.paint(generation.model, order).result()
+    refuse_unfit(picture, order)
+    if lease_lost.is_set():
+        raise generations.LeaseLost
+    failpoints.reach("painted")
+    image = _store(generation, png.encode(picture))
+    failpoints.reach("stored")
+    try:
+        completion.settle(generation=generation, image=image)
+    except generations.LeaseLost:
+        images.discard(image=image)
+        raise
+    log.info("generation %s: completed at attempt %d", generation.pk, generation.attempt_count)
+
+
+def _store(generation: Generation, content: bytes) -> StoredImage:
+    return images.put(
+        content=content,
+        mime_type="image/png",
+        bound_to=f"account {generation.account_id} generation {generation.pk}",
+        expires_at=timezone.now() + generations.IMAGE_LIFE + timedelta(seconds=generations.LEASE_SECONDS),
+    )
+
+
+def _give_back(generation: Generation, error: Exception) -> None:
+    """Queues the generation again while it has attempts left, else fails it; what is lost is its new holder's."""
+    detail = error_redaction.summary(error)[:1000]
+    log.error("generation %s: attempt %d failed", generation.pk, generation.attempt_count, exc_info=error)
+    backoff_seconds = BACKOFF_SECONDS * 4 ** (generation.attempt_count - 1)
+    try:
+        generations.retry(generation=generation, backoff_seconds=backoff_seconds, detail=detail)
+    except generations.LeaseLost:
+        _fail(generation, detail)
+
+
+def _fail(generation: Generation, detail: str) -> None:
+    code = error_codes.new_code(error_type=FAILED)
+    try:
+        generations.fail(generation=generation, error_type=FAILED, error_code=code, detail=detail)
+        log.error("%s generation %s: failed for good: %s", code, generation.pk, detail)
+    except generations.LeaseLost:
+        log.warning("generation %s: the lease was lost, so another decides", generation.pk)

@@ -1,0 +1,106 @@
+"""A thread that says every few seconds that this worker lives: it renews all its leases and shows the worker."""
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import redis
+from django.db import DatabaseError, close_old_connections, connections
+
+from workers.lifecycle import generations
+from workers.messaging import worker_registry
+from workers.messaging.worker_registry import Details
+
+log = logging.getLogger(__name__)
+
+# A lease lasts 30 s, so five renewals in a row may fail before it is lost.
+INTERVAL_SECONDS = 5.0
+
+
+class Heartbeat:
+    """Keeps the leases that are added to it; `start` and `close` it once."""
+
+    def __init__(
+        self,
+        *,
+        worker_name: str,
+        speed: Callable[[], float | None] = lambda: None,
+        describe: Callable[[], Details | None] = lambda: None,
+        interval_seconds: float = INTERVAL_SECONDS,
+    ) -> None:
+        """`speed` says how many seconds an image takes this worker, or None as long as it does not know; `describe`
+        says what it can tell of itself, its attempts left out.
+        """
+        self._worker_name = worker_name
+        self._speed = speed
+        self._describe = describe
+        self._claimed_at: float | None = None
+        self._interval_seconds = interval_seconds
+        self._lost: dict[uuid.UUID, threading.Event] = {}
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        """Begins to beat."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stops beating and says that the worker has left."""
+        self._closed.set()
+        self._thread.join()
+        try:
+            worker_registry.leave(worker_name=self._worker_name)
+        except redis.RedisError as error:
+            log.warning("could not say that this worker leaves: %s", error)
+
+    @property
+    def lease_tokens(self) -> set[uuid.UUID]:
+        """The leases that are kept at this moment: one for each attempt that runs."""
+        with self._lock:
+            return set(self._lost)
+
+    @contextmanager
+    def keep(self, lease_token: uuid.UUID) -> Iterator[threading.Event]:
+        """Renews this lease for as long as the block runs; the event is set once the lease is lost."""
+        lost = threading.Event()
+        with self._lock:
+            self._lost[lease_token] = lost
+            self._claimed_at = time.time()
+        try:
+            yield lost
+        finally:
+            with self._lock:
+                del self._lost[lease_token]
+
+    def beat(self) -> None:
+        """Renews every lease in one statement, and shows this worker. A database or Redis that is away is only logged:
+        the leases outlive several beats, and a lost one is found by the guard of the next transition."""
+        with self._lock:
+            kept = dict(self._lost)
+        try:
+            lost = generations.renew(lease_tokens=kept.keys()) if kept else set()
+            for lease_token in lost:
+                kept[lease_token].set()
+        except DatabaseError as error:
+            log.warning("could not renew %d leases: %s", len(kept), error)
+        try:
+            self._show(attempt_count=len(kept))
+        except redis.RedisError as error:
+            log.warning("could not show that this worker lives: %s", error)
+
+    def _show(self, *, attempt_count: int) -> None:
+        details = self._describe()
+        if details is not None:
+            details = details._replace(attempt_count=attempt_count, claimed_at=self._claimed_at)
+        worker_registry.show(worker_name=self._worker_name, seconds_per_image=self._speed(), details=details)
+
+    def _run(self) -> None:
+        while not self._closed.is_set():
+            close_old_connections()
+            self.beat()
+            self._closed.wait(self._interval_seconds)
+        connections.close_all()

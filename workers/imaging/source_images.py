@@ -1,0 +1,113 @@
+"""Reads an edit's source images: hostile bytes in, upright RGB pixels out. Knows no HTTP and no storage."""
+
+import io
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from workers.imaging import file_structure, png
+from workers.imaging.pixel_budget import PixelBudget
+
+FORMATS = ("PNG", "JPEG", "WEBP")
+MOST_PIXELS = 16_000_000
+LEAST_SIDE_PIXELS = 64
+MOST_RATIO = 8
+# What is kept of a source. Models look at a megapixel of it at most; encoding all of 16 takes a second and 25 MB.
+KEPT_PIXELS = 4_000_000
+# A pixel in work takes up to 16 bytes, so all that are decoded at once take half a gigabyte.
+PIXELS_AT_ONCE = 2 * MOST_PIXELS
+TOO_LARGE = f"The image has more than {MOST_PIXELS // 1_000_000} megapixels."
+
+# A WebP's canvas is allocated while its header is read: Pillow refuses twice this before it does so.
+Image.MAX_IMAGE_PIXELS = MOST_PIXELS
+_budget = PixelBudget(PIXELS_AT_ONCE)
+
+
+class InvalidImage(Exception):
+    """The bytes are not a picture that can be a source; the message says why, in words for the client."""
+
+
+def decode(content: bytes) -> Image.Image:
+    """The picture of a PNG, JPEG or WebP, told by content: first frame, upright, RGB, transparency on white.
+
+    The size is judged by the header, before any pixel is decoded. Raises InvalidImage and nothing else.
+    """
+    with _decoded(content) as picture:
+        return picture
+
+
+def normalise(content: bytes) -> bytes:
+    """The picture as a PNG of its pixels and nothing else, at most KEPT_PIXELS of them. Raises InvalidImage."""
+    with _decoded(content) as picture:
+        return png.encode(_fitted(picture))
+
+
+@contextmanager
+def _decoded(content: bytes) -> Iterator[Image.Image]:
+    image = _open(content)
+    _check_size(image.width, image.height)
+    with _budget.spend(image.width * image.height):
+        try:
+            image.load()
+            picture = _to_rgb(_upright(image))
+        except Exception as problem:
+            # Pillow's decoders raise whatever a broken file leads them to.
+            raise InvalidImage("The image is truncated or broken.") from problem
+        yield picture
+
+
+def _fitted(picture: Image.Image) -> Image.Image:
+    """Scaled down to KEPT_PIXELS; rounded so that it gets no longer in proportion, and stays a valid source."""
+    shrink = math.sqrt(KEPT_PIXELS / (picture.width * picture.height))
+    if shrink >= 1:
+        return picture
+    width, height = picture.width * shrink, picture.height * shrink
+    size = (int(width), math.ceil(height)) if width > height else (math.ceil(width), int(height))
+    return picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+
+
+def _open(content: bytes) -> Image.Image:
+    if file_structure.has_too_many_parts(content):
+        raise InvalidImage("The image's file is made of too many parts.")
+    try:
+        return Image.open(io.BytesIO(content), formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise InvalidImage(TOO_LARGE) from None
+    except UnidentifiedImageError:
+        raise InvalidImage("The data is not a readable PNG, JPEG or WebP image.") from None
+    except Exception as problem:
+        # Pillow's header readers do the same.
+        raise InvalidImage("The image's header is broken.") from problem
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MOST_PIXELS:
+        raise InvalidImage(TOO_LARGE)
+    if min(width, height) < LEAST_SIDE_PIXELS:
+        raise InvalidImage(f"The image is under {LEAST_SIDE_PIXELS} pixels on a side: {width}x{height}.")
+    if max(width, height) > MOST_RATIO * min(width, height):
+        raise InvalidImage(f"The image is longer than {MOST_RATIO}:1: {width}x{height}.")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        # Read before it is taken away: Pillow would write it anew, and fail at a value of an odd type.
+        image.getexif()
+        image.info.pop("exif", None)
+        return ImageOps.exif_transpose(image)
+    except Exception:  # noqa: BLE001 - metadata that cannot be read has no orientation to apply; the pixels are fine
+        return image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        # A plain conversion would cut 16 bits off at 255 and leave white.
+        return image.point(lambda value: value / 256).convert("L").convert("RGB")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    layer = image if image.mode == "RGBA" else image.convert("RGBA")
+    white = Image.new("RGB", layer.size, "white")
+    white.paste(layer, mask=layer)
+    return white

@@ -1,0 +1,244 @@
+"""Engines around pipelines that diffusers runs itself: called whole, or in stages where their family says how.
+
+A family knows its pipelines and their arguments; what is here knows batches, devices, and what a picture is.
+"""
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any, NamedTuple, Protocol, cast
+
+import numpy as np
+import torch
+
+from workers.catalogue import ImageModel
+from workers.engine.interface import BadOutput, ImageOrder, Picture, StepCallback
+from workers.pipelines.diffusers.options import pixels_of
+from workers.pipelines.runtime import compilation
+from workers.pipelines.runtime.compilation import Compiler, Task, Work
+from workers.pipelines.runtime.device import Device, Passed
+
+# A VAE's, from latents to pixels.
+DecoderCall = Callable[[torch.Tensor], torch.Tensor]
+
+
+class Call(NamedTuple):
+    """A pipeline, and by their names what it is called with."""
+
+    pipeline: Any
+    arguments: dict[str, Any]
+
+
+class Family(Protocol):
+    """Pipelines of one architecture: one that creates, and perhaps one that edits."""
+
+    def call(self, orders: Sequence[ImageOrder]) -> Call:
+        """What makes these pictures: creates of one size, or one edit."""
+        ...
+
+
+class StagedFamily(Family, Protocol):
+    """A family whose calls can be begun ahead and end with latents, while other calls run."""
+
+    def encoded(self, call: Call) -> Call:
+        """The same call, with prompts and sources encoded."""
+        ...
+
+    @property
+    def decoder(self) -> torch.nn.Module:
+        """The VAE's."""
+        ...
+
+    def pixels(self, latents: torch.Tensor, *, height: int, width: int, decoder: DecoderCall) -> torch.Tensor:
+        """What a call's latents show, as (orders, 3, height, width) from 0 to 1."""
+        ...
+
+    def compiled_by(self, compiler: Compiler) -> AbstractContextManager[None]:
+        """Around the batches that its steps are compiled by; what is compiled must not be added to later."""
+        ...
+
+    def trials(
+        self, sizes: Sequence[tuple[int, int]], *, most: int
+    ) -> Iterator[tuple[str, list[ImageOrder]]]:
+        """Batches, with what people call them, of which no step must be compiled again for sizes that are named."""
+        ...
+
+
+class Prepared(NamedTuple):
+    """A call whose tensors may still be on their way, and the shape (orders, 3, height, width) of its pictures."""
+
+    pipeline: Any
+    names: tuple[str, ...]
+    values: Passed[tuple[Any, ...]]
+    shape: tuple[int, int, int, int]
+
+
+class Denoised(NamedTuple):
+    """Pixels or latents that may still be on their way, and the shape of the pictures that they are to be."""
+
+    made: Passed[tuple[torch.Tensor]]
+    shape: tuple[int, int, int, int]
+
+
+class Whole:
+    """An Engine that calls a pipeline from prompt to pixels in one stage, and turns pixels into bytes in the next."""
+
+    def __init__(self, *, family: Family, model: ImageModel, device: torch.device) -> None:
+        """Takes a family whose pipelines can be called at once."""
+        self._family = family
+        self._model = model
+        self._device = Device(device)
+
+    @property
+    def batch_limit(self) -> int:
+        """How many orders are made together at most."""
+        return self._model.batch_limit
+
+    @property
+    def device_name(self) -> str:
+        """What it works on, for people."""
+        return self._device.name
+
+    @property
+    def busy_seconds(self) -> float:
+        """How long the device has worked in all."""
+        return self._device.busy_seconds
+
+    def batch_key(self, order: ImageOrder) -> Hashable:
+        """An edit goes alone: its sources would belong to the whole batch."""
+        return None if order.sources else (order.width, order.height)
+
+    def prepare(self, orders: Sequence[ImageOrder]) -> Prepared:
+        """The pipeline's arguments."""
+        with self._device.beside():
+            return self._prepared(self._call(orders), orders)
+
+    def denoise(self, prepared: Prepared, *, on_step: StepCallback) -> Denoised:
+        """All that the pipeline does."""
+        return self._called(prepared, on_step, output_type="pt")
+
+    def decode(self, denoised: Denoised) -> list[Picture]:
+        """Bytes, made on the device. Raises BadOutput."""
+        with self._device.beside():
+            [pixels_BCHW] = self._device.received(denoised.made)
+            return self._pictures(pixels_BCHW, denoised.shape)
+
+    def _call(self, orders: Sequence[ImageOrder]) -> Call:
+        keys = {self.batch_key(order) for order in orders}
+        if len(orders) > 1 and (len(keys) > 1 or None in keys):
+            raise ValueError("a batch is of creates of one size, or one edit")
+        return self._family.call(orders)
+
+    def _prepared(self, call: Call, orders: Sequence[ImageOrder]) -> Prepared:
+        first = orders[0]
+        values = self._device.passed(tuple(call.arguments.values()))
+        return Prepared(
+            call.pipeline, tuple(call.arguments), values, (len(orders), 3, first.height, first.width)
+        )
+
+    def _called(self, prepared: Prepared, on_step: StepCallback, *, output_type: str) -> Denoised:
+        def on_step_end(pipeline: Any, step: int, _timestep: Any, _tensors: Any) -> dict[str, Any]:
+            on_step(step + 1, pipeline.num_timesteps)
+            return {}
+
+        with self._device.main():
+            arguments = dict(zip(prepared.names, self._device.received(prepared.values), strict=True))
+            try:
+                with self._device.working():
+                    made = prepared.pipeline(
+                        **arguments, output_type=output_type, callback_on_step_end=on_step_end
+                    ).images
+            except BaseException:
+                # At its end a pipeline takes its models back from the device, if it has brought them there.
+                prepared.pipeline.maybe_free_model_hooks()
+                raise
+            return Denoised(self._device.passed((made,)), prepared.shape)
+
+    def _pictures(self, pixels_BCHW: torch.Tensor, shape: tuple[int, int, int, int]) -> list[Picture]:
+        if tuple(pixels_BCHW.shape) != shape:
+            raise BadOutput(f"the pipeline made {tuple(pixels_BCHW.shape)} of the ordered {shape}")
+        are_numbers = torch.isfinite(pixels_BCHW).all()
+        bytes_BHWC = pixels_BCHW.float().clamp(0, 1).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1)
+        pictures, finite = self._device.fetched(bytes_BHWC.contiguous(), are_numbers)
+        if not finite:
+            raise BadOutput("the pipeline made pixels that are no numbers")
+        return [np.asarray(picture) for picture in pictures.numpy()]
+
+
+class Staged(Whole):
+    """An Engine whose prompts are encoded and whose latents are decoded beside the pipeline's calls."""
+
+    _family: StagedFamily
+
+    def __init__(self, *, family: StagedFamily, model: ImageModel, device: torch.device) -> None:
+        """Takes a family whose pipelines are on the device."""
+        super().__init__(family=family, model=model, device=device)
+        # By height and width: what makes pixels of one picture's latents.
+        self._recorded: dict[tuple[int, int], Work] = {}
+
+    def prepare(self, orders: Sequence[ImageOrder]) -> Prepared:
+        """The pipeline's arguments, prompts and sources encoded."""
+        with self._device.beside(), self._device.working():
+            return self._prepared(self._family.encoded(self._call(orders)), orders)
+
+    def denoise(self, prepared: Prepared, *, on_step: StepCallback) -> Denoised:
+        """The pipeline's steps, and nothing after them."""
+        return self._called(prepared, on_step, output_type="latent")
+
+    def decode(self, denoised: Denoised) -> list[Picture]:
+        """Pixels, turned into bytes on the device. Raises BadOutput."""
+        with self._device.beside():
+            [latents] = self._device.received(denoised.made)
+            with self._device.working():
+                # One by one: a picture fills a GPU, and what it looks like then depends on nothing else.
+                pixels = [self._pixels(latents_1, denoised.shape[2:]) for latents_1 in latents.split(1)]
+                return self._pictures(torch.cat(pixels), denoised.shape)
+
+    def compile(self, *, backend: str | None = "inductor") -> None:
+        """Makes what the model's entry names fast, as its family does it: of other sizes, only the steps.
+
+        Takes minutes, and says so. To be called once, before the first batch; nothing is compiled after it. Raises
+        EngineError. `backend` is torch.compile's; without one nothing is fused, and only graphs are recorded.
+        """
+        # The family has read its options: what is named there are sizes.
+        named = cast(list[str], self._model.options["compile"])
+        sizes = [pixels_of(size) for size in named]
+        # What runs in different threads runs side by side and cannot share memory.
+        for_steps = Compiler(self._device, backend=backend)
+        for_pictures = Compiler(self._device, backend=backend)
+        decoder = for_pictures.fused(self._family.decoder)
+        with self._family.compiled_by(for_steps):
+            tasks: list[Task] = [
+                (name, partial(self._try, orders, sizes, for_pictures, decoder))
+                for name, orders in self._family.trials(sizes, most=self.batch_limit)
+            ]
+            compilation.in_turn(self._model.name, tasks)
+
+    def _try(
+        self,
+        orders: Sequence[ImageOrder],
+        sizes: Sequence[tuple[int, int]],
+        compiler: Compiler,
+        decoder: DecoderCall,
+    ) -> None:
+        prepared = self.prepare(orders)
+
+        def end(_done: int, _steps: int) -> None:
+            # All steps are alike: the pipeline leaves out those that follow.
+            prepared.pipeline._interrupt = True
+
+        [latents] = self.denoise(prepared, on_step=end).made.tensors
+        _, _, height, width = prepared.shape
+        if (width, height) in sizes and (height, width) not in self._recorded:
+            work = partial(self._made_by, decoder, height, width)
+            with self._device.main():
+                self._recorded[height, width] = compiler.recorded(work, latents[:1])
+
+    def _pixels(self, latents_1: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        work = self._recorded.get(size) or partial(self._made_by, self._family.decoder, *size)
+        return work(latents_1)[0]
+
+    def _made_by(
+        self, decoder: DecoderCall, height: int, width: int, latents_1: torch.Tensor
+    ) -> tuple[torch.Tensor]:
+        return (self._family.pixels(latents_1, height=height, width=width, decoder=decoder),)

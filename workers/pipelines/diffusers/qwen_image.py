@@ -1,0 +1,269 @@
+"""The adapter for Qwen-Image: creates, and edits of one or two pictures where the options name weights that edit.
+
+Text encoder and VAE are one for both; the transformer is another, unless the option `edit_weights` names the folder
+of the model's own weights.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+import torch
+from diffusers import (
+    FlowMatchEulerDiscreteScheduler,
+    QwenImageEditPlusPipeline,
+    QwenImagePipeline,
+    QwenImageTransformer2DModel,
+)
+from diffusers.pipelines.qwenimage.pipeline_qwenimage_edit_plus import (
+    CONDITION_IMAGE_SIZE,
+    calculate_dimensions,
+)
+from PIL import Image
+from transformers import BatchFeature, Qwen2VLImageProcessorPil
+
+from workers.catalogue import ImageModel
+from workers.engine.interface import EngineError, ImageOrder
+from workers.pipelines.diffusers.engine import Call, DecoderCall, Staged, Whole
+from workers.pipelines.diffusers.options import Option, number, read, sizes, text, whole_number
+from workers.pipelines.runtime import attention, compilation, loading
+from workers.pipelines.runtime.compilation import Compiler
+from workers.pipelines.runtime.device import Device
+
+OPTIONS = {
+    "edit_weights": Option(None, text),
+    "guidance_scale": Option(4.0, number(least=1, most=30)),
+    "negative_prompt": Option(" ", text),
+    # Of a prompt, in tokens; the pipelines take no more.
+    "max_sequence_length": Option(512, whole_number(least=1, most=1024)),
+    # What computes attention: a name of diffusers, or what is fastest of torch's own.
+    "attention": Option(attention.FASTEST, text),
+    # The sizes for which a start takes minutes and every picture less.
+    "compile": Option([], sizes),
+}
+IMAGE_TOKEN = "<|image_pad|>"  # noqa: S105 (a token of a text)
+# Tokens of a picture of 1024x1024 with a prompt: attention is much of the work there.
+MANY_TOKENS = 4096 + 64
+# Rows and columns of tokens that any number of them is compiled for: as many as no prompt has that is tried with them,
+# for any two numbers that are equal are one to torch.
+ODD_GRID = (15, 17)
+
+
+class ImagePrompts:
+    """What stands for transformers' Qwen2VLProcessor, which reads videos too and needs torchvision for them."""
+
+    def __init__(self, *, images: Qwen2VLImageProcessorPil, tokenizer: Any) -> None:
+        self._images = images
+        self._tokenizer = tokenizer
+
+    def __call__(self, *, text: list[str], images: Any, padding: bool, return_tensors: str) -> BatchFeature:
+        """Tokens of the texts, with as many image tokens for each picture as it has patches, and the patches."""
+        seen = self._images(images=images, return_tensors=return_tensors)
+        counts = iter((seen["image_grid_thw"].prod(-1) // self._images.merge_size**2).tolist())
+        filled = []
+        for words in text:
+            before, *after = words.split(IMAGE_TOKEN)
+            filled.append(before + "".join(IMAGE_TOKEN * next(counts) + part for part in after))
+        tokens = self._tokenizer(filled, padding=padding, return_tensors=return_tensors)
+        return BatchFeature({**tokens, **seen})
+
+
+class QwenImage:
+    """A StagedFamily of one or two pipelines."""
+
+    def __init__(
+        self, *, create: QwenImagePipeline, edit: QwenImageEditPlusPipeline | None, model: ImageModel
+    ):
+        """Raises EngineError for options it does not know, and for sources without weights that edit."""
+        self._options = read(model, OPTIONS)
+        self._steps = model.steps
+        if model.sources and edit is None:
+            raise EngineError(
+                f"the model {model.name} has sources = {model.sources}, and no option edit_weights to edit with"
+            )
+        self._create = create
+        self._edit = edit
+        self._scale: list[torch.Tensor] = []
+        create.text_encoder.register_forward_pre_hook(_tell_images_from_words, with_kwargs=True)
+
+    @property
+    def pipelines(self) -> Sequence[Any]:
+        """All there are."""
+        return [pipeline for pipeline in (self._create, self._edit) if pipeline is not None]
+
+    def call(self, orders: Sequence[ImageOrder]) -> Call:
+        """Each order's noise comes from a generator of its own, on the CPU: a seed gives its picture in any company."""
+        first = orders[0]
+        guidance_scale = float(self._options["guidance_scale"])
+        arguments = {
+            "prompt": [self._fitted(order.prompt) for order in orders],
+            "negative_prompt": [self._options["negative_prompt"]] * len(orders)
+            if guidance_scale > 1
+            else None,
+            "true_cfg_scale": guidance_scale,
+            "num_inference_steps": self._steps,
+            "generator": [torch.Generator().manual_seed(order.seed) for order in orders],
+            "max_sequence_length": self._options["max_sequence_length"],
+            "width": first.width,
+            "height": first.height,
+        }
+        if not first.sources:
+            return Call(self._create, arguments)
+        if self._edit is None:
+            raise EngineError("this model has no weights to edit with")
+        return Call(self._edit, {**arguments, "image": list(first.sources)})
+
+    def encoded(self, call: Call) -> Call:
+        """Prompts, each with the pictures that it is about. What a picture looks like is encoded by the call."""
+        arguments = dict(call.arguments)
+        seen = {}
+        if "image" in arguments:
+            seen["image"] = [self._seen(call.pipeline, source) for source in arguments["image"]]
+        for name in ("prompt", "negative_prompt"):
+            if words := arguments.pop(name):
+                embeddings, mask = call.pipeline.encode_prompt(
+                    words, max_sequence_length=arguments["max_sequence_length"], **seen
+                )
+                arguments |= {f"{name}_embeds": embeddings, f"{name}_embeds_mask": mask}
+        return Call(call.pipeline, arguments)
+
+    @property
+    def decoder(self) -> torch.nn.Module:
+        """The VAE's."""
+        decoder: torch.nn.Module = self._create.vae.decoder
+        return decoder
+
+    def choose_attention(self, model: ImageModel) -> None:
+        """Sets what computes attention: what the options name, or what is fastest here. Raises EngineError."""
+        config = self._create.transformer.config
+        shape = (1, MANY_TOKENS, config.num_attention_heads, config.attention_head_dim)
+        attention.settle(self._options["attention"], self._transformers, shape, model_name=model.name)
+
+    @contextmanager
+    def compiled_by(self, compiler: Compiler) -> Iterator[None]:
+        """Blocks for any number of orders and tokens. No graphs are recorded: a step of 20 billion weights takes some
+        60 ms of a large GPU for a picture of 512x512, and the host gives it the work in a tenth of that.
+        """
+        for transformer in self._transformers:
+            compiler.fuse_blocks(transformer)
+        with compiler.for_many_shapes():
+            yield
+
+    def trials(
+        self, named: Sequence[tuple[int, int]], *, most: int
+    ) -> Iterator[tuple[str, list[ImageOrder]]]:
+        """Of any size: an order alone, several whose prompts are of one length and of different ones, and an edit;
+        then creates of the sizes that are named.
+        """
+        patch_pixels = 2 * self._create.vae_scale_factor
+        height, width = (patch_pixels * count for count in ODD_GRID)
+        yield "a step", [_blank(width, height)]
+        yield "steps of several", [_blank(width, height)] * 3
+        yield "steps of several prompts", _blanks(width, height, 3)
+        if self._edit is not None:
+            yield "an edit", [replace(_blank(width, height), sources=(Image.new("RGB", (width, height)),))]
+        for (width, height), count in product(named, range(1, most + 1)):
+            yield f"{count} of {width}x{height}", _blanks(width, height, count)
+
+    @property
+    def _transformers(self) -> Sequence[Any]:
+        transformers = [pipeline.transformer for pipeline in self.pipelines]
+        return list({id(transformer): transformer for transformer in transformers}.values())
+
+    def pixels(self, latents: torch.Tensor, *, height: int, width: int, decoder: DecoderCall) -> torch.Tensor:
+        """The latents of either pipeline, decoded as the pipelines do it: a picture is a video of one frame, and what
+        the VAE remembers between frames is not needed.
+        """
+        vae = self._create.vae
+        unpacked = self._create._unpack_latents(latents, height, width, self._create.vae_scale_factor)
+        latents_BCFHW = unpacked.to(vae.dtype)
+        mean_C, deviation_C = self._latent_scale(latents_BCFHW.device, latents_BCFHW.dtype)
+        decoded_BCFHW = decoder(vae.post_quant_conv(latents_BCFHW * deviation_C + mean_C))
+        pixels_BCHW: torch.Tensor = decoded_BCFHW[:, :, 0].clamp(-1, 1) / 2 + 0.5
+        return pixels_BCHW
+
+    def _latent_scale(self, device: torch.device, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and deviation of what the VAE encodes, sent to the device once: a recording cannot send them."""
+        if not self._scale:
+            config = self._create.vae.config
+            self._scale = [
+                torch.tensor(values).view(-1, 1, 1, 1).to(device, dtype)
+                for values in (config.latents_mean, config.latents_std)
+            ]
+        mean_C, deviation_C = self._scale
+        return mean_C, deviation_C
+
+    def _fitted(self, prompt: str) -> str:
+        """No longer than the pipelines take, and without what would be read as a sign of the pipelines' own."""
+        tokenizer = self._create.tokenizer
+        for sign in tokenizer.all_special_tokens:
+            prompt = prompt.replace(sign, f"{sign[:1]} {sign[1:]}")
+        tokens = tokenizer(prompt)["input_ids"]
+        most = self._options["max_sequence_length"]
+        return prompt if len(tokens) <= most else str(tokenizer.decode(tokens[:most]))
+
+    def _seen(self, pipeline: QwenImageEditPlusPipeline, source: Any) -> Any:
+        width, height = calculate_dimensions(CONDITION_IMAGE_SIZE, source.width / source.height)
+        return pipeline.image_processor.resize(source, height, width)
+
+
+def load(*, model: ImageModel, device: str) -> Whole:
+    """The model's engine on `device`: `auto` is the first GPU, or else the CPU. Raises EngineError."""
+    offload, plain = loading.offload_of(model)
+    target = loading.device_named(device)
+    create = loading.load(QwenImagePipeline, model=plain)
+    family = QwenImage(create=create, edit=_edit_pipeline(create, plain), model=plain)
+    loading.place(family.pipelines, model=model, device=target, offload=offload)
+    if offload:
+        return Whole(family=family, model=plain, device=target)
+    with Device(target).main():
+        family.choose_attention(plain)
+    engine = Staged(family=family, model=plain, device=target)
+    compilation.compile_on_gpu(engine, sizes=read(plain, OPTIONS)["compile"], device=target, name=model.name)
+    return engine
+
+
+def _edit_pipeline(create: QwenImagePipeline, model: ImageModel) -> QwenImageEditPlusPipeline | None:
+    weights = model.options.get("edit_weights")
+    if not isinstance(weights, str):
+        return None
+    components = dict(create.components)
+    if weights != model.weights:
+        components["transformer"] = loading.part(
+            QwenImageTransformer2DModel,
+            model=model,
+            weights=weights,
+            subfolder="transformer",
+            dtype=loading.dtype_of(model),
+        )
+        components["scheduler"] = loading.part(
+            FlowMatchEulerDiscreteScheduler, model=model, weights=weights, subfolder="scheduler"
+        )
+    images = loading.part(Qwen2VLImageProcessorPil, model=model, weights=weights, subfolder="processor")
+    processor = ImagePrompts(images=images, tokenizer=create.tokenizer)
+    edit = QwenImageEditPlusPipeline(**components, processor=processor)
+    edit.set_progress_bar_config(disable=True)
+    return edit
+
+
+def _blank(width: int, height: int, *, words: int = 1) -> ImageOrder:
+    return ImageOrder(prompt=" ".join(["a"] * words), width=width, height=height, seed=0)
+
+
+def _blanks(width: int, height: int, count: int) -> list[ImageOrder]:
+    """So many, no two of which have prompts of one length."""
+    return [_blank(width, height, words=number) for number in range(1, count + 1)]
+
+
+def _tell_images_from_words(
+    text_encoder: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Without it the encoder places patches in a line, as it does words: the pipelines of this release of diffusers do
+    not pass on what this release of transformers wants to know.
+    """
+    if kwargs.get("image_grid_thw") is None:
+        return args, kwargs
+    are_images = kwargs["input_ids"] == text_encoder.config.image_token_id
+    return args, {**kwargs, "mm_token_type_ids": are_images.int()}

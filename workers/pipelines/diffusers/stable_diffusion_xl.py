@@ -1,0 +1,179 @@
+"""The adapter for Stable Diffusion XL: creates, and edits of one picture, which are made from its noisy latents.
+
+The picture of an edit is cropped to the ordered size around its middle; the prompt says what it is to become.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from diffusers import StableDiffusionXLImg2ImgPipeline, StableDiffusionXLPipeline
+from PIL import Image, ImageOps
+
+from workers.catalogue import ImageModel
+from workers.engine.interface import EngineError, ImageOrder
+from workers.pipelines.diffusers.engine import Call, DecoderCall, Staged, Whole
+from workers.pipelines.diffusers.options import Option, number, read, sizes, text
+from workers.pipelines.runtime import compilation, loading
+from workers.pipelines.runtime.compilation import Compiler, RecordedForward
+from workers.pipelines.runtime.device import Device
+
+# There is no option `attention`: diffusers has the layers of this UNet ask torch, which chooses for each by its shape.
+OPTIONS = {
+    "guidance_scale": Option(5.0, number(least=0, most=30)),
+    "negative_prompt": Option(None, text),
+    # How far an edit may go from its picture: 1 keeps nothing of it.
+    "strength": Option(0.6, number(least=0.05, most=1)),
+    # The sizes for which a start takes minutes and every picture less.
+    "compile": Option([], sizes),
+}
+MOST_SOURCES = 1
+# What `encode_prompt` gives, in its order.
+EMBEDDINGS = (
+    "prompt_embeds",
+    "negative_prompt_embeds",
+    "pooled_prompt_embeds",
+    "negative_pooled_prompt_embeds",
+)
+
+
+class StableDiffusionXL:
+    """A StagedFamily of two pipelines that share all weights."""
+
+    def __init__(self, *, create: StableDiffusionXLPipeline, model: ImageModel) -> None:
+        """Raises EngineError for options it does not know, and for more sources than an edit can have."""
+        self._options = read(model, OPTIONS)
+        self._steps = model.steps
+        if model.sources > MOST_SOURCES:
+            raise EngineError(
+                f"the model {model.name} has sources = {model.sources}; its adapter takes at most 1"
+            )
+        if int(model.steps * self._options["strength"]) < 1:
+            raise EngineError(f"the model {model.name} has a strength that leaves an edit without a step")
+        self._create = create
+        self._scales: dict[torch.dtype, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._edit = StableDiffusionXLImg2ImgPipeline(
+            **create.components,
+            force_zeros_for_empty_prompt=create.config.force_zeros_for_empty_prompt,
+            add_watermarker=False,
+        )
+        self._edit.set_progress_bar_config(disable=True)
+
+    @property
+    def pipelines(self) -> Sequence[Any]:
+        """Both."""
+        return self._create, self._edit
+
+    def call(self, orders: Sequence[ImageOrder]) -> Call:
+        """Each order's noise comes from a generator of its own, on the CPU: a seed gives its picture in any company."""
+        first = orders[0]
+        negative = self._options["negative_prompt"]
+        arguments = {
+            "prompt": [order.prompt for order in orders],
+            "negative_prompt": None if negative is None else [negative] * len(orders),
+            "num_inference_steps": self._steps,
+            "guidance_scale": float(self._options["guidance_scale"]),
+            "generator": [torch.Generator().manual_seed(order.seed) for order in orders],
+        }
+        if not first.sources:
+            return Call(self._create, {**arguments, "width": first.width, "height": first.height})
+        [source] = first.sources
+        picture = ImageOps.fit(source, (first.width, first.height), Image.Resampling.LANCZOS)
+        return Call(self._edit, {**arguments, "image": picture, "strength": self._options["strength"]})
+
+    def encoded(self, call: Call) -> Call:
+        """Prompts, and the picture of an edit, as the pipelines themselves encode them."""
+        arguments = dict(call.arguments)
+        embeddings = self._create.encode_prompt(
+            arguments.pop("prompt"),
+            negative_prompt=arguments.pop("negative_prompt"),
+            num_images_per_prompt=1,
+            do_classifier_free_guidance=self._is_guided(arguments["guidance_scale"]),
+        )
+        arguments.update(zip(EMBEDDINGS, embeddings, strict=True))
+        if "image" in arguments:
+            arguments["image"] = self._latents_of(arguments["image"], arguments["generator"][0])
+        return Call(call.pipeline, arguments)
+
+    @property
+    def decoder(self) -> torch.nn.Module:
+        """The VAE's."""
+        decoder: torch.nn.Module = self._create.vae.decoder
+        return decoder
+
+    @contextmanager
+    def compiled_by(self, compiler: Compiler) -> Iterator[None]:
+        """Blocks for any number of orders and tokens, and each size and number of orders as one graph a step, be they
+        creates or edits: for a picture of 512x512 the host would take longer than the device.
+        """
+        compiler.fuse_blocks(self._create.unet)
+        recorded = RecordedForward(self._create.unet, compiler)
+        try:
+            yield
+        finally:
+            recorded.learning = False
+
+    def trials(
+        self, named: Sequence[tuple[int, int]], *, most: int
+    ) -> Iterator[tuple[str, list[ImageOrder]]]:
+        """Creates of the sizes that are named, first several, which nearly any number of orders is compiled by."""
+        for width, height in named:
+            for count in range(most, 0, -1):
+                blank = ImageOrder(prompt="", width=width, height=height, seed=0)
+                yield f"{count} of {width}x{height}", [blank] * count
+
+    def pixels(self, latents: torch.Tensor, *, height: int, width: int, decoder: DecoderCall) -> torch.Tensor:
+        """The latents, decoded."""
+        vae = self._create.vae
+        mean, deviation = self._latent_scale(latents)
+        latents_BCHW = (latents * deviation + mean).to(vae.dtype, memory_format=torch.channels_last)
+        if vae.post_quant_conv is not None:
+            latents_BCHW = vae.post_quant_conv(latents_BCHW)
+        pixels_BCHW: torch.Tensor = decoder(latents_BCHW) / 2 + 0.5
+        return pixels_BCHW
+
+    def _is_guided(self, guidance_scale: float) -> bool:
+        return guidance_scale > 1 and self._create.unet.config.time_cond_proj_dim is None
+
+    def _latents_of(self, picture: Image.Image, generator: torch.Generator) -> torch.Tensor:
+        vae = self._create.vae
+        pixels_BCHW = self._create.image_processor.preprocess(picture).to(vae.dtype)
+        sent_BCHW = Device(vae.device).sent(pixels_BCHW).contiguous(memory_format=torch.channels_last)
+        latents_BCHW: torch.Tensor = vae.encode(sent_BCHW).latent_dist.sample(generator)
+        mean, deviation = self._latent_scale(latents_BCHW)
+        return (latents_BCHW - mean) / deviation
+
+    def _latent_scale(self, latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and deviation of what the VAE encodes; some that are derived from XL have them by channel. They are sent
+        to the device once for each precision: a recording cannot send them.
+        """
+        if latents.dtype not in self._scales:
+            config = self._create.vae.config
+            mean_C = torch.tensor(getattr(config, "latents_mean", None) or 0.0).view(-1, 1, 1)
+            deviation_C = torch.tensor(getattr(config, "latents_std", None) or 1.0).view(-1, 1, 1)
+            self._scales[latents.dtype] = (
+                mean_C.to(latents),
+                deviation_C.to(latents) / config.scaling_factor,
+            )
+        return self._scales[latents.dtype]
+
+
+def load(*, model: ImageModel, device: str) -> Whole:
+    """The model's engine on `device`: `auto` is the first GPU, or else the CPU. Raises EngineError."""
+    offload, plain = loading.offload_of(model)
+    target = loading.device_named(device)
+    create = loading.load(StableDiffusionXLPipeline, model=plain, add_watermarker=False)
+    family = StableDiffusionXL(create=create, model=plain)
+    loading.place(family.pipelines, model=model, device=target, offload=offload)
+    if offload:
+        return Whole(family=family, model=plain, device=target)
+    if create.vae.config.force_upcast and create.vae.dtype == torch.float16:
+        # It overflows in half precision. Pipelines cast it back and forth, which would meet it at work elsewhere.
+        create.vae.to(torch.float32)
+    for part in (create.unet, create.vae):
+        # The order of memory that convolutions are fast with.
+        part.to(memory_format=torch.channels_last)
+    engine = Staged(family=family, model=plain, device=target)
+    compilation.compile_on_gpu(engine, sizes=read(plain, OPTIONS)["compile"], device=target, name=model.name)
+    return engine

@@ -1,0 +1,238 @@
+"""The adapter for FLUX.2-klein, and for the small pipeline of the same classes: diffusers' parts, driven in stages.
+
+What it makes is what Flux2KleinPipeline makes of the same order. Knows nothing of jobs, money or bytes.
+"""
+
+from collections.abc import Hashable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from diffusers import Flux2KleinPipeline
+
+from workers.catalogue import ImageModel
+from workers.engine.interface import BadOutput, Engine, EngineError, ImageOrder, Picture, StepCallback
+from workers.pipelines.diffusers.engine import Whole
+from workers.pipelines.diffusers.options import Option, pixels_of, read, sizes, text, whole_number
+from workers.pipelines.flux2.decoder import Decoder
+from workers.pipelines.flux2.offloaded import WholeFlux2Klein
+from workers.pipelines.flux2.reference_images import Sources
+from workers.pipelines.flux2.text_encoder import Prompts
+from workers.pipelines.flux2.transformer import Flow, Grid, Layout, Rotary
+from workers.pipelines.runtime import compilation, loading
+from workers.pipelines.runtime.attention import FASTEST
+from workers.pipelines.runtime.compilation import Compiler, Task
+from workers.pipelines.runtime.device import Device, Passed
+
+
+def _are_layers(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(type(layer) is int for layer in value)
+
+
+OPTIONS = {
+    # How the prompt is encoded; the defaults are the pipeline's own.
+    "max_sequence_length": Option(512, whole_number(least=1, most=4096)),
+    "text_encoder_out_layers": Option([9, 18, 27], _are_layers),
+    # What computes attention: a name of diffusers, or what is fastest of torch's own.
+    "attention": Option(FASTEST, text),
+    # The sizes for which a start takes minutes and every picture less.
+    "compile": Option([], sizes),
+}
+
+
+class Prepared(NamedTuple):
+    """A batch as the transformer takes it. Shapes: B orders, L tokens of text, S of the picture, R of the sources."""
+
+    text_BLD: torch.Tensor
+    noise_BSC: torch.Tensor
+    sources_BRC: torch.Tensor | None
+    cosines: torch.Tensor
+    sines: torch.Tensor
+    layout: Layout
+    size: tuple[int, int]
+
+
+class Denoised(NamedTuple):
+    """What the transformer made of a batch: each order's latents, and the size in pixels of its picture."""
+
+    latents_BSC: torch.Tensor
+    picture: Grid
+    size: tuple[int, int]
+
+
+class Flux2Klein:
+    """An Engine on one device. Orders go together if their size and their sources' sizes are equal."""
+
+    def __init__(self, *, pipeline: Flux2KleinPipeline, model: ImageModel) -> None:
+        """Takes a pipeline that is on its device already. Raises EngineError for options it does not know."""
+        options = read(model, OPTIONS)
+        if pipeline.scheduler.config.get("stochastic_sampling"):
+            raise EngineError(
+                f"the model {model.name} has a scheduler that adds noise, which is not done here"
+            )
+        self._pipeline = pipeline
+        self._model = model
+        self._device = Device(pipeline.device)
+        self._patch_pixels = 2 * pipeline.vae_scale_factor
+        length = options["max_sequence_length"]
+        self._flow = Flow(pipeline=pipeline, device=self._device, steps=model.steps, text_length=length)
+        self._prompts = Prompts(
+            pipeline=pipeline,
+            device=self._device,
+            length=length,
+            out_layers=options["text_encoder_out_layers"],
+            embed=self._flow.text,
+        )
+        self._sources = Sources(pipeline=pipeline, device=self._device, patch_pixels=self._patch_pixels)
+        self._decoder = Decoder(pipeline=pipeline, device=self._device)
+
+    @property
+    def batch_limit(self) -> int:
+        """How many orders are made together at most."""
+        return self._model.batch_limit
+
+    @property
+    def device_name(self) -> str:
+        """What it works on, for people."""
+        return self._device.name
+
+    @property
+    def busy_seconds(self) -> float:
+        """How long the device has worked in all."""
+        return self._device.busy_seconds
+
+    def batch_key(self, order: ImageOrder) -> Hashable:
+        """The shape of all tensors."""
+        return order.width, order.height, *(self._sources.grid(source) for source in order.sources)
+
+    def prepare(self, orders: Sequence[ImageOrder]) -> Passed[Prepared]:
+        """Encodes what is not known from an earlier batch, and draws the noise."""
+        first = orders[0]
+        if len({self.batch_key(order) for order in orders}) > 1:
+            raise ValueError("a batch is of one size, with sources of the same sizes")
+        picture = self._grid(first.width, first.height)
+        layout = Layout(picture, tuple(self._sources.grid(source) for source in first.sources))
+        with self._device.beside():
+            rotary = self._flow.rotary(layout)
+            text_BLD = self._prompts.encoded([order.prompt for order in orders])
+            sources_BRC = self._sources.encoded([order.sources for order in orders])
+            prepared = Prepared(
+                text_BLD=text_BLD,
+                # Drawn by the host while the device encodes.
+                noise_BSC=self._device.sent(self._noise(orders, picture)),
+                sources_BRC=sources_BRC,
+                cosines=rotary.cosines,
+                sines=rotary.sines,
+                layout=layout,
+                size=(first.width, first.height),
+            )
+            return self._device.passed(prepared)
+
+    def denoise(self, prepared: Passed[Prepared], *, on_step: StepCallback) -> Passed[Denoised]:
+        """Euler steps along the flow, as the pipeline's scheduler would take them; nothing waits for the device."""
+        with self._device.main():
+            batch = self._device.received(prepared)
+            latents_BSC, rotary = batch.noise_BSC, Rotary(batch.cosines, batch.sines)
+            moments = self._flow.moments(batch.layout.picture)
+            with self._device.working():
+                for done, moment in enumerate(moments, start=1):
+                    latents_BSC = self._flow.step(
+                        latents_BSC,
+                        batch.text_BLD,
+                        batch.sources_BRC,
+                        layout=batch.layout,
+                        rotary=rotary,
+                        moment=moment,
+                    )
+                    on_step(done, len(moments))
+            return self._device.passed(Denoised(latents_BSC, batch.layout.picture, batch.size))
+
+    def decode(self, denoised: Passed[Denoised]) -> list[Picture]:
+        """Pixels, turned into bytes on the device. Raises BadOutput."""
+        with self._device.beside():
+            batch = self._device.received(denoised)
+            with self._device.working():
+                made = [
+                    self._decoder.bytes_of(latents_1SC, batch.picture)
+                    for latents_1SC in batch.latents_BSC.split(1)
+                ]
+                fetched = self._device.fetched(*(tensor for pair in made for tensor in pair))
+        pictures, are_numbers = fetched[::2], fetched[1::2]
+        width, height = batch.size
+        if tuple(pictures[0].shape) != (height, width, 3):
+            raise BadOutput(f"the pipeline made {tuple(pictures[0].shape)} of the ordered {width}x{height}")
+        if not all(are_numbers):
+            raise BadOutput("the pipeline made pixels that are no numbers")
+        return [np.asarray(picture.numpy()) for picture in pictures]
+
+    def choose_attention(self) -> None:
+        """Sets what computes attention: what the model's entry names, or what is fastest here. Raises EngineError."""
+        with self._device.main():
+            self._flow.attend_by(read(self._model, OPTIONS)["attention"], model_name=self._model.name)
+
+    def compile(self, *, backend: str | None = "inductor") -> None:
+        """Makes what the model's entry names fast: whatever else is ordered has its blocks compiled, and no more.
+
+        Takes minutes, and says so. To be called once, before the first batch; nothing is compiled after it. Raises
+        EngineError. `backend` is torch.compile's; without one nothing is fused, and only graphs are recorded.
+        """
+        with self._device.main():
+            compilation.in_turn(self._model.name, self._tasks(backend))
+
+    def _tasks(self, backend: str | None) -> list[Task]:
+        # What runs in different threads runs side by side and cannot share memory.
+        for_prompts, for_steps, for_pictures = (Compiler(self._device, backend=backend) for _ in range(3))
+        tasks: list[Task] = [
+            ("prompts", partial(self._prompts.record, for_prompts)),
+            ("steps", partial(self._flow.fuse, for_steps)),
+        ]
+        for size in read(self._model, OPTIONS)["compile"]:
+            picture = self._grid(*pixels_of(size))
+            tasks.append((f"pictures of {size}", partial(self._decoder.record, for_pictures, picture)))
+            tasks += [
+                (
+                    f"steps of {count} of {size}",
+                    partial(self._flow.record, for_steps, picture=picture, order_count=count),
+                )
+                for count in range(1, self.batch_limit + 1)
+            ]
+        return tasks
+
+    def _grid(self, width: int, height: int) -> Grid:
+        return height // self._patch_pixels, width // self._patch_pixels
+
+    def _noise(self, orders: Sequence[ImageOrder], picture: Grid) -> torch.Tensor:
+        """On the CPU, and from one generator an order: a seed gives its picture on any device, in any company."""
+        noise_BCHW = torch.cat(
+            [
+                torch.randn(
+                    (1, self._flow.channels, *picture),
+                    generator=torch.Generator().manual_seed(order.seed),
+                    dtype=self._flow.dtype,
+                )
+                for order in orders
+            ]
+        )
+        return noise_BCHW.flatten(2).transpose(1, 2).contiguous()
+
+
+def load(*, model: ImageModel, device: str) -> Engine:
+    """The model's engine on `device`: `auto` is the first GPU, or else the CPU. Raises EngineError."""
+    offload, plain = loading.offload_of(model)
+    options = read(plain, OPTIONS)
+    target = loading.device_named(device)
+    pipeline = loading.load(Flux2KleinPipeline, model=plain)
+    loading.place([pipeline], model=model, device=target, offload=offload)
+    if offload:
+        words = {name: options[name] for name in ("max_sequence_length", "text_encoder_out_layers")}
+        words["text_encoder_out_layers"] = tuple(words["text_encoder_out_layers"])
+        return Whole(
+            family=WholeFlux2Klein(pipeline=pipeline, steps=plain.steps, text=words),
+            model=plain,
+            device=target,
+        )
+    engine = Flux2Klein(pipeline=pipeline, model=plain)
+    engine.choose_attention()
+    compilation.compile_on_gpu(engine, sizes=options["compile"], device=target, name=model.name)
+    return engine

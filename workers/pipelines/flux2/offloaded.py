@@ -1,0 +1,37 @@
+"""FLUX.2-klein as its own pipeline runs it, for weights that the device cannot hold all at once."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from diffusers import Flux2KleinPipeline
+
+from workers.engine.interface import ImageOrder
+from workers.pipelines.diffusers.engine import Call
+
+
+class WholeFlux2Klein:
+    """A Family of one pipeline that creates and edits."""
+
+    def __init__(self, *, pipeline: Flux2KleinPipeline, steps: int, text: Mapping[str, Any]) -> None:
+        """`text` is how the pipeline encodes prompts, by the names of its arguments."""
+        self._pipeline = pipeline
+        self._steps = steps
+        self._text = text
+
+    def call(self, orders: Sequence[ImageOrder]) -> Call:
+        """Each order's noise comes from a generator of its own, on the CPU: a seed gives its picture in any company."""
+        first = orders[0]
+        return Call(
+            self._pipeline,
+            {
+                "prompt": [order.prompt for order in orders],
+                "image": list(first.sources) or None,
+                "width": first.width,
+                "height": first.height,
+                "num_inference_steps": self._steps,
+                "guidance_scale": 1.0,
+                "generator": [torch.Generator().manual_seed(order.seed) for order in orders],
+                **self._text,
+            },
+        )

@@ -1,0 +1,71 @@
+"""Source images as FLUX.2-klein's transformer sees them: fitted as the pipeline fits them, encoded, and kept.
+
+Shapes: B orders, R tokens of all sources of an order, C channels.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+from cachetools import LRUCache
+from diffusers import Flux2KleinPipeline
+from PIL import Image
+
+from workers.pipelines.runtime.device import Device
+
+# The pipeline refuses a smaller one.
+LEAST_PIXELS = 64
+# Larger ones are scaled down, as the pipeline does: their tokens would cost more than the picture's.
+MOST_AREA = 1024 * 1024
+# The latents of one are 1 MB.
+SOURCES_KEPT = 64
+
+
+class Sources:
+    """Encodes sources, and those that come again only once."""
+
+    def __init__(self, *, pipeline: Flux2KleinPipeline, device: Device, patch_pixels: int) -> None:
+        """A token is `patch_pixels` wide and high."""
+        self._pipeline = pipeline
+        self._device = device
+        self._patch_pixels = patch_pixels
+        self._kept: LRUCache[bytes, torch.Tensor] = LRUCache(SOURCES_KEPT)
+
+    def grid(self, source: Image.Image) -> tuple[int, int]:
+        """Rows and columns of tokens that it becomes."""
+        width, height = self._scaled_size(source.size)
+        return height // self._patch_pixels, width // self._patch_pixels
+
+    def encoded(self, rows: Sequence[Sequence[Image.Image]]) -> torch.Tensor | None:
+        """A row an order, of sources of the same sizes: (B, R, C), or None for creates."""
+        if not rows[0]:
+            return None
+        return torch.cat([torch.cat([self._encoded(source) for source in row], dim=1) for row in rows])
+
+    def _encoded(self, source: Image.Image) -> torch.Tensor:
+        digest = hashlib.sha256(repr(source.size).encode() + source.tobytes()).digest()
+        if digest not in self._kept:
+            height, width = (self._patch_pixels * count for count in self.grid(source))
+            vae = self._pipeline.vae
+            pixels_1CHW = self._pipeline.image_processor.preprocess(
+                self._fitted(source), height=height, width=width, resize_mode="crop"
+            ).to(vae.dtype)
+            with self._device.working():
+                sent_1CHW = self._device.sent(pixels_1CHW).contiguous(memory_format=torch.channels_last)
+                latents_1CHW = self._pipeline._encode_vae_image(image=sent_1CHW, generator=None)
+                self._kept[digest] = self._pipeline._pack_latents(latents_1CHW)
+        return self._kept[digest]
+
+    def _scaled_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        width, height = size
+        least_pixels = max(LEAST_PIXELS, self._patch_pixels)
+        if min(size) < least_pixels:
+            width, height = (-(-side * least_pixels // min(size)) for side in size)
+        if width * height > MOST_AREA:
+            scale = (MOST_AREA / (width * height)) ** 0.5
+            width, height = int(width * scale), int(height * scale)
+        return width, height
+
+    def _fitted(self, source: Image.Image) -> Image.Image:
+        size = self._scaled_size(source.size)
+        return source if size == source.size else source.resize(size, Image.Resampling.LANCZOS)

@@ -1,0 +1,107 @@
+"""What FLUX.2-klein's transformer is told of prompts: the text encoder, driven from its parts, and what it said before.
+
+Shapes: B prompts, L tokens of each, D the transformer's width.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from cachetools import LRUCache
+from diffusers import Flux2KleinPipeline
+from transformers.masking_utils import create_causal_mask
+
+from workers.engine.interface import EngineError
+from workers.pipelines.runtime.compilation import Compiler, Work
+from workers.pipelines.runtime.device import Device
+
+# One of klein-4B is 3 MB.
+PROMPTS_KEPT = 64
+
+
+class Prompts:
+    """Qwen3 up to the deepest layer that an embedding is taken from; the layers behind it are dropped."""
+
+    def __init__(
+        self,
+        *,
+        pipeline: Flux2KleinPipeline,
+        device: Device,
+        length: int,
+        out_layers: Sequence[int],
+        embed: Callable[[torch.Tensor], torch.Tensor],
+    ) -> None:
+        """`embed` makes of a prompt's embeddings what is kept of it. Raises EngineError."""
+        self._tokenizer = pipeline.tokenizer
+        self._model = pipeline.text_encoder.model
+        self._device = device
+        self._length = length
+        self._out_layers = out_layers
+        self._embed = embed
+        self._kept: LRUCache[str, torch.Tensor] = LRUCache(PROMPTS_KEPT)
+        self._recorded: Work | None = None
+        if self._model.has_sliding_layers:
+            raise EngineError("the text encoder has layers with sliding attention, which are not done here")
+        _stop_after(self._model, deepest_layer=max(out_layers))
+
+    def encoded(self, prompts: Sequence[str]) -> torch.Tensor:
+        """What the transformer is told, (B, L, D)."""
+        known = {prompt: self._kept[prompt] for prompt in prompts if prompt in self._kept}
+        fresh = list(dict.fromkeys(prompt for prompt in prompts if prompt not in known))
+        if fresh:
+            tokens = self._tokens(fresh)
+            with self._device.working():
+                known.update(zip(fresh, self._texts(*tokens), strict=True))
+            self._kept.update(known)
+        return torch.cat([known[prompt] for prompt in prompts])
+
+    def record(self, compiler: Compiler) -> None:
+        """Compiles the layers, and has each prompt run as one graph."""
+        compiler.fuse(self._model.layers, dynamic=False)
+        self._recorded = compiler.recorded(self._text, *self._tokens([""]))
+
+    def _texts(self, ids_BL: torch.Tensor, mask_BL: torch.Tensor) -> list[torch.Tensor]:
+        work = self._recorded
+        if work is None:
+            return list(self._text(ids_BL, mask_BL)[0].split(1))
+        return [work(*one)[0] for one in zip(ids_BL.split(1), mask_BL.split(1), strict=True)]
+
+    def _tokens(self, prompts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Each prompt in the template of a chat, cut or padded to its length, as the pipeline does it."""
+        chats = [
+            self._tokenizer.apply_chat_template(
+                [{"role": "user", "content": prompt}],
+                tokenize=False,
+                add_generation_prompt=True,
+                enable_thinking=False,
+            )
+            for prompt in prompts
+        ]
+        tokens = self._tokenizer(
+            chats, return_tensors="pt", padding="max_length", truncation=True, max_length=self._length
+        )
+        return self._device.sent(tokens["input_ids"]), self._device.sent(tokens["attention_mask"])
+
+    def _text(self, ids_BL: torch.Tensor, mask_BL: torch.Tensor) -> tuple[torch.Tensor]:
+        model = self._model
+        states = [model.embed_tokens(ids_BL)]
+        positions_1L = torch.arange(self._length, device=ids_BL.device).unsqueeze(0)
+        mask = create_causal_mask(
+            config=model.config,
+            inputs_embeds=states[0],
+            attention_mask=mask_BL,
+            past_key_values=None,
+            position_ids=positions_1L,
+        )
+        rotary = model.rotary_emb(states[0], positions_1L)
+        for layer in model.layers:
+            states.append(layer(states[-1], attention_mask=mask, position_embeddings=rotary))
+        states[-1] = model.norm(states[-1])
+        return (self._embed(torch.cat([states[layer] for layer in self._out_layers], dim=-1)),)
+
+
+def _stop_after(text_model: Any, *, deepest_layer: int) -> None:
+    """Drops the layers that no embedding is taken from, and the norm that would follow the last one left."""
+    if deepest_layer < len(text_model.layers):
+        text_model.layers = text_model.layers[:deepest_layer]
+        text_model.norm = torch.nn.Identity()

@@ -1,0 +1,210 @@
+"""FLUX.2's transformer, driven from its parts: what all pictures of a shape have in common is computed once.
+
+Shapes: B orders, L tokens of text, S of the picture, R of the sources, C channels, D the transformer's width.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from cachetools import LRUCache
+from diffusers import Flux2KleinPipeline
+from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
+
+from workers.pipelines.runtime import attention
+from workers.pipelines.runtime.compilation import Compiler, Work
+from workers.pipelines.runtime.device import Device
+
+# Rows and columns of tokens.
+Grid = tuple[int, int]
+
+# Two tables of a layout with two sources of a megapixel are 13 MB.
+LAYOUTS_KEPT = 32
+# A picture of 1024x1024, where a token is 16 px wide: attention is most of the work there.
+LARGE_GRID = (64, 64)
+# What any number of tokens is compiled for: a number that equals no other in the transformer.
+ODD_GRID = (31, 33)
+
+
+class Layout(NamedTuple):
+    """Where the tokens of a picture and of its sources lie."""
+
+    picture: Grid
+    sources: tuple[Grid, ...] = ()
+
+
+class Rotary(NamedTuple):
+    """How queries and keys are turned, by where their tokens lie: text, picture, sources."""
+
+    cosines: torch.Tensor
+    sines: torch.Tensor
+
+
+class Moment(NamedTuple):
+    """A step of the way: what the transformer's blocks are told of the time, and how far it goes from there."""
+
+    time_1D: torch.Tensor
+    picture_1M: torch.Tensor
+    text_1M: torch.Tensor
+    single_1M: torch.Tensor
+    stride: torch.Tensor
+
+
+class Flow:
+    """Takes noise to a picture's latents, step by step."""
+
+    def __init__(self, *, pipeline: Flux2KleinPipeline, device: Device, steps: int, text_length: int) -> None:
+        """Takes a pipeline that is on its device already."""
+        self._pipeline = pipeline
+        self._transformer = pipeline.transformer
+        self._device = device
+        self._steps = steps
+        self._text_length = text_length
+        self._rotaries: LRUCache[Layout, Rotary] = LRUCache(LAYOUTS_KEPT)
+        self._moments: dict[int, list[Moment]] = {}
+        self._recorded: dict[tuple[Layout, int], Work] = {}
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of its weights, and of what it is given."""
+        dtype: torch.dtype = self._transformer.dtype
+        return dtype
+
+    @property
+    def channels(self) -> int:
+        """Of a token of a picture."""
+        return int(self._transformer.config.in_channels)
+
+    def text(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """The text encoder's embeddings as the blocks take them, (B, L, D): the same at every step."""
+        text_BLD: torch.Tensor = self._transformer.context_embedder(embeddings.to(self.dtype))
+        return text_BLD
+
+    def rotary(self, layout: Layout) -> Rotary:
+        """The tables of a layout, kept for the next batch that has it."""
+        if layout not in self._rotaries:
+            picture, *sources = (torch.empty(1, 1, *grid) for grid in (layout.picture, *layout.sources))
+            tables = [
+                self._pipeline._prepare_text_ids(torch.empty(1, self._text_length, 1)),
+                self._pipeline._prepare_latent_ids(picture),
+            ]
+            if sources:
+                tables.append(self._pipeline._prepare_image_ids(sources))
+            ids = self._device.sent(torch.cat(tables, dim=1)[0])
+            self._rotaries[layout] = Rotary(*self._transformer.pos_embed(ids))
+        return self._rotaries[layout]
+
+    def moments(self, picture: Grid) -> list[Moment]:
+        """The steps for a picture of so many tokens, as the pipeline's scheduler would take them."""
+        token_count = picture[0] * picture[1]
+        if token_count not in self._moments:
+            scheduler = self._pipeline.scheduler
+            sigmas = np.linspace(1.0, 1 / self._steps, self._steps)
+            scheduler.set_timesteps(
+                sigmas=None if scheduler.config.get("use_flow_sigmas") else sigmas,
+                num_inference_steps=self._steps,
+                mu=compute_empirical_mu(image_seq_len=token_count, num_steps=self._steps),
+            )
+            pairs = zip(scheduler.timesteps, scheduler.sigmas.diff(), strict=True)
+            self._moments[token_count] = [self._moment(timestep, stride) for timestep, stride in pairs]
+        return self._moments[token_count]
+
+    def step(
+        self,
+        latents_BSC: torch.Tensor,
+        text_BLD: torch.Tensor,
+        sources_BRC: torch.Tensor | None,
+        *,
+        layout: Layout,
+        rotary: Rotary,
+        moment: Moment,
+    ) -> torch.Tensor:
+        """The latents a stride further along the flow; nothing waits for the device."""
+        recorded = self._recorded.get((layout, latents_BSC.shape[0]))
+        if recorded is not None:
+            return recorded(latents_BSC, text_BLD, *moment)[0]
+        return self._step(latents_BSC, text_BLD, sources_BRC, rotary, moment)
+
+    def attend_by(self, wanted: str, *, model_name: str) -> None:
+        """Has its attention computed by this, or by what is fastest here. Raises EngineError."""
+        config = self._transformer.config
+        tokens = self._text_length + LARGE_GRID[0] * LARGE_GRID[1]
+        shape = (1, tokens, config.num_attention_heads, config.attention_head_dim)
+        attention.settle(wanted, [self._transformer], shape, model_name=model_name)
+
+    def fuse(self, compiler: Compiler) -> None:
+        """Compiles the blocks for any number of orders and tokens."""
+        blocks = [*self._transformer.transformer_blocks, *self._transformer.single_transformer_blocks]
+        compiler.fuse(blocks, dynamic=True)
+        # One order and several are two things to torch, and any two numbers that are equal are one.
+        for order_count in (1, 3):
+            self._step(*self.blank(Layout(ODD_GRID), order_count))
+
+    def record(self, compiler: Compiler, *, picture: Grid, order_count: int) -> None:
+        """Has creates of this size and number run as one graph a step.
+
+        Edits are not recorded, for they would gain nothing. The least of them, of 512x512 from a single token, is 10
+        TFLOP a step: 13 ms of a GPU that sustains 790 TFLOP/s. The host gives it a step's compiled blocks, some 270
+        kernels, in 2 to 4 ms, and is ahead from the first one on. A source of 512x512 makes it 18 TFLOP, one of a
+        megapixel for a megapixel 77. And each pair of sizes would hold memory of its own.
+        """
+        layout = Layout(picture)
+        latents_BSC, text_BLD, _, rotary, moment = self.blank(layout, order_count)
+
+        def work(latents: torch.Tensor, text: torch.Tensor, *moment: torch.Tensor) -> tuple[torch.Tensor]:
+            return (self._step(latents, text, None, rotary, Moment(*moment)),)
+
+        self._recorded[layout, order_count] = compiler.recorded(work, latents_BSC, text_BLD, *moment)
+
+    def blank(self, layout: Layout, order_count: int) -> tuple[Any, ...]:
+        """Latents, text, no sources, rotary and the first moment of creates that show nothing, to try steps with."""
+        latents_BSC = self._empty(order_count, layout.picture[0] * layout.picture[1], self.channels)
+        text_BLD = self._empty(order_count, self._text_length, self._transformer.inner_dim)
+        return latents_BSC, text_BLD, None, self.rotary(layout), self.moments(layout.picture)[0]
+
+    def _step(
+        self,
+        latents_BSC: torch.Tensor,
+        text_BLD: torch.Tensor,
+        sources_BRC: torch.Tensor | None,
+        rotary: Rotary,
+        moment: Moment,
+    ) -> torch.Tensor:
+        transformer, token_count = self._transformer, latents_BSC.shape[1]
+        tokens_BTC = latents_BSC if sources_BRC is None else torch.cat([latents_BSC, sources_BRC], dim=1)
+        image_BTD = transformer.x_embedder(tokens_BTC.to(self.dtype))
+        for block in transformer.transformer_blocks:
+            text_BLD, image_BTD = block(
+                hidden_states=image_BTD,
+                encoder_hidden_states=text_BLD,
+                temb_mod_img=moment.picture_1M,
+                temb_mod_txt=moment.text_1M,
+                image_rotary_emb=tuple(rotary),
+            )
+        both_BND = torch.cat([text_BLD, image_BTD], dim=1)
+        for block in transformer.single_transformer_blocks:
+            both_BND = block(
+                hidden_states=both_BND,
+                encoder_hidden_states=None,
+                temb_mod=moment.single_1M,
+                image_rotary_emb=tuple(rotary),
+            )
+        picture_BSD = both_BND[:, self._text_length : self._text_length + token_count]
+        flow_BSC = transformer.proj_out(transformer.norm_out(picture_BSD, moment.time_1D))
+        stepped_BSC: torch.Tensor = latents_BSC.float() + moment.stride * flow_BSC.float()
+        return stepped_BSC.to(flow_BSC.dtype)
+
+    def _moment(self, timestep: torch.Tensor, stride: torch.Tensor) -> Moment:
+        # A thousandth of it is what the pipeline hands over, in its own precision, and the transformer undoes.
+        thousandth_1 = self._device.sent(timestep.reshape(1)).to(self.dtype) / 1000
+        time_1D = self._transformer.time_guidance_embed(thousandth_1 * 1000, None)
+        return Moment(
+            time_1D=time_1D,
+            picture_1M=self._transformer.double_stream_modulation_img(time_1D),
+            text_1M=self._transformer.double_stream_modulation_txt(time_1D),
+            single_1M=self._transformer.single_stream_modulation(time_1D),
+            stride=self._device.sent(stride.reshape(1).float()),
+        )
+
+    def _empty(self, *shape: int) -> torch.Tensor:
+        return torch.zeros(shape, dtype=self.dtype, device=self._device.target)

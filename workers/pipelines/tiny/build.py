@@ -1,0 +1,63 @@
+"""Makes small pipelines: the classes of each family's real ones at a toy's size, for machines without weights or GPU.
+
+Their weights are random but seeded, so a picture follows the prompt, the seed and the sources without showing them.
+"""
+
+import tempfile
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers.utils import logging as transformers_logging
+
+# Each family's module has `parts() -> Mapping[str, Any]`: what is saved, by its folder in the folder of the weights.
+FAMILIES = {
+    "flux2-klein": "workers.pipelines.tiny.flux2_klein",
+    "qwen-image": "workers.pipelines.tiny.qwen_image",
+    "stable-diffusion-xl": "workers.pipelines.tiny.stable_diffusion_xl",
+}
+SEED = 20_240_407
+MARKER = "made-by-make_small_model"
+
+
+def make(folder: Path, *, family: str = "flux2-klein") -> bool:
+    """Writes the family's small pipeline to `folder` unless one is there; True if this call has written it.
+
+    The folder appears complete or not at all, however many processes make it at once.
+    """
+    if _is_pipeline(folder):
+        return False
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
+        transformers_logging.disable_progress_bar()
+        made = Path(scratch) / "pipeline"
+        for place, part in build(family).items():
+            part.save_pretrained(made / place)
+        (made / MARKER).touch()
+        try:
+            made.rename(folder)
+        except OSError:
+            # Another process was first, and its pipeline is the same; anything else in the way is an error.
+            if not _is_pipeline(folder):
+                raise
+            return False
+    return True
+
+
+def is_small(folder: Path) -> bool:
+    """True if `make` has written this folder, so that nothing is lost with it."""
+    return (folder / MARKER).is_file()
+
+
+def build(family: str) -> Mapping[str, Any]:
+    """A family's parts in memory, the same at every call; torch's own random state is left as it was."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(SEED)
+        parts: Mapping[str, Any] = import_module(FAMILIES[family]).parts()
+        return parts
+
+
+def _is_pipeline(folder: Path) -> bool:
+    return (folder / "model_index.json").is_file()
