@@ -36,7 +36,7 @@ demo: install
 	@exec $(VENV) -m zekron_api.local.demo
 
 run: install
-	@exec $(VENV) -m zekron_api.local.stack
+	@exec $(VENV) -m zekron_api.local.run
 
 # What the tests need in the way of secrets is made up, also where variables name the servers.
 test check fuzz-schema fuzz-decoders: export DEBUG ?= 1

@@ -5,7 +5,7 @@ import contextlib
 import os
 import sys
 
-from zekron_api.local import services
+from zekron_api.local import servers
 
 WITHOUT_SERVERS = {
     "check",
@@ -27,14 +27,14 @@ def main() -> None:
 
     named = [word for word in sys.argv[1:2] if not word.startswith("-")]
     idle = not named or named[0] in WITHOUT_SERVERS or {"-h", "--help"} & set(sys.argv)
-    with contextlib.nullcontext() if idle else services.running(VAR_DIR):
+    with contextlib.nullcontext() if idle else servers.running(VAR_DIR):
         execute_from_command_line(sys.argv)
 
 
 if __name__ == "__main__":
     try:
         main()
-    except services.LocalServicesFailed as error:
+    except servers.LocalServicesFailed as error:
         sys.exit(f"zekron: {error}.")
     except KeyboardInterrupt:
         sys.exit(130)

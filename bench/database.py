@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from django.conf import settings
 from django.db import connection
 
-from zekron_api.local import services
+from zekron_api.local import servers
 
 NAME = "zekron_bench"
 
@@ -14,7 +14,7 @@ NAME = "zekron_bench"
 @contextmanager
 def temporary() -> Iterator[None]:
     """Makes the database with all tables, and drops it in the end; a server is started where none is named."""
-    with services.running(settings.VAR_DIR):
+    with servers.running(settings.VAR_DIR):
         before = str(settings.DATABASES["default"]["NAME"])
         connection.settings_dict["TEST"]["NAME"] = f"{NAME}_{before}"
         connection.creation.create_test_db(verbosity=0, autoclobber=True)

@@ -18,8 +18,8 @@ from django.db import connection
 from bench import processor_time, subprocesses
 from bench.subprocesses import ROOT, Process
 from billing import keys, ledger
-from zekron_api.local.stack import free_port
-from zekron_api.local.supervision import read
+from zekron_api.local.run import free_port
+from zekron_api.local.supervisord import read
 
 OPENING_MICROS: Final = 10**12
 # What an account may send in a minute, as published.

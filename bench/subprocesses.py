@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from zekron_api.local import processes, redis_server
+from zekron_api.local import commands, redis_server
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 START_SECONDS: Final = 180
@@ -30,7 +30,7 @@ def start(
     """Starts it in a session of its own; what it says is in `<name>.log`."""
     with (folder / f"{name}.log").open("ab") as log:
         return subprocess.Popen(
-            processes.tied(command, signal_name="KILL"),
+            commands.tied(command, signal_name="KILL"),
             cwd=ROOT,
             env=os.environ if environment is None else environment,
             stdin=subprocess.DEVNULL,

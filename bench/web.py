@@ -15,7 +15,7 @@ from urllib.parse import quote
 from django.db import connection
 
 from bench import processor_time, subprocesses
-from zekron_api.local.stack import free_port
+from zekron_api.local.run import free_port
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ import pytest
 import redis
 from django.conf import settings
 
-from zekron_api.local import services, sockets
-from zekron_api.object_store import object_store
+from zekron_api.config.storage_url import object_store
+from zekron_api.local import servers, unix_sockets
 
 VAR_DIR = Path(__file__).resolve().parent.parent / "var"
 # `make run` of the same folder keeps its queue and its counters in database 0 of the same server.
@@ -43,20 +43,20 @@ def _use_servers(session: contextlib.ExitStack, of_many: str | None) -> None:
         raise pytest.UsageError("several processes cannot share the servers of the variables: leave out -n")
     folder = VAR_DIR / of_many if of_many else VAR_DIR
     try:
-        session.enter_context(services.running(folder))
-    except services.LocalServicesFailed as error:
+        session.enter_context(servers.running(folder))
+    except servers.LocalServicesFailed as error:
         raise pytest.UsageError(str(error)) from None
     # pytest-django has read the settings before this file.
     if of_many:
-        settings.DATABASES["default"]["HOST"] = str(sockets.folder(folder))
+        settings.DATABASES["default"]["HOST"] = str(unix_sockets.folder(folder))
     if not os.environ.get("REDIS_URL"):
         _use_own_redis_database(folder)
 
 
 def _use_own_redis_database(folder: Path) -> None:
     # The variable is for the processes that tests start.
-    os.environ["REDIS_URL"] = settings.REDIS_URL = services.redis_url(folder, db=TEST_REDIS_DB)
-    settings.CELERY_BROKER_URL = services.celery_broker_url(settings.REDIS_URL)
+    os.environ["REDIS_URL"] = settings.REDIS_URL = servers.redis_url(folder, db=TEST_REDIS_DB)
+    settings.CELERY_BROKER_URL = servers.celery_broker_url(settings.REDIS_URL)
     with redis.Redis.from_url(settings.REDIS_URL) as connection:
         connection.flushdb()
 

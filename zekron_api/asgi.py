@@ -10,8 +10,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "zekron_api.settings")
 django.setup(set_prefix=False)
 
 from workers.catalogue import CatalogueError, catalogue  # noqa: E402 (it needs the settings)
-from zekron_api import env  # noqa: E402
-from zekron_api.waiting_room import WaitingRoom  # noqa: E402
+from zekron_api.config import env  # noqa: E402
+from zekron_api.waiting.asgi_handler import WaitingRoom  # noqa: E402
 
 try:
     catalogue()

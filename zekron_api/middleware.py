@@ -9,8 +9,8 @@ from uuid import uuid4
 
 from django.http import HttpRequest, HttpResponse
 
-from zekron_api import errors
-from zekron_api.parked import CAN_PARK, Deferred
+from zekron_api.http import errors
+from zekron_api.waiting.deferred_response import CAN_PARK, Deferred
 
 log = logging.getLogger(__name__)
 

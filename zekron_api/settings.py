@@ -10,9 +10,9 @@ from pathlib import Path
 import dj_database_url
 from celery.schedules import crontab
 
-from zekron_api import env
-from zekron_api.local import secrets, services
-from zekron_api.object_store import object_store
+from zekron_api.config import env
+from zekron_api.config.storage_url import object_store
+from zekron_api.local import secrets, servers
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = BASE_DIR / "var"
@@ -84,19 +84,19 @@ TEMPLATES = [
 ]
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True
-CSRF_FAILURE_VIEW = "zekron_api.errors.csrf_failure"
+CSRF_FAILURE_VIEW = "zekron_api.http.errors.csrf_failure"
 # A body holds two images of 10 MiB each as base64, and the prompt.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 32 * 1024 * 1024
 FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["zekron_api.authentication.BearerKeyAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["zekron_api.http.authentication.BearerKeyAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": [],
-    "DEFAULT_PARSER_CLASSES": ["zekron_api.parsers.ObjectParser"],
-    "DEFAULT_RENDERER_CLASSES": ["zekron_api.renderers.OrjsonRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["zekron_api.http.json_body.ObjectParser"],
+    "DEFAULT_RENDERER_CLASSES": ["zekron_api.http.renderers.OrjsonRenderer"],
     "DEFAULT_METADATA_CLASS": None,
     "DEFAULT_SCHEMA_CLASS": "zekron_api.openapi.operations.ContractSchema",
-    "EXCEPTION_HANDLER": "zekron_api.errors.exception_handler",
+    "EXCEPTION_HANDLER": "zekron_api.http.errors.exception_handler",
     "UNAUTHENTICATED_USER": None,
 }
 SPECTACULAR_SETTINGS = {
@@ -110,7 +110,7 @@ REQUESTS_PER_MINUTE = 60
 OPEN_GENERATIONS_LIMIT = 5
 
 # ── Where things are kept ───────────────────────────────────────────────────────────────────────
-_DATABASE = dj_database_url.parse(env.text("DATABASE_URL", services.postgres_url(VAR_DIR)))
+_DATABASE = dj_database_url.parse(env.text("DATABASE_URL", servers.postgres_url(VAR_DIR)))
 DATABASES = {
     "default": {
         **_DATABASE,
@@ -122,7 +122,7 @@ DATABASES = {
     }
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-REDIS_URL = env.text("REDIS_URL", services.redis_url(VAR_DIR))
+REDIS_URL = env.text("REDIS_URL", servers.redis_url(VAR_DIR))
 STORAGES = {
     "objects": object_store(env.text("STORAGE_URL", (VAR_DIR / "objects").as_uri())),
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
@@ -130,7 +130,7 @@ STORAGES = {
 
 # ── Celery ──────────────────────────────────────────────────────────────────────────────────────
 # A message is only a hint: the generation's row is the truth, so results are not kept.
-CELERY_BROKER_URL = services.celery_broker_url(REDIS_URL)
+CELERY_BROKER_URL = servers.celery_broker_url(REDIS_URL)
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
@@ -199,7 +199,7 @@ AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_RESET_ON_SUCCESS = True
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
-AXES_LOCKOUT_CALLABLE = "zekron_api.lockout.reply"
+AXES_LOCKOUT_CALLABLE = "zekron_api.http.lockout.reply"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
@@ -214,11 +214,11 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {
         "line": {
-            "class": "zekron_api.logs.LineFormatter",
+            "class": "zekron_api.ops.log_redaction.LineFormatter",
             "format": "%(asctime)s %(levelname)s %(name)s: %(message)s",
         }
     },
-    "filters": {"without_paths": {"()": "zekron_api.logs.WithoutPaths"}},
+    "filters": {"without_paths": {"()": "zekron_api.ops.log_redaction.WithoutPaths"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "loggers": {
         # Django's own handlers would mail each exception with the values of its local variables.

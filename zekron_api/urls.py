@@ -3,8 +3,9 @@
 from django.contrib import admin
 from django.urls import path
 
-from zekron_api import health, metrics, views
+from zekron_api.endpoints import views
 from zekron_api.openapi import document, reference
+from zekron_api.ops import health, prometheus
 
 urlpatterns = [
     path("v1/generate", views.GenerateView.as_view()),
@@ -15,10 +16,10 @@ urlpatterns = [
     path("docs", reference.serve),
     path("healthz", health.alive),
     path("readyz", health.ready),
-    path("metrics", metrics.serve),
+    path("metrics", prometheus.serve),
     path("admin/", admin.site.urls),
 ]
-handler400 = "zekron_api.errors.bad_request"
-handler403 = "zekron_api.errors.permission_denied"
-handler404 = "zekron_api.errors.not_found"
-handler500 = "zekron_api.errors.server_error"
+handler400 = "zekron_api.http.errors.bad_request"
+handler403 = "zekron_api.http.errors.permission_denied"
+handler404 = "zekron_api.http.errors.not_found"
+handler500 = "zekron_api.http.errors.server_error"

@@ -28,9 +28,10 @@ from django.urls import path  # noqa: E402
 
 from billing import keys  # noqa: E402
 from workers.lifecycle import queries  # noqa: E402
-from zekron_api import ending, ordering, throttle  # noqa: E402
-from zekron_api.serializers import GenerateSerializer  # noqa: E402
-from zekron_api.waiters import Waiters  # noqa: E402
+from zekron_api.endpoints import create_generation, generation_response  # noqa: E402
+from zekron_api.endpoints.serializers import GenerateSerializer  # noqa: E402
+from zekron_api.http import rate_limit  # noqa: E402
+from zekron_api.waiting.completion_waiters import Waiters  # noqa: E402
 
 _listeners: set["asyncio.Task[None]"] = set()
 
@@ -53,15 +54,17 @@ async def generate(request: HttpRequest) -> HttpResponse:
             await ended
     finally:
         waiters.leave(generation_id, ended)
-    return await sync_to_async(ending.reply_for)(generation_id=generation_id)
+    return await sync_to_async(generation_response.reply_for)(generation_id=generation_id)
 
 
 def _place(request: HttpRequest) -> int:
     account = keys.authenticate(text=request.headers["Authorization"].removeprefix("Bearer "))
-    throttle.take(account_id=account.pk)
+    rate_limit.take(account_id=account.pk)
     fields = GenerateSerializer(data=json.loads(request.body))
     fields.is_valid(raise_exception=True)
-    placed = ordering.place(account_id=account.pk, fields=fields.validated_data, idempotency_key=None)
+    placed = create_generation.place(
+        account_id=account.pk, fields=fields.validated_data, idempotency_key=None
+    )
     return placed.generation.pk
 
 

@@ -13,7 +13,7 @@ from django.conf import settings
 
 from bench import subprocesses
 from bench.benchmark import LeftOut
-from zekron_api.local.stack import free_port
+from zekron_api.local.run import free_port
 
 REQUIREMENTS: Final = Path(__file__).parent.parent / "requirements-litellm.txt"
 INSTALL_SECONDS: Final = 1800

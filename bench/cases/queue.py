@@ -34,7 +34,7 @@ from bench.service import Service
 from workers.lifecycle import generations
 from workers.lifecycle.submission import Submission
 from workers.models import OPEN_STATUSES, Generation, Kind
-from zekron_api.local.stack import free_port
+from zekron_api.local.run import free_port
 
 TIMES = 40
 COUNTED = 10

@@ -25,7 +25,7 @@ from bench.benchmark import Benchmark, Figure, Round, Samples
 from bench.clients import Ask, ask_all
 from bench.service import Service
 from bench.subprocesses import Process
-from zekron_api.local.stack import free_port
+from zekron_api.local.run import free_port
 
 T = TypeVar("T")
 

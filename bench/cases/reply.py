@@ -1,7 +1,7 @@
 """C3: the body of a reply that holds 2 MB of base64.
 
 A is what a view of the Django REST framework does: `base64.b64encode(…).decode()` into a dict, and JSONRenderer. B is
-`zekron_api.replies.generation_body`, from the same row. Both must be the same JSON.
+`zekron_api.endpoints.response_bodies.generation_body`, from the same row. Both must be the same JSON.
 """
 
 import base64
@@ -17,7 +17,7 @@ from bench.benchmark import Benchmark, Figure, Round, in_turn
 from billing.models import Account
 from storage.models import StoredImage
 from workers.models import Generation, Kind, Status
-from zekron_api import replies
+from zekron_api.endpoints import response_bodies
 
 # As base64 they are 2 MB.
 IMAGE_BYTE_COUNT = 1_500_000
@@ -25,7 +25,7 @@ IMAGE_BYTE_COUNT = 1_500_000
 
 def by_the_framework(generation: Generation, content: bytes, account: Account) -> bytes:
     """The reply with the image as a string in it, rendered as the framework renders."""
-    reply = replies.generation_reply(generation, b"", account)
+    reply = response_bodies.generation_reply(generation, b"", account)
     reply["data"]["image"]["b64_json"] = base64.b64encode(content).decode()
     rendered: bytes = JSONRenderer().render(reply)
     return rendered
@@ -37,12 +37,12 @@ def _ready() -> Iterator[Round]:
     generation, account = _completed(), Account(balance_micros=9_973_300)
     usual, ours = (
         by_the_framework(generation, content, account),
-        replies.generation_body(generation, content, account),
+        response_bodies.generation_body(generation, content, account),
     )
     assert json.loads(usual) == json.loads(ours)
     yield in_turn(
         lambda: by_the_framework(generation, content, account),
-        lambda: replies.generation_body(generation, content, account),
+        lambda: response_bodies.generation_body(generation, content, account),
         times_a=20,
         times_b=500,
     )
@@ -70,7 +70,7 @@ BENCHMARKS = (
         code="C3",
         name="reply",
         a="a reply with 2 MB of base64 by the framework's JSONRenderer and the standard library",
-        b="the same by zekron_api.replies",
+        b="the same by zekron_api.endpoints.response_bodies",
         clock="CPU",
         figures=(Figure(name="ratio", at_least=30, aim=60),),
         ready=_ready,

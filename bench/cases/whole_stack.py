@@ -20,7 +20,7 @@ from bench import service, subprocesses
 from bench.benchmark import Benchmark, Figure, LeftOut, Round, Samples
 from bench.clients import Ask, ask_all
 from bench.service import Service
-from zekron_api.local.stack import free_port
+from zekron_api.local.run import free_port
 
 CLIENTS = 4
 IMAGES = 24

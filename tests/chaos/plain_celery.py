@@ -19,7 +19,7 @@ from celery import Celery
 
 from tests.chaos.supervisor import Supervisor
 from zekron_api.local import redis_server
-from zekron_api.local.stack import free_port
+from zekron_api.local.run import free_port
 
 TASKS = 4000
 KILLS = 40

@@ -15,7 +15,7 @@ from tests.chaos.journal import Journal, Owner
 from tests.chaos.load import Load
 from tests.chaos.scene import WEBS, Scene
 from tests.chaos.storm import Storm
-from zekron_api.local import services
+from zekron_api.local import servers
 
 # Each may send 60 requests a minute and have 5 generations open.
 RICH, POOR = 24, 4
@@ -169,7 +169,7 @@ def say(line: str) -> None:
 
 def compare(plan: Plan) -> None:
     """Prints what plain Celery loses under the same kills."""
-    with services.ending_signals_raise():
+    with servers.ending_signals_raise():
         say(plain_celery.compare(seed=plan.seed))
 
 

@@ -19,9 +19,9 @@ import redis
 
 from tests.chaos import engine
 from tests.chaos.supervisor import ROOT, Supervisor
-from zekron_api.local import postgres, processes, redis_server, services, sockets
-from zekron_api.local.stack import free_port
-from zekron_api.local.supervision import read
+from zekron_api.local import commands, postgres, redis_server, servers, unix_sockets
+from zekron_api.local.run import free_port
+from zekron_api.local.supervisord import read
 
 WEBS = ("web-1", "web-2")
 GPUS = ("gpu-1", "gpu-2", "gpu-3")
@@ -60,7 +60,7 @@ class Scene:
         password, self._store_secret = secrets.token_hex(16), secrets.token_hex(16)
         self.redis_url = f"redis://:{password}@127.0.0.1:{self.ports['redis']}/0"
         self.environment = {
-            "DATABASE_URL": services.postgres_url(folder),
+            "DATABASE_URL": servers.postgres_url(folder),
             "REDIS_URL": self.redis_url,
             "STORAGE_URL": f"s3://{BUCKET}?endpoint_url=http://127.0.0.1:{self.ports['store']}&region=us-east-1",
             "AWS_ACCESS_KEY_ID": "chaos",
@@ -83,7 +83,7 @@ class Scene:
         self.studio.mkdir()
         (self.studio / engine.DIARY).touch()
         (self.folder / "models.toml").write_text(MODELS.format(studio=self.studio))
-        sockets.prepare(self.folder)
+        unix_sockets.prepare(self.folder)
         postgres.start(self.folder)
         self._start_redis()
         self._start_store()
@@ -134,7 +134,7 @@ class Scene:
     def database(self) -> psycopg.Connection:
         """A connection of one's own to the scene's PostgreSQL."""
         return psycopg.connect(
-            host=str(sockets.folder(self.folder)),
+            host=str(unix_sockets.folder(self.folder)),
             user="postgres",
             dbname=postgres.DATABASE,
             autocommit=True,
@@ -193,9 +193,9 @@ class Scene:
         if os.geteuid() == 0:
             # To root no folder is closed.
             for path in (self.objects.parent, self.objects):
-                os.chown(path, processes.NOBODY, processes.NOBODY)
+                os.chown(path, commands.NOBODY, commands.NOBODY)
             self.folder.chmod(0o711)
-            who = [f"--reuid={processes.NOBODY}", f"--regid={processes.NOBODY}", "--clear-groups"]
+            who = [f"--reuid={commands.NOBODY}", f"--regid={commands.NOBODY}", "--clear-groups"]
             # Another user forgets what it was tied to.
             command = ["setpriv", *who, "--pdeathsig", "KILL", *command]
         self.supervisor.add("store", command, {"PATH": os.environ["PATH"], "HOME": str(self.objects.parent)})
@@ -234,7 +234,7 @@ class Scene:
 @contextlib.contextmanager
 def staged() -> Iterator[Scene]:
     """A scene in a folder of its own, not started yet; on the way out all is ended, and the folder goes unless kept."""
-    with services.ending_signals_raise(), contextlib.ExitStack() as stack:
+    with servers.ending_signals_raise(), contextlib.ExitStack() as stack:
         scene = Scene(Path(tempfile.mkdtemp(prefix="zekron-chaos-")))
         stack.callback(scene.remove)
         stack.callback(scene.close)

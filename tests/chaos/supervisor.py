@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from zekron_api.local import processes
+from zekron_api.local import commands
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RESTART_SECONDS = 1.0
@@ -136,7 +136,7 @@ class Supervisor:
         service.next_environment, service.is_asked = {}, False
         with (self._logs / f"{service.name}.log").open("ab") as log:
             service.process = subprocess.Popen(
-                processes.tied(service.command, signal_name="KILL"),
+                commands.tied(service.command, signal_name="KILL"),
                 cwd=ROOT,
                 env=environment,
                 stdin=subprocess.DEVNULL,

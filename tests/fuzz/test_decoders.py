@@ -20,10 +20,10 @@ from tests import stage
 from tests.fuzz.mutations import fuzzed, mutated
 from tests.zekron_api.conftest import picture
 from workers.imaging import source_images
-from zekron_api.authentication import BearerKeyAuthentication
-from zekron_api.errors import InvalidField
-from zekron_api.parsers import parse_object
-from zekron_api.serializers import GenerateSerializer
+from zekron_api.endpoints.serializers import GenerateSerializer
+from zekron_api.http.authentication import BearerKeyAuthentication
+from zekron_api.http.errors import InvalidField
+from zekron_api.http.json_body import parse_object
 
 EXIF = Image.Exif()
 EXIF[0x0112], EXIF[0x010E] = 6, "a boat"

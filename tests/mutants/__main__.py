@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from tests.mutants import of_billing, of_storage, of_workers, of_zekron_api, trial
 from tests.mutants.guard import Guard
-from zekron_api.local import services
+from zekron_api.local import servers
 
 VAR_DIR = Path(__file__).resolve().parent.parent.parent / "var"
 JOBS = 2
@@ -28,8 +28,8 @@ def main(words: Sequence[str]) -> int:
         _say(f"No guard's name has all of these words: {' '.join(words)}")
         return 1
     jobs = int(os.environ.get("MUTANTS_JOBS") or JOBS)
-    with services.ending_signals_raise(), services.running(VAR_DIR):
-        url = os.environ.get("DATABASE_URL") or services.postgres_url(VAR_DIR)
+    with servers.ending_signals_raise(), servers.running(VAR_DIR):
+        url = os.environ.get("DATABASE_URL") or servers.postgres_url(VAR_DIR)
         databases: SimpleQueue[str] = SimpleQueue()
         for number in range(jobs):
             # Tests make their own database beside this one, which need not exist.

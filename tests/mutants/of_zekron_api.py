@@ -2,7 +2,7 @@
 
 from tests.mutants.guard import Guard
 
-VIEWS = "zekron_api/views.py"
+VIEWS = "zekron_api/endpoints/views.py"
 ACCESS = "tests/zekron_api/test_access.py"
 LIMITS = "tests/zekron_api/test_limits.py"
 
@@ -23,14 +23,14 @@ GUARDS = (
     ),
     Guard(
         name="a suspended account is refused",
-        path="zekron_api/authentication.py",
+        path="zekron_api/http/authentication.py",
         text="    if account.status != Account.Status.ACTIVE:\n",
         without="    if False:\n",
         tests=(f"{ACCESS}::test_a_revoked_key_and_a_suspended_account_are_refused",),
     ),
     Guard(
         name="the rate is looked at and counted in one step",
-        path="zekron_api/throttle.py",
+        path="zekron_api/http/rate_limit.py",
         text="    admitted = limiter.hit(item, name)\n",
         without="    admitted = limiter.test(item, name)\n    limiter.hit(item, name)\n",
         tests=(
@@ -40,7 +40,7 @@ GUARDS = (
     ),
     Guard(
         name="the metrics are for who has their token",
-        path="zekron_api/metrics.py",
+        path="zekron_api/ops/prometheus.py",
         text="    return same and ",
         without="    return ",
         tests=("tests/zekron_api/test_metrics.py::test_another_token_is_refused_in_the_envelope",),

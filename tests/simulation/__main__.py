@@ -15,10 +15,10 @@ def main() -> int:
     django.setup()
     # Both read the settings as they are imported.
     from tests.simulation import crowd  # noqa: PLC0415
-    from zekron_api.local import services  # noqa: PLC0415
+    from zekron_api.local import servers  # noqa: PLC0415
 
     first, count = int(os.environ["SIMULATE_FIRST"]), int(os.environ["SIMULATE_SEEDS"])
-    with services.running(VAR_DIR):
+    with servers.running(VAR_DIR):
         return crowd.simulate(seeds=range(first, first + count))
 
 

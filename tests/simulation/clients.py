@@ -19,7 +19,8 @@ from tests.simulation.store import StoreFailed
 from workers import catalogue
 from workers.lifecycle import admission, generations, idempotency, queries
 from workers.models import Generation
-from zekron_api import ending, errors, ordering
+from zekron_api.endpoints import create_generation, generation_response
+from zekron_api.http import errors
 
 SIZE: Final = (64, 64)
 TRIES: Final = 4
@@ -83,7 +84,9 @@ class Client:
             "model": catalogue.catalogue()[catalogue.DEFAULT_MODEL],
             "images": wish.sources,
         }
-        place = partial(ordering.place, account_id=wish.account_id, fields=fields, idempotency_key=wish.key)
+        place = partial(
+            create_generation.place, account_id=wish.account_id, fields=fields, idempotency_key=wish.key
+        )
         try:
             placed = self._ask(actor, "POST /v1/generate", place)
         except REFUSALS as refusal:
@@ -110,7 +113,9 @@ class Client:
                 break
             actor.sleep(actor.world.dice.randint(5, 25))
         try:
-            reply = self._ask(actor, "the reply", partial(ending.reply_for, generation_id=generation.pk))
+            reply = self._ask(
+                actor, "the reply", partial(generation_response.reply_for, generation_id=generation.pk)
+            )
         except errors.GenerationFailed:
             return self._note(actor, generation, "failed")
         except errors.ServiceBusy:

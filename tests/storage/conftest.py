@@ -12,7 +12,7 @@ from pytest_django import Settings
 from storage import images
 from storage.models import StoredImage
 from tests.storage import s3
-from zekron_api.object_store import object_store
+from zekron_api.config.storage_url import object_store
 
 EXPIRES_AT = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 LATER = EXPIRES_AT + timedelta(seconds=1)

@@ -13,7 +13,7 @@ from pytest_django import Settings
 from storage import s3_store
 from storage.s3_store import S3Store
 from tests.storage import s3
-from zekron_api.object_store import object_store
+from zekron_api.config.storage_url import object_store
 
 
 @contextmanager

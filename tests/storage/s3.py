@@ -13,7 +13,7 @@ import pytest
 from django.core.files.base import ContentFile
 
 from storage.s3_store import ObjectStoreFailed, S3Store
-from zekron_api.object_store import object_store
+from zekron_api.config.storage_url import object_store
 
 BUCKET = "zekron-test"
 OBJECT = "2030/01/02/03/" + "ab" * 16

@@ -19,8 +19,9 @@ from tests.storage import s3
 from tests.storage.conftest import EXPIRES_AT, bytes_of
 from tests.storage.s3 import OBJECT, everything, refusals, requests
 from workers.lifecycle import generations
-from zekron_api import health, waiting_room
-from zekron_api.object_store import object_store
+from zekron_api.config.storage_url import object_store
+from zekron_api.ops import health
+from zekron_api.waiting import asgi_handler
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -140,7 +141,7 @@ def test_no_request_waits_for_ever_or_for_another_threads_connection(bucket: S3S
     assert config.retries == {"mode": "standard", "total_max_attempts": 3}
     # Three of them end before the lease of an attempt would.
     assert generations.LEASE_SECONDS > 3 * 5
-    assert config.max_pool_connections > waiting_room.THREAD_COUNT
+    assert config.max_pool_connections > asgi_handler.THREAD_COUNT
 
 
 @pytest.mark.parametrize("uses_bucket", [False, True], ids=["files", "a bucket"])

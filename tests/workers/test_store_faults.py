@@ -30,7 +30,7 @@ from workers.gpu_worker.heartbeat import Heartbeat
 from workers.lifecycle import generations, stuck
 from workers.messaging import counters
 from workers.models import ATTEMPT_LIMIT, Generation, Status
-from zekron_api.object_store import object_store
+from zekron_api.config.storage_url import object_store
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
-from zekron_api.waiting_room import WaitingRoom
+from zekron_api.waiting.asgi_handler import WaitingRoom
 
 Header = tuple[str | bytes, str | bytes]
 

@@ -14,7 +14,7 @@ from tests import stage
 from tests.zekron_api.test_generate import refusal
 from workers.messaging import worker_registry
 from workers.models import Generation, Status
-from zekron_api import health
+from zekron_api.ops import health
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -183,7 +183,7 @@ def test_an_error_of_ours_is_a_json_500_that_shows_nothing(me, monkeypatch):
     def broken(_account):
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr("zekron_api.replies.balance_reply", broken)
+    monkeypatch.setattr("zekron_api.endpoints.response_bodies.balance_reply", broken)
     response = me.get("/v1/balance")
     assert refusal(response) == (500, "internal_error")
     assert b"secret" not in response.content

@@ -7,7 +7,7 @@ import pytest
 
 from tests import stage
 from tests.zekron_api.test_generate import refusal
-from zekron_api import bodies
+from zekron_api.waiting import request_body
 
 JSON = ("content-type", "application/json")
 
@@ -27,7 +27,7 @@ def read(settings: Any, *, announced: int | None = None, has_key: bool = True) -
         return has_key
 
     headers = [] if announced is None else [(b"content-length", str(announced).encode())]
-    reading = bodies.read(scope={"headers": headers}, receive=receive, has_key=ask)
+    reading = request_body.read(scope={"headers": headers}, receive=receive, has_key=ask)
     with asyncio.run(reading) as body_file:
         return len(body_file.read()), len(parts), len(asked)
 

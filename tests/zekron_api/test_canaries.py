@@ -25,7 +25,7 @@ from workers.gpu_worker import attempt, process
 from workers.messaging import enqueue
 from workers.messaging.redis_client import connection as broker
 from workers.models import ATTEMPT_LIMIT, Generation
-from zekron_api.logs import LineFormatter
+from zekron_api.ops.log_redaction import LineFormatter
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -178,7 +178,7 @@ def test_an_exception_in_a_view_leaves_its_frames_and_no_canary(me, canaries, he
     generation = stage.submit(me.account, prompt=canaries.prompt)
     with pytest.raises(IntegrityError, match=canaries.prompt):
         failing_row(generation.pk)
-    monkeypatch.setattr(f"zekron_api.replies.{where}", broken)
+    monkeypatch.setattr(f"zekron_api.endpoints.response_bodies.{where}", broken)
     response = me.get("/v1/balance" if where == "balance_reply" else "/v1/generations")
     assert response.status_code == 500
     assert canaries.seen_in(response.content.decode()) == set()

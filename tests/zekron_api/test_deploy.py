@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from django.test import Client
 
-from zekron_api.object_store import object_store
+from zekron_api.config.storage_url import object_store
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PRODUCTION = {

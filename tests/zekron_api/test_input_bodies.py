@@ -8,7 +8,7 @@ from storage.models import StoredImage
 from tests.zekron_api.conftest import picture
 from tests.zekron_api.test_generate import refusal
 from workers.models import Generation
-from zekron_api import waiting_room
+from zekron_api.waiting import asgi_handler
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("idle_worker")]
 
@@ -274,7 +274,7 @@ def test_a_body_in_chunks_is_read_like_any(room, bearer):
 
 
 def test_a_body_that_never_ends_is_given_up_with_a_408(room, bearer, monkeypatch):
-    monkeypatch.setattr(waiting_room, "BODY_SECONDS", 0.05)
+    monkeypatch.setattr(asgi_handler, "BODY_SECONDS", 0.05)
     reply = room.send_without_end("POST", "/v1/generate", [bearer, JSON], b'{"prompt"')
     assert refusal(reply) == (408, "request_timeout")
     assert reply["Connection"] == "close"

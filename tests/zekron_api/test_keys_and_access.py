@@ -17,8 +17,8 @@ from billing import accounts, keys
 from billing.models import ApiKey
 from tests.zekron_api.conftest import Caller, caller
 from tests.zekron_api.test_generate import refusal
+from zekron_api.endpoints.views import ApiView
 from zekron_api.urls import urlpatterns
-from zekron_api.views import ApiView
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -27,8 +27,9 @@ from tests.zekron_api.test_waiting_room import (  # noqa: F401 (a fixture)
 )
 from workers.lifecycle import generations, image_tokens
 from workers.models import Generation, Status
-from zekron_api import ending, replies, waiting_room
-from zekron_api.waiting_room import (
+from zekron_api.endpoints import generation_response, response_bodies
+from zekron_api.waiting import asgi_handler
+from zekron_api.waiting.asgi_handler import (
     LANE_THREADS,
     REPLIES_AN_ACCOUNT,
     REPLY_LIMIT,
@@ -73,20 +74,20 @@ class Reader(Exchange):
 def test_the_megabytes_of_a_reply_pass_no_serializer(me, monkeypatch):
     generation = completed(me.account, b"an image")
     seen: list[bytes] = []
-    serialized = replies.generation_reply
+    serialized = response_bodies.generation_reply
 
     def spy(row: Any, content: bytes, account: Any) -> Any:
         seen.append(content)
         return serialized(row, content, account)
 
-    monkeypatch.setattr(replies, "generation_reply", spy)
-    data = json.loads(ending.reply_for(generation_id=generation.pk).content)["data"]
+    monkeypatch.setattr(response_bodies, "generation_reply", spy)
+    data = json.loads(generation_response.reply_for(generation_id=generation.pk).content)["data"]
     assert data["image"]["b64_json"] == "YW4gaW1hZ2U="
     assert seen == [b""]
 
 
 def test_no_more_replies_are_made_than_there_is_room_for_and_short_ones_need_none(served, me, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(waiting_room, "REPLY_LIMIT", 3)
+    monkeypatch.setattr(asgi_handler, "REPLY_LIMIT", 3)
     generation = completed(me.account)
 
     async def scenario(app: WaitingRoom) -> None:
@@ -105,8 +106,8 @@ def test_no_more_replies_are_made_than_there_is_room_for_and_short_ones_need_non
 
 
 def test_who_does_not_read_is_cut_off_and_the_next_has_the_place(served, me, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(waiting_room, "REPLY_LIMIT", 1)
-    monkeypatch.setattr(waiting_room, "REPLY_SECONDS", 0.05)
+    monkeypatch.setattr(asgi_handler, "REPLY_LIMIT", 1)
+    monkeypatch.setattr(asgi_handler, "REPLY_SECONDS", 0.05)
     generation = completed(me.account)
 
     async def scenario(app: WaitingRoom) -> None:
@@ -122,8 +123,8 @@ def test_who_does_not_read_is_cut_off_and_the_next_has_the_place(served, me, mon
 
 
 def test_an_account_that_does_not_read_keeps_no_place_from_another(served, me, stranger, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(waiting_room, "REPLY_LIMIT", 3)
-    monkeypatch.setattr(waiting_room, "REPLIES_AN_ACCOUNT", 2)
+    monkeypatch.setattr(asgi_handler, "REPLY_LIMIT", 3)
+    monkeypatch.setattr(asgi_handler, "REPLIES_AN_ACCOUNT", 2)
     mine, theirs = completed(me.account), completed(stranger.account)
 
     async def scenario(app: WaitingRoom) -> None:
@@ -176,7 +177,7 @@ def test_a_storm_of_requests_leaves_threads_to_replies(served, me, monkeypatch):
         return {}
 
     async def scenario(app: WaitingRoom) -> None:
-        monkeypatch.setattr(replies, "balance_reply", balance)
+        monkeypatch.setattr(response_bodies, "balance_reply", balance)
         parked = Exchange(app, me.key)
         await until(lambda: len(app.waiters) == 1)
         storm = [Exchange(app, me.key, b"", method="GET", path="/v1/balance") for _ in range(THREAD_COUNT)]

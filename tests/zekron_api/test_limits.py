@@ -17,8 +17,8 @@ from tests import stage
 from tests.zekron_api.test_generate import refusal
 from workers.messaging import enqueue, redis_client
 from workers.models import Generation
-from zekron_api import throttle
-from zekron_api.parked import Parked
+from zekron_api.http import rate_limit
+from zekron_api.waiting.deferred_response import Parked
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -72,7 +72,7 @@ def half_open() -> Iterator[str]:
 def absent() -> str:
     """The address of no Redis, of which this process knows nothing yet."""
     redis_client._line.cache_clear()
-    throttle._own.cache_clear()
+    rate_limit._own.cache_clear()
     return "redis://127.0.0.1:1/0"
 
 
@@ -125,14 +125,14 @@ def test_a_window_rolls_a_request_counts_for_60_seconds_and_no_longer(me, monkey
     monkeypatch.setattr("limits.storage.redis.time.time", lambda: clock[0])
     for second in range(60):
         clock[0] = 1_000_000.0 + second
-        throttle.take(account_id=me.account.pk)
+        rate_limit.take(account_id=me.account.pk)
     clock[0] = 1_000_059.9
-    with pytest.raises(throttle.RateExceeded):
-        throttle.take(account_id=me.account.pk)
+    with pytest.raises(rate_limit.RateExceeded):
+        rate_limit.take(account_id=me.account.pk)
     clock[0] = 1_000_060.1
-    assert throttle.take(account_id=me.account.pk).remaining == 0
-    with pytest.raises(throttle.RateExceeded):
-        throttle.take(account_id=me.account.pk)
+    assert rate_limit.take(account_id=me.account.pk).remaining == 0
+    with pytest.raises(rate_limit.RateExceeded):
+        rate_limit.take(account_id=me.account.pk)
 
 
 def test_the_61st_request_of_a_minute_is_refused_for_the_account_and_no_other(me, stranger):

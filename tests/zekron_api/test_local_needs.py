@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from zekron_api.local import processes, redis_server, services, sockets
+from zekron_api.local import commands, redis_server, servers, unix_sockets
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def var(tmp_path: Path) -> Path:
 def test_with_both_variables_set_nothing_is_started(var, monkeypatch):
     monkeypatch.setenv("DATABASE_URL", "postgres://elsewhere/zekron")
     monkeypatch.setenv("REDIS_URL", "redis://elsewhere/0")
-    with services.running(var):
+    with servers.running(var):
         assert not var.exists()
 
 
@@ -27,7 +27,7 @@ def test_without_a_redis_server_the_message_says_what_to_install(var, monkeypatc
     _only_redis_is_missing(monkeypatch)
     monkeypatch.setenv("PATH", str(var))
     message = "install redis-server or valkey-server .* or set REDIS_URL"
-    with pytest.raises(services.LocalServicesFailed, match=message), services.running(var):
+    with pytest.raises(servers.LocalServicesFailed, match=message), servers.running(var):
         pass
 
 
@@ -38,7 +38,7 @@ def test_a_valkey_server_on_the_path_serves(var, monkeypatch):
     folder.mkdir()
     shutil.copy(bundled, folder / "valkey-server")
     monkeypatch.setenv("PATH", str(folder))
-    with services.running(var), redis.Redis.from_url(services.redis_url(var)) as connection:
+    with servers.running(var), redis.Redis.from_url(servers.redis_url(var)) as connection:
         assert connection.ping()
 
 
@@ -50,26 +50,26 @@ def _only_redis_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_root_without_setpriv_is_told_what_to_install(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(processes.CommandFailed, match="install util-linux"):
-        processes.as_user(processes.NOBODY)
+    with pytest.raises(commands.CommandFailed, match="install util-linux"):
+        commands.as_user(commands.NOBODY)
 
 
 def test_what_a_dead_server_left_does_not_count_as_listening(tmp_path):
     path = tmp_path / "left.sock"
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path))
-        assert not sockets.listens(path)
+        assert not unix_sockets.listens(path)
         server.listen()
-        assert sockets.listens(path)
-    assert not sockets.listens(path)
+        assert unix_sockets.listens(path)
+    assert not unix_sockets.listens(path)
 
 
 def test_a_folder_for_sockets_that_others_may_enter_is_refused(var, monkeypatch):
     monkeypatch.setenv("DATABASE_URL", "postgres://elsewhere/zekron")
     monkeypatch.delenv("REDIS_URL", raising=False)
     long = var / ("x" * 100)
-    sockets.folder(long).mkdir(mode=0o755)
-    sockets.folder(long).chmod(0o755)
-    with pytest.raises(services.LocalServicesFailed, match="not this user's alone"), services.running(long):
+    unix_sockets.folder(long).mkdir(mode=0o755)
+    unix_sockets.folder(long).chmod(0o755)
+    with pytest.raises(servers.LocalServicesFailed, match="not this user's alone"), servers.running(long):
         pass
-    sockets.folder(long).rmdir()
+    unix_sockets.folder(long).rmdir()

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 import redis
 
-from zekron_api.local import processes, services, sockets
+from zekron_api.local import commands, servers, unix_sockets
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 # `daemon`, which every machine has: initdb refuses a user without a name.
@@ -65,8 +65,8 @@ class User:
         assert self.process.stdout
         line = self.process.stdout.readline()
         assert line, self.process.communicate()[1]
-        servers: dict[str, int] = json.loads(line)
-        return servers
+        pids: dict[str, int] = json.loads(line)
+        return pids
 
     def leave(self, number: int | None = None) -> int:
         """Ends it, by the signal if one is given; its exit status."""
@@ -90,8 +90,8 @@ def _stop_all(var: Path) -> None:
         User(var).leave()
 
 
-def _gone(servers: dict[str, int]) -> bool:
-    return not any(processes.command_line(pid) for pid in servers.values())
+def _gone(pids: dict[str, int]) -> bool:
+    return not any(commands.command_line(pid) for pid in pids.values())
 
 
 def test_a_second_command_finds_the_servers_of_the_first(var):
@@ -102,21 +102,21 @@ def test_a_second_command_finds_the_servers_of_the_first(var):
 
 def test_the_last_one_out_stops_the_servers_whoever_started_them(var):
     first = User(var)
-    servers = first.servers()
+    pids = first.servers()
     second = User(var)
     second.servers()
     first.leave()
-    assert not _gone(servers)
-    with psycopg.connect(services.postgres_url(var)) as database:
+    assert not _gone(pids)
+    with psycopg.connect(servers.postgres_url(var)) as database:
         assert database.execute("SELECT 1").fetchone() == (1,)
     second.leave()
-    assert _gone(servers)
+    assert _gone(pids)
 
 
 def test_many_that_start_and_leave_at_once_share_one_server_and_leave_none(var):
     users = [User(var) for _ in range(6)]
     seen = [user.servers() for user in users]
-    assert all(servers == seen[0] for servers in seen)
+    assert all(pids == seen[0] for pids in seen)
     for user in users:
         user.process.stdin.close()
     for user in users:
@@ -129,40 +129,40 @@ def test_many_that_start_and_leave_at_once_share_one_server_and_leave_none(var):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_command_that_is_told_to_end_stops_the_servers(var, number):
     user = User(var)
-    servers = user.servers()
+    pids = user.servers()
     assert user.leave(number) != 0
-    assert _gone(servers)
+    assert _gone(pids)
 
 
 def test_servers_that_a_killed_command_left_are_stopped_by_the_next(var):
     killed = User(var)
-    servers = killed.servers()
+    pids = killed.servers()
     killed.leave(signal.SIGKILL)
-    assert not _gone(servers)
+    assert not _gone(pids)
     following = User(var)
-    assert following.servers() == servers
+    assert following.servers() == pids
     following.leave()
-    assert _gone(servers)
+    assert _gone(pids)
 
 
 def test_two_folders_side_by_side_do_not_disturb_each_other(var):
     one, other = User(var / "one"), User(var / "other")
-    servers = one.servers(), other.servers()
-    assert not set(servers[0].values()) & set(servers[1].values())
+    pids = one.servers(), other.servers()
+    assert not set(pids[0].values()) & set(pids[1].values())
     one.leave()
-    assert (_gone(servers[0]), _gone(servers[1])) == (True, False)
+    assert (_gone(pids[0]), _gone(pids[1])) == (True, False)
     other.leave()
 
 
 def test_a_folder_whose_path_is_too_long_for_a_socket_works(var):
     long = var / ("a folder with a long name " * 5) / "var"
     user = User(long)
-    servers = user.servers()
-    folder = sockets.folder(long)
+    pids = user.servers()
+    folder = unix_sockets.folder(long)
     assert not folder.is_relative_to(long)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     user.leave()
-    assert _gone(servers)
+    assert _gone(pids)
     folder.rmdir()
 
 
@@ -185,63 +185,63 @@ def test_root_and_an_ordinary_user_can_each_start_them(uid):
         if uid is not None:
             os.chown(home, uid, uid)
             # Python itself may lie in a folder that is root's alone: to read it is all that this user may do besides.
-            before = [word.replace("dac_override", "dac_read_search") for word in processes.as_user(uid)]
+            before = [word.replace("dac_override", "dac_read_search") for word in commands.as_user(uid)]
         user = User(home / "var", before=before, HOME=str(home))
-        servers = user.servers()
-        owners = {Path(f"/proc/{pid}").stat().st_uid for pid in servers.values()}
+        pids = user.servers()
+        owners = {Path(f"/proc/{pid}").stat().st_uid for pid in pids.values()}
         user.leave()
-    assert _gone(servers)
+    assert _gone(pids)
     assert uid is None or owners == {uid}
 
 
 def test_killed_servers_start_again_with_what_they_held(var):
     user = User(var)
-    servers = user.servers()
-    with psycopg.connect(services.postgres_url(var), autocommit=True) as database:
+    pids = user.servers()
+    with psycopg.connect(servers.postgres_url(var), autocommit=True) as database:
         database.execute("CREATE TABLE kept AS SELECT 7 AS number")
-    for pid in servers.values():
+    for pid in pids.values():
         os.kill(pid, signal.SIGKILL)
     user.leave()
     again = User(var)
-    assert not set(again.servers().values()) & set(servers.values())
-    with psycopg.connect(services.postgres_url(var)) as database:
+    assert not set(again.servers().values()) & set(pids.values())
+    with psycopg.connect(servers.postgres_url(var)) as database:
         assert database.execute("SELECT number FROM kept").fetchone() == (7,)
     again.leave()
 
 
 def test_a_process_id_that_another_program_has_now_is_not_taken_for_the_server(var):
     user = User(var)
-    servers = user.servers()
+    pids = user.servers()
     record = (var / "postgres" / "postmaster.pid").read_text()
-    for pid in servers.values():
+    for pid in pids.values():
         os.kill(pid, signal.SIGKILL)
     user.leave()
     # As after a reboot: the file is there, and its process id is the test's own.
     (var / "postgres" / "postmaster.pid").write_text(
-        record.replace(str(servers["postgres"]), str(os.getpid()), 1)
+        record.replace(str(pids["postgres"]), str(os.getpid()), 1)
     )
     again = User(var)
-    assert again.servers()["postgres"] not in (servers["postgres"], os.getpid())
+    assert again.servers()["postgres"] not in (pids["postgres"], os.getpid())
     again.leave()
 
 
 def test_a_server_whose_socket_was_removed_is_replaced(var):
     user = User(var)
-    servers = user.servers()
-    (sockets.folder(var) / ".s.PGSQL.5432").unlink()
+    pids = user.servers()
+    (unix_sockets.folder(var) / ".s.PGSQL.5432").unlink()
     second = User(var)
-    assert second.servers()["postgres"] != servers["postgres"]
+    assert second.servers()["postgres"] != pids["postgres"]
     second.leave()
     user.leave()
-    assert _gone(servers)
+    assert _gone(pids)
 
 
 def test_nobody_is_served_over_the_network(var):
     user = User(var)
     user.servers()
-    with psycopg.connect(services.postgres_url(var)) as database:
+    with psycopg.connect(servers.postgres_url(var)) as database:
         assert database.execute("SHOW listen_addresses").fetchone() == ("",)
-    with redis.Redis.from_url(services.redis_url(var)) as connection:
+    with redis.Redis.from_url(servers.redis_url(var)) as connection:
         assert connection.config_get("port") == {"port": "0"}
         assert connection.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
     user.leave()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from zekron_api.local import processes, stack, supervision
+from zekron_api.local import commands, run, supervisord
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 WAIT_SECONDS = 20
@@ -69,11 +69,11 @@ def _supervise(folder: Path) -> tuple["subprocess.Popen[str]", int]:
 
 
 def _ended(pids: list[int]) -> bool:
-    return not any(processes.command_line(pid) for pid in pids)
+    return not any(commands.command_line(pid) for pid in pids)
 
 
 def test_the_stack_runs_what_the_procfile_says():
-    commands = supervision.read(BASE_DIR / "Procfile")
+    commands = supervisord.read(BASE_DIR / "Procfile")
     assert set(commands) == {"web", "gpu", "chores", "beat"}
     assert commands["web"].startswith("uvicorn zekron_api.asgi:application ")
 
@@ -103,17 +103,17 @@ def test_nothing_outlives_a_keeper_or_a_supervisor_that_was_killed(folder, victi
 def test_a_process_that_dies_again_and_again_is_named(tmp_path):
     line = "2026-01-01 12:00:00,000 WARN exited: gpu (exit status 1; not expected)\n"
     log = tmp_path / "supervisord.log"
-    assert supervision.broken(tmp_path) is None
+    assert supervisord.broken(tmp_path) is None
     log.write_text(line * 2)
-    assert supervision.broken(tmp_path) is None
+    assert supervisord.broken(tmp_path) is None
     log.write_text(line * 3)
-    assert supervision.broken(tmp_path) == "gpu"
+    assert supervisord.broken(tmp_path) == "gpu"
 
 
 def test_a_taken_port_is_refused_in_one_line_before_anything_starts():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        command = [sys.executable, "-m", "zekron_api.local.stack"]
+        command = [sys.executable, "-m", "zekron_api.local.run"]
         environment = os.environ | {"PORT": str(port)}
         result = subprocess.run(
             command, cwd=BASE_DIR, env=environment, capture_output=True, text=True, check=False
@@ -125,5 +125,5 @@ def test_a_taken_port_is_refused_in_one_line_before_anything_starts():
 
 
 def test_a_free_port_can_be_listened_on():
-    with socket.create_server(("127.0.0.1", stack.free_port())):
+    with socket.create_server(("127.0.0.1", run.free_port())):
         pass

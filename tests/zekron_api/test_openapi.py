@@ -19,8 +19,10 @@ from tests.zekron_api.conftest import caller, picture
 from tests.zekron_api.test_access import expire
 from workers.messaging import enqueue
 from workers.models import Status
-from zekron_api import errors, serializers, urls
-from zekron_api.fields import PromptField
+from zekron_api import urls
+from zekron_api.endpoints import serializers
+from zekron_api.endpoints.fields import PromptField
+from zekron_api.http import errors
 from zekron_api.openapi.document import document
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
@@ -242,18 +244,18 @@ def test_an_error_of_ours_is_as_described(me, monkeypatch):
         raise RuntimeError
 
     monkeypatch.setattr(enqueue, "send", fail)
-    monkeypatch.setattr("zekron_api.replies.balance_reply", fail)
+    monkeypatch.setattr("zekron_api.endpoints.response_bodies.balance_reply", fail)
     check("/v1/balance", "get", me.get("/v1/balance"))
 
 
 @pytest.mark.django_db(transaction=True)
 def test_health_is_as_described(monkeypatch):
-    monkeypatch.setattr("zekron_api.health._last", (0.0, {}))
+    monkeypatch.setattr("zekron_api.ops.health._last", (0.0, {}))
     unready = Client().get("/readyz")
     assert unready.status_code == 503
     check("/readyz", "get", unready)
-    monkeypatch.setattr("zekron_api.health._last", (0.0, {}))
-    monkeypatch.setattr("zekron_api.health.CHECKS", {"database": lambda: True})
+    monkeypatch.setattr("zekron_api.ops.health._last", (0.0, {}))
+    monkeypatch.setattr("zekron_api.ops.health.CHECKS", {"database": lambda: True})
     check("/readyz", "get", Client().get("/readyz"))
     check("/healthz", "get", Client().get("/healthz"))
 

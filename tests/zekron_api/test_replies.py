@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from billing.models import Account
 from storage.models import StoredImage
 from workers.models import Generation, Kind, Status
-from zekron_api import replies
+from zekron_api.endpoints import response_bodies
 
 NOON = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 
@@ -34,7 +34,7 @@ def completed(prompt: str = "a boat") -> Generation:
 
 
 def body(content: bytes, prompt: str = "a boat") -> bytes:
-    return replies.generation_body(completed(prompt), content, Account(balance_micros=9_973_300))
+    return response_bodies.generation_body(completed(prompt), content, Account(balance_micros=9_973_300))
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,6 @@ def test_no_prompt_is_taken_for_the_place_of_the_image(prompt: str) -> None:
 @given(content=st.binary(max_size=2000), prompt=st.text(st.characters(exclude_categories=["Cs"])))
 def test_the_body_is_the_reply_as_json_to_the_byte(content: bytes, prompt: str) -> None:
     account = Account(balance_micros=9_973_300)
-    reply = replies.generation_reply(completed(prompt), content, account)
-    assert replies.generation_body(completed(prompt), content, account) == orjson.dumps(reply)
+    reply = response_bodies.generation_reply(completed(prompt), content, account)
+    assert response_bodies.generation_body(completed(prompt), content, account) == orjson.dumps(reply)
     assert json.loads(body(content, prompt)) == reply

@@ -13,7 +13,7 @@ from workers.catalogue import catalogue
 from workers.gpu_worker import attempt
 from workers.lifecycle import generations
 from workers.messaging import redis_client
-from zekron_api import ending, ordering
+from zekron_api.endpoints import create_generation, generation_response
 
 pytestmark = pytest.mark.django_db(transaction=True)
 # What frames a transaction goes along with its first or last statement's trip or is counted with it.
@@ -38,11 +38,11 @@ def test_a_create_takes_six_statements_at_the_front_and_four_in_the_worker():
         studio.heartbeat.beat()
         with CaptureQueriesContext(connection) as asked:
             account = keys.authenticate(text=key)
-            placed = ordering.place(account_id=account.pk, fields=_fields(), idempotency_key=None)
+            placed = create_generation.place(account_id=account.pk, fields=_fields(), idempotency_key=None)
         with CaptureQueriesContext(connection) as worked:
             attempt.run_next(studio=studio)
         with CaptureQueriesContext(connection) as answered:
-            ending.reply_for(generation_id=placed.generation.pk)
+            generation_response.reply_for(generation_id=placed.generation.pk)
     front = _statements(asked) + _statements(answered)
     worker = _statements(worked)
     assert len(front) <= 6, "\n".join(front)

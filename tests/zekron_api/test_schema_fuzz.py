@@ -25,7 +25,7 @@ from tests.zekron_api.conftest import Caller, caller
 from workers.gpu_worker import attempt
 from workers.gpu_worker.attempt import Studio
 from workers.messaging import enqueue, worker_registry
-from zekron_api.waiting_room import WaitingRoom
+from zekron_api.waiting.asgi_handler import WaitingRoom
 
 HERE = Path(__file__).parent
 # How many requests of each kind are made for each operation, at most.

@@ -13,8 +13,8 @@ from tests import stage
 from workers.lifecycle import generations
 from workers.messaging.completion_events import publish_ended
 from workers.models import Generation, Status
-from zekron_api import waiters
-from zekron_api.waiting_room import THREAD_COUNT, WaitingRoom
+from zekron_api.waiting import completion_waiters
+from zekron_api.waiting.asgi_handler import THREAD_COUNT, WaitingRoom
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("idle_worker")]
 
@@ -118,7 +118,7 @@ def complete_all() -> None:
 
 
 def test_a_parked_client_gets_its_reply_when_its_generation_ends(served, me, monkeypatch):
-    monkeypatch.setattr(waiters, "POLL_SECONDS", 3600)
+    monkeypatch.setattr(completion_waiters, "POLL_SECONDS", 3600)
 
     async def scenario(app: WaitingRoom) -> None:
         exchange = Exchange(app, me.key)
@@ -136,7 +136,7 @@ def test_a_parked_client_gets_its_reply_when_its_generation_ends(served, me, mon
 
 
 def test_a_lost_message_is_made_up_for_by_looking_at_the_row(served, me, monkeypatch):
-    monkeypatch.setattr(waiters, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(completion_waiters, "POLL_SECONDS", 0.05)
     monkeypatch.setattr("workers.messaging.completion_events.publish_ended", lambda *, generation_id: None)
 
     async def scenario(app: WaitingRoom) -> None:
@@ -163,7 +163,7 @@ def test_a_client_that_leaves_frees_its_place_at_once_and_its_generation_goes_on
 
 
 def test_an_end_that_comes_before_the_wait_is_not_missed(served, monkeypatch):
-    monkeypatch.setattr(waiters, "POLL_SECONDS", 3600)
+    monkeypatch.setattr(completion_waiters, "POLL_SECONDS", 3600)
 
     async def scenario(app: WaitingRoom) -> None:
         app.waiters.wake(7)
@@ -185,7 +185,7 @@ def test_a_server_that_stops_as_soon_as_it_has_started_does_stop(served):
 
 
 def test_an_announcement_reaches_the_waiter_over_redis(served, monkeypatch):
-    monkeypatch.setattr(waiters, "POLL_SECONDS", 3600)
+    monkeypatch.setattr(completion_waiters, "POLL_SECONDS", 3600)
 
     async def scenario(app: WaitingRoom) -> None:
         future = app.waiters.join(12)
@@ -238,7 +238,7 @@ def test_a_body_over_the_limit_is_refused_in_its_turn_and_never_kept_whole(serve
 
 
 def test_a_redis_that_is_away_stops_no_reply(served, me, settings, monkeypatch):
-    monkeypatch.setattr(waiters, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(completion_waiters, "POLL_SECONDS", 0.05)
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
 
     async def scenario(app: WaitingRoom) -> None:

@@ -8,8 +8,8 @@ import sys
 import time
 from typing import Any
 
-from zekron_api.local import logs, services, stack
-from zekron_api.local.stack import VAR_DIR, Stack, StackFailed, say
+from zekron_api.local import logs, run, servers
+from zekron_api.local.run import VAR_DIR, Stack, StackFailed, say
 
 FOLDER = VAR_DIR / "demo"
 # A large model on a processor without GPU takes its time.
@@ -23,9 +23,9 @@ def main() -> int:
     try:
         with (FOLDER / "lock").open("w") as lock:
             _wait_for_turn(lock.fileno())
-            with stack.up(name="demo", port=stack.free_port()) as running:
+            with run.up(name="demo", port=run.free_port()) as running:
                 _show(running)
-    except (StackFailed, services.LocalServicesFailed) as error:
+    except (StackFailed, servers.LocalServicesFailed) as error:
         sys.stderr.write(f"zekron: {error}\n")
         return 1
     except KeyboardInterrupt:
@@ -63,7 +63,7 @@ def _generate(running: Stack, name: str, request: dict[str, Any]) -> bytes:
     path = FOLDER / f"{name}.png"
     path.write_bytes(content)
     say(
-        f"  {path.relative_to(stack.BASE_DIR)}: {made['size']}, {len(content):,} bytes,"
+        f"  {path.relative_to(run.BASE_DIR)}: {made['size']}, {len(content):,} bytes,"
         f" in {time.monotonic() - started_at:.1f} s; cost {made['cost']}, balance {made['remaining_balance']}"
     )
     return content

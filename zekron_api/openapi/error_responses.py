@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 
-from zekron_api import errors
-from zekron_api.openapi import shapes
+from zekron_api.http import errors
+from zekron_api.openapi import schemas
 
 # What an operation may refuse with: an exception of the table, or a type that an InvalidField names.
 Cause = type[Exception] | str
@@ -86,8 +86,8 @@ def reply_headers(status: int, *, has_rate: bool) -> dict[str, Any]:
     names = tuple(name for name in sure if has_rate or name not in RATE)
     maybe = MAYBE.get(status, ()) if has_rate else ()
     return {
-        **shapes.header_refs(("X-Request-Id", *names), required=True),
-        **shapes.header_refs(maybe, required=False),
+        **schemas.header_refs(("X-Request-Id", *names), required=True),
+        **schemas.header_refs(maybe, required=False),
     }
 
 
@@ -108,7 +108,7 @@ def _response(status: int, told: list[Refusal], has_rate: bool) -> dict[str, Any
         "headers": reply_headers(status, has_rate=has_rate),
         "content": {
             "application/json": {
-                "schema": {"allOf": [shapes.ref("Error"), narrowed]},
+                "schema": {"allOf": [schemas.ref("Error"), narrowed]},
                 "examples": _examples(told),
             }
         },

@@ -25,11 +25,12 @@ from django.urls import set_script_prefix
 from django.utils.http import parse_header_parameters
 
 from workers.lifecycle import queries
-from zekron_api import authentication, bodies, errors
-from zekron_api.bodies import Scope
-from zekron_api.parked import CAN_PARK, Deferred, Parked
-from zekron_api.places import Places
-from zekron_api.waiters import Waiters
+from zekron_api.http import authentication, errors
+from zekron_api.waiting import request_body
+from zekron_api.waiting.completion_waiters import Waiters
+from zekron_api.waiting.deferred_response import CAN_PARK, Deferred, Parked
+from zekron_api.waiting.fair_semaphore import Places
+from zekron_api.waiting.request_body import Scope
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +105,7 @@ class WaitingRoom(ASGIHandler):
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 has_key = partial(self._has_key, scope)
-                body_file = await bodies.read(scope=scope, receive=receive, has_key=has_key)
+                body_file = await request_body.read(scope=scope, receive=receive, has_key=has_key)
         except RequestAborted:
             return None
         except TimeoutError:
@@ -161,7 +162,7 @@ class WaitingRoom(ASGIHandler):
             self._threads.submit(close)
         self._threads.shutdown()
 
-    def _respond(self, scope: Scope, body_file: bodies.Body) -> HttpResponse:
+    def _respond(self, scope: Scope, body_file: request_body.Body) -> HttpResponse:
         """Runs the middleware and the view, in a thread, and closes what belongs to the request."""
         set_script_prefix(get_script_prefix(scope))
         signals.request_started.send(sender=self.__class__, scope=scope)
@@ -172,7 +173,7 @@ class WaitingRoom(ASGIHandler):
                 return errors.reply_with_status(refusal.status_code if refusal else 400)
             setattr(request, CAN_PARK, True)
             # A body that comes in chunks has no length in its headers, and of one that was not read they say it.
-            byte_count = body_file.seek(0, os.SEEK_END) or bodies.announced_byte_count(scope)
+            byte_count = body_file.seek(0, os.SEEK_END) or request_body.announced_byte_count(scope)
             request.META["CONTENT_LENGTH"] = str(byte_count)
             body_file.seek(0)
             response = self.get_response(request)

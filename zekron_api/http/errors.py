@@ -16,7 +16,7 @@ from workers.lifecycle.admission import QueueTooLong
 from workers.lifecycle.generations import TooManyOpen
 from workers.lifecycle.idempotency import KeyReused
 from workers.messaging import counters
-from zekron_api.authentication import CHALLENGE
+from zekron_api.http.authentication import CHALLENGE
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,8 @@ from workers import error_redaction
 from workers.lifecycle import error_codes, generations, queries
 from workers.messaging import counters
 from workers.models import Generation, Status
-from zekron_api import errors, replies
+from zekron_api.endpoints import response_bodies
+from zekron_api.http import errors
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ def _completed(generation: Generation) -> HttpResponse:
     except (OSError, images.ImageUnreadable, images.ObjectMissing) as error:
         # To send it again without a key, as other errors of ours ask for, would be paid a second time.
         raise _unreachable(generation, error) from error
-    body = replies.generation_body(generation, content, generation.account)
+    body = response_bodies.generation_body(generation, content, generation.account)
     return HttpResponse(body, content_type="application/json")
 
 

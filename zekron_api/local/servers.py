@@ -16,9 +16,14 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from urllib.parse import quote
 
-from zekron_api.local import postgres, processes, redis_server, sockets
+from zekron_api.local import commands, postgres, redis_server, unix_sockets
 
-FAILURES = (postgres.PostgresFailed, redis_server.RedisFailed, processes.CommandFailed, sockets.UnsafeFolder)
+FAILURES = (
+    postgres.PostgresFailed,
+    redis_server.RedisFailed,
+    commands.CommandFailed,
+    unix_sockets.UnsafeFolder,
+)
 ENDING = (signal.SIGTERM, signal.SIGHUP)
 Handler = Callable[[int, FrameType | None], object]
 
@@ -29,12 +34,12 @@ class LocalServicesFailed(Exception):
 
 def postgres_url(var: Path) -> str:
     """The address of the local PostgreSQL of `var`, whether or not it runs."""
-    return f"postgres://postgres@{quote(str(sockets.folder(var)), safe='')}/{postgres.DATABASE}"
+    return f"postgres://postgres@{quote(str(unix_sockets.folder(var)), safe='')}/{postgres.DATABASE}"
 
 
 def redis_url(var: Path, *, db: int = 0) -> str:
     """The address of the local Redis of `var`, whether or not it runs."""
-    return f"unix://{quote(str(sockets.folder(var) / 'redis.sock'))}?db={db}"
+    return f"unix://{quote(str(unix_sockets.folder(var) / 'redis.sock'))}?db={db}"
 
 
 def celery_broker_url(redis_url: str) -> str:
@@ -91,7 +96,7 @@ def _make_folder(var: Path) -> Path:
 
 def _join(var: Path, users: int, needed: Sequence[ModuleType]) -> None:
     fcntl.flock(users, fcntl.LOCK_SH)
-    sockets.prepare(var)
+    unix_sockets.prepare(var)
     for server in needed:
         server.start(var)
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from zekron_api.local import logs, services, supervision
+from zekron_api.local import logs, servers, supervisord
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 VAR_DIR = BASE_DIR / "var"
@@ -56,7 +56,7 @@ def up(*, name: str, port: int) -> Iterator[Stack]:
     """
     _refuse_taken(port)
     say("Starting PostgreSQL and Redis.")
-    with services.ending_signals_raise(), services.running(VAR_DIR):
+    with servers.ending_signals_raise(), servers.running(VAR_DIR):
         say("Migrating the database.")
         _manage("migrate", "--noinput", "--verbosity=0")
         say("Starting web, GPU worker, chores worker and beat.")
@@ -66,11 +66,11 @@ def up(*, name: str, port: int) -> Iterator[Stack]:
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         }
         folder = VAR_DIR / "log" / name
-        with supervision.supervised(
+        with supervisord.supervised(
             procfile=BASE_DIR / "Procfile", folder=folder, environment=environment
-        ) as supervisord:
+        ) as process:
             # Meanwhile the processes load what they need.
-            stack = Stack(port=port, key=_open_account(), logs=folder, supervisord=supervisord)
+            stack = Stack(port=port, key=_open_account(), logs=folder, supervisord=process)
             _wait_until_ready(stack)
             yield stack
             say("Stopping web, workers and beat.")
@@ -128,7 +128,7 @@ def refuse_broken(stack: Stack) -> None:
     """Raises StackFailed when one of the processes cannot be kept up."""
     if stack.supervisord.poll() is not None:
         raise StackFailed(f"supervisord has ended:\n{logs.tail(stack.logs / 'supervisord.log')}")
-    if name := supervision.broken(stack.logs):
+    if name := supervisord.broken(stack.logs):
         raise StackFailed(
             f"{name} dies again and again; the end of its log:\n{logs.tail(stack.logs / f'{name}.log')}"
         )
@@ -161,7 +161,7 @@ def main() -> int:
             say(_welcome(stack))
             stack.supervisord.wait()
             refuse_broken(stack)
-    except (StackFailed, services.LocalServicesFailed) as error:
+    except (StackFailed, servers.LocalServicesFailed) as error:
         sys.stderr.write(f"zekron: {error}\n")
         return 1
     except (KeyboardInterrupt, SystemExit):

@@ -4,7 +4,7 @@ import re
 from typing import Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from zekron_api import env
+from zekron_api.config import env
 
 _FORMS: Final = "is neither of the form file:///an/absolute/folder nor s3://bucket/prefix?endpoint_url=https://host&region=name"
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")

@@ -19,10 +19,11 @@ from storage import images
 from storage.models import StoredImage
 from workers.lifecycle import queries
 from workers.models import Generation
-from zekron_api import ending, errors, ordering, replies, throttle
-from zekron_api.parked import Deferred, Parked
-from zekron_api.parsers import check_body
-from zekron_api.serializers import GenerateSerializer, PageSerializer
+from zekron_api.endpoints import create_generation, generation_response, response_bodies
+from zekron_api.endpoints.serializers import GenerateSerializer, PageSerializer
+from zekron_api.http import errors, rate_limit
+from zekron_api.http.json_body import check_body
+from zekron_api.waiting.deferred_response import Deferred, Parked
 
 _IDEMPOTENCY_KEY: Final = re.compile(r"[ -~]{1,255}")
 
@@ -32,23 +33,23 @@ class ApiView(APIView):
 
     # OPTIONS is not among them: the API is called by programs with a key, not by pages of other sites.
     http_method_names = ["get", "head", "post"]
-    rate: throttle.Rate | None = None
+    rate: rate_limit.Rate | None = None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Raises what `zekron_api.errors.TABLE` knows."""
+        """Raises what `zekron_api.http.errors.TABLE` knows."""
         request.accepted_renderer, request.accepted_media_type = self.perform_content_negotiation(
             request, force=True
         )
         self.perform_authentication(request)
         if request.method not in self.allowed_methods:
-            self.rate = throttle.look(account_id=self.account.pk)
+            self.rate = rate_limit.look(account_id=self.account.pk)
             allowed = ", ".join(self.allowed_methods)
             raise exceptions.MethodNotAllowed(
                 "", f"{request.method} is not allowed here; allowed: {allowed}."
             )
         try:
-            self.rate = throttle.take(account_id=self.account.pk)
-        except throttle.RateExceeded as error:
+            self.rate = rate_limit.take(account_id=self.account.pk)
+        except rate_limit.RateExceeded as error:
             self.rate = error.rate
             raise
 
@@ -76,7 +77,7 @@ class GenerateView(ApiView):
         check_body(request)
         fields = GenerateSerializer(data=request.data)
         fields.is_valid(raise_exception=True)
-        generation, replayed = ordering.place(
+        generation, replayed = create_generation.place(
             account_id=self.account.pk,
             fields=fields.validated_data,
             idempotency_key=_idempotency_key(request),
@@ -86,7 +87,7 @@ class GenerateView(ApiView):
             generation_id=generation.pk,
             # A retry may find what has ended already.
             deadline=time.monotonic() + (settings.SYNC_WAIT_SECONDS if generation.is_open else 0),
-            resume=partial(ending.reply_for, generation_id=generation.pk),
+            resume=partial(generation_response.reply_for, generation_id=generation.pk),
         )
         if replayed:
             parked["Idempotent-Replayed"] = "true"
@@ -137,7 +138,7 @@ class BalanceView(ApiView):
 
     def get(self, request: Request) -> Response:
         """What is left, what was spent, what is held."""
-        return Response(replies.balance_reply(self.account))
+        return Response(response_bodies.balance_reply(self.account))
 
 
 class HistoryView(ApiView):
@@ -151,4 +152,4 @@ class HistoryView(ApiView):
         # Every generation has one hold, which the account counts.
         total = self.account.hold_count
         rows = queries.page(account_id=self.account.pk, total=total, limit=limit, offset=offset)
-        return Response(replies.history_reply(rows, total, limit, offset))
+        return Response(response_bodies.history_reply(rows, total, limit, offset))

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from workers.lifecycle import error_codes
-from zekron_api import errors
+from zekron_api.http import errors
 
 ERROR_TYPE = "too_many_logins"
 

@@ -9,7 +9,7 @@ from rest_framework.exceptions import ParseError, UnsupportedMediaType
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 
-from zekron_api.errors import PayloadTooLarge
+from zekron_api.http.errors import PayloadTooLarge
 
 # Deeper than any request is; a deeper one is an attack on whoever walks it.
 DEPTH_LIMIT: Final = 32

@@ -9,7 +9,7 @@ from rest_framework.fields import Field, empty
 
 from workers.catalogue import DEFAULT_MODEL, ImageModel, catalogue
 from workers.imaging import source_images
-from zekron_api.errors import InvalidField
+from zekron_api.http.errors import InvalidField
 
 # The published sizes, as (width, height) in pixels.
 SIZES = {"512x512": (512, 512), "1024x1024": (1024, 1024), "1024x768": (1024, 768), "768x1024": (768, 1024)}

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from workers.catalogue import DEFAULT_MODEL, catalogue
 from workers.models import Kind, Status
-from zekron_api import fields
+from zekron_api.endpoints import fields
 
 Shape = dict[str, Any]
 

@@ -8,7 +8,7 @@ from typing import Final
 from django.http import HttpResponse
 
 from workers.lifecycle import queries
-from zekron_api import errors
+from zekron_api.http import errors
 
 log = logging.getLogger(__name__)
 

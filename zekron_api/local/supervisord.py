@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from zekron_api.local import processes
+from zekron_api.local import commands
 
 # In seconds, a little more than each needs to finish what it has begun: a waiting client gets its image,
 # a GPU worker finishes its batch.
@@ -49,7 +49,7 @@ def supervised(
     # Tied to this process and in a session of its own: the terminal's Ctrl-C reaches this process alone, which then
     # decides what ends in which order.
     supervisord = subprocess.Popen(
-        processes.tied(command, signal_name="TERM"),
+        commands.tied(command, signal_name="TERM"),
         cwd=folder,
         env=os.environ | environment,
         stdin=subprocess.DEVNULL,
@@ -105,7 +105,7 @@ def _write(folder: Path, *, commands: dict[str, str], working_folder: Path) -> N
 
 def _program(name: str, command: str, working_folder: Path) -> dict[str, str]:
     # A Procfile's command is the shell's, which fills in its variables and then becomes the command itself.
-    words = processes.tied(["/bin/sh", "-c", f"exec {command}"], signal_name="KILL")
+    words = commands.tied(["/bin/sh", "-c", f"exec {command}"], signal_name="KILL")
     return {
         "command": shlex.join(words),
         "directory": str(working_folder),

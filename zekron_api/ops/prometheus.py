@@ -18,7 +18,7 @@ from workers.audit import scheduled
 from workers.catalogue import catalogue
 from workers.messaging import counters, worker_registry
 from workers.messaging.worker_registry import Worker
-from zekron_api import errors
+from zekron_api.http import errors
 
 
 @csrf_exempt
