@@ -37,7 +37,7 @@ most = "0.0290"
 STAND_IN: Final = (
     """
 [zekron-image-1]
-adapter = "bench.stand_in"
+adapter = "bench.fake_engine"
 weights = "{folder}"
 licence = "none"
 steps = 1

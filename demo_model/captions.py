@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from random import Random
 
-from demo_model import words
+from demo_model import vocabulary
 from demo_model.painter.scene import Scene
 
 # What is left unsaid of a time of day: of noon mostly, for it is what a picture shows if nobody says otherwise.
@@ -26,12 +26,12 @@ def caption(scene: Scene, *, seed: int, whole: bool = False) -> Caption:
 
 def subject_phrase(scene: Scene, dice: Random, *, coloured: bool) -> str:
     """The scene's subject with its article: `a red house`, `a girl in a blue coat`, `flying cars`."""
-    noun = dice.choice(words.SUBJECT[scene.subject])
-    mood = dice.choice(words.SUBJECT_MOODS[scene.subject]) if dice.random() < 0.35 else ""
-    colours = words.TREE_COLOUR if scene.subject == "tree" else words.COLOUR
+    noun = dice.choice(vocabulary.SUBJECT[scene.subject])
+    mood = dice.choice(vocabulary.SUBJECT_MOODS[scene.subject]) if dice.random() < 0.35 else ""
+    colours = vocabulary.TREE_COLOUR if scene.subject == "tree" else vocabulary.COLOUR
     colour = dice.choice(colours[scene.colour]) if coloured else ""
     if scene.subject == "person":
-        dress = f" in a {colour} {dice.choice(words.CLOTHES)}" if colour else ""
+        dress = f" in a {colour} {dice.choice(vocabulary.CLOTHES)}" if colour else ""
         return _with_article(f"{mood} {noun}{dress}")
     if scene.subject == "flying cars":
         return " ".join(f"{mood} {colour} {noun}".split())
@@ -62,9 +62,9 @@ class _Writer:
             pattern = self._dice.choice((self._landscape, self._landscape, self._over, self._list))
         text = pattern()
         if self._dice.random() < 0.18:
-            text = f"{self._dice.choice(words.BEGINNINGS)} {text}"
+            text = f"{self._dice.choice(vocabulary.BEGINNINGS)} {text}"
         if self._dice.random() < 0.10:
-            text = f"{text}, {self._dice.choice(words.ENDINGS)}"
+            text = f"{text}, {self._dice.choice(vocabulary.ENDINGS)}"
         if self._dice.random() < 0.6:
             text = text[0].upper() + text[1:]
         if self._dice.random() < 0.12:
@@ -83,7 +83,7 @@ class _Writer:
         before = ""
         if self._has_place:
             before, after = self._adjectives(most=1)
-            place = self._dice.choice(words.PLACE_AFTER[self._scene.place])
+            place = self._dice.choice(vocabulary.PLACE_AFTER[self._scene.place])
             match place.split():
                 case [preposition, "a" | "the", noun] if before:
                     place = f"{preposition} {_with_article(f'{before} {noun}')}"
@@ -96,40 +96,44 @@ class _Writer:
 
     def _place_first(self) -> str:
         before, after = self._adjectives(most=2)
-        place = self._dice.choice(words.PLACE[self._scene.place]) if self._has_place else "scene"
+        place = self._dice.choice(vocabulary.PLACE[self._scene.place]) if self._has_place else "scene"
         subject = subject_phrase(self._scene, self._dice, coloured=self._has_colour)
         return " ".join([_with_article(f"{before} {place}"), "with", subject, *after])
 
     def _landscape(self) -> str:
         before, after = self._adjectives(most=2)
-        mood = self._dice.choice(words.PLACE_MOODS[self._scene.place]) if self._dice.random() < 0.5 else ""
-        place = self._dice.choice(words.PLACE[self._scene.place])
+        mood = (
+            self._dice.choice(vocabulary.PLACE_MOODS[self._scene.place]) if self._dice.random() < 0.5 else ""
+        )
+        place = self._dice.choice(vocabulary.PLACE[self._scene.place])
         return " ".join([_with_article(f"{mood} {before} {place}"), *after])
 
     def _over(self) -> str:
         if not self._has_time:
             return self._landscape()
-        over = self._dice.choice(words.TIME_OVER[self._scene.time])
-        place = self._dice.choice(words.PLACE[self._scene.place])
-        weather = [self._after(words.WEATHER_AFTER, self._scene.weather)] if self._has_weather else []
+        over = self._dice.choice(vocabulary.TIME_OVER[self._scene.time])
+        place = self._dice.choice(vocabulary.PLACE[self._scene.place])
+        weather = [self._after(vocabulary.WEATHER_AFTER, self._scene.weather)] if self._has_weather else []
         word = self._dice.choice(("over", "over", "in", "above"))
         return " ".join([_with_article(over), word, "the", place, *weather])
 
     def _list(self) -> str:
         parts = []
         if self._has_subject:
-            noun = self._dice.choice(words.SUBJECT[self._scene.subject])
-            colours = words.TREE_COLOUR if self._scene.subject == "tree" else words.COLOUR
+            noun = self._dice.choice(vocabulary.SUBJECT[self._scene.subject])
+            colours = vocabulary.TREE_COLOUR if self._scene.subject == "tree" else vocabulary.COLOUR
             parts.append(
                 f"{self._dice.choice(colours[self._scene.colour])} {noun}" if self._has_colour else noun
             )
         if self._has_place:
-            parts.append(self._dice.choice(words.PLACE[self._scene.place]))
+            parts.append(self._dice.choice(vocabulary.PLACE[self._scene.place]))
         if self._has_time:
-            parts.append(self._dice.choice((self._scene.time, *words.TIME_OVER[self._scene.time])))
+            parts.append(self._dice.choice((self._scene.time, *vocabulary.TIME_OVER[self._scene.time])))
         if self._has_weather:
             parts.append(
-                self._dice.choice((self._scene.weather, *words.WEATHER_BEFORE.get(self._scene.weather, ())))
+                self._dice.choice(
+                    (self._scene.weather, *vocabulary.WEATHER_BEFORE.get(self._scene.weather, ()))
+                )
             )
         self._dice.shuffle(parts)
         return ", ".join(parts)
@@ -139,8 +143,8 @@ class _Writer:
         before: list[str] = []
         after: list[str] = []
         for has, name, word_before, word_after in (
-            (self._has_weather, self._scene.weather, words.WEATHER_BEFORE, words.WEATHER_AFTER),
-            (self._has_time, self._scene.time, words.TIME_BEFORE, words.TIME_AFTER),
+            (self._has_weather, self._scene.weather, vocabulary.WEATHER_BEFORE, vocabulary.WEATHER_AFTER),
+            (self._has_time, self._scene.time, vocabulary.TIME_BEFORE, vocabulary.TIME_AFTER),
         ):
             if not has:
                 continue
@@ -154,13 +158,13 @@ class _Writer:
     def _afters(self) -> list[str]:
         after = []
         if self._has_time:
-            after.append(self._after(words.TIME_AFTER, self._scene.time))
+            after.append(self._after(vocabulary.TIME_AFTER, self._scene.time))
         if self._has_weather:
-            after.append(self._after(words.WEATHER_AFTER, self._scene.weather))
+            after.append(self._after(vocabulary.WEATHER_AFTER, self._scene.weather))
         self._dice.shuffle(after)
         return after
 
-    def _after(self, phrases: words.Phrases, name: str) -> str:
+    def _after(self, phrases: vocabulary.Phrases, name: str) -> str:
         return self._dice.choice(phrases[name])
 
 

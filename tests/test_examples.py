@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import pytest
 from PIL import Image
 
-from tests import live
+from tests import processes
 
 # What runs the files of each ending, and what ends with status 0 where all that they need is on the machine.
 LANGUAGES = {
@@ -126,16 +126,16 @@ def never_made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
 
 
 @pytest.fixture
-def service(tmp_path: Path, objects_folder: Path) -> Iterator[live.Server]:
+def service(tmp_path: Path, objects_folder: Path) -> Iterator[processes.Server]:
     """A live service with a worker, and an account with a key."""
-    with live.worker(), live.processes(folder=tmp_path, objects_folder=objects_folder) as processes:
-        yield live.ready(processes.url)
+    with processes.worker(), processes.running(folder=tmp_path, objects_folder=objects_folder) as stack:
+        yield processes.ready(stack.url)
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_create_and_its_edit_are_made_and_a_refusal_is_told_by_its_code(
-    language: str, service: live.Server, tmp_path: Path
+    language: str, service: processes.Server, tmp_path: Path
 ) -> None:
     _skip_without(language)
     example = partial(_run, folder=tmp_path, ZEKRON_URL=service.url, ZEKRON_API_KEY=service.key)
@@ -167,7 +167,7 @@ def test_a_create_and_its_edit_are_made_and_a_refusal_is_told_by_its_code(
 
 @pytest.mark.django_db(transaction=True)
 def test_a_picture_whose_reply_was_lost_is_had_by_the_next_try_and_paid_once(
-    service: live.Server, tmp_path_factory: pytest.TempPathFactory
+    service: processes.Server, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     outcomes = _all_against(
         [HANG_UP, Reply(200)],
@@ -229,7 +229,7 @@ def test_an_example_gives_up_after_five_tries_and_tells_why(
 
 
 def test_the_readme_names_every_example() -> None:
-    text = (live.ROOT / "README.md").read_text()
+    text = (processes.ROOT / "README.md").read_text()
     assert [file for file in FILES if f"examples/{file}" not in text] == []
 
 
@@ -273,7 +273,7 @@ def _pass_on(url: str, request: Request) -> bytes:
 
 def _run(file: str, *arguments: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Runs an example in the folder; of the environment it has the PATH, so that no proxy of the machine is asked."""
-    command = [*LANGUAGES[_language_of(file)][0], str(live.ROOT / "examples" / file), *arguments]
+    command = [*LANGUAGES[_language_of(file)][0], str(processes.ROOT / "examples" / file), *arguments]
     environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **variables}
     return subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False

@@ -15,7 +15,7 @@ from PIL import Image, ImageStat
 
 from billing.audit import audit
 from storage.models import StoredImage
-from tests import live
+from tests import processes
 from workers.lifecycle import image_tokens
 from workers.models import Generation
 
@@ -24,27 +24,27 @@ WORKER = "-m celery -A zekron_api worker -P threads -c 4 -Q gpu -n gpu@t"
 
 
 @pytest.fixture
-def server(tmp_path: Path, objects_folder: Path) -> Iterator[live.Server]:
+def server(tmp_path: Path, objects_folder: Path) -> Iterator[processes.Server]:
     """A web process and a GPU worker with the model that the project brings along, and an account with a key."""
-    with live.processes(
+    with processes.running(
         folder=tmp_path,
         objects_folder=objects_folder,
         others={"gpu": WORKER.split()},
-        MODELS_FILE=str(live.ROOT / "models.toml"),
+        MODELS_FILE=str(processes.ROOT / "models.toml"),
         DEVICE="cpu",
-    ) as processes:
-        yield live.ready(processes.url)
+    ) as stack:
+        yield processes.ready(stack.url)
     # uvicorn ends as the signal ends a process, once its clients have their replies.
-    returned = {name: process.returncode for name, process in processes.started.items()}
+    returned = {name: process.returncode for name, process in stack.started.items()}
     assert returned == {"web": -signal.SIGTERM, "gpu": 0}
-    logs = processes.logs()
+    logs = stack.logs()
     assert "completed at attempt 1" in logs
     assert not re.search(r"zk_live_|mountain|Turn day|\b[0-9a-f]{64}\b", logs), (
         "a key, a prompt or a token is logged"
     )
 
 
-def test_create_edit_balance_history_and_expiry(server: live.Server, objects_folder: Path) -> None:
+def test_create_edit_balance_history_and_expiry(server: processes.Server, objects_folder: Path) -> None:
     asked = {"prompt": "A serene mountain landscape at noon", "size": "1024x1024"}
     created = server.ask("/v1/generate", asked).json["data"]
     assert (created["type"], created["cost"], created["remaining_balance"]) == ("create", "0.0267", "9.9733")

@@ -32,7 +32,7 @@ class Kind(models.TextChoices):
 
 
 class Generation(models.Model):
-    """One paid request for one picture, from acceptance to its end. Written by `workers.lifecycle.generations` alone."""
+    """One paid request for one picture, from acceptance to its end. Written by `lifecycle.generations` alone."""
 
     account = models.ForeignKey(Account, models.PROTECT, related_name="+", db_index=False)
     # Counts the account's generations from 1 without a gap, so that a page of its history is found by it.

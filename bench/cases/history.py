@@ -1,6 +1,6 @@
 """C10: a page of an account's history and its balance, as the account grows.
 
-A is what one writes first, `OFFSET … LIMIT` and `COUNT(*)`, with an index for it. B is `workers.lifecycle.queries.page`. Both
+A is what one writes first, `OFFSET … LIMIT` and `COUNT(*)`, with an index for it. B is `queries.page`. Both
 read the account too, and are asked for the first page and for the last, of an account with 1,000 generations and of one
 with many.
 """

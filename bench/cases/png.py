@@ -1,6 +1,6 @@
 """C1: encoding a finished picture.
 
-A is what Pillow's users have: `Image.fromarray(pixels).save(file, "PNG")`. B is `workers.imaging.png.encode(pixels)`. Both get
+A is what Pillow's users have: `Image.fromarray(pixels).save(file, "PNG")`. B is `png.encode(pixels)`. Both get
 the array that the engine hands over, both results are decoded by Pillow and must be equal to it.
 """
 

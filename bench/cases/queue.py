@@ -26,7 +26,7 @@ from celery import Celery
 from django.db import transaction
 from django.test import override_settings
 
-from bench import redis_commands, service, stand_in, subprocesses
+from bench import fake_engine, redis_commands, service, subprocesses
 from bench.baselines import stock_celery
 from bench.benchmark import Benchmark, Figure, Round, Samples
 from bench.clients import Ask, ask_all
@@ -131,7 +131,7 @@ def _seconds_to_begin(ours: Service, account_id: int) -> float:
         time.sleep(LOOK_SECONDS)
     while Generation.objects.filter(account_id=account_id, status__in=OPEN_STATUSES).exists():
         time.sleep(LOOK_SECONDS)
-    return float(stand_in.read(ours.diary)[-1]["at"]) - accepted_at[0]
+    return float(fake_engine.read(ours.diary)[-1]["at"]) - accepted_at[0]
 
 
 def _submission(account_id: int) -> Submission:

@@ -19,7 +19,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bench import service, stand_in, subprocesses
+from bench import fake_engine, service, subprocesses
 from bench.baselines import stock_celery
 from bench.benchmark import Benchmark, Figure, Round, Samples
 from bench.clients import Ask, ask_all
@@ -128,7 +128,7 @@ def _seconds_to_begin_again(ours: Service, workers: list[Process]) -> float:
 
 
 def _begun(ours: Service, prompt: str) -> list[dict[str, Any]]:
-    return [line for line in stand_in.read(ours.diary) if line["prompt"] == prompt]
+    return [line for line in fake_engine.read(ours.diary) if line["prompt"] == prompt]
 
 
 def _until(find: Callable[[], T]) -> T:

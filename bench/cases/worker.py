@@ -2,7 +2,7 @@
 
 The device is simulated: it sleeps for 50 or 250 ms an image, then gives a 1024² picture. All else is real: claimed from
 PostgreSQL in its turn, encoded, sealed, stored, settled, announced. A does one generation after the other, as Celery's
-solo pool does. B is the worker's threads around `workers.engine.batcher`. How messages come to either is not part of it.
+solo pool does. B is the worker's threads around the batcher. How messages come to either is not part of it.
 """
 
 import tempfile

@@ -18,10 +18,10 @@ from bench import table
 from bench.benchmark import Benchmark
 from bench.gpu import jobs, pictures, profile, steady
 from bench.gpu.contenders import Orders, Ours, Stock
+from bench.gpu.context import Scene
 from bench.gpu.machine import Machine
 from bench.gpu.models import SMALL, TRUE
 from bench.gpu.report import FOLDER, Report, machine_lines
-from bench.gpu.scene import Scene
 from bench.outcome import Outcome
 
 MINUTES = 9.0

@@ -16,7 +16,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage
 
 from bench.benchmark import Benchmark, Figure, Round, Samples
-from bench.gpu.scene import Scene
+from bench.gpu.context import Scene
 from storage import envelope
 from storage.file_store import FileStore
 from workers.engine.batcher import Batcher
@@ -37,7 +37,7 @@ def benchmarks(scene: Scene) -> list[Benchmark]:
             code="G6",
             name=f"jobs-{name}",
             a=f"creates of {side}², one after the other: Flux2KleinPipeline, Pillow's PNG, seal, write",
-            b=f"{scene.scale.jobs} of them through workers.engine.batcher, workers.imaging.png, seal, write in {THREADS} threads",
+            b=f"{scene.scale.jobs} of them through our batcher, our PNG, seal, write in {THREADS} threads",
             clock="wall",
             figures=(
                 Figure(name="ratio", at_least=2.5, aim=3.3),

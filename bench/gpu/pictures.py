@@ -6,7 +6,7 @@ from functools import partial
 
 from bench.benchmark import Benchmark, Figure, Round, Samples
 from bench.gpu.contenders import Stock
-from bench.gpu.scene import Scene
+from bench.gpu.context import Scene
 
 # So often each side is called in a round.
 TIMES = 3

@@ -9,9 +9,9 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from bench.gpu.contenders import attend_by
+from bench.gpu.context import Scene
 from bench.gpu.jobs import sealed_png
 from bench.gpu.models import STEPS
-from bench.gpu.scene import Scene
 from workers.pipelines.flux2.transformer import Flow, Layout
 from workers.pipelines.runtime import attention
 from workers.pipelines.runtime.device import Device

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import torch
 
-from bench.gpu.scene import Scene, memory_gigabytes
+from bench.gpu.context import Scene, memory_gigabytes
 from bench.outcome import Outcome
 
 FOLDER: Final = Path(__file__).parent.parent / "results"

@@ -10,7 +10,7 @@ import torch
 from torch._dynamo.utils import counters
 
 from bench.benchmark import Benchmark, Figure, Round, Samples
-from bench.gpu.scene import Scene
+from bench.gpu.context import Scene
 from workers.engine.interface import DeviceLost, ImageOrder
 
 # Of each shape in a round.

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import torch
 
-from demo_model.painter.easel import Easel
 from demo_model.painter.places import paint_place
 from demo_model.painter.scene import Scene
+from demo_model.painter.scene_batch import Easel
 from demo_model.painter.sky import paint_sky
 from demo_model.painter.subjects import paint_subject
 from demo_model.painter.weather import paint_weather

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from demo_model.painter.numbers import Numbers
+from demo_model.painter.seeded_random import Numbers
 from demo_model.painter.shapes import EVERYWHERE, Bounds, Shape, column
 
 # A colour a scene, of shape (B, 3), or what gives one a pixel, of shape (B, 3, H, W).

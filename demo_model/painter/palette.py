@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from demo_model.painter.numbers import Numbers
+from demo_model.painter.seeded_random import Numbers
 
 
 def colour(code: str) -> Numbers:

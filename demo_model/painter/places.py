@@ -5,11 +5,11 @@ import torch
 
 from demo_model.painter import palette
 from demo_model.painter.canvas import gradient
-from demo_model.painter.easel import Easel
-from demo_model.painter.land import flowers, hill, leafy_tree, peaks, pines
-from demo_model.painter.numbers import Numbers
+from demo_model.painter.scene_batch import Easel
+from demo_model.painter.seeded_random import Numbers
 from demo_model.painter.shapes import box, ellipse, stroke, union, within
 from demo_model.painter.sky import disc_place
+from demo_model.painter.terrain import flowers, hill, leafy_tree, peaks, pines
 from demo_model.painter.town import paint_city
 from demo_model.painter.water import paint_water
 

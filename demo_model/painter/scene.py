@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from demo_model.painter.numbers import uniform
+from demo_model.painter.seeded_random import uniform
 
 TIMES = ("dawn", "noon", "golden hour", "sunset", "night")
 PLACES = ("mountains", "ocean", "desert", "forest", "garden", "city")

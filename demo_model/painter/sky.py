@@ -5,9 +5,9 @@ import torch
 
 from demo_model.painter import palette
 from demo_model.painter.canvas import gradient
-from demo_model.painter.cells import Cells, sizes, table
-from demo_model.painter.easel import Easel
-from demo_model.painter.numbers import Numbers
+from demo_model.painter.grid import Cells, sizes, table
+from demo_model.painter.scene_batch import Easel
+from demo_model.painter.seeded_random import Numbers
 from demo_model.painter.shapes import Shape, box, column, ellipse, union, within, without
 
 # Of a picture's height. No place's ground rises above it by much, and no disc sinks below it.

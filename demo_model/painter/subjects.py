@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from demo_model.painter import figures, palette, things
-from demo_model.painter.easel import Easel
-from demo_model.painter.land import islet, leafy_tree, pond, shadow
-from demo_model.painter.numbers import Numbers
+from demo_model.painter import characters, objects, palette
+from demo_model.painter.scene_batch import Easel
+from demo_model.painter.seeded_random import Numbers
+from demo_model.painter.terrain import islet, leafy_tree, pond, shadow
 
 # A subject stands in the middle, on the lines of a grid of so many to a picture's height: the model sees a picture in
 # squares, and a figure that may be anywhere, in any size, would be as many figures to learn.
@@ -49,22 +49,22 @@ def _spot(easel: Easel) -> Spot:
 
 def _paint_robot(easel: Easel, spot: Spot) -> None:
     _ground(easel, spot, wide=0.34)
-    figures.robot(easel, *spot)
+    characters.robot(easel, *spot)
 
 
 def _paint_cat(easel: Easel, spot: Spot) -> None:
     _ground(easel, spot, wide=0.32)
-    figures.cat(easel, spot.x, spot.foot, spot.size * 0.92, spot.bright, spot.dark)
+    characters.cat(easel, spot.x, spot.foot, spot.size * 0.92, spot.bright, spot.dark)
 
 
 def _paint_person(easel: Easel, spot: Spot) -> None:
     _ground(easel, spot, wide=0.22)
-    figures.person(easel, *spot)
+    characters.person(easel, *spot)
 
 
 def _paint_house(easel: Easel, spot: Spot) -> None:
     _ground(easel, spot, wide=0.55)
-    things.house(easel, *spot)
+    objects.house(easel, *spot)
 
 
 def _paint_tree(easel: Easel, spot: Spot) -> None:
@@ -77,18 +77,18 @@ def _paint_boat(easel: Easel, spot: Spot) -> None:
     is_ashore = 1 - np.asarray([scene.place == "ocean" for scene in easel.scenes], dtype=np.float32)
     foot = spot.foot - 0.07 * (1 - is_ashore) - 0.02 * is_ashore
     pond(easel, spot.x, foot + 0.01, spot.size * 0.72, is_ashore)
-    things.boat(easel, *spot._replace(foot=foot))
+    objects.boat(easel, *spot._replace(foot=foot))
 
 
 def _paint_balloon(easel: Easel, spot: Spot) -> None:
-    things.balloon(easel, *spot._replace(foot=np.full_like(spot.foot, LIFT)))
+    objects.balloon(easel, *spot._replace(foot=np.full_like(spot.foot, LIFT)))
 
 
 def _paint_cars(easel: Easel, spot: Spot) -> None:
     one = np.ones(easel.count, dtype=np.float32)
     size = _on_grid(CAR_SIZE * min(1.0, easel.aspect))
     for x, y, way in CARS:
-        things.car(
+        objects.car(
             easel, _on_grid(x * easel.aspect) * one, y * one, size * one, way * one, spot.bright, spot.dark
         )
 

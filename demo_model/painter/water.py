@@ -5,8 +5,8 @@ import torch
 
 from demo_model.painter import palette
 from demo_model.painter.canvas import gradient
-from demo_model.painter.cells import Cells, sizes, table
-from demo_model.painter.easel import Easel
+from demo_model.painter.grid import Cells, sizes, table
+from demo_model.painter.scene_batch import Easel
 from demo_model.painter.shapes import Shape, box, column
 from demo_model.painter.sky import disc_place
 

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from demo_model.painter import palette
-from demo_model.painter.cells import Cells, sizes, table
-from demo_model.painter.easel import Easel
+from demo_model.painter.grid import Cells, sizes, table
+from demo_model.painter.scene_batch import Easel
 from demo_model.painter.shapes import Shape, box, column
 
 LIGHTS = palette.colours("#fff2a8", "#9ff5e6", "#ffb3e6", "#c9b8ff")

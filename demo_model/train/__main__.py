@@ -5,11 +5,11 @@ from pathlib import Path
 
 import torch
 
-from demo_model.judge import classifier
-from demo_model.sizes import PLANS, SIZES
-from demo_model.train import autoencoder, distil, export, flow, pool, text
-from demo_model.train.course import Sitting
-from demo_model.train.studio import POOL_SEEDS, Studio
+from demo_model.config import PLANS, SIZES
+from demo_model.evaluation import classifier
+from demo_model.train import autoencoder, dataset, distil, export, flow, text
+from demo_model.train.run import POOL_SEEDS, Studio
+from demo_model.train.trainer import Sitting
 
 FOLDER = Path("var/demo_model")
 TRAINED = ("decoder", "text", "judge", "transformer", "distil")
@@ -59,7 +59,7 @@ def _sit(asked: argparse.Namespace, stage: str, studio: Studio, sitting: Sitting
         case "judge":
             classifier.train(studio, sitting, picture_count=asked.pictures, batch=asked.batch)
         case "paint" | "encode":
-            fill = pool.prepaint if stage == "paint" else pool.fill
+            fill = dataset.prepaint if stage == "paint" else dataset.fill
             fill(studio, plan=asked.plan, count=asked.orders, say=sitting.say, first_seed=asked.first_seed)
         case "transformer":
             flow.train(

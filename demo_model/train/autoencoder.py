@@ -7,12 +7,12 @@ import torch
 from diffusers import AutoencoderKLFlux2, Flux2KleinPipeline
 from torch.nn import functional
 
+from demo_model.networks import autoencoder
 from demo_model.painter import paint
 from demo_model.painter.scene import scenes
-from demo_model.parts import autoencoder
-from demo_model.train.course import Course, Sitting, averaged_copy, drawn_at, write
-from demo_model.train.principal import encoded, set_decoder, set_encoder
-from demo_model.train.studio import HELD_OUT_SEEDS, VAE_SEEDS, Studio
+from demo_model.train.pca_autoencoder import encoded, set_decoder, set_encoder
+from demo_model.train.run import HELD_OUT_SEEDS, VAE_SEEDS, Studio
+from demo_model.train.trainer import Course, Sitting, averaged_copy, drawn_at, write
 
 RATE = 1e-3
 EDGE_WEIGHT = 0.5

@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 import torch
 
-from demo_model.sizes import STEPS
-from demo_model.train.course import Course, Say, Sitting, averaged_copy, drawn_at
+from demo_model.config import STEPS
 from demo_model.train.flow import Batch, Drawer, Flow, drawer_of, levels, walked, weighted_error
 from demo_model.train.flow import taken_up as flow_taken_up
-from demo_model.train.gate import Gate
-from demo_model.train.studio import Studio
+from demo_model.train.run import Studio
+from demo_model.train.trainer import Course, Say, Sitting, averaged_copy, drawn_at
+from demo_model.train.validation import Gate
 
 RATE = 8e-4
 GUIDANCE = 3.5

@@ -8,10 +8,10 @@ import torch
 from diffusers import Flux2KleinPipeline
 from transformers.utils import logging as transformers_logging
 
-from demo_model.parts import pipeline
+from demo_model.networks import pipeline
 from demo_model.train import autoencoder, distil
-from demo_model.train.course import write
-from demo_model.train.studio import Studio
+from demo_model.train.run import Studio
+from demo_model.train.trainer import write
 
 # How many steps each stage has trained, for whoever goes on.
 STEPS_FILE = "trained_steps.json"

@@ -13,14 +13,14 @@ import torch
 from diffusers import Flux2KleinPipeline, Flux2Transformer2DModel
 from torch import nn
 
-from demo_model.parts import tokens_of, transformer
-from demo_model.sizes import PROMPT_TOKENS, SHIFT, STEPS
-from demo_model.train.course import Course, Sitting, averaged_copy, drawn_at
-from demo_model.train.gate import Gate
-from demo_model.train.pool import Lot, filled
-from demo_model.train.studio import Studio
+from demo_model.config import PROMPT_TOKENS, SHIFT, STEPS
+from demo_model.networks import tokens_of, transformer
+from demo_model.train.dataset import Lot, filled
+from demo_model.train.run import Studio
 from demo_model.train.text import Reader, embeddings
 from demo_model.train.text import taken_up as reader_taken_up
+from demo_model.train.trainer import Course, Sitting, averaged_copy, drawn_at
+from demo_model.train.validation import Gate
 
 RATE = 2e-3
 # How many prompts are dropped, for guidance needs to know what comes of none.

@@ -9,12 +9,12 @@ from torch.nn import functional
 from transformers import Qwen3ForCausalLM
 
 from demo_model.captions import caption
-from demo_model.edits import edit
+from demo_model.config import TEXT_LAYERS
+from demo_model.edit_pairs import edit
+from demo_model.networks import text_encoder, tokens_of
 from demo_model.painter.scene import COLOURS, PLACES, SUBJECTS, TIMES, WEATHERS, Scene, scenes
-from demo_model.parts import text_encoder, tokens_of
-from demo_model.sizes import TEXT_LAYERS
-from demo_model.train.course import Course, Sitting
-from demo_model.train.studio import POOL_SEEDS, Studio
+from demo_model.train.run import POOL_SEEDS, Studio
+from demo_model.train.trainer import Course, Sitting
 
 RATE = 1e-3
 BATCH = 64

@@ -7,7 +7,16 @@ from django.test import Client
 
 from billing import keys, ledger
 from billing.models import Account, ApiKey, LedgerEntry, Reservation
-from tests.billing.browsing import ACCOUNTS, ENTRIES, KEYS, RESERVATIONS, act, browser_with, movement, page
+from tests.billing.admin_client import (
+    ACCOUNTS,
+    ENTRIES,
+    KEYS,
+    RESERVATIONS,
+    act,
+    browser_with,
+    movement,
+    page,
+)
 
 pytestmark = pytest.mark.django_db
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from billing import keys
 from billing.models import Account, ApiKey
-from tests.billing.browsing import KEYS, act, page
+from tests.billing.admin_client import KEYS, act, page
 
 pytestmark = pytest.mark.django_db
 

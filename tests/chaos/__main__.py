@@ -9,7 +9,7 @@ import os
 import random
 import sys
 
-from tests.chaos.scene import staged
+from tests.chaos.cluster import staged
 
 JOBS, FAULTS, ROUNDS, RATE = 800, 50, 1, 10.0
 

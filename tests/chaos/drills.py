@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 from psycopg.rows import namedtuple_row
 
 from tests.chaos import engine
-from tests.chaos.journal import Order, Owner
-from tests.chaos.load import Load
-from tests.chaos.scene import GPUS, Scene
+from tests.chaos.client_log import Order, Owner
+from tests.chaos.clients import Load
+from tests.chaos.cluster import GPUS, Scene
 
 T = TypeVar("T")
 POLL_SECONDS = 0.1

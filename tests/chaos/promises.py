@@ -9,10 +9,10 @@ from functools import cache
 from typing import Any
 
 from billing.money import format_usd
-from tests.chaos import engine, load
-from tests.chaos.evidence import Evidence
-from tests.chaos.journal import Journal, Owner
-from tests.chaos.scene import WEBS, Scene
+from tests.chaos import clients, engine
+from tests.chaos.client_log import Journal, Owner
+from tests.chaos.cluster import WEBS, Scene
+from tests.chaos.snapshot import Evidence
 from workers.imaging import png
 from workers.lifecycle import image_tokens
 
@@ -116,4 +116,4 @@ def _history(clerk: Clerk, owner: Owner) -> Iterator[dict[str, Any]]:
 
 @cache
 def _palette() -> list:
-    return load.palette()
+    return clients.palette()

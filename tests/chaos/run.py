@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from itertools import chain
 
 from billing import keys, ledger
-from tests.chaos import equations, evidence, plain_celery, promises, table
+from tests.chaos import database_invariants, plain_celery, promises, snapshot, table
+from tests.chaos.client_log import Journal, Owner
+from tests.chaos.clients import Load
+from tests.chaos.cluster import WEBS, Scene
 from tests.chaos.drills import Drills
+from tests.chaos.fault_schedule import Storm
 from tests.chaos.faults import Rig
-from tests.chaos.journal import Journal, Owner
-from tests.chaos.load import Load
-from tests.chaos.scene import WEBS, Scene
-from tests.chaos.storm import Storm
 from zekron_api.local import servers
 
 # Each may send 60 requests a minute and have 5 generations open.
@@ -137,9 +137,10 @@ class Run:
     def _check(self) -> dict[str, list[str]]:
         tidy = list(self._tidy_up())
         with self._scene.database() as database:
-            self._evidence = evidence.gather(database, object_keys=self._scene.object_keys())
+            self._evidence = snapshot.gather(database, object_keys=self._scene.object_keys())
         found: Mapping[str, Iterator[str]] = {
-            name: equation(self._evidence, self._journal) for name, equation in equations.EQUATIONS.items()
+            name: equation(self._evidence, self._journal)
+            for name, equation in database_invariants.EQUATIONS.items()
         }
         clerk = promises.Clerk(self._scene)
         return {

@@ -4,9 +4,9 @@ import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from tests.chaos.client_log import Journal
 from tests.chaos.drills import Recovery
-from tests.chaos.evidence import Evidence
-from tests.chaos.journal import Journal
+from tests.chaos.snapshot import Evidence
 from tests.chaos.supervisor import End
 
 SHOWN_PROBLEMS = 10

@@ -12,10 +12,10 @@ from django.utils import timezone
 from billing import keys
 from billing.models import Account
 from storage import images
-from tests import stage
+from tests import factories
 from tests.chaos import engine, promises
-from tests.chaos.evidence import Evidence, gather
-from tests.chaos.journal import Journal, Owner, Reply
+from tests.chaos.client_log import Journal, Owner, Reply
+from tests.chaos.snapshot import Evidence, gather
 from workers.imaging import png
 from workers.lifecycle import generations
 from workers.models import Generation
@@ -37,7 +37,7 @@ class DeskClerk(promises.Clerk):
 
 
 def _owner() -> Owner:
-    account = stage.account(balance_micros=OPENING_MICROS)
+    account = factories.account(balance_micros=OPENING_MICROS)
     return Owner(account.pk, keys.issue(account_id=account.pk)[1], OPENING_MICROS)
 
 
@@ -52,7 +52,7 @@ def journal() -> Journal:
         )
         account = Account.objects.get(pk=owner.account_id)
         running = generations.claim(
-            generation_id=stage.submit(account, prompt=order.prompt, now=now).pk, now=now
+            generation_id=factories.submit(account, prompt=order.prompt, now=now).pk, now=now
         )
         image = images.put(
             content=png.encode(

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from demo_model.sizes import TINY
-from demo_model.train import autoencoder, distil, export, flow, pool, text
-from demo_model.train.course import Sitting
-from demo_model.train.studio import Studio
+from demo_model.config import TINY
+from demo_model.train import autoencoder, dataset, distil, export, flow, text
+from demo_model.train.run import Studio
+from demo_model.train.trainer import Sitting
 
 ORDERS = 24
 TOKENS = 300
@@ -43,7 +43,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Studio:
     begin_autoencoder(studio)
     train_decoder(studio, 2)
     text.train(studio, sitting(2))
-    pool.fill(studio, plan="stamps", count=ORDERS, say=lambda _: None)
+    dataset.fill(studio, plan="stamps", count=ORDERS, say=lambda _: None)
     flow.train(studio, sitting(2), plan="stamps", token_count=TOKENS)
     distil.train(studio, sitting(2), plan="stamps", token_count=TOKENS, walk_count=2)
     return studio

@@ -3,11 +3,11 @@ from itertools import product
 
 import pytest
 
-from demo_model import words
+from demo_model import vocabulary
 from demo_model.captions import caption
+from demo_model.config import WHOLE
+from demo_model.networks import tokens_of
 from demo_model.painter.scene import COLOURS, PLACES, SUBJECTS, TIMES, WEATHERS, Scene, scenes
-from demo_model.parts import tokens_of
-from demo_model.sizes import WHOLE
 
 SCENE = Scene(seed=1, figure=1, time="night", place="forest", weather="fog", subject="cat", colour="blue")
 
@@ -28,10 +28,10 @@ def test_there_are_many_wordings_of_a_scene() -> None:
 def test_a_whole_caption_names_what_the_scene_shows(scene: Scene) -> None:
     text = caption(scene, seed=scene.seed, whole=True).text.lower()
     for named, tables in (
-        (scene.time, (words.TIME_AFTER, words.TIME_BEFORE, words.TIME_OVER)),
-        (scene.place, (words.PLACE_AFTER, words.PLACE)),
-        (scene.weather, (words.WEATHER_AFTER, words.WEATHER_BEFORE)),
-        (scene.subject, (words.SUBJECT,)),
+        (scene.time, (vocabulary.TIME_AFTER, vocabulary.TIME_BEFORE, vocabulary.TIME_OVER)),
+        (scene.place, (vocabulary.PLACE_AFTER, vocabulary.PLACE)),
+        (scene.weather, (vocabulary.WEATHER_AFTER, vocabulary.WEATHER_BEFORE)),
+        (scene.subject, (vocabulary.SUBJECT,)),
     ):
         if named in ("clear", "none"):
             continue
@@ -43,7 +43,7 @@ def test_a_whole_caption_names_what_the_scene_shows(scene: Scene) -> None:
 def test_a_caption_says_no_more_than_it_claims() -> None:
     for seed in range(200):
         written = caption(SCENE, seed=seed)
-        has_colour = any(word in written.text.lower() for word in words.COLOUR["blue"])
+        has_colour = any(word in written.text.lower() for word in vocabulary.COLOUR["blue"])
         assert has_colour == ("colour" in written.said), written
 
 
@@ -56,11 +56,13 @@ def test_every_attribute_is_said_in_some_wording_of_every_scene() -> None:
 
 
 def test_words_exist_for_all_that_the_painter_knows() -> None:
-    assert set(words.TIME_AFTER) == set(words.TIME_BEFORE) == set(words.TIME_OVER) == set(TIMES)
-    assert set(words.PLACE) == set(words.PLACE_AFTER) == set(words.PLACE_MOODS) == set(PLACES)
-    assert set(words.WEATHER_AFTER) == set(WEATHERS)
-    assert set(words.SUBJECT) == set(words.SUBJECT_MOODS) == set(SUBJECTS) - {"none"}
-    assert set(words.COLOUR) == set(COLOURS)
+    assert (
+        set(vocabulary.TIME_AFTER) == set(vocabulary.TIME_BEFORE) == set(vocabulary.TIME_OVER) == set(TIMES)
+    )
+    assert set(vocabulary.PLACE) == set(vocabulary.PLACE_AFTER) == set(vocabulary.PLACE_MOODS) == set(PLACES)
+    assert set(vocabulary.WEATHER_AFTER) == set(WEATHERS)
+    assert set(vocabulary.SUBJECT) == set(vocabulary.SUBJECT_MOODS) == set(SUBJECTS) - {"none"}
+    assert set(vocabulary.COLOUR) == set(COLOURS)
 
 
 @pytest.mark.parametrize(

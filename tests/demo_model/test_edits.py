@@ -4,8 +4,8 @@ from random import Random
 
 import torch
 
-from demo_model import words
-from demo_model.edits import TO_TIME, TO_WEATHER, blend, edit
+from demo_model import vocabulary
+from demo_model.edit_pairs import TO_TIME, TO_WEATHER, blend, edit
 from demo_model.painter import paint
 from demo_model.painter.scene import Scene, scenes
 
@@ -35,7 +35,7 @@ def test_an_instruction_names_what_becomes_different() -> None:
         elif what == {"time"}:
             assert text in [phrase.lower() for phrase in TO_TIME[target.time]]
         elif "subject" in what and target.subject != "none":
-            assert any(noun in text for noun in words.SUBJECT[target.subject])
+            assert any(noun in text for noun in vocabulary.SUBJECT[target.subject])
 
 
 def test_a_blend_has_the_subject_of_the_first_and_all_else_of_the_second() -> None:

@@ -5,13 +5,13 @@ import pytest
 import torch
 from PIL import Image
 
-from demo_model import sheet
-from demo_model.brush import Brush
-from demo_model.sizes import PROMPT_TOKENS, STEPS, TINY
+from demo_model import contact_sheet
+from demo_model.config import PROMPT_TOKENS, STEPS, TINY
+from demo_model.inference import Brush
 from demo_model.train import distil, export
+from demo_model.train.dataset import unscaled_pictures
 from demo_model.train.flow import sampled
-from demo_model.train.pool import unscaled_pictures
-from demo_model.train.studio import Studio
+from demo_model.train.run import Studio
 from tests.workers.conftest import entry
 from workers.engine.interface import Engine, ImageOrder, load_engine, make
 
@@ -40,7 +40,7 @@ def test_the_worker_s_adapter_paints_with_the_exported_folder(engine: Engine) ->
 
 
 def test_the_adapter_paints_what_training_samples(engine: Engine, exported: Path, trained: Studio) -> None:
-    from demo_model.parts import tokens_of  # noqa: PLC0415
+    from demo_model.networks import tokens_of  # noqa: PLC0415
     from demo_model.train import autoencoder  # noqa: PLC0415
 
     flow, vae = distil.taken_up(trained).half().float(), autoencoder.finished(trained).half().float()
@@ -67,6 +67,6 @@ def test_the_exported_weights_are_in_half_precision_and_stay_as_they_are(
 
 
 def test_the_sheet_shows_prompts_edits_and_a_blend(exported: Path) -> None:
-    pictures = sheet.painted(Brush(exported, "cpu"), side=64, seed=1)
-    assert len(pictures) == len(sheet.PROMPTS) + len(sheet.EDITS) + 3
-    assert sheet.laid_out(pictures, side=16).size == (64, 80)
+    pictures = contact_sheet.painted(Brush(exported, "cpu"), side=64, seed=1)
+    assert len(pictures) == len(contact_sheet.PROMPTS) + len(contact_sheet.EDITS) + 3
+    assert contact_sheet.laid_out(pictures, side=16).size == (64, 80)

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from demo_model.captions import Caption
-from demo_model.judge import classifier
-from demo_model.judge.table import COLUMNS, shares_of, table
+from demo_model.evaluation import classifier
+from demo_model.evaluation.table import COLUMNS, shares_of, table
 from demo_model.painter import paint
 from demo_model.painter.scene import scenes
-from demo_model.train.studio import Studio
+from demo_model.train.run import Studio
 from tests.demo_model.conftest import sitting
 
 SIZE = (128, 64)

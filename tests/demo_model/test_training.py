@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch.nn import functional
 
+from demo_model.config import STAMP, STEPS, TINY, Kind
+from demo_model.networks import tokens_of
 from demo_model.painter import paint
 from demo_model.painter.scene import scenes
-from demo_model.parts import tokens_of
-from demo_model.sizes import STAMP, STEPS, TINY, Kind
-from demo_model.train import autoencoder, distil, export, flow, muon, pool, principal, text
-from demo_model.train.gate import Gate
-from demo_model.train.pool import scaled_latents, unscaled_pictures
-from demo_model.train.studio import Studio
+from demo_model.train import autoencoder, dataset, distil, export, flow, muon, pca_autoencoder, text
+from demo_model.train.dataset import scaled_latents, unscaled_pictures
+from demo_model.train.run import Studio
+from demo_model.train.validation import Gate
 from tests.demo_model.conftest import ORDERS, TOKENS, begin_autoencoder, sitting, studio_in, train_decoder
 
 
@@ -36,7 +36,7 @@ def test_the_short_way_finds_the_latents_that_the_encoder_finds(trained: Studio)
     vae = autoencoder.finished(trained)
     pixels_BCHW = paint(scenes(range(3)), width=96, height=64) * 2 - 1
     latents_BCHW = vae.encode(pixels_BCHW).latent_dist.mode()
-    assert torch.allclose(principal.encoded(vae, pixels_BCHW), latents_BCHW, atol=0.01)
+    assert torch.allclose(pca_autoencoder.encoded(vae, pixels_BCHW), latents_BCHW, atol=0.01)
 
 
 def test_the_encoder_begins_by_halving_pictures(trained: Studio) -> None:
@@ -124,25 +124,25 @@ def test_the_pool_has_the_latents_of_what_its_orders_show(trained: Studio) -> No
 
 def test_a_kind_of_some_subjects_shows_these_and_no_others() -> None:
     create = Kind(name="create", size=STAMP, subjects=("robot", "cat"), share=1.0)
-    shown = [order.target for order in pool.orders(create, range(64, 128))]
+    shown = [order.target for order in dataset.orders(create, range(64, 128))]
     assert len(shown) == 64
     assert {scene.subject for scene in shown} == {"robot", "cat"}
     assert not {scene.seed for scene in shown} & {
-        order.target.seed for order in pool.orders(create, range(128, 192))
+        order.target.seed for order in dataset.orders(create, range(128, 192))
     }
     blend = Kind(name="blend", size=STAMP, sources=(STAMP, STAMP), subjects=("robot", "cat"), share=1.0)
-    assert {order.target.subject for order in pool.orders(blend, range(64, 128))} == {"robot", "cat"}
+    assert {order.target.subject for order in dataset.orders(blend, range(64, 128))} == {"robot", "cat"}
 
 
 def test_an_order_for_a_blend_comes_of_every_seed() -> None:
     kind = Kind(name="blend", size=STAMP, sources=(STAMP, STAMP), share=1)
-    assert all(len(pool.orders(kind, [seed])) == 1 for seed in range(100))
+    assert all(len(dataset.orders(kind, [seed])) == 1 for seed in range(100))
 
 
 def test_the_tokens_that_show_a_subject_are_where_it_is_painted(tmp_path: Path) -> None:
     [boat] = [scene for scene in scenes(range(40)) if scene.subject == "boat"][:1]
     none = replace(boat, subject="none")
-    shown_NHW = pool.subjects_shown([boat, none], (512, 256), studio_in(tmp_path))
+    shown_NHW = dataset.subjects_shown([boat, none], (512, 256), studio_in(tmp_path))
     assert shown_NHW.shape == (2, 8, 16)
     assert 0 < int(shown_NHW[0].sum()) < 64
     assert not shown_NHW[1].any()
@@ -213,7 +213,7 @@ def test_training_goes_on_from_an_exported_folder(exported: Path, trained: Studi
     served, reopened = distil.taken_up(trained), distil.taken_up(studio)
     for one, other in zip(served.parameters(), reopened.parameters(), strict=True):
         assert torch.equal(one.half(), other.half())
-    pool.fill(studio, plan="stamps", count=ORDERS, say=lambda _: None)
+    dataset.fill(studio, plan="stamps", count=ORDERS, say=lambda _: None)
     flow.train(studio, sitting(1), plan="stamps", token_count=TOKENS)
     assert torch.load(tmp_path / "transformer.pt", weights_only=True)["step"] == 3
     with pytest.raises(FileExistsError):
@@ -225,13 +225,13 @@ def test_what_was_painted_before_is_encoded_as_if_it_were_painted_now(
 ) -> None:
     studio = copied("decoder")
     (studio.folder / "pool").unlink()
-    pool.prepaint(studio, plan="stamps", count=ORDERS, say=lambda _: None)
+    dataset.prepaint(studio, plan="stamps", count=ORDERS, say=lambda _: None)
     painted = studio.folder / "painted" / "stamps"
     assert len(list(painted.iterdir())) == 3
-    pool.fill(studio, plan="stamps", count=ORDERS, say=lambda _: None)
+    dataset.fill(studio, plan="stamps", count=ORDERS, say=lambda _: None)
     assert not list(painted.iterdir())
     for one, other in zip(
-        pool.filled(trained, plan="stamps"), pool.filled(studio, plan="stamps"), strict=True
+        dataset.filled(trained, plan="stamps"), dataset.filled(studio, plan="stamps"), strict=True
     ):
         assert torch.equal(one.targets_NCHW, other.targets_NCHW)
 
@@ -241,9 +241,9 @@ def test_a_pool_grows_by_what_it_lacks(copied: Callable[..., Studio]) -> None:
     (studio.folder / "pool").unlink()
     for count in (4, 8):
         said: list[str] = []
-        pool.fill(studio, plan="stamps", count=count * pool.PART, say=said.append)
+        dataset.fill(studio, plan="stamps", count=count * dataset.PART, say=said.append)
         assert len(said) == 4
-    assert [len(lot.tokens_NKL) for lot in pool.filled(studio, plan="stamps")] == [256, 128, 128]
+    assert [len(lot.tokens_NKL) for lot in dataset.filled(studio, plan="stamps")] == [256, 128, 128]
 
 
 def test_an_orthogonal_step_leaves_no_direction_behind() -> None:
@@ -274,7 +274,7 @@ def test_a_missing_stage_is_named(tmp_path: Path) -> None:
 
 
 def test_tokens_are_those_of_the_pipeline(trained: Studio) -> None:
-    from demo_model.parts import tokenizer  # noqa: PLC0415
+    from demo_model.networks import tokenizer  # noqa: PLC0415
 
     known = tokenizer(TINY)
     text_ = known.apply_chat_template(

@@ -16,7 +16,7 @@ from rest_framework.test import APIRequestFactory
 from billing import keys
 from storage import envelope
 from storage.a256cbc_hs512 import SealBroken
-from tests import stage
+from tests import factories
 from tests.fuzz.mutations import fuzzed, mutated
 from tests.zekron_api.conftest import picture
 from workers.imaging import source_images
@@ -108,7 +108,7 @@ def test_an_image_is_a_picture_within_the_limits_or_invalid(file_format: str) ->
 
 @pytest.mark.django_db
 def test_a_key_is_the_one_that_was_issued_or_invalid() -> None:
-    account = stage.account()
+    account = factories.account()
     _, issued = keys.issue(account_id=account.pk)
     nearly = mutated([issued.encode()]).map(lambda content: content.decode("utf-8", "surrogateescape"))
 
@@ -128,7 +128,7 @@ def test_a_key_is_the_one_that_was_issued_or_invalid() -> None:
 
 @pytest.mark.django_db
 def test_a_header_names_the_account_or_is_refused() -> None:
-    account = stage.account()
+    account = factories.account()
     _, issued = keys.issue(account_id=account.pk)
     factory = APIRequestFactory()
 

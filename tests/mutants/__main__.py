@@ -12,13 +12,13 @@ from pathlib import Path
 from queue import SimpleQueue
 from urllib.parse import urlsplit
 
-from tests.mutants import of_billing, of_storage, of_workers, of_zekron_api, trial
-from tests.mutants.guard import Guard
+from tests.mutants import billing, storage, trial, workers, zekron_api
+from tests.mutants.mutation import Guard
 from zekron_api.local import servers
 
 VAR_DIR = Path(__file__).resolve().parent.parent.parent / "var"
 JOBS = 2
-GUARDS = (*of_billing.GUARDS, *of_workers.GUARDS, *of_storage.GUARDS, *of_zekron_api.GUARDS)
+GUARDS = (*billing.GUARDS, *workers.GUARDS, *storage.GUARDS, *zekron_api.GUARDS)
 
 
 def main(words: Sequence[str]) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.mutants.guard import Guard
+from tests.mutants.mutation import Guard
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # A mutant that makes its tests stand still has not been found by them.

@@ -14,12 +14,12 @@ def main() -> int:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "zekron_api.settings")
     django.setup()
     # Both read the settings as they are imported.
-    from tests.simulation import crowd  # noqa: PLC0415
+    from tests.simulation import run_many  # noqa: PLC0415
     from zekron_api.local import servers  # noqa: PLC0415
 
     first, count = int(os.environ["SIMULATE_FIRST"]), int(os.environ["SIMULATE_SEEDS"])
     with servers.running(VAR_DIR):
-        return crowd.simulate(seeds=range(first, first + count))
+        return run_many.simulate(seeds=range(first, first + count))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from tests.simulation.bodies import Body
 from tests.simulation.faults import Fault
 
 if TYPE_CHECKING:
-    from tests.simulation.world import World
+    from tests.simulation.simulator import World
 
 # So long a process may stand still until another takes its work over.
 RELIEF_LIMIT: Final = timedelta(minutes=3)

@@ -10,8 +10,8 @@ from storage import images
 from storage.models import StoredImage
 from tests.simulation import painting
 from tests.simulation.clients import Client
+from tests.simulation.commit_checker import Witness
 from tests.simulation.store import Objects, label_of
-from tests.simulation.witness import Witness
 from workers.audit.rows import audit as audit_work
 from workers.models import Generation
 

@@ -13,7 +13,7 @@ from storage import images, orphans
 from storage.failpoints import FailpointReached
 from tests.simulation import painting
 from tests.simulation.actors import Actor
-from tests.simulation.mail import Mail
+from tests.simulation.message_queue import Mail
 from tests.simulation.store import StoreFailed
 from workers.gpu_worker import attempt
 from workers.gpu_worker.attempt import Studio

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import Storage
 
-from tests.simulation import actors, reality
+from tests.simulation import actors, environment
 from tests.simulation.faults import Fault
 
 CONFIGURATION = {"BACKEND": "tests.simulation.store.Store"}
@@ -46,52 +46,52 @@ class Store(Storage):
 
     def save(self, name: str, content: File, max_length: int | None = None) -> str:
         """Keeps the content under a name in the same folder."""
-        objects = reality.world().objects
+        objects = environment.world().objects
         struck = _gate("the store takes an object", Fault.BROKEN, Fault.UNANSWERED, Fault.SLOW)
         content_bytes = content.read()
         name = objects.next_name(name.rpartition("/")[0])
-        torn = struck == Fault.BROKEN and reality.world().dice.random() < 0.5
+        torn = struck == Fault.BROKEN and environment.world().dice.random() < 0.5
         if struck != Fault.BROKEN or torn:
             objects.contents[name] = content_bytes[: len(content_bytes) // 2] if torn else content_bytes
-            objects.saved_at[name] = reality.world().now
+            objects.saved_at[name] = environment.world().now
         _finish(struck, f"has {label_of(name)}")
         return name
 
     def open(self, name: str, mode: str = "rb") -> File:
         """The content; FileNotFoundError when there is none."""
         struck = _gate(f"the store is asked for {label_of(name)}", Fault.BROKEN, Fault.SLOW)
-        if name not in reality.world().objects.contents:
+        if name not in environment.world().objects.contents:
             raise FileNotFoundError(name)
         _finish(struck, "answers")
-        return ContentFile(reality.world().objects.contents[name])
+        return ContentFile(environment.world().objects.contents[name])
 
     def delete(self, name: str) -> None:
         """Deletes what there is."""
         struck = _gate(f"the store deletes {label_of(name)}", Fault.BROKEN, Fault.UNANSWERED, Fault.SLOW)
         if struck != Fault.BROKEN:
-            reality.world().before_delete(name)
-            reality.world().objects.contents.pop(name, None)
+            environment.world().before_delete(name)
+            environment.world().objects.contents.pop(name, None)
         _finish(struck, "answers")
 
     def exists(self, name: str) -> bool:
         """Whether there is such an object."""
-        return name in reality.world().objects.contents
+        return name in environment.world().objects.contents
 
     def listdir(self, path: str) -> tuple[list[str], list[str]]:
         """Folders and objects right in a folder."""
         folder = PurePosixPath(path)
-        inside = [PurePosixPath(name) for name in sorted(reality.world().objects.contents)]
+        inside = [PurePosixPath(name) for name in sorted(environment.world().objects.contents)]
         inside = [name.relative_to(folder) for name in inside if name.is_relative_to(folder)]
         folders = dict.fromkeys(name.parts[0] for name in inside if len(name.parts) > 1)
         return list(folders), [str(name) for name in inside if len(name.parts) == 1]
 
     def size(self, name: str) -> int:
         """How many bytes an object has."""
-        return len(reality.world().objects.contents[name])
+        return len(environment.world().objects.contents[name])
 
     def get_modified_time(self, name: str) -> datetime:
         """When an object was saved, by the world's clock."""
-        return reality.world().objects.saved_at[name]
+        return environment.world().objects.saved_at[name]
 
 
 def _gate(what: str, *possible: Fault) -> Fault | None:

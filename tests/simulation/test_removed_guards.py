@@ -11,7 +11,7 @@ from storage import images
 from storage.models import StoredImage
 from storage.statements import Statement, given
 from tests.simulation.faults import Fault
-from tests.simulation.lives import Theatre, theatre
+from tests.simulation.scenario import Theatre, theatre
 from workers.lifecycle import eligibility, generations, idempotency, recovery, stuck, transitions
 from workers.models import ATTEMPT_LIMIT, OPEN_STATUSES, Generation, Status
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.simulation import crowd
+from tests.simulation import run_many
 from tests.simulation.faults import Fault
-from tests.simulation.lives import Theatre, theatre
+from tests.simulation.scenario import Theatre, theatre
 from workers.models import Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -26,7 +26,7 @@ def test_no_life_violates_anything_and_together_they_meet_every_fault_and_every_
     happened: Counter[str] = Counter()
     for seed in range(SEED_COUNT):
         life = stage.live(seed=seed)
-        assert not life.violations, crowd.report(life)
+        assert not life.violations, run_many.report(life)
         happened.update(life.happened)
     # Had nobody made a picture, nothing could have been charged twice either.
     assert {*Fault, *Status} <= {*happened}
@@ -43,7 +43,7 @@ def test_the_same_seed_is_the_same_life_whatever_was_lived_before(stage):
 def test_a_violation_is_told_with_its_course_and_how_to_see_it_again(stage, monkeypatch):
     monkeypatch.setattr("billing.ledger.settle", lambda **_: None)
     lives = (stage.live(seed=seed) for seed in range(20))
-    told = crowd.report(next(life for life in lives if life.violations))
+    told = run_many.report(next(life for life in lives if life.violations))
     assert "running → completed" in told
     assert "a generation is completed, and its hold is open" in told
     assert "make simulate SIMULATE_FIRST=" in told

@@ -12,7 +12,7 @@ from pytest_django import Settings
 from storage import images, orphans
 from storage.models import StoredImage
 from storage.s3_store import ATTEMPT_COUNT, ObjectStoreFailed, S3Store
-from tests import stage
+from tests import factories
 from tests.storage import s3
 from tests.storage.conftest import bytes_of, names
 from tests.storage.faults import hanging
@@ -81,8 +81,8 @@ def test_a_purge_destroys_all_keys_although_the_store_hangs_and_ends_in_time(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     for _ in range(5):
-        images.record(image=stage.sealed())
-    later = stage.NOW + timedelta(hours=25)
+        images.record(image=factories.sealed())
+    later = factories.NOW + timedelta(hours=25)
     with monkeypatch.context() as patched, hanging(own_server, settings):
         patched.setattr(images, "PURGE_SECONDS", 0.1)
         assert images.purge(now=later) == 0
@@ -96,7 +96,7 @@ def test_a_purge_destroys_all_keys_although_the_store_hangs_and_ends_in_time(
 def test_a_pass_over_orphans_fails_when_the_store_hangs_and_the_next_one_works(
     store: S3Store, own_server: s3.Server, settings: Settings
 ) -> None:
-    stage.sealed()
+    factories.sealed()
     later = timezone.now() + timedelta(hours=1)
     with hanging(own_server, settings), pytest.raises(ObjectStoreFailed):
         orphans.remove(now=later)

@@ -7,7 +7,7 @@ from django.core.files.storage import Storage
 from django.http import HttpResponse
 from pytest_django import Settings
 
-from tests import stage
+from tests import factories
 from tests.storage import s3
 from tests.storage.conftest import bytes_of, overwrite
 from tests.storage.faults import hanging
@@ -28,8 +28,8 @@ def no_rates() -> None:
 
 def completed(who: Caller) -> Generation:
     """A generation of this caller with its image in the store."""
-    queued = stage.submit(who.account, now=generations.Now())
-    with stage.studio(stage.StandInEngine()) as studio:
+    queued = factories.submit(who.account, now=generations.Now())
+    with factories.studio(factories.StandInEngine()) as studio:
         attempt.run(generation_id=queued.pk, studio=studio)
     return Generation.objects.select_related("image").get(pk=queued.pk)
 

@@ -14,7 +14,7 @@ from django.core.files.storage import Storage
 from storage import images
 from storage.models import StoredImage
 from storage.s3_store import S3Store
-from tests import live
+from tests import processes
 from tests.storage import s3
 from tests.storage.conftest import names
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def purge(objects: Storage, request: pytest.FixtureRequest, tmp_path: Path) -> Purge:
     """Runs the command in a process of its own, on this test's database and store."""
-    variables = {**os.environ, **live.variables(8000, tmp_path / "objects")}
+    variables = {**os.environ, **processes.variables(8000, tmp_path / "objects")}
     if isinstance(objects, S3Store):
         server: s3.Server = request.getfixturevalue("s3_server")
         variables["STORAGE_URL"] = server.url(objects.location)
@@ -36,7 +36,7 @@ def purge(objects: Storage, request: pytest.FixtureRequest, tmp_path: Path) -> P
     def run(failpoints: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             [sys.executable, "manage.py", "purge"],
-            cwd=live.ROOT,
+            cwd=processes.ROOT,
             env={**variables, "FAILPOINTS": failpoints},
             capture_output=True,
             text=True,

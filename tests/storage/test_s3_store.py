@@ -14,7 +14,7 @@ from django.core.files.storage import Storage
 from storage import images
 from storage.models import StoredImage
 from storage.s3_store import ObjectStoreFailed, S3Store
-from tests import stage
+from tests import factories
 from tests.storage import s3
 from tests.storage.conftest import EXPIRES_AT, bytes_of
 from tests.storage.s3 import OBJECT, everything, refusals, requests
@@ -131,7 +131,7 @@ def test_all_threads_share_one_client(bucket: S3Store) -> None:
 
     with ThreadPoolExecutor(16) as pool:
         assert list(pool.map(put_and_read, range(64))) == [b"%d" % number for number in range(64)]
-    clients = stage.at_once(16, lambda _: bucket.connection)
+    clients = factories.at_once(16, lambda _: bucket.connection)
     assert all(client is bucket.connection for client in clients)
 
 

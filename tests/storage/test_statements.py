@@ -9,8 +9,8 @@ from django.db.models.functions import Now
 from storage import statements
 from storage.models import StoredImage
 from storage.statements import Statement
-from tests import stage
-from tests.stage import NOW
+from tests import factories
+from tests.factories import NOW
 from workers.lifecycle import generations, queries
 from workers.models import Generation
 from workers.moments import Moment
@@ -53,19 +53,19 @@ def test_an_inserted_row_is_the_one_that_save_would_insert() -> None:
 
 
 def test_what_a_claim_gives_is_the_row_as_it_is_then() -> None:
-    claimed = generations.claim(generation_id=stage.submit(stage.account()).pk, now=stage.NOW)
+    claimed = generations.claim(generation_id=factories.submit(factories.account()).pk, now=factories.NOW)
     row = Generation.objects.get(pk=claimed.pk)
     names = [field.attname for field in Generation._meta.concrete_fields]
     assert {name: getattr(claimed, name) for name in names} == {name: getattr(row, name) for name in names}
 
 
 def test_after_the_first_generation_no_claim_and_no_completion_is_written_anew() -> None:
-    owner = stage.account()
+    owner = factories.account()
 
     def make() -> None:
         clock = generations.Now()
-        stage.submit(owner, now=clock)
-        image = stage.sealed()
+        factories.submit(owner, now=clock)
+        image = factories.sealed()
         claimed = generations.claim_next()
         generations.complete(generation=claimed, image=image, cost_micros=claimed.quote_micros)
 
@@ -78,8 +78,8 @@ def test_after_the_first_generation_no_claim_and_no_completion_is_written_anew()
 def test_a_generation_is_read_as_the_orm_reads_it_with_its_image_and_account(
     django_assert_num_queries,
 ) -> None:
-    running = generations.claim(generation_id=stage.submit(stage.account()).pk, now=stage.NOW)
-    done = stage.finish(running)
+    running = generations.claim(generation_id=factories.submit(factories.account()).pk, now=factories.NOW)
+    done = factories.finish(running)
     with django_assert_num_queries(1):
         found = queries.get(generation_id=done.pk)
         assert found.image is not None
@@ -90,7 +90,7 @@ def test_a_generation_is_read_as_the_orm_reads_it_with_its_image_and_account(
 
 
 def test_a_generation_without_an_image_has_none_and_one_that_is_not_there_is_missed() -> None:
-    queued = stage.submit(stage.account())
+    queued = factories.submit(factories.account())
     assert queries.get(generation_id=queued.pk).image is None
     with pytest.raises(Generation.DoesNotExist):
         queries.get(generation_id=queued.pk + 1)
@@ -98,13 +98,13 @@ def test_a_generation_without_an_image_has_none_and_one_that_is_not_there_is_mis
 
 def test_a_statement_that_finds_two_rows_is_refused():
     for _ in range(2):
-        stage.submit(stage.account())
+        factories.submit(factories.account())
     with pytest.raises(AssertionError):
         statements.selection(Generation.objects.all()).one()
 
 
 def test_moments_are_told_apart_and_the_databases_clock_is_always_the_same_one():
-    generation = stage.submit(stage.account(), now=NOW)
+    generation = factories.submit(factories.account(), now=NOW)
     early, late = NOW - timedelta(seconds=1), NOW + timedelta(seconds=1)
     found = [statements.written(_due_by, moment).one() for moment in (early, late, early)]
     assert found == [None, generation, None]

@@ -5,7 +5,7 @@ import time
 import pytest
 from django.test import Client
 
-from tests.billing.browsing import browser_with, page
+from tests.billing.admin_client import browser_with, page
 from workers.messaging import worker_registry
 from workers.messaging.redis_client import connection
 

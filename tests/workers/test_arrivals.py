@@ -5,7 +5,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from tests import stage
+from tests import factories
 from workers.engine.batcher import Batcher
 from workers.engine.interface import ImageOrder, Picture
 from workers.gpu_worker import attempt, process
@@ -59,7 +59,7 @@ def test_a_worker_s_order_has_arrived_before_its_batcher_sees_it(monkeypatch):
         return submit(batcher, order)
 
     monkeypatch.setattr(Batcher, "submit", note)
-    monkeypatch.setattr(process, "load_engine", lambda **_: stage.StandInEngine())
+    monkeypatch.setattr(process, "load_engine", lambda **_: factories.StandInEngine())
     opened = process.Workshop(worker_name="test", capacity=1, queues={"gpu"})
     try:
         order = ImageOrder(prompt="a boat", width=512, height=512, seed=1)
@@ -72,7 +72,7 @@ def test_a_worker_s_order_has_arrived_before_its_batcher_sees_it(monkeypatch):
 
 @pytest.mark.django_db(transaction=True)
 def test_an_attempt_is_on_its_way_while_it_is_claimed(monkeypatch, objects_folder):
-    waiting, arrivals, seen = stage.submit(stage.account(), now=generations.Now()), Arrivals(), []
+    waiting, arrivals, seen = factories.submit(factories.account(), now=generations.Now()), Arrivals(), []
     claim_next = generations.claim_next
 
     def claim(**about: object) -> Generation:
@@ -80,7 +80,7 @@ def test_an_attempt_is_on_its_way_while_it_is_claimed(monkeypatch, objects_folde
         return claim_next(**about)
 
     monkeypatch.setattr(generations, "claim_next", claim)
-    with stage.studio(stage.StandInEngine()) as studio:
+    with factories.studio(factories.StandInEngine()) as studio:
         attempt.run_next(studio=studio._replace(coming=arrivals.coming))
     assert seen == [True]
     assert Generation.objects.get(pk=waiting.pk).status == Status.COMPLETED

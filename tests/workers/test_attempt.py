@@ -8,7 +8,7 @@ from PIL import Image
 
 from billing.audit import audit
 from storage import images
-from tests import stage
+from tests import factories
 from workers.engine.batcher import Batcher
 from workers.gpu_worker import attempt, heartbeat
 from workers.lifecycle import generations, stuck
@@ -18,8 +18,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 CLOCK = generations.Now()
 
 
-def _run(engine: stage.StandInEngine, generation: Generation) -> Generation:
-    with stage.studio(engine) as studio:
+def _run(engine: factories.StandInEngine, generation: Generation) -> Generation:
+    with factories.studio(engine) as studio:
         attempt.run(generation_id=generation.pk, studio=studio)
     return Generation.objects.select_related("image").get(pk=generation.pk)
 
@@ -31,34 +31,34 @@ def _png(colour: str) -> bytes:
 
 
 def test_an_attempt_leaves_a_sealed_png_of_the_right_size_and_charges_the_quote():
-    owner = stage.account()
-    done = _run(stage.StandInEngine(), stage.submit(owner, now=CLOCK))
+    owner = factories.account()
+    done = _run(factories.StandInEngine(), factories.submit(owner, now=CLOCK))
     with Image.open(io.BytesIO(images.load(image=done.image))) as picture:
         assert (picture.format, picture.size) == ("PNG", (512, 512))
     owner.refresh_from_db()
-    assert (done.status, owner.spent_micros) == (Status.COMPLETED, stage.QUOTE_MICROS)
+    assert (done.status, owner.spent_micros) == (Status.COMPLETED, factories.QUOTE_MICROS)
 
 
 def test_the_engine_gets_the_source_images_in_their_order():
-    engine = stage.StandInEngine()
-    sources = [stage.sealed(_png("red")), stage.sealed(_png("blue"))]
-    _run(engine, stage.submit(stage.account(), now=CLOCK, kind="edit", sources=sources))
+    engine = factories.StandInEngine()
+    sources = [factories.sealed(_png("red")), factories.sealed(_png("blue"))]
+    _run(engine, factories.submit(factories.account(), now=CLOCK, kind="edit", sources=sources))
     colours = [source.getpixel((5, 5)) for source in engine.orders[0].sources]
     assert colours == [(255, 0, 0), (0, 0, 255)]
 
 
 def test_the_same_message_fifty_times_makes_one_picture():
-    engine = stage.StandInEngine()
-    generation = stage.submit(stage.account(), now=CLOCK)
-    with stage.studio(engine) as studio:
-        stage.at_once(50, lambda _: attempt.run(generation_id=generation.pk, studio=studio))
+    engine = factories.StandInEngine()
+    generation = factories.submit(factories.account(), now=CLOCK)
+    with factories.studio(engine) as studio:
+        factories.at_once(50, lambda _: attempt.run(generation_id=generation.pk, studio=studio))
     assert len(engine.orders) == 1
     assert list(audit()) == []
 
 
 def test_a_failed_attempt_is_queued_again_with_a_backoff():
-    owner = stage.account()
-    again = _run(stage.StandInEngine(RuntimeError("out of memory")), stage.submit(owner, now=CLOCK))
+    owner = factories.account()
+    again = _run(factories.StandInEngine(RuntimeError("out of memory")), factories.submit(owner, now=CLOCK))
     assert again.status == Status.QUEUED
     assert again.hinted_at is None
     assert again.error_detail == "RuntimeError"
@@ -66,11 +66,11 @@ def test_a_failed_attempt_is_queued_again_with_a_backoff():
 
 
 def test_a_poisoned_generation_fails_after_three_attempts_and_is_free():
-    owner = stage.account()
-    generation = stage.submit(owner, now=CLOCK)
-    engine = stage.StandInEngine(*[RuntimeError("poison")] * ATTEMPT_LIMIT)
+    owner = factories.account()
+    generation = factories.submit(owner, now=CLOCK)
+    engine = factories.StandInEngine(*[RuntimeError("poison")] * ATTEMPT_LIMIT)
     for _ in range(ATTEMPT_LIMIT):
-        Generation.objects.filter(pk=generation.pk).update(not_before=stage.NOW)
+        Generation.objects.filter(pk=generation.pk).update(not_before=factories.NOW)
         failed = _run(engine, generation)
     owner.refresh_from_db()
     assert (failed.status, failed.error_type, failed.attempt_count) == (
@@ -83,13 +83,13 @@ def test_a_poisoned_generation_fails_after_three_attempts_and_is_free():
 
 
 def test_a_picture_that_is_black_all_over_is_never_stored_nor_charged(objects_folder):
-    owner = stage.account()
+    owner = factories.account()
 
-    class Blind(stage.StandInEngine):
+    class Blind(factories.StandInEngine):
         def generate(self, orders, *, on_step):
             return [Image.new("RGB", (order.width, order.height)) for order in orders]
 
-    again = _run(Blind(), stage.submit(owner, now=CLOCK))
+    again = _run(Blind(), factories.submit(owner, now=CLOCK))
     assert (again.status, again.error_detail) == (
         Status.QUEUED,
         "BadOutput: the engine made a picture that is black all over",
@@ -98,9 +98,9 @@ def test_a_picture_that_is_black_all_over_is_never_stored_nor_charged(objects_fo
 
 
 def test_a_worker_that_stops_puts_back_what_it_has_not_begun():
-    generation = stage.submit(stage.account(), now=CLOCK)
-    with stage.studio(stage.StandInEngine()) as studio:
-        closed = Batcher(stage.StandInEngine())
+    generation = factories.submit(factories.account(), now=CLOCK)
+    with factories.studio(factories.StandInEngine()) as studio:
+        closed = Batcher(factories.StandInEngine())
         closed.close()
         attempt.run(
             generation_id=generation.pk, studio=studio._replace(paint=lambda _, order: closed.submit(order))
@@ -110,12 +110,14 @@ def test_a_worker_that_stops_puts_back_what_it_has_not_begun():
 
 
 def test_a_lost_lease_charges_nothing_and_leaves_no_object(objects_folder):
-    owner = stage.account()
-    generation = stage.submit(owner, now=CLOCK)
+    owner = factories.account()
+    generation = factories.submit(owner, now=CLOCK)
 
-    class Thief(stage.StandInEngine):
+    class Thief(factories.StandInEngine):
         def generate(self, orders, *, on_step):
-            late = stage.datetime.now(stage.UTC) + stage.timedelta(seconds=generations.LEASE_SECONDS + 1)
+            late = factories.datetime.now(factories.UTC) + factories.timedelta(
+                seconds=generations.LEASE_SECONDS + 1
+            )
             stuck.rescue(limit=10, now=late)
             connections.close_all()
             return super().generate(orders, on_step=on_step)
@@ -127,11 +129,11 @@ def test_a_lost_lease_charges_nothing_and_leaves_no_object(objects_folder):
 
 
 def test_a_beat_tells_an_attempt_that_its_lease_is_lost():
-    running = stage.generation_in(Status.RUNNING, stage.account())
+    running = factories.generation_in(Status.RUNNING, factories.account())
     pulse = heartbeat.Heartbeat(worker_name="test")
     with pulse.keep(running.lease_token) as lost:
         pulse.beat()
         assert not lost.is_set()
-        generations.fail(generation=running, **stage.ERROR)
+        generations.fail(generation=running, **factories.ERROR)
         pulse.beat()
         assert lost.is_set()

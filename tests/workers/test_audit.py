@@ -14,7 +14,7 @@ from billing import ledger
 from billing.models import Account, Reservation
 from storage import images
 from storage.models import StoredImage
-from tests import stage
+from tests import factories
 from tests.billing.tampering import tamper
 from workers.audit import rows
 from workers.lifecycle import generations, submission
@@ -25,22 +25,22 @@ pytestmark = pytest.mark.django_db
 
 def edited(owner: Account) -> Generation:
     """A completed edit of one source."""
-    queued = stage.submit(owner, kind=Kind.EDIT, sources=[stage.sealed()])
-    return stage.finish(generations.claim(generation_id=queued.pk, now=stage.NOW))
+    queued = factories.submit(owner, kind=Kind.EDIT, sources=[factories.sealed()])
+    return factories.finish(generations.claim(generation_id=queued.pk, now=factories.NOW))
 
 
 @pytest.fixture
 def done() -> Generation:
     """A completed edit, which cost something; its account has another generation in every other status."""
-    owner = stage.account()
+    owner = factories.account()
     for status in set(Status) - {Status.COMPLETED}:
-        stage.generation_in(status, owner)
+        factories.generation_in(status, owner)
     return edited(owner)
 
 
 def test_generations_in_every_status_agree_with_their_money_and_images(done: Generation) -> None:
     assert list(rows.audit()) == []
-    images.purge(now=stage.NOW + timedelta(days=2))
+    images.purge(now=factories.NOW + timedelta(days=2))
     assert list(rows.audit()) == []
     assert list(rows.unrest()) != []
 
@@ -172,7 +172,7 @@ def test_the_audit_finds_a_missing_constraint(table: str, name: str) -> None:
 
 
 def test_money_that_is_held_for_no_generation_is_named() -> None:
-    owner = stage.account()
+    owner = factories.account()
     with transaction.atomic():
         reservation = ledger.hold(account_id=owner.pk, quote_micros=100)
     assert f"reservation {reservation.reservation_id} of account {owner.pk} belongs to no generation" in list(
@@ -182,31 +182,39 @@ def test_money_that_is_held_for_no_generation_is_named() -> None:
 
 def test_a_condemned_object_is_no_image_of_nothing() -> None:
     StoredImage.objects.create(
-        object_key="x", bound_to="nothing", byte_count=1, expires_at=stage.NOW, key_destroyed_at=stage.NOW
+        object_key="x",
+        bound_to="nothing",
+        byte_count=1,
+        expires_at=factories.NOW,
+        key_destroyed_at=factories.NOW,
     )
     assert list(rows.audit()) == []
 
 
 LATE: dict[str, tuple[Callable[[], object], timedelta, str]] = {
     "an open generation": (
-        lambda: stage.submit(stage.account()),
+        lambda: factories.submit(factories.account()),
         timedelta(seconds=submission.DEADLINE_SECONDS) + rows.OPEN_GRACE,
         "generation … (queued): its deadline was 2026-01-01 12:10:00+00:00",
     ),
     "a generation at work": (
-        lambda: stage.generation_in(Status.RUNNING, stage.account()),
+        lambda: factories.generation_in(Status.RUNNING, factories.account()),
         timedelta(seconds=submission.DEADLINE_SECONDS) + rows.OPEN_GRACE,
         "generation … (running): its deadline was 2026-01-01 12:10:00+00:00",
     ),
     "a key": (
-        lambda: stage.generation_in(Status.COMPLETED, stage.account()),
+        lambda: factories.generation_in(Status.COMPLETED, factories.account()),
         generations.IMAGE_LIFE + rows.KEY_GRACE,
         "image …: expired at 2026-01-02 12:00:00+00:00 and still has its key",
     ),
     "an object": (
         lambda: images.record(
             image=StoredImage(
-                object_key="x", bound_to="x", byte_count=1, expires_at=stage.NOW, key_destroyed_at=stage.NOW
+                object_key="x",
+                bound_to="x",
+                byte_count=1,
+                expires_at=factories.NOW,
+                key_destroyed_at=factories.NOW,
             )
         ),
         rows.OBJECT_GRACE,
@@ -219,15 +227,15 @@ LATE: dict[str, tuple[Callable[[], object], timedelta, str]] = {
 def test_what_should_have_ended_is_named_once_its_grace_is_over(what: str) -> None:
     arrange, after, said = LATE[what]
     arrange()
-    assert list(rows.late(now=stage.NOW + after)) == []
-    (problem,) = rows.late(now=stage.NOW + after + timedelta(microseconds=1))
+    assert list(rows.late(now=factories.NOW + after)) == []
+    (problem,) = rows.late(now=factories.NOW + after + timedelta(microseconds=1))
     assert re.fullmatch(".*".join(re.escape(part) for part in said.split("…")), problem)
     assert problem in list(rows.problems())
 
 
 def test_what_is_purged_in_time_is_not_late(done: Generation) -> None:
-    images.purge(now=stage.NOW + timedelta(hours=24))
-    late = list(rows.late(now=stage.NOW + timedelta(days=30)))
+    images.purge(now=factories.NOW + timedelta(hours=24))
+    late = list(rows.late(now=factories.NOW + timedelta(days=30)))
     assert [line for line in late if line.startswith("image")] == []
 
 
@@ -241,14 +249,14 @@ def test_open_work_and_what_is_held_for_it_are_named_where_there_should_be_none(
             f"generation {queued.pk} (queued): is open",
         ]
     )
-    generations.cancel(generation=queued, error_type="service_busy", error_code="X", now=stage.NOW)
-    generations.fail(generation=running, **stage.ERROR, now=stage.NOW)
+    generations.cancel(generation=queued, error_type="service_busy", error_code="X", now=factories.NOW)
+    generations.fail(generation=running, **factories.ERROR, now=factories.NOW)
     assert list(rows.unrest()) == []
 
 
 @pytest.mark.django_db(transaction=True)
 def test_the_command_says_that_all_is_well_beside_open_work() -> None:
-    queued = stage.submit(stage.account(), now=timezone.now())
+    queued = factories.submit(factories.account(), now=timezone.now())
     assert _audited() == "The ledger adds up.\n"
     with pytest.raises(CommandError, match=r"^2 things do not add up\.$"):
         _audited("--at-rest")
@@ -258,7 +266,7 @@ def test_the_command_says_that_all_is_well_beside_open_work() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_the_command_prints_the_rows_of_money_and_work_and_fails() -> None:
-    done = stage.generation_in(Status.COMPLETED, stage.account())
+    done = factories.generation_in(Status.COMPLETED, factories.account())
     Reservation.objects.filter(pk=done.reservation_id).update(settled_micros=100)
     out = StringIO()
     with pytest.raises(CommandError, match="3 things do not add up") as caught:

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from django.conf import settings as project_settings
 
-from demo_model.sizes import PROMPT_TOKENS, STEPS
+from demo_model.config import PROMPT_TOKENS, STEPS
 from workers import catalogue
 from workers.catalogue import CatalogueError, load
 

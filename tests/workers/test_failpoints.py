@@ -32,7 +32,7 @@ from billing.audit import audit as audit_money
 from billing.models import Account
 from storage import failpoints, images, orphans
 from storage.models import StoredImage
-from tests import stage
+from tests import factories
 from workers.audit.rows import audit as audit_work
 from workers.gpu_worker import attempt
 from workers.lifecycle import generations, recovery
@@ -63,7 +63,7 @@ class Job(NamedTuple):
 @pytest.mark.parametrize("action", failpoints.ACTIONS)
 @pytest.mark.parametrize("point", failpoints.NAMES)
 def test_what_a_process_leaves_there_others_bring_to_its_end_once(point, action, objects_folder):
-    owner = stage.account()
+    owner = factories.account()
     generation_id = _prepare(point, owner)
     moment = timezone.now() + (EXPIRED if point in PURGES else LEASE_OVER)
     job = Job(_database(), settings.STORAGES, point, action, owner.pk, generation_id, moment)
@@ -87,8 +87,8 @@ def test_what_a_process_leaves_there_others_bring_to_its_end_once(point, action,
 
 
 def test_an_attempt_does_not_load_what_paints(tmp_path):
-    owner = stage.account()
-    generation_id = stage.submit(owner, now=Now()).pk
+    owner = factories.account()
+    generation_id = factories.submit(owner, now=Now()).pk
     job = Job(_database(), settings.STORAGES, "", "", owner.pk, generation_id, timezone.now())
     with _process(job) as (process, line):
         assert "torch" not in line.recv()
@@ -99,7 +99,7 @@ def _prepare(point: str, owner: Account) -> int | None:
     """What the process finds: nothing, a queued generation, one that a dead worker left, or a completed one."""
     if point == "submitted":
         return None
-    queued = stage.submit(owner, now=Now())
+    queued = factories.submit(owner, now=Now())
     if point == "rescued":
         generations.claim(generation_id=queued.pk)
     if point in PURGES:
@@ -116,25 +116,29 @@ def _take_over(moment: datetime) -> list[Generation]:
     recovery.run(now=moment)
     queued = Generation.objects.filter(status=Status.QUEUED)
     # Their backoff, or the moment of the sweep that freed them, is over.
-    queued.update(not_before=stage.NOW)
+    queued.update(not_before=factories.NOW)
     return [generations.claim(generation_id=pk) for pk in queued.values_list("pk", flat=True)]
 
 
 def _bring_to_an_end(claimed: list[Generation]) -> None:
-    with stage.studio(stage.StandInEngine()) as studio:
+    with factories.studio(factories.StandInEngine()) as studio:
         for generation in claimed:
             attempt.carry_out(generation=generation, studio=studio)
 
 
 def _attempt(generation_id: int) -> None:
-    with stage.studio(stage.StandInEngine()) as studio:
+    with factories.studio(factories.StandInEngine()) as studio:
         attempt.run(generation_id=generation_id, studio=studio)
 
 
 def _assert_made_and_charged_once(owner: Account) -> None:
     owner.refresh_from_db()
     assert [generation.status for generation in Generation.objects.all()] == [Status.COMPLETED]
-    assert (owner.spent_micros, owner.settlement_count, owner.reserved_micros) == (stage.QUOTE_MICROS, 1, 0)
+    assert (owner.spent_micros, owner.settlement_count, owner.reserved_micros) == (
+        factories.QUOTE_MICROS,
+        1,
+        0,
+    )
     assert [*audit_money(), *audit_work()] == []
 
 
@@ -207,7 +211,7 @@ def _do(job: Job, line: Connection) -> None:
 
 def _work(job: Job) -> None:
     if job.failpoint == "submitted":
-        stage.submit(Account.objects.get(pk=job.account_id), now=Now())
+        factories.submit(Account.objects.get(pk=job.account_id), now=Now())
     elif job.failpoint == "rescued":
         recovery.run(now=job.moment)
     elif job.failpoint in PURGES:

@@ -10,8 +10,8 @@ from billing import ledger
 from billing.audit import audit
 from billing.models import LedgerEntry
 from storage import images
-from tests import stage
-from tests.stage import NOW
+from tests import factories
+from tests.factories import NOW
 from workers.lifecycle import generations, image_tokens, stuck, submission, transitions
 from workers.models import ATTEMPT_LIMIT, Generation, SourceImage, Status
 
@@ -25,12 +25,12 @@ def _claim(generation: Generation) -> None:
 
 
 def _complete(generation: Generation) -> None:
-    image = stage.sealed()
+    image = factories.sealed()
     generations.complete(generation=generation, image=image, cost_micros=generation.quote_micros, now=NOW)
 
 
 def _fail(generation: Generation) -> None:
-    generations.fail(generation=generation, **stage.ERROR, now=NOW)
+    generations.fail(generation=generation, **factories.ERROR, now=NOW)
 
 
 def _retry(generation: Generation) -> None:
@@ -69,8 +69,8 @@ REFUSALS = (generations.NotClaimable, generations.LeaseLost, generations.NotQueu
 @pytest.mark.parametrize("status", list(Status))
 @pytest.mark.parametrize("transition", TRANSITIONS, ids=lambda transition: transition.__name__)
 def test_every_transition_moves_only_from_the_statuses_that_allow_it(transition, status):
-    owner = stage.account()
-    generation = stage.generation_in(status, owner)
+    owner = factories.account()
+    generation = factories.generation_in(status, owner)
     expected = TRANSITIONS[transition].get(status, status)
     try:
         transition(generation)
@@ -81,8 +81,8 @@ def test_every_transition_moves_only_from_the_statuses_that_allow_it(transition,
     assert list(audit()) == []
     owner.refresh_from_db()
     is_open = after.status in {Status.QUEUED, Status.RUNNING}
-    assert owner.reserved_micros == (stage.QUOTE_MICROS if is_open else 0)
-    assert owner.spent_micros == (stage.QUOTE_MICROS if after.status == Status.COMPLETED else 0)
+    assert owner.reserved_micros == (factories.QUOTE_MICROS if is_open else 0)
+    assert owner.spent_micros == (factories.QUOTE_MICROS if after.status == Status.COMPLETED else 0)
 
 
 def test_the_machine_allows_just_what_its_table_says():
@@ -92,7 +92,7 @@ def test_the_machine_allows_just_what_its_table_says():
 
 @pytest.mark.parametrize("transition", [_complete, _fail, _retry], ids=lambda transition: transition.__name__)
 def test_a_worker_whose_lease_went_to_another_changes_nothing(transition):
-    generation = stage.generation_in(Status.RUNNING, stage.account())
+    generation = factories.generation_in(Status.RUNNING, factories.account())
     frozen = Generation.objects.get(pk=generation.pk)
     stuck.rescue(limit=10, now=LEASE_OVER)
     heir = generations.claim(generation_id=generation.pk, now=LEASE_OVER)
@@ -104,8 +104,8 @@ def test_a_worker_whose_lease_went_to_another_changes_nothing(transition):
 
 
 def test_what_is_put_back_has_the_attempts_it_had_and_only_ones_own_is():
-    owner = stage.account()
-    mine, other = stage.exhausted(owner), stage.generation_in(Status.RUNNING, owner)
+    owner = factories.account()
+    mine, other = factories.exhausted(owner), factories.generation_in(Status.RUNNING, owner)
     assert generations.put_back(lease_tokens=[mine.lease_token, uuid.uuid4()], now=LEASE_OVER) == 1
     mine.refresh_from_db()
     other.refresh_from_db()
@@ -119,17 +119,17 @@ def test_what_is_put_back_has_the_attempts_it_had_and_only_ones_own_is():
 
 
 def test_the_next_is_the_one_whose_turn_it_is_and_a_flood_holds_up_nobody_else():
-    flooding, patient = stage.account(), stage.account()
-    flood = [stage.submit(flooding) for _ in range(20)]
-    other = stage.submit(patient, now=NOW + timedelta(seconds=1))
+    flooding, patient = factories.account(), factories.account()
+    flood = [factories.submit(flooding) for _ in range(20)]
+    other = factories.submit(patient, now=NOW + timedelta(seconds=1))
     claimed = [generations.claim_next(now=NOW + timedelta(seconds=2)).pk for _ in range(3)]
     assert claimed == [flood[0].pk, other.pk, flood[1].pk]
 
 
 def test_many_that_claim_the_next_at_once_get_one_each():
-    owner = stage.account()
-    waiting = [stage.submit(owner).pk for _ in range(10)]
-    claimed = stage.at_once(16, lambda _: generations.claim_next(now=NOW))
+    owner = factories.account()
+    waiting = [factories.submit(owner).pk for _ in range(10)]
+    claimed = factories.at_once(16, lambda _: generations.claim_next(now=NOW))
     assert sorted(row.pk for row in claimed if isinstance(row, Generation)) == waiting
     assert sum(isinstance(row, generations.NotClaimable) for row in claimed) == 6
     assert len({row.lease_token for row in claimed if isinstance(row, Generation)}) == 10
@@ -137,12 +137,12 @@ def test_many_that_claim_the_next_at_once_get_one_each():
 
 def test_a_claim_does_not_wait_for_the_disk_and_money_does():
     waits = []
-    generation = stage.submit(stage.account())
+    generation = factories.submit(factories.account())
     with transaction.atomic():
         _claim(generation)
         waits.append(_waits_for_the_disk())
     generation.refresh_from_db()
-    image = stage.sealed()
+    image = factories.sealed()
     with transaction.atomic():
         generations.complete(generation=generation, image=image, cost_micros=100, now=NOW)
         waits.append(_waits_for_the_disk())
@@ -156,31 +156,31 @@ def _waits_for_the_disk() -> str:
 
 
 def test_the_next_is_never_one_that_is_not_due():
-    owner = stage.account()
-    resting = generations.claim(generation_id=stage.submit(owner).pk, now=NOW)
+    owner = factories.account()
+    resting = generations.claim(generation_id=factories.submit(owner).pk, now=NOW)
     generations.retry(generation=resting, backoff_seconds=60, detail="", now=NOW)
-    stage.exhausted(owner)
+    factories.exhausted(owner)
     with pytest.raises(generations.NotClaimable):
         generations.claim_next(now=NOW + timedelta(seconds=59))
     assert generations.claim_next(now=NOW + timedelta(seconds=60)).pk == resting.pk
 
 
 def test_submitting_holds_the_quote_and_a_refusal_leaves_nothing():
-    owner = stage.account(balance_micros=stage.QUOTE_MICROS)
-    stage.submit(owner)
+    owner = factories.account(balance_micros=factories.QUOTE_MICROS)
+    factories.submit(owner)
     with pytest.raises(ledger.InsufficientBalance):
-        stage.submit(owner)
+        factories.submit(owner)
     with pytest.raises(generations.TooManyOpen):
-        stage.submit(owner, open_limit=1)
+        factories.submit(owner, open_limit=1)
     assert Generation.objects.filter(account=owner).count() == 1
     owner.refresh_from_db()
-    assert owner.reserved_micros == stage.QUOTE_MICROS
+    assert owner.reserved_micros == factories.QUOTE_MICROS
 
 
 def test_completing_charges_once_and_the_image_expires_a_day_later():
-    owner = stage.account()
-    done = stage.generation_in(Status.COMPLETED, owner)
-    assert done.cost_micros == stage.QUOTE_MICROS
+    owner = factories.account()
+    done = factories.generation_in(Status.COMPLETED, owner)
+    assert done.cost_micros == factories.QUOTE_MICROS
     assert done.expires_at == done.image.expires_at == NOW + timedelta(hours=24)
     assert done.token_digest == image_tokens.digest_of(token=image_tokens.token_of(generation_id=done.pk))
     kinds = LedgerEntry.objects.filter(account=owner).order_by("sequence").values_list("kind", flat=True)
@@ -188,15 +188,15 @@ def test_completing_charges_once_and_the_image_expires_a_day_later():
 
 
 def test_on_the_databases_own_clock_both_rows_expire_at_the_same_instant():
-    running = generations.claim(generation_id=stage.submit(stage.account(), now=generations.Now()).pk)
-    generations.complete(generation=running, image=stage.sealed(), cost_micros=running.quote_micros)
+    running = generations.claim(generation_id=factories.submit(factories.account(), now=generations.Now()).pk)
+    generations.complete(generation=running, image=factories.sealed(), cost_micros=running.quote_micros)
     done = Generation.objects.select_related("image").get(pk=running.pk)
     assert done.expires_at == done.image.expires_at
     assert done.expires_at - done.ended_at == generations.IMAGE_LIFE
 
 
 def test_a_lost_completion_records_no_image():
-    frozen = stage.generation_in(Status.RUNNING, stage.account())
+    frozen = factories.generation_in(Status.RUNNING, factories.account())
     _give_up(frozen)
     before = images.StoredImage.objects.count()
     with pytest.raises(generations.LeaseLost):
@@ -206,8 +206,8 @@ def test_a_lost_completion_records_no_image():
 
 @pytest.mark.parametrize("end", [_complete, _fail], ids=lambda end: end.__name__)
 def test_source_images_are_unreadable_once_their_generation_ends(end):
-    source = stage.sealed(b"source")
-    edit = stage.submit(stage.account(), kind="edit", sources=[source])
+    source = factories.sealed(b"source")
+    edit = factories.submit(factories.account(), kind="edit", sources=[source])
     stored = SourceImage.objects.get(generation=edit, position=1).image
     assert images.load(image=stored) == b"source"
     end(generations.claim(generation_id=edit.pk, now=NOW))
@@ -217,21 +217,21 @@ def test_source_images_are_unreadable_once_their_generation_ends(end):
 
 
 def test_nothing_is_claimed_too_early_too_late_or_too_often():
-    owner = stage.account()
-    generation = stage.submit(owner)
+    owner = factories.account()
+    generation = factories.submit(owner)
     with pytest.raises(generations.NotClaimable):
         generations.claim(generation_id=generation.pk, now=NOW - timedelta(seconds=1))
     with pytest.raises(generations.NotClaimable):
         generations.claim(generation_id=generation.pk, now=LATE)
-    last = stage.exhausted(owner)
+    last = factories.exhausted(owner)
     with pytest.raises(generations.LeaseLost):
         generations.retry(generation=last, backoff_seconds=0, detail="", now=NOW)
     assert last.attempt_count == ATTEMPT_LIMIT
 
 
 def test_a_lease_is_renewed_in_one_statement_and_lost_ones_are_named(django_assert_num_queries):
-    owner = stage.account()
-    mine = [stage.generation_in(Status.RUNNING, owner) for _ in range(3)]
+    owner = factories.account()
+    mine = [factories.generation_in(Status.RUNNING, owner) for _ in range(3)]
     held = {generation.lease_token for generation in mine}
     with django_assert_num_queries(1):
         assert generations.renew(lease_tokens=held, now=LEASE_OVER) == set()
@@ -241,13 +241,13 @@ def test_a_lease_is_renewed_in_one_statement_and_lost_ones_are_named(django_asse
 
 
 def test_a_lease_that_is_not_named_is_not_renewed():
-    mine, others = [stage.generation_in(Status.RUNNING, stage.account()) for _ in range(2)]
+    mine, others = [factories.generation_in(Status.RUNNING, factories.account()) for _ in range(2)]
     generations.renew(lease_tokens={mine.lease_token}, now=LEASE_OVER)
     assert stuck.rescue(limit=10, now=LEASE_OVER + timedelta(seconds=1)) == [others.pk]
 
 
 def test_what_is_queued_after_all_its_attempts_is_not_claimed():
-    generation = stage.submit(stage.account())
+    generation = factories.submit(factories.account())
     Generation.objects.filter(pk=generation.pk).update(attempt_count=ATTEMPT_LIMIT)
     with pytest.raises(generations.NotClaimable):
         _claim(generation)
@@ -257,7 +257,7 @@ def test_what_is_queued_after_all_its_attempts_is_not_claimed():
     ("end", "status"), [(_complete, Status.RUNNING), (_fail, Status.RUNNING), (_cancel, Status.QUEUED)]
 )
 def test_no_generation_ends_unless_its_money_moves_with_it(end, status):
-    generation = stage.generation_in(status, stage.account())
+    generation = factories.generation_in(status, factories.account())
     with transaction.atomic():
         ledger.release(reservation_id=generation.reservation_id)
     with pytest.raises(ledger.AlreadyResolved):
@@ -267,16 +267,16 @@ def test_no_generation_ends_unless_its_money_moves_with_it(end, status):
 
 
 def test_of_a_hundred_claims_at_once_one_wins():
-    generation = stage.submit(stage.account())
-    results = stage.at_once(100, lambda _: generations.claim(generation_id=generation.pk, now=NOW))
+    generation = factories.submit(factories.account())
+    results = factories.at_once(100, lambda _: generations.claim(generation_id=generation.pk, now=NOW))
     assert sum(isinstance(result, Generation) for result in results) == 1
     assert sum(isinstance(result, generations.NotClaimable) for result in results) == 99
     assert Generation.objects.get(pk=generation.pk).attempt_count == 1
 
 
 def test_of_64_submissions_against_money_for_25_exactly_25_are_accepted():
-    owner = stage.account(balance_micros=25 * stage.QUOTE_MICROS)
-    results = stage.at_once(64, lambda _: stage.submit(owner))
+    owner = factories.account(balance_micros=25 * factories.QUOTE_MICROS)
+    results = factories.at_once(64, lambda _: factories.submit(owner))
     assert sum(isinstance(result, Generation) for result in results) == 25
     assert sum(isinstance(result, ledger.InsufficientBalance) for result in results) == 39
     owner.refresh_from_db()
@@ -285,23 +285,23 @@ def test_of_64_submissions_against_money_for_25_exactly_25_are_accepted():
 
 
 def test_of_64_submissions_under_a_limit_of_five_exactly_five_are_accepted():
-    owner = stage.account()
-    results = stage.at_once(64, lambda _: stage.submit(owner, open_limit=5))
+    owner = factories.account()
+    results = factories.at_once(64, lambda _: factories.submit(owner, open_limit=5))
     assert sum(isinstance(result, Generation) for result in results) == 5
     assert sum(isinstance(result, generations.TooManyOpen) for result in results) == 59
 
 
 def test_completing_and_giving_up_at_once_leave_one_end():
-    owner = stage.account()
-    running = stage.generation_in(Status.RUNNING, owner)
-    image = stage.sealed()
+    owner = factories.account()
+    running = factories.generation_in(Status.RUNNING, owner)
+    image = factories.sealed()
     ends = [
         lambda: generations.complete(
-            generation=running, image=image, cost_micros=stage.QUOTE_MICROS, now=NOW
+            generation=running, image=image, cost_micros=factories.QUOTE_MICROS, now=NOW
         ),
         lambda: _give_up(running),
     ]
-    stage.at_once(2, lambda index: ends[index]())
+    factories.at_once(2, lambda index: ends[index]())
     owner.refresh_from_db()
     assert owner.reserved_micros == 0
     assert list(audit()) == []
@@ -314,13 +314,13 @@ def test_completing_and_giving_up_at_once_leave_one_end():
         {"status": "running"},
         {"status": "failed"},
         {"status": "lost"},
-        {"cost_micros": stage.QUOTE_MICROS},
+        {"cost_micros": factories.QUOTE_MICROS},
         {"attempt_count": ATTEMPT_LIMIT + 1},
         {"lease_token": uuid.UUID(int=1)},
     ],
     ids=str,
 )
 def test_the_database_refuses_a_row_that_contradicts_itself(changes):
-    generation = stage.submit(stage.account())
+    generation = factories.submit(factories.account())
     with pytest.raises(IntegrityError):
         Generation.objects.filter(pk=generation.pk).update(**changes)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import live, stage
+from tests import factories, processes
 from workers.gpu_worker import crew
 from workers.gpu_worker.crew import Crew, WorkerRefused
 from workers.lifecycle import generations
@@ -25,17 +25,21 @@ CLOCK = generations.Now()
 def launcher(
     folder: Path, objects_folder: Path, *, models: str | None = None
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    text = (live.ROOT / "models.toml").read_text().replace('"flux2-klein"', '"tests.workers.obedient"')
+    text = (
+        (processes.ROOT / "models.toml")
+        .read_text()
+        .replace('"flux2-klein"', '"tests.workers.scripted_engine"')
+    )
     (folder / "models.toml").write_text(text if models is None else models)
     environment = {
         **os.environ,
-        **live.variables(8000, objects_folder),
+        **processes.variables(8000, objects_folder),
         "MODELS_FILE": str(folder / "models.toml"),
     }
     with (folder / "launcher.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "manage.py", "gpu_workers", "--devices", "cpu,cpu", "--concurrency", "2"],
-            cwd=live.ROOT,
+            cwd=processes.ROOT,
             env=environment,
             stdout=log,
             stderr=log,
@@ -57,14 +61,14 @@ def names() -> set[str]:
 def test_each_device_has_a_worker_another_where_one_is_lost_and_none_after_the_end(tmp_path, objects_folder):
     before = names()
     with launcher(tmp_path, objects_folder) as process:
-        live.wait_until(lambda: len(names() - before) == 2)
+        processes.wait_until(lambda: len(names() - before) == 2)
         first = names() - before
-        fatal = stage.submit(stage.account(), now=CLOCK, prompt="lose the device")
-        live.wait_until(lambda: len(names() - before - first) >= 1)
+        fatal = factories.submit(factories.account(), now=CLOCK, prompt="lose the device")
+        processes.wait_until(lambda: len(names() - before - first) >= 1)
         Generation.objects.filter(pk=fatal.pk).update(status=Status.QUEUED, prompt="a fox")
-        live.wait_until(lambda: Generation.objects.filter(pk=fatal.pk, status=Status.COMPLETED).exists())
+        processes.wait_until(lambda: Generation.objects.filter(pk=fatal.pk, status=Status.COMPLETED).exists())
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=live.START_LIMIT_SECONDS) == 0
+        assert process.wait(timeout=processes.START_LIMIT_SECONDS) == 0
     log = (tmp_path / "launcher.log").read_text()
     assert "the worker of cpu has ended with status 70; another starts in" in log
     assert log.count("the worker of cpu has ended with status 0") == 2
@@ -72,7 +76,7 @@ def test_each_device_has_a_worker_another_where_one_is_lost_and_none_after_the_e
 
 def test_a_worker_that_refuses_to_start_ends_them_all_with_its_own_line(tmp_path, objects_folder):
     with launcher(tmp_path, objects_folder, models="[") as process:
-        assert process.wait(timeout=live.START_LIMIT_SECONDS) == 1
+        assert process.wait(timeout=processes.START_LIMIT_SECONDS) == 1
     log = (tmp_path / "launcher.log").read_text()
     assert "models.toml: is not TOML" in log
     assert "a worker could not start; its own line above says why" in log

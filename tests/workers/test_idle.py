@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 from django.db import DatabaseError
 
-from tests import stage
-from tests.live import wait_until
-from tests.stage import NOW
+from tests import factories
+from tests.factories import NOW
+from tests.processes import wait_until
 from workers.gpu_worker import poller
 from workers.gpu_worker.contact import Contact
 from workers.gpu_worker.poller import IdleHands
@@ -37,7 +37,7 @@ def quick(monkeypatch):
 
 @contextmanager
 def _idle_hands() -> Iterator[None]:
-    with stage.studio(stage.StandInEngine()) as studio:
+    with factories.studio(factories.StandInEngine()) as studio:
         hands = IdleHands(studio=studio, capacity=2)
         hands.start()
         try:
@@ -48,7 +48,7 @@ def _idle_hands() -> Iterator[None]:
 
 def _left_by_a_worker(owner) -> Generation:
     """Running, and not renewed for 13 seconds."""
-    running = generations.claim(generation_id=stage.submit(owner, now=CLOCK).pk)
+    running = generations.claim(generation_id=factories.submit(owner, now=CLOCK).pk)
     silent_seconds = 13
     Generation.objects.filter(pk=running.pk).update(
         lease_until=CLOCK + timedelta(seconds=generations.LEASE_SECONDS - silent_seconds)
@@ -59,7 +59,7 @@ def _left_by_a_worker(owner) -> Generation:
 @pytest.mark.django_db(transaction=True)
 def test_what_a_silent_worker_has_is_begun_again_before_its_lease_is_over(quick, monkeypatch):
     monkeypatch.setattr(Contact, "note", lambda self: poller.SILENCE_SECONDS)
-    left = _left_by_a_worker(stage.account())
+    left = _left_by_a_worker(factories.account())
     with _idle_hands():
         completed = _wait_until_completed(left)
     assert completed.attempt_count == 2
@@ -68,11 +68,11 @@ def test_what_a_silent_worker_has_is_begun_again_before_its_lease_is_over(quick,
 
 @pytest.mark.django_db(transaction=True)
 def test_who_has_reached_the_database_for_a_moment_only_takes_nothing_back(quick):
-    owner = stage.account()
+    owner = factories.account()
     left = _left_by_a_worker(owner)
     with _idle_hands():
         for _ in range(3):
-            _wait_until_completed(stage.submit(owner, now=CLOCK))
+            _wait_until_completed(factories.submit(owner, now=CLOCK))
         assert Generation.objects.get(pk=left.pk).lease_token == left.lease_token
 
 
@@ -116,7 +116,7 @@ def _refusing(happened: list[str], refusal: type[Exception]) -> Callable[..., Ge
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("seconds", "rescued"), [(11, 0), (13, 1)])
 def test_a_lease_is_silent_by_its_last_renewal(seconds, rescued):
-    running = generations.claim(generation_id=stage.submit(stage.account()).pk, now=NOW)
+    running = generations.claim(generation_id=factories.submit(factories.account()).pk, now=NOW)
     generations.renew(lease_tokens=[running.lease_token], now=NOW + timedelta(seconds=5))
     later = NOW + timedelta(seconds=5 + seconds)
     assert len(stuck.rescue(limit=10, silence_seconds=12, now=later)) == rescued

@@ -6,7 +6,7 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-from tests import stage
+from tests import factories
 from workers import tasks
 from workers.audit import scheduled
 from workers.messaging.redis_client import connection as broker
@@ -29,7 +29,7 @@ def tamper() -> None:
 
 
 def test_an_audit_that_finds_nothing_logs_nothing_and_leaves_its_time(caplog):
-    stage.account()
+    factories.account()
     assert scheduled.last() is None
     tasks.audit_ledger()
     outcome = scheduled.last()
@@ -39,7 +39,7 @@ def test_an_audit_that_finds_nothing_logs_nothing_and_leaves_its_time(caplog):
 
 
 def test_each_problem_is_one_error_in_the_log(caplog):
-    accounts = [stage.account(), stage.account()]
+    accounts = [factories.account(), factories.account()]
     tamper()
     assert scheduled.run().problem_count == 2
     assert caplog.record_tuples == [
@@ -49,7 +49,7 @@ def test_each_problem_is_one_error_in_the_log(caplog):
 
 def test_the_log_names_no_more_problems_than_a_limit_and_says_how_many_there_are(caplog, monkeypatch):
     for _ in range(5):
-        stage.account()
+        factories.account()
     tamper()
     monkeypatch.setattr(scheduled, "LOGGED_LIMIT", 3)
     assert scheduled.run() == scheduled.last()
@@ -61,7 +61,7 @@ def test_the_log_names_no_more_problems_than_a_limit_and_says_how_many_there_are
 
 
 def test_a_later_audit_replaces_the_outcome():
-    stage.account()
+    factories.account()
     tamper()
     before = scheduled.run()
     with connection.cursor() as cursor:
@@ -73,7 +73,7 @@ def test_a_later_audit_replaces_the_outcome():
 
 
 def test_without_redis_the_log_has_the_problems_all_the_same(settings, caplog):
-    stage.account()
+    factories.account()
     tamper()
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
     assert scheduled.run().problem_count == 1

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from billing.audit import audit as audit_money
 from billing.ledger import InsufficientBalance
-from tests import stage
+from tests import factories
 from workers.audit.rows import audit as audit_work
 from workers.lifecycle import generations, recovery, submission
 from workers.messaging import enqueue
@@ -30,22 +30,22 @@ class World:
     """A clock, an account with money for eight, and workers that may hold leases long lost."""
 
     def __init__(self) -> None:
-        self.now = stage.NOW
-        self.owner = stage.account(balance_micros=8 * stage.QUOTE_MICROS)
+        self.now = factories.NOW
+        self.owner = factories.account(balance_micros=8 * factories.QUOTE_MICROS)
         self.queued: list[Generation] = []
         self.held: list[Generation] = []
 
     def submit(self, _: int) -> None:
-        self.queued.append(stage.submit(self.owner, open_limit=5, now=self.now))
+        self.queued.append(factories.submit(self.owner, open_limit=5, now=self.now))
 
     def claim(self, index: int) -> None:
         self.held.append(generations.claim(generation_id=_pick(self.queued, index).pk, now=self.now))
 
     def complete(self, index: int) -> None:
-        stage.finish(_pick(self.held, index), now=self.now)
+        factories.finish(_pick(self.held, index), now=self.now)
 
     def fail(self, index: int) -> None:
-        generations.fail(generation=_pick(self.held, index), **stage.ERROR, now=self.now)
+        generations.fail(generation=_pick(self.held, index), **factories.ERROR, now=self.now)
 
     def retry(self, index: int) -> None:
         generations.retry(generation=_pick(self.held, index), backoff_seconds=1, detail="", now=self.now)

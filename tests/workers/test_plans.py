@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from billing import keys
 from billing.models import Account
 from storage import images
-from tests import stage
+from tests import factories
 from tests.workers.plans import Plan, plans_of
 from workers.lifecycle import generations, idempotency, image_tokens, queries, recovery, stuck
 from workers.lifecycle.idempotency import Idempotency
@@ -153,7 +153,7 @@ def test_a_request_is_known_by_its_key_and_its_balance_is_in_the_same_row(owner:
 def test_a_submission_with_an_idempotency_key(owner: Account) -> None:
     named = Idempotency(key_digest="a new key", request_digest="request")
     refuse_costly(lambda: idempotency.find(account_id=owner.pk, idempotency=named))
-    refuse_costly(lambda: stage.submit(owner, open_limit=10**6, now=Now(), idempotency=named))
+    refuse_costly(lambda: factories.submit(owner, open_limit=10**6, now=Now(), idempotency=named))
 
 
 @pytest.mark.parametrize("models", [None, {"zekron-image-1"}, {"another"}, {"zekron-image-1", "another"}])
@@ -162,12 +162,12 @@ def test_the_next_generation_is_claimed_whatever_else_waits(owner: Account, mode
 
 
 def test_a_generation_from_its_claim_to_its_end(owner: Account) -> None:
-    queued = stage.submit(owner, open_limit=10**6, now=Now())
+    queued = factories.submit(owner, open_limit=10**6, now=Now())
     refuse_costly(lambda: generations.claim(generation_id=queued.pk))
     running = Generation.objects.get(pk=queued.pk)
     assert running.lease_token is not None
     refuse_costly(lambda: generations.renew(lease_tokens=[running.lease_token, uuid.uuid4()]))
-    image = stage.sealed()
+    image = factories.sealed()
     refuse_costly(lambda: generations.complete(generation=running, image=image, cost_micros=26_700))
     refuse_costly(lambda: queries.get(generation_id=running.pk))
     token = image_tokens.token_of(generation_id=running.pk)
@@ -180,7 +180,7 @@ def test_a_sweep_with_nothing_to_do(owner: Account) -> None:
 
 
 def test_a_sweep_that_takes_a_batch_back_or_hints_at_one_looks_at_that_batch_alone(owner: Account) -> None:
-    over, batch = Now() + stage.timedelta(hours=2), recovery.BATCH_LIMIT
+    over, batch = Now() + factories.timedelta(hours=2), recovery.BATCH_LIMIT
     hint = partial(stuck.take_due_hints, limit=batch, interval_seconds=15, now=over)
     for work in (hint, partial(stuck.rescue, limit=batch, now=over), hint):
         refuse_costly(work, rows=2 * batch, blocks=60 * batch)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from bench import pictures
-from tests import stage
+from tests import factories
 from workers.imaging import png
 
 RANDOM = np.random.default_rng(1)
@@ -122,7 +122,7 @@ def test_an_array_gives_what_its_image_gives() -> None:
 def test_threads_encode_side_by_side() -> None:
     images = [pictures.KINDS[kind](256) for kind in pictures.KINDS]
     alone = [png.encode(image) for image in images]
-    together = stage.at_once(20, lambda number: png.encode(images[number % len(images)]))
+    together = factories.at_once(20, lambda number: png.encode(images[number % len(images)]))
     assert together == alone * 4
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import live, stage
+from tests import factories, processes
 from workers.gpu_worker import attempt, poller
 from workers.lifecycle import generations
 from workers.messaging import enqueue, redis_client, worker_registry
@@ -24,7 +24,11 @@ WORKER = "-m celery -A zekron_api worker -P threads -c 2 -n gpu@queues --without
 @pytest.fixture(autouse=True)
 def models_file(tmp_path: Path, settings) -> Path:
     """Beside the default model, which workers of `gpu` have, `big` of the queue `large`."""
-    own = (live.ROOT / "models.toml").read_text().replace('"flux2-klein"', '"tests.workers.obedient"')
+    own = (
+        (processes.ROOT / "models.toml")
+        .read_text()
+        .replace('"flux2-klein"', '"tests.workers.scripted_engine"')
+    )
     big = own.replace("zekron-image-1", "big").replace("dtype =", 'queue = "large"\ndtype =')
     settings.MODELS_FILE = tmp_path / "models.toml"
     settings.MODELS_FILE.write_text(own + big)
@@ -34,7 +38,7 @@ def models_file(tmp_path: Path, settings) -> Path:
 
 def test_the_message_goes_to_the_queue_of_the_model() -> None:
     for model in ("zekron-image-1", "big", "big", "gone"):
-        stage.submit(stage.account(), model=model)
+        factories.submit(factories.account(), model=model)
     assert [redis_client.connection().llen(queue) for queue in ("gpu", "large", "chores")] == [2, 2, 0]
 
 
@@ -44,24 +48,24 @@ def test_the_message_of_a_generation_that_is_not_there_goes_to_the_usual_queue()
 
 
 def test_with_one_queue_no_model_is_looked_up(models_file: Path, settings, django_assert_num_queries) -> None:
-    settings.MODELS_FILE = live.ROOT / "models.toml"
+    settings.MODELS_FILE = processes.ROOT / "models.toml"
     with django_assert_num_queries(0):
         enqueue.send(generation_id=1)
 
 
 def test_of_all_whose_turn_it_is_a_worker_claims_the_first_that_it_can_make() -> None:
-    owner = stage.account()
-    first, second = stage.submit(owner, model="big"), stage.submit(owner)
-    assert generations.claim_next(models={"zekron-image-1"}, now=stage.NOW) == second
+    owner = factories.account()
+    first, second = factories.submit(owner, model="big"), factories.submit(owner)
+    assert generations.claim_next(models={"zekron-image-1"}, now=factories.NOW) == second
     with pytest.raises(generations.NotClaimable):
-        generations.claim_next(models={"zekron-image-1"}, now=stage.NOW + timedelta(minutes=1))
-    assert generations.claim_next(models={"zekron-image-1", "big"}, now=stage.NOW) == first
+        generations.claim_next(models={"zekron-image-1"}, now=factories.NOW + timedelta(minutes=1))
+    assert generations.claim_next(models={"zekron-image-1", "big"}, now=factories.NOW) == first
 
 
 def test_a_message_for_a_model_that_a_worker_has_not_costs_no_attempt() -> None:
-    waiting = stage.submit(stage.account(), now=CLOCK, model="big")
-    engine = stage.StandInEngine()
-    with stage.studio(engine) as studio:
+    waiting = factories.submit(factories.account(), now=CLOCK, model="big")
+    engine = factories.StandInEngine()
+    with factories.studio(engine) as studio:
         attempt.run_next(studio=studio._replace(models={"zekron-image-1"}))
         waiting.refresh_from_db()
         assert (waiting.status, waiting.attempt_count, engine.orders) == (Status.QUEUED, 0, [])
@@ -75,12 +79,12 @@ def test_idle_hands_leave_alone_what_their_worker_cannot_make(monkeypatch: pytes
     monkeypatch.setattr(poller, "CLAIM_SECONDS", 0.02)
     # In threads of their own, whose connections would outlive the test.
     monkeypatch.setattr(attempt, "carry_out", lambda *, generation, studio: carried.append(generation.pk))
-    owner = stage.account()
-    others, mine = stage.submit(owner, now=CLOCK, model="big"), stage.submit(owner, now=CLOCK)
-    with stage.studio(stage.StandInEngine()) as studio:
+    owner = factories.account()
+    others, mine = factories.submit(owner, now=CLOCK, model="big"), factories.submit(owner, now=CLOCK)
+    with factories.studio(factories.StandInEngine()) as studio:
         hands = poller.IdleHands(studio=studio._replace(models={"zekron-image-1"}), capacity=2)
         hands.start()
-        live.wait_until(lambda: carried)
+        processes.wait_until(lambda: carried)
         hands.close()
     others.refresh_from_db()
     assert carried == [mine.pk]
@@ -91,14 +95,18 @@ def test_idle_hands_leave_alone_what_their_worker_cannot_make(monkeypatch: pytes
 def _worker(queues: str, objects_folder: Path, models_file: Path) -> Iterator["subprocess.Popen[bytes]"]:
     shared = {
         **os.environ,
-        **live.variables(0, objects_folder),
+        **processes.variables(0, objects_folder),
         "PORT": "8000",
         "MODELS_FILE": str(models_file),
     }
     log = models_file.with_suffix(".log")
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, *WORKER.split(), queues], cwd=live.ROOT, env=shared, stdout=file, stderr=file
+            [sys.executable, *WORKER.split(), queues],
+            cwd=processes.ROOT,
+            env=shared,
+            stdout=file,
+            stderr=file,
         )
     try:
         yield process
@@ -109,13 +117,15 @@ def _worker(queues: str, objects_folder: Path, models_file: Path) -> Iterator["s
 
 
 def test_a_worker_has_the_models_of_its_queues_alone_and_says_so(objects_folder, models_file) -> None:
-    owner = stage.account()
-    others = stage.submit(owner, now=CLOCK)
-    mine = [stage.submit(owner, now=CLOCK, model="big") for _ in range(3)]
+    owner = factories.account()
+    others = factories.submit(owner, now=CLOCK)
+    mine = [factories.submit(owner, now=CLOCK, model="big") for _ in range(3)]
     with _worker("large,chores", objects_folder, models_file):
         for generation in mine:
-            live.wait_until(lambda pk=generation.pk: Generation.objects.get(pk=pk).status == Status.COMPLETED)
-        live.wait_until(lambda: any(worker.seconds_of("big") for worker in worker_registry.alive()))
+            processes.wait_until(
+                lambda pk=generation.pk: Generation.objects.get(pk=pk).status == Status.COMPLETED
+            )
+        processes.wait_until(lambda: any(worker.seconds_of("big") for worker in worker_registry.alive()))
         [worker] = worker_registry.alive()
     others.refresh_from_db()
     assert (others.status, others.attempt_count) == (Status.QUEUED, 0)
@@ -128,6 +138,6 @@ def test_a_worker_has_the_models_of_its_queues_alone_and_says_so(objects_folder,
 
 def test_a_worker_of_a_queue_that_no_model_has_does_not_start(objects_folder, models_file) -> None:
     with _worker("gpu,lagre", objects_folder, models_file) as process:
-        assert process.wait(timeout=live.START_LIMIT_SECONDS) != 0
+        assert process.wait(timeout=processes.START_LIMIT_SECONDS) != 0
     last = models_file.with_suffix(".log").read_text().strip().splitlines()[-1]
     assert last == f"zekron: {models_file}: no model has the queue 'lagre'"

@@ -8,7 +8,7 @@ from django.db import OperationalError, connection, connections
 from billing.audit import audit
 from storage import failpoints
 from storage.models import StoredImage
-from tests import stage
+from tests import factories
 from workers.gpu_worker import attempt
 from workers.lifecycle import completion, generations
 from workers.models import Generation, Status
@@ -44,21 +44,21 @@ def _settle(monkeypatch, running, image, trouble):
 
 def _charged_once(owner, running, image) -> None:
     owner.refresh_from_db()
-    assert owner.spent_micros == stage.QUOTE_MICROS
+    assert owner.spent_micros == factories.QUOTE_MICROS
     assert Generation.objects.get(pk=running.pk).image.object_key == image.object_key
     assert list(audit()) == []
 
 
 def test_a_failure_before_the_commit_is_tried_again(monkeypatch):
-    owner = stage.account()
-    running, image = stage.generation_in(Status.RUNNING, owner), stage.sealed()
+    owner = factories.account()
+    running, image = factories.generation_in(Status.RUNNING, owner), factories.sealed()
     _settle(monkeypatch, running, image, Troubled(before=2))
     _charged_once(owner, running, image)
 
 
 def test_a_commit_whose_answer_was_lost_is_found_and_not_made_again(monkeypatch):
-    owner = stage.account()
-    running, image = stage.generation_in(Status.RUNNING, owner), stage.sealed()
+    owner = factories.account()
+    running, image = factories.generation_in(Status.RUNNING, owner), factories.sealed()
     trouble = Troubled(after=1)
     _settle(monkeypatch, running, image, trouble)
     assert trouble.calls == 2
@@ -66,25 +66,25 @@ def test_a_commit_whose_answer_was_lost_is_found_and_not_made_again(monkeypatch)
 
 
 def test_a_database_that_stays_away_leaves_the_outcome_open(monkeypatch):
-    running, image = stage.generation_in(Status.RUNNING, stage.account()), stage.sealed()
+    running, image = factories.generation_in(Status.RUNNING, factories.account()), factories.sealed()
     with pytest.raises(OperationalError):
         _settle(monkeypatch, running, image, Troubled(before=3))
     assert Generation.objects.get(pk=running.pk).status == Status.RUNNING
 
 
 def test_an_object_is_kept_while_nobody_knows_whether_its_row_was_committed(monkeypatch, objects_folder):
-    generation = stage.submit(stage.account(), now=CLOCK)
+    generation = factories.submit(factories.account(), now=CLOCK)
     monkeypatch.setattr(generations, "complete", Troubled(before=1))
     monkeypatch.setattr(completion, "settle", partial(completion.settle, pauses_seconds=()))
-    with stage.studio(stage.StandInEngine()) as studio:
+    with factories.studio(factories.StandInEngine()) as studio:
         attempt.run(generation_id=generation.pk, studio=studio)
     assert Generation.objects.get(pk=generation.pk).status == Status.RUNNING
     assert len([path for path in objects_folder.rglob("*") if path.is_file()]) == 1
 
 
 def test_a_generation_that_another_completed_is_not_taken_for_ones_own():
-    running, image = stage.generation_in(Status.RUNNING, stage.account()), stage.sealed()
-    stage.finish(running)
+    running, image = factories.generation_in(Status.RUNNING, factories.account()), factories.sealed()
+    factories.finish(running)
     with pytest.raises(generations.LeaseLost):
         completion.settle(generation=running, image=image, pauses_seconds=NO_PAUSES)
     assert not StoredImage.objects.filter(object_key=image.object_key).exists()
@@ -93,8 +93,8 @@ def test_a_generation_that_another_completed_is_not_taken_for_ones_own():
 def test_a_connection_that_is_ended_inside_the_settling_transaction_costs_nothing(
     monkeypatch, objects_folder
 ):
-    owner = stage.account()
-    generation = stage.submit(owner, now=CLOCK)
+    owner = factories.account()
+    generation = factories.submit(owner, now=CLOCK)
     ended = []
 
     def end_the_connection(point: str) -> None:
@@ -107,7 +107,7 @@ def test_a_connection_that_is_ended_inside_the_settling_transaction_costs_nothin
                 other.connection.close()
 
     monkeypatch.setattr(failpoints, "reach", end_the_connection)
-    with stage.studio(stage.StandInEngine()) as studio:
+    with factories.studio(factories.StandInEngine()) as studio:
         attempt.run(generation_id=generation.pk, studio=studio)
     assert ended
     generation.refresh_from_db()

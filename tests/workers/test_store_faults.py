@@ -20,7 +20,7 @@ from billing.audit import audit as audit_money
 from billing.models import Account
 from storage import failpoints, images, orphans, s3_store
 from storage.models import StoredImage
-from tests import live, stage
+from tests import factories, processes
 from tests.storage import s3
 from tests.storage.conftest import names
 from tests.storage.faults import files_of_at_most, hanging, standing_still
@@ -68,10 +68,10 @@ def server(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) 
 def worker_process(
     generation: Generation, objects_folder: Path, failpoint: str
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    variables = {**os.environ, **live.variables(8000, objects_folder), "FAILPOINTS": failpoint}
+    variables = {**os.environ, **processes.variables(8000, objects_folder), "FAILPOINTS": failpoint}
     process = subprocess.Popen(
         [sys.executable, "-c", WORKER, str(generation.pk)],
-        cwd=live.ROOT,
+        cwd=processes.ROOT,
         env={**variables, "DJANGO_SETTINGS_MODULE": "zekron_api.settings"},
     )
     try:
@@ -90,8 +90,8 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 def attempted(generation: Generation) -> Generation:
     """The generation after another attempt, whose backoff is over."""
-    Generation.objects.filter(pk=generation.pk).update(not_before=stage.NOW)
-    with stage.studio(stage.StandInEngine()) as studio:
+    Generation.objects.filter(pk=generation.pk).update(not_before=factories.NOW)
+    with factories.studio(factories.StandInEngine()) as studio:
         attempt.run(generation_id=generation.pk, studio=studio)
     return Generation.objects.select_related("image").get(pk=generation.pk)
 
@@ -109,7 +109,7 @@ def assert_completed_once(generation: Generation) -> None:
     assert generation.status == Status.COMPLETED
     assert images.load(image=generation.image).startswith(b"\x89PNG")
     owner = Account.objects.get(pk=generation.account_id)
-    assert (owner.reserved_micros, owner.spent_micros) == (0, stage.QUOTE_MICROS)
+    assert (owner.reserved_micros, owner.spent_micros) == (0, factories.QUOTE_MICROS)
     wait_until(lambda: objects_after_a_pass() == [generation.image.object_key])
     assert [*audit_money(), *rows.audit()] == []
 
@@ -132,7 +132,7 @@ def test_a_store_that_takes_nothing_fails_the_generation_after_three_attempts_an
     objects_folder: Path,
 ) -> None:
     objects_folder.write_text("where the folder of the store should be")
-    generation = stage.submit(stage.account(), now=CLOCK)
+    generation = factories.submit(factories.account(), now=CLOCK)
     for _ in range(ATTEMPT_LIMIT - 1):
         assert attempted(generation).status == Status.QUEUED
     attempted(generation)
@@ -141,7 +141,7 @@ def test_a_store_that_takes_nothing_fails_the_generation_after_three_attempts_an
 
 def test_a_store_that_takes_something_again_at_the_third_attempt_is_soon_enough(objects_folder: Path) -> None:
     objects_folder.write_text("where the folder of the store should be")
-    generation = stage.submit(stage.account(), now=CLOCK)
+    generation = factories.submit(factories.account(), now=CLOCK)
     for _ in range(ATTEMPT_LIMIT - 1):
         attempted(generation)
     objects_folder.unlink()
@@ -158,7 +158,7 @@ def test_a_full_disk_delays_the_generation_and_leaves_nothing_torn(
         with files_of_at_most(500):
             return really_save(name, content)
 
-    generation = stage.submit(stage.account(), now=CLOCK)
+    generation = factories.submit(factories.account(), now=CLOCK)
     with monkeypatch.context() as patched:
         patched.setattr(objects, "_save", save)
         queued = attempted(generation)
@@ -171,7 +171,7 @@ def test_a_full_disk_delays_the_generation_and_leaves_nothing_torn(
 def test_a_store_that_hangs_is_given_up_in_time_and_the_lease_is_kept_meanwhile(
     server: s3.Server, settings: Settings
 ) -> None:
-    generation = stage.submit(stage.account(), now=CLOCK)
+    generation = factories.submit(factories.account(), now=CLOCK)
     leases: list[datetime] = []
 
     def look(**_: object) -> None:
@@ -180,7 +180,7 @@ def test_a_store_that_hangs_is_given_up_in_time_and_the_lease_is_kept_meanwhile(
     heartbeat = Heartbeat(worker_name="test", interval_seconds=0.05)
     heartbeat.start()
     try:
-        with stage.studio(stage.StandInEngine()) as studio, hanging(server, settings) as store:
+        with factories.studio(factories.StandInEngine()) as studio, hanging(server, settings) as store:
             store.connection.meta.client.meta.events.register("before-send.s3", look)
             attempt.run(generation_id=generation.pk, studio=studio._replace(heartbeat=heartbeat))
     finally:
@@ -194,8 +194,8 @@ def test_a_store_that_hangs_is_given_up_in_time_and_the_lease_is_kept_meanwhile(
 
 
 def test_a_source_that_the_store_has_lost_fails_the_edit_and_it_is_free(objects: Storage) -> None:
-    source = stage.sealed(b"a source")
-    generation = stage.submit(stage.account(), now=CLOCK, kind="edit", sources=[source])
+    source = factories.sealed(b"a source")
+    generation = factories.submit(factories.account(), now=CLOCK, kind="edit", sources=[source])
     objects.delete(source.object_key)
     counted_before = counters.unreadable_image_count()
     for _ in range(ATTEMPT_LIMIT):
@@ -207,7 +207,7 @@ def test_a_source_that_the_store_has_lost_fails_the_edit_and_it_is_free(objects:
 def test_a_worker_killed_between_its_put_and_its_commit_leaves_an_orphan_and_no_charge(
     objects: Storage, objects_folder: Path
 ) -> None:
-    generation = stage.submit(stage.account(), now=CLOCK)
+    generation = factories.submit(factories.account(), now=CLOCK)
     with worker_process(generation, objects_folder, "stored=kill") as process:
         assert process.wait(timeout=START_LIMIT_SECONDS) == -signal.SIGKILL
     assert len(names(objects)) == 1
@@ -221,7 +221,7 @@ def test_a_worker_killed_between_its_put_and_its_commit_leaves_an_orphan_and_no_
 def test_a_worker_frozen_while_it_settles_keeps_its_object_through_a_pass_over_orphans(
     objects: Storage, objects_folder: Path
 ) -> None:
-    generation = stage.submit(stage.account(), now=CLOCK)
+    generation = factories.submit(factories.account(), now=CLOCK)
     with worker_process(generation, objects_folder, "settling=hang:1") as process:
         wait_until(someone_is_in_a_transaction)
         with standing_still(process):
@@ -242,7 +242,7 @@ def someone_is_in_a_transaction() -> bool:
 def test_a_worker_that_comes_back_after_its_object_was_removed_charges_nothing(
     objects: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    generation = stage.submit(stage.account(), now=CLOCK)
+    generation = factories.submit(factories.account(), now=CLOCK)
 
     def reach(point: str) -> None:
         if point == "stored":

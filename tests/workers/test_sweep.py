@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 from django.db import transaction
 
-from tests import stage
-from tests.stage import NOW
+from tests import factories
+from tests.factories import NOW
 from workers.lifecycle import generations, recovery, stuck, submission
 from workers.messaging import enqueue
 from workers.models import Generation, Status
@@ -27,7 +27,7 @@ def _status(generation: Generation) -> str:
 
 
 def test_a_dead_workers_generation_is_queued_and_hinted_again(hinted):
-    running = stage.generation_in(Status.RUNNING, stage.account())
+    running = factories.generation_in(Status.RUNNING, factories.account())
     lease_over = NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)
     hinted.clear()
     assert recovery.run(now=NOW + timedelta(seconds=1)) == (0, 0, 0)
@@ -36,7 +36,7 @@ def test_a_dead_workers_generation_is_queued_and_hinted_again(hinted):
 
 
 def test_a_lost_message_is_sent_again_but_not_at_every_sweep(hinted):
-    queued = stage.submit(stage.account())
+    queued = factories.submit(factories.account())
     hinted.clear()
     later = NOW + timedelta(seconds=recovery.HINT_INTERVAL_SECONDS + 1)
     assert recovery.run(now=later).hinted == 1
@@ -45,8 +45,8 @@ def test_a_lost_message_is_sent_again_but_not_at_every_sweep(hinted):
 
 
 def test_the_oldest_is_hinted_first_whatever_was_written_last(hinted):
-    owner = stage.account()
-    queued = [stage.submit(owner).pk for _ in range(3)]
+    owner = factories.account()
+    queued = [factories.submit(owner).pk for _ in range(3)]
     hinted.clear()
     for pk in reversed(queued):
         Generation.objects.filter(pk=pk).update(hinted_at=None)
@@ -55,8 +55,8 @@ def test_the_oldest_is_hinted_first_whatever_was_written_last(hinted):
 
 
 def test_the_oldest_is_given_up_first_whatever_was_written_last(monkeypatch):
-    owner = stage.account()
-    running = [stage.generation_in(Status.RUNNING, owner).pk for _ in range(3)]
+    owner = factories.account()
+    running = [factories.generation_in(Status.RUNNING, owner).pk for _ in range(3)]
     late = NOW + timedelta(seconds=submission.DEADLINE_SECONDS + 1)
     for pk in reversed(running):
         Generation.objects.filter(pk=pk).update(deadline_at=late)
@@ -67,7 +67,7 @@ def test_the_oldest_is_given_up_first_whatever_was_written_last(monkeypatch):
 
 
 def test_a_generation_waits_for_its_backoff_before_it_is_hinted_again(hinted):
-    running = stage.generation_in(Status.RUNNING, stage.account())
+    running = factories.generation_in(Status.RUNNING, factories.account())
     generations.retry(generation=running, backoff_seconds=8, detail="", now=NOW)
     hinted.clear()
     assert recovery.run(now=NOW + timedelta(seconds=7)).hinted == 0
@@ -76,8 +76,8 @@ def test_a_generation_waits_for_its_backoff_before_it_is_hinted_again(hinted):
 
 @pytest.mark.parametrize("status", [Status.QUEUED, Status.RUNNING])
 def test_what_is_open_past_its_deadline_fails_and_is_free(hinted, status):
-    owner = stage.account()
-    generation = stage.generation_in(status, owner)
+    owner = factories.account()
+    generation = factories.generation_in(status, owner)
     late = NOW + timedelta(seconds=submission.DEADLINE_SECONDS + 1)
     assert recovery.run(now=late).given_up == 1
     owner.refresh_from_db()
@@ -91,39 +91,39 @@ def test_what_is_open_past_its_deadline_fails_and_is_free(hinted, status):
 
 
 def test_a_generation_whose_workers_died_three_times_fails(hinted):
-    last = stage.exhausted(stage.account())
+    last = factories.exhausted(factories.account())
     assert recovery.run(now=NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)).given_up == 1
     assert _status(last) == Status.FAILED
 
 
 def test_what_has_had_all_its_attempts_is_not_taken_back():
-    stage.exhausted(stage.account())
+    factories.exhausted(factories.account())
     lease_over = NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)
     assert stuck.rescue(limit=10, now=lease_over) == []
 
 
 def test_what_is_not_overdue_is_not_given_up_even_when_asked_for():
     for status in (Status.QUEUED, Status.RUNNING):
-        generation = stage.generation_in(status, stage.account())
+        generation = factories.generation_in(status, factories.account())
         in_time = NOW + timedelta(seconds=submission.DEADLINE_SECONDS - 1)
         assert not generations.give_up(generation=generation, error_type="x", error_code="X", now=in_time)
         assert _status(generation) == status
 
 
 def test_a_sweep_passes_over_what_another_has_locked(hinted):
-    running = stage.generation_in(Status.RUNNING, stage.account())
+    running = factories.generation_in(Status.RUNNING, factories.account())
     lease_over = NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)
     with transaction.atomic():
         Generation.objects.select_for_update().get(pk=running.pk)
-        assert stage.at_once(1, lambda _: recovery.run(now=lease_over)) == [(0, 0, 0)]
+        assert factories.at_once(1, lambda _: recovery.run(now=lease_over)) == [(0, 0, 0)]
 
 
 def test_many_sweeps_at_once_move_each_row_once(hinted):
-    owner = stage.account()
+    owner = factories.account()
     for _ in range(20):
-        stage.generation_in(Status.RUNNING, owner)
+        factories.generation_in(Status.RUNNING, owner)
     hinted.clear()
     lease_over = NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)
-    swept = stage.at_once(4, lambda _: recovery.run(now=lease_over))
+    swept = factories.at_once(4, lambda _: recovery.run(now=lease_over))
     assert sum(each.rescued for each in swept) == 20
     assert len(hinted) == len(set(hinted)) == 20

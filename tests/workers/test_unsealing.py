@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from storage import images
 from storage.models import StoredImage
-from tests import stage
+from tests import factories
 from workers.audit import images as image_audit
 from workers.audit import rows
 from workers.gpu_worker import attempt
@@ -29,9 +29,9 @@ def now() -> datetime:
 @pytest.fixture
 def made(now: datetime) -> list[Generation]:
     """Three generations that a worker completed just now."""
-    owner = stage.account()
-    ids = [stage.submit(owner, now=now).pk for _ in range(3)]
-    with stage.studio(stage.StandInEngine()) as studio:
+    owner = factories.account()
+    ids = [factories.submit(owner, now=now).pk for _ in range(3)]
+    with factories.studio(factories.StandInEngine()) as studio:
         for pk in ids:
             attempt.run(generation_id=pk, studio=studio)
     rows = list(Generation.objects.select_related("image").order_by("pk"))
@@ -118,7 +118,7 @@ def test_the_source_of_an_open_edit_must_open_too(now: datetime) -> None:
     source = images.put(
         content=b"png", mime_type="image/png", bound_to="a source", expires_at=now + timedelta(hours=1)
     )
-    queued = stage.submit(stage.account(), now=now, kind=Kind.EDIT, sources=[source])
+    queued = factories.submit(factories.account(), now=now, kind=Kind.EDIT, sources=[source])
     storages["objects"].delete(source.object_key)
     assert len(list(image_audit.audit())) == 1
     generations.cancel(generation=queued, error_type="service_busy", error_code="X")

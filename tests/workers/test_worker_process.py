@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
-from tests import live, stage
+from tests import factories, processes
 from workers.lifecycle import generations
 from workers.models import Generation, Status
 
@@ -34,13 +34,20 @@ def _worker(
 ) -> Iterator["subprocess.Popen[bytes]"]:
     models = folder / "models.toml"
     models.write_text(
-        (live.ROOT / "models.toml").read_text().replace('"flux2-klein"', '"tests.workers.obedient"')
+        (processes.ROOT / "models.toml")
+        .read_text()
+        .replace('"flux2-klein"', '"tests.workers.scripted_engine"')
     )
-    shared = {**os.environ, **live.variables(0, objects_folder), "PORT": "8000", "MODELS_FILE": str(models)}
+    shared = {
+        **os.environ,
+        **processes.variables(0, objects_folder),
+        "PORT": "8000",
+        "MODELS_FILE": str(models),
+    }
     with (folder / "worker.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-c", WORKER.format(shutdown_seconds=shutdown_seconds)],
-            cwd=live.ROOT,
+            cwd=processes.ROOT,
             env={**shared, **environment},
             stdout=log,
             stderr=log,
@@ -74,16 +81,16 @@ def _cut(backends: set[int]) -> None:
 def test_a_worker_keeps_its_connections_from_task_to_task_and_replaces_those_that_are_cut(
     tmp_path, objects_folder
 ):
-    owner = stage.account()
+    owner = factories.account()
 
     def makes_one() -> Generation:
-        made = stage.submit(owner, now=CLOCK)
-        live.wait_until(_is(made, Status.COMPLETED))
+        made = factories.submit(owner, now=CLOCK)
+        processes.wait_until(_is(made, Status.COMPLETED))
         return made
 
     with _worker(tmp_path, objects_folder):
         # The heartbeat's, the idle hands', and that of the thread which took the message.
-        live.wait_until(lambda: makes_one() and len(_backends()) == 3)
+        processes.wait_until(lambda: makes_one() and len(_backends()) == 3)
         kept = _backends()
         makes_one()
         assert kept <= _backends()
@@ -93,29 +100,29 @@ def test_a_worker_keeps_its_connections_from_task_to_task_and_replaces_those_tha
 
 
 def test_without_redis_the_table_alone_brings_work_to_a_worker(tmp_path, objects_folder):
-    owner = stage.account()
-    waiting = [stage.submit(owner, now=CLOCK) for _ in range(3)]
+    owner = factories.account()
+    waiting = [factories.submit(owner, now=CLOCK) for _ in range(3)]
     with _worker(tmp_path, objects_folder, REDIS_URL=NO_REDIS):
         for generation in waiting:
-            live.wait_until(_is(generation, Status.COMPLETED))
+            processes.wait_until(_is(generation, Status.COMPLETED))
     owner.refresh_from_db()
-    assert (owner.spent_micros, owner.reserved_micros) == (3 * stage.QUOTE_MICROS, 0)
+    assert (owner.spent_micros, owner.reserved_micros) == (3 * factories.QUOTE_MICROS, 0)
 
 
 def test_without_redis_and_beat_a_worker_gives_up_what_is_overdue(tmp_path, objects_folder):
-    overdue = stage.submit(stage.account())
+    overdue = factories.submit(factories.account())
     with _worker(tmp_path, objects_folder, REDIS_URL=NO_REDIS):
-        live.wait_until(_is(overdue, Status.FAILED))
+        processes.wait_until(_is(overdue, Status.FAILED))
 
 
 def test_a_worker_that_is_told_to_stop_finishes_what_the_device_is_at_and_puts_the_rest_back(
     tmp_path, objects_folder
 ):
-    owner = stage.account()
-    painted, behind = (stage.submit(owner, now=CLOCK, prompt="slow 3") for _ in range(2))
+    owner = factories.account()
+    painted, behind = (factories.submit(owner, now=CLOCK, prompt="slow 3") for _ in range(2))
     with _worker(tmp_path, objects_folder) as process:
-        live.wait_until(_is(painted, Status.RUNNING))
-        live.wait_until(_is(behind, Status.RUNNING))
+        processes.wait_until(_is(painted, Status.RUNNING))
+        processes.wait_until(_is(behind, Status.RUNNING))
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == 0
     ended = sorted([*Generation.objects.filter(pk__in=[painted.pk, behind.pk])], key=lambda row: row.status)
@@ -124,9 +131,9 @@ def test_a_worker_that_is_told_to_stop_finishes_what_the_device_is_at_and_puts_t
 
 
 def test_what_takes_longer_than_a_worker_may_take_to_stop_is_put_back_too(tmp_path, objects_folder):
-    generation = stage.submit(stage.account(), now=CLOCK, prompt="slow 600")
+    generation = factories.submit(factories.account(), now=CLOCK, prompt="slow 600")
     with _worker(tmp_path, objects_folder, shutdown_seconds=1.0) as process:
-        live.wait_until(_is(generation, Status.RUNNING))
+        processes.wait_until(_is(generation, Status.RUNNING))
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == 0
     generation.refresh_from_db()
@@ -136,11 +143,11 @@ def test_what_takes_longer_than_a_worker_may_take_to_stop_is_put_back_too(tmp_pa
 def test_a_lost_device_ends_the_worker_with_a_clear_line_and_costs_the_others_nothing(
     tmp_path, objects_folder
 ):
-    owner = stage.account()
-    slow = stage.submit(owner, now=CLOCK, prompt="slow 2")
+    owner = factories.account()
+    slow = factories.submit(owner, now=CLOCK, prompt="slow 2")
     with _worker(tmp_path, objects_folder) as process:
-        live.wait_until(_is(slow, Status.RUNNING))
-        fatal = stage.submit(owner, now=CLOCK, prompt="lose the device")
+        processes.wait_until(_is(slow, Status.RUNNING))
+        fatal = factories.submit(owner, now=CLOCK, prompt="lose the device")
         assert process.wait(timeout=60) == 70
     assert "zekron: the device auto is lost" in (tmp_path / "worker.log").read_text()
     fatal.refresh_from_db()

@@ -13,8 +13,8 @@ from PIL import Image
 
 from billing import keys
 from billing.models import Account
-from tests import stage
-from tests.zekron_api import served
+from tests import factories
+from tests.zekron_api import asgi_client
 from workers.gpu_worker import attempt
 from workers.messaging import enqueue, worker_registry
 from workers.messaging.redis_client import connection as broker
@@ -42,7 +42,7 @@ class Caller(NamedTuple):
 
 def caller(*, balance_micros: int = 10_000_000) -> Caller:
     """A new account with a key."""
-    owner = stage.account(balance_micros=balance_micros)
+    owner = factories.account(balance_micros=balance_micros)
     _, key = keys.issue(account_id=owner.pk)
     return Caller(owner, key, Client(raise_request_exception=False))
 
@@ -66,9 +66,9 @@ def no_rates() -> None:
 
 
 @pytest.fixture(scope="module")
-def room() -> Iterator[served.Served]:
+def room() -> Iterator[asgi_client.Served]:
     """A waiting room that takes requests as a server hands them on."""
-    with served.served() as room:
+    with asgi_client.served() as room:
         yield room
 
 
@@ -86,11 +86,11 @@ def idle_worker(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[stage.StandInEngine]:
+def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[factories.StandInEngine]:
     """The engine of a worker in this process that starts on each generation as soon as its hint is sent."""
-    engine = stage.StandInEngine()
+    engine = factories.StandInEngine()
     threads: list[threading.Thread] = []
-    with stage.studio(engine) as studio:
+    with factories.studio(engine) as studio:
 
         def work(generation_id: int) -> None:
             attempt.run(generation_id=generation_id, studio=studio)

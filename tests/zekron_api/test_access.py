@@ -10,7 +10,7 @@ from billing import accounts, keys
 from billing.models import ApiKey
 from storage import images
 from storage.models import StoredImage
-from tests import stage
+from tests import factories
 from tests.zekron_api.test_generate import refusal
 from workers.messaging import worker_registry
 from workers.models import Generation, Status
@@ -28,7 +28,7 @@ def done(me, engine):
 def expire(reply) -> None:
     """Moves the image's expiry into the past."""
     generation = Generation.objects.get(pk=reply["id"])
-    past = stage.datetime.now(stage.UTC) - timedelta(seconds=1)
+    past = factories.datetime.now(factories.UTC) - timedelta(seconds=1)
     Generation.objects.filter(pk=generation.pk).update(expires_at=past)
     StoredImage.objects.filter(pk=generation.image_id).update(expires_at=past)
 
@@ -93,7 +93,7 @@ def test_a_revoked_key_and_a_suspended_account_are_refused(me):
 
 def test_balance_is_what_is_settled_and_says_beside_it_what_is_held(me, engine):
     me.generate(size="1024x1024")
-    stage.submit(me.account)
+    factories.submit(me.account)
     assert me.get("/v1/balance").json() == {
         "success": True,
         "data": {
@@ -131,7 +131,7 @@ def test_history_is_newest_first_with_every_published_field(me, engine, stranger
 
 @pytest.mark.parametrize("status", list(Status))
 def test_history_shows_every_status_and_a_token_only_where_there_is_an_image(me, status):
-    stage.generation_in(status, me.account)
+    factories.generation_in(status, me.account)
     row = me.get("/v1/generations").json()["data"]["generations"][0]
     assert row["status"] == status
     assert (row["token"] is not None) == (status == Status.COMPLETED)
@@ -139,7 +139,7 @@ def test_history_shows_every_status_and_a_token_only_where_there_is_an_image(me,
 
 
 def test_history_pages_by_limit_and_offset(me, idle_worker):
-    ids = [stage.submit(me.account).pk for _ in range(5)]
+    ids = [factories.submit(me.account).pk for _ in range(5)]
     page = me.get("/v1/generations?limit=2&offset=2").json()["data"]
     assert [row["id"] for row in page["generations"]] == [ids[2], ids[1]]
     assert page["pagination"] == {"total": 5, "limit": 2, "offset": 2, "has_more": True}

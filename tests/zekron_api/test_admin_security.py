@@ -14,8 +14,8 @@ from django.utils import timezone
 
 from billing import keys, ledger
 from billing.models import Account, LedgerEntry
-from tests import stage
-from tests.billing.browsing import ACCOUNTS, movement
+from tests import factories
+from tests.billing.admin_client import ACCOUNTS, movement
 from tests.zekron_api.test_generate import refusal
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -38,7 +38,7 @@ def ada() -> User:
 @pytest.fixture
 def account() -> Account:
     """An account with 10 dollars."""
-    return stage.account()
+    return factories.account()
 
 
 @pytest.fixture
@@ -190,14 +190,14 @@ def test_ten_clicks_at_once_move_the_money_once(staff, account):
         browser.cookies = cookies
         return browser.post(address, data, follow=True).content.decode()
 
-    replies = stage.at_once(10, click)
+    replies = factories.at_once(10, click)
     account.refresh_from_db()
     assert account.balance_micros == 15_000_000
     assert sum("This was done before" in str(reply) for reply in replies) >= 9
 
 
 def test_the_id_of_one_accounts_form_moves_no_other_accounts_money(staff, account):
-    other, data = stage.account(), movement("5", "r")
+    other, data = factories.account(), movement("5", "r")
     staff.post(f"{ACCOUNTS}{account.pk}/top-up/", data)
     staff.post(f"{ACCOUNTS}{other.pk}/top-up/", data)
     other.refresh_from_db()

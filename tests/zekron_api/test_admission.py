@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests import stage
+from tests import factories
 from tests.zekron_api.test_generate import refusal
 from workers.catalogue import DEFAULT_MODEL
 from workers.lifecycle import admission
@@ -42,7 +42,7 @@ def test_a_queue_that_takes_longer_than_a_client_waits_refuses_with_the_time_unt
     settings.SYNC_WAIT_SECONDS = 10
     worker_registry.show(worker_name="gpu@a", seconds_per_image=4.0)
     for _ in range(5):
-        stage.submit(me.account, now=stage.datetime.now(stage.UTC))
+        factories.submit(me.account, now=factories.datetime.now(factories.UTC))
     response = me.generate()
     assert refusal(response) == (503, "service_busy")
     assert response["Retry-After"] == "10"
@@ -89,7 +89,7 @@ def test_only_workers_that_have_the_model_count_and_all_that_stands_in_their_lin
     worker_registry.show(worker_name="gpu@fast", details=_line(fast=1.0))
     worker_registry.show(worker_name="gpu@slow", details=_line(slow=30.0, both=1.0))
     for _ in range(4):
-        stage.submit(me.account, now=stage.datetime.now(stage.UTC), model="slow")
+        factories.submit(me.account, now=factories.datetime.now(factories.UTC), model="slow")
     if is_let_in:
         admission.refuse_if_too_long(model_name=model, limit_seconds=100)
     else:
@@ -102,7 +102,7 @@ def test_only_workers_that_have_the_model_count_and_all_that_stands_in_their_lin
 def test_of_a_model_that_a_worker_has_not_made_yet_a_first_guess_counts(me, two_models):
     worker_registry.show(worker_name="gpu@a", details=_line(slow=None))
     for _ in range(20):
-        stage.submit(me.account, now=stage.datetime.now(stage.UTC), model="slow")
+        factories.submit(me.account, now=factories.datetime.now(factories.UTC), model="slow")
     admission.refuse_if_too_long(model_name="slow", limit_seconds=100)
     with pytest.raises(admission.QueueTooLong):
         admission.refuse_if_too_long(model_name="slow", limit_seconds=99)
@@ -110,7 +110,7 @@ def test_of_a_model_that_a_worker_has_not_made_yet_a_first_guess_counts(me, two_
 
 def test_what_is_open_is_counted_no_further_than_asked(me, django_assert_num_queries):
     for _ in range(5):
-        stage.submit(me.account)
+        factories.submit(me.account)
     with django_assert_num_queries(1):
         assert admission.history.open_count(most=3) == 3
     assert admission.history.open_count(most=9) == 5

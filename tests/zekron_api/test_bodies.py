@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests import stage
+from tests import factories
 from tests.zekron_api.test_generate import refusal
 from zekron_api.waiting import request_body
 
@@ -60,5 +60,5 @@ def test_a_large_body_is_refused_in_the_order_of_the_contract(room, me, settings
 
     assert answer(me.key) == (413, "payload_too_large")
     assert answer("zk_unknown") == (401, "invalid_api_key")
-    stage.Account.objects.filter(pk=me.account.pk).update(status="suspended")
+    factories.Account.objects.filter(pk=me.account.pk).update(status="suspended")
     assert answer(me.key) == (403, "access_denied")

@@ -18,7 +18,7 @@ from django.utils.log import AdminEmailHandler
 from PIL import Image
 
 from billing import keys
-from tests import stage
+from tests import factories
 from tests.zekron_api.conftest import Caller
 from workers import tasks
 from workers.gpu_worker import attempt, process
@@ -105,7 +105,7 @@ def failing_row(generation_id: int) -> None:
 
 
 @pytest.fixture
-def over_redis(monkeypatch: pytest.MonkeyPatch, engine: stage.StandInEngine) -> stage.StandInEngine:
+def over_redis(monkeypatch: pytest.MonkeyPatch, engine: factories.StandInEngine) -> factories.StandInEngine:
     """The worker in this process, whose messages go to Redis as well."""
     to_worker = enqueue.send
 
@@ -175,7 +175,7 @@ def test_an_exception_in_a_view_leaves_its_frames_and_no_canary(me, canaries, he
         except IntegrityError as error:
             raise RuntimeError(f"{canaries.key} asked for {canaries.prompt}") from error
 
-    generation = stage.submit(me.account, prompt=canaries.prompt)
+    generation = factories.submit(me.account, prompt=canaries.prompt)
     with pytest.raises(IntegrityError, match=canaries.prompt):
         failing_row(generation.pk)
     monkeypatch.setattr(f"zekron_api.endpoints.response_bodies.{where}", broken)
@@ -191,9 +191,9 @@ def test_an_exception_in_a_view_leaves_its_frames_and_no_canary(me, canaries, he
 
 @pytest.mark.parametrize("kind", ["of the database", "of a library"])
 def test_an_exception_in_an_attempt_leaves_no_canary_in_logs_rows_or_redis(me, canaries, heard, kind):
-    generation = stage.submit(me.account, prompt=canaries.prompt, now=Now())
+    generation = factories.submit(me.account, prompt=canaries.prompt, now=Now())
 
-    class Broken(stage.StandInEngine):
+    class Broken(factories.StandInEngine):
         def generate(self, orders, *, on_step):
             if kind == "of a library":
                 raise ValueError(f"cannot read {orders[0].prompt!r}")
@@ -202,9 +202,9 @@ def test_an_exception_in_an_attempt_leaves_no_canary_in_logs_rows_or_redis(me, c
             finally:
                 connections.close_all()
 
-    with stage.studio(Broken()) as studio:
+    with factories.studio(Broken()) as studio:
         for _ in range(ATTEMPT_LIMIT):
-            Generation.objects.filter(pk=generation.pk).update(not_before=stage.NOW)
+            Generation.objects.filter(pk=generation.pk).update(not_before=factories.NOW)
             attempt.run(generation_id=generation.pk, studio=studio)
     row = Generation.objects.values().get(pk=generation.pk)
     assert row.pop("prompt") == canaries.prompt
@@ -214,10 +214,10 @@ def test_an_exception_in_an_attempt_leaves_no_canary_in_logs_rows_or_redis(me, c
 
 def test_a_batch_that_fails_leaves_no_canary_in_the_log(me, canaries, heard):
     poison = ValueError(f"cannot read {canaries.prompt}")
-    engine = stage.StandInEngine(poison, poison, poison)
-    generations = [stage.submit(me.account, prompt=canaries.prompt, now=Now()) for _ in "ab"]
-    with stage.studio(engine) as studio:
-        stage.at_once(2, lambda i: attempt.run(generation_id=generations[i].pk, studio=studio))
+    engine = factories.StandInEngine(poison, poison, poison)
+    generations = [factories.submit(me.account, prompt=canaries.prompt, now=Now()) for _ in "ab"]
+    with factories.studio(engine) as studio:
+        factories.at_once(2, lambda i: attempt.run(generation_id=generations[i].pk, studio=studio))
     assert "attempt 1 failed" in heard.getvalue()
     assert canaries.seen_in(heard.getvalue()) == set()
 

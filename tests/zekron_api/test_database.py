@@ -4,7 +4,7 @@ import pytest
 from django.db import ProgrammingError, close_old_connections, connection
 from django.db.backends.postgresql import base
 
-from tests.live import wait_until
+from tests.processes import wait_until
 from zekron_api.database import base as database
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -19,7 +19,7 @@ from django.conf import settings
 
 from billing import audit as money
 from billing import keys
-from tests import live, stage
+from tests import factories, processes
 from workers.audit import rows
 from workers.messaging import worker_registry
 from workers.models import Generation, Status
@@ -52,7 +52,7 @@ class Web(NamedTuple):
 
 def command(port: int) -> list[str]:
     """The Procfile's web process, on this port of this machine."""
-    procfile = (live.ROOT / "Procfile").read_text()
+    procfile = (processes.ROOT / "Procfile").read_text()
     line = re.search(r"^web: (.*)$", procfile, re.MULTILINE)
     assert line is not None
     text = line[1].replace("${WEB_HOST:-0.0.0.0}", "127.0.0.1").replace("${PORT:-8000}", str(port))
@@ -66,9 +66,11 @@ def web(tmp_path: Path, objects_folder: Path, **environment: str) -> Iterator[We
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = free.getsockname()
-    variables = {**os.environ, **live.variables(address[1], objects_folder), **environment}
+    variables = {**os.environ, **processes.variables(address[1], objects_folder), **environment}
     with (tmp_path / "web.log").open("wb") as log:
-        process = subprocess.Popen(command(address[1]), cwd=live.ROOT, env=variables, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            command(address[1]), cwd=processes.ROOT, env=variables, stdout=log, stderr=log
+        )
     try:
         yield Web(process, address, tmp_path / "web.log")
     finally:
@@ -89,7 +91,7 @@ def ready(started: Web) -> None:
 
     def answers() -> bool:
         try:
-            return live.Server(started.url, "").ask("/healthz").status == 200
+            return processes.Server(started.url, "").ask("/healthz").status == 200
         except OSError:
             return False
 
@@ -97,14 +99,14 @@ def ready(started: Web) -> None:
     worker_registry.show(worker_name="test", seconds_per_image=0.01)
 
 
-def clients(url: str, threads: ThreadPoolExecutor) -> "list[Future[live.Answer]]":
+def clients(url: str, threads: ThreadPoolExecutor) -> "list[Future[processes.Answer]]":
     """Clients that wait: each of some accounts has as many as it may have open, and the process has taken them all."""
     answers = []
     for _ in range(ACCOUNT_COUNT):
-        _, key = keys.issue(account_id=stage.account().pk)
+        _, key = keys.issue(account_id=factories.account().pk)
         for _ in range(settings.OPEN_GENERATIONS_LIMIT):
             body = {"prompt": "a boat", "size": "512x512"}
-            answers.append(threads.submit(live.Server(url, key).ask, "/v1/generate", body))
+            answers.append(threads.submit(processes.Server(url, key).ask, "/v1/generate", body))
     until(lambda: Generation.objects.filter(status=Status.QUEUED).count() == len(answers))
     return answers
 
@@ -126,7 +128,7 @@ def test_clients_that_wait_get_their_images_and_new_ones_are_refused(
         until(started.refuses)
         assert started.process.poll() is None
         assert not any(answer.done() for answer in answers)
-        with live.worker():
+        with processes.worker():
             replies = [answer.result(PATIENCE_SECONDS) for answer in answers]
         assert_ended_cleanly(started)
     assert [reply.status for reply in replies] == [200] * len(answers)

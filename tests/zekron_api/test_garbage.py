@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from tests.live import ROOT
+from tests.processes import ROOT
 
 START = """
 import gc

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from billing import accounts
-from tests.stage import ERROR
+from tests.factories import ERROR
 from tests.zekron_api.conftest import caller, picture
 from workers.lifecycle import generations
 from workers.messaging import enqueue

@@ -7,7 +7,7 @@ import pytest
 from django.core.files.storage import storages
 
 from billing.audit import audit as audit_money
-from tests import stage
+from tests import factories
 from tests.zekron_api.conftest import Caller, picture
 from tests.zekron_api.test_generate import refusal
 from workers.audit.rows import audit as audit_work
@@ -44,7 +44,7 @@ def test_a_retry_of_a_running_request_waits_for_it(me, monkeypatch, settings):
         lambda *, generation_id: running.append(generations.claim(generation_id=generation_id)),
     )
     assert refusal(send(me)) == (504, "generation_timeout")
-    stage.finish(running[0], now=generations.TransactionNow())
+    factories.finish(running[0], now=generations.TransactionNow())
     again = send(me)
     assert (again.status_code, again.json()["data"]["id"]) == (200, running[0].pk)
     assert again["Idempotent-Replayed"] == "true"
@@ -119,7 +119,7 @@ def test_a_request_that_ended_without_an_image_may_be_sent_again_under_its_key(
 def test_fifty_at_once_under_one_key_make_one_generation(me, engine, settings, objects_folder):
     settings.REQUESTS_PER_MINUTE = 1000
     image = [{"data": picture()}]
-    replies = stage.at_once(50, lambda _: send(me, images=image))
+    replies = factories.at_once(50, lambda _: send(me, images=image))
     assert {reply.status_code for reply in replies} == {200}
     assert len({reply.json()["data"]["id"] for reply in replies}) == 1
     assert sum("Idempotent-Replayed" not in reply for reply in replies) == 1
@@ -130,7 +130,7 @@ def test_fifty_at_once_under_one_key_make_one_generation(me, engine, settings, o
 
 def test_after_a_day_a_key_is_forgotten(me, engine):
     first = send(me)
-    past = stage.datetime.now(stage.UTC) - timedelta(hours=24, seconds=1)
+    past = factories.datetime.now(factories.UTC) - timedelta(hours=24, seconds=1)
     IdempotencyKey.objects.update(created_at=past)
     second = send(me)
     assert first.json()["data"]["id"] != second.json()["data"]["id"]

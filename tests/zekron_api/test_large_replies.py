@@ -17,7 +17,7 @@ import pytest
 from billing import keys
 from storage import images
 from storage.models import StoredImage
-from tests import live, stage
+from tests import factories, processes
 from tests.zekron_api.test_waiting_room import (  # noqa: F401 (a fixture)
     Exchange,
     complete_all,
@@ -49,10 +49,10 @@ COPIES = 3
 SLACK_BYTES = 60_000_000
 
 
-def completed(owner: stage.Account, content: bytes = b"png") -> Generation:
+def completed(owner: factories.Account, content: bytes = b"png") -> Generation:
     """A completed generation with this image."""
-    running = generations.claim(generation_id=stage.submit(owner, now=generations.Now()).pk)
-    image = images.put(content=content, mime_type="image/png", bound_to="test", expires_at=stage.NOW)
+    running = generations.claim(generation_id=factories.submit(owner, now=generations.Now()).pk)
+    image = images.put(content=content, mime_type="image/png", bound_to="test", expires_at=factories.NOW)
     generations.complete(generation=running, image=image, cost_micros=running.quote_micros)
     return Generation.objects.get(pk=running.pk)
 
@@ -228,12 +228,12 @@ def test_memory_grows_with_the_room_for_replies_and_not_with_the_clients_that_do
 ):
     asks: list[tuple[str, str]] = []
     for _ in range(ACCOUNTS):
-        owner = stage.account()
+        owner = factories.account()
         made = completed(owner, os.urandom(IMAGE_BYTES))
         path = f"/v1/images/{image_tokens.token_of(generation_id=made.pk)}"
         asks += [(keys.issue(account_id=owner.pk)[1], path)] * CLIENTS_AN_ACCOUNT
-    with live.processes(folder=tmp_path, objects_folder=objects_folder) as service, ExitStack() as stack:
-        server = live.ready(service.url)
+    with processes.running(folder=tmp_path, objects_folder=objects_folder) as service, ExitStack() as stack:
+        server = processes.ready(service.url)
         before = memory_bytes(service.started["web"].pid)
         clients = [stack.enter_context(asking(service.port, key, path)) for key, path in asks]
         first = until_answered(clients, REPLY_LIMIT)

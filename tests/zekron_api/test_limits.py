@@ -13,7 +13,7 @@ import pytest
 from django.conf import settings as project
 from kombu.exceptions import OperationalError
 
-from tests import stage
+from tests import factories
 from tests.zekron_api.test_generate import refusal
 from workers.messaging import enqueue, redis_client
 from workers.models import Generation
@@ -105,13 +105,13 @@ def test_of_1000_requests_at_once_from_two_processes_exactly_60_are_admitted():
 
 def test_of_200_requests_at_once_over_http_exactly_60_are_served(me):
     # A thread each would be as many connections as the database takes at all.
-    twice = stage.at_once(100, lambda _: [me.get("/v1/balance").status_code for _ in range(2)])
+    twice = factories.at_once(100, lambda _: [me.get("/v1/balance").status_code for _ in range(2)])
     assert Counter(status for statuses in twice for status in statuses) == {200: 60, 429: 140}
 
 
 def test_of_50_generates_at_once_exactly_5_are_accepted(me, idle_worker, monkeypatch):
     monkeypatch.setattr(Parked, "wait_in_place", lambda self: self)
-    replies = stage.at_once(50, lambda _: me.generate())
+    replies = factories.at_once(50, lambda _: me.generate())
     refusals = Counter(refusal(reply) for reply in replies if reply.status_code != 202)
     assert refusals == {(429, "concurrency_limit_exceeded"): 45}
     assert Generation.objects.count() == 5

@@ -14,7 +14,7 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from storage.models import StoredImage
-from tests import stage
+from tests import factories
 from tests.zekron_api.test_generate import refusal
 from workers.audit import scheduled
 from workers.messaging import counters, worker_registry
@@ -55,12 +55,12 @@ def test_the_page_is_in_prometheus_text_format_and_is_kept_nowhere():
 
 
 def test_open_generations_are_counted_by_status_and_the_oldest_queued_is_timed():
-    owner = stage.account()
+    owner = factories.account()
     assert read()["zekron_oldest_queued_seconds"] == 0
-    stage.submit(owner, now=timezone.now() - timedelta(seconds=300))
-    stage.submit(owner, now=timezone.now())
+    factories.submit(owner, now=timezone.now() - timedelta(seconds=300))
+    factories.submit(owner, now=timezone.now())
     for status in set(Status) - {Status.QUEUED}:
-        stage.generation_in(status, owner)
+        factories.generation_in(status, owner)
     found = read()
     assert found["zekron_generations_open status=queued"] == 2
     assert found["zekron_generations_open status=running"] == 1
@@ -69,9 +69,9 @@ def test_open_generations_are_counted_by_status_and_the_oldest_queued_is_timed()
 
 
 def test_a_long_queue_is_looked_at_no_further_than_a_limit(monkeypatch):
-    owner = stage.account()
+    owner = factories.account()
     for _ in range(3):
-        stage.submit(owner)
+        factories.submit(owner)
     monkeypatch.setattr(counters, "LOOK_LIMIT", 2)
     assert read()["zekron_generations_open status=queued"] == 2
 
@@ -113,7 +113,7 @@ def test_workers_show_how_busy_their_devices_are_and_which_models_they_have():
 def test_the_last_audit_is_shown_with_its_time_once_there_was_one():
     assert not [name for name in read() if "audit" in name]
     with connection.cursor() as cursor:
-        stage.account()
+        factories.account()
         cursor.execute("UPDATE billing_account SET entry_count = 7")
     ran = scheduled.run()
     found = read()

@@ -5,7 +5,7 @@ import resource
 import subprocess
 import sys
 
-from tests.live import ROOT
+from tests.processes import ROOT
 
 # As a shell begins, on most systems.
 START = """

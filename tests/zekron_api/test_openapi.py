@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 
 from billing import accounts
 from storage import images
-from tests import stage
+from tests import factories
 from tests.zekron_api.conftest import caller, picture
 from tests.zekron_api.test_access import expire
 from workers.messaging import enqueue
@@ -195,7 +195,7 @@ def test_what_is_made_and_read_is_as_described(me, engine):
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("status", list(Status))
 def test_the_history_is_as_described_in_every_status(me, status):
-    stage.generation_in(status, me.account)
+    factories.generation_in(status, me.account)
     check("/v1/generations", "get", me.get("/v1/generations"))
 
 

@@ -11,8 +11,8 @@ from django.test import Client
 from PIL import Image
 
 from storage.models import StoredImage
-from tests import stage
-from tests.zekron_api import served as server
+from tests import factories
+from tests.zekron_api import asgi_client as server
 from tests.zekron_api.conftest import picture
 from tests.zekron_api.test_generate import refusal
 from workers.lifecycle import generations
@@ -88,8 +88,8 @@ def test_the_engine_gets_the_pixels_of_the_sources_in_their_order(me, engine):
 
 def test_the_checks_on_an_image_come_in_the_order_401_404_403_410(me, stranger, engine):
     token = me.generate().json()["data"]["token"]
-    Generation.objects.update(expires_at=stage.NOW)
-    StoredImage.objects.update(expires_at=stage.NOW)
+    Generation.objects.update(expires_at=factories.NOW)
+    StoredImage.objects.update(expires_at=factories.NOW)
     path = f"/v1/images/{token}"
     assert refusal(Client().get(f"/v1/images/{'0' * 64}")) == (401, "unauthorized")
     assert refusal(Client().get(path)) == (401, "unauthorized")
@@ -110,21 +110,21 @@ def test_an_image_is_expired_from_the_instant_of_its_expires_at(
 
 def test_spent_and_counted_is_what_was_completed_and_balance_and_spent_add_up(me):
     for status in Status:
-        stage.generation_in(status, me.account)
+        factories.generation_in(status, me.account)
     data = me.get("/v1/balance").json()["data"]
     assert (data["balance"], data["total_spent"], data["total_generations"]) == ("9.9733", "0.0267", 1)
     assert (data["reserved"], data["available"]) == ("0.0534", "9.9199")
 
 
 def test_the_history_shows_every_status_newest_first(me):
-    made = [stage.generation_in(status, me.account) for status in Status]
+    made = [factories.generation_in(status, me.account) for status in Status]
     rows = me.get("/v1/generations").json()["data"]["generations"]
     assert [(row["id"], row["status"]) for row in rows] == [(row.pk, row.status) for row in reversed(made)]
     assert {row["status"] for row in rows} == {"queued", "running", "completed", "failed", "cancelled"}
 
 
 def test_a_limit_over_100_is_100_and_any_offset_is_answered(me):
-    stage.submit(me.account)
+    factories.submit(me.account)
     for limit, offset in (("101", "0"), ("9" * 4000, "0"), ("100", "9" * 4000)):
         page = me.get(f"/v1/generations?limit={limit}&offset={offset}").json()["data"]["pagination"]
         assert (page["limit"], page["total"]) == (100, 1)

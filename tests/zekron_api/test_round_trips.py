@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 
 from bench import redis_commands
 from billing import keys
-from tests import live, stage
+from tests import factories, processes
 from workers.catalogue import catalogue
 from workers.gpu_worker import attempt
 from workers.lifecycle import generations
@@ -32,9 +32,9 @@ def _fields() -> dict[str, object]:
 
 
 def test_a_create_takes_six_statements_at_the_front_and_four_in_the_worker():
-    owner = stage.account()
+    owner = factories.account()
     _, key = keys.issue(account_id=owner.pk)
-    with stage.studio(stage.StandInEngine()) as studio:
+    with factories.studio(factories.StandInEngine()) as studio:
         studio.heartbeat.beat()
         with CaptureQueriesContext(connection) as asked:
             account = keys.authenticate(text=key)
@@ -53,15 +53,17 @@ def test_a_create_takes_six_statements_at_the_front_and_four_in_the_worker():
 def test_a_create_sends_redis_eight_commands(tmp_path: Path, objects_folder: Path):
     models = tmp_path / "models.toml"
     models.write_text(
-        (live.ROOT / "models.toml").read_text().replace('"flux2-klein"', '"tests.workers.obedient"')
+        (processes.ROOT / "models.toml")
+        .read_text()
+        .replace('"flux2-klein"', '"tests.workers.scripted_engine"')
     )
-    with live.processes(
+    with processes.running(
         folder=tmp_path,
         objects_folder=objects_folder,
         others={"gpu": WORKER.split()},
         MODELS_FILE=str(models),
-    ) as processes:
-        server = live.ready(processes.url)
+    ) as stack:
+        server = processes.ready(stack.url)
         body = {"prompt": "a boat", "size": "512x512"}
         # The first one opens connections and declares the queue.
         assert server.ask("/v1/generate", body).status == 200

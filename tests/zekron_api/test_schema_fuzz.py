@@ -20,7 +20,7 @@ import uvicorn
 from django.db import connections
 
 from billing.audit import audit
-from tests import stage
+from tests import factories
 from tests.zekron_api.conftest import Caller, caller
 from workers.gpu_worker import attempt
 from workers.gpu_worker.attempt import Studio
@@ -59,7 +59,7 @@ def worker(monkeypatch) -> Iterator[None]:
 
     monkeypatch.setattr(enqueue, "send", lambda *, generation_id: queue.put(generation_id))
     worker_registry.show(worker_name="test", seconds_per_image=0.001)
-    with stage.studio(stage.StandInEngine()) as studio, running(partial(work, studio)):
+    with factories.studio(factories.StandInEngine()) as studio, running(partial(work, studio)):
         yield
         queue.put(None)
 

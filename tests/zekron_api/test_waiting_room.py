@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from tests import stage
+from tests import factories
 from workers.lifecycle import generations
 from workers.messaging.completion_events import publish_ended
 from workers.models import Generation, Status
@@ -114,7 +114,7 @@ def complete_all() -> None:
     """Does the worker's part for all that is queued, on the database's clock."""
     for generation in Generation.objects.filter(status=Status.QUEUED):
         running = generations.claim(generation_id=generation.pk)
-        generations.complete(generation=running, image=stage.sealed(), cost_micros=running.quote_micros)
+        generations.complete(generation=running, image=factories.sealed(), cost_micros=running.quote_micros)
 
 
 def test_a_parked_client_gets_its_reply_when_its_generation_ends(served, me, monkeypatch):

@@ -1,6 +1,6 @@
 """Every write to a generation: it is submitted, claimed, and brought to exactly one end, with its money.
 
-Each transition is one guarded UPDATE (workers/lifecycle/transitions.py) that changes exactly one row or raises. Locks are taken
+Each transition is one guarded UPDATE (transitions.py) that changes exactly one row or raises. Locks are taken
 in the order generation, account, so that two transitions cannot wait for each other. Knows nothing of HTTP or pictures.
 """
 

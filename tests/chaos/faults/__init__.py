@@ -5,9 +5,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from tests.chaos.journal import Journal
-from tests.chaos.load import Load
-from tests.chaos.scene import GPUS, Scene
+from tests.chaos.client_log import Journal
+from tests.chaos.clients import Load
+from tests.chaos.cluster import GPUS, Scene
 
 
 class TooEarly(Exception):

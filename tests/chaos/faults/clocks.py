@@ -5,8 +5,8 @@ from functools import partial
 from pathlib import Path
 
 from tests.chaos import wrong_clock
+from tests.chaos.cluster import WEBS
 from tests.chaos.faults import Rig, kind
-from tests.chaos.scene import WEBS
 
 FOLDER = Path(wrong_clock.__path__[0])
 HOUR_SECONDS = 3600

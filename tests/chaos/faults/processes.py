@@ -3,8 +3,8 @@
 import signal
 from functools import partial
 
+from tests.chaos.cluster import BEATS, GPUS, WEBS
 from tests.chaos.faults import Rig, kind
-from tests.chaos.scene import BEATS, GPUS, WEBS
 
 # Over a lease of 30 s and a sweep of 5.
 ZOMBIE_SECONDS = (36, 42)

@@ -1,4 +1,4 @@
-"""`python -m workers.pipelines.runtime.list_devices`: the GPUs that a process started here would see, a line each, or the CPU.
+"""`python -m workers.pipelines.runtime.list_devices`: the visible GPUs, one a line, or the CPU.
 
 A process of its own asks it, for torch takes hundreds of megabytes.
 """

@@ -9,7 +9,7 @@ from diffusers.utils import logging as diffusers_logging
 from PIL import Image
 from transformers.utils import logging as transformers_logging
 
-from demo_model.sizes import PROMPT_TOKENS, STEPS, TEXT_LAYERS
+from demo_model.config import PROMPT_TOKENS, STEPS, TEXT_LAYERS
 
 AT_ONCE = 8
 

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from billing.money import format_usd
-from tests.chaos.evidence import Evidence
-from tests.chaos.journal import Journal
+from tests.chaos.client_log import Journal
+from tests.chaos.snapshot import Evidence
 
 OPEN = {"queued", "running"}
 Problems = Iterator[str]

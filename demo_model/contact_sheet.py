@@ -1,4 +1,4 @@
-"""`python -m demo_model.sheet`: pictures of a trained model on one sheet, for people to look at."""
+"""`python -m demo_model.contact_sheet`: pictures of a trained model on one sheet, for people to look at."""
 
 import argparse
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from demo_model.brush import Brush
+from demo_model.inference import Brush
 
 # The examples of the published API, then something of everything.
 PROMPTS = (
@@ -37,7 +37,7 @@ COLUMNS = 4
 
 def main() -> None:
     """Paints the sheet."""
-    parser = argparse.ArgumentParser(prog="python -m demo_model.sheet", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m demo_model.contact_sheet", description=__doc__)
     parser.add_argument(
         "--weights", type=Path, default=Path("var/models/demo"), help="the folder of the model"
     )

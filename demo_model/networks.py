@@ -16,9 +16,9 @@ from tokenizers import ByteLevelBPETokenizer
 from transformers import Qwen2TokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from demo_model.captions import caption
-from demo_model.edits import blend, edit
+from demo_model.config import PROMPT_TOKENS, SHIFT, TEXT_LAYERS, Sizes
+from demo_model.edit_pairs import blend, edit
 from demo_model.painter.scene import scenes
-from demo_model.sizes import PROMPT_TOKENS, SHIFT, TEXT_LAYERS, Sizes
 
 HEAD_WIDTH = 32
 CAPTIONS_TO_SPLIT = 12_000

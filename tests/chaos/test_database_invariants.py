@@ -10,10 +10,10 @@ from django.db import connection
 from django.utils import timezone
 
 from storage import images
-from tests import stage
-from tests.chaos.equations import EQUATIONS
-from tests.chaos.evidence import Evidence, gather
-from tests.chaos.journal import Journal, Owner, Reply
+from tests import factories
+from tests.chaos.client_log import Journal, Owner, Reply
+from tests.chaos.database_invariants import EQUATIONS
+from tests.chaos.snapshot import Evidence, gather
 from workers.lifecycle import generations
 from workers.models import Generation, Status
 
@@ -26,7 +26,7 @@ OPENING_MICROS = 10_000_000
 @pytest.fixture
 def state() -> State:
     """One order that was completed, one that failed, one that was cancelled, as a run leaves them."""
-    account = stage.account(balance_micros=OPENING_MICROS)
+    account = factories.account(balance_micros=OPENING_MICROS)
     journal = Journal()
     owner = Owner(account.pk, "a key", OPENING_MICROS)
     now = timezone.now()
@@ -34,13 +34,13 @@ def state() -> State:
         order = journal.open(
             owner=owner, prompt="a boat", size="512x512", sources=(), has_key=True, leaves=False
         )
-        queued = stage.submit(account, prompt=order.prompt, now=now)
+        queued = factories.submit(account, prompt=order.prompt, now=now)
         if status == Status.CANCELLED:
             generations.cancel(generation=queued, error_type="service_busy", error_code="X", now=now)
         else:
             running = generations.claim(generation_id=queued.pk, now=now)
             if status == Status.FAILED:
-                generations.fail(generation=running, **stage.ERROR, now=now)
+                generations.fail(generation=running, **factories.ERROR, now=now)
             else:
                 image = images.put(
                     content=b"png", mime_type="image/png", bound_to="x", expires_at=now + timedelta(hours=24)
@@ -138,7 +138,7 @@ BREAKS = [
     ("6 entries", _entry(2, sequence=9)),
     ("6 entries", _account(balance_micros=0)),
     ("7 one", _second_settlement),
-    ("7 one", _made(1, status="completed", cost_micros=stage.QUOTE_MICROS)),
+    ("7 one", _made(1, status="completed", cost_micros=factories.QUOTE_MICROS)),
     ("7 one", _made(0, status="failed")),
     ("8 every", _lost_row),
     ("8 every", _reply(cost="0.0001")),

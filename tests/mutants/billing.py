@@ -1,6 +1,6 @@
 """The guards of money and keys."""
 
-from tests.mutants.guard import Guard
+from tests.mutants.mutation import Guard
 
 LEDGER = "billing/ledger.py"
 TABLES = "billing/migrations/0001_initial.py"

@@ -19,7 +19,7 @@ from django.conf import settings
 from django.db import connection, connections
 
 from billing import keys
-from tests import stage
+from tests import factories
 from workers.gpu_worker import attempt
 from workers.messaging import worker_registry
 from workers.models import Generation, Status
@@ -74,7 +74,7 @@ class Processes(NamedTuple):
 
 
 @contextmanager
-def processes(
+def running(
     *, folder: Path, objects_folder: Path, others: Mapping[str, Sequence[str]] = {}, **environment: str
 ) -> Iterator[Processes]:
     """A web process, and others by their name and arguments for Python; when the block ends they have been ended."""
@@ -99,7 +99,7 @@ def processes(
 
 def ready(url: str) -> Server:
     """The service, once it says that it is ready, and an account with a key."""
-    _, key = keys.issue(account_id=stage.account().pk)
+    _, key = keys.issue(account_id=factories.account().pk)
     server = Server(url, key)
     give_up_at = time.monotonic() + START_LIMIT_SECONDS
     while time.monotonic() < give_up_at:
@@ -113,11 +113,11 @@ def ready(url: str) -> Server:
 
 
 @contextmanager
-def worker() -> Iterator[stage.StandInEngine]:
+def worker() -> Iterator[factories.StandInEngine]:
     """A worker in this process, without model or messages: it claims straight from the table."""
-    engine = stage.StandInEngine()
+    engine = factories.StandInEngine()
     closed = threading.Event()
-    with stage.studio(engine) as studio:
+    with factories.studio(engine) as studio:
         thread = threading.Thread(target=_work_off, args=(studio, closed), name="worker")
         thread.start()
         try:

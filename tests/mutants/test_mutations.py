@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from tests.mutants.__main__ import GUARDS
-from tests.mutants.guard import Guard
+from tests.mutants.mutation import Guard
 from tests.mutants.trial import ROOT
 
 

@@ -1,6 +1,6 @@
 """The guards of a generation's life."""
 
-from tests.mutants.guard import Guard
+from tests.mutants.mutation import Guard
 
 GENERATIONS = "workers/lifecycle/generations.py"
 LIFE = "tests/workers/test_generations.py"
@@ -102,7 +102,7 @@ GUARDS = (
     Guard(
         name="give up: only what is overdue",
         path=GENERATIONS,
-        text="guard=waiting.overdue(now),",
+        text="guard=eligibility.overdue(now),",
         without="guard=Q(),",
         tests=(f"{SWEEP}::test_what_is_not_overdue_is_not_given_up_even_when_asked_for",),
     ),
@@ -189,8 +189,8 @@ GUARDS = (
     Guard(
         name="an object is kept while it is not known whether its row was committed",
         path="workers/gpu_worker/attempt.py",
-        text="        settlement.settle(generation=generation, image=image)\n    except generations.LeaseLost:\n",
-        without="        settlement.settle(generation=generation, image=image)\n"
+        text="        completion.settle(generation=generation, image=image)\n    except generations.LeaseLost:\n",
+        without="        completion.settle(generation=generation, image=image)\n"
         "    except (generations.LeaseLost, DatabaseError):\n",
         tests=(f"{SETTLEMENT}::test_an_object_is_kept_while_nobody_knows_whether_its_row_was_committed",),
     ),

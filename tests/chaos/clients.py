@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from tests.chaos.journal import Journal, Order, Owner, Reply
+from tests.chaos.client_log import Journal, Order, Owner, Reply
 
 # Longer than the service lets a client wait.
 TIMEOUT_SECONDS = 60

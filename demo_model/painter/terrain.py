@@ -5,9 +5,9 @@ import torch
 
 from demo_model.painter import palette
 from demo_model.painter.canvas import gradient
-from demo_model.painter.cells import Cells, Look, sizes, table
-from demo_model.painter.easel import Easel
-from demo_model.painter.numbers import Numbers
+from demo_model.painter.grid import Cells, Look, sizes, table
+from demo_model.painter.scene_batch import Easel
+from demo_model.painter.seeded_random import Numbers
 from demo_model.painter.shapes import Shape, below, box, column, ellipse, polygon, union
 
 PETALS = palette.colours("#f26d7d", "#f7b733", "#fff3e6", "#c77dff", "#ff8fab", "#f25f3a", "#7aa7ff")

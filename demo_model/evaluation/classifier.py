@@ -8,9 +8,9 @@ from torch.nn import functional
 
 from demo_model.painter.scene import COLOURS, PLACES, SUBJECTS, TIMES, WEATHERS, Scene, scenes
 from demo_model.train import autoencoder
-from demo_model.train.course import Course, Sitting, averaged_copy, drawn_at
-from demo_model.train.principal import encoded
-from demo_model.train.studio import JUDGE_SEEDS, Studio
+from demo_model.train.pca_autoencoder import encoded
+from demo_model.train.run import JUDGE_SEEDS, Studio
+from demo_model.train.trainer import Course, Sitting, averaged_copy, drawn_at
 
 RATE = 1e-3
 SIDE = 128

@@ -1,18 +1,18 @@
-"""`python -m demo_model.judge`: what the judge sees in a model's pictures, as a Markdown table."""
+"""`python -m demo_model.evaluation`: what the judge sees in a model's pictures, as a Markdown table."""
 
 import argparse
 from pathlib import Path
 
 import torch
 
-from demo_model.judge.table import table
-from demo_model.sizes import SIZES
-from demo_model.train.studio import Studio
+from demo_model.config import SIZES
+from demo_model.evaluation.table import table
+from demo_model.train.run import Studio
 
 
 def main() -> None:
     """Parses, and asks the judge, which was trained by `python -m demo_model.train judge=MINUTES`."""
-    parser = argparse.ArgumentParser(prog="python -m demo_model.judge", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m demo_model.evaluation", description=__doc__)
     parser.add_argument(
         "--folder", type=Path, default=Path("var/demo_model"), help="where checkpoints are kept"
     )

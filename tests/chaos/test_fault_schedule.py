@@ -2,8 +2,8 @@
 
 from itertools import islice
 
+from tests.chaos.fault_schedule import choices, lanes_of_kinds
 from tests.chaos.faults import KINDS
-from tests.chaos.storm import choices, lanes_of_kinds
 
 
 def _first(count: int, seed: str) -> list[tuple[str, float]]:

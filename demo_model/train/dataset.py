@@ -12,15 +12,15 @@ from diffusers import AutoencoderKLFlux2, Flux2KleinPipeline
 from torch.nn import functional
 
 from demo_model.captions import caption
-from demo_model.edits import Edit, blend, edit
+from demo_model.config import PLANS, Kind
+from demo_model.edit_pairs import Edit, blend, edit
+from demo_model.networks import tokens_of
 from demo_model.painter import paint
 from demo_model.painter.scene import Scene, scenes
-from demo_model.parts import tokens_of
-from demo_model.sizes import PLANS, Kind
-from demo_model.train import principal
+from demo_model.train import pca_autoencoder
 from demo_model.train.autoencoder import checkpoint, finished
-from demo_model.train.course import Say, write
-from demo_model.train.studio import POOL_SEEDS, Studio
+from demo_model.train.run import POOL_SEEDS, Studio
+from demo_model.train.trainer import Say, write
 
 # Wordings of each picture. An edit has the one that it was made with.
 CAPTIONS = 4
@@ -191,7 +191,9 @@ def subjects_shown(shown: Sequence[Scene], size: tuple[int, int], studio: Studio
 
 def scaled_latents(vae: AutoencoderKLFlux2, pixels_BCHW: torch.Tensor) -> torch.Tensor:
     """Pictures, from -1 to 1, as the pipeline gives them to the transformer."""
-    latents_BCHW: torch.Tensor = Flux2KleinPipeline._patchify_latents(principal.encoded(vae, pixels_BCHW))
+    latents_BCHW: torch.Tensor = Flux2KleinPipeline._patchify_latents(
+        pca_autoencoder.encoded(vae, pixels_BCHW)
+    )
     mean_C, deviation_C = scale_of(vae)
     return (latents_BCHW.float() - mean_C) / deviation_C
 

@@ -1,6 +1,6 @@
 """The guards at the door."""
 
-from tests.mutants.guard import Guard
+from tests.mutants.mutation import Guard
 
 VIEWS = "zekron_api/endpoints/views.py"
 ACCESS = "tests/zekron_api/test_access.py"

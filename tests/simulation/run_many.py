@@ -17,7 +17,7 @@ from typing import Final
 from django.db import connection
 
 from tests.simulation.faults import Fault
-from tests.simulation.lives import Life, theatre
+from tests.simulation.scenario import Life, theatre
 
 PROGRESS_SECONDS: Final = 20.0
 # A life takes less than a second; making a database takes some.

@@ -8,8 +8,8 @@ import torch
 
 from demo_model.painter import palette
 from demo_model.painter.canvas import Canvas
-from demo_model.painter.numbers import Numbers, uniform
 from demo_model.painter.scene import COLOURS, TIMES, WEATHERS, Scene
+from demo_model.painter.seeded_random import Numbers, uniform
 
 
 class Easel:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from demo_model.painter.numbers import Numbers, Seeds, uniform
+from demo_model.painter.seeded_random import Numbers, Seeds, uniform
 from demo_model.painter.shapes import column
 
 

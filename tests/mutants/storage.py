@@ -1,6 +1,6 @@
 """The guards of sealed bytes."""
 
-from tests.mutants.guard import Guard
+from tests.mutants.mutation import Guard
 
 IMAGES = "storage/images.py"
 ENVELOPE = "tests/storage/test_envelope.py"

@@ -12,16 +12,16 @@ from django.db import connection, connections
 
 from billing import ledger
 from storage import images
-from tests.simulation import database, equations, painting, reality
+from tests.simulation import database, environment, equations, painting
 from tests.simulation.actors import Actor, Process
 from tests.simulation.bodies import Body
 from tests.simulation.clients import Client, Wish
+from tests.simulation.commit_checker import Witness, open_session
 from tests.simulation.faults import Fault
 from tests.simulation.machines import Chores, Worker, remove_orphans
-from tests.simulation.mail import Mail
+from tests.simulation.message_queue import Mail
+from tests.simulation.simulator import World
 from tests.simulation.store import Objects
-from tests.simulation.witness import Witness, open_session
-from tests.simulation.world import World
 
 # What an audit reads grows with the lives that were lived.
 LIVES_BETWEEN_TRUNCATIONS: Final = 10
@@ -59,7 +59,7 @@ class Theatre:
             with connection.cursor() as cursor:
                 cursor.execute(f"TRUNCATE {TABLES}")
         scene = Scene(World(seed=seed, beset_by=beset_by), self._body, self._witness_session)
-        with reality.played(scene):
+        with environment.played(scene):
             scene.play()
         # What is violated would be so in the next life as well.
         self._lived = 0 if scene.world.violations else (self._lived + 1) % LIVES_BETWEEN_TRUNCATIONS
@@ -198,7 +198,7 @@ class Scene:
 @contextmanager
 def theatre() -> Iterator[Theatre]:
     """A theatre in the simulated reality, over the database that Django is connected to, which it empties."""
-    with reality.simulated():
+    with environment.simulated():
         stage = Theatre()
         try:
             yield stage

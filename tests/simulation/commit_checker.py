@@ -11,8 +11,8 @@ from psycopg.rows import namedtuple_row
 
 from tests.simulation.actors import Actor
 from tests.simulation.clients import Client, Wish
+from tests.simulation.simulator import World
 from tests.simulation.store import label_of
-from tests.simulation.world import World
 
 ATTEMPT_LIMIT: Final = 3
 # A worker that has renewed nothing for 12 of a lease's 30 seconds may be taken for dead.

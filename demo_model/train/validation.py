@@ -9,13 +9,13 @@ import torch
 from torch.nn import functional
 
 from demo_model.captions import caption
-from demo_model.judge import classifier
+from demo_model.config import Kind
+from demo_model.evaluation import classifier
+from demo_model.networks import tokens_of
 from demo_model.painter.scene import scenes
-from demo_model.parts import tokens_of
-from demo_model.sizes import Kind
 from demo_model.train.autoencoder import finished
-from demo_model.train.pool import Order, encoded, unscaled_pictures
-from demo_model.train.studio import HELD_OUT_SEEDS, Studio
+from demo_model.train.dataset import Order, encoded, unscaled_pictures
+from demo_model.train.run import HELD_OUT_SEEDS, Studio
 
 if TYPE_CHECKING:
     from demo_model.train.flow import Flow

@@ -5,8 +5,8 @@ import torch
 
 from demo_model.painter import palette
 from demo_model.painter.canvas import gradient
-from demo_model.painter.easel import Easel
-from demo_model.painter.numbers import Numbers
+from demo_model.painter.scene_batch import Easel
+from demo_model.painter.seeded_random import Numbers
 from demo_model.painter.shapes import Shape, box, column, ellipse, polygon, stroke, union, within
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from demo_model.brush import Brush
 from demo_model.captions import Caption, caption
-from demo_model.judge import classifier
+from demo_model.evaluation import classifier
+from demo_model.inference import Brush
 from demo_model.painter import paint
 from demo_model.painter.scene import SUBJECTS, Scene, scenes
 from demo_model.train import autoencoder
-from demo_model.train.pool import scaled_latents, unscaled_pictures
-from demo_model.train.studio import HELD_OUT_SEEDS, Studio
+from demo_model.train.dataset import scaled_latents, unscaled_pictures
+from demo_model.train.run import HELD_OUT_SEEDS, Studio
 
 COLUMNS = ("time", "place", "weather", "subject", "colour")
 # What a model must reach to be worth showing, in per cent.

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
 
-from demo_model import words
+from demo_model import vocabulary
 from demo_model.captions import subject_phrase
 from demo_model.painter.scene import COLOURS, PLACES, SUBJECTS, TIMES, USUAL_COLOURS, WEATHERS, Scene
 
@@ -18,7 +18,7 @@ class Edit:
     instruction: str
 
 
-TO_WEATHER: words.Phrases = {
+TO_WEATHER: vocabulary.Phrases = {
     "clear": ("make the weather fine", "make the sky clear", "let the weather be good"),
     "snow": (
         "make it look like winter with snow",
@@ -47,14 +47,14 @@ TO_WEATHER: words.Phrases = {
         "add sparkles",
     ),
 }
-FROM_WEATHER: words.Phrases = {
+FROM_WEATHER: vocabulary.Phrases = {
     "snow": ("remove the snow", "no more snow", "make it summer"),
     "fog": ("remove the fog", "lift the fog", "no more mist"),
     "rain": ("stop the rain", "remove the rain", "no more rain"),
     "rainbow": ("remove the rainbow", "take the rainbow away"),
     "magical lights": ("remove the lights", "take the magical lights away"),
 }
-TO_TIME: words.Phrases = {
+TO_TIME: vocabulary.Phrases = {
     "dawn": ("make it dawn", "make it sunrise", "change the time to early morning", "turn it into a sunrise"),
     "noon": (
         "make it day",
@@ -100,7 +100,7 @@ def blend(subject: Scene, background: Scene, *, seed: int) -> Edit:
     """Puts the subject of the first scene, which has one, before the second."""
     dice = Random(seed)  # noqa: S311 - a choice of words is no secret
     target = replace(background, subject=subject.subject, colour=subject.colour, figure=subject.figure)
-    noun = dice.choice((*words.SUBJECT[subject.subject], "subject", "figure"))
+    noun = dice.choice((*vocabulary.SUBJECT[subject.subject], "subject", "figure"))
     instruction = dice.choice(
         (
             f"combine these two images: put the {noun} from image 1 into the background of image 2",
@@ -130,7 +130,7 @@ def _change_time(scene: Scene, dice: Random) -> Edit:
 
 def _change_subject(scene: Scene, dice: Random) -> Edit:
     subject = _other(SUBJECTS, scene.subject, dice)
-    was = dice.choice(words.SUBJECT.get(scene.subject, ("",)))
+    was = dice.choice(vocabulary.SUBJECT.get(scene.subject, ("",)))
     if subject == "none":
         target = replace(scene, subject="none")
         return _single(scene, target, f"{dice.choice(('remove', 'take away', 'erase', 'delete'))} the {was}")
@@ -146,18 +146,18 @@ def _change_colour(scene: Scene, dice: Random) -> Edit:
     if scene.subject == "none":
         return _change_time(scene, dice)
     colour = _other(USUAL_COLOURS.get(scene.subject, COLOURS), scene.colour, dice)
-    word = dice.choice((words.TREE_COLOUR if scene.subject == "tree" else words.COLOUR)[colour])
-    noun = dice.choice(words.SUBJECT[scene.subject])
+    word = dice.choice((vocabulary.TREE_COLOUR if scene.subject == "tree" else vocabulary.COLOUR)[colour])
+    noun = dice.choice(vocabulary.SUBJECT[scene.subject])
     pattern = dice.choice(("make the {0} {1}", "change the colour of the {0} to {1}", "paint the {0} {1}"))
     return _single(scene, replace(scene, colour=colour), pattern.format(noun, word))
 
 
 def _change_place(scene: Scene, dice: Random) -> Edit:
     place = _other(PLACES, scene.place, dice)
-    noun, where = dice.choice(words.PLACE[place]), dice.choice(words.PLACE_AFTER[place])
+    noun, where = dice.choice(vocabulary.PLACE[place]), dice.choice(vocabulary.PLACE_AFTER[place])
     patterns = [f"change the background to the {noun}", f"move it to the {noun}", f"make it a {noun}"]
     if scene.subject != "none":
-        patterns.append(f"put the {dice.choice(words.SUBJECT[scene.subject])} {where}")
+        patterns.append(f"put the {dice.choice(vocabulary.SUBJECT[scene.subject])} {where}")
     return _single(scene, replace(scene, place=place), dice.choice(patterns))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from demo_model.sizes import Sizes
+from demo_model.config import Sizes
 
 # First seeds of what is painted for each purpose, far enough apart that no picture serves two.
 HELD_OUT_SEEDS = 0

@@ -4,8 +4,8 @@ import numpy as np
 
 from demo_model.painter import palette
 from demo_model.painter.canvas import Canvas, Paint, gradient
-from demo_model.painter.easel import Easel
-from demo_model.painter.numbers import Numbers
+from demo_model.painter.scene_batch import Easel
+from demo_model.painter.seeded_random import Numbers
 from demo_model.painter.shapes import Shape, box, ellipse, polygon, stroke, union, within
 
 SKINS = palette.colours("#f6d3b8", "#e3ab82", "#b97c54", "#7d4f36")
