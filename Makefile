@@ -68,7 +68,7 @@ fuzz-schema: export FUZZ_EXAMPLES ?= 2000
 fuzz-schema: export FUZZ_SEED ?= $(shell date +%s)
 fuzz-schema: install-dev
 	@echo 'Sending requests made from the OpenAPI document.'
-	@$(VENV) -m pytest -q -rP --show-capture=stdout tests/zekron_api/test_schema_fuzz.py
+	@$(VENV) -m pytest -q -rP --show-capture=stdout tests/zekron_api/openapi/test_schema_fuzz.py
 
 # Other cases each time; hypothesis prints the one that failed.
 fuzz-decoders: export FUZZ_EXAMPLES ?= 2000

@@ -3,9 +3,9 @@
 from tests.mutants.mutation import Guard
 
 GENERATIONS = "workers/lifecycle/generations.py"
-LIFE = "tests/workers/test_generations.py"
-SWEEP = "tests/workers/test_sweep.py"
-SETTLEMENT = "tests/workers/test_settlement.py"
+LIFE = "tests/workers/lifecycle/test_generations.py"
+SWEEP = "tests/workers/lifecycle/test_recovery.py"
+SETTLEMENT = "tests/workers/lifecycle/test_completion.py"
 
 GUARDS = (
     Guard(
@@ -163,14 +163,16 @@ GUARDS = (
         path=GENERATIONS,
         text="    idempotency.refuse_accepted(account_id=who, idempotency=named, now=now)\n    return held",
         without="    return held",
-        tests=("tests/zekron_api/test_idempotency.py::test_fifty_at_once_under_one_key_make_one_generation",),
+        tests=(
+            "tests/zekron_api/endpoints/test_idempotency.py::test_fifty_at_once_under_one_key_make_one_generation",
+        ),
     ),
     Guard(
         name="the same idempotency key is accepted once: the unique index",
         path="workers/migrations/0002_idempotency_keys.py",
         text='fields=("account", "key_digest"), name="idempotency_key_once"',
         without='fields=("account", "key_digest", "id"), name="idempotency_key_once"',
-        tests=("tests/workers/test_idempotency.py",),
+        tests=("tests/workers/lifecycle/test_idempotency.py",),
     ),
     Guard(
         name="a COMMIT without an answer is looked up before it is taken for lost",
@@ -200,7 +202,7 @@ GUARDS = (
         text="    refuse_unfit(picture, order)\n",
         without="",
         tests=(
-            "tests/workers/test_attempt.py::test_a_picture_that_is_black_all_over_is_never_stored_nor_charged",
+            "tests/workers/gpu_worker/test_attempt.py::test_a_picture_that_is_black_all_over_is_never_stored_nor_charged",
         ),
     ),
 )

@@ -3,8 +3,8 @@
 from tests.mutants.mutation import Guard
 
 VIEWS = "zekron_api/endpoints/views.py"
-ACCESS = "tests/zekron_api/test_access.py"
-LIMITS = "tests/zekron_api/test_limits.py"
+ACCESS = "tests/zekron_api/endpoints/test_views.py"
+LIMITS = "tests/zekron_api/http/test_rate_limit.py"
 
 GUARDS = (
     Guard(
@@ -43,7 +43,7 @@ GUARDS = (
         path="zekron_api/ops/prometheus.py",
         text="    return same and ",
         without="    return ",
-        tests=("tests/zekron_api/test_metrics.py::test_another_token_is_refused_in_the_envelope",),
+        tests=("tests/zekron_api/ops/test_prometheus.py::test_another_token_is_refused_in_the_envelope",),
     ),
     Guard(
         name="a deploy waits for the clients that wait",
@@ -51,7 +51,7 @@ GUARDS = (
         text=" --timeout-graceful-shutdown 110",
         without=" --timeout-graceful-shutdown 1",
         tests=(
-            "tests/zekron_api/test_drain.py::test_clients_whose_turn_does_not_come_are_told_so_before_the_process_ends",
+            "tests/zekron_api/waiting/test_drain.py::test_clients_whose_turn_does_not_come_are_told_so_before_the_process_ends",
         ),
     ),
 )

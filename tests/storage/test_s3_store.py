@@ -15,6 +15,7 @@ from storage import images
 from storage.models import StoredImage
 from storage.s3_store import ObjectStoreFailed, S3Store
 from tests import factories
+from tests.processes import ROOT
 from tests.storage import s3
 from tests.storage.conftest import EXPIRES_AT, bytes_of
 from tests.storage.s3 import OBJECT, everything, refusals, requests
@@ -22,8 +23,6 @@ from workers.lifecycle import generations
 from zekron_api.config.storage_url import object_store
 from zekron_api.ops import health
 from zekron_api.waiting import asgi_handler
-
-ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def fresh(url: str) -> S3Store:

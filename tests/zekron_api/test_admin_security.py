@@ -16,7 +16,7 @@ from billing import keys, ledger
 from billing.models import Account, LedgerEntry
 from tests import factories
 from tests.billing.admin_client import ACCOUNTS, movement
-from tests.zekron_api.test_generate import refusal
+from tests.zekron_api.endpoints.test_create_generation import refusal
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LOGIN = "/admin/login/?next=/admin/"

@@ -1,6 +1,6 @@
 """What a Celery worker takes from a queue in Redis, written without Celery, which makes a client of Redis for each one.
 
-It is Celery's message protocol 2 in kombu's envelope. `tests/workers/test_messages.py` holds each field to what the
+It is Celery's message protocol 2 in kombu's envelope. Its test holds each field to what the
 pinned release sends itself.
 """
 

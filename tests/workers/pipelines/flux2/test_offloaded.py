@@ -1,0 +1,130 @@
+"""Weights that stay on the host. There is no GPU here: the same hooks bring the parts from the CPU to the CPU."""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import Flux2KleinPipeline, StableDiffusionXLPipeline
+from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus
+
+from tests.workers.conftest import OPTIONS, entry
+from tests.workers.pipelines.flux2.test_engine import MOST_DIFFERENCE, RED, made
+from tests.workers.pipelines.flux2.test_engine import order as order_of
+from workers.catalogue import ImageModel
+from workers.engine.interface import Engine, EngineError, load_engine, make
+from workers.pipelines.diffusers import qwen_image, stable_diffusion_xl
+from workers.pipelines.diffusers.engine import Whole
+from workers.pipelines.flux2.offloaded import WholeFlux2Klein
+from workers.pipelines.runtime import loading
+from workers.pipelines.tiny import build
+
+# Of diffusers, in setting a schedule.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+CPU = torch.device("cpu")
+FAMILIES = ["flux2-klein", "qwen-image", "stable-diffusion-xl"]
+order = partial(order_of, size=(128, 128))
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ImageModel]:
+    folder = tmp_path_factory.mktemp("models")
+    for family in FAMILIES:
+        build.make(folder / family, family=family)
+    more: dict[str, dict[str, Any]] = {
+        "flux2-klein": {"options": OPTIONS},
+        "qwen-image": {"options": {"edit_weights": str(folder / "qwen-image"), "guidance_scale": 2.0}},
+        "stable-diffusion-xl": {"options": {}, "sources": 1},
+    }
+    return {family: entry(folder / family, adapter=family, **more[family]) for family in FAMILIES}
+
+
+def offloaded(model: ImageModel, how: str) -> Whole:
+    """What `load` makes of the option, had this machine a GPU."""
+    if model.adapter == "flux2-klein":
+        pipeline = loading.load(Flux2KleinPipeline, model=model)
+        text = {
+            "max_sequence_length": OPTIONS["max_sequence_length"],
+            "text_encoder_out_layers": (1, 2, 3),
+        }
+        pipelines, family = [pipeline], WholeFlux2Klein(pipeline=pipeline, steps=model.steps, text=text)
+    elif model.adapter == "qwen-image":
+        create = loading.load(qwen_image.QwenImagePipeline, model=model)
+        edit = qwen_image._edit_pipeline(create, model)
+        family = qwen_image.QwenImage(create=create, edit=edit, model=model)
+        pipelines = family.pipelines
+    else:
+        create = loading.load(StableDiffusionXLPipeline, model=model)
+        family = stable_diffusion_xl.StableDiffusionXL(create=create, model=model)
+        pipelines = family.pipelines
+    loading.keep_off(pipelines, device=CPU, offload=how)
+    return Whole(family=family, model=model, device=CPU)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_sources():
+    """Qwen-Image's pipeline scales each source of an edit to a megapixel, which takes this CPU seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline_qwenimage_edit_plus, "VAE_IMAGE_SIZE", 128 * 128)
+        yield
+
+
+@pytest.mark.parametrize("how", loading.OFFLOADS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_offloaded_it_makes_the_same_pictures_in_any_order(
+    models: dict[str, ImageModel], family: str, how: str
+) -> None:
+    create, edit = order(), order(sources=[RED])
+    plain = load_engine(model=models[family], device="cpu")
+    created, edited = (made(plain, each)[0] for each in (create, edit))
+    engine = offloaded(models[family], how)
+    for each, expected in ((create, created), (edit, edited), (create, created)):
+        assert np.abs(made(engine, each)[0] - expected).max() <= MOST_DIFFERENCE
+    [first, second] = made(engine, create, order("a mountain at dusk", seed=7))
+    assert np.abs(first - created).max() <= MOST_DIFFERENCE
+    assert not np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_layer_by_layer_no_weights_stay_where_they_are_used(
+    models: dict[str, ImageModel], family: str
+) -> None:
+    engine = offloaded(models[family], "sequential")
+    made(engine, order())
+    pipeline = engine._family.call([order()]).pipeline
+    transformer = getattr(pipeline, "transformer", None) or pipeline.unet
+    assert {weight.device.type for weight in transformer.parameters()} == {"meta"}
+
+
+def test_a_call_that_fails_takes_its_parts_back_from_the_device(
+    models: dict[str, ImageModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = offloaded(models["flux2-klein"], "model")
+    taken_back = []
+    monkeypatch.setattr(engine._family._pipeline, "maybe_free_model_hooks", lambda: taken_back.append("all"))
+
+    def broken(_done: int, _steps: int) -> None:
+        raise RuntimeError("in mid-step")
+
+    with pytest.raises(RuntimeError, match="in mid-step"):
+        make(engine, [order()], on_step=broken)
+    assert taken_back == ["all"]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_without_a_gpu_the_option_is_refused(models: dict[str, ImageModel], family: str) -> None:
+    with pytest.raises(EngineError, match="zekron-image-1 has offload = 'model', which needs a GPU"):
+        _load(models[family], "model")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("value", ["cpu", True, ["model"]])
+def test_another_value_is_refused(models: dict[str, ImageModel], family: str, value: object) -> None:
+    with pytest.raises(EngineError, match="which is not one of model, sequential"):
+        _load(models[family], value)
+
+
+def _load(model: ImageModel, offload: object) -> Engine:
+    options = {**model.options, "offload": offload}
+    return load_engine(model=ImageModel(**{**vars(model), "options": options}), device="cpu")

@@ -1,0 +1,181 @@
+"""What is compiled makes the same pictures, and nothing is compiled once there is work. No graphs: that takes a GPU."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
+from PIL import Image
+
+from tests.workers.conftest import OPTIONS, entry
+from tests.workers.pipelines.flux2.test_engine import BLUE, MOST_DIFFERENCE, RED, made, order
+from workers.engine.batcher import Batcher
+from workers.engine.interface import Engine, EngineError, ImageOrder, load_engine
+from workers.pipelines.flux2.engine import Flux2Klein
+from workers.pipelines.runtime import attention, attention_kernels
+
+SIZES = ["128x128", "256x128"]
+KERNEL_CALLS = {
+    "_native_cudnn": "_scaled_dot_product_cudnn_attention",
+    "_native_flash": "_scaled_dot_product_flash_attention",
+    "_native_efficient": "_scaled_dot_product_efficient_attention",
+    "_native_math": "_scaled_dot_product_attention_math",
+}
+WIDE = Image.new("RGB", (96, 192), "green")
+# Sizes that were named and others, alone and together, with sources and without.
+MIXED = [
+    [order(size=(128, 128))],
+    [order(size=(128, 128), seed=seed) for seed in range(4)],
+    [order(size=(256, 128))],
+    [order(size=(256, 128), seed=seed) for seed in range(2)],
+    [order(size=(128, 256))],
+    [order("a boat", size=(192, 160), seed=seed) for seed in range(3)],
+    [order(size=(128, 128), sources=[RED])],
+    [order(size=(128, 128), sources=[RED, WIDE])],
+    [order(size=(256, 128), sources=[source], seed=1) for source in (RED, BLUE)],
+    [order(size=(512, 512))],
+]
+
+
+@pytest.fixture(scope="module")
+def compiled(small_model: Path) -> Iterator[Flux2Klein]:
+    """As `load` compiles it, but for the code that no machine needs a compiler of C++ for."""
+    engine = load_engine(model=entry(small_model, options={**OPTIONS, "compile": SIZES}), device="cpu")
+    assert isinstance(engine, Flux2Klein)
+    engine.compile(backend="eager")
+    yield engine
+    torch.compiler.reset()
+
+
+def together(engine: Engine, orders: list[ImageOrder]) -> list[np.ndarray]:
+    """In the threads of a worker."""
+    batcher = Batcher(engine, linger_seconds=1.0)
+    try:
+        futures = [batcher.submit(each) for each in orders]
+        return [future.result(timeout=120).astype(int) for future in futures]
+    finally:
+        batcher.close()
+
+
+def check_made_as_without(compiled: Engine, plain: Engine, batches: list[list[ImageOrder]]) -> None:
+    """Each batch comes out as the plain engine makes it, and nothing is compiled for it."""
+    for orders in batches:
+        with torch.compiler.set_stance("fail_on_recompile"):
+            pictures = together(compiled, orders)
+        for picture, expected in zip(pictures, made(plain, *orders), strict=True):
+            assert np.abs(picture - expected).max() <= MOST_DIFFERENCE
+
+
+def test_ten_shapes_are_made_as_without_and_nothing_is_compiled_for_them(
+    compiled: Flux2Klein, small_engine: Engine
+) -> None:
+    check_made_as_without(compiled, small_engine, MIXED)
+
+
+def test_on_a_cpu_nothing_is_compiled_and_a_line_says_so(
+    small_model: Path, small_engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = entry(small_model, options={**OPTIONS, "compile": ["1024x1024"]})
+    with caplog.at_level(logging.WARNING), torch.compiler.set_stance("fail_on_recompile"):
+        engine = load_engine(model=model, device="cpu")
+        [picture] = made(engine, order())
+    assert "zekron-image-1 is not compiled: that is for a GPU, and this is a CPU" in caplog.text
+    assert np.array_equal(picture, made(small_engine, order())[0])
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"compile": True},
+        {"compile": ["1024"]},
+        {"compile": "1024x1024"},
+        {"attention": 1},
+        {"text_encoder_out_layers": []},
+    ],
+)
+def test_an_option_that_is_unfit_is_refused(small_model: Path, option: dict[str, object]) -> None:
+    with pytest.raises(EngineError, match="an option that is unknown or unfit"):
+        load_engine(model=entry(small_model, options={**OPTIONS, **option}), device="cpu")
+
+
+def test_weights_that_are_offloaded_are_not_compiled(small_model: Path) -> None:
+    options = {**OPTIONS, "offload": "model", "compile": ["1024x1024"]}
+    with pytest.raises(EngineError, match="has offload and compile, which is for weights that stay"):
+        load_engine(model=entry(small_model, options=options), device="cpu")
+
+
+def test_a_compiler_that_fails_is_told_by_the_models_name(small_model: Path) -> None:
+    model = entry(small_model, options={**OPTIONS, "compile": ["128x128"]})
+    engine = load_engine(model=model, device="cpu")
+    assert isinstance(engine, Flux2Klein)
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("no compiler of C++")
+
+    with pytest.raises(EngineError, match=r"zekron-image-1 cannot be compiled: .*no compiler"):
+        engine.compile(backend=broken)
+    torch.compiler.reset()
+
+
+def test_attention_can_be_named_and_the_picture_stays(small_model: Path, small_engine: Engine) -> None:
+    options = {**OPTIONS, "attention": "_native_math"}
+    engine = load_engine(model=entry(small_model, options=options), device="cpu")
+    [picture], [expected] = made(engine, order()), made(small_engine, order())
+    assert np.abs(picture - expected).max() <= MOST_DIFFERENCE
+
+
+@pytest.mark.parametrize("name", ["the_best", "_native_cudnn", "flash"])
+def test_attention_that_does_not_work_here_is_refused(small_model: Path, name: str) -> None:
+    options = {**OPTIONS, "attention": name}
+    with pytest.raises(EngineError, match=f"attention = '{name}' does not work here"):
+        load_engine(model=entry(small_model, options=options), device="cpu")
+
+
+def test_attention_that_one_model_names_is_not_that_of_others(small_model: Path) -> None:
+    options = {**OPTIONS, "attention": "_native_math"}
+    load_engine(model=entry(small_model, options=options), device="cpu")
+    active, _ = attention._AttentionBackendRegistry.get_active_backend()
+    assert active == "native"
+
+
+@pytest.mark.parametrize("kernel", attention_kernels.KERNELS)
+def test_attention_by_one_kernel_forbids_no_other_thread_the_others(
+    kernel: AttentionBackendName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = {"query": torch.ones(1, 3, 2, 8), "key": torch.ones(1, 3, 2, 8), "value": torch.ones(1, 3, 2, 8)}
+    called = []
+    monkeypatch.setattr(torch.nn.attention, "_sdpa_kernel", lambda *_: pytest.fail("it forbids the others"))
+    monkeypatch.setattr(
+        torch.ops.aten, KERNEL_CALLS[kernel.value], lambda query, *_: called.append(query.shape) or (query,)
+    )
+    attended = dispatch_attention_fn(**kept, backend=kernel)
+    assert torch.equal(attended, kept["value"])
+    assert called == [(1, 2, 3, 8)]
+
+
+def test_attention_with_a_mask_is_torchs_own_choice() -> None:
+    query, key, value = torch.randn(3, 2, 5, 2, 8)
+    mask = torch.ones(2, 1, 1, 5, dtype=torch.bool)
+    mask[0, ..., 3:] = False
+    for kernel in attention_kernels.KERNELS:
+        masked = dispatch_attention_fn(query, key, value, attn_mask=mask, backend=kernel)
+        assert torch.equal(masked, dispatch_attention_fn(query, key, value, attn_mask=mask))
+
+
+@pytest.mark.parametrize(("is_harmless", "chosen"), [(True, "_native_cudnn"), (False, "native")])
+def test_the_fastest_attention_is_one_that_torch_would_choose_too(
+    is_harmless: bool, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = {"native": 2.0, "_native_cudnn": 1.0, "_native_flash": 3.0}
+    monkeypatch.setattr(attention, "_attend", lambda _, inputs: inputs[0])
+    monkeypatch.setattr(attention, "_seconds", lambda name, _: seconds[name])
+    for name in attention.HARMLESS:
+        monkeypatch.setitem(attention.HARMLESS, name, lambda _: is_harmless)
+    assert attention._fastest([torch.ones(1, 3, 2, 8)] * 3) == chosen
+
+
+def test_a_cpu_has_one_kind_of_attention() -> None:
+    assert attention.choose((1, 8, 2, 4), dtype=torch.float32, device=torch.device("cpu")) == "native"

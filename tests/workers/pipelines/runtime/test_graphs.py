@@ -1,0 +1,124 @@
+"""Recorded work always runs on the same tensors: what it is given and what it gives must not be mixed up by that.
+
+There is no GPU here. In place of one, a replay runs the work again on the tensors of the recording.
+"""
+
+import gc
+import weakref
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.workers.conftest import OPTIONS, entry
+from tests.workers.pipelines.flux2.test_engine import MOST_DIFFERENCE, RED, made, order
+from tests.workers.pipelines.runtime.test_compilation import MIXED, SIZES, together
+from workers.engine.interface import Engine, load_engine
+from workers.pipelines.diffusers.engine import Staged
+from workers.pipelines.flux2.engine import Flux2Klein, load
+from workers.pipelines.runtime import compilation
+from workers.pipelines.tiny import build
+
+STREAM: Any = SimpleNamespace(wait_stream=lambda _: None, device=None)
+
+
+class OnCpu(compilation._Graph):
+    """A recording that a CPU can replay; `replays` are counted."""
+
+    replays = 0
+
+    def __init__(self, work: compilation.Work, *arguments: torch.Tensor) -> None:
+        super().__init__(work, arguments, stream=STREAM, pool=None)
+
+        def replay() -> None:
+            OnCpu.replays += 1
+            for held, given in zip(self._results, work(*self._arguments), strict=True):
+                held.copy_(given)
+
+        self._graph: Any = SimpleNamespace(replay=replay)
+
+
+@pytest.fixture(autouse=True)
+def without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("graph", "stream"):
+        monkeypatch.setattr(torch.cuda, name, lambda *_, **__: nullcontext())
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", SimpleNamespace)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _: STREAM)
+    monkeypatch.setattr(compilation.Compiler, "recorded", lambda _, work, *given: OnCpu(work, *given))
+    monkeypatch.setattr(OnCpu, "replays", 0)
+
+
+def test_a_result_stays_as_it_was_when_the_next_is_made() -> None:
+    graph = OnCpu(lambda a, b: (a + b,), torch.zeros(2), torch.zeros(2))
+    [first] = graph(torch.ones(2), torch.ones(2))
+    [second] = graph(first, torch.ones(2))
+    assert (first.tolist(), second.tolist()) == ([2, 2], [3, 3])
+
+
+def test_what_it_was_recorded_with_is_not_changed() -> None:
+    given = torch.zeros(2)
+    OnCpu(lambda a: (a + 1,), given)(torch.ones(2))
+    assert given.tolist() == [0, 0]
+
+
+def test_what_a_recording_reads_stays_when_nobody_else_keeps_it() -> None:
+    table = torch.ones(2)
+    seen = weakref.ref(table)
+    graph = compilation._Graph(lambda a, b=table: (a + b,), (torch.zeros(2),), stream=STREAM, pool=None)
+    del table
+    assert seen() is not None
+    del graph
+    assert seen() is None
+
+
+def test_nothing_is_collected_while_work_is_recorded() -> None:
+    collects = []
+    OnCpu(lambda a: (collects.append(gc.isenabled()) or a,), torch.zeros(2))
+    assert not any(collects)
+    assert gc.isenabled()
+
+
+def test_a_device_is_left_as_it_was_set_for_convolutions() -> None:
+    before = torch.backends.cudnn.benchmark
+    OnCpu(lambda a: (a + 1,), torch.zeros(2))
+    assert torch.backends.cudnn.benchmark is before
+
+
+def test_an_engine_of_recordings_makes_the_same_pictures(small_model: Path, small_engine: Engine) -> None:
+    model = entry(small_model, options={**OPTIONS, "compile": SIZES})
+    engine = load(model=model, device="cpu")
+    assert isinstance(engine, Flux2Klein)
+    engine.compile(backend=None)
+    [first] = made(engine, order("a fox", size=(128, 128)))
+    # A prompt, four steps, and a decoding.
+    assert OnCpu.replays == 1 + model.steps + 1
+    for orders in MIXED:
+        for picture, expected in zip(together(engine, orders), made(small_engine, *orders), strict=True):
+            assert np.abs(picture - expected).max() <= MOST_DIFFERENCE
+    [again] = made(engine, order("a fox", size=(128, 128)))
+    assert np.array_equal(first, again)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_a_unets_recordings_serve_creates_and_edits_of_their_sizes_and_no_others(tmp_path: Path) -> None:
+    build.make(tmp_path / "xl", family="stable-diffusion-xl")
+    model = entry(tmp_path / "xl", adapter="stable-diffusion-xl", options={"compile": ["128x128"]}, sources=1)
+    engine, plain = (load_engine(model=model, device="cpu") for _ in range(2))
+    assert isinstance(engine, Staged)
+    engine.compile(backend=None)
+    # Four steps, of an edit two; and a decoding for each picture.
+    for orders, replays in (
+        ([order(size=(128, 128))], 4 + 1),
+        ([order(size=(128, 128), sources=[RED])], 2 + 1),
+        ([order(seed=seed, size=(128, 128)) for seed in range(3)], 4 + 3),
+        ([order(size=(128, 160))], 0),
+    ):
+        OnCpu.replays = 0
+        pictures = made(engine, *orders)
+        assert OnCpu.replays == replays
+        for picture, expected in zip(pictures, made(plain, *orders), strict=True):
+            assert np.abs(picture - expected).max() <= MOST_DIFFERENCE

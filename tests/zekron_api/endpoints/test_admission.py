@@ -1,0 +1,180 @@
+"""Nobody is let in to wait in vain: the queue and the workers' speed predict the wait."""
+
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests import factories
+from tests.zekron_api.endpoints.test_create_generation import refusal
+from workers.catalogue import DEFAULT_MODEL
+from workers.lifecycle import admission
+from workers.messaging import worker_registry
+from workers.models import Generation
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_hints")]
+
+
+@pytest.fixture
+def no_hints(monkeypatch):
+    """Messages go nowhere, and no worker shows itself."""
+    monkeypatch.setattr("workers.messaging.enqueue.send", lambda *, generation_id: None)
+
+
+@pytest.fixture
+def two_models(tmp_path, settings):
+    """A models file with more than one model, so that what is open is counted by model."""
+    own = Path(settings.BASE_DIR, "models.toml").read_text()
+    settings.MODELS_FILE = tmp_path / "models.toml"
+    settings.MODELS_FILE.write_text(own + own.replace("zekron-image-1", "slow"))
+
+
+def test_without_a_live_worker_a_generate_is_refused_at_once_and_holds_nothing(me):
+    response = me.generate()
+    assert refusal(response) == (503, "service_busy")
+    assert int(response["Retry-After"]) == admission.NO_WORKER_RETRY_SECONDS
+    assert not Generation.objects.exists()
+    me.account.refresh_from_db()
+    assert me.account.reserved_micros == 0
+
+
+def test_a_queue_that_takes_longer_than_a_client_waits_refuses_with_the_time_until_it_does_not(me, settings):
+    settings.SYNC_WAIT_SECONDS = 10
+    worker_registry.show(worker_name="gpu@a", seconds_per_image=4.0)
+    for _ in range(5):
+        factories.submit(me.account, now=factories.datetime.now(factories.UTC))
+    response = me.generate()
+    assert refusal(response) == (503, "service_busy")
+    assert response["Retry-After"] == "10"
+    assert Generation.objects.count() == 5
+
+
+@pytest.mark.parametrize(
+    ("speeds", "open_count", "is_let_in"),
+    [
+        ([4.0], 25, True),
+        ([4.0], 26, False),
+        ([4.0, 4.0], 50, True),
+        ([4.0, 4.0], 51, False),
+        ([1.0, 4.0], 125, True),
+        ([1.0, 4.0], 126, False),
+        ([None], 20, True),
+        ([None], 21, False),
+    ],
+)
+def test_the_predicted_wait_is_what_is_open_over_the_speed_of_all_workers(
+    monkeypatch, speeds, open_count, is_let_in
+):
+    for number, seconds in enumerate(speeds):
+        worker_registry.show(worker_name=f"gpu@{number}", seconds_per_image=seconds)
+    monkeypatch.setattr("workers.lifecycle.queries.open_count", lambda *, most, model: min(most, open_count))
+    if is_let_in:
+        admission.refuse_if_too_long(model_name=DEFAULT_MODEL, limit_seconds=100)
+    else:
+        with pytest.raises(admission.QueueTooLong):
+            admission.refuse_if_too_long(model_name=DEFAULT_MODEL, limit_seconds=100)
+
+
+def _line(**seconds_by_model: float | None) -> worker_registry.Details:
+    """A worker's details with these models."""
+    return worker_registry.Details(models=seconds_by_model)
+
+
+@pytest.mark.parametrize(
+    ("model", "is_let_in"), [("fast", True), ("slow", False), ("both", False), ("nobody", False)]
+)
+def test_only_workers_that_have_the_model_count_and_all_that_stands_in_their_line(
+    me, two_models, model, is_let_in
+):
+    worker_registry.show(worker_name="gpu@fast", details=_line(fast=1.0))
+    worker_registry.show(worker_name="gpu@slow", details=_line(slow=30.0, both=1.0))
+    for _ in range(4):
+        factories.submit(me.account, now=factories.datetime.now(factories.UTC), model="slow")
+    if is_let_in:
+        admission.refuse_if_too_long(model_name=model, limit_seconds=100)
+    else:
+        with pytest.raises(admission.QueueTooLong) as refusal:
+            admission.refuse_if_too_long(model_name=model, limit_seconds=100)
+        expected = admission.NO_WORKER_RETRY_SECONDS if model == "nobody" else 20
+        assert refusal.value.wait_seconds == expected
+
+
+def test_of_a_model_that_a_worker_has_not_made_yet_a_first_guess_counts(me, two_models):
+    worker_registry.show(worker_name="gpu@a", details=_line(slow=None))
+    for _ in range(20):
+        factories.submit(me.account, now=factories.datetime.now(factories.UTC), model="slow")
+    admission.refuse_if_too_long(model_name="slow", limit_seconds=100)
+    with pytest.raises(admission.QueueTooLong):
+        admission.refuse_if_too_long(model_name="slow", limit_seconds=99)
+
+
+def test_what_is_open_is_counted_no_further_than_asked(me, django_assert_num_queries):
+    for _ in range(5):
+        factories.submit(me.account)
+    with django_assert_num_queries(1):
+        assert admission.history.open_count(most=3) == 3
+    assert admission.history.open_count(most=9) == 5
+
+
+def test_a_long_queue_is_counted_once_a_second_and_a_short_one_for_each_request(monkeypatch):
+    asked: list[int] = []
+    open_now, now = 3, 0.0
+
+    def count(*, most: int, model: str | None) -> int:
+        asked.append(most)
+        return min(most, open_now)
+
+    def counted() -> int:
+        return admission._open_count("long", 40_000, clock=lambda: now)
+
+    monkeypatch.setattr("workers.lifecycle.queries.open_count", count)
+    monkeypatch.setattr(admission, "_deep", {})
+    assert (counted(), counted()) == (3, 3)
+    assert asked == [admission.EXACT_COUNT] * 2
+    open_now = 30_000
+    assert counted() == 30_000
+    open_now = 20_000
+    assert counted() == 30_000
+    assert asked[2:] == [admission.EXACT_COUNT, 40_000]
+    now += admission.FRESH_SECONDS
+    assert counted() == 20_000
+    open_now, now = 0, now + admission.FRESH_SECONDS
+    assert counted() == 0
+
+
+@pytest.mark.parametrize(("workers", "times_asked"), [(16, 3), (17, 2)])
+def test_a_large_fleet_is_asked_once_a_second_and_a_small_one_for_each_request(
+    monkeypatch, workers, times_asked
+):
+    asked, now = [], 0.0
+
+    def alive() -> list[worker_registry.Worker]:
+        asked.append(now)
+        return [worker_registry.Worker(f"gpu@{number}") for number in range(workers)]
+
+    monkeypatch.setattr(worker_registry, "alive", alive)
+    monkeypatch.setattr(admission, "_fleet", {})
+    for now in (0.0, 0.9, 1.0):
+        assert len(admission._alive(clock=lambda moment=now: moment)) == workers
+    assert len(asked) == times_asked
+
+
+def test_a_worker_that_is_silent_or_has_left_does_not_count(me, monkeypatch):
+    worker_registry.show(worker_name="gpu@a", seconds_per_image=2.5)
+    assert worker_registry.alive() == [worker_registry.Worker("gpu@a", 2.5)]
+    worker_registry.leave(worker_name="gpu@a")
+    assert worker_registry.alive() == []
+    worker_registry.show(worker_name="gpu@a")
+    assert worker_registry.alive() == [worker_registry.Worker("gpu@a", None)]
+    monkeypatch.setattr(worker_registry, "SILENCE_LIMIT_SECONDS", -1)
+    assert worker_registry.alive() == []
+
+
+def test_without_redis_nothing_can_be_predicted_and_requests_are_let_in(me, settings, monkeypatch):
+    def away():
+        raise redis.ConnectionError("away")
+
+    settings.SYNC_WAIT_SECONDS = 1
+    monkeypatch.setattr(worker_registry, "alive", away)
+    assert refusal(me.generate()) == (503, "service_busy")
+    assert Generation.objects.get().status == "cancelled"

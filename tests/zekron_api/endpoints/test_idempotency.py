@@ -1,0 +1,151 @@
+"""A retry under the same Idempotency-Key never costs twice."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.core.files.storage import storages
+
+from billing.audit import audit as audit_money
+from tests import factories
+from tests.zekron_api.conftest import Caller, picture
+from tests.zekron_api.endpoints.test_create_generation import refusal
+from workers.audit.rows import audit as audit_work
+from workers.lifecycle import generations, recovery
+from workers.messaging import enqueue, worker_registry
+from workers.models import Generation, IdempotencyKey, Status
+
+pytestmark = pytest.mark.django_db(transaction=True)
+BODY = {"prompt": "a boat", "size": "512x512"}
+
+
+def send(caller: Caller, key: str = "k-1", **body: object):
+    """The request, under this key."""
+    return caller.post("/v1/generate", {**BODY, **body}, **{"Idempotency-Key": key})
+
+
+def test_a_retry_of_a_completed_request_gets_the_same_reply_and_a_header(me, engine):
+    first, second = send(me), send(me)
+    assert first.json() == second.json()
+    assert "Idempotent-Replayed" not in first
+    assert second["Idempotent-Replayed"] == "true"
+    assert len(engine.orders) == 1
+    me.account.refresh_from_db()
+    assert me.account.settlement_count == 1
+
+
+def test_a_retry_of_a_running_request_waits_for_it(me, monkeypatch, settings):
+    settings.SYNC_WAIT_SECONDS = 0
+    worker_registry.show(worker_name="test")
+    running = []
+    monkeypatch.setattr(
+        enqueue,
+        "send",
+        lambda *, generation_id: running.append(generations.claim(generation_id=generation_id)),
+    )
+    assert refusal(send(me)) == (504, "generation_timeout")
+    factories.finish(running[0], now=generations.TransactionNow())
+    again = send(me)
+    assert (again.status_code, again.json()["data"]["id"]) == (200, running[0].pk)
+    assert again["Idempotent-Replayed"] == "true"
+
+
+def cut_off(file):
+    """A folder in its place: the store cannot read it."""
+    file.unlink()
+    file.mkdir()
+
+
+def broken(file):
+    """Not what was sealed."""
+    file.write_bytes(b"x" * file.stat().st_size)
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, cut_off, broken])
+def test_a_client_whose_image_cannot_be_read_is_told_that_it_is_made_and_charged(me, engine, harm):
+    done = send(me).json()["data"]
+    file = Path(storages["objects"].path(Generation.objects.get().image.object_key))
+    whole = file.read_bytes()
+    harm(file)
+    told = send(me)
+    assert refusal(told) == (500, "image_unreachable")
+    assert told.json()["error"]["generation_id"] == done["id"]
+    assert "charged" in told.json()["error"]["message"]
+    file.rmdir() if file.is_dir() else file.unlink(missing_ok=True)
+    file.write_bytes(whole)
+    assert send(me).json()["data"] == done
+    me.account.refresh_from_db()
+    assert me.account.settlement_count == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"prompt": "a cat"}, {"size": "1024x768"}, {"images": [{"data": picture()}]}],
+    ids=["prompt", "size", "images"],
+)
+def test_another_request_under_the_same_key_is_refused(me, engine, change):
+    send(me)
+    assert refusal(send(me, **change)) == (422, "idempotency_mismatch")
+    assert Generation.objects.count() == 1
+
+
+def test_fields_that_are_ignored_do_not_make_it_another_request(me, engine):
+    assert send(me).json() == send(me, n=2).json()
+
+
+def test_the_same_key_of_another_account_is_another_key(me, stranger, engine):
+    assert send(me).json()["data"]["id"] != send(stranger).json()["data"]["id"]
+
+
+def test_a_refused_request_is_not_remembered(me, idle_worker, settings):
+    settings.OPEN_GENERATIONS_LIMIT = 0
+    assert refusal(send(me)) == (429, "concurrency_limit_exceeded")
+    assert not IdempotencyKey.objects.exists()
+
+
+def test_a_request_that_ended_without_an_image_may_be_sent_again_under_its_key(
+    me, engine, settings, monkeypatch
+):
+    with monkeypatch.context() as nobody:
+        nobody.setattr("workers.messaging.enqueue.send", lambda *, generation_id: None)
+        settings.SYNC_WAIT_SECONDS = 0
+        assert refusal(send(me)) == (503, "service_busy")
+    settings.SYNC_WAIT_SECONDS = 100
+    assert send(me).status_code == 200
+    assert send(me)["Idempotent-Replayed"] == "true"
+    assert sorted(Generation.objects.values_list("status", flat=True)) == [Status.CANCELLED, Status.COMPLETED]
+
+
+def test_fifty_at_once_under_one_key_make_one_generation(me, engine, settings, objects_folder):
+    settings.REQUESTS_PER_MINUTE = 1000
+    image = [{"data": picture()}]
+    replies = factories.at_once(50, lambda _: send(me, images=image))
+    assert {reply.status_code for reply in replies} == {200}
+    assert len({reply.json()["data"]["id"] for reply in replies}) == 1
+    assert sum("Idempotent-Replayed" not in reply for reply in replies) == 1
+    assert [*audit_money(), *audit_work()] == []
+    # The image, and the one source whose bytes the purge has not deleted yet.
+    assert len([path for path in objects_folder.rglob("*") if path.is_file()]) == 2
+
+
+def test_after_a_day_a_key_is_forgotten(me, engine):
+    first = send(me)
+    past = factories.datetime.now(factories.UTC) - timedelta(hours=24, seconds=1)
+    IdempotencyKey.objects.update(created_at=past)
+    second = send(me)
+    assert first.json()["data"]["id"] != second.json()["data"]["id"]
+    IdempotencyKey.objects.update(created_at=past)
+    recovery.run()
+    assert not IdempotencyKey.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "key", ["", "x" * 256, "a\tb", "schlüssel"], ids=["empty", "long", "tab", "not ASCII"]
+)
+def test_a_key_that_is_not_1_to_255_printable_ascii_characters_is_refused(me, idle_worker, key):
+    assert refusal(send(me, key)) == (400, "invalid_idempotency_key")
+    assert not Generation.objects.exists()
+
+
+def test_a_key_of_255_characters_is_taken(me, engine):
+    assert send(me, "x" * 255).status_code == 200

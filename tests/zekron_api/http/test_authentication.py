@@ -1,0 +1,173 @@
+"""Which key opens which endpoint; when a key stops; and that a key that stops is refused as an unknown one is."""
+
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from types import FrameType
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from billing import accounts, keys
+from billing.models import ApiKey
+from tests.zekron_api.conftest import Caller, caller
+from tests.zekron_api.endpoints.test_create_generation import refusal
+from zekron_api.endpoints.views import ApiView
+from zekron_api.urls import urlpatterns
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ENDPOINTS = {
+    "v1/generate": ("POST", "/v1/generate"),
+    "v1/images/<str:token>": ("GET", "/v1/images/{token}"),
+    "v1/balance": ("GET", "/v1/balance"),
+    "v1/generations": ("GET", "/v1/generations"),
+}
+# What each caller is told everywhere, as status and type.
+ANSWERS: dict[str, tuple[int, str | None]] = {
+    "the owner's key": (200, None),
+    "another key of the account": (200, None),
+    "another account's key": (200, None),
+    "a revoked key": (401, "invalid_api_key"),
+    "an expired key": (401, "invalid_api_key"),
+    "a suspended account's key": (403, "access_denied"),
+    "a suspended account's revoked key": (401, "invalid_api_key"),
+    "no key": (401, "unauthorized"),
+    "a malformed key": (401, "invalid_api_key"),
+}
+EXCEPTIONS = {("v1/images/<str:token>", "another account's key"): (403, "access_denied")}
+
+
+@pytest.fixture
+def done(me: Caller, engine: Any) -> Any:
+    """The reply to a completed create of mine."""
+    return me.generate().json()["data"]
+
+
+def key_of(kind: str, me: Caller) -> str | None:
+    """The text that this caller sends after Bearer."""
+    if kind == "no key":
+        return None
+    if kind == "a malformed key":
+        return me.key[:-1] + "-"
+    if kind == "another account's key":
+        return caller().key
+    if kind == "the owner's key":
+        return me.key
+    past = timezone.now() - timedelta(seconds=1)
+    key, text = keys.issue(account_id=me.account.pk, expires_at=past if "expired" in kind else None)
+    if "revoked" in kind:
+        keys.revoke(key_id=key.pk)
+    if "suspended" in kind:
+        accounts.suspend(account_id=me.account.pk)
+    return text
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+@pytest.mark.parametrize("route", ENDPOINTS)
+def test_each_endpoint_tells_each_caller_what_the_table_says(me, done, route, kind):
+    method, path = ENDPOINTS[route]
+    key = key_of(kind, me)
+    response = Client().generic(
+        method,
+        path.format(token=done["token"]),
+        '{"prompt": "a boat", "size": "512x512"}' if method == "POST" else "",
+        content_type="application/json",
+        headers={"Authorization": f"Bearer {key}"} if key else {},
+    )
+    status, error_type = EXCEPTIONS.get((route, kind), ANSWERS[kind])
+    assert response.status_code == status, response.content
+    assert error_type is None or refusal(response) == (status, error_type)
+    assert ("WWW-Authenticate" in response) == (status == 401)
+
+
+def test_the_table_has_every_endpoint_that_asks_for_a_key():
+    views = {str(pattern.pattern): getattr(pattern.callback, "view_class", None) for pattern in urlpatterns}
+    assert {route for route, view in views.items() if view and issubclass(view, ApiView)} == set(ENDPOINTS)
+
+
+def test_another_account_sees_nothing_of_mine_in_its_history_and_balance(me, stranger, done):
+    data = stranger.get("/v1/generations").json()["data"]
+    assert (data["generations"], data["pagination"]["total"]) == ([], 0)
+    assert stranger.get("/v1/balance").json()["data"]["total_generations"] == 0
+    assert stranger.get(f"/v1/images/{'0' * 64}").status_code == 404
+
+
+def _by_command(key: ApiKey) -> None:
+    call_command("revoke_key", str(key.pk), stdout=sys.stderr)
+
+
+@pytest.mark.parametrize("revoke", [lambda key: keys.revoke(key_id=key.pk), _by_command])
+def test_a_revoked_key_is_refused_from_the_next_request_on_and_its_siblings_are_not(
+    me: Caller, done: Any, revoke: Callable[[ApiKey], None]
+) -> None:
+    key, text = keys.issue(account_id=me.account.pk)
+    mine = me._replace(key=text)
+    for path in ("/v1/balance", f"/v1/images/{done['token']}"):
+        assert mine.get(path).status_code == 200
+    revoke(key)
+    for path in ("/v1/balance", f"/v1/images/{done['token']}", "/v1/generations"):
+        assert refusal(mine.get(path)) == (401, "invalid_api_key")
+        assert me.get(path).status_code == 200
+    assert refusal(mine.generate()) == (401, "invalid_api_key")
+
+
+def _dead_keys(me: Caller) -> dict[str, str]:
+    return {
+        "unknown": keys.PREFIX + "0" * 46,
+        "revoked": key_of("a revoked key", me) or "",
+        "expired": key_of("an expired key", me) or "",
+        "of another shape": "zk_abc123",
+    }
+
+
+def _lines_of_keys_run_by(work: Callable[[], object]) -> list[int]:
+    """Each line of `billing/keys.py` that runs meanwhile, in its order."""
+    lines: list[int] = []
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        if frame.f_code.co_filename != keys.__file__:
+            return None
+        if event == "line":
+            lines.append(frame.f_lineno)
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return lines
+
+
+def test_unknown_revoked_and_expired_keys_are_refused_by_the_same_statement_and_the_same_lines(me):
+    statements, lines, answers = set(), set(), set()
+    for text in _dead_keys(me).values():
+        request = me._replace(key=text)
+        with CaptureQueriesContext(
+            connection,
+        ) as asked:
+            lines.add(tuple(_lines_of_keys_run_by(lambda request=request: answers.add(_said(request)))))
+        [query] = asked.captured_queries
+        statements.add(query["sql"].replace(keys.digest(text), "DIGEST"))
+    assert len(statements) == len(lines) == len(answers) == 1
+    assert len(next(iter(lines))) > 3
+
+
+def _said(who: Caller) -> tuple[int, str, tuple[str, ...]]:
+    """All of a refusal that could tell one from another, without what is new in each."""
+    response = who.get("/v1/balance")
+    error = response.json()["error"]
+    return response.status_code, error["message"], tuple(sorted(response.headers))
+
+
+def test_what_is_compared_in_secret_is_a_digest_and_never_the_key(me):
+    with CaptureQueriesContext(connection) as asked:
+        assert me.get("/v1/balance").status_code == 200
+    assert not any(me.key[12:-4] in query["sql"] for query in asked.captured_queries)

@@ -1,0 +1,264 @@
+"""The OpenAPI document against the service: what it says is so, and what is so it says."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.test import Client
+from drf_spectacular.drainage import GENERATOR_STATS
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.validation import validate_schema
+from jsonschema_rs import Draft202012Validator
+from rest_framework.views import APIView
+
+from billing import accounts
+from storage import images
+from tests import factories
+from tests.zekron_api.conftest import caller, picture
+from tests.zekron_api.endpoints.test_views import expire
+from workers.messaging import enqueue
+from workers.models import Status
+from zekron_api import urls
+from zekron_api.endpoints import serializers
+from zekron_api.endpoints.fields import PromptField
+from zekron_api.http import errors
+from zekron_api.openapi.document import document
+
+METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+UNDESCRIBED = {"admin/", "docs", "metrics", "v1/openapi.json"}
+
+
+def served_methods(path: str, view) -> set[str]:
+    """What a route answers with anything but 405."""
+    if issubclass(getattr(view, "cls", object), APIView):
+        # Django's View answers HEAD wherever there is a GET.
+        has = {name: hasattr(view.cls, "get" if name == "head" else name) for name in METHODS}
+        return {name for name in view.cls.http_method_names if has[name]}
+    ask = Client(raise_request_exception=False)
+    return {name for name in METHODS if ask.generic(name.upper(), f"/{path}").status_code != 405}
+
+
+def operations() -> list[tuple[str, str, dict]]:
+    """Path, method and operation, of each operation of the document."""
+    paths = document()["paths"].items()
+    return [(path, method, item[method]) for path, item in paths for method in METHODS if method in item]
+
+
+def problems(schema: dict, value: object) -> list[str]:
+    """What is wrong with a value by a schema of the document."""
+    validator = Draft202012Validator({**schema, "components": document()["components"]})
+    return [f"{error.instance_path}: {error.message}" for error in validator.iter_errors(value)]
+
+
+def check(path: str, method: str, response) -> None:
+    """Holds a real reply to what the document says of it: status, type, headers, every field."""
+    described = document()["paths"][path][method]["responses"][str(response.status_code)]
+    assert response["Content-Type"] in described["content"]
+    for name, reference in described["headers"].items():
+        header = document()["components"]["headers"][reference["$ref"].rpartition("/")[2]]
+        assert name in response or "required" not in header, name
+        if name in response:
+            assert problems(header["schema"], response[name]) == []
+    if response["Content-Type"] == "application/json":
+        schema = described["content"]["application/json"]["schema"]
+        assert problems(schema, response.json()) == []
+
+
+@pytest.mark.django_db
+def test_every_route_is_described_with_exactly_its_methods():
+    routes = {str(route.pattern): route.callback for route in urls.urlpatterns if hasattr(route, "callback")}
+    routes = {path: view for path, view in routes.items() if path not in UNDESCRIBED}
+    described = {
+        path: {name for name in item if name in METHODS} for path, item in document()["paths"].items()
+    }
+    assert set(described) == {"/" + path.replace("<str:", "{").replace(">", "}") for path in routes}
+    for path, view in routes.items():
+        methods = served_methods(path, view)
+        assert ("head" in methods) == ("get" in methods)
+        assert described["/" + path.replace("<str:", "{").replace(">", "}")] == methods - {"head"}
+
+
+def test_the_document_is_valid_and_made_without_a_warning():
+    GENERATOR_STATS.reset()
+    made = SchemaGenerator().get_schema(request=None, public=True)
+    assert not GENERATOR_STATS
+    validate_schema(made)
+    assert made["openapi"].startswith("3.1")
+    assert made == document()
+
+
+def test_every_operation_says_what_it_is_and_who_may_ask():
+    names = [operation["operationId"] for _, _, operation in operations()]
+    assert len(set(names)) == len(names)
+    for path, _, operation in operations():
+        assert operation["summary"]
+        assert operation["description"]
+        assert operation["tags"]
+        assert operation["security"] == ([{"apiKey": []}] if path.startswith("/v1/") else [])
+    assert document()["components"]["securitySchemes"]["apiKey"]["scheme"] == "bearer"
+
+
+def test_every_example_is_what_its_schema_says():
+    shown = 0
+    for _, _, operation in operations():
+        bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
+        for content in (content for body in bodies for content in body.get("content", {}).values()):
+            for example in content.get("examples", {}).values():
+                shown += 1
+                assert problems(content["schema"], example["value"]) == []
+    assert shown > 50
+
+
+def test_a_request_has_the_fields_that_are_read():
+    body = document()["components"]["schemas"]["GenerateRequest"]["properties"]
+    assert list(body) == list(serializers.GenerateSerializer().fields)
+    query = document()["paths"]["/v1/generations"]["get"]["parameters"]
+    assert [field["name"] for field in query] == list(serializers.PageSerializer().fields)
+
+
+def test_a_prompt_is_blank_for_the_document_if_it_is_for_us():
+    prompt = document()["components"]["schemas"]["GenerateRequest"]["properties"]["prompt"]
+    spaces = [chr(point) for point in range(0x3100) if chr(point).isspace()]
+    assert len(spaces) > 20
+    for text in [*spaces, "a\0b", "\0", "", "x" * 4001]:
+        assert problems(prompt, text)
+        with pytest.raises(errors.InvalidField):
+            PromptField().checked(text)
+    for text in ["x", " x\n", "\x1cx\x85", "x" * 4000]:
+        assert problems(prompt, text) == []
+        assert PromptField().checked(text) == text
+
+
+def test_every_error_that_the_table_or_a_field_knows_is_described():
+    told = {
+        name
+        for _, _, operation in operations()
+        for status, response in operation["responses"].items()
+        if int(status) >= 400 and "examples" in response["content"]["application/json"]
+        for name in document_types(response["content"]["application/json"]["schema"])
+    }
+    known = {error_type for _, _, error_type, _ in errors.TABLE} | {errors.INTERNAL[1]} | field_types()
+    assert told == known - {""}
+    everything = document()["components"]["schemas"]["Error"]["properties"]["error"]["properties"]["type"]
+    assert set(everything["enum"]) == known - {""}
+
+
+def document_types(schema: dict) -> list[str]:
+    """The types that a response narrows the envelope to."""
+    if "allOf" not in schema:
+        return []
+    return schema["allOf"][1]["properties"]["error"]["properties"]["type"]["enum"]
+
+
+def field_types() -> set[str]:
+    """The types that are raised with InvalidField anywhere in the code."""
+    folder = Path(errors.__file__).parents[1]
+    calls = (
+        node
+        for file in folder.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "InvalidField"
+    )
+    return {ast.literal_eval(call.args[0]) for call in calls}
+
+
+@pytest.mark.django_db
+def test_the_document_is_served_without_a_key():
+    response = Client().get("/v1/openapi.json")
+    assert (response.status_code, response["Content-Type"]) == (200, "application/json")
+    assert response.json() == document()
+    assert Client().head("/v1/openapi.json").status_code == 200
+    assert Client().post("/v1/openapi.json").json()["error"]["type"] == "method_not_allowed"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_made_and_read_is_as_described(me, engine):
+    created = me.generate(size="1024x1024")
+    check("/v1/generate", "post", created)
+    check("/v1/generate", "post", me.generate(images=[{"data": picture()}]))
+    for is_replay in (False, True):
+        named = me.post("/v1/generate", {"prompt": "a boat"}, **{"Idempotency-Key": "boat"})
+        check("/v1/generate", "post", named)
+        assert ("Idempotent-Replayed" in named) == is_replay
+    other = me.post("/v1/generate", {"prompt": "a ship"}, **{"Idempotency-Key": "boat"})
+    check("/v1/generate", "post", other)
+    assert other.status_code == 422
+    check("/v1/images/{token}", "get", me.get(f"/v1/images/{created.json()['data']['token']}"))
+    check("/v1/balance", "get", me.get("/v1/balance"))
+    check("/v1/generations", "get", me.get("/v1/generations?limit=1"))
+    expire(created.json()["data"])
+    images.purge()
+    check("/v1/images/{token}", "get", me.get(f"/v1/images/{created.json()['data']['token']}"))
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("status", list(Status))
+def test_the_history_is_as_described_in_every_status(me, status):
+    factories.generation_in(status, me.account)
+    check("/v1/generations", "get", me.get("/v1/generations"))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_every_refusal_is_as_described(me, stranger, idle_worker):
+    path = "/v1/generate"
+    for body in ({}, {"prompt": "x", "size": "1x1"}, {"prompt": "x", "images": [{}]}):
+        check(path, "post", me.post(path, body))
+    check(path, "post", me.post(path, b"{"))
+    check(path, "post", me.post(path, {"prompt": "x"}, **{"Idempotency-Key": "x" * 256}))
+    check(path, "post", Client().post(path))
+    check(path, "post", me._replace(key="zk_live_unknown").generate())
+    check(path, "post", caller(balance_micros=100).generate())
+    check(path, "post", me.client.post(path, "x", content_type="text/plain", headers=me._headers({})))
+    check("/v1/images/{token}", "get", me.get("/v1/images/" + "0" * 64))
+    check("/v1/images/{token}", "get", me.post("/v1/images/" + "0" * 64, {}))
+    check("/v1/generations", "get", me.get("/v1/generations?limit=0"))
+    check("/healthz", "get", Client(headers={"Host": "evil.example"}).get("/healthz"))
+    accounts.suspend(account_id=stranger.account.pk)
+    check(path, "post", stranger.generate())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_every_limit_is_as_described(me, idle_worker, settings):
+    path = "/v1/generate"
+    settings.SYNC_WAIT_SECONDS = 0
+    check(path, "post", me.generate())
+    settings.OPEN_GENERATIONS_LIMIT = 0
+    check(path, "post", me.generate())
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 10
+    check(path, "post", me.generate())
+    settings.REQUESTS_PER_MINUTE = 0
+    check("/v1/balance", "get", me.get("/v1/balance"))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_queue_that_is_too_long_is_as_described(me):
+    refused = me.generate()
+    assert refused.status_code == 503
+    check("/v1/generate", "post", refused)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_error_of_ours_is_as_described(me, monkeypatch):
+    def fail(*, generation_id):
+        raise RuntimeError
+
+    monkeypatch.setattr(enqueue, "send", fail)
+    monkeypatch.setattr("zekron_api.endpoints.response_bodies.balance_reply", fail)
+    check("/v1/balance", "get", me.get("/v1/balance"))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_health_is_as_described(monkeypatch):
+    monkeypatch.setattr("zekron_api.ops.health._last", (0.0, {}))
+    unready = Client().get("/readyz")
+    assert unready.status_code == 503
+    check("/readyz", "get", unready)
+    monkeypatch.setattr("zekron_api.ops.health._last", (0.0, {}))
+    monkeypatch.setattr("zekron_api.ops.health.CHECKS", {"database": lambda: True})
+    check("/readyz", "get", Client().get("/readyz"))
+    check("/healthz", "get", Client().get("/healthz"))
+
+
+def test_the_servers_address_is_the_public_one():
+    assert document()["servers"] == [{"url": settings.PUBLIC_URL}]
