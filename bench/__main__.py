@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from bench import database, results, table
-from bench.benchmark import Benchmark, LeftOut
+from bench.benchmark import Benchmark, Skipped
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -61,7 +61,7 @@ def _run(benchmarks: Sequence[Benchmark], *, keep: bool) -> list[str]:
             print(f"{benchmark.code} {benchmark.name} …", file=sys.stderr, flush=True)
             try:
                 outcomes.append(run(benchmark))
-            except LeftOut as lack:
+            except Skipped as lack:
                 left_out.append(f"{benchmark.code} {benchmark.name} was left out: {lack}")
                 continue
             except Exception:  # noqa: BLE001

@@ -15,7 +15,7 @@ Clock = Callable[[], float]
 ROUNDS: Final = 5
 
 
-class LeftOut(Exception):
+class Skipped(Exception):
     """What the benchmark needs is not on this machine and cannot be had; the text is one line that says what."""
 
 

@@ -26,7 +26,7 @@ BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 RANDOM_LENGTH = 40
 CHECKSUM_LENGTH = 6
 # Longer than any key; what is beyond it is not worth hashing.
-MOST_CHARACTERS = 200
+MAX_CHARACTERS = 200
 
 _FIELDS = Account._meta.concrete_fields
 _COLUMNS = ", ".join(f"account.{field.column}" for field in _FIELDS)
@@ -73,7 +73,7 @@ def authenticate(*, text: str, now: datetime | None = None) -> Account:
     Any text that begins like a key is looked up, whatever its shape and checksum: keys of an older shape stay
     valid, and an unknown, a revoked and an expired key cost the same work and end the same way.
     """
-    if not text.startswith("zk_") or len(text) > MOST_CHARACTERS:
+    if not text.startswith("zk_") or len(text) > MAX_CHARACTERS:
         raise InvalidKey("This is not a key.")
     with connection.cursor() as cursor:
         cursor.execute(_LIVE, {"digest": digest(text), "now": now})

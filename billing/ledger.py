@@ -11,12 +11,12 @@ from uuid import UUID
 from django.db import IntegrityError, connection, transaction
 
 from billing.models import Account, LedgerEntry, Reservation
-from billing.money import LEAST_STEP_MICROS, format_usd
+from billing.money import MIN_STEP_MICROS, format_usd
 
 Kind = LedgerEntry.Kind
 
 # A billion dollars a movement: far below what a 64-bit column holds; beyond it is a slip of the finger.
-MOST_MICROS = 10**15
+MAX_MICROS = 10**15
 
 
 class InsufficientBalance(Exception):
@@ -265,9 +265,9 @@ def _refuse_repetition(request_id: UUID | None) -> None:
 
 
 def _check_amount(amount_micros: int) -> None:
-    if not 0 < amount_micros <= MOST_MICROS or amount_micros % LEAST_STEP_MICROS:
+    if not 0 < amount_micros <= MAX_MICROS or amount_micros % MIN_STEP_MICROS:
         raise ValueError(
-            f"{amount_micros} micros is not a positive multiple of 100 up to {MOST_MICROS} micros."
+            f"{amount_micros} micros is not a positive multiple of 100 up to {MAX_MICROS} micros."
         )
 
 

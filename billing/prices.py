@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from billing.money import LEAST_STEP_MICROS, parse_usd
+from billing.money import MIN_STEP_MICROS, parse_usd
 
 PIXELS_A_MEGAPIXEL = 1024 * 1024
 _FIELDS = {
@@ -32,7 +32,7 @@ class PriceRule:
             raise ValueError("A price has no negative part.")
         if not 0 < self.least_micros <= self.most_micros:
             raise ValueError("A price's least is over zero and not over its most.")
-        if self.least_micros % LEAST_STEP_MICROS or self.most_micros % LEAST_STEP_MICROS:
+        if self.least_micros % MIN_STEP_MICROS or self.most_micros % MIN_STEP_MICROS:
             raise ValueError("A price's least and most have at most four decimal places.")
 
     @classmethod
@@ -58,6 +58,6 @@ class PriceRule:
         # Everything is multiplied by the pixels of a megapixel, so that only the rounding divides.
         fixed_micros = self.base_micros + self.source_image_micros * source_count
         scaled = fixed_micros * PIXELS_A_MEGAPIXEL + self.megapixel_micros * width * height
-        step = LEAST_STEP_MICROS * PIXELS_A_MEGAPIXEL
-        rounded_micros = (2 * scaled + step) // (2 * step) * LEAST_STEP_MICROS
+        step = MIN_STEP_MICROS * PIXELS_A_MEGAPIXEL
+        rounded_micros = (2 * scaled + step) // (2 * step) * MIN_STEP_MICROS
         return min(max(rounded_micros, self.least_micros), self.most_micros)

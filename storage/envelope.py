@@ -17,7 +17,7 @@ from storage.a256cbc_hs512 import IV_BYTE_COUNT, TAG_BYTE_COUNT, SealBroken
 ALGORITHM = "A256CBC-HS512"
 CONTENT_KEY_BYTE_COUNT = 32
 # Header with both names at their longest, IV, a whole block of padding, tag.
-OVERHEAD_MOST_BYTE_COUNT = 5 + 2 * 256 + IV_BYTE_COUNT + 16 + TAG_BYTE_COUNT
+MAX_OVERHEAD_BYTE_COUNT = 5 + 2 * 256 + IV_BYTE_COUNT + 16 + TAG_BYTE_COUNT
 
 _MAGIC_AND_VERSION = b"ZKRN\x01"
 _KEYS_LABEL = b"zekron storage 1: MAC key and encryption key of A256CBC-HS512"

@@ -25,7 +25,7 @@ from storage.statements import Statement, given
 logger = logging.getLogger(__name__)
 
 # A purge with a backlog ends after this many objects, minutes of a slow store; the next one goes on.
-PURGE_LIMIT = 10_000
+MAX_PURGED_IMAGES = 10_000
 # And after this many seconds, so that a store which does not answer keeps no worker from its other chores.
 PURGE_SECONDS = 25.0
 # Rows changed by one statement: so few that nothing waits long for their locks.
@@ -146,7 +146,7 @@ def destroy_keys(*, image_ids: Iterable[int], now: datetime | Now = Now()) -> No
     rows.update(wrapped_key=None, key_destroyed_at=now)
 
 
-def purge(*, now: datetime | Now = Now(), limit: int = PURGE_LIMIT) -> int:
+def purge(*, now: datetime | Now = Now(), limit: int = MAX_PURGED_IMAGES) -> int:
     """Destroys the keys of expired images, then deletes the bytes of up to `limit` images without key.
 
     Returns how many images this call finished. Any number may run at once, and each may be killed at any
@@ -167,7 +167,7 @@ def purge(*, now: datetime | Now = Now(), limit: int = PURGE_LIMIT) -> int:
     return purged_count
 
 
-def condemn(*, object_key: str, now: datetime) -> bool:
+def write_tombstone(*, object_key: str, now: datetime) -> bool:
     """Makes sure that the object belongs to no image and never will; True when its bytes may be deleted.
 
     An object without a row gets one that says purged, which refuses whoever comes late to record it: their
@@ -274,7 +274,7 @@ def _read(image: StoredImage) -> bytes | None:
     try:
         with _objects().open(image.object_key) as file:
             # An object that somebody made longer is cut off here and refused by its tag.
-            content: bytes = file.read(image.byte_count + envelope.OVERHEAD_MOST_BYTE_COUNT)
+            content: bytes = file.read(image.byte_count + envelope.MAX_OVERHEAD_BYTE_COUNT)
             return content
     except FileNotFoundError:
         return None

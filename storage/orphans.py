@@ -142,7 +142,7 @@ def _is_nobodys(run: _Pass, name: str, purged_at: Mapping[str, datetime | None])
         return False
     # Only a whole object of `images.put` is ever recorded.
     recordable = not name.startswith(_PROBES) and not name.endswith(PARTIAL_SUFFIX)
-    return not recordable or images.condemn(object_key=name, now=run.now)
+    return not recordable or images.write_tombstone(object_key=name, now=run.now)
 
 
 def _is_older(store: Storage, name: str, cutoff: datetime) -> bool:

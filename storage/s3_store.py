@@ -22,7 +22,7 @@ CONNECT_SECONDS = 2
 READ_SECONDS = 5
 ATTEMPT_COUNT = 3
 # More than any process has threads.
-CONNECTIONS_MOST = 32
+MAX_CONNECTIONS = 32
 # Over every object, so that none is uploaded in parts, of which a killed worker would leave some that no listing shows.
 PART_BYTE_COUNT = 1024**3
 
@@ -127,5 +127,5 @@ def _client_config(endpoint_url: str | None) -> Config:
         connect_timeout=CONNECT_SECONDS,
         read_timeout=READ_SECONDS,
         retries={"mode": "standard", "total_max_attempts": ATTEMPT_COUNT},
-        max_pool_connections=CONNECTIONS_MOST,
+        max_pool_connections=MAX_CONNECTIONS,
     )

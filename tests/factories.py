@@ -14,11 +14,11 @@ from billing.models import Account
 from storage import images
 from workers.engine.batcher import Batcher
 from workers.engine.interface import ImageOrder, StepCallback, UnstagedEngine
-from workers.gpu_worker.attempt import Studio
+from workers.gpu_worker.attempt import AttemptContext
 from workers.gpu_worker.heartbeat import Heartbeat
 from workers.lifecycle import generations
 from workers.lifecycle.submission import Submission
-from workers.models import ATTEMPT_LIMIT, Generation, Kind, Status
+from workers.models import MAX_ATTEMPTS, Generation, Kind, Status
 from workers.moments import Moment
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
@@ -78,7 +78,7 @@ def generation_in(status: Status, owner: Account) -> Generation:
 def exhausted(owner: Account) -> Generation:
     """A running generation at its last attempt."""
     generation = submit(owner)
-    for _ in range(ATTEMPT_LIMIT - 1):
+    for _ in range(MAX_ATTEMPTS - 1):
         running = generations.claim(generation_id=generation.pk, now=NOW)
         generations.retry(generation=running, backoff_seconds=0, detail="again", now=NOW)
     return generations.claim(generation_id=generation.pk, now=NOW)
@@ -126,13 +126,13 @@ class StandInEngine(UnstagedEngine):
 
 
 @contextmanager
-def studio(engine: StandInEngine) -> Iterator[Studio]:
+def attempt_context(engine: StandInEngine) -> Iterator[AttemptContext]:
     """What an attempt works with, around this engine, and a heartbeat that shows a worker."""
     batcher = Batcher(engine)
     heartbeat = Heartbeat(worker_name="test")
     heartbeat.start()
     try:
-        yield Studio(paint=lambda _, order: batcher.submit(order), heartbeat=heartbeat)
+        yield AttemptContext(submit_order=lambda _, order: batcher.submit(order), heartbeat=heartbeat)
     finally:
         batcher.close()
         heartbeat.close()

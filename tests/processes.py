@@ -25,7 +25,7 @@ from workers.messaging import worker_registry
 from workers.models import Generation, Status
 
 ROOT = Path(__file__).resolve().parent.parent
-START_LIMIT_SECONDS = 120
+MAX_START_SECONDS = 120
 
 
 class Answer(NamedTuple):
@@ -101,7 +101,7 @@ def ready(url: str) -> Server:
     """The service, once it says that it is ready, and an account with a key."""
     _, key = keys.issue(account_id=factories.account().pk)
     server = Server(url, key)
-    give_up_at = time.monotonic() + START_LIMIT_SECONDS
+    give_up_at = time.monotonic() + MAX_START_SECONDS
     while time.monotonic() < give_up_at:
         try:
             if server.ask("/readyz").status == 200:
@@ -117,8 +117,8 @@ def worker() -> Iterator[factories.StandInEngine]:
     """A worker in this process, without model or messages: it claims straight from the table."""
     engine = factories.StandInEngine()
     closed = threading.Event()
-    with factories.studio(engine) as studio:
-        thread = threading.Thread(target=_work_off, args=(studio, closed), name="worker")
+    with factories.attempt_context(engine) as context:
+        thread = threading.Thread(target=_work_off, args=(context, closed), name="worker")
         thread.start()
         try:
             yield engine
@@ -127,12 +127,12 @@ def worker() -> Iterator[factories.StandInEngine]:
             thread.join()
 
 
-def _work_off(studio: attempt.Studio, closed: threading.Event) -> None:
+def _work_off(context: attempt.AttemptContext, closed: threading.Event) -> None:
     try:
         while not closed.wait(0.02):
             worker_registry.show(worker_name="test")
             for generation in Generation.objects.filter(status=Status.QUEUED).order_by("pk"):
-                attempt.run(generation_id=generation.pk, studio=studio)
+                attempt.run(generation_id=generation.pk, context=context)
     finally:
         worker_registry.leave(worker_name="test")
         connections.close_all()
@@ -140,7 +140,7 @@ def _work_off(studio: attempt.Studio, closed: threading.Event) -> None:
 
 def wait_until(condition: Callable[[], object]) -> None:
     """Returns once the condition holds; fails when it does not for as long as a process may take to start."""
-    give_up_at = time.monotonic() + START_LIMIT_SECONDS
+    give_up_at = time.monotonic() + MAX_START_SECONDS
     while not condition():
         assert time.monotonic() < give_up_at
         time.sleep(0.05)

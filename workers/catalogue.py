@@ -17,9 +17,9 @@ from workers import licences
 DEFAULT_MODEL = "zekron-image-1"
 
 DTYPES = ("float32", "bfloat16", "float16")
-MOST_STEPS = 200
-MOST_BATCH = 64
-MOST_SOURCES = 2
+MAX_STEPS = 200
+MAX_BATCH = 64
+MAX_SOURCES = 2
 DEFAULT_QUEUE = "gpu"
 # What the rest of the service sends its own messages to.
 RESERVED_QUEUES = ("chores", "celery")
@@ -46,7 +46,7 @@ class ImageModel:
     batch_limit: int
     options: Mapping[str, object]
     price: PriceRule
-    sources: int = MOST_SOURCES
+    sources: int = MAX_SOURCES
     queue: str = DEFAULT_QUEUE
 
 
@@ -103,12 +103,12 @@ class _Entry:
             adapter=self.text(fields, "adapter"),
             weights=self.weights(self.text(fields, "weights")),
             licence=self.text(fields, "licence"),
-            steps=self.count(fields, "steps", most=MOST_STEPS),
+            steps=self.count(fields, "steps", most=MAX_STEPS),
             dtype=self.one_of(self.text(fields, "dtype"), "dtype", DTYPES),
-            batch_limit=self.count(fields, "batch_limit", most=MOST_BATCH),
+            batch_limit=self.count(fields, "batch_limit", most=MAX_BATCH),
             options=MappingProxyType(self.options(fields)),
             price=self.price(self.subtable(fields, "price")),
-            sources=self.count(fields, "sources", least=0, most=MOST_SOURCES),
+            sources=self.count(fields, "sources", least=0, most=MAX_SOURCES),
             queue=self.queue(self.text(fields, "queue")),
         )
 
@@ -121,7 +121,7 @@ class _Entry:
         for field in FIELDS:
             if field not in self.table:
                 raise self.problem(f"lacks the field {field!r}")
-        return {"sources": MOST_SOURCES, "queue": DEFAULT_QUEUE, **self.table}
+        return {"sources": MAX_SOURCES, "queue": DEFAULT_QUEUE, **self.table}
 
     def text(self, fields: dict[str, object], field: str) -> str:
         value = fields[field]

@@ -7,7 +7,7 @@ from billing.models import Account, Reservation
 from storage.models import StoredImage
 
 # A generation that failed this often is poison: it fails for good instead of taking a worker along again.
-ATTEMPT_LIMIT = 3
+MAX_ATTEMPTS = 3
 
 
 class Status(models.TextChoices):
@@ -117,7 +117,7 @@ class Generation(models.Model):
                 | Q(cost_micros__gt=0, cost_micros__lte=F("quote_micros")),
             ),
             models.CheckConstraint(
-                name="generation_attempts_capped", condition=Q(attempt_count__range=(0, ATTEMPT_LIMIT))
+                name="generation_attempts_capped", condition=Q(attempt_count__range=(0, MAX_ATTEMPTS))
             ),
             models.CheckConstraint(name="generation_status_known", condition=Q(status__in=Status.values)),
         ]

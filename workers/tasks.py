@@ -24,7 +24,7 @@ def generate(*, generation_id: int) -> None:
     """Makes the picture whose turn it is: there is one message for each, and which is whose does not matter. Run twice,
     the second run makes another's, or finds nothing to claim.
     """
-    attempt.run_next(studio=process.opened().studio)
+    attempt.run_next(context=process.current().context)
 
 
 @shared_task(name="workers.tasks.sweep")
@@ -49,7 +49,7 @@ def open_before_work(sender: str, instance: Any, **_: object) -> None:
         # Chores send messages for models too, and must know where to.
         catalogue()
         if queues:
-            process.open_workshop(worker_name=sender, capacity=instance.concurrency, queues=queues)
+            process.start(worker_name=sender, capacity=instance.concurrency, queues=queues)
     except (CatalogueError, EngineError) as error:
         # Celery would only log the exception and go on to take work that this process cannot do.
         raise SystemExit(f"zekron: {error}") from error
@@ -60,10 +60,10 @@ def stop_taking_work(**_: object) -> None:
     """A worker that is told to stop finishes what its device is at, within Celery's own limit for a shutdown."""
     within_seconds = settings.CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT
     # This is a signal's handler, and must not wait for locks that its thread may hold.
-    threading.Thread(target=partial(process.stop_workshop, within_seconds=within_seconds)).start()
+    threading.Thread(target=partial(process.stop, within_seconds=within_seconds)).start()
 
 
 @worker_shutdown.connect
 def close_after_work(**_: object) -> None:
     """A worker that stops ends its threads when its attempts have ended."""
-    process.close_workshop()
+    process.close()

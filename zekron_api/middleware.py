@@ -10,7 +10,7 @@ from uuid import uuid4
 from django.http import HttpRequest, HttpResponse
 
 from zekron_api.http import errors
-from zekron_api.waiting.deferred_response import CAN_PARK, Deferred
+from zekron_api.waiting.deferred_response import SUPPORTS_DEFERRAL, DeferredResponse
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ def wait_in_place(get_response: GetResponse) -> GetResponse:
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
-        if isinstance(response, Deferred) and not getattr(request, CAN_PARK, False):
+        if isinstance(response, DeferredResponse) and not getattr(request, SUPPORTS_DEFERRAL, False):
             return response.wait_in_place()
         return response
 

@@ -31,7 +31,7 @@ from workers.lifecycle import queries  # noqa: E402
 from zekron_api.endpoints import create_generation, generation_response  # noqa: E402
 from zekron_api.endpoints.serializers import GenerateSerializer  # noqa: E402
 from zekron_api.http import rate_limit  # noqa: E402
-from zekron_api.waiting.completion_waiters import Waiters  # noqa: E402
+from zekron_api.waiting.completion_waiters import CompletionWaiters  # noqa: E402
 
 _listeners: set["asyncio.Task[None]"] = set()
 
@@ -40,7 +40,7 @@ async def _ended_among(generation_ids: Any) -> set[int]:
     return await sync_to_async(queries.ended_among)(generation_ids=generation_ids)
 
 
-waiters = Waiters(ended_among=_ended_among)
+waiters = CompletionWaiters(ended_among=_ended_among)
 
 
 async def generate(request: HttpRequest) -> HttpResponse:
@@ -48,21 +48,21 @@ async def generate(request: HttpRequest) -> HttpResponse:
     if not _listeners:
         _listeners.add(asyncio.create_task(waiters.listen()))
     generation_id = await sync_to_async(_place)(request)
-    ended = waiters.join(generation_id)
+    ended = waiters.add(generation_id)
     try:
         async with asyncio.timeout(settings.SYNC_WAIT_SECONDS):
             await ended
     finally:
-        waiters.leave(generation_id, ended)
-    return await sync_to_async(generation_response.reply_for)(generation_id=generation_id)
+        waiters.remove(generation_id, ended)
+    return await sync_to_async(generation_response.build)(generation_id=generation_id)
 
 
 def _place(request: HttpRequest) -> int:
     account = keys.authenticate(text=request.headers["Authorization"].removeprefix("Bearer "))
-    rate_limit.take(account_id=account.pk)
+    rate_limit.consume(account_id=account.pk)
     fields = GenerateSerializer(data=json.loads(request.body))
     fields.is_valid(raise_exception=True)
-    placed = create_generation.place(
+    placed = create_generation.create(
         account_id=account.pk, fields=fields.validated_data, idempotency_key=None
     )
     return placed.generation.pk

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from django.conf import settings
 
 from bench import subprocesses
-from bench.benchmark import LeftOut
+from bench.benchmark import Skipped
 from zekron_api.local.run import free_port
 
 REQUIREMENTS: Final = Path(__file__).parent.parent / "requirements-litellm.txt"
@@ -84,6 +84,6 @@ def _environment() -> Path:
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=INSTALL_SECONDS)
     except subprocess.SubprocessError as error:
         said = str(getattr(error, "stderr", "") or error).strip().splitlines()[-1]
-        raise LeftOut(f"LiteLLM's proxy cannot be installed here: {said}") from error
+        raise Skipped(f"LiteLLM's proxy cannot be installed here: {said}") from error
     done.write_text(REQUIREMENTS.read_text())
     return python

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from bench import processor_time, service
 from bench.baselines import litellm_proxy
 from bench.baselines.litellm_proxy import Proxy
-from bench.benchmark import Benchmark, Figure, LeftOut, Round, Samples
+from bench.benchmark import Benchmark, Figure, Round, Samples, Skipped
 from bench.clients import Ask, ask_all
 from bench.service import Service
 
@@ -47,7 +47,7 @@ FORMS = {
 @contextmanager
 def _ready() -> Iterator[Round]:
     if not processor_time.PROC.is_dir():
-        raise LeftOut("what other processes cost is read from /proc, which this system lacks")
+        raise Skipped("what other processes cost is read from /proc, which this system lacks")
     with (
         tempfile.TemporaryDirectory(prefix="zekron-bench-") as name,
         litellm_proxy.running(Path(name)) as proxy,

@@ -53,7 +53,7 @@ def ours(pixels: png.Pixels) -> StoredImage:
 
 @contextmanager
 def _ready() -> Iterator[Round]:
-    arrays = [np.array(paint(pictures.SIDE_PIXELS)) for paint in pictures.KINDS.values()]
+    arrays = [np.array(submit_order(pictures.SIDE_PIXELS)) for submit_order in pictures.KINDS.values()]
     with tempfile.TemporaryDirectory() as folder, override_settings(STORAGES=_stores(Path(folder))):
         store = FileSystemStorage(Path(folder) / "naive")
         for pixels in arrays:

@@ -25,7 +25,7 @@ def by_pillow(pixels: png.Pixels) -> bytes:
 
 @contextmanager
 def _ready() -> Iterator[Round]:
-    arrays = [np.array(paint(pictures.SIDE_PIXELS)) for paint in pictures.KINDS.values()]
+    arrays = [np.array(submit_order(pictures.SIDE_PIXELS)) for submit_order in pictures.KINDS.values()]
     sizes = [_compared(pixels) for pixels in arrays]
     rounds = [
         in_turn(lambda pixels=pixels: by_pillow(pixels), lambda pixels=pixels: png.encode(pixels), times_b=5)  # type: ignore[misc]

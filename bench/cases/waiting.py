@@ -23,7 +23,7 @@ from django.test import override_settings
 from django.utils import timezone
 
 from bench import processor_time, web
-from bench.benchmark import Benchmark, Figure, LeftOut, Round, Samples
+from bench.benchmark import Benchmark, Figure, Round, Samples, Skipped
 from bench.web import Web
 from billing import keys
 from billing.models import Account, ApiKey
@@ -98,9 +98,9 @@ def _ready() -> Iterator[Round]:
 
 def _refuse_small_machines() -> None:
     if not processor_time.PROC.is_dir():
-        raise LeftOut("what other processes take is read from /proc, which this system lacks")
+        raise Skipped("what other processes take is read from /proc, which this system lacks")
     if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < MANY + 1000:
-        raise LeftOut(f"a process may not open {MANY:,} files here: see `ulimit -Hn`")
+        raise Skipped(f"a process may not open {MANY:,} files here: see `ulimit -Hn`")
 
 
 def _fill(into: Web, number: int, guests: Sequence[str]) -> float:

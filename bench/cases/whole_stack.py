@@ -17,7 +17,7 @@ from pathlib import Path
 from django.conf import settings
 
 from bench import service, subprocesses
-from bench.benchmark import Benchmark, Figure, LeftOut, Round, Samples
+from bench.benchmark import Benchmark, Figure, Round, Samples, Skipped
 from bench.clients import Ask, ask_all
 from bench.service import Service
 from zekron_api.local.run import free_port
@@ -46,7 +46,7 @@ _prompts = count(1)
 @contextmanager
 def _ready() -> Iterator[Round]:
     if importlib.util.find_spec("fastapi") is None:
-        raise LeftOut("FastAPI is not installed; `make bench` does it, from bench/requirements.txt")
+        raise Skipped("FastAPI is not installed; `make bench` does it, from bench/requirements.txt")
     weights = _small_pipeline()
     with (
         _fastapi(weights) as port,

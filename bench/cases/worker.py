@@ -24,7 +24,7 @@ from billing.models import Account
 from workers.engine.batcher import Batcher
 from workers.engine.interface import ImageOrder, Picture, StepCallback, make
 from workers.gpu_worker import attempt
-from workers.gpu_worker.attempt import Studio
+from workers.gpu_worker.attempt import AttemptContext
 from workers.gpu_worker.heartbeat import Heartbeat
 from workers.models import Generation, Status
 
@@ -95,12 +95,16 @@ class SleepingEngine:
 def one_by_one(engine: SleepingEngine, images: int) -> None:
     """A process that does one thing at a time."""
 
-    def paint(_: str, order: ImageOrder) -> "Future[Picture]":
+    def submit_order(_: str, order: ImageOrder) -> "Future[Picture]":
         painted: Future[Picture] = Future()
         painted.set_result(make(engine, [order], on_step=lambda done, steps: None)[0])
         return painted
 
-    _work_off(images, Studio(paint=paint, heartbeat=Heartbeat(worker_name="benchmark")), threads=1)
+    _work_off(
+        images,
+        AttemptContext(submit_order=submit_order, heartbeat=Heartbeat(worker_name="benchmark")),
+        threads=1,
+    )
 
 
 def by_threads(engine: SleepingEngine, images: int) -> None:
@@ -108,13 +112,13 @@ def by_threads(engine: SleepingEngine, images: int) -> None:
     batcher = Batcher(engine)
     try:
         heartbeat = Heartbeat(worker_name="benchmark")
-        studio = Studio(paint=lambda _, order: batcher.submit(order), heartbeat=heartbeat)
-        _work_off(images, studio, threads=THREADS)
+        context = AttemptContext(submit_order=lambda _, order: batcher.submit(order), heartbeat=heartbeat)
+        _work_off(images, context, threads=THREADS)
     finally:
         batcher.close()
 
 
-def _work_off(images: int, studio: Studio, *, threads: int) -> None:
+def _work_off(images: int, context: AttemptContext, *, threads: int) -> None:
     messages = iter(range(images))
     completed = Generation.objects.filter(status=Status.COMPLETED)
     before = completed.count()
@@ -122,7 +126,7 @@ def _work_off(images: int, studio: Studio, *, threads: int) -> None:
     def work() -> None:
         # A range's iterator gives each number once, whoever asks.
         for _ in messages:
-            attempt.run_next(studio=studio)
+            attempt.run_next(context=context)
 
     seconds_together([work] * threads)
     assert completed.count() == before + images

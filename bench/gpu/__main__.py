@@ -18,7 +18,7 @@ from bench import table
 from bench.benchmark import Benchmark
 from bench.gpu import jobs, pictures, profile, steady
 from bench.gpu.contenders import Orders, Ours, Stock
-from bench.gpu.context import Scene
+from bench.gpu.context import Context
 from bench.gpu.machine import Machine
 from bench.gpu.models import SMALL, TRUE
 from bench.gpu.report import FOLDER, Report, machine_lines
@@ -32,7 +32,7 @@ SHARE = 0.4
 class Session:
     """One run: what is left of its time, what came of it, and what went wrong."""
 
-    def __init__(self, scene: Scene, report: Report, *, ends_at: float) -> None:
+    def __init__(self, scene: Context, report: Report, *, ends_at: float) -> None:
         """`ends_at` by the monotonic clock: nothing more is begun then."""
         self._scene = scene
         self._report = report
@@ -102,7 +102,7 @@ def main(arguments: Sequence[str]) -> int:
     machine = Machine(torch.device(options.device))
     scale = SMALL if options.small else TRUE
     say("\n".join([f"{scale.name} on {machine.name}", *machine_lines()]))
-    scene = Scene(
+    scene = Context(
         machine=machine,
         scale=scale,
         orders=Orders(scale),
@@ -115,7 +115,7 @@ def main(arguments: Sequence[str]) -> int:
     return 1 if session.problems else 0
 
 
-def run(session: Session, scene: Scene) -> None:
+def run(session: Session, scene: Context) -> None:
     """What matters most first; what takes minutes to compile last."""
     sides = (scene.scale.large, scene.scale.little)
     scene.flop_rate = scene.machine.flop_rate()
@@ -146,7 +146,7 @@ def run(session: Session, scene: Scene) -> None:
     )
 
 
-def _listed(scene: Scene) -> list[Benchmark]:
+def _listed(scene: Context) -> list[Benchmark]:
     return [
         *steady.benchmarks(scene)[:1],
         *pictures.benchmarks(scene),
@@ -155,7 +155,7 @@ def _listed(scene: Scene) -> list[Benchmark]:
     ]
 
 
-def _floor(scene: Scene) -> dict[str, object]:
+def _floor(scene: Context) -> dict[str, object]:
     return {
         f"{side}²": {
             "TFLOP": {name: round(count / 1e12, 4) for name, count in counted.items()},
@@ -166,11 +166,11 @@ def _floor(scene: Scene) -> dict[str, object]:
     }
 
 
-def _stages(scene: Scene) -> dict[str, object]:
+def _stages(scene: Context) -> dict[str, object]:
     return {f"{side}²": profile.stages(scene, side) for side in (scene.scale.large, scene.scale.little)}
 
 
-def _differences(scene: Scene) -> dict[str, object]:
+def _differences(scene: Context) -> dict[str, object]:
     large, little = scene.scale.large, scene.scale.little
     return {
         f"{large}²": scene.differences(large),

@@ -12,7 +12,7 @@ from bench.gpu.models import Scale
 
 
 @dataclass(kw_only=True)
-class Scene:
+class Context:
     """Filled as it is made; `flop_rate` is the latest that was measured."""
 
     machine: Machine

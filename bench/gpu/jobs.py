@@ -16,7 +16,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage
 
 from bench.benchmark import Benchmark, Figure, Round, Samples
-from bench.gpu.context import Scene
+from bench.gpu.context import Context
 from storage import envelope
 from storage.file_store import FileStore
 from workers.engine.batcher import Batcher
@@ -30,7 +30,7 @@ SERIAL_JOBS = 8
 CONTENT_KEY = bytes(range(envelope.CONTENT_KEY_BYTE_COUNT))
 
 
-def benchmarks(scene: Scene) -> list[Benchmark]:
+def benchmarks(scene: Context) -> list[Benchmark]:
     """One of each size."""
     return [
         Benchmark(
@@ -52,7 +52,7 @@ def benchmarks(scene: Scene) -> list[Benchmark]:
 
 
 @contextmanager
-def _ready(scene: Scene, side: int) -> Iterator[Round]:
+def _ready(scene: Context, side: int) -> Iterator[Round]:
     with tempfile.TemporaryDirectory() as folder:
         plain, ours = FileSystemStorage(f"{folder}/plain"), FileStore(f"{folder}/ours")
         names = count()
@@ -78,7 +78,7 @@ def _ready(scene: Scene, side: int) -> Iterator[Round]:
         yield measure
 
 
-def _by_batcher(scene: Scene, side: int, tail: Callable[[Picture], None]) -> dict[str, float]:
+def _by_batcher(scene: Context, side: int, tail: Callable[[Picture], None]) -> dict[str, float]:
     orders, engine = scene.orders(side, how_many=scene.scale.jobs), scene.ours.engine
     batcher = Batcher(engine)
 

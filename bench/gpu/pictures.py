@@ -6,13 +6,13 @@ from functools import partial
 
 from bench.benchmark import Benchmark, Figure, Round, Samples
 from bench.gpu.contenders import Stock
-from bench.gpu.context import Scene
+from bench.gpu.context import Context
 
 # So often each side is called in a round.
 TIMES = 3
 
 
-def benchmarks(scene: Scene) -> list[Benchmark]:
+def benchmarks(scene: Context) -> list[Benchmark]:
     """Those that compare with diffusers' pipeline as it is, and batches with single pictures."""
     large, little = scene.scale.large, scene.scale.little
     return [
@@ -54,7 +54,7 @@ def benchmarks(scene: Scene) -> list[Benchmark]:
     ]
 
 
-def tuned(scene: Scene) -> Benchmark:
+def tuned(scene: Context) -> Benchmark:
     """Compiling the other side takes minutes, so this one comes late."""
     large = scene.scale.large
     return Benchmark(
@@ -69,7 +69,7 @@ def tuned(scene: Scene) -> Benchmark:
 
 
 @contextmanager
-def _compare(scene: Scene, theirs: Callable[[], Stock], side: int, *, sources: int = 0) -> Iterator[Round]:
+def _compare(scene: Context, theirs: Callable[[], Stock], side: int, *, sources: int = 0) -> Iterator[Round]:
     stock = theirs()
 
     def measure(b_first: bool) -> Samples:
@@ -87,7 +87,7 @@ def _compare(scene: Scene, theirs: Callable[[], Stock], side: int, *, sources: i
     yield measure
 
 
-def _batches(scene: Scene, name: str, side: int, *, at_least: float, aim: float) -> Benchmark:
+def _batches(scene: Context, name: str, side: int, *, at_least: float, aim: float) -> Benchmark:
     return Benchmark(
         code="G5",
         name=name,
@@ -99,7 +99,7 @@ def _batches(scene: Scene, name: str, side: int, *, at_least: float, aim: float)
     )
 
 
-def _together(scene: Scene, side: int) -> AbstractContextManager[Round]:
+def _together(scene: Context, side: int) -> AbstractContextManager[Round]:
     @contextmanager
     def ready() -> Iterator[Round]:
         def measure(b_first: bool) -> Samples:

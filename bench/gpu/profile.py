@@ -9,10 +9,10 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from bench.gpu.contenders import attend_by
-from bench.gpu.context import Scene
+from bench.gpu.context import Context
 from bench.gpu.jobs import sealed_png
 from bench.gpu.models import STEPS
-from workers.pipelines.flux2.transformer import Flow, Layout
+from workers.pipelines.flux2.transformer import FlowSampler, Layout
 from workers.pipelines.runtime import attention
 from workers.pipelines.runtime.device import Device
 
@@ -22,7 +22,7 @@ KERNELS_SHOWN = 12
 Stage = Callable[[], object]
 
 
-def stages(scene: Scene, side: int) -> dict[str, Any]:
+def stages(scene: Context, side: int) -> dict[str, Any]:
     """Milliseconds of each stage of one create, from idle to idle, beside what it takes at least."""
     engine, machine = scene.ours.engine, scene.machine
     rounds: dict[str, list[float]] = {"text": [], "denoise": [], "decode": [], "tail": []}
@@ -46,7 +46,7 @@ def stages(scene: Scene, side: int) -> dict[str, Any]:
     }
 
 
-def kernels(scene: Scene, side: int) -> dict[str, Any]:
+def kernels(scene: Context, side: int) -> dict[str, Any]:
     """The kernels of each stage that take longest: milliseconds, how many, name."""
     engine = scene.ours.engine
     results: dict[str, Any] = {}
@@ -56,7 +56,7 @@ def kernels(scene: Scene, side: int) -> dict[str, Any]:
     return {"text": text, "denoise": denoise, "decode": decode}
 
 
-def launches(scene: Scene) -> dict[str, Any]:
+def launches(scene: Context) -> dict[str, Any]:
     """Milliseconds in which the host gives the device the steps of an edit, beside those in which it does them: as long
     as the host is ahead, graphs of edits would gain nothing.
     """
@@ -71,7 +71,7 @@ def launches(scene: Scene) -> dict[str, Any]:
     return seen
 
 
-def other_ways(scene: Scene) -> dict[str, Any]:
+def other_ways(scene: Context) -> dict[str, Any]:
     """Milliseconds of a denoising and a decoding by what the engine could have chosen instead, or why none."""
     large, machine = scene.scale.large, scene.machine
     ways: dict[str, Callable[[], float]] = {}
@@ -94,12 +94,12 @@ def _seen(way: Callable[[], float]) -> float | str:
         return f"{type(problem).__name__}: {problem}"
 
 
-def _by_attention(scene: Scene, kind: str) -> float:
+def _by_attention(scene: Context, kind: str) -> float:
     attend_by(scene.stock.pipeline, kind)
     return _median(scene, _denoising(scene, scene.stock.pipeline, scene.scale.large))
 
 
-def _decoding(scene: Scene, pipeline: Any) -> float:
+def _decoding(scene: Context, pipeline: Any) -> float:
     return _median(scene, partial(pipeline.vae.decode, _latents(scene, pipeline), return_dict=False))
 
 
@@ -107,15 +107,15 @@ def _keep(results: dict[str, Any], name: str, step: Callable[[], Any]) -> None:
     results[name] = step()
 
 
-def _median(scene: Scene, work: Stage) -> float:
+def _median(scene: Context, work: Stage) -> float:
     for _ in range(2):
         work()
     return 1000 * statistics.median(scene.machine.device_seconds(work) for _ in range(ROUNDS))
 
 
-def _denoising(scene: Scene, pipeline: Any, side: int) -> Stage:
+def _denoising(scene: Context, pipeline: Any, side: int) -> Stage:
     """The steps of one create by this pipeline's blocks, on random numbers: zeros would take less time."""
-    flow = Flow(
+    flow = FlowSampler(
         pipeline=pipeline,
         device=Device(scene.machine.device),
         steps=STEPS,
@@ -134,13 +134,13 @@ def _denoising(scene: Scene, pipeline: Any, side: int) -> Stage:
     return steps
 
 
-def _latents(scene: Scene, pipeline: Any) -> torch.Tensor:
+def _latents(scene: Context, pipeline: Any) -> torch.Tensor:
     side = scene.scale.large // pipeline.vae_scale_factor
     shape = (1, pipeline.vae.config.latent_channels, side, side)
     return torch.randn(shape, dtype=scene.machine.dtype, device=scene.machine.device)
 
 
-def _kernels(scene: Scene, work: Stage) -> list[Any]:
+def _kernels(scene: Context, work: Stage) -> list[Any]:
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if scene.machine.is_gpu else [])]
     scene.machine.wait()
     with profile(activities=activities) as recorded:

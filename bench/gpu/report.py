@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import torch
 
-from bench.gpu.context import Scene, memory_gigabytes
+from bench.gpu.context import Context, memory_gigabytes
 from bench.outcome import Outcome
 
 FOLDER: Final = Path(__file__).parent.parent / "results"
@@ -32,7 +32,7 @@ class Report:
         if self.path.exists():
             self._document |= json.loads(self.path.read_text())
 
-    def add(self, outcome: Outcome, scene: Scene) -> None:
+    def add(self, outcome: Outcome, scene: Context) -> None:
         """A benchmark's figures."""
         benchmark = outcome.benchmark
         self._put(

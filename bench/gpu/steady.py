@@ -10,14 +10,14 @@ import torch
 from torch._dynamo.utils import counters
 
 from bench.benchmark import Benchmark, Figure, Round, Samples
-from bench.gpu.context import Scene
+from bench.gpu.context import Context
 from workers.engine.interface import DeviceLost, ImageOrder
 
 # Of each shape in a round.
 TIMES = 10
 
 
-def benchmarks(scene: Scene) -> list[Benchmark]:
+def benchmarks(scene: Context) -> list[Benchmark]:
     """Both."""
     large = scene.scale.large
     return [
@@ -53,7 +53,7 @@ def benchmarks(scene: Scene) -> list[Benchmark]:
 
 
 @contextmanager
-def _denoise(scene: Scene) -> Iterator[Round]:
+def _denoise(scene: Context) -> Iterator[Round]:
     large, machine = scene.scale.large, scene.machine
 
     def measure(b_first: bool) -> Samples:
@@ -76,7 +76,7 @@ def _denoise(scene: Scene) -> Iterator[Round]:
     yield measure
 
 
-def _waits(scene: Scene, prepared: Any) -> bool:
+def _waits(scene: Context, prepared: Any) -> bool:
     """Whether the host has to wait for the device while it denoises."""
     if not scene.machine.is_gpu:
         return False
@@ -95,7 +95,7 @@ def _waits(scene: Scene, prepared: Any) -> bool:
 
 
 @contextmanager
-def _mixed(scene: Scene) -> Iterator[Round]:
+def _mixed(scene: Context) -> Iterator[Round]:
     shapes = _shapes(scene)
     prepared = {name: scene.ours.engine.prepare(orders) for name, orders in shapes.items()}
 
@@ -117,7 +117,7 @@ def _mixed(scene: Scene) -> Iterator[Round]:
     yield measure
 
 
-def _shapes(scene: Scene) -> dict[str, list[ImageOrder]]:
+def _shapes(scene: Context) -> dict[str, list[ImageOrder]]:
     large, little, orders = scene.scale.large, scene.scale.little, scene.orders
     wide = large * 3 // 4
     return {

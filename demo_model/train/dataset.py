@@ -34,7 +34,7 @@ MASK_TOKEN = 4
 SHOWN = 0.05
 
 
-class Order(NamedTuple):
+class Example(NamedTuple):
     """What is to be painted, from what, and in which words it may be asked for."""
 
     target: Scene
@@ -43,7 +43,7 @@ class Order(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lot:
+class EncodedDataset:
     """All orders of a kind, encoded: latents as the transformer sees them, N orders, K wordings, L tokens.
 
     `subjects_NHW` says which tokens of a target show its subject.
@@ -55,9 +55,9 @@ class Lot:
     tokens_NKL: torch.Tensor
     subjects_NHW: torch.Tensor
 
-    def to(self, device: torch.device) -> "Lot":
+    def to(self, device: torch.device) -> "EncodedDataset":
         """The same on a device."""
-        return Lot(
+        return EncodedDataset(
             kind=self.kind,
             targets_NCHW=self.targets_NCHW.to(device),
             sources_NCHW=tuple(each.to(device) for each in self.sources_NCHW),
@@ -67,7 +67,7 @@ class Lot:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class Shard:
     """Orders of a kind that are painted, encoded and kept together."""
 
     kind: Kind
@@ -114,7 +114,7 @@ def fill(studio: Studio, *, plan: str, count: int, say: Say = print, first_seed:
         say(f"encode {path.stem}")
 
 
-def filled(studio: Studio, *, plan: str) -> list[Lot]:
+def filled(studio: Studio, *, plan: str) -> list[EncodedDataset]:
     """What `fill` has written so far. Raises FileNotFoundError if that is nothing."""
     lots = []
     for kind in PLANS[plan]:
@@ -123,7 +123,7 @@ def filled(studio: Studio, *, plan: str) -> list[Lot]:
             continue
         kept = [torch.load(path, weights_only=True) for path in paths]
         lots.append(
-            Lot(
+            EncodedDataset(
                 kind=kind,
                 targets_NCHW=torch.cat([each["targets"] for each in kept]),
                 sources_NCHW=tuple(map(torch.cat, zip(*(each["sources"] for each in kept), strict=True))),
@@ -136,12 +136,12 @@ def filled(studio: Studio, *, plan: str) -> list[Lot]:
     return lots
 
 
-def orders(kind: Kind, seeds: Sequence[int]) -> list[Order]:
+def orders(kind: Kind, seeds: Sequence[int]) -> list[Example]:
     """An order of this kind for each seed, with all its wordings."""
     drawn = scenes(seeds) if kind.sources else _scenes_of(kind, seeds)
     if not kind.sources:
         return [
-            Order(
+            Example(
                 target=scene,
                 sources=(),
                 texts=tuple(caption(scene, seed=scene.seed + at).text for at in range(CAPTIONS)),
@@ -160,16 +160,16 @@ def encoded(
     studio: Studio,
     vae: AutoencoderKLFlux2,
     kind: Kind,
-    orders: Sequence[Order],
+    orders: Sequence[Example],
     *,
     painted: Sequence[torch.Tensor] | None = None,
-) -> Lot:
+) -> EncodedDataset:
     """The orders' pictures, painted now if they are not yet, as latents, and their wordings as tokens."""
     words = [text for order in orders for text in (order.texts * CAPTIONS)[:CAPTIONS]]
     if painted is None:
         painted = [_painted(studio, shown, size) for shown, size in pictures_of(kind, orders)]
     targets_NCHW, *sources = (_latents(studio, vae, bytes_NCHW) for bytes_NCHW in painted)
-    return Lot(
+    return EncodedDataset(
         kind=kind,
         targets_NCHW=targets_NCHW,
         sources_NCHW=tuple(sources),
@@ -221,11 +221,11 @@ def _scenes_of(kind: Kind, seeds: Sequence[int]) -> list[Scene]:
     return list(islice((scene for scene in tried if scene.subject in kind.subjects), len(seeds)))
 
 
-def _order(change: Edit) -> Order:
-    return Order(target=change.target, sources=change.sources, texts=(change.instruction,))
+def _order(change: Edit) -> Example:
+    return Example(target=change.target, sources=change.sources, texts=(change.instruction,))
 
 
-def pictures_of(kind: Kind, orders: Sequence[Order]) -> list[tuple[list[Scene], tuple[int, int]]]:
+def pictures_of(kind: Kind, orders: Sequence[Example]) -> list[tuple[list[Scene], tuple[int, int]]]:
     """What is to be painted, and how large: the targets, then each source."""
     sources = [([order.sources[at] for order in orders], size) for at, size in enumerate(kind.sources)]
     return [([order.target for order in orders], kind.size), *sources]
@@ -250,7 +250,7 @@ def _latents(studio: Studio, vae: AutoencoderKLFlux2, bytes_NCHW: torch.Tensor) 
     return torch.cat(parts)
 
 
-def _parts(plan: str, count: int, first_seed: int) -> Iterator[Part]:
+def _parts(plan: str, count: int, first_seed: int) -> Iterator[Shard]:
     """All kinds grow together, so that a pool that is not full yet has something of each."""
     kinds = PLANS[plan]
     wanted = [max(1, round(count * kind.share)) for kind in kinds]
@@ -261,7 +261,7 @@ def _parts(plan: str, count: int, first_seed: int) -> Iterator[Part]:
     ]
     for _, number, start, end in sorted(parts):
         seed = first_seed + number * 1_000_000
-        yield Part(kind=kinds[number], seeds=range(seed + start, seed + end))
+        yield Shard(kind=kinds[number], seeds=range(seed + start, seed + end))
 
 
 def _folder(studio: Studio, plan: str) -> Path:

@@ -15,7 +15,7 @@ from torch import nn
 
 from demo_model.config import PROMPT_TOKENS, SHIFT, STEPS
 from demo_model.networks import tokens_of, transformer
-from demo_model.train.dataset import Lot, filled
+from demo_model.train.dataset import EncodedDataset, filled
 from demo_model.train.run import Studio
 from demo_model.train.text import Reader, embeddings
 from demo_model.train.text import taken_up as reader_taken_up
@@ -82,7 +82,7 @@ class Flow(nn.Module):
 class Drawer:
     """Draws batches from lots, each kind as often as it has orders, and of about so many tokens."""
 
-    lots: Sequence[Lot]
+    lots: Sequence[EncodedDataset]
     token_count: int
     nothing_L: torch.Tensor
 
@@ -103,7 +103,7 @@ class Drawer:
             lot.subjects_NHW[chosen_B],
         )
 
-    def _count(self, lot: Lot) -> int:
+    def _count(self, lot: EncodedDataset) -> int:
         tensors = (lot.targets_NCHW, *lot.sources_NCHW)
         tokens = PROMPT_TOKENS + sum(each.shape[2] * each.shape[3] for each in tensors)
         return max(1, self.token_count // tokens)

@@ -12,8 +12,8 @@ import torch
 from demo_model.train.muon import Muon
 
 WARM_UP_STEPS = 50
-MOST_GRADIENT = 1.0
-MOST_EMA = 0.999
+MAX_GRADIENT = 1.0
+MAX_EMA = 0.999
 
 Network = TypeVar("Network", bound=torch.nn.Module)
 Say = Callable[[str], None]
@@ -106,7 +106,7 @@ class Course:
     def _advance(self, loss: torch.Tensor, *, decay: float) -> torch.Tensor:
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self._weights, MOST_GRADIENT)
+        torch.nn.utils.clip_grad_norm_(self._weights, MAX_GRADIENT)
         # The optimizer's own memory may not have come along, so every sitting begins slowly.
         warm = min(1.0, (self.step - self._begun_at_step + 1) / WARM_UP_STEPS)
         for group in self._optimizer.param_groups:
@@ -115,7 +115,7 @@ class Course:
         self.step += 1
         # What was reopened must forget what it came from within this sitting.
         known = self.step - self._begun_at_step
-        share = 1 - min(MOST_EMA, (1 + known) / (10 + known))
+        share = 1 - min(MAX_EMA, (1 + known) / (10 + known))
         torch._foreach_lerp_(self._average, [weight.detach() for weight in self._weights], share)
         return loss.detach()
 

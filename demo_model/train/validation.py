@@ -14,7 +14,7 @@ from demo_model.evaluation import classifier
 from demo_model.networks import tokens_of
 from demo_model.painter.scene import scenes
 from demo_model.train.autoencoder import finished
-from demo_model.train.dataset import Order, encoded, unscaled_pictures
+from demo_model.train.dataset import Example, encoded, unscaled_pictures
 from demo_model.train.run import HELD_OUT_SEEDS, Studio
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Gate:
         texts = [caption(scene, seed=scene.seed, whole=True).text for scene in self._scenes]
         kind = Kind(name="held-out", size=size, share=1.0)
         orders = [
-            Order(target=scene, sources=(), texts=(text,))
+            Example(target=scene, sources=(), texts=(text,))
             for scene, text in zip(self._scenes, texts, strict=True)
         ]
         self._latents_BCHW = encoded(studio, self._vae, kind, orders).targets_NCHW.float().to(studio.device)

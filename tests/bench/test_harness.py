@@ -10,7 +10,7 @@ import pytest
 
 from bench import __main__ as command
 from bench import registry, results, table
-from bench.benchmark import Benchmark, Figure, LeftOut, Round, in_turn
+from bench.benchmark import Benchmark, Figure, Round, Skipped, in_turn
 from bench.outcome import Outcome, run
 
 NOW = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
@@ -148,7 +148,7 @@ def test_a_large_benchmark_is_run_only_by_its_name() -> None:
 def test_what_cannot_be_compared_here_is_left_out_with_its_reason_and_the_others_are_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    put_before_another(LeftOut("there is no network"), "lacking", monkeypatch)
+    put_before_another(Skipped("there is no network"), "lacking", monkeypatch)
     assert command.main(["--discard"]) == 0
     printed = capsys.readouterr().out
     assert "C97 lacking was left out: there is no network\n" in printed

@@ -49,7 +49,7 @@ class Order:
         return next((reply for reply in self.replies if reply.status == 200), None)
 
 
-class Journal:
+class ClientLog:
     """All orders, and what was done to images behind the service's back. Safe from any thread."""
 
     def __init__(self) -> None:

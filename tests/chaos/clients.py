@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from tests.chaos.client_log import Journal, Order, Owner, Reply
+from tests.chaos.client_log import ClientLog, Order, Owner, Reply
 
 # Longer than the service lets a client wait.
 TIMEOUT_SECONDS = 60
@@ -30,13 +30,13 @@ def palette() -> list[Image.Image]:
     return [Image.new("RGB", (96, 64 + 8 * place), (40 * place, 200 - 30 * place, 90)) for place in range(5)]
 
 
-class Load:
+class Clients:
     """`start`s its clients, which order until `stop`; `join` waits for their last answers."""
 
     def __init__(
         self,
         *,
-        journal: Journal,
+        journal: ClientLog,
         owners: Sequence[Owner],
         ports: Sequence[int],
         seed: int,

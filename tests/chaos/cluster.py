@@ -34,7 +34,7 @@ BUCKET = "chaos"
 MODELS = """
 [zekron-image-1]
 adapter = "tests.chaos.engine"
-weights = "{studio}"
+weights = "{engine_folder}"
 licence = "none"
 steps = 2
 dtype = "float32"
@@ -49,12 +49,12 @@ most = "0.0290"
 """
 
 
-class Scene:
+class Cluster:
     """Where everything is, and the hands to start and break it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.studio = folder / "studio"
+        self.engine_folder = folder / "studio"
         self.objects = folder / "store" / BUCKET
         self.ports = {name: free_port() for name in (*WEBS, "redis", "store")}
         password, self._store_secret = secrets.token_hex(16), secrets.token_hex(16)
@@ -80,9 +80,9 @@ class Scene:
 
     def start(self) -> None:
         """Starts it all, and returns once it is ready for clients."""
-        self.studio.mkdir()
-        (self.studio / engine.DIARY).touch()
-        (self.folder / "models.toml").write_text(MODELS.format(studio=self.studio))
+        self.engine_folder.mkdir()
+        (self.engine_folder / engine.DIARY).touch()
+        (self.folder / "models.toml").write_text(MODELS.format(engine_folder=self.engine_folder))
         unix_sockets.prepare(self.folder)
         postgres.start(self.folder)
         self._start_redis()
@@ -158,7 +158,7 @@ class Scene:
     def heal(self) -> None:
         """Undoes whatever is still broken, and gives every process a life without failpoints and wrong clocks."""
         for fault in engine.FAULTS:
-            (self.studio / fault).unlink(missing_ok=True)
+            (self.engine_folder / fault).unlink(missing_ok=True)
         self.objects.chmod(0o700)
         for name in (*GPUS, *WEBS, *BEATS, "chores", "redis", "store"):
             self.supervisor.let_go(name)
@@ -232,10 +232,10 @@ class Scene:
 
 
 @contextlib.contextmanager
-def staged() -> Iterator[Scene]:
+def staged() -> Iterator[Cluster]:
     """A scene in a folder of its own, not started yet; on the way out all is ended, and the folder goes unless kept."""
     with servers.ending_signals_raise(), contextlib.ExitStack() as stack:
-        scene = Scene(Path(tempfile.mkdtemp(prefix="zekron-chaos-")))
+        scene = Cluster(Path(tempfile.mkdtemp(prefix="zekron-chaos-")))
         stack.callback(scene.remove)
         stack.callback(scene.close)
         yield scene

@@ -7,15 +7,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from billing.money import format_usd
-from tests.chaos.client_log import Journal
-from tests.chaos.snapshot import Evidence
+from tests.chaos.client_log import ClientLog
+from tests.chaos.snapshot import Snapshot
 
 OPEN = {"queued", "running"}
 Problems = Iterator[str]
-Equation = Callable[[Evidence, Journal], Problems]
+Equation = Callable[[Snapshot, ClientLog], Problems]
 
 
-def balances(evidence: Evidence, journal: Journal) -> Problems:
+def balances(evidence: Snapshot, journal: ClientLog) -> Problems:
     """balance + spent = credits - refunds, of each account and of all."""
     for account in evidence.accounts.values():
         paid_in = _sum(evidence, account.id, "credit") - _sum(evidence, account.id, "refund")
@@ -27,7 +27,7 @@ def balances(evidence: Evidence, journal: Journal) -> Problems:
         yield f"all accounts have or spent {held} micros, and were opened with {opened}"
 
 
-def spending(evidence: Evidence, journal: Journal) -> Problems:
+def spending(evidence: Snapshot, journal: ClientLog) -> Problems:
     """spent = sum of settlements = sum of the costs of completed generations."""
     del journal
     for account in evidence.accounts.values():
@@ -37,7 +37,7 @@ def spending(evidence: Evidence, journal: Journal) -> Problems:
             yield f"account {account.id}: spent {account.spent_micros}, settled {settled}, costs {costs} micros"
 
 
-def counts(evidence: Evidence, journal: Journal) -> Problems:
+def counts(evidence: Snapshot, journal: ClientLog) -> Problems:
     """total generations = settlements = completed generations."""
     del journal
     for account in evidence.accounts.values():
@@ -47,7 +47,7 @@ def counts(evidence: Evidence, journal: Journal) -> Problems:
             yield f"account {account.id}: counts {account.settlement_count}, {settlements} settlements, {made} made"
 
 
-def holds(evidence: Evidence, journal: Journal) -> Problems:
+def holds(evidence: Snapshot, journal: ClientLog) -> Problems:
     """reserved = sum of unresolved holds = sum of the quotes of open generations."""
     del journal
     for account in evidence.accounts.values():
@@ -65,7 +65,7 @@ def holds(evidence: Evidence, journal: Journal) -> Problems:
             yield f"account {account.id}: reserved {account.reserved_micros}, held {unresolved}, open {quotes} micros"
 
 
-def bounds(evidence: Evidence, journal: Journal) -> Problems:
+def bounds(evidence: Snapshot, journal: ClientLog) -> Problems:
     """0 ≤ reserved ≤ balance."""
     del journal
     for account in evidence.accounts.values():
@@ -73,7 +73,7 @@ def bounds(evidence: Evidence, journal: Journal) -> Problems:
             yield f"account {account.id}: reserved {account.reserved_micros} of {account.balance_micros} micros"
 
 
-def chains(evidence: Evidence, journal: Journal) -> Problems:
+def chains(evidence: Snapshot, journal: ClientLog) -> Problems:
     """An account's entries form a chain without gap, and the last of it is the account."""
     del journal
     for account in evidence.accounts.values():
@@ -91,7 +91,7 @@ def chains(evidence: Evidence, journal: Journal) -> Problems:
             yield f"account {account.id}: is not what its last entry says"
 
 
-def resolutions(evidence: Evidence, journal: Journal) -> Problems:
+def resolutions(evidence: Snapshot, journal: ClientLog) -> Problems:
     """completed ⇔ one settlement of its cost ≤ quote; failed or cancelled ⇔ one release; open ⇔ neither."""
     del journal
     kinds = Counter(
@@ -115,7 +115,7 @@ def resolutions(evidence: Evidence, journal: Journal) -> Problems:
         yield f"reservation {reservation_id} is resolved and of no generation"
 
 
-def acknowledged(evidence: Evidence, journal: Journal) -> Problems:
+def acknowledged(evidence: Snapshot, journal: ClientLog) -> Problems:
     """Every id that a client was told has a row: of its own order, and completed at that cost if it said so."""
     for order in journal.orders:
         for reply in order.replies:
@@ -133,7 +133,7 @@ def acknowledged(evidence: Evidence, journal: Journal) -> Problems:
                 yield f"order {order.number}: came at {reply.cost}, but its row is {row.status} at {row.cost_micros}"
 
 
-def bought_once(evidence: Evidence, journal: Journal) -> Problems:
+def bought_once(evidence: Snapshot, journal: ClientLog) -> Problems:
     """No order was bought twice, no image came in two versions, and no row is of an order that nobody placed."""
     prompts = {order.prompt: order for order in journal.orders}
     bought = Counter(made.prompt for made in evidence.generations.values() if made.status == "completed")
@@ -150,7 +150,7 @@ def bought_once(evidence: Evidence, journal: Journal) -> Problems:
             yield f"order {order.number}: came as {len(came)} different images"
 
 
-def free_failures(evidence: Evidence, journal: Journal) -> Problems:
+def free_failures(evidence: Snapshot, journal: ClientLog) -> Problems:
     """Nothing is open and nothing reserved once all is quiet."""
     del journal
     for made in evidence.generations.values():
@@ -161,7 +161,7 @@ def free_failures(evidence: Evidence, journal: Journal) -> Problems:
             yield f"account {account.id}: {account.reserved_micros} micros are still reserved"
 
 
-def objects(evidence: Evidence, journal: Journal) -> Problems:
+def objects(evidence: Snapshot, journal: ClientLog) -> Problems:
     """The store has the object of every live image and no other, but for those removed behind its back."""
     live = {image.object_key: image for image in evidence.images.values() if image.wrapped_key is not None}
     stored = set(evidence.object_keys)
@@ -176,7 +176,7 @@ def objects(evidence: Evidence, journal: Journal) -> Problems:
         yield f"image {live[key].id} ({live[key].bound_to}) has lost its object {key}"
 
 
-def keys(evidence: Evidence, journal: Journal) -> Problems:
+def keys(evidence: Snapshot, journal: ClientLog) -> Problems:
     """No expired image and no source of an ended generation has its key; every other image has."""
     del journal
     delivered = {made.image_id for made in evidence.generations.values() if made.image_id}
@@ -187,7 +187,7 @@ def keys(evidence: Evidence, journal: Journal) -> Problems:
             yield f"image {image.id} ({image.bound_to}) {state}"
 
 
-EQUATIONS: dict[str, Equation] = {
+INVARIANTS: dict[str, Equation] = {
     "1 balance + spent = credits - refunds": balances,
     "2 spent = settlements = costs": spending,
     "3 generations = settlements = completed": counts,
@@ -203,11 +203,11 @@ EQUATIONS: dict[str, Equation] = {
 }
 
 
-def _sum(evidence: Evidence, account_id: int, kind: str) -> int:
+def _sum(evidence: Snapshot, account_id: int, kind: str) -> int:
     return sum(entry.amount_micros for entry in evidence.entries[account_id] if entry.kind == kind)
 
 
-def _completed(evidence: Evidence, account_id: int) -> list:
+def _completed(evidence: Snapshot, account_id: int) -> list:
     return [
         made
         for made in evidence.generations.values()

@@ -14,8 +14,8 @@ from psycopg.rows import namedtuple_row
 
 from tests.chaos import engine
 from tests.chaos.client_log import Order, Owner
-from tests.chaos.clients import Load
-from tests.chaos.cluster import GPUS, Scene
+from tests.chaos.clients import Clients
+from tests.chaos.cluster import GPUS, Cluster
 
 T = TypeVar("T")
 POLL_SECONDS = 0.1
@@ -39,7 +39,9 @@ class Recovery:
 class Drills:
     """Runs each drill some times and keeps what was measured in `recoveries`."""
 
-    def __init__(self, *, scene: Scene, load: Load, owners: Sequence[Owner], chance: random.Random) -> None:
+    def __init__(
+        self, *, scene: Cluster, load: Clients, owners: Sequence[Owner], chance: random.Random
+    ) -> None:
         self.recoveries = (
             Recovery("worker killed → its job runs again", 40),
             Recovery("message lost (Redis flushed) → claimed", 20),
@@ -149,7 +151,7 @@ class Drills:
             return database.cursor(row_factory=namedtuple_row).execute(statement, [prompts]).fetchall()
 
     def _diary(self) -> list[dict[str, Any]]:
-        lines = (self._scene.studio / engine.DIARY).read_text().splitlines(keepends=True)
+        lines = (self._scene.engine_folder / engine.DIARY).read_text().splitlines(keepends=True)
         # The last one may be half written.
         return [json.loads(line) for line in lines if line.endswith("\n")]
 

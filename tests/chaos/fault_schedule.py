@@ -22,7 +22,7 @@ LULL_SECONDS = (0.5, 3.0)
 WAIT_SECONDS = 15
 
 
-class Storm:
+class FaultSchedule:
     """Counts what it injected, and writes it down with the time."""
 
     def __init__(self, *, rig: Rig, seed: int, fault_count: int, order_count: int, only: str) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 from billing.money import format_usd
 from tests.chaos import clients, engine
-from tests.chaos.client_log import Journal, Owner
-from tests.chaos.cluster import WEBS, Scene
-from tests.chaos.snapshot import Evidence
+from tests.chaos.client_log import ClientLog, Owner
+from tests.chaos.cluster import WEBS, Cluster
+from tests.chaos.snapshot import Snapshot
 from workers.imaging import png
 from workers.lifecycle import image_tokens
 
@@ -22,7 +22,7 @@ PAGE = 100
 class Clerk:
     """Asks the service on behalf of any account, as often as it likes."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Cluster) -> None:
         self._scene = scene
         self._connections = [
             http.client.HTTPConnection("127.0.0.1", scene.ports[name], timeout=60) for name in WEBS
@@ -55,7 +55,7 @@ class Clerk:
         return json.loads(content)["data"]
 
 
-def images(clerk: Clerk, evidence: Evidence, journal: Journal) -> Iterator[str]:
+def images(clerk: Clerk, evidence: Snapshot, journal: ClientLog) -> Iterator[str]:
     """Every image is what its order follows to, for its owner, and the same that was delivered; 403 for others."""
     owners = {order.owner.account_id: order.owner for order in journal.orders}
     orders = {order.prompt: order for order in journal.orders}
@@ -77,7 +77,7 @@ def images(clerk: Clerk, evidence: Evidence, journal: Journal) -> Iterator[str]:
             yield f"generation {row.id}: a stranger is answered {status}, not 403"
 
 
-def statements(clerk: Clerk, evidence: Evidence, journal: Journal) -> Iterator[str]:
+def statements(clerk: Clerk, evidence: Snapshot, journal: ClientLog) -> Iterator[str]:
     """As printed: balance + total_spent is what was paid in, and total_spent the sum of the history's costs."""
     for owner in sorted({order.owner for order in journal.orders}):
         told = clerk.data("/v1/balance", owner)

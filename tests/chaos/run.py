@@ -9,11 +9,11 @@ from itertools import chain
 
 from billing import keys, ledger
 from tests.chaos import database_invariants, plain_celery, promises, snapshot, table
-from tests.chaos.client_log import Journal, Owner
-from tests.chaos.clients import Load
-from tests.chaos.cluster import WEBS, Scene
+from tests.chaos.client_log import ClientLog, Owner
+from tests.chaos.clients import Clients
+from tests.chaos.cluster import WEBS, Cluster
 from tests.chaos.drills import Drills
-from tests.chaos.fault_schedule import Storm
+from tests.chaos.fault_schedule import FaultSchedule
 from tests.chaos.faults import Rig
 from zekron_api.local import servers
 
@@ -22,7 +22,7 @@ RICH, POOR = 24, 4
 RICH_MICROS, POOR_MICROS = 100_000_000, 500_000
 CLIENTS_PER_OWNER = 3
 # Three attempts, each under a lease and a backoff, and the sweeps between; the deadline of 600 s is over by then.
-QUIET_LIMIT_SECONDS = 720
+MAX_QUIET_SECONDS = 720
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +40,10 @@ class Plan:
 class Run:
     """Everything of one run, on a scene that is set."""
 
-    def __init__(self, *, scene: Scene, plan: Plan) -> None:
+    def __init__(self, *, scene: Cluster, plan: Plan) -> None:
         self._scene = scene
         self._plan = plan
-        self._journal = Journal()
+        self._journal = ClientLog()
         self._chance = random.Random(plan.seed)
         self._owners = _open_accounts()
         self._started = time.monotonic()
@@ -70,10 +70,10 @@ class Run:
             say(line)
         return not any(problems.values())
 
-    def _storm(self) -> Storm:
+    def _storm(self) -> FaultSchedule:
         load = self._load(CLIENTS_PER_OWNER)
         rig = Rig(scene=self._scene, journal=self._journal, load=load, chance=random.Random(self._plan.seed))
-        storm = Storm(
+        storm = FaultSchedule(
             rig=rig,
             seed=self._plan.seed,
             fault_count=self._plan.faults,
@@ -87,7 +87,7 @@ class Run:
         self._scene.heal()
         self._tell(f"Calm: {self._journal.accepted_count()} orders are accepted.")
         give_up_at = (
-            time.monotonic() + QUIET_LIMIT_SECONDS + 2 * self._plan.orders / self._plan.orders_per_second
+            time.monotonic() + MAX_QUIET_SECONDS + 2 * self._plan.orders / self._plan.orders_per_second
         )
         while self._journal.accepted_count() < self._plan.orders and time.monotonic() < give_up_at:
             time.sleep(0.5)
@@ -99,8 +99,8 @@ class Run:
     def _tell(self, line: str) -> None:
         say(f"{time.monotonic() - self._started:5.0f} s  {line}")
 
-    def _load(self, clients_per_owner: int) -> Load:
-        return Load(
+    def _load(self, clients_per_owner: int) -> Clients:
+        return Clients(
             journal=self._journal,
             owners=self._owners,
             ports=[self._scene.ports[name] for name in WEBS],
@@ -111,10 +111,10 @@ class Run:
 
     def _quieten(self) -> Iterator[str]:
         """Waits until nothing is open any more; yields a line when that takes too long."""
-        give_up_at = time.monotonic() + QUIET_LIMIT_SECONDS
+        give_up_at = time.monotonic() + MAX_QUIET_SECONDS
         while open_count := self._open_count():
             if time.monotonic() > give_up_at:
-                yield f"{open_count} generations are still open after {QUIET_LIMIT_SECONDS} s"
+                yield f"{open_count} generations are still open after {MAX_QUIET_SECONDS} s"
                 return
             time.sleep(0.5)
         self._tell("Quiet: nothing is open.")
@@ -140,7 +140,7 @@ class Run:
             self._evidence = snapshot.gather(database, object_keys=self._scene.object_keys())
         found: Mapping[str, Iterator[str]] = {
             name: equation(self._evidence, self._journal)
-            for name, equation in database_invariants.EQUATIONS.items()
+            for name, equation in database_invariants.INVARIANTS.items()
         }
         clerk = promises.Clerk(self._scene)
         return {

@@ -21,7 +21,7 @@ TABLES = {
 
 
 @dataclass(kw_only=True)
-class Evidence:
+class Snapshot:
     """The tables by id, an account's entries in their order, and the names of all objects in the store."""
 
     accounts: dict[int, Any]
@@ -33,7 +33,7 @@ class Evidence:
     object_keys: Collection[str]
 
 
-def gather(database: "psycopg.Connection[Any]", *, object_keys: Collection[str]) -> Evidence:
+def gather(database: "psycopg.Connection[Any]", *, object_keys: Collection[str]) -> Snapshot:
     """Reads every table whole."""
     cursor = database.cursor(row_factory=namedtuple_row)
     # Django's connections give JSON as text.
@@ -42,7 +42,7 @@ def gather(database: "psycopg.Connection[Any]", *, object_keys: Collection[str])
     entries: dict[int, list[Any]] = defaultdict(list)
     for entry in rows["entries"]:
         entries[entry.account_id].append(entry)
-    return Evidence(
+    return Snapshot(
         accounts=_by_id(rows["accounts"]),
         entries=entries,
         reservations=_by_id(rows["reservations"]),

@@ -4,9 +4,9 @@ import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from tests.chaos.client_log import Journal
+from tests.chaos.client_log import ClientLog
 from tests.chaos.drills import Recovery
-from tests.chaos.snapshot import Evidence
+from tests.chaos.snapshot import Snapshot
 from tests.chaos.supervisor import End
 
 SHOWN_PROBLEMS = 10
@@ -19,7 +19,7 @@ def faults(injected: Mapping[str, int]) -> Iterator[str]:
         yield f"  {injected[name]:5}  {name}"
 
 
-def orders(journal: Journal, evidence: Evidence) -> Iterator[str]:
+def orders(journal: ClientLog, evidence: Snapshot) -> Iterator[str]:
     """What clients asked for and saw, and what became of what was accepted."""
     ends = Counter(order.ended or "open" for order in journal.orders)
     statuses = Counter(row.status for row in evidence.generations.values())

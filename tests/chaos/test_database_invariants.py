@@ -11,15 +11,15 @@ from django.utils import timezone
 
 from storage import images
 from tests import factories
-from tests.chaos.client_log import Journal, Owner, Reply
-from tests.chaos.database_invariants import EQUATIONS
-from tests.chaos.snapshot import Evidence, gather
+from tests.chaos.client_log import ClientLog, Owner, Reply
+from tests.chaos.database_invariants import INVARIANTS
+from tests.chaos.snapshot import Snapshot, gather
 from workers.lifecycle import generations
 from workers.models import Generation, Status
 
 pytestmark = pytest.mark.django_db
 
-State = tuple[Evidence, Journal]
+State = tuple[Snapshot, ClientLog]
 OPENING_MICROS = 10_000_000
 
 
@@ -27,7 +27,7 @@ OPENING_MICROS = 10_000_000
 def state() -> State:
     """One order that was completed, one that failed, one that was cancelled, as a run leaves them."""
     account = factories.account(balance_micros=OPENING_MICROS)
-    journal = Journal()
+    journal = ClientLog()
     owner = Owner(account.pk, "a key", OPENING_MICROS)
     now = timezone.now()
     for status in (Status.COMPLETED, Status.FAILED, Status.CANCELLED):
@@ -56,72 +56,72 @@ def state() -> State:
 
 def test_no_equation_says_anything_of_a_service_that_works(state: State) -> None:
     assert {
-        name: list(equation(*state)) for name, equation in EQUATIONS.items() if list(equation(*state))
+        name: list(equation(*state)) for name, equation in INVARIANTS.items() if list(equation(*state))
     } == {}
 
 
-def _account(**changes: int) -> Callable[[Evidence, Journal], None]:
-    def change(evidence: Evidence, journal: Journal) -> None:
+def _account(**changes: int) -> Callable[[Snapshot, ClientLog], None]:
+    def change(evidence: Snapshot, journal: ClientLog) -> None:
         ((key, account),) = evidence.accounts.items()
         evidence.accounts[key] = account._replace(**changes)
 
     return change
 
 
-def _made(place: int, **changes: object) -> Callable[[Evidence, Journal], None]:
-    def change(evidence: Evidence, journal: Journal) -> None:
+def _made(place: int, **changes: object) -> Callable[[Snapshot, ClientLog], None]:
+    def change(evidence: Snapshot, journal: ClientLog) -> None:
         key = sorted(evidence.generations)[place]
         evidence.generations[key] = evidence.generations[key]._replace(**changes)
 
     return change
 
 
-def _entry(place: int, **changes: object) -> Callable[[Evidence, Journal], None]:
-    def change(evidence: Evidence, journal: Journal) -> None:
+def _entry(place: int, **changes: object) -> Callable[[Snapshot, ClientLog], None]:
+    def change(evidence: Snapshot, journal: ClientLog) -> None:
         ((_, entries),) = evidence.entries.items()
         entries[place] = entries[place]._replace(**changes)
 
     return change
 
 
-def _image(**changes: object) -> Callable[[Evidence, Journal], None]:
-    def change(evidence: Evidence, journal: Journal) -> None:
+def _image(**changes: object) -> Callable[[Snapshot, ClientLog], None]:
+    def change(evidence: Snapshot, journal: ClientLog) -> None:
         ((key, image),) = evidence.images.items()
         evidence.images[key] = image._replace(**changes)
 
     return change
 
 
-def _reply(**changes: object) -> Callable[[Evidence, Journal], None]:
-    def change(evidence: Evidence, journal: Journal) -> None:
+def _reply(**changes: object) -> Callable[[Snapshot, ClientLog], None]:
+    def change(evidence: Snapshot, journal: ClientLog) -> None:
         journal.orders[0].replies.append(journal.orders[0].replies[0]._replace(**changes))
 
     return change
 
 
-def _second_settlement(evidence: Evidence, journal: Journal) -> None:
+def _second_settlement(evidence: Snapshot, journal: ClientLog) -> None:
     ((_, entries),) = evidence.entries.items()
     entries.append(next(entry for entry in entries if entry.kind == "settle"))
 
 
-def _second_purchase(evidence: Evidence, journal: Journal) -> None:
+def _second_purchase(evidence: Snapshot, journal: ClientLog) -> None:
     first = evidence.generations[min(evidence.generations)]
     evidence.generations[0] = first._replace(id=0)
 
 
-def _lost_row(evidence: Evidence, journal: Journal) -> None:
+def _lost_row(evidence: Snapshot, journal: ClientLog) -> None:
     del evidence.generations[min(evidence.generations)]
 
 
-def _lost_object(evidence: Evidence, journal: Journal) -> None:
+def _lost_object(evidence: Snapshot, journal: ClientLog) -> None:
     evidence.object_keys = set()
 
 
-def _orphan(evidence: Evidence, journal: Journal) -> None:
+def _orphan(evidence: Snapshot, journal: ClientLog) -> None:
     evidence.object_keys = {*evidence.object_keys, "2026/01/01/00/abc"}
 
 
-def _foreign_order(evidence: Evidence, journal: Journal) -> None:
+def _foreign_order(evidence: Snapshot, journal: ClientLog) -> None:
     journal.orders[0] = replace(journal.orders[0], prompt="order 1: another")
 
 
@@ -160,10 +160,10 @@ BREAKS = [
 
 @pytest.mark.parametrize(("name", "breaks"), BREAKS)
 def test_an_equation_speaks_up_when_it_is_broken(
-    state: State, name: str, breaks: Callable[[Evidence, Journal], None]
+    state: State, name: str, breaks: Callable[[Snapshot, ClientLog], None]
 ) -> None:
     breaks(*state)
-    ((_, equation),) = [pair for pair in EQUATIONS.items() if pair[0].startswith(f"{name} ")]
+    ((_, equation),) = [pair for pair in INVARIANTS.items() if pair[0].startswith(f"{name} ")]
     assert list(equation(*state)) != []
 
 
@@ -171,7 +171,7 @@ def test_an_object_that_was_removed_behind_the_service_is_not_missed(state: Stat
     evidence, journal = state
     evidence.object_keys = set()
     journal.spoil(min(evidence.generations), status=500)
-    assert list(EQUATIONS["9 objects = live images"](evidence, journal)) == []
+    assert list(INVARIANTS["9 objects = live images"](evidence, journal)) == []
 
 
 def _told(generation: Generation) -> Reply:

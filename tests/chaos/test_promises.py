@@ -14,8 +14,8 @@ from billing.models import Account
 from storage import images
 from tests import factories
 from tests.chaos import engine, promises
-from tests.chaos.client_log import Journal, Owner, Reply
-from tests.chaos.snapshot import Evidence, gather
+from tests.chaos.client_log import ClientLog, Owner, Reply
+from tests.chaos.snapshot import Snapshot, gather
 from workers.imaging import png
 from workers.lifecycle import generations
 from workers.models import Generation
@@ -42,9 +42,9 @@ def _owner() -> Owner:
 
 
 @pytest.fixture
-def journal() -> Journal:
+def journal() -> ClientLog:
     """Two owners, each with an order that was completed."""
-    journal = Journal()
+    journal = ClientLog()
     for _ in range(2):
         owner, now = _owner(), timezone.now()
         order = journal.open(
@@ -70,21 +70,21 @@ def journal() -> Journal:
     return journal
 
 
-def _evidence() -> Evidence:
+def _evidence() -> Snapshot:
     with connection.cursor() as cursor:
         return gather(cursor.db.connection, object_keys=())
 
 
-def _images(journal: Journal) -> list[str]:
+def _images(journal: ClientLog) -> list[str]:
     return list(promises.images(DeskClerk(), _evidence(), journal))
 
 
-def test_nothing_is_said_of_images_as_they_were_made(journal: Journal) -> None:
+def test_nothing_is_said_of_images_as_they_were_made(journal: ClientLog) -> None:
     assert _images(journal) == []
     assert list(promises.statements(DeskClerk(), _evidence(), journal)) == []
 
 
-def test_an_image_that_came_as_another_is_told(journal: Journal) -> None:
+def test_an_image_that_came_as_another_is_told(journal: ClientLog) -> None:
     order = journal.orders[0]
     order.replies[0] = order.replies[0]._replace(digest="another")
     assert _images(journal) == [
@@ -92,7 +92,7 @@ def test_an_image_that_came_as_another_is_told(journal: Journal) -> None:
     ]
 
 
-def test_an_image_of_another_order_is_told(journal: Journal) -> None:
+def test_an_image_of_another_order_is_told(journal: ClientLog) -> None:
     first, second = Generation.objects.order_by("pk")
     parameters: dict[str, Any] = {**first.parameters, "seed": 2}
     Generation.objects.filter(pk=first.pk).update(parameters=parameters)
@@ -101,7 +101,7 @@ def test_an_image_of_another_order_is_told(journal: Journal) -> None:
     assert not any(f"generation {second.pk}" in line for line in told)
 
 
-def test_an_image_that_is_gone_is_told_unless_it_was_taken(journal: Journal, objects_folder: Path) -> None:
+def test_an_image_that_is_gone_is_told_unless_it_was_taken(journal: ClientLog, objects_folder: Path) -> None:
     first = Generation.objects.earliest("pk")
     assert first.image is not None
     (objects_folder / first.image.object_key).unlink()
@@ -110,7 +110,7 @@ def test_an_image_that_is_gone_is_told_unless_it_was_taken(journal: Journal, obj
     assert _images(journal) == []
 
 
-def test_an_image_that_a_stranger_gets_is_told(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_that_a_stranger_gets_is_told(journal: ClientLog, monkeypatch: pytest.MonkeyPatch) -> None:
     own = journal.orders[0].owner
     read = DeskClerk.get
     monkeypatch.setattr(DeskClerk, "get", lambda clerk, path, _owner: read(clerk, path, own))
@@ -121,7 +121,7 @@ def test_an_image_that_a_stranger_gets_is_told(journal: Journal, monkeypatch: py
     )
 
 
-def test_a_balance_that_does_not_add_up_is_told(journal: Journal) -> None:
+def test_a_balance_that_does_not_add_up_is_told(journal: ClientLog) -> None:
     order = journal.orders[0]
     poorer = order.owner._replace(opening_micros=OPENING_MICROS + 100)
     order.owner = poorer

@@ -100,8 +100,8 @@ def test_an_image_is_a_picture_within_the_limits_or_invalid(file_format: str) ->
         except source_images.InvalidImage:
             return
         assert picture.mode == "RGB"
-        assert min(picture.size) >= source_images.LEAST_SIDE_PIXELS
-        assert picture.width * picture.height <= source_images.MOST_PIXELS
+        assert min(picture.size) >= source_images.MIN_SIDE_PIXELS
+        assert picture.width * picture.height <= source_images.MAX_PIXELS
 
     fuzz()
 

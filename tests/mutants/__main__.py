@@ -13,7 +13,7 @@ from queue import SimpleQueue
 from urllib.parse import urlsplit
 
 from tests.mutants import billing, storage, trial, workers, zekron_api
-from tests.mutants.mutation import Guard
+from tests.mutants.mutation import Mutation
 from zekron_api.local import servers
 
 VAR_DIR = Path(__file__).resolve().parent.parent.parent / "var"
@@ -37,7 +37,7 @@ def main(words: Sequence[str]) -> int:
         return _try_all(chosen, databases, jobs)
 
 
-def _try_all(chosen: Sequence[Guard], databases: "SimpleQueue[str]", jobs: int) -> int:
+def _try_all(chosen: Sequence[Mutation], databases: "SimpleQueue[str]", jobs: int) -> int:
     tests = sorted({path for guard in chosen for path in guard.tests})
     _say(f"Running {len(tests)} files of tests on a copy that lacks nothing.")
     first = databases.get()
@@ -61,7 +61,7 @@ def _try_all(chosen: Sequence[Guard], databases: "SimpleQueue[str]", jobs: int) 
     return 0 if set(verdicts) == {trial.KILLED} else 1
 
 
-def _try(guard: Guard, databases: "SimpleQueue[str]") -> trial.Result:
+def _try(guard: Mutation, databases: "SimpleQueue[str]") -> trial.Result:
     database_url = databases.get()
     try:
         return trial.run(guard, database_url=database_url)

@@ -1,6 +1,6 @@
 """The guards of money and keys."""
 
-from tests.mutants.mutation import Guard
+from tests.mutants.mutation import Mutation
 
 LEDGER = "billing/ledger.py"
 TABLES = "billing/migrations/0001_initial.py"
@@ -9,63 +9,63 @@ MOVES = "tests/billing/test_ledger.py"
 REFUSED = "tests/billing/test_constraints.py"
 
 GUARDS = (
-    Guard(
+    Mutation(
         name="a hold is resolved once: the guarded update",
         path=LEDGER,
         text="WHERE id = %(reservation_id)s AND resolution = '' AND {guard}",
         without="WHERE id = %(reservation_id)s AND {guard}",
         tests=(f"{MOVES}::test_a_second_resolution_is_refused",),
     ),
-    Guard(
+    Mutation(
         name="a hold is resolved once: the unique index",
         path=TABLES,
         text='condition=models.Q(("kind__in", ["settle", "release"])),',
         without='condition=models.Q(("kind__in", ["settle", "release"]), ("id__lt", 0)),',
         tests=(f"{REFUSED}::test_a_second_resolving_entry_of_a_reservation_is_refused",),
     ),
-    Guard(
+    Mutation(
         name="reserved is within the balance: the check",
         path=TABLES,
         text='("balance_micros__gte", models.F("reserved_micros")), ("reserved_micros__gte", 0)',
         without='("reserved_micros__gte", 0)',
         tests=(f"{REFUSED}::test_an_account_that_cannot_be_is_refused",),
     ),
-    Guard(
+    Mutation(
         name="nothing is held beyond what is available",
         path=LEDGER,
         text=" AND balance_micros - reserved_micros >= %(quote_micros)s",
         without="",
         tests=(f"{MOVES}::test_a_hold_over_what_is_available_is_refused",),
     ),
-    Guard(
+    Mutation(
         name="the account's row is locked while its money moves",
         path=LEDGER,
         text="Account.objects.select_for_update(no_key=True).get(pk=account_id)",
         without="Account.objects.get(pk=account_id)",
         tests=("tests/billing/test_races.py::test_refunds_and_holds_never_spend_the_same_money",),
     ),
-    Guard(
+    Mutation(
         name="nothing is settled beyond the hold",
         path=LEDGER,
         text="quote_micros >= %(cost_micros)s",
         without="true",
         tests=(f"{MOVES}::test_a_cost_over_the_quote_is_refused",),
     ),
-    Guard(
+    Mutation(
         name="a suspended account holds nothing",
         path=LEDGER,
         text=" AND status = 'active'",
         without="",
         tests=(f"{MOVES}::test_a_suspended_account_holds_nothing_but_settles_what_was_accepted",),
     ),
-    Guard(
+    Mutation(
         name="money moves once for one form of the admin",
         path=LEDGER,
         text="    if request_id is not None and (entry :=",
         without="    if False and (entry :=",
         tests=("tests/zekron_api/test_admin_security.py::test_ten_clicks_at_once_move_the_money_once",),
     ),
-    Guard(
+    Mutation(
         name="the ledger is append-only: UPDATE and DELETE",
         path=TRIGGERS,
         text="    FOR EACH STATEMENT EXECUTE FUNCTION billing_refuse_ledger_change();\n"
@@ -74,21 +74,21 @@ GUARDS = (
         "CREATE TRIGGER billing_ledger_untruncated",
         tests=(f"{REFUSED}::test_an_entry_is_never_changed_or_deleted",),
     ),
-    Guard(
+    Mutation(
         name="the ledger is append-only: whatever role the session plays",
         path=TRIGGERS,
         text="ALTER TABLE billing_ledgerentry ENABLE ALWAYS TRIGGER billing_ledger_unchanged;\n",
         without="",
         tests=(f"{REFUSED}::test_an_entry_is_never_changed_or_deleted",),
     ),
-    Guard(
+    Mutation(
         name="a revoked key opens nothing",
         path="billing/keys.py",
         text="%(digest)s AND key.revoked_at IS NULL\n",
         without="%(digest)s\n",
         tests=("tests/billing/test_keys.py::test_unknown_revoked_and_expired_keys_end_alike",),
     ),
-    Guard(
+    Mutation(
         name="an expired key opens nothing",
         path="billing/keys.py",
         text="key.expires_at > coalesce(",

@@ -1,13 +1,13 @@
 """The guards of sealed bytes."""
 
-from tests.mutants.mutation import Guard
+from tests.mutants.mutation import Mutation
 
 IMAGES = "storage/images.py"
 ENVELOPE = "tests/storage/test_envelope.py"
 ORPHANS = "tests/storage/test_orphans.py"
 
 GUARDS = (
-    Guard(
+    Mutation(
         name="the seal's tag is checked",
         path="storage/a256cbc_hs512.py",
         text="    if not hmac.compare_digest(_tag(mac_key, associated, iv, ciphertext), tag):\n",
@@ -16,21 +16,21 @@ GUARDS = (
             "tests/storage/test_a256cbc_hs512.py::test_only_the_right_tag_is_accepted_whichever_bit_differs",
         ),
     ),
-    Guard(
+    Mutation(
         name="the seal holds what it belongs to",
         path="storage/envelope.py",
         text="fields = (header, bound_to.encode(), byte_count",
         without="fields = (header, byte_count",
         tests=(f"{ENVELOPE}::test_whatever_the_row_says_otherwise_is_refused",),
     ),
-    Guard(
+    Mutation(
         name="the algorithm comes from the row",
         path="storage/envelope.py",
         text="    if algorithm != ALGORITHM or not",
         without="    if not",
         tests=(f"{ENVELOPE}::test_another_algorithm_is_refused_even_where_row_and_object_agree_on_it",),
     ),
-    Guard(
+    Mutation(
         name="the purge destroys the key first",
         path=IMAGES,
         text="    _refuse_open_transaction()\n    _destroy_expired_keys(now)\n",
@@ -43,14 +43,14 @@ GUARDS = (
             "tests/storage/test_purges_at_once.py::test_the_key_is_destroyed_and_committed_before_the_bytes_are_touched",
         ),
     ),
-    Guard(
+    Mutation(
         name="the purge leaves alone what has not expired",
         path=IMAGES,
         text="filter(wrapped_key__isnull=False, expires_at__lte=now)",
         without="filter(wrapped_key__isnull=False)",
         tests=("tests/storage/test_purge.py::test_an_unexpired_image_is_left_alone",),
     ),
-    Guard(
+    Mutation(
         name="the key is read after the object, from the table",
         path=IMAGES,
         text="row = statements.written(_with_key).one(image_id=image.pk)",
@@ -59,21 +59,21 @@ GUARDS = (
             "tests/storage/test_images.py::test_a_row_read_before_its_key_was_destroyed_loads_nothing_after",
         ),
     ),
-    Guard(
+    Mutation(
         name="a recorded image is not discarded",
         path=IMAGES,
         text="    if StoredImage.objects.filter(object_key=image.object_key, purged_at__isnull=True).exists():\n",
         without="    if False:\n",
         tests=("tests/storage/test_images.py::test_a_recorded_image_cannot_be_discarded",),
     ),
-    Guard(
+    Mutation(
         name="an orphan is condemned before it is deleted",
         path="storage/orphans.py",
-        text="    return not recordable or images.condemn(object_key=name, now=run.now)\n",
+        text="    return not recordable or images.write_tombstone(object_key=name, now=run.now)\n",
         without="    return True\n",
         tests=(f"{ORPHANS}::test_who_records_an_object_after_its_removal_is_refused",),
     ),
-    Guard(
+    Mutation(
         name="what may still be recorded is no orphan",
         path="storage/orphans.py",
         text="    if run.store.get_modified_time(name) > run.cutoff:\n",

@@ -5,12 +5,12 @@ from collections import Counter
 import pytest
 
 from tests.mutants.__main__ import GUARDS
-from tests.mutants.mutation import Guard
+from tests.mutants.mutation import Mutation
 from tests.mutants.trial import ROOT
 
 
 @pytest.mark.parametrize("guard", GUARDS, ids=lambda guard: guard.name)
-def test_a_guard_is_where_it_was_and_its_tests_are_there(guard: Guard) -> None:
+def test_a_guard_is_where_it_was_and_its_tests_are_there(guard: Mutation) -> None:
     assert (ROOT / guard.path).read_text().count(guard.text) == 1
     assert guard.without != guard.text
     for test in guard.tests:

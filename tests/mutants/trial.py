@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.mutants.mutation import Guard
+from tests.mutants.mutation import Mutation
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # A mutant that makes its tests stand still has not been found by them.
@@ -28,7 +28,7 @@ class Result(NamedTuple):
     seconds: float
 
 
-def run(guard: Guard, *, database_url: str) -> Result:
+def run(guard: Mutation, *, database_url: str) -> Result:
     """Takes the guard out and runs its tests. `database_url` names a database that nobody else uses."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="zekron-mutant-") as folder:

@@ -1,6 +1,6 @@
 """The guards of a generation's life."""
 
-from tests.mutants.mutation import Guard
+from tests.mutants.mutation import Mutation
 
 GENERATIONS = "workers/lifecycle/generations.py"
 LIFE = "tests/workers/lifecycle/test_generations.py"
@@ -8,112 +8,112 @@ SWEEP = "tests/workers/lifecycle/test_recovery.py"
 SETTLEMENT = "tests/workers/lifecycle/test_completion.py"
 
 GUARDS = (
-    Guard(
+    Mutation(
         name="each transition starts from its own status",
         path="workers/lifecycle/transitions.py",
         text="Generation.objects.filter(guard, status=source)",
         without="Generation.objects.filter(guard)",
         tests=(f"{LIFE}::test_every_transition_moves_only_from_the_statuses_that_allow_it",),
     ),
-    Guard(
+    Mutation(
         name="complete: the lease's token",
         path=GENERATIONS,
         text='        Q(pk=given("generation_id"), lease_token=given("lease_token")),',
         without='        Q(pk=given("generation_id")),',
         tests=(f"{LIFE}::test_a_worker_whose_lease_went_to_another_changes_nothing",),
     ),
-    Guard(
+    Mutation(
         name="fail: the lease's token",
         path=GENERATIONS,
         text="        Status.FAILED,\n        guard=Q(lease_token=generation.lease_token),",
         without="        Status.FAILED,\n        guard=Q(),",
         tests=(f"{LIFE}::test_a_worker_whose_lease_went_to_another_changes_nothing",),
     ),
-    Guard(
+    Mutation(
         name="retry: the lease's token",
         path=GENERATIONS,
-        text="guard=Q(lease_token=generation.lease_token, attempt_count__lt=ATTEMPT_LIMIT),",
-        without="guard=Q(attempt_count__lt=ATTEMPT_LIMIT),",
+        text="guard=Q(lease_token=generation.lease_token, attempt_count__lt=MAX_ATTEMPTS),",
+        without="guard=Q(attempt_count__lt=MAX_ATTEMPTS),",
         tests=(f"{LIFE}::test_a_worker_whose_lease_went_to_another_changes_nothing",),
     ),
-    Guard(
+    Mutation(
         name="renew: the lease's token",
         path=GENERATIONS,
         text="filter(status=Status.RUNNING, lease_token__in=lease_tokens)",
         without="filter(status=Status.RUNNING)",
         tests=(f"{LIFE}::test_a_lease_that_is_not_named_is_not_renewed",),
     ),
-    Guard(
+    Mutation(
         name="put back: the lease's token",
         path=GENERATIONS,
         text="    mine = Q(lease_token__in=lease_tokens)\n",
         without="    mine = Q()\n",
         tests=(f"{LIFE}::test_what_is_put_back_has_the_attempts_it_had_and_only_ones_own_is",),
     ),
-    Guard(
+    Mutation(
         name="claim: the cap on attempts",
         path="workers/lifecycle/eligibility.py",
-        text="return Q(attempt_count__lt=ATTEMPT_LIMIT, not_before__lte=now,",
+        text="return Q(attempt_count__lt=MAX_ATTEMPTS, not_before__lte=now,",
         without="return Q(not_before__lte=now,",
         tests=(f"{LIFE}::test_what_is_queued_after_all_its_attempts_is_not_claimed",),
     ),
-    Guard(
+    Mutation(
         name="retry: the cap on attempts",
         path=GENERATIONS,
-        text="guard=Q(lease_token=generation.lease_token, attempt_count__lt=ATTEMPT_LIMIT),",
+        text="guard=Q(lease_token=generation.lease_token, attempt_count__lt=MAX_ATTEMPTS),",
         without="guard=Q(lease_token=generation.lease_token),",
         tests=(f"{LIFE}::test_nothing_is_claimed_too_early_too_late_or_too_often",),
     ),
-    Guard(
+    Mutation(
         name="rescue: the cap on attempts",
         path="workers/lifecycle/stuck.py",
-        text="abandoned = silent & Q(attempt_count__lt=ATTEMPT_LIMIT, deadline_at__gt=now)",
+        text="abandoned = silent & Q(attempt_count__lt=MAX_ATTEMPTS, deadline_at__gt=now)",
         without="abandoned = silent & Q(deadline_at__gt=now)",
         tests=(f"{SWEEP}::test_what_has_had_all_its_attempts_is_not_taken_back",),
     ),
-    Guard(
+    Mutation(
         name="the cap on attempts: the database's check",
         path="workers/migrations/0001_initial.py",
         text='models.Q(("attempt_count__range", (0, 3)))',
         without='models.Q(("attempt_count__range", (0, 99)))',
         tests=(f"{LIFE}::test_the_database_refuses_a_row_that_contradicts_itself",),
     ),
-    Guard(
+    Mutation(
         name="claim: the backoff",
         path="workers/lifecycle/eligibility.py",
-        text="attempt_count__lt=ATTEMPT_LIMIT, not_before__lte=now, deadline_at__gt=now)",
-        without="attempt_count__lt=ATTEMPT_LIMIT, deadline_at__gt=now)",
+        text="attempt_count__lt=MAX_ATTEMPTS, not_before__lte=now, deadline_at__gt=now)",
+        without="attempt_count__lt=MAX_ATTEMPTS, deadline_at__gt=now)",
         tests=(f"{LIFE}::test_nothing_is_claimed_too_early_too_late_or_too_often",),
     ),
-    Guard(
+    Mutation(
         name="claim: the deadline",
         path="workers/lifecycle/eligibility.py",
-        text="ATTEMPT_LIMIT, not_before__lte=now, deadline_at__gt=now)",
-        without="ATTEMPT_LIMIT, not_before__lte=now)",
+        text="MAX_ATTEMPTS, not_before__lte=now, deadline_at__gt=now)",
+        without="MAX_ATTEMPTS, not_before__lte=now)",
         tests=(f"{LIFE}::test_nothing_is_claimed_too_early_too_late_or_too_often",),
     ),
-    Guard(
+    Mutation(
         name="give up: the deadline",
         path="workers/lifecycle/eligibility.py",
-        text="return past_deadline(now) | spent(now)",
-        without="return spent(now)",
+        text="return past_deadline(now) | attempts_exhausted(now)",
+        without="return attempts_exhausted(now)",
         tests=(f"{SWEEP}::test_what_is_open_past_its_deadline_fails_and_is_free",),
     ),
-    Guard(
+    Mutation(
         name="give up: only what is overdue",
         path=GENERATIONS,
         text="guard=eligibility.overdue(now),",
         without="guard=Q(),",
         tests=(f"{SWEEP}::test_what_is_not_overdue_is_not_given_up_even_when_asked_for",),
     ),
-    Guard(
+    Mutation(
         name="rescue: only what no worker holds",
         path="workers/lifecycle/stuck.py",
         text="status=Status.RUNNING, lease_until__lt=now + timedelta(seconds=LEASE_SECONDS - silence_seconds)",
         without="status=Status.RUNNING",
         tests=(f"{SWEEP}::test_a_dead_workers_generation_is_queued_and_hinted_again",),
     ),
-    Guard(
+    Mutation(
         name="fail: the release in the same transaction",
         path=GENERATIONS,
         text="""    with transaction.atomic():
@@ -126,7 +126,7 @@ GUARDS = (
 """,
         tests=(f"{LIFE}::test_no_generation_ends_unless_its_money_moves_with_it",),
     ),
-    Guard(
+    Mutation(
         name="complete: the charge in the same transaction",
         path=GENERATIONS,
         text="        ledger.settle(reservation_id=generation.reservation_id, cost_micros=cost_micros)\n",
@@ -137,28 +137,28 @@ GUARDS = (
 """,
         tests=(f"{LIFE}::test_no_generation_ends_unless_its_money_moves_with_it",),
     ),
-    Guard(
+    Mutation(
         name="submit: the limit of what is open, asked of the account's row",
         path="billing/ledger.py",
         text=" OR open_hold_count < %(open_limit)s",
         without=" OR true",
         tests=(f"{LIFE}::test_of_64_submissions_under_a_limit_of_five_exactly_five_are_accepted",),
     ),
-    Guard(
+    Mutation(
         name="claim: nobody waits for, or takes, what another is claiming",
         path=GENERATIONS,
-        text="now=now).select_for_update(skip_locked=True, no_key=True)",
-        without="now=now)",
+        text="queue.select_for_update(skip_locked=True, no_key=True)",
+        without="queue",
         tests=(f"{LIFE}::test_many_that_claim_the_next_at_once_get_one_each",),
     ),
-    Guard(
+    Mutation(
         name="a source's key goes with its generation's end",
         path=GENERATIONS,
         text="    if generation.kind == Kind.EDIT:\n",
         without="    if False:\n",
         tests=(f"{LIFE}::test_source_images_are_unreadable_once_their_generation_ends",),
     ),
-    Guard(
+    Mutation(
         name="the same idempotency key is accepted once: the look under the lock",
         path=GENERATIONS,
         text="    idempotency.refuse_accepted(account_id=who, idempotency=named, now=now)\n    return held",
@@ -167,36 +167,37 @@ GUARDS = (
             "tests/zekron_api/endpoints/test_idempotency.py::test_fifty_at_once_under_one_key_make_one_generation",
         ),
     ),
-    Guard(
+    Mutation(
         name="the same idempotency key is accepted once: the unique index",
         path="workers/migrations/0002_idempotency_keys.py",
         text='fields=("account", "key_digest"), name="idempotency_key_once"',
         without='fields=("account", "key_digest", "id"), name="idempotency_key_once"',
         tests=("tests/workers/lifecycle/test_idempotency.py",),
     ),
-    Guard(
+    Mutation(
         name="a COMMIT without an answer is looked up before it is taken for lost",
         path="workers/lifecycle/completion.py",
         text="        if not _is_completed_with(generation, image):\n            raise\n",
         without="        raise\n",
         tests=(f"{SETTLEMENT}::test_a_commit_whose_answer_was_lost_is_found_and_not_made_again",),
     ),
-    Guard(
+    Mutation(
         name="another's completion is not taken for one's own",
         path="workers/lifecycle/completion.py",
         text="    return row.filter(image__object_key=image.object_key).exists()\n",
         without="    return row.exists()\n",
         tests=(f"{SETTLEMENT}::test_a_generation_that_another_completed_is_not_taken_for_ones_own",),
     ),
-    Guard(
+    Mutation(
         name="an object is kept while it is not known whether its row was committed",
         path="workers/gpu_worker/attempt.py",
-        text="        completion.settle(generation=generation, image=image)\n    except generations.LeaseLost:\n",
-        without="        completion.settle(generation=generation, image=image)\n"
+        text="        completion.complete_with_retry(generation=generation, image=image)\n"
+        "    except generations.LeaseLost:\n",
+        without="        completion.complete_with_retry(generation=generation, image=image)\n"
         "    except (generations.LeaseLost, DatabaseError):\n",
         tests=(f"{SETTLEMENT}::test_an_object_is_kept_while_nobody_knows_whether_its_row_was_committed",),
     ),
-    Guard(
+    Mutation(
         name="a picture that is none is not charged",
         path="workers/gpu_worker/attempt.py",
         text="    refuse_unfit(picture, order)\n",

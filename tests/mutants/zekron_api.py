@@ -1,34 +1,34 @@
 """The guards at the door."""
 
-from tests.mutants.mutation import Guard
+from tests.mutants.mutation import Mutation
 
 VIEWS = "zekron_api/endpoints/views.py"
 ACCESS = "tests/zekron_api/endpoints/test_views.py"
 LIMITS = "tests/zekron_api/http/test_rate_limit.py"
 
 GUARDS = (
-    Guard(
+    Mutation(
         name="an image is its account's alone",
         path=VIEWS,
         text="        if generation.account_id != self.account.pk:\n",
         without="        if False:\n",
         tests=(f"{ACCESS}::test_another_accounts_key_is_refused_and_an_unknown_token_is_not_found",),
     ),
-    Guard(
+    Mutation(
         name="an image ends at its time, whether or not it is purged",
         path=VIEWS,
         text="        if generation.expires_at <= timezone.now():\n",
         without="        if False:\n",
         tests=(f"{ACCESS}::test_an_expired_image_is_gone_from_that_instant_before_and_after_its_purge",),
     ),
-    Guard(
+    Mutation(
         name="a suspended account is refused",
         path="zekron_api/http/authentication.py",
         text="    if account.status != Account.Status.ACTIVE:\n",
         without="    if False:\n",
         tests=(f"{ACCESS}::test_a_revoked_key_and_a_suspended_account_are_refused",),
     ),
-    Guard(
+    Mutation(
         name="the rate is looked at and counted in one step",
         path="zekron_api/http/rate_limit.py",
         text="    admitted = limiter.hit(item, name)\n",
@@ -38,14 +38,14 @@ GUARDS = (
             f"{LIMITS}::test_of_200_requests_at_once_over_http_exactly_60_are_served",
         ),
     ),
-    Guard(
+    Mutation(
         name="the metrics are for who has their token",
         path="zekron_api/ops/prometheus.py",
         text="    return same and ",
         without="    return ",
         tests=("tests/zekron_api/ops/test_prometheus.py::test_another_token_is_refused_in_the_envelope",),
     ),
-    Guard(
+    Mutation(
         name="a deploy waits for the clients that wait",
         path="Procfile",
         text=" --timeout-graceful-shutdown 110",

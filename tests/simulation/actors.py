@@ -12,10 +12,10 @@ from tests.simulation.bodies import Body
 from tests.simulation.faults import Fault
 
 if TYPE_CHECKING:
-    from tests.simulation.simulator import World
+    from tests.simulation.simulator import Simulator
 
 # So long a process may stand still until another takes its work over.
-RELIEF_LIMIT: Final = timedelta(minutes=3)
+MAX_RELIEFS: Final = timedelta(minutes=3)
 
 STANDING: Final = {Fault.FROZEN, Fault.STALLED, Fault.RELIEVED}
 
@@ -63,7 +63,7 @@ class Actor:
     """One thread of a process. It moves in its turn only, and passes a gate before and after whatever others see."""
 
     def __init__(
-        self, world: "World", name: str, process: Process, script: "Callable[[Actor], None]", body: Body
+        self, world: "Simulator", name: str, process: Process, script: "Callable[[Actor], None]", body: Body
     ) -> None:
         self.world, self.name, self.process = world, name, process
         self.wakes_at = world.now
@@ -139,7 +139,7 @@ class Actor:
         elif struck == Fault.FROZEN:
             self.process.frozen_until = until
         else:
-            self.process.frozen_until = self.world.now + RELIEF_LIMIT
+            self.process.frozen_until = self.world.now + MAX_RELIEFS
             self.process.is_relieved = True
         self._pause()
 

@@ -85,7 +85,7 @@ class Client:
             "images": wish.sources,
         }
         place = partial(
-            create_generation.place, account_id=wish.account_id, fields=fields, idempotency_key=wish.key
+            create_generation.create, account_id=wish.account_id, fields=fields, idempotency_key=wish.key
         )
         try:
             placed = self._ask(actor, "POST /v1/generate", place)
@@ -114,7 +114,7 @@ class Client:
             actor.sleep(actor.world.dice.randint(5, 25))
         try:
             reply = self._ask(
-                actor, "the reply", partial(generation_response.reply_for, generation_id=generation.pk)
+                actor, "the reply", partial(generation_response.build, generation_id=generation.pk)
             )
         except errors.GenerationFailed:
             return self._note(actor, generation, "failed")

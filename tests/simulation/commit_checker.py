@@ -11,10 +11,10 @@ from psycopg.rows import namedtuple_row
 
 from tests.simulation.actors import Actor
 from tests.simulation.clients import Client, Wish
-from tests.simulation.simulator import World
+from tests.simulation.simulator import Simulator
 from tests.simulation.store import label_of
 
-ATTEMPT_LIMIT: Final = 3
+MAX_ATTEMPTS: Final = 3
 # A worker that has renewed nothing for 12 of a lease's 30 seconds may be taken for dead.
 SILENT_LEASE: Final = timedelta(seconds=18)
 OPEN: Final = ("queued", "running")
@@ -42,10 +42,10 @@ class Holder(NamedTuple):
     starts: int
 
 
-class Witness:
+class CommitChecker:
     """Reads through a connection of its own, which nothing that goes wrong concerns."""
 
-    def __init__(self, world: World, account_ids: list[int], session: psycopg.Connection[Any]) -> None:
+    def __init__(self, world: Simulator, account_ids: list[int], session: psycopg.Connection[Any]) -> None:
         self._world, self._account_ids, self._session = world, account_ids, session
         self._holders: dict[UUID, Holder] = {}
         self._claimers: dict[int, Actor] = {}
@@ -128,7 +128,7 @@ class Witness:
         is_holder = self._holders.get(before.lease_token) == Holder(actor, actor.process.starts)
         is_over, is_late = before.lease_until < now, before.deadline_at < now
         is_silent = before.lease_until < now + SILENT_LEASE
-        is_spent = before.attempt_count >= ATTEMPT_LIMIT
+        is_spent = before.attempt_count >= MAX_ATTEMPTS
         if row.status == "running":
             if row.lease_token != before.lease_token:
                 yield f"{name} was taken by {actor} while another held it"
@@ -174,7 +174,7 @@ def open_session() -> "psycopg.Connection[Any]":
 
 
 def _claimed(actor: Actor, name: str, before: Any, row: Any, now: datetime) -> Iterator[str]:
-    if row.attempt_count != before.attempt_count + 1 or row.attempt_count > ATTEMPT_LIMIT:
+    if row.attempt_count != before.attempt_count + 1 or row.attempt_count > MAX_ATTEMPTS:
         yield f"{name} has attempt {row.attempt_count} after {before.attempt_count}"
     if not before.not_before <= now < before.deadline_at:
         yield f"{name} was claimed by {actor} before it was due, or after its deadline"

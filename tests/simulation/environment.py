@@ -78,13 +78,13 @@ def _publish_ended(*, generation_id: int) -> None:
 
 def _alive() -> list[Worker]:
     if actors.current().gate("Redis is asked for workers", Fault.BROKEN):
-        raise redis_client.Away
+        raise redis_client.RedisUnavailable
     return [Worker("a", 0.5)]
 
 
 def _show(**_: Any) -> None:
     if actors.current().gate("a worker shows itself", Fault.BROKEN):
-        raise redis_client.Away
+        raise redis_client.RedisUnavailable
 
 
 def _host_time() -> datetime:

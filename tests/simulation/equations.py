@@ -10,7 +10,7 @@ from storage import images
 from storage.models import StoredImage
 from tests.simulation import painting
 from tests.simulation.clients import Client
-from tests.simulation.commit_checker import Witness
+from tests.simulation.commit_checker import CommitChecker
 from tests.simulation.store import Objects, label_of
 from workers.audit.rows import audit as audit_work
 from workers.models import Generation
@@ -20,7 +20,7 @@ AFTER_EVERYTHING = timedelta(hours=30)
 
 
 def of_the_quiet(
-    witness: Witness, clients: Iterable[Client], credits_micros: Mapping[int, int]
+    witness: CommitChecker, clients: Iterable[Client], credits_micros: Mapping[int, int]
 ) -> Iterator[str]:
     """Nothing is open or held, each account has had what staff paid in, what clients were told is so, and every image
     shows what was made for its owner.

@@ -13,10 +13,10 @@ from storage import images, orphans
 from storage.failpoints import FailpointReached
 from tests.simulation import painting
 from tests.simulation.actors import Actor
-from tests.simulation.message_queue import Mail
+from tests.simulation.message_queue import MessageQueue
 from tests.simulation.store import StoreFailed
 from workers.gpu_worker import attempt
-from workers.gpu_worker.attempt import Studio
+from workers.gpu_worker.attempt import AttemptContext
 from workers.gpu_worker.heartbeat import INTERVAL_SECONDS, Heartbeat
 from workers.gpu_worker.poller import SILENCE_SECONDS
 from workers.lifecycle import recovery, stuck
@@ -29,7 +29,7 @@ TOP_UP_MICROS: Final = 5_000_000
 class Worker:
     """A worker process: threads that take messages, or claim from the table when there are none, and a heartbeat."""
 
-    def __init__(self, mail: Mail) -> None:
+    def __init__(self, mail: MessageQueue) -> None:
         self._mail = mail
         self.prepare()
 
@@ -60,15 +60,17 @@ class Worker:
     def _attempt(self, actor: Actor, generation_id: int) -> None:
         actor.world.note(actor, f"has a message for {actor.world.name_of(generation_id)}")
         if actor.world.dice.random() < 0.3:
-            attempt.run(generation_id=generation_id, studio=self._studio(actor))
+            attempt.run(generation_id=generation_id, context=self._context(actor))
         else:
-            attempt.run_next(studio=self._studio(actor))
+            attempt.run_next(context=self._context(actor))
 
     def _claim_from_the_table(self, actor: Actor) -> None:
-        attempt.run_next(studio=self._studio(actor))
+        attempt.run_next(context=self._context(actor))
 
-    def _studio(self, actor: Actor) -> Studio:
-        return Studio(paint=lambda _, order: painting.paint(actor, order), heartbeat=self._heartbeat)
+    def _context(self, actor: Actor) -> AttemptContext:
+        return AttemptContext(
+            submit_order=lambda _, order: painting.submit_order(actor, order), heartbeat=self._heartbeat
+        )
 
 
 class Chores:
@@ -124,7 +126,7 @@ class Chores:
 
 def _take_back() -> None:
     """What an idle worker does, here also when it has only just reached the database again."""
-    stuck.rescue(limit=recovery.BATCH_LIMIT, silence_seconds=SILENCE_SECONDS)
+    stuck.rescue(limit=recovery.MAX_ROWS_PER_SWEEP, silence_seconds=SILENCE_SECONDS)
 
 
 def remove_orphans() -> int:

@@ -6,7 +6,7 @@ from tests.simulation import actors
 from tests.simulation.faults import Fault
 
 
-class Mail:
+class MessageQueue:
     """What was sent and not yet taken."""
 
     def __init__(self) -> None:

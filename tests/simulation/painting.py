@@ -26,7 +26,7 @@ class EngineBroke(Exception):
     """The engine failed."""
 
 
-def paint(actor: Actor, order: ImageOrder) -> "Future[Picture]":
+def submit_order(actor: Actor, order: ImageOrder) -> "Future[Picture]":
     """What `Studio.paint` promises, after some of the world's time."""
     possible = (Fault.BROKEN, Fault.STOPPED, Fault.SLOW)
     struck = actor.gate(f"the engine is asked for {order.prompt!r}", *possible)

@@ -17,7 +17,7 @@ from typing import Final
 from django.db import connection
 
 from tests.simulation.faults import Fault
-from tests.simulation.scenario import Life, theatre
+from tests.simulation.scenario import Scenario, theatre
 
 PROGRESS_SECONDS: Final = 20.0
 # A life takes less than a second; making a database takes some.
@@ -44,7 +44,7 @@ def simulate(*, seeds: range) -> int:
             process.join()
 
 
-def report(life: Life) -> str:
+def report(life: Scenario) -> str:
     """What was violated in a life, how that came about, and how to see it again."""
     return "\n".join(
         (

@@ -16,11 +16,11 @@ from tests.simulation import database, environment, equations, painting
 from tests.simulation.actors import Actor, Process
 from tests.simulation.bodies import Body
 from tests.simulation.clients import Client, Wish
-from tests.simulation.commit_checker import Witness, open_session
+from tests.simulation.commit_checker import CommitChecker, open_session
 from tests.simulation.faults import Fault
 from tests.simulation.machines import Chores, Worker, remove_orphans
-from tests.simulation.message_queue import Mail
-from tests.simulation.simulator import World
+from tests.simulation.message_queue import MessageQueue
+from tests.simulation.simulator import Simulator
 from tests.simulation.store import Objects
 
 # What an audit reads grows with the lives that were lived.
@@ -35,7 +35,7 @@ _account_numbers = count(1)
 
 
 @dataclass(frozen=True)
-class Life:
+class Scenario:
     """What came of a seed: its course, and what was violated."""
 
     seed: int
@@ -53,18 +53,18 @@ class Theatre:
         self._witness_session = open_session()
         self._lived = 0
 
-    def live(self, *, seed: int, beset_by: Collection[Fault] = ()) -> Life:
+    def live(self, *, seed: int, beset_by: Collection[Fault] = ()) -> Scenario:
         """Lives the life of this seed, and says what came of it. Without `beset_by` the seed says what goes wrong."""
         if self._lived == 0:
             with connection.cursor() as cursor:
                 cursor.execute(f"TRUNCATE {TABLES}")
-        scene = Scene(World(seed=seed, beset_by=beset_by), self._body, self._witness_session)
+        scene = Scene(Simulator(seed=seed, beset_by=beset_by), self._body, self._witness_session)
         with environment.played(scene):
             scene.play()
         # What is violated would be so in the next life as well.
         self._lived = 0 if scene.world.violations else (self._lived + 1) % LIVES_BETWEEN_TRUNCATIONS
         trace = [str(line) for line in scene.world.trace]
-        return Life(seed, trace, scene.world.violations, scene.world.happened)
+        return Scenario(seed, trace, scene.world.violations, scene.world.happened)
 
     def close(self) -> None:
         """Ends the threads and closes every connection."""
@@ -82,15 +82,15 @@ class Theatre:
 class Scene:
     """What one life consists of."""
 
-    def __init__(self, world: World, body: Callable[[int], Body], session: Any) -> None:
+    def __init__(self, world: Simulator, body: Callable[[int], Body], session: Any) -> None:
         self.world = world
-        self.objects, self.mail = Objects(), Mail()
+        self.objects, self.mail = Objects(), MessageQueue()
         self.world.when_wiped = self.mail.wipe
         self._body = body
         dice = self.world.dice
         self._opening = {_account(micros): micros for micros in dice.choices(OPENINGS_MICROS, k=2)}
         self._account_ids = list(self._opening)
-        self.witness = Witness(self.world, self._account_ids, session)
+        self.witness = CommitChecker(self.world, self._account_ids, session)
         self.world.witness = self.witness.look
         self._clients = [Client(wishes=wishes) for wishes in self._wishes()]
         self._chores = [Chores(self._account_ids) for _ in range(dice.randint(1, 2))]

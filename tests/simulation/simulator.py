@@ -12,11 +12,11 @@ from tests.simulation.faults import Fault, Temper
 
 START: Final = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 # A life that takes longer is a loop.
-GATE_LIMIT: Final = 20_000
+MAX_GATES: Final = 20_000
 # In a life that is beset by a few faults they go on for so long: a few generations' lives.
-MOST_TROUBLE_GATES: Final = 400
+MAX_TROUBLE_GATES: Final = 400
 # Once nothing goes wrong any more: a deadline, and what a client and a lease may wait besides.
-QUIET_LIMIT: Final = timedelta(minutes=20)
+MAX_QUIET_GATES: Final = timedelta(minutes=20)
 JUMPS_SECONDS: Final = (-20, 5, 31, 31, 61, 120, 700)
 
 
@@ -31,7 +31,7 @@ class Line(NamedTuple):
         return f"{(self.at - START).total_seconds():10.3f}  {self.who:<9}  {self.what}"
 
 
-class World:
+class Simulator:
     """Every choice comes from the seed, and only one actor moves at a time: so one seed is one course of events."""
 
     def __init__(self, *, seed: int, beset_by: Collection[Fault] = ()) -> None:
@@ -50,7 +50,7 @@ class World:
         self.when_wiped: Callable[[], None] = lambda: None
         self._names: dict[int, str] = {}
         self._gates_passed = 0
-        self._gates_of_trouble = MOST_TROUBLE_GATES if beset_by else self.dice.randint(60, 300)
+        self._gates_of_trouble = MAX_TROUBLE_GATES if beset_by else self.dice.randint(60, 300)
 
     def run(self, *, is_quiet: Callable[[], bool]) -> None:
         """Lets them all move until the trouble is over and then all is quiet, or something is violated."""
@@ -64,7 +64,7 @@ class World:
     def pass_gate(self, actor: Actor, what: str, is_free: bool) -> None:
         """Notes it, and lets a moment go by; within a transaction it is always the same moment."""
         self._gates_passed += 1
-        if self._gates_passed > GATE_LIMIT:
+        if self._gates_passed > MAX_GATES:
             self.violate("it does not come to an end")
             actor.die()
         if is_free:
@@ -111,7 +111,7 @@ class World:
             self.is_over = True
             for actor in self.actors:
                 actor.wakes_at = self.now
-        elif self.now > self.calm_since + QUIET_LIMIT:
+        elif self.now > self.calm_since + MAX_QUIET_GATES:
             self.violate("it does not quieten down")
 
     def _bury(self, unfinished: list[Actor]) -> bool:

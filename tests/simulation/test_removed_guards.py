@@ -13,7 +13,7 @@ from storage.statements import Statement, given
 from tests.simulation.faults import Fault
 from tests.simulation.scenario import Theatre, theatre
 from workers.lifecycle import eligibility, generations, idempotency, recovery, stuck, transitions
-from workers.models import ATTEMPT_LIMIT, OPEN_STATUSES, Generation, Status
+from workers.models import MAX_ATTEMPTS, OPEN_STATUSES, Generation, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -86,13 +86,13 @@ REMOVED = {
     ),
     "the due time and the deadline in claim": Removed(
         eligibility,
-        "due",
-        lambda _: Q(attempt_count__lt=ATTEMPT_LIMIT),
+        "claimable",
+        lambda _: Q(attempt_count__lt=MAX_ATTEMPTS),
         "before it was due, or after its deadline",
         (Fault.BROKEN, Fault.DOUBLED, Fault.JUMP),
     ),
     "the cap on attempts": Removed(
-        (generations, stuck, eligibility), "ATTEMPT_LIMIT", 100, "generation_attempts_capped", (Fault.BROKEN,)
+        (generations, stuck, eligibility), "MAX_ATTEMPTS", 100, "generation_attempts_capped", (Fault.BROKEN,)
     ),
     "the status in every transition": Removed(
         transitions, "_rows", _without_status, "while another held it", (Fault.DOUBLED,)
@@ -114,7 +114,7 @@ REMOVED = {
         "its key is not destroyed",
     ),
     "the row that condemns an orphan": Removed(
-        images, "condemn", lambda **_: True, "cannot be read", (Fault.STALLED,)
+        images, "write_tombstone", lambda **_: True, "cannot be read", (Fault.STALLED,)
     ),
 }
 

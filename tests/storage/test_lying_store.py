@@ -29,8 +29,8 @@ def no_rates() -> None:
 def completed(who: Caller) -> Generation:
     """A generation of this caller with its image in the store."""
     queued = factories.submit(who.account, now=generations.Now())
-    with factories.studio(factories.StandInEngine()) as studio:
-        attempt.run(generation_id=queued.pk, studio=studio)
+    with factories.attempt_context(factories.StandInEngine()) as context:
+        attempt.run(generation_id=queued.pk, context=context)
     return Generation.objects.select_related("image").get(pk=queued.pk)
 
 

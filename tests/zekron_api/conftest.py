@@ -90,10 +90,10 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[factories.StandInEngine]
     """The engine of a worker in this process that starts on each generation as soon as its hint is sent."""
     engine = factories.StandInEngine()
     threads: list[threading.Thread] = []
-    with factories.studio(engine) as studio:
+    with factories.attempt_context(engine) as context:
 
         def work(generation_id: int) -> None:
-            attempt.run(generation_id=generation_id, studio=studio)
+            attempt.run(generation_id=generation_id, context=context)
             connections.close_all()
 
         def send(*, generation_id: int) -> None:

@@ -34,15 +34,15 @@ def _fields() -> dict[str, object]:
 def test_a_create_takes_six_statements_at_the_front_and_four_in_the_worker():
     owner = factories.account()
     _, key = keys.issue(account_id=owner.pk)
-    with factories.studio(factories.StandInEngine()) as studio:
-        studio.heartbeat.beat()
+    with factories.attempt_context(factories.StandInEngine()) as context:
+        context.heartbeat.beat()
         with CaptureQueriesContext(connection) as asked:
             account = keys.authenticate(text=key)
-            placed = create_generation.place(account_id=account.pk, fields=_fields(), idempotency_key=None)
+            placed = create_generation.create(account_id=account.pk, fields=_fields(), idempotency_key=None)
         with CaptureQueriesContext(connection) as worked:
-            attempt.run_next(studio=studio)
+            attempt.run_next(context=context)
         with CaptureQueriesContext(connection) as answered:
-            generation_response.reply_for(generation_id=placed.generation.pk)
+            generation_response.build(generation_id=placed.generation.pk)
     front = _statements(asked) + _statements(answered)
     worker = _statements(worked)
     assert len(front) <= 6, "\n".join(front)

@@ -110,7 +110,7 @@ def problems() -> Iterator[str]:
     """Everything that the rows say is off, of the money, of the generations, and of what should have ended by now."""
     yield from money.audit()
     yield from audit()
-    yield from late()
+    yield from overdue()
 
 
 def audit() -> Iterator[str]:
@@ -120,10 +120,10 @@ def audit() -> Iterator[str]:
     yield from money.missing_constraints(models=(Generation, SourceImage, IdempotencyKey, StoredImage))
 
 
-def late(*, now: Moment = Now()) -> Iterator[str]:
+def overdue(*, now: Moment = Now()) -> Iterator[str]:
     """One line for each generation that should have ended, and each key and object that should be gone, by now."""
-    overdue = Generation.objects.filter(status__in=OPEN_STATUSES, deadline_at__lt=now - OPEN_GRACE)
-    for pk, status, deadline_at in _rows(overdue, "pk", "status", "deadline_at"):
+    past_deadline = Generation.objects.filter(status__in=OPEN_STATUSES, deadline_at__lt=now - OPEN_GRACE)
+    for pk, status, deadline_at in _rows(past_deadline, "pk", "status", "deadline_at"):
         yield f"generation {pk} ({status}): its deadline was {deadline_at}"
     with_key = StoredImage.objects.filter(wrapped_key__isnull=False, expires_at__lt=now - KEY_GRACE)
     for pk, expires_at in _rows(with_key, "pk", "expires_at"):
@@ -133,7 +133,7 @@ def late(*, now: Moment = Now()) -> Iterator[str]:
         yield f"image {pk}: its key was destroyed at {destroyed_at} and its object is not deleted"
 
 
-def unrest() -> Iterator[str]:
+def open_work() -> Iterator[str]:
     """One line for each open generation and each account with money reserved: none once all work has ended."""
     for pk, status in _rows(Generation.objects.filter(status__in=OPEN_STATUSES), "pk", "status"):
         yield f"generation {pk} ({status}): is open"

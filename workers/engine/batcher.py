@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 
 from workers.engine.interface import DeviceLost, Engine, ImageOrder, Picture, StepCallback
-from workers.engine.stage_executor import Batch, Job, Line
+from workers.engine.stage_executor import Batch, Job, StageExecutor
 
 logger = logging.getLogger(__name__)
 
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 # most. Four of 512 pixels together take 1.4 times what one does, but 2.4 times if the first goes ahead of the three; at
 # 1024 pixels that makes 2 %. One that comes by itself waits for nobody: that others come by chance within 5 ms, often
 # enough to pay for the wait, happens only where the device is busy anyway.
-LINGER_SECONDS = 0.005
+MAX_QUEUE_DELAY_SECONDS = 0.005
 # A batch is closed this long before the device is thought to be free, beside the time that preparing it takes.
 AHEAD_SECONDS = 0.02
 
@@ -35,7 +35,7 @@ class Batcher:
         self,
         engine: Engine,
         *,
-        linger_seconds: float = LINGER_SECONDS,
+        max_queue_delay_seconds: float = MAX_QUEUE_DELAY_SECONDS,
         more_may_come: Callable[[], bool] = lambda: True,
         on_device_lost: Callable[[], None] = lambda: None,
     ) -> None:
@@ -44,25 +44,27 @@ class Batcher:
         DeviceLost; the batcher is then drained.
         """
         self._engine = engine
-        self._linger_seconds = linger_seconds
+        self._max_queue_delay_seconds = max_queue_delay_seconds
         self._more_may_come = more_may_come
         self._on_device_lost = on_device_lost
         self._waiting: deque[Job] = deque()
-        self._under_way: set[Batch] = set()
+        self._in_flight: set[Batch] = set()
         self._changed = threading.Condition()
         self._closed = self._drained = self._lost = False
-        self._line = Line(engine, take=self._next_batch, may_begin=self._may_begin, on_end=self._batch_ended)
-        self._line.start()
+        self._executor = StageExecutor(
+            engine, take=self._next_batch, may_begin=self._may_begin, on_end=self._batch_ended
+        )
+        self._executor.start()
 
     @property
     def seconds_per_image(self) -> float | None:
         """How long an image has taken lately; None until one was made."""
-        return self._line.seconds_per_image
+        return self._executor.seconds_per_image
 
     @property
     def busy_seconds(self) -> float:
         """How long the device has worked for this batcher in all."""
-        return self._line.busy_seconds
+        return self._executor.busy_seconds
 
     def submit(self, order: ImageOrder, on_step: StepCallback | None = None) -> "Future[Picture]":
         """The picture to come, or the engine's exception. `on_step` is called from the gpu thread.
@@ -86,7 +88,7 @@ class Batcher:
             self._changed.notify_all()
         for job in waiting:
             # One that was in a batch already is running and cannot be cancelled.
-            if job.alone or job.future.set_running_or_notify_cancel():
+            if job.isolated or job.future.set_running_or_notify_cancel():
                 job.future.set_exception(BatcherClosed())
 
     def close(self) -> None:
@@ -94,7 +96,7 @@ class Batcher:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        self._line.join()
+        self._executor.join()
 
     def _next_batch(self) -> Batch | None:
         """The oldest order with its company, once it is time; None once closed and nothing can come any more."""
@@ -103,32 +105,32 @@ class Batcher:
                 self._changed.wait_for(lambda: self._waiting or self._is_over())
                 if self._is_over():
                     return None
-                self._wait_for_company()
-                if batch := self._take_company():
-                    self._under_way.add(batch)
+                self._wait_for_compatible()
+                if batch := self._take_compatible():
+                    self._in_flight.add(batch)
                     return batch
 
     def _is_over(self) -> bool:
         """A batch that is under way may still come back to be made one by one."""
-        return self._closed and not self._waiting and not self._under_way
+        return self._closed and not self._waiting and not self._in_flight
 
-    def _take_company(self) -> Batch | None:
+    def _take_compatible(self) -> Batch | None:
         # While it waited for company, all may have been drained or cancelled.
         if not self._waiting:
             return None
-        chosen = self._company()
+        chosen = self._compatible()
         for job in chosen:
             self._waiting.remove(job)
-        jobs = [job for job in chosen if job.alone or job.future.set_running_or_notify_cancel()]
+        jobs = [job for job in chosen if job.isolated or job.future.set_running_or_notify_cancel()]
         return Batch(jobs=jobs) if jobs else None
 
-    def _wait_for_company(self) -> None:
+    def _wait_for_compatible(self) -> None:
         """As long as the device is busy anyway, and for those on their way, within the linger, where it is not."""
-        linger_until = time.monotonic() + self._linger_seconds
+        delay_until = time.monotonic() + self._max_queue_delay_seconds
         while not self._enough():
-            until = self._line.free_at - self._line.prepare_seconds - AHEAD_SECONDS
+            until = self._executor.free_at - self._executor.prepare_seconds - AHEAD_SECONDS
             if self._more_may_come():
-                until = max(until, linger_until)
+                until = max(until, delay_until)
             left_seconds = until - time.monotonic()
             if left_seconds <= 0:
                 return
@@ -138,24 +140,24 @@ class Batcher:
         if self._closed or not self._waiting:
             return True
         oldest = self._waiting[0]
-        return self._key(oldest) is None or len(self._company()) >= self._engine.batch_limit
+        return self._key(oldest) is None or len(self._compatible()) >= self._engine.batch_limit
 
-    def _company(self) -> list[Job]:
+    def _compatible(self) -> list[Job]:
         oldest, *others = self._waiting
         key = self._key(oldest)
         if key is None:
             return [oldest]
-        company = [oldest, *(job for job in others if self._key(job) == key)]
-        return company[: self._engine.batch_limit]
+        compatible = [oldest, *(job for job in others if self._key(job) == key)]
+        return compatible[: self._engine.batch_limit]
 
     def _key(self, job: Job) -> object:
-        return None if job.alone else self._engine.batch_key(job.order)
+        return None if job.isolated else self._engine.batch_key(job.order)
 
     def _may_begin(self, batch: Batch) -> bool:
         with self._changed:
             if not self._drained:
                 return True
-            self._under_way.discard(batch)
+            self._in_flight.discard(batch)
             self._changed.notify_all()
         _fail(batch, BatcherClosed())
         return False
@@ -163,12 +165,12 @@ class Batcher:
     def _batch_ended(self, batch: Batch, problem: Exception | None) -> None:
         device_lost = isinstance(problem, DeviceLost)
         with self._changed:
-            self._under_way.discard(batch)
+            self._in_flight.discard(batch)
             if problem and len(batch.jobs) > 1 and not device_lost:
                 # One poisoned order must not fail its neighbours: each of several is tried once more, alone.
                 logger.warning("a batch of %d failed and is made one by one: %r", len(batch.jobs), problem)
                 for job in reversed(batch.jobs):
-                    job.alone = True
+                    job.isolated = True
                     self._waiting.appendleft(job)
                 problem = None
             self._changed.notify_all()

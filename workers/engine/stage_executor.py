@@ -28,7 +28,7 @@ class Job:
     order: ImageOrder
     on_step: StepCallback | None = None
     future: Future[Picture] = field(default_factory=Future)
-    alone: bool = False
+    isolated: bool = False
 
 
 @dataclass(kw_only=True, eq=False)
@@ -40,7 +40,7 @@ class Batch:
     denoised_from: float = 0.0
 
 
-class Line:
+class StageExecutor:
     """Three threads: "prepare", "gpu" and "decode". It ends when `take` gives None."""
 
     def __init__(
@@ -62,8 +62,8 @@ class Line:
         self._prepared: SimpleQueue[Batch | None] = SimpleQueue()
         self._denoised: SimpleQueue[Batch | None] = SimpleQueue()
         # One batch is prepared ahead of the one that is denoised, and one is decoded: more would only hold memory.
-        self._room_ahead = threading.Semaphore(1)
-        self._room_behind = threading.Semaphore(2)
+        self._prepare_slots = threading.Semaphore(1)
+        self._decode_slots = threading.Semaphore(2)
         self._ended_at = 0.0
         self._held_seconds = 0.0
         self.prepare_seconds = 0.0
@@ -92,7 +92,7 @@ class Line:
 
     def _prepare(self) -> None:
         while True:
-            self._room_ahead.acquire()
+            self._prepare_slots.acquire()
             batch = self._take()
             if batch is None:
                 break
@@ -101,21 +101,21 @@ class Line:
                 self.prepare_seconds += (time.monotonic() - started - self.prepare_seconds) * WEIGHT
                 self._prepared.put(batch)
             else:
-                self._room_ahead.release()
+                self._prepare_slots.release()
         self._prepared.put(None)
 
     def _denoise(self) -> None:
         while (batch := self._prepared.get()) is not None:
-            self._room_behind.acquire()
+            self._decode_slots.acquire()
             batch.denoised_from = time.monotonic()
             self.free_at = batch.denoised_from + len(batch.jobs) * (self.seconds_per_image or 0.0)
             # The next batch may be prepared from now on.
-            self._room_ahead.release()
+            self._prepare_slots.release()
             denoise = partial(self._engine.denoise, batch.value, on_step=_steps_of(batch))
             if self._may_begin(batch) and self._run(batch, denoise):
                 self._denoised.put(batch)
             else:
-                self._room_behind.release()
+                self._decode_slots.release()
         self._denoised.put(None)
 
     def _decode(self) -> None:
@@ -123,7 +123,7 @@ class Line:
             if self._run(batch, partial(self._engine.decode, batch.value)):
                 self._note_speed(batch)
                 self._deliver(batch)
-            self._room_behind.release()
+            self._decode_slots.release()
 
     def _run(self, batch: Batch, stage: Callable[[], Any]) -> bool:
         try:

@@ -30,46 +30,46 @@ FAILED = "generation_failed"
 # A second attempt waits this long, a third four times as long, so that what is broken can recover.
 BACKOFF_SECONDS = 2.0
 
-Paint = Callable[[str, ImageOrder], "Future[Picture]"]
+SubmitOrder = Callable[[str, ImageOrder], "Future[Picture]"]
 
 
-class Studio(NamedTuple):
+class AttemptContext(NamedTuple):
     """What an attempt works with: `paint` queues an order for a model by its name, `heartbeat` keeps its lease. Work of
     other `models` is left to others; None are all. `coming` is open from a message on until its order is there.
     """
 
-    paint: Paint
+    submit_order: SubmitOrder
     heartbeat: Heartbeat
     models: Collection[str] | None = None
-    coming: Callable[[], AbstractContextManager[None]] = nullcontext
+    expect_order: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
-def run(*, generation_id: int, studio: Studio) -> None:
+def run(*, generation_id: int, context: AttemptContext) -> None:
     """Brings the generation to its end, or back into the queue. Called twice, the second finds nothing to claim."""
     try:
         generation = generations.claim(generation_id=generation_id)
     except generations.NotClaimable:
         log.info("generation %s: nothing to do", generation_id)
         return
-    carry_out(generation=generation, studio=studio)
+    carry_out(generation=generation, context=context)
 
 
-def run_next(*, studio: Studio) -> None:
+def run_next(*, context: AttemptContext) -> None:
     """The same for the generation whose turn it is, if there is one."""
-    with studio.coming():
+    with context.expect_order():
         try:
-            generation = generations.claim_next(models=studio.models)
+            generation = generations.claim_next(models=context.models)
         except generations.NotClaimable:
             return
-        carry_out(generation=generation, studio=studio)
+        carry_out(generation=generation, context=context)
 
 
-def carry_out(*, generation: Generation, studio: Studio) -> None:
+def carry_out(*, generation: Generation, context: AttemptContext) -> None:
     """One attempt at a generation that was claimed just now."""
     assert generation.lease_token is not None
-    with studio.heartbeat.keep(generation.lease_token) as lease_lost:
+    with context.heartbeat.keep(generation.lease_token) as lease_lost:
         try:
-            _bring_to_an_end(generation, studio, lease_lost)
+            _bring_to_an_end(generation, context, lease_lost)
         except generations.LeaseLost:
             log.warning("generation %s: the lease was lost, so the attempt is dropped", generation.pk)
         except DatabaseError:
@@ -101,9 +101,9 @@ def _content(source: StoredImage) -> bytes:
         raise
 
 
-def _bring_to_an_end(generation: Generation, studio: Studio, lease_lost: threading.Event) -> None:
+def _bring_to_an_end(generation: Generation, context: AttemptContext, lease_lost: threading.Event) -> None:
     try:
-        _make(generation, studio, lease_lost)
+        _make(generation, context, lease_lost)
     except (generations.LeaseLost, DatabaseError):
         raise
     except BatcherClosed:
@@ -114,9 +114,9 @@ def _bring_to_an_end(generation: Generation, studio: Studio, lease_lost: threadi
         _give_back(generation, error)
 
 
-def _make(generation: Generation, studio: Studio, lease_lost: threading.Event) -> None:
+def _make(generation: Generation, context: AttemptContext, lease_lost: threading.Event) -> None:
     order = order_of(generation)
-    picture = studio.paint(generation.model, order).result()
+    picture = context.submit_order(generation.model, order).result()
     refuse_unfit(picture, order)
     if lease_lost.is_set():
         raise generations.LeaseLost
@@ -124,7 +124,7 @@ def _make(generation: Generation, studio: Studio, lease_lost: threading.Event) -
     image = _store(generation, png.encode(picture))
     failpoints.reach("stored")
     try:
-        completion.settle(generation=generation, image=image)
+        completion.complete_with_retry(generation=generation, image=image)
     except generations.LeaseLost:
         images.discard(image=image)
         raise

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Arrivals:
+class IncomingOrders:
     """Counts threads, each of which brings one order."""
 
     def __init__(self) -> None:
         self._coming: set[int] = set()
 
     @contextmanager
-    def coming(self) -> Iterator[None]:
+    def expect_order(self) -> Iterator[None]:
         """Around what this thread does from its message on; it is on its way until it has arrived, or at most as long
         as the block runs.
         """

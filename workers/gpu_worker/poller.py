@@ -15,7 +15,7 @@ from django.db import close_old_connections, connections
 
 from storage import images
 from workers.gpu_worker import attempt
-from workers.gpu_worker.attempt import Studio
+from workers.gpu_worker.attempt import AttemptContext
 from workers.gpu_worker.contact import Contact
 from workers.lifecycle import generations, recovery, stuck
 from workers.models import Generation
@@ -28,7 +28,7 @@ CLAIM_SECONDS = 2.0
 SWEEP_SECONDS = 10.0
 PURGE_SECONDS = 60.0
 # One round of a purge: soon over, so that the next look into the table is not late.
-PURGE_LIMIT = 200
+MAX_PURGED_IMAGES = 200
 # Two renewals of a lease. Whoever has reached the database for all that time takes a worker that has not for dead, and
 # does not wait for the end of its leases, which is as late as it is for the sake of outages.
 SILENCE_SECONDS = 12.0
@@ -36,12 +36,12 @@ SILENCE_SECONDS = 12.0
 PAUSE_SECONDS = 5.0
 
 
-class IdleHands:
+class IdlePoller:
     """A thread, and threads for the attempts that it starts; `start` and `close` it once."""
 
-    def __init__(self, *, studio: Studio, capacity: int) -> None:
+    def __init__(self, *, context: AttemptContext, capacity: int) -> None:
         """`capacity` is how many attempts the process may run at once, whoever started them."""
-        self._studio = studio
+        self._context = context
         self._capacity = capacity
         self._closed = threading.Event()
         self._attempts = ThreadPoolExecutor(capacity, thread_name_prefix="idle")
@@ -77,26 +77,26 @@ class IdleHands:
                 _try(recovery.run)
             if time.monotonic() >= purge_at:
                 purge_at = time.monotonic() + PURGE_SECONDS
-                _try(partial(images.purge, limit=PURGE_LIMIT))
+                _try(partial(images.purge, limit=MAX_PURGED_IMAGES))
         connections.close_all()
 
     @property
     def _room(self) -> int:
-        return self._capacity - len(self._studio.heartbeat.lease_tokens)
+        return self._capacity - len(self._context.heartbeat.lease_tokens)
 
     def _rescue(self) -> None:
         """Takes back what silent workers have, and claims what there is room for; the sweep hints at the rest."""
-        if stuck.rescue(limit=recovery.BATCH_LIMIT, silence_seconds=SILENCE_SECONDS):
+        if stuck.rescue(limit=recovery.MAX_ROWS_PER_SWEEP, silence_seconds=SILENCE_SECONDS):
             self._claim(self._room)
 
     def _claim(self, room: int) -> None:
         with suppress(generations.NotClaimable):
             for _ in range(room):
-                claimed = generations.claim_next(models=self._studio.models)
+                claimed = generations.claim_next(models=self._context.models)
                 self._attempts.submit(self._attempt, claimed)
 
     def _attempt(self, generation: Generation) -> None:
-        _try(partial(attempt.carry_out, generation=generation, studio=self._studio))
+        _try(partial(attempt.carry_out, generation=generation, context=self._context))
         # These threads seldom have work, and messages' threads have a connection each already.
         connections.close_all()
 

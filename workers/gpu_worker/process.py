@@ -15,11 +15,11 @@ from workers.catalogue import CatalogueError, ImageModel, models_of
 from workers.engine.batcher import Batcher
 from workers.engine.interface import ImageOrder, Picture, load_engine
 from workers.gpu_worker import build_id
-from workers.gpu_worker.attempt import Studio
+from workers.gpu_worker.attempt import AttemptContext
 from workers.gpu_worker.heartbeat import Heartbeat
-from workers.gpu_worker.incoming import Arrivals
-from workers.gpu_worker.poller import IdleHands
-from workers.gpu_worker.utilisation import Busyness
+from workers.gpu_worker.incoming import IncomingOrders
+from workers.gpu_worker.poller import IdlePoller
+from workers.gpu_worker.utilisation import Utilisation
 from workers.lifecycle import generations
 from workers.messaging.worker_registry import Details
 
@@ -31,14 +31,14 @@ DEVICE_LOST_STATUS = 70
 DEVICE_LOST_SECONDS = 10.0
 
 
-class Workshop:
+class GpuWorker:
     """Loads the models of its queues, which may take minutes, and starts the threads. Close it once."""
 
     def __init__(self, *, worker_name: str, capacity: int, queues: Collection[str]) -> None:
         """`capacity` is how many attempts may run at once. Raises CatalogueError for queues that no model has."""
         self._queues = sorted(queues)
         self._batchers: dict[str, Batcher] = {}
-        self._arrivals = Arrivals()
+        self._incoming = IncomingOrders()
         self._device = settings.DEVICE
         for model in _models_of(queues):
             log.info("loading %s from %s on device %s", model.name, model.weights, settings.DEVICE)
@@ -46,21 +46,21 @@ class Workshop:
             # An engine of one's own need not tell.
             self._device = getattr(engine, "device_name", settings.DEVICE)
             self._batchers[model.name] = Batcher(
-                engine, more_may_come=self._arrivals.any, on_device_lost=self._leave_lost_device
+                engine, more_may_come=self._incoming.any, on_device_lost=self._leave_lost_device
             )
-        self._busyness = Busyness(self._busy_seconds)
+        self._utilisation = Utilisation(self._busy_seconds)
         self._heartbeat = Heartbeat(
             worker_name=worker_name, speed=self._seconds_per_image, describe=self._describe
         )
-        self.studio = Studio(
-            paint=self._paint,
+        self.context = AttemptContext(
+            submit_order=self._submit_order,
             heartbeat=self._heartbeat,
             models=frozenset(self._batchers),
-            coming=self._arrivals.coming,
+            expect_order=self._incoming.expect_order,
         )
-        self._idle_hands = IdleHands(studio=self.studio, capacity=capacity)
+        self._poller = IdlePoller(context=self.context, capacity=capacity)
         self._heartbeat.start()
-        self._idle_hands.start()
+        self._poller.start()
 
     def stop(self, *, within_seconds: float) -> None:
         """Lets what the engines are at finish and puts the rest back into the queue; returns at once.
@@ -68,7 +68,7 @@ class Workshop:
         What has not ended `within_seconds` is put back too, and then the process ends where it stands.
         """
         log.info("stopping: what the device is at is finished, the rest is put back")
-        self._idle_hands.stop()
+        self._poller.stop()
         for batcher in self._batchers.values():
             batcher.drain()
         end = threading.Timer(within_seconds, self._end_by_force)
@@ -79,7 +79,7 @@ class Workshop:
         """Finishes what the batchers hold, then stops every thread."""
         for batcher in self._batchers.values():
             batcher.close()
-        self._idle_hands.close()
+        self._poller.close()
         self._heartbeat.close()
 
     def _end_by_force(self) -> None:
@@ -98,7 +98,7 @@ class Workshop:
         log.critical(
             "zekron: the device %s is lost; this worker ends and must be started again", settings.DEVICE
         )
-        self._idle_hands.stop()
+        self._poller.stop()
         for batcher in self._batchers.values():
             batcher.drain()
         give_up_at = time.monotonic() + DEVICE_LOST_SECONDS
@@ -119,13 +119,13 @@ class Workshop:
             models={name: batcher.seconds_per_image for name, batcher in self._batchers.items()},
             queues=self._queues,
             device=self._device,
-            busy_fraction=self._busyness.fraction(),
+            busy_fraction=self._utilisation.fraction(),
             code=build_id.digest(),
         )
 
-    def _paint(self, model_name: str, order: ImageOrder) -> "Future[Picture]":
+    def _submit_order(self, model_name: str, order: ImageOrder) -> "Future[Picture]":
         # Before its order is there: the batcher looks who else is on the way, and must not find this one.
-        self._arrivals.arrived()
+        self._incoming.arrived()
         return self._batchers[model_name].submit(order)
 
 
@@ -147,30 +147,30 @@ def _exit(status: int) -> None:
     os._exit(status)
 
 
-_opened: Workshop | None = None
+_current: GpuWorker | None = None
 
 
-def open_workshop(*, worker_name: str, capacity: int, queues: Collection[str]) -> None:
+def start(*, worker_name: str, capacity: int, queues: Collection[str]) -> None:
     """Makes this process's workshop for the models of these queues. Call it once, before the first task."""
-    global _opened  # noqa: PLW0603 (one process drives one GPU)
-    _opened = Workshop(worker_name=worker_name, capacity=capacity, queues=queues)
+    global _current  # noqa: PLW0603 (one process drives one GPU)
+    _current = GpuWorker(worker_name=worker_name, capacity=capacity, queues=queues)
 
 
-def opened() -> Workshop:
+def current() -> GpuWorker:
     """This process's workshop."""
-    assert _opened is not None, "only a worker of the GPU queue has a workshop"
-    return _opened
+    assert _current is not None, "only a worker of the GPU queue has a workshop"
+    return _current
 
 
-def stop_workshop(*, within_seconds: float) -> None:
+def stop(*, within_seconds: float) -> None:
     """Stops this process's workshop, if it has one; `close_workshop` must follow."""
-    if _opened is not None:
-        _opened.stop(within_seconds=within_seconds)
+    if _current is not None:
+        _current.stop(within_seconds=within_seconds)
 
 
-def close_workshop() -> None:
+def close() -> None:
     """Closes this process's workshop, if it has one."""
-    global _opened  # noqa: PLW0603
-    if _opened is not None:
-        _opened.close()
-        _opened = None
+    global _current  # noqa: PLW0603
+    if _current is not None:
+        _current.close()
+        _current = None

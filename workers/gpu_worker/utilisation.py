@@ -8,7 +8,7 @@ from collections.abc import Callable
 WINDOW_SECONDS = 60.0
 
 
-class Busyness:
+class Utilisation:
     """Looks at the seconds that a device has worked, whenever it is asked."""
 
     def __init__(

@@ -8,9 +8,9 @@ interpreter's lock, and of JPEG scans, each of which repaints all pixels, most o
 import struct
 
 # Encoders cut pixels into parts of 4 KiB or more, so 10 MiB are some 2,600; cameras add a few hundred of metadata.
-PART_LIMIT = 5000
+MAX_PARTS = 5000
 # Progressive encoders write about ten; at 16 megapixels a scan takes 10 ms.
-SCAN_LIMIT = 100
+MAX_SCANS = 100
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_SIGNATURE = b"\xff\xd8"
@@ -20,19 +20,19 @@ _START_OF_SCAN = 0xDA
 def has_too_many_parts(content: bytes) -> bool:
     """Whether a decoder would walk the file for long. What is cut off or broken is the decoder's to refuse."""
     if content.startswith(_PNG_SIGNATURE):
-        return _png_chunk_count(content) > PART_LIMIT
+        return _png_chunk_count(content) > MAX_PARTS
     if content.startswith(_JPEG_SIGNATURE):
         # In pixels a marker cannot occur by chance: their 0xFF is written as 0xFF00.
         return (
-            content.count(bytes([0xFF, _START_OF_SCAN])) > SCAN_LIMIT
-            or _jpeg_segment_count(content) > PART_LIMIT
+            content.count(bytes([0xFF, _START_OF_SCAN])) > MAX_SCANS
+            or _jpeg_segment_count(content) > MAX_PARTS
         )
     return False
 
 
 def _png_chunk_count(content: bytes) -> int:
     count, position = 0, len(_PNG_SIGNATURE)
-    while position + 8 <= len(content) and count <= PART_LIMIT:
+    while position + 8 <= len(content) and count <= MAX_PARTS:
         (byte_count,) = struct.unpack_from(">I", content, position)
         count, position = count + 1, position + 12 + byte_count
     return count
@@ -41,7 +41,7 @@ def _png_chunk_count(content: bytes) -> int:
 def _jpeg_segment_count(content: bytes) -> int:
     """Those before the first scan; a byte that only fills the space before a marker counts as well."""
     count, position = 0, len(_JPEG_SIGNATURE)
-    while position + 4 <= len(content) and count <= PART_LIMIT:
+    while position + 4 <= len(content) and count <= MAX_PARTS:
         first, marker, byte_count = struct.unpack_from(">BBH", content, position)
         if (first, marker) == (0xFF, _START_OF_SCAN):
             break

@@ -11,17 +11,17 @@ from workers.imaging import file_structure, png
 from workers.imaging.pixel_budget import PixelBudget
 
 FORMATS = ("PNG", "JPEG", "WEBP")
-MOST_PIXELS = 16_000_000
-LEAST_SIDE_PIXELS = 64
-MOST_RATIO = 8
+MAX_PIXELS = 16_000_000
+MIN_SIDE_PIXELS = 64
+MAX_RATIO = 8
 # What is kept of a source. Models look at a megapixel of it at most; encoding all of 16 takes a second and 25 MB.
 KEPT_PIXELS = 4_000_000
 # A pixel in work takes up to 16 bytes, so all that are decoded at once take half a gigabyte.
-PIXELS_AT_ONCE = 2 * MOST_PIXELS
-TOO_LARGE = f"The image has more than {MOST_PIXELS // 1_000_000} megapixels."
+PIXELS_AT_ONCE = 2 * MAX_PIXELS
+TOO_LARGE = f"The image has more than {MAX_PIXELS // 1_000_000} megapixels."
 
 # A WebP's canvas is allocated while its header is read: Pillow refuses twice this before it does so.
-Image.MAX_IMAGE_PIXELS = MOST_PIXELS
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 _budget = PixelBudget(PIXELS_AT_ONCE)
 
 
@@ -83,12 +83,12 @@ def _open(content: bytes) -> Image.Image:
 
 
 def _check_size(width: int, height: int) -> None:
-    if width * height > MOST_PIXELS:
+    if width * height > MAX_PIXELS:
         raise InvalidImage(TOO_LARGE)
-    if min(width, height) < LEAST_SIDE_PIXELS:
-        raise InvalidImage(f"The image is under {LEAST_SIDE_PIXELS} pixels on a side: {width}x{height}.")
-    if max(width, height) > MOST_RATIO * min(width, height):
-        raise InvalidImage(f"The image is longer than {MOST_RATIO}:1: {width}x{height}.")
+    if min(width, height) < MIN_SIDE_PIXELS:
+        raise InvalidImage(f"The image is under {MIN_SIDE_PIXELS} pixels on a side: {width}x{height}.")
+    if max(width, height) > MAX_RATIO * min(width, height):
+        raise InvalidImage(f"The image is longer than {MAX_RATIO}:1: {width}x{height}.")
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -24,7 +24,7 @@ LOOK_FACTOR = 10
 # Up to here what is open is counted for each request, and each worker is asked after. Beyond, once in this time: else a
 # long queue would make each request dear, and most of all those that it is too long for, and so would a large fleet.
 EXACT_COUNT = 500
-FEW_WORKERS = 16
+MAX_UNCACHED_WORKERS = 16
 FRESH_SECONDS = 1.0
 _deep: dict[str | None, tuple[float, int]] = {}
 _fleet: dict[str, tuple[float, list[Worker]]] = {}
@@ -62,7 +62,7 @@ def _alive(*, clock: Callable[[], float] = time.monotonic) -> Sequence[Worker]:
     if clock() - seen_at < FRESH_SECONDS:
         return workers
     workers = worker_registry.alive()
-    if len(workers) > FEW_WORKERS:
+    if len(workers) > MAX_UNCACHED_WORKERS:
         _fleet[settings.REDIS_URL] = clock(), workers
     return workers
 

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 PAUSES_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 
-def settle(
+def complete_with_retry(
     *, generation: Generation, image: StoredImage, pauses_seconds: Sequence[float] = PAUSES_SECONDS
 ) -> None:
     """Completes it with this image and charges its quote, once, whatever became of a COMMIT without an answer.

@@ -24,7 +24,7 @@ from workers.lifecycle import eligibility, idempotency, image_tokens
 from workers.lifecycle.submission import Submission, queued
 from workers.lifecycle.transitions import move, move_all, moving
 from workers.messaging import completion_events, enqueue
-from workers.models import ATTEMPT_LIMIT, OPEN_STATUSES, Generation, Kind, SourceImage, Status
+from workers.models import MAX_ATTEMPTS, OPEN_STATUSES, Generation, Kind, SourceImage, Status
 from workers.moments import Moment
 
 # A worker renews its leases every few seconds; one that misses this many seconds is taken for dead.
@@ -76,7 +76,7 @@ def claim(*, generation_id: int, now: Moment = Now()) -> Generation:
 
 def claim_next(*, models: Collection[str] | None = None, now: Moment = Now()) -> Generation:
     """The same for the one of these models, or of all, whose turn it is; raises NotClaimable where none is due."""
-    for model in eligibility.lines(models=catalogue().keys() if models is None else models, now=now):
+    for model in eligibility.models_by_turn(models=catalogue().keys() if models is None else models, now=now):
         with suppress(NotClaimable):
             return _claim(statements.written(_claim_of_the_first, now), model=model)
     raise NotClaimable
@@ -135,7 +135,7 @@ def retry(*, generation: Generation, backoff_seconds: float, detail: str, now: M
         generation.pk,
         Status.RUNNING,
         Status.QUEUED,
-        guard=Q(lease_token=generation.lease_token, attempt_count__lt=ATTEMPT_LIMIT),
+        guard=Q(lease_token=generation.lease_token, attempt_count__lt=MAX_ATTEMPTS),
         not_before=now + timedelta(seconds=backoff_seconds),
         hinted_at=None,
         error_detail=detail,
@@ -204,14 +204,15 @@ def _claim_of_one(now: Moment) -> Statement[Generation]:
 
 
 def _claim_of_the_first(now: Moment) -> Statement[Generation]:
-    first = eligibility.line(model=given("model"), now=now).select_for_update(skip_locked=True, no_key=True)
-    return _claiming(Q(pk=Subquery(first.values("pk")[:1])), now)
+    queue = eligibility.queue_for(model=given("model"), now=now)
+    first = queue.select_for_update(skip_locked=True, no_key=True).values("pk")[:1]
+    return _claiming(Q(pk=Subquery(first)), now)
 
 
 def _claiming(which: Q, now: Moment) -> Statement[Generation]:
     """A claim that a crash of the database forgets never was: the row waits again, and the lease is lost."""
     return moving(
-        which & eligibility.due(now),
+        which & eligibility.claimable(now),
         Status.QUEUED,
         Status.RUNNING,
         may_be_lost=True,

@@ -19,7 +19,7 @@ from workers.moments import Moment
 log = logging.getLogger(__name__)
 
 # How many rows of a kind one sweep takes on; the next one, seconds later, takes the rest.
-BATCH_LIMIT = 500
+MAX_ROWS_PER_SWEEP = 500
 # A queued row whose message was sent longer ago than this may have lost it.
 HINT_INTERVAL_SECONDS = 15
 
@@ -35,19 +35,23 @@ class Swept(NamedTuple):
 def run(*, now: Moment = Now()) -> Swept:
     """One sweep over all that is open."""
     given_up = _give_up(now)
-    rescued = stuck.rescue(limit=BATCH_LIMIT, now=now)
+    rescued = stuck.rescue(limit=MAX_ROWS_PER_SWEEP, now=now)
     failpoints.reach("rescued")
-    due = stuck.take_due_hints(limit=BATCH_LIMIT, interval_seconds=HINT_INTERVAL_SECONDS, now=now)
+    due = stuck.take_due_hints(limit=MAX_ROWS_PER_SWEEP, interval_seconds=HINT_INTERVAL_SECONDS, now=now)
     for generation_id in due:
         enqueue.send(generation_id=generation_id)
-    idempotency.forget(limit=BATCH_LIMIT, now=now)
+    idempotency.forget(limit=MAX_ROWS_PER_SWEEP, now=now)
     return Swept(given_up=given_up, rescued=len(rescued), hinted=len(due))
 
 
 def _give_up(now: Moment) -> int:
     count = 0
-    past = Generation.objects.filter(eligibility.past_deadline(now)).order_by("deadline_at")[:BATCH_LIMIT]
-    spent = Generation.objects.filter(eligibility.spent(now)).order_by("lease_until")[:BATCH_LIMIT]
+    past = Generation.objects.filter(eligibility.past_deadline(now)).order_by("deadline_at")[
+        :MAX_ROWS_PER_SWEEP
+    ]
+    spent = Generation.objects.filter(eligibility.attempts_exhausted(now)).order_by("lease_until")[
+        :MAX_ROWS_PER_SWEEP
+    ]
     # What has the same deadline or lease comes in any order.
     for generation in sorted({*past, *spent}, key=attrgetter("pk")):
         code = error_codes.new_code(error_type=FAILED)

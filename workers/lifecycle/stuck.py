@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 
 from workers.lifecycle.generations import LEASE_SECONDS
 from workers.lifecycle.transitions import lock_some, move_all
-from workers.models import ATTEMPT_LIMIT, Generation, Status
+from workers.models import MAX_ATTEMPTS, Generation, Status
 from workers.moments import Moment
 
 
@@ -22,7 +22,7 @@ def rescue(*, limit: int, silence_seconds: float = LEASE_SECONDS, now: Moment = 
     silent = Q(
         status=Status.RUNNING, lease_until__lt=now + timedelta(seconds=LEASE_SECONDS - silence_seconds)
     )
-    abandoned = silent & Q(attempt_count__lt=ATTEMPT_LIMIT, deadline_at__gt=now)
+    abandoned = silent & Q(attempt_count__lt=MAX_ATTEMPTS, deadline_at__gt=now)
     with transaction.atomic():
         ids = lock_some(abandoned, limit, first="lease_until")
         move_all(Q(pk__in=ids), Status.RUNNING, Status.QUEUED, not_before=now, hinted_at=None)

@@ -19,7 +19,7 @@ def channel() -> str:
 def publish_ended(*, generation_id: int) -> None:
     """Tells every web process that the generation is completed, failed or cancelled."""
     try:
-        with redis_client.asking() as connection:
+        with redis_client.connection_or_unavailable() as connection:
             connection.publish(channel(), str(generation_id))
-    except redis_client.Away as error:
+    except redis_client.RedisUnavailable as error:
         log.debug("could not announce the end of generation %s: %s", generation_id, error)

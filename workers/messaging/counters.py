@@ -16,7 +16,7 @@ from workers.models import OPEN_STATUSES, Generation, Status
 log = logging.getLogger(__name__)
 
 # What is open is counted no further: a queue this long is an outage, and looking at it must not add to it.
-LOOK_LIMIT: Final = 100_000
+MAX_COUNTED_ROWS: Final = 100_000
 _UNREADABLE: Final = "zekron:unreadable_images"
 
 
@@ -31,7 +31,9 @@ class Queue(NamedTuple):
 def queue() -> Queue:
     """What is open at this moment, looked at no further than `LOOK_LIMIT` rows."""
     queued, running = Q(status=Status.QUEUED), Q(status=Status.RUNNING)
-    seen = Generation.objects.filter(status__in=OPEN_STATUSES).values("status", "created_at")[:LOOK_LIMIT]
+    seen = Generation.objects.filter(status__in=OPEN_STATUSES).values("status", "created_at")[
+        :MAX_COUNTED_ROWS
+    ]
     counted = seen.aggregate(
         queued=Count("status", filter=queued),
         running=Count("status", filter=running),
@@ -44,14 +46,14 @@ def queue() -> Queue:
 def count_unreadable_image() -> None:
     """Notes that an image which must be readable was not: lost by the store, or not what was sealed."""
     try:
-        with redis_client.asking() as connection:
+        with redis_client.connection_or_unavailable() as connection:
             connection.incr(_UNREADABLE)
-    except redis_client.Away as error:
+    except redis_client.RedisUnavailable as error:
         # Its log line is written all the same, and whoever asked for it must get an answer.
         log.debug("an unreadable image is not counted: %s", error)
 
 
 def unreadable_image_count() -> int:
     """How many reads found an unreadable image since Redis was last emptied; raises broker.Away."""
-    with redis_client.asking() as connection:
+    with redis_client.connection_or_unavailable() as connection:
         return int(connection.get(_UNREADABLE) or 0)

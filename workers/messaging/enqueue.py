@@ -20,9 +20,9 @@ def send(*, generation_id: int) -> None:
     try:
         queue = _queue_of(generation_id)
         message = messages.message(task=GENERATE_TASK, values={"generation_id": generation_id}, queue=queue)
-        with redis_client.asking() as connection:
+        with redis_client.connection_or_unavailable() as connection:
             connection.lpush(queue, message)
-    except (redis_client.Away, DatabaseError) as error:
+    except (redis_client.RedisUnavailable, DatabaseError) as error:
         log.debug("could not enqueue generation %s, the sweep will: %s", generation_id, error)
 
 

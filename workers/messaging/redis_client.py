@@ -18,16 +18,16 @@ log = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS: Final = 2.0
 # Over any number of threads: one that got no connection would take Redis for away.
-CONNECTION_LIMIT: Final = 1000
+MAX_CONNECTIONS: Final = 1000
 # So long Redis is not asked after it has failed, or each request would wait for the timeout anew.
 REST_SECONDS: Final = 5.0
 
 
-class Away(redis.ConnectionError):
+class RedisUnavailable(redis.ConnectionError):
     """Redis did not answer, now or a moment ago. What was to be said to it is lost."""
 
 
-class Line:
+class CircuitBreaker:
     """Whether Redis answers, as far as this process knows. The log says when it stops and when it answers again."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -39,12 +39,12 @@ class Line:
     def asking(self) -> Iterator[None]:
         """Around one question: raises Away when it fails, or at once while Redis rests from an earlier failure."""
         if self._rests():
-            raise Away("Redis did not answer a moment ago.")
+            raise RedisUnavailable("Redis did not answer a moment ago.")
         try:
             yield
         except (redis.RedisError, OperationalError) as error:
             self._note(error)
-            raise Away(str(error)) from error
+            raise RedisUnavailable(str(error)) from error
         self._note(None)
 
     def _rests(self) -> bool:
@@ -70,7 +70,7 @@ class Line:
 
 
 @contextmanager
-def asking() -> Iterator[redis.Redis]:
+def connection_or_unavailable() -> Iterator[redis.Redis]:
     """The connection, for one question. Raises Away where that fails, and then soon without asking."""
     with _line(settings.REDIS_URL).asking():
         yield connection()
@@ -81,21 +81,21 @@ def connection() -> redis.Redis:
     return _connection(settings.REDIS_URL)
 
 
-def patience() -> dict[str, Any]:
+def client_options() -> dict[str, Any]:
     """How a client of Redis waits, as arguments of its constructor: not long, never twice, in any number of threads."""
     return {
         "socket_timeout": TIMEOUT_SECONDS,
         "socket_connect_timeout": TIMEOUT_SECONDS,
         "retry": Retry(NoBackoff(), 0),
-        "max_connections": CONNECTION_LIMIT,
+        "max_connections": MAX_CONNECTIONS,
     }
 
 
 @cache
 def _connection(url: str) -> redis.Redis:
-    return redis.Redis.from_url(url, **patience())
+    return redis.Redis.from_url(url, **client_options())
 
 
 @cache
-def _line(url: str) -> Line:
-    return Line()
+def _line(url: str) -> CircuitBreaker:
+    return CircuitBreaker()

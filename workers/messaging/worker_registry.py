@@ -9,7 +9,7 @@ import orjson
 from workers.messaging import redis_client
 
 # A worker writes every few seconds; one that has been silent this long does not count as alive.
-SILENCE_LIMIT_SECONDS = 15
+MAX_SILENCE_SECONDS = 15
 # What is older than this is forgotten altogether.
 MEMORY_SECONDS = 3600
 _SEEN = "zekron:workers:seen"
@@ -51,7 +51,10 @@ class Worker(NamedTuple):
 def show(*, worker_name: str, seconds_per_image: float | None = None, details: Details | None = None) -> None:
     """Notes that this worker lives, and what it says of itself; raises broker.Away when Redis is."""
     now = time.time()
-    with redis_client.asking() as connection, connection.pipeline(transaction=False) as pipe:
+    with (
+        redis_client.connection_or_unavailable() as connection,
+        connection.pipeline(transaction=False) as pipe,
+    ):
         pipe.zadd(_SEEN, {worker_name: now})
         pipe.zremrangebyscore(_SEEN, "-inf", now - MEMORY_SECONDS)
         if seconds_per_image is not None:
@@ -65,7 +68,10 @@ def show(*, worker_name: str, seconds_per_image: float | None = None, details: D
 
 def leave(*, worker_name: str) -> None:
     """Notes that this worker has stopped; raises broker.Away when Redis is."""
-    with redis_client.asking() as connection, connection.pipeline(transaction=False) as pipe:
+    with (
+        redis_client.connection_or_unavailable() as connection,
+        connection.pipeline(transaction=False) as pipe,
+    ):
         pipe.zrem(_SEEN, worker_name)
         pipe.hdel(_SPEEDS, worker_name)
         pipe.hdel(_DETAILS, worker_name)
@@ -74,8 +80,11 @@ def leave(*, worker_name: str) -> None:
 
 def alive() -> list[Worker]:
     """The workers that have shown themselves lately; raises broker.Away when Redis is."""
-    with redis_client.asking() as connection, connection.pipeline(transaction=False) as pipe:
-        pipe.zrangebyscore(_SEEN, time.time() - SILENCE_LIMIT_SECONDS, "+inf")
+    with (
+        redis_client.connection_or_unavailable() as connection,
+        connection.pipeline(transaction=False) as pipe,
+    ):
+        pipe.zrangebyscore(_SEEN, time.time() - MAX_SILENCE_SECONDS, "+inf")
         pipe.hgetall(_SPEEDS)
         pipe.hgetall(_DETAILS)
         names, speeds, details = pipe.execute()

@@ -21,21 +21,21 @@ from workers.models import Generation, Kind
 _SOURCE_LIFE = timedelta(hours=1)
 
 
-class Placed(NamedTuple):
+class Created(NamedTuple):
     """A generation that was accepted, now or under the same idempotency key before."""
 
     generation: Generation
     replayed: bool
 
 
-def place(*, account_id: int, fields: dict[str, Any], idempotency_key: str | None) -> Placed:
+def create(*, account_id: int, fields: dict[str, Any], idempotency_key: str | None) -> Created:
     """Submits what a GenerateSerializer has checked, unless the key says that it was accepted before.
 
     Raises KeyReused, QueueTooLong, and what `generations.submit` raises; then no sealed source is left.
     """
     named = _idempotency(idempotency_key, fields)
     if named and (accepted := idempotency.find(account_id=account_id, idempotency=named)):
-        return Placed(accepted, replayed=True)
+        return Created(accepted, replayed=True)
     model: ImageModel = fields["model"]
     admission.refuse_if_too_long(model_name=model.name, limit_seconds=settings.SYNC_WAIT_SECONDS)
     sealed = _seal_all(account_id, fields["images"])
@@ -45,7 +45,7 @@ def place(*, account_id: int, fields: dict[str, Any], idempotency_key: str | Non
     except idempotency.AlreadyAccepted as twin:
         # The same request at the same moment: only the account's lock tells which came first.
         _discard_all(sealed)
-        return Placed(twin.generation, replayed=True)
+        return Created(twin.generation, replayed=True)
     except (
         idempotency.KeyReused,
         generations.TooManyOpen,
@@ -55,7 +55,7 @@ def place(*, account_id: int, fields: dict[str, Any], idempotency_key: str | Non
         # Only a refusal is sure to have recorded nothing; after any other error the row may be there.
         _discard_all(sealed)
         raise
-    return Placed(generation, replayed=False)
+    return Created(generation, replayed=False)
 
 
 def _idempotency(key: str | None, fields: dict[str, Any]) -> Idempotency | None:

@@ -14,9 +14,9 @@ from zekron_api.http.errors import InvalidField
 # The published sizes, as (width, height) in pixels.
 SIZES = {"512x512": (512, 512), "1024x1024": (1024, 1024), "1024x768": (1024, 768), "768x1024": (768, 1024)}
 DEFAULT_SIZE = "1024x1024"
-PROMPT_LIMIT_CHARACTERS = 4000
-SOURCE_LIMIT = 2
-SOURCE_LIMIT_BYTES = 10 * 1024 * 1024
+MAX_PROMPT_CHARACTERS = 4000
+MAX_SOURCES = 2
+MAX_SOURCE_BYTES = 10 * 1024 * 1024
 
 # What a database or a font cannot hold.
 _UNUSABLE = re.compile("[\0\ud800-\udfff]")
@@ -52,8 +52,8 @@ class PromptField(CheckedField):
             raise InvalidField("missing_prompt", f"prompt must be a text, not {_kind(value)}.")
         if not value.strip():
             raise InvalidField("missing_prompt", "prompt is blank; it must be a text that is not.")
-        if len(value) > PROMPT_LIMIT_CHARACTERS:
-            message = f"prompt has {len(value)} characters; at most {PROMPT_LIMIT_CHARACTERS} are allowed."
+        if len(value) > MAX_PROMPT_CHARACTERS:
+            message = f"prompt has {len(value)} characters; at most {MAX_PROMPT_CHARACTERS} are allowed."
             raise InvalidField("prompt_too_long", message)
         if unusable := _UNUSABLE.search(value):
             what = "a NUL" if unusable[0] == "\0" else "half of a surrogate pair"
@@ -95,8 +95,8 @@ class SourcesField(CheckedField):
         if not isinstance(value, list):
             message = f"images must be a list of objects with base64 in their field data, not {_kind(value)}."
             raise InvalidField("invalid_base64", message)
-        if len(value) > SOURCE_LIMIT:
-            message = f"images has {len(value)} items; at most {SOURCE_LIMIT} are allowed for editing."
+        if len(value) > MAX_SOURCES:
+            message = f"images has {len(value)} items; at most {MAX_SOURCES} are allowed for editing."
             raise InvalidField("too_many_images", message)
         return tuple(_source(item, f"images[{position}]") for position, item in enumerate(value))
 
@@ -114,8 +114,8 @@ def _source(item: object, name: str) -> bytes:
         message = f"{name} must be an object with base64 in its field data, not {_kind(item)}."
         raise InvalidField("invalid_base64", message)
     content = _base64(item.get("data"), f"{name}.data")
-    if len(content) > SOURCE_LIMIT_BYTES:
-        message = f"{name} has {len(content)} bytes; at most {SOURCE_LIMIT_BYTES} are allowed."
+    if len(content) > MAX_SOURCE_BYTES:
+        message = f"{name} has {len(content)} bytes; at most {MAX_SOURCE_BYTES} are allowed."
         raise InvalidField("invalid_image", message)
     try:
         return source_images.normalise(content)

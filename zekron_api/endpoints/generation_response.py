@@ -16,7 +16,7 @@ from zekron_api.http import errors
 log = logging.getLogger(__name__)
 
 
-def reply_for(*, generation_id: int) -> HttpResponse:
+def build(*, generation_id: int) -> HttpResponse:
     """The reply by the row's state. What is still queued is cancelled first: nobody pays for what nobody awaits.
 
     Raises GenerationFailed, ServiceBusy, GenerationTimeout or ImageUnreachable when there is no image.

@@ -7,10 +7,10 @@ from rest_framework import serializers
 from zekron_api.endpoints import fields
 from zekron_api.http.errors import InvalidField
 
-PAGE_DEFAULT = 20
-PAGE_LIMIT = 100
+DEFAULT_PAGE_SIZE = 20
+MAX_PAGE_SIZE = 100
 # PostgreSQL's OFFSET is a 64-bit integer.
-OFFSET_LIMIT = 2**63 - 1
+MAX_OFFSET = 2**63 - 1
 
 
 class GenerateSerializer(serializers.Serializer[Any]):
@@ -52,5 +52,5 @@ class WholeNumberField(fields.CheckedField):
 class PageSerializer(serializers.Serializer[Any]):
     """The query of GET /v1/generations."""
 
-    limit = WholeNumberField(nothing=PAGE_DEFAULT, least=1, most=PAGE_LIMIT)
-    offset = WholeNumberField(nothing=0, least=0, most=OFFSET_LIMIT)
+    limit = WholeNumberField(nothing=DEFAULT_PAGE_SIZE, least=1, most=MAX_PAGE_SIZE)
+    offset = WholeNumberField(nothing=0, least=0, most=MAX_OFFSET)

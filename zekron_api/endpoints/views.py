@@ -23,7 +23,7 @@ from zekron_api.endpoints import create_generation, generation_response, respons
 from zekron_api.endpoints.serializers import GenerateSerializer, PageSerializer
 from zekron_api.http import errors, rate_limit
 from zekron_api.http.json_body import check_body
-from zekron_api.waiting.deferred_response import Deferred, Parked
+from zekron_api.waiting.deferred_response import DeferredResponse, PendingGenerationResponse
 
 _IDEMPOTENCY_KEY: Final = re.compile(r"[ -~]{1,255}")
 
@@ -42,13 +42,13 @@ class ApiView(APIView):
         )
         self.perform_authentication(request)
         if request.method not in self.allowed_methods:
-            self.rate = rate_limit.look(account_id=self.account.pk)
+            self.rate = rate_limit.peek(account_id=self.account.pk)
             allowed = ", ".join(self.allowed_methods)
             raise exceptions.MethodNotAllowed(
                 "", f"{request.method} is not allowed here; allowed: {allowed}."
             )
         try:
-            self.rate = rate_limit.take(account_id=self.account.pk)
+            self.rate = rate_limit.consume(account_id=self.account.pk)
         except rate_limit.RateExceeded as error:
             self.rate = error.rate
             raise
@@ -77,17 +77,17 @@ class GenerateView(ApiView):
         check_body(request)
         fields = GenerateSerializer(data=request.data)
         fields.is_valid(raise_exception=True)
-        generation, replayed = create_generation.place(
+        generation, replayed = create_generation.create(
             account_id=self.account.pk,
             fields=fields.validated_data,
             idempotency_key=_idempotency_key(request),
         )
-        parked = Parked(
+        parked = PendingGenerationResponse(
             account_id=self.account.pk,
             generation_id=generation.pk,
             # A retry may find what has ended already.
             deadline=time.monotonic() + (settings.SYNC_WAIT_SECONDS if generation.is_open else 0),
-            resume=partial(generation_response.reply_for, generation_id=generation.pk),
+            build=partial(generation_response.build, generation_id=generation.pk),
         )
         if replayed:
             parked["Idempotent-Replayed"] = "true"
@@ -118,7 +118,7 @@ class ImageView(ApiView):
         assert generation.expires_at is not None
         if generation.expires_at <= timezone.now():
             raise errors.ImageExpired
-        return Deferred(account_id=self.account.pk, resume=partial(_image_reply, generation.image))
+        return DeferredResponse(account_id=self.account.pk, build=partial(_image_reply, generation.image))
 
 
 def _image_reply(image: StoredImage) -> HttpResponse:

@@ -12,11 +12,11 @@ from rest_framework.request import Request
 from zekron_api.http.errors import PayloadTooLarge
 
 # Deeper than any request is; a deeper one is an attack on whoever walks it.
-DEPTH_LIMIT: Final = 32
+MAX_DEPTH: Final = 32
 # A body is long texts and few values; each value more costs Python twenty times the bytes that name it.
-PART_LIMIT: Final = 100_000
+MAX_PARTS: Final = 100_000
 # Python takes time that grows with the square of the digits.
-DIGIT_LIMIT: Final = 1000
+MAX_DIGITS: Final = 1000
 _UTF_8: Final = frozenset({"utf-8", "utf8"})
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
@@ -54,8 +54,8 @@ def parse_object(content: bytes) -> dict[str, Any]:
     """The object that the bytes of a body are; raises ParseError and nothing else."""
     if content.startswith(_BYTE_ORDER_MARK):
         raise ParseError("The request body begins with a byte order mark; JSON has none.")
-    if sum(content.count(mark) for mark in (b",", b"[", b"{")) > PART_LIMIT:
-        raise ParseError(f"The request body has more than {PART_LIMIT} values.")
+    if sum(content.count(mark) for mark in (b",", b"[", b"{")) > MAX_PARTS:
+        raise ParseError(f"The request body has more than {MAX_PARTS} values.")
     try:
         value = json.loads(
             content.decode("utf-8"),
@@ -69,8 +69,8 @@ def parse_object(content: bytes) -> dict[str, Any]:
         raise ParseError(f"The request body is not valid JSON: {error}") from None
     if not isinstance(value, dict):
         raise ParseError("The request body is JSON but not an object.")
-    if _depth(value) > DEPTH_LIMIT:
-        raise ParseError(f"The request body is nested deeper than {DEPTH_LIMIT} levels.")
+    if _depth(value) > MAX_DEPTH:
+        raise ParseError(f"The request body is nested deeper than {MAX_DEPTH} levels.")
     return value
 
 
@@ -79,8 +79,8 @@ def _unsupported(request: Request, message: str) -> UnsupportedMediaType:
 
 
 def _integer(text: str) -> int:
-    if len(text) > DIGIT_LIMIT:
-        raise ValueError(f"a number has more than {DIGIT_LIMIT} digits")
+    if len(text) > MAX_DIGITS:
+        raise ValueError(f"a number has more than {MAX_DIGITS} digits")
     return int(text)
 
 

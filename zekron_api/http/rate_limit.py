@@ -34,7 +34,7 @@ class RateExceeded(Throttled):
         super().__init__(wait=self.wait_seconds)
 
 
-def take(*, account_id: int) -> Rate:
+def consume(*, account_id: int) -> Rate:
     """Counts one request of the account; raises RateExceeded when it is one too many.
 
     Without Redis each web process counts for itself, so the rate stays bounded by their number.
@@ -45,7 +45,7 @@ def take(*, account_id: int) -> Rate:
     return rate
 
 
-def look(*, account_id: int) -> Rate:
+def peek(*, account_id: int) -> Rate:
     """What `take` would find, counting nothing: for a request that is refused before it counts."""
     return _everywhere(_stats, account_id)
 
@@ -53,9 +53,9 @@ def look(*, account_id: int) -> Rate:
 def _everywhere(work: Callable[[MovingWindowRateLimiter, RateLimitItem, str], T], account_id: int) -> T:
     item, name = RateLimitItemPerMinute(settings.REQUESTS_PER_MINUTE), str(account_id)
     try:
-        with redis_client.asking():
+        with redis_client.connection_or_unavailable():
             return work(_shared(settings.REDIS_URL), item, name)
-    except redis_client.Away:
+    except redis_client.RedisUnavailable:
         # The broker has said so in the log.
         return work(_own(), item, name)
 
@@ -73,7 +73,7 @@ def _stats(limiter: MovingWindowRateLimiter, item: RateLimitItem, name: str) -> 
 @cache
 def _shared(redis_url: str) -> MovingWindowRateLimiter:
     url = f"redis+{redis_url}" if redis_url.startswith("unix://") else redis_url
-    storage = RedisStorage(url, key_prefix="zekron:rate", **redis_client.patience())
+    storage = RedisStorage(url, key_prefix="zekron:rate", **redis_client.client_options())
     return MovingWindowRateLimiter(storage)
 
 

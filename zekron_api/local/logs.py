@@ -3,14 +3,14 @@
 from pathlib import Path
 
 # The servers write little; what is older than two files of this size interests nobody.
-LARGEST_BYTES = 10 * 1024 * 1024
+MAX_BYTES = 10 * 1024 * 1024
 
 
 def prepare(var: Path, name: str) -> Path:
     """Where the log is; called before its server starts, it puts a log that grew too large aside."""
     path = var / "log" / name
     path.parent.mkdir(mode=0o700, exist_ok=True)
-    if path.exists() and path.stat().st_size > LARGEST_BYTES:
+    if path.exists() and path.stat().st_size > MAX_BYTES:
         path.replace(path.with_name(f"{name}.1"))
     return path
 

@@ -17,7 +17,7 @@ STOP_SECONDS = {"web": 115, "gpu": 70}
 STOP_SECONDS_OTHERWISE = 15
 # The web process ends first, while workers still make what its clients wait for; then all others at once.
 FIRST_TO_STOP = "web"
-DEATHS_LIMIT = 3
+MAX_DEATHS = 3
 CONFIGURATION = "supervisord.conf"
 
 
@@ -68,7 +68,7 @@ def broken(folder: Path) -> str | None:
     log = folder / "supervisord.log"
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
     deaths = [line.partition("exited: ")[2].split()[0] for line in lines if "not expected" in line]
-    return next((name for name in deaths if deaths.count(name) >= DEATHS_LIMIT), None)
+    return next((name for name in deaths if deaths.count(name) >= MAX_DEATHS), None)
 
 
 def _end(supervisord: "subprocess.Popen[bytes]") -> None:

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 # A unix socket's address holds 107 bytes on Linux and 103 on macOS.
-LONGEST_ADDRESS_BYTES = 103
+MAX_ADDRESS_BYTES = 103
 LONGEST_NAME = ".s.PGSQL.5432"
 
 
@@ -18,7 +18,7 @@ class UnsafeFolder(Exception):
 def folder(var: Path) -> Path:
     """The folder of the sockets: inside `var`, or, where that path is too long, one of this user's under /tmp."""
     inside = var / "sockets"
-    if len(os.fsencode(inside / LONGEST_NAME)) <= LONGEST_ADDRESS_BYTES:
+    if len(os.fsencode(inside / LONGEST_NAME)) <= MAX_ADDRESS_BYTES:
         return inside
     digest = hashlib.sha256(os.fsencode(var)).hexdigest()[:16]
     # Not TMPDIR: it may differ between two commands, and may be too long itself.

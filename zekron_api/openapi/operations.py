@@ -131,8 +131,8 @@ HISTORY: Final = Operation(
     parameters=(
         OpenApiParameter(
             "limit",
-            {"type": "integer", "minimum": 1, "default": serializers.PAGE_DEFAULT},
-            description=f"How many to list; over {serializers.PAGE_LIMIT} counts as {serializers.PAGE_LIMIT}.",
+            {"type": "integer", "minimum": 1, "default": serializers.DEFAULT_PAGE_SIZE},
+            description=f"How many to list; over {serializers.MAX_PAGE_SIZE} counts as {serializers.MAX_PAGE_SIZE}.",
         ),
         OpenApiParameter(
             "offset",

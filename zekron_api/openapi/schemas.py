@@ -131,7 +131,7 @@ def _generate_request() -> Shape:
             "prompt": {
                 "type": "string",
                 "minLength": 1,
-                "maxLength": fields.PROMPT_LIMIT_CHARACTERS,
+                "maxLength": fields.MAX_PROMPT_CHARACTERS,
                 "pattern": PROMPT_PATTERN,
                 "description": "What to paint, or what to change in the images. Not blank, and without NUL.",
             },
@@ -150,7 +150,7 @@ def _generate_request() -> Shape:
             "images": {
                 "type": ["array", "null"],
                 "items": ref("SourceImage"),
-                "maxItems": fields.SOURCE_LIMIT,
+                "maxItems": fields.MAX_SOURCES,
                 "description": "One or two images to edit. Without any, the image is made from the prompt alone.",
             },
         },

@@ -37,7 +37,7 @@ def serve(request: HttpRequest) -> HttpResponse:
     return response
 
 
-class Readings(Collector):
+class ServiceCollector(Collector):
     """All metrics, each read anew. Of a source that does not answer, no number is there but that it is not up."""
 
     def collect(self) -> Iterator[Metric]:
@@ -118,4 +118,4 @@ def _is_admitted(request: HttpRequest) -> bool:
 
 SOURCES: Final[dict[str, Callable[[], Iterator[Metric]]]] = {"postgresql": _of_postgresql, "redis": _of_redis}
 _REGISTRY: Final = CollectorRegistry(auto_describe=False)
-_REGISTRY.register(Readings())
+_REGISTRY.register(ServiceCollector())

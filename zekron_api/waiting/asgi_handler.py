@@ -27,9 +27,13 @@ from django.utils.http import parse_header_parameters
 from workers.lifecycle import queries
 from zekron_api.http import authentication, errors
 from zekron_api.waiting import request_body
-from zekron_api.waiting.completion_waiters import Waiters
-from zekron_api.waiting.deferred_response import CAN_PARK, Deferred, Parked
-from zekron_api.waiting.fair_semaphore import Places
+from zekron_api.waiting.completion_waiters import CompletionWaiters
+from zekron_api.waiting.deferred_response import (
+    SUPPORTS_DEFERRAL,
+    DeferredResponse,
+    PendingGenerationResponse,
+)
+from zekron_api.waiting.fair_semaphore import PerAccountSemaphore
 from zekron_api.waiting.request_body import Scope
 
 log = logging.getLogger(__name__)
@@ -37,16 +41,16 @@ log = logging.getLogger(__name__)
 # Views are short; more threads than this only queue for the interpreter's lock.
 THREAD_COUNT: Final = 8
 # Neither requests nor replies take all threads: in a storm of the one, the other goes on.
-LANE_THREADS: Final = 6
+MAX_LANE_THREADS: Final = 6
 # So many replies of megabytes are in memory at once, until their clients have read them.
-REPLY_LIMIT: Final = 64
+MAX_LARGE_REPLIES: Final = 64
 # And so many for one account: who reads slowly keeps its own images waiting, and nobody else's.
-REPLIES_AN_ACCOUNT: Final = 16
+MAX_LARGE_REPLIES_PER_ACCOUNT: Final = 16
 # A body at its limit takes this long at a megabit a second.
-BODY_SECONDS: Final = 270.0
+MAX_BODY_SECONDS: Final = 270.0
 # And a reply has as long as it takes at a megabit a second, after this.
-REPLY_SECONDS: Final = 20.0
-REPLY_BYTES_PER_SECOND: Final = 125_000
+BASE_REPLY_SECONDS: Final = 20.0
+MIN_REPLY_BYTES_PER_SECOND: Final = 125_000
 
 Receive = Any
 Send = Any
@@ -74,10 +78,12 @@ class WaitingRoom(ASGIHandler):
         # Django's initialiser would load the middleware for async.
         self.load_middleware(is_async=False)
         self._threads = ThreadPoolExecutor(THREAD_COUNT, thread_name_prefix="view")
-        self._request_lane = asyncio.Semaphore(LANE_THREADS)
-        self._reply_lane = asyncio.Semaphore(LANE_THREADS)
-        self._places = Places(limit=REPLY_LIMIT, limit_an_account=REPLIES_AN_ACCOUNT)
-        self.waiters = Waiters(ended_among=self._ended_among)
+        self._request_lane = asyncio.Semaphore(MAX_LANE_THREADS)
+        self._reply_lane = asyncio.Semaphore(MAX_LANE_THREADS)
+        self._places = PerAccountSemaphore(
+            limit=MAX_LARGE_REPLIES, limit_an_account=MAX_LARGE_REPLIES_PER_ACCOUNT
+        )
+        self.waiters = CompletionWaiters(ended_among=self._ended_among)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection of the server: a request, or the server's own start and stop."""
@@ -90,22 +96,24 @@ class WaitingRoom(ASGIHandler):
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = await self._first_response(scope, receive)
-        if response is None or (isinstance(response, Parked) and await self._wait(response, receive)):
+        if response is None or (
+            isinstance(response, PendingGenerationResponse) and await self._wait(response, receive)
+        ):
             return
-        if not isinstance(response, Deferred):
+        if not isinstance(response, DeferredResponse):
             await self._send(response, send)
             return
-        async with self._places.of(response.account_id):
+        async with self._places.slot(response.account_id):
             async with self._reply_lane:
-                reply = await self._in_thread(partial(self._with_database, response.finish))
+                reply = await self._in_thread(partial(self._with_database, response.resolve))
             await self._send(reply, send)
 
     async def _first_response(self, scope: Scope, receive: Receive) -> HttpResponse | None:
         """What middleware and view say to the request; None when its client left before it was whole."""
         try:
-            async with asyncio.timeout(BODY_SECONDS):
+            async with asyncio.timeout(MAX_BODY_SECONDS):
                 has_key = partial(self._has_key, scope)
-                body_file = await request_body.read(scope=scope, receive=receive, has_key=has_key)
+                body_file = await request_body.read_bounded(scope=scope, receive=receive, has_key=has_key)
         except RequestAborted:
             return None
         except TimeoutError:
@@ -116,7 +124,9 @@ class WaitingRoom(ASGIHandler):
     async def _send(self, response: HttpResponse, send: Send) -> None:
         """Sends as fast as the client reads; one that does not is cut off, for others wait for its place."""
         try:
-            async with asyncio.timeout(REPLY_SECONDS + len(response.content) / REPLY_BYTES_PER_SECOND):
+            async with asyncio.timeout(
+                BASE_REPLY_SECONDS + len(response.content) / MIN_REPLY_BYTES_PER_SECOND
+            ):
                 await self.send_response(response, send)
         except TimeoutError:
             log.info("a client did not read its reply, and was cut off")
@@ -124,9 +134,9 @@ class WaitingRoom(ASGIHandler):
         except OSError:
             log.info("a client left before its reply was sent")
 
-    async def _wait(self, parked: Parked, receive: Receive) -> bool:
+    async def _wait(self, parked: PendingGenerationResponse, receive: Receive) -> bool:
         """Waits for the generation's end, the deadline, or the client's leaving; says whether the client left."""
-        ended = self.waiters.join(parked.generation_id)
+        ended = self.waiters.add(parked.generation_id)
         left = asyncio.ensure_future(receive())
         try:
             await asyncio.wait(
@@ -136,7 +146,7 @@ class WaitingRoom(ASGIHandler):
             )
             return left.done() and bool(left.result()["type"] == "http.disconnect")
         finally:
-            self.waiters.leave(parked.generation_id, ended)
+            self.waiters.remove(parked.generation_id, ended)
             left.cancel()
 
     async def _live(self, receive: Receive, send: Send) -> None:
@@ -171,7 +181,7 @@ class WaitingRoom(ASGIHandler):
             if request is None:
                 signals.request_finished.send(sender=self.__class__)
                 return errors.reply_with_status(refusal.status_code if refusal else 400)
-            setattr(request, CAN_PARK, True)
+            setattr(request, SUPPORTS_DEFERRAL, True)
             # A body that comes in chunks has no length in its headers, and of one that was not read they say it.
             byte_count = body_file.seek(0, os.SEEK_END) or request_body.announced_byte_count(scope)
             request.META["CONTENT_LENGTH"] = str(byte_count)
@@ -179,8 +189,8 @@ class WaitingRoom(ASGIHandler):
             response = self.get_response(request)
             collected = _collected(response) if isinstance(response, StreamingHttpResponse) else response
             whole = cast(HttpResponse, collected)
-            if request.method == "HEAD" and isinstance(whole, Deferred):
-                whole = whole.finish()
+            if request.method == "HEAD" and isinstance(whole, DeferredResponse):
+                whole = whole.resolve()
             response.close()
             if request.method == "HEAD":
                 # Its headers, the length among them, stay those of GET.

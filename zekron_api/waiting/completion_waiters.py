@@ -18,13 +18,13 @@ log = logging.getLogger(__name__)
 # Pub/sub may lose a message, so all that wait are looked up this often, in one query.
 POLL_SECONDS = 2.0
 # A generation may end before its client's wait begins; ends as recent as this many are remembered.
-RECENT_LIMIT = 10_000
+MAX_RECENT_COUNT = 10_000
 _RECONNECT_SECONDS = 1.0
 
 EndedAmong = Callable[[Collection[int]], Awaitable[set[int]]]
 
 
-class Waiters:
+class CompletionWaiters:
     """Futures by generation id. Everything here runs in the event loop, so nothing needs a lock."""
 
     def __init__(self, *, ended_among: EndedAmong) -> None:
@@ -36,7 +36,7 @@ class Waiters:
     def __len__(self) -> int:
         return sum(len(futures) for futures in self._futures.values())
 
-    def join(self, generation_id: int) -> "asyncio.Future[None]":
+    def add(self, generation_id: int) -> "asyncio.Future[None]":
         """A future that is done when the generation has ended. Give it to `leave` afterwards."""
         future = asyncio.get_running_loop().create_future()
         self._futures.setdefault(generation_id, set()).add(future)
@@ -44,17 +44,17 @@ class Waiters:
             future.set_result(None)
         return future
 
-    def leave(self, generation_id: int, future: "asyncio.Future[None]") -> None:
+    def remove(self, generation_id: int, future: "asyncio.Future[None]") -> None:
         """Forgets a future of `join`."""
         futures = self._futures.get(generation_id, set())
         futures.discard(future)
         if not futures:
             self._futures.pop(generation_id, None)
 
-    def wake(self, generation_id: int) -> None:
+    def notify(self, generation_id: int) -> None:
         """Wakes whoever waits for this generation, and who is just about to."""
         self._recent[generation_id] = None
-        if len(self._recent) > RECENT_LIMIT:
+        if len(self._recent) > MAX_RECENT_COUNT:
             self._recent.popitem(last=False)
         for future in self._futures.get(generation_id, ()):
             if not future.done():
@@ -96,7 +96,7 @@ class Waiters:
             while True:
                 message = await pubsub.get_message(timeout=5)
                 if message is not None:
-                    self.wake(int(message["data"]))
+                    self.notify(int(message["data"]))
 
     async def _check_rows(self) -> None:
         if not self._futures:
@@ -104,6 +104,6 @@ class Waiters:
         started = time.monotonic()
         with suppress(asyncio.TimeoutError):
             for generation_id in await self._ended_among(list(self._futures)):
-                self.wake(generation_id)
+                self.notify(generation_id)
         if time.monotonic() - started > POLL_SECONDS:
             log.warning("looking at the rows of %d waiting generations is slow", len(self._futures))

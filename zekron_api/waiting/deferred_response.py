@@ -13,26 +13,26 @@ from zekron_api.http import errors
 log = logging.getLogger(__name__)
 
 # A server that waits by itself sets this attribute on its requests; for others the wait happens in the thread.
-CAN_PARK: Final = "can_park"
+SUPPORTS_DEFERRAL: Final = "can_park"
 # What belongs to the deferred response's own empty body, and not to the reply.
 _OWN_HEADERS: Final = frozenset({"content-type", "content-length"})
 
 
-class Deferred(HttpResponse):
+class DeferredResponse(HttpResponse):
     """Stands for a reply of megabytes to an account, which is made once there is room for it. Middleware treats it as
     any response; its headers reach the client. `resume` may use the database, and what it raises becomes the error
     envelope.
     """
 
-    def __init__(self, *, account_id: int, resume: Callable[[], HttpResponse], status: int = 200) -> None:
+    def __init__(self, *, account_id: int, build: Callable[[], HttpResponse], status: int = 200) -> None:
         super().__init__(status=status)
         self.account_id = account_id
-        self._resume = resume
+        self._build = build
 
-    def finish(self) -> HttpResponse:
+    def resolve(self) -> HttpResponse:
         """The reply, under the headers and cookies that middleware put on this response."""
         try:
-            reply = self._resume()
+            reply = self._build()
         except Exception as error:  # noqa: BLE001 (no exception may leave without the envelope)
             reply = errors.reply_to(error)
         for name, value in self.items():
@@ -45,26 +45,26 @@ class Deferred(HttpResponse):
 
     def wait_in_place(self) -> HttpResponse:
         """The reply, made in this thread: for servers and test clients that have no waiting room."""
-        return self.finish()
+        return self.resolve()
 
 
-class Parked(Deferred):
+class PendingGenerationResponse(DeferredResponse):
     """Stands for the reply to a generation, until that has ended or the deadline is over, which is on the monotonic
     clock, in seconds. `resume` makes the reply from the row.
     """
 
     def __init__(
-        self, *, account_id: int, generation_id: int, deadline: float, resume: Callable[[], HttpResponse]
+        self, *, account_id: int, generation_id: int, deadline: float, build: Callable[[], HttpResponse]
     ) -> None:
-        super().__init__(account_id=account_id, resume=resume, status=202)
+        super().__init__(account_id=account_id, build=build, status=202)
         self.generation_id = generation_id
         self.deadline = deadline
-        self._parked_at = time.monotonic()
+        self._deferred_at = time.monotonic()
 
-    def finish(self) -> HttpResponse:
+    def resolve(self) -> HttpResponse:
         """The reply, as of any that was deferred."""
-        reply = super().finish()
-        waited_seconds = time.monotonic() - self._parked_at
+        reply = super().resolve()
+        waited_seconds = time.monotonic() - self._deferred_at
         log.info("%s parked for %.3f s, %d", self.get("X-Request-Id", "-"), waited_seconds, reply.status_code)
         return reply
 
@@ -74,4 +74,4 @@ class Parked(Deferred):
             generation_ids=[self.generation_id]
         ):
             time.sleep(poll_seconds)
-        return self.finish()
+        return self.resolve()

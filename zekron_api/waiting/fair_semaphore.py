@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from weakref import WeakValueDictionary
 
 
-class Places:
+class PerAccountSemaphore:
     """For one event loop."""
 
     def __init__(self, *, limit: int, limit_an_account: int) -> None:
@@ -16,7 +16,7 @@ class Places:
         self._own: WeakValueDictionary[int, asyncio.Semaphore] = WeakValueDictionary()
 
     @asynccontextmanager
-    async def of(self, account_id: int) -> AsyncIterator[None]:
+    async def slot(self, account_id: int) -> AsyncIterator[None]:
         """Waits for a place, in turn, and has it for as long as the block runs."""
         own = self._own.get(account_id)
         if own is None:

@@ -11,7 +11,7 @@ Scope = dict[str, Any]
 Body = tempfile.SpooledTemporaryFile[bytes]
 
 
-async def read(*, scope: Scope, receive: Any, has_key: Callable[[], Awaitable[bool]]) -> Body:
+async def read_bounded(*, scope: Scope, receive: Any, has_key: Callable[[], Awaitable[bool]]) -> Body:
     """The body in a file, or as much of it as its view needs to refuse it in its turn: nothing of one that is announced
     to be over the limit, of any other a byte past it, and beyond a megabyte only where `has_key` says yes, which is
     asked once. Raises RequestAborted when the client leaves.

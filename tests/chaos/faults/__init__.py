@@ -5,9 +5,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from tests.chaos.client_log import Journal
-from tests.chaos.clients import Load
-from tests.chaos.cluster import GPUS, Scene
+from tests.chaos.client_log import ClientLog
+from tests.chaos.clients import Clients
+from tests.chaos.cluster import GPUS, Cluster
 
 
 class TooEarly(Exception):
@@ -18,9 +18,9 @@ class TooEarly(Exception):
 class Rig:
     """What a fault has its hands on. `chance` decides all that is left to chance, so that a seed replays it."""
 
-    scene: Scene
-    journal: Journal
-    load: Load
+    scene: Cluster
+    journal: ClientLog
+    load: Clients
     chance: random.Random
     calmed: threading.Event = field(default_factory=threading.Event)
     _engaged: set[str] = field(default_factory=set)

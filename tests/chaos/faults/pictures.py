@@ -7,7 +7,7 @@ from tests.chaos.faults import Rig, TooEarly, kind
 def _of_the_device(fault: str) -> None:
     @kind(f"engine: {fault}")
     def inject(rig: Rig) -> None:
-        (rig.scene.studio / fault).touch()
+        (rig.scene.engine_folder / fault).touch()
 
 
 for _fault in engine.FAULTS:

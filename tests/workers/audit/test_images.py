@@ -31,9 +31,9 @@ def made(now: datetime) -> list[Generation]:
     """Three generations that a worker completed just now."""
     owner = factories.account()
     ids = [factories.submit(owner, now=now).pk for _ in range(3)]
-    with factories.studio(factories.StandInEngine()) as studio:
+    with factories.attempt_context(factories.StandInEngine()) as context:
         for pk in ids:
-            attempt.run(generation_id=pk, studio=studio)
+            attempt.run(generation_id=pk, context=context)
     rows = list(Generation.objects.select_related("image").order_by("pk"))
     assert {row.status for row in rows} == {Status.COMPLETED}
     return rows

@@ -42,7 +42,7 @@ def test_generations_in_every_status_agree_with_their_money_and_images(done: Gen
     assert list(rows.audit()) == []
     images.purge(now=factories.NOW + timedelta(days=2))
     assert list(rows.audit()) == []
-    assert list(rows.unrest()) != []
+    assert list(rows.open_work()) != []
 
 
 TAMPERED = {
@@ -227,22 +227,22 @@ LATE: dict[str, tuple[Callable[[], object], timedelta, str]] = {
 def test_what_should_have_ended_is_named_once_its_grace_is_over(what: str) -> None:
     arrange, after, said = LATE[what]
     arrange()
-    assert list(rows.late(now=factories.NOW + after)) == []
-    (problem,) = rows.late(now=factories.NOW + after + timedelta(microseconds=1))
+    assert list(rows.overdue(now=factories.NOW + after)) == []
+    (problem,) = rows.overdue(now=factories.NOW + after + timedelta(microseconds=1))
     assert re.fullmatch(".*".join(re.escape(part) for part in said.split("…")), problem)
     assert problem in list(rows.problems())
 
 
 def test_what_is_purged_in_time_is_not_late(done: Generation) -> None:
     images.purge(now=factories.NOW + timedelta(hours=24))
-    late = list(rows.late(now=factories.NOW + timedelta(days=30)))
+    late = list(rows.overdue(now=factories.NOW + timedelta(days=30)))
     assert [line for line in late if line.startswith("image")] == []
 
 
 def test_open_work_and_what_is_held_for_it_are_named_where_there_should_be_none(done: Generation) -> None:
     running = Generation.objects.get(status=Status.RUNNING)
     queued = Generation.objects.get(status=Status.QUEUED)
-    assert sorted(rows.unrest()) == sorted(
+    assert sorted(rows.open_work()) == sorted(
         [
             f"account {done.account_id}: 53400 micros are reserved",
             f"generation {running.pk} (running): is open",
@@ -251,7 +251,7 @@ def test_open_work_and_what_is_held_for_it_are_named_where_there_should_be_none(
     )
     generations.cancel(generation=queued, error_type="service_busy", error_code="X", now=factories.NOW)
     generations.fail(generation=running, **factories.ERROR, now=factories.NOW)
-    assert list(rows.unrest()) == []
+    assert list(rows.open_work()) == []
 
 
 @pytest.mark.django_db(transaction=True)

@@ -51,7 +51,7 @@ def test_the_log_names_no_more_problems_than_a_limit_and_says_how_many_there_are
     for _ in range(5):
         factories.account()
     tamper()
-    monkeypatch.setattr(scheduled, "LOGGED_LIMIT", 3)
+    monkeypatch.setattr(scheduled, "MAX_LOGGED_FINDINGS", 3)
     assert scheduled.run() == scheduled.last()
     assert [record.levelno for record in caplog.records] == [logging.ERROR] * 4
     assert caplog.messages[-1] == "audit: 2 more problems; audit_ledger prints them"

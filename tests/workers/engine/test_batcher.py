@@ -58,7 +58,7 @@ def engine() -> FakeEngine:
 
 @pytest.fixture
 def batcher(engine: FakeEngine) -> Iterator[Batcher]:
-    batcher = Batcher(engine, linger_seconds=0)
+    batcher = Batcher(engine, max_queue_delay_seconds=0)
     yield batcher
     engine.gate.set()
     batcher.close()
@@ -135,7 +135,7 @@ def test_an_edit_goes_alone(batcher: Batcher, engine: FakeEngine) -> None:
 
 def test_a_full_batch_does_not_linger() -> None:
     engine = FakeEngine()
-    batcher = Batcher(engine, linger_seconds=LONG_SECONDS)
+    batcher = Batcher(engine, max_queue_delay_seconds=LONG_SECONDS)
     futures = [batcher.submit(order(f"p{n}")) for n in range(4)]
     for future in futures:
         future.result(LONG_SECONDS / 10)
@@ -145,14 +145,14 @@ def test_a_full_batch_does_not_linger() -> None:
 
 def test_an_edit_does_not_linger() -> None:
     engine = FakeEngine()
-    batcher = Batcher(engine, linger_seconds=LONG_SECONDS)
+    batcher = Batcher(engine, max_queue_delay_seconds=LONG_SECONDS)
     batcher.submit(order("edit", edit=True)).result(LONG_SECONDS / 10)
     batcher.close()
 
 
 def test_a_lone_order_is_made_when_the_linger_is_over() -> None:
     engine = FakeEngine()
-    batcher = Batcher(engine, linger_seconds=0.01)
+    batcher = Batcher(engine, max_queue_delay_seconds=0.01)
     batcher.submit(order("alone")).result(LONG_SECONDS)
     batcher.close()
 
@@ -160,7 +160,7 @@ def test_a_lone_order_is_made_when_the_linger_is_over() -> None:
 def test_company_that_comes_within_the_linger_goes_along() -> None:
     engine = FakeEngine()
     engine.batch_limit = 2
-    batcher = Batcher(engine, linger_seconds=LONG_SECONDS)
+    batcher = Batcher(engine, max_queue_delay_seconds=LONG_SECONDS)
     first = batcher.submit(order("p0"))
     assert not first.done()
     batcher.submit(order("p1")).result(LONG_SECONDS / 10)
@@ -169,7 +169,7 @@ def test_company_that_comes_within_the_linger_goes_along() -> None:
 
 
 def test_a_lone_order_does_not_linger_where_no_other_is_on_its_way() -> None:
-    batcher = Batcher(FakeEngine(), linger_seconds=LONG_SECONDS, more_may_come=lambda: False)
+    batcher = Batcher(FakeEngine(), max_queue_delay_seconds=LONG_SECONDS, more_may_come=lambda: False)
     batcher.submit(order("alone")).result(LONG_SECONDS / 10)
     batcher.close()
 
@@ -182,7 +182,7 @@ def test_one_that_is_on_its_way_is_waited_for_and_no_longer() -> None:
         asked.set()
         return answer
 
-    batcher = Batcher(engine, linger_seconds=LONG_SECONDS, more_may_come=more_may_come)
+    batcher = Batcher(engine, max_queue_delay_seconds=LONG_SECONDS, more_may_come=more_may_come)
     batcher.submit(order("p0"))
     assert asked.wait(LONG_SECONDS)
     on_its_way.clear()
@@ -272,7 +272,7 @@ def test_closing_finishes_what_is_queued_and_ends_the_thread(batcher: Batcher, e
 
 def test_closing_does_not_wait_for_company() -> None:
     engine = FakeEngine()
-    batcher = Batcher(engine, linger_seconds=LONG_SECONDS)
+    batcher = Batcher(engine, max_queue_delay_seconds=LONG_SECONDS)
     future = batcher.submit(order("alone"))
     closing = threading.Thread(target=batcher.close, daemon=True)
     closing.start()
@@ -327,7 +327,7 @@ def test_draining_finishes_what_is_on_the_device_and_refuses_the_rest(
 
 def test_a_lost_device_fails_its_batch_and_puts_off_the_rest_and_is_told_once(engine: FakeEngine) -> None:
     told = threading.Semaphore(0)
-    batcher = Batcher(engine, linger_seconds=0, on_device_lost=told.release)
+    batcher = Batcher(engine, max_queue_delay_seconds=0, on_device_lost=told.release)
     held = hold(batcher, engine)
     # Made one by one after the first failure, so that the second meets the lost device.
     batch = [batcher.submit(order(prompt)) for prompt in ("fine", "fatal", "after")]
@@ -369,7 +369,7 @@ def test_three_batches_are_under_way_at_once() -> None:
                 stages.wait(LONG_SECONDS)
             return super().decode(denoised)
 
-    batcher = Batcher(Staged(), linger_seconds=0)
+    batcher = Batcher(Staged(), max_queue_delay_seconds=0)
     futures = [
         batcher.submit(order(name, width=width, edit=True))
         for width, name in enumerate(("first", "second", "third"), start=1)

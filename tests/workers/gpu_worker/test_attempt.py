@@ -12,15 +12,15 @@ from tests import factories
 from workers.engine.batcher import Batcher
 from workers.gpu_worker import attempt, heartbeat
 from workers.lifecycle import generations, stuck
-from workers.models import ATTEMPT_LIMIT, Generation, Status
+from workers.models import MAX_ATTEMPTS, Generation, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
 CLOCK = generations.Now()
 
 
 def _run(engine: factories.StandInEngine, generation: Generation) -> Generation:
-    with factories.studio(engine) as studio:
-        attempt.run(generation_id=generation.pk, studio=studio)
+    with factories.attempt_context(engine) as context:
+        attempt.run(generation_id=generation.pk, context=context)
     return Generation.objects.select_related("image").get(pk=generation.pk)
 
 
@@ -50,8 +50,8 @@ def test_the_engine_gets_the_source_images_in_their_order():
 def test_the_same_message_fifty_times_makes_one_picture():
     engine = factories.StandInEngine()
     generation = factories.submit(factories.account(), now=CLOCK)
-    with factories.studio(engine) as studio:
-        factories.at_once(50, lambda _: attempt.run(generation_id=generation.pk, studio=studio))
+    with factories.attempt_context(engine) as context:
+        factories.at_once(50, lambda _: attempt.run(generation_id=generation.pk, context=context))
     assert len(engine.orders) == 1
     assert list(audit()) == []
 
@@ -68,15 +68,15 @@ def test_a_failed_attempt_is_queued_again_with_a_backoff():
 def test_a_poisoned_generation_fails_after_three_attempts_and_is_free():
     owner = factories.account()
     generation = factories.submit(owner, now=CLOCK)
-    engine = factories.StandInEngine(*[RuntimeError("poison")] * ATTEMPT_LIMIT)
-    for _ in range(ATTEMPT_LIMIT):
+    engine = factories.StandInEngine(*[RuntimeError("poison")] * MAX_ATTEMPTS)
+    for _ in range(MAX_ATTEMPTS):
         Generation.objects.filter(pk=generation.pk).update(not_before=factories.NOW)
         failed = _run(engine, generation)
     owner.refresh_from_db()
     assert (failed.status, failed.error_type, failed.attempt_count) == (
         "failed",
         "generation_failed",
-        ATTEMPT_LIMIT,
+        MAX_ATTEMPTS,
     )
     assert failed.error_code.startswith("GENERATION_FAILED_")
     assert (owner.reserved_micros, owner.spent_micros) == (0, 0)
@@ -99,11 +99,12 @@ def test_a_picture_that_is_black_all_over_is_never_stored_nor_charged(objects_fo
 
 def test_a_worker_that_stops_puts_back_what_it_has_not_begun():
     generation = factories.submit(factories.account(), now=CLOCK)
-    with factories.studio(factories.StandInEngine()) as studio:
+    with factories.attempt_context(factories.StandInEngine()) as context:
         closed = Batcher(factories.StandInEngine())
         closed.close()
         attempt.run(
-            generation_id=generation.pk, studio=studio._replace(paint=lambda _, order: closed.submit(order))
+            generation_id=generation.pk,
+            context=context._replace(submit_order=lambda _, order: closed.submit(order)),
         )
     generation.refresh_from_db()
     assert (generation.status, generation.attempt_count) == (Status.QUEUED, 0)

@@ -68,7 +68,7 @@ def test_each_device_has_a_worker_another_where_one_is_lost_and_none_after_the_e
         Generation.objects.filter(pk=fatal.pk).update(status=Status.QUEUED, prompt="a fox")
         processes.wait_until(lambda: Generation.objects.filter(pk=fatal.pk, status=Status.COMPLETED).exists())
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=processes.START_LIMIT_SECONDS) == 0
+        assert process.wait(timeout=processes.MAX_START_SECONDS) == 0
     log = (tmp_path / "launcher.log").read_text()
     assert "the worker of cpu has ended with status 70; another starts in" in log
     assert log.count("the worker of cpu has ended with status 0") == 2
@@ -76,7 +76,7 @@ def test_each_device_has_a_worker_another_where_one_is_lost_and_none_after_the_e
 
 def test_a_worker_that_refuses_to_start_ends_them_all_with_its_own_line(tmp_path, objects_folder):
     with launcher(tmp_path, objects_folder, models="[") as process:
-        assert process.wait(timeout=processes.START_LIMIT_SECONDS) == 1
+        assert process.wait(timeout=processes.MAX_START_SECONDS) == 1
     log = (tmp_path / "launcher.log").read_text()
     assert "models.toml: is not TOML" in log
     assert "a worker could not start; its own line above says why" in log

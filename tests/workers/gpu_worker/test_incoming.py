@@ -9,38 +9,38 @@ from tests import factories
 from workers.engine.batcher import Batcher
 from workers.engine.interface import ImageOrder, Picture
 from workers.gpu_worker import attempt, process
-from workers.gpu_worker.incoming import Arrivals
+from workers.gpu_worker.incoming import IncomingOrders
 from workers.lifecycle import generations
 from workers.models import Generation, Status
 
 
 def test_a_thread_is_on_its_way_until_it_has_arrived():
-    arrivals = Arrivals()
-    with arrivals.coming():
+    arrivals = IncomingOrders()
+    with arrivals.expect_order():
         assert arrivals.any()
         arrivals.arrived()
         assert not arrivals.any()
 
 
 def test_one_that_never_arrives_is_on_its_way_no_longer_than_it_works():
-    arrivals = Arrivals()
-    with pytest.raises(RuntimeError), arrivals.coming():
+    arrivals = IncomingOrders()
+    with pytest.raises(RuntimeError), arrivals.expect_order():
         raise RuntimeError
     assert not arrivals.any()
 
 
 def test_one_that_arrives_leaves_the_others_on_their_way():
-    arrivals, started, go_on = Arrivals(), threading.Event(), threading.Event()
+    arrivals, started, go_on = IncomingOrders(), threading.Event(), threading.Event()
 
     def other() -> None:
-        with arrivals.coming():
+        with arrivals.expect_order():
             started.set()
             go_on.wait()
 
     thread = threading.Thread(target=other)
     thread.start()
     started.wait()
-    with arrivals.coming():
+    with arrivals.expect_order():
         arrivals.arrived()
         assert arrivals.any()
     go_on.set()
@@ -60,11 +60,11 @@ def test_a_worker_s_order_has_arrived_before_its_batcher_sees_it(monkeypatch):
 
     monkeypatch.setattr(Batcher, "submit", note)
     monkeypatch.setattr(process, "load_engine", lambda **_: factories.StandInEngine())
-    opened = process.Workshop(worker_name="test", capacity=1, queues={"gpu"})
+    opened = process.GpuWorker(worker_name="test", capacity=1, queues={"gpu"})
     try:
         order = ImageOrder(prompt="a boat", width=512, height=512, seed=1)
-        with opened.studio.coming():
-            opened.studio.paint("zekron-image-1", order).result()
+        with opened.context.expect_order():
+            opened.context.submit_order("zekron-image-1", order).result()
     finally:
         opened.close()
     assert seen == [False]
@@ -72,7 +72,11 @@ def test_a_worker_s_order_has_arrived_before_its_batcher_sees_it(monkeypatch):
 
 @pytest.mark.django_db(transaction=True)
 def test_an_attempt_is_on_its_way_while_it_is_claimed(monkeypatch, objects_folder):
-    waiting, arrivals, seen = factories.submit(factories.account(), now=generations.Now()), Arrivals(), []
+    waiting, arrivals, seen = (
+        factories.submit(factories.account(), now=generations.Now()),
+        IncomingOrders(),
+        [],
+    )
     claim_next = generations.claim_next
 
     def claim(**about: object) -> Generation:
@@ -80,7 +84,7 @@ def test_an_attempt_is_on_its_way_while_it_is_claimed(monkeypatch, objects_folde
         return claim_next(**about)
 
     monkeypatch.setattr(generations, "claim_next", claim)
-    with factories.studio(factories.StandInEngine()) as studio:
-        attempt.run_next(studio=studio._replace(coming=arrivals.coming))
+    with factories.attempt_context(factories.StandInEngine()) as context:
+        attempt.run_next(context=context._replace(expect_order=arrivals.expect_order))
     assert seen == [True]
     assert Generation.objects.get(pk=waiting.pk).status == Status.COMPLETED

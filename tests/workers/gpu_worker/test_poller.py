@@ -13,7 +13,7 @@ from tests.factories import NOW
 from tests.processes import wait_until
 from workers.gpu_worker import poller
 from workers.gpu_worker.contact import Contact
-from workers.gpu_worker.poller import IdleHands
+from workers.gpu_worker.poller import IdlePoller
 from workers.lifecycle import generations, recovery, stuck
 from workers.models import Generation, Status
 
@@ -37,8 +37,8 @@ def quick(monkeypatch):
 
 @contextmanager
 def _idle_hands() -> Iterator[None]:
-    with factories.studio(factories.StandInEngine()) as studio:
-        hands = IdleHands(studio=studio, capacity=2)
+    with factories.attempt_context(factories.StandInEngine()) as context:
+        hands = IdlePoller(context=context, capacity=2)
         hands.start()
         try:
             yield

@@ -29,7 +29,7 @@ from workers.gpu_worker import attempt
 from workers.gpu_worker.heartbeat import Heartbeat
 from workers.lifecycle import generations, stuck
 from workers.messaging import counters
-from workers.models import ATTEMPT_LIMIT, Generation, Status
+from workers.models import MAX_ATTEMPTS, Generation, Status
 from zekron_api.config.storage_url import object_store
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -40,10 +40,10 @@ START_LIMIT_SECONDS = 60
 WORKER = """
 import sys, django
 django.setup()
-from tests import stage
-from workers import attempt
-with stage.studio(stage.StandInEngine()) as studio:
-    attempt.run(generation_id=int(sys.argv[1]), studio=studio)
+from tests import factories
+from workers.gpu_worker import attempt
+with factories.attempt_context(factories.StandInEngine()) as context:
+    attempt.run(generation_id=int(sys.argv[1]), context=context)
 """
 
 
@@ -91,8 +91,8 @@ def wait_until(condition: Callable[[], bool]) -> None:
 def attempted(generation: Generation) -> Generation:
     """The generation after another attempt, whose backoff is over."""
     Generation.objects.filter(pk=generation.pk).update(not_before=factories.NOW)
-    with factories.studio(factories.StandInEngine()) as studio:
-        attempt.run(generation_id=generation.pk, studio=studio)
+    with factories.attempt_context(factories.StandInEngine()) as context:
+        attempt.run(generation_id=generation.pk, context=context)
     return Generation.objects.select_related("image").get(pk=generation.pk)
 
 
@@ -133,7 +133,7 @@ def test_a_store_that_takes_nothing_fails_the_generation_after_three_attempts_an
 ) -> None:
     objects_folder.write_text("where the folder of the store should be")
     generation = factories.submit(factories.account(), now=CLOCK)
-    for _ in range(ATTEMPT_LIMIT - 1):
+    for _ in range(MAX_ATTEMPTS - 1):
         assert attempted(generation).status == Status.QUEUED
     attempted(generation)
     assert_failed_and_free(generation)
@@ -142,7 +142,7 @@ def test_a_store_that_takes_nothing_fails_the_generation_after_three_attempts_an
 def test_a_store_that_takes_something_again_at_the_third_attempt_is_soon_enough(objects_folder: Path) -> None:
     objects_folder.write_text("where the folder of the store should be")
     generation = factories.submit(factories.account(), now=CLOCK)
-    for _ in range(ATTEMPT_LIMIT - 1):
+    for _ in range(MAX_ATTEMPTS - 1):
         attempted(generation)
     objects_folder.unlink()
     attempted(generation)
@@ -180,9 +180,12 @@ def test_a_store_that_hangs_is_given_up_in_time_and_the_lease_is_kept_meanwhile(
     heartbeat = Heartbeat(worker_name="test", interval_seconds=0.05)
     heartbeat.start()
     try:
-        with factories.studio(factories.StandInEngine()) as studio, hanging(server, settings) as store:
+        with (
+            factories.attempt_context(factories.StandInEngine()) as context,
+            hanging(server, settings) as store,
+        ):
             store.connection.meta.client.meta.events.register("before-send.s3", look)
-            attempt.run(generation_id=generation.pk, studio=studio._replace(heartbeat=heartbeat))
+            attempt.run(generation_id=generation.pk, context=context._replace(heartbeat=heartbeat))
     finally:
         heartbeat.close()
     queued = Generation.objects.get(pk=generation.pk)
@@ -198,10 +201,10 @@ def test_a_source_that_the_store_has_lost_fails_the_edit_and_it_is_free(objects:
     generation = factories.submit(factories.account(), now=CLOCK, kind="edit", sources=[source])
     objects.delete(source.object_key)
     counted_before = counters.unreadable_image_count()
-    for _ in range(ATTEMPT_LIMIT):
+    for _ in range(MAX_ATTEMPTS):
         attempted(generation)
     assert_failed_and_free(generation)
-    assert counters.unreadable_image_count() == counted_before + ATTEMPT_LIMIT
+    assert counters.unreadable_image_count() == counted_before + MAX_ATTEMPTS
 
 
 def test_a_worker_killed_between_its_put_and_its_commit_leaves_an_orphan_and_no_charge(

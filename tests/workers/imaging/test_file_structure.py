@@ -52,19 +52,19 @@ def test_a_photograph_with_a_second_one_behind_it_is_read() -> None:
 
 HEADER_ALONE = """
 import resource, sys, time, tracemalloc
-from workers import sources
+from workers.imaging import source_images
 content = bytes.fromhex(sys.argv[1])
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
-    sources.normalise(content[:8])
-except sources.InvalidImage:
+    source_images.normalise(content[:8])
+except source_images.InvalidImage:
     pass
 before, started = peak(), time.perf_counter()
 tracemalloc.start()
 try:
-    sources.normalise(content)
-except sources.InvalidImage as error:
+    source_images.normalise(content)
+except source_images.InvalidImage as error:
     seconds = time.perf_counter() - started
     print(error, peak() - before, tracemalloc.get_traced_memory()[1], seconds, sep="|")
 """

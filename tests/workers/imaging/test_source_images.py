@@ -273,4 +273,4 @@ def test_a_message_is_a_sentence_for_the_client() -> None:
 
 
 def test_the_limit_is_pillows_own_as_well() -> None:
-    assert Image.MAX_IMAGE_PIXELS == source_images.MOST_PIXELS
+    assert Image.MAX_IMAGE_PIXELS == source_images.MAX_PIXELS

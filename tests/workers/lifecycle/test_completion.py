@@ -39,7 +39,7 @@ class Troubled:
 
 def _settle(monkeypatch, running, image, trouble):
     monkeypatch.setattr(generations, "complete", trouble)
-    completion.settle(generation=running, image=image, pauses_seconds=NO_PAUSES)
+    completion.complete_with_retry(generation=running, image=image, pauses_seconds=NO_PAUSES)
 
 
 def _charged_once(owner, running, image) -> None:
@@ -75,9 +75,11 @@ def test_a_database_that_stays_away_leaves_the_outcome_open(monkeypatch):
 def test_an_object_is_kept_while_nobody_knows_whether_its_row_was_committed(monkeypatch, objects_folder):
     generation = factories.submit(factories.account(), now=CLOCK)
     monkeypatch.setattr(generations, "complete", Troubled(before=1))
-    monkeypatch.setattr(completion, "settle", partial(completion.settle, pauses_seconds=()))
-    with factories.studio(factories.StandInEngine()) as studio:
-        attempt.run(generation_id=generation.pk, studio=studio)
+    monkeypatch.setattr(
+        completion, "complete_with_retry", partial(completion.complete_with_retry, pauses_seconds=())
+    )
+    with factories.attempt_context(factories.StandInEngine()) as context:
+        attempt.run(generation_id=generation.pk, context=context)
     assert Generation.objects.get(pk=generation.pk).status == Status.RUNNING
     assert len([path for path in objects_folder.rglob("*") if path.is_file()]) == 1
 
@@ -86,7 +88,7 @@ def test_a_generation_that_another_completed_is_not_taken_for_ones_own():
     running, image = factories.generation_in(Status.RUNNING, factories.account()), factories.sealed()
     factories.finish(running)
     with pytest.raises(generations.LeaseLost):
-        completion.settle(generation=running, image=image, pauses_seconds=NO_PAUSES)
+        completion.complete_with_retry(generation=running, image=image, pauses_seconds=NO_PAUSES)
     assert not StoredImage.objects.filter(object_key=image.object_key).exists()
 
 
@@ -107,8 +109,8 @@ def test_a_connection_that_is_ended_inside_the_settling_transaction_costs_nothin
                 other.connection.close()
 
     monkeypatch.setattr(failpoints, "reach", end_the_connection)
-    with factories.studio(factories.StandInEngine()) as studio:
-        attempt.run(generation_id=generation.pk, studio=studio)
+    with factories.attempt_context(factories.StandInEngine()) as context:
+        attempt.run(generation_id=generation.pk, context=context)
     assert ended
     generation.refresh_from_db()
     assert (generation.status, generation.attempt_count) == (Status.COMPLETED, 1)

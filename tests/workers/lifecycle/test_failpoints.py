@@ -121,14 +121,14 @@ def _take_over(moment: datetime) -> list[Generation]:
 
 
 def _bring_to_an_end(claimed: list[Generation]) -> None:
-    with factories.studio(factories.StandInEngine()) as studio:
+    with factories.attempt_context(factories.StandInEngine()) as context:
         for generation in claimed:
-            attempt.carry_out(generation=generation, studio=studio)
+            attempt.carry_out(generation=generation, context=context)
 
 
 def _attempt(generation_id: int) -> None:
-    with factories.studio(factories.StandInEngine()) as studio:
-        attempt.run(generation_id=generation_id, studio=studio)
+    with factories.attempt_context(factories.StandInEngine()) as context:
+        attempt.run(generation_id=generation_id, context=context)
 
 
 def _assert_made_and_charged_once(owner: Account) -> None:

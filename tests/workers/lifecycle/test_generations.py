@@ -13,7 +13,7 @@ from storage import images
 from tests import factories
 from tests.factories import NOW
 from workers.lifecycle import generations, image_tokens, stuck, submission, transitions
-from workers.models import ATTEMPT_LIMIT, Generation, SourceImage, Status
+from workers.models import MAX_ATTEMPTS, Generation, SourceImage, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LATE = NOW + timedelta(seconds=submission.DEADLINE_SECONDS + 1)
@@ -111,11 +111,11 @@ def test_what_is_put_back_has_the_attempts_it_had_and_only_ones_own_is():
     other.refresh_from_db()
     assert (mine.status, mine.attempt_count, mine.not_before) == (
         Status.QUEUED,
-        ATTEMPT_LIMIT - 1,
+        MAX_ATTEMPTS - 1,
         LEASE_OVER,
     )
     assert other.status == Status.RUNNING
-    assert generations.claim(generation_id=mine.pk, now=LEASE_OVER).attempt_count == ATTEMPT_LIMIT
+    assert generations.claim(generation_id=mine.pk, now=LEASE_OVER).attempt_count == MAX_ATTEMPTS
 
 
 def test_the_next_is_the_one_whose_turn_it_is_and_a_flood_holds_up_nobody_else():
@@ -226,7 +226,7 @@ def test_nothing_is_claimed_too_early_too_late_or_too_often():
     last = factories.exhausted(owner)
     with pytest.raises(generations.LeaseLost):
         generations.retry(generation=last, backoff_seconds=0, detail="", now=NOW)
-    assert last.attempt_count == ATTEMPT_LIMIT
+    assert last.attempt_count == MAX_ATTEMPTS
 
 
 def test_a_lease_is_renewed_in_one_statement_and_lost_ones_are_named(django_assert_num_queries):
@@ -248,7 +248,7 @@ def test_a_lease_that_is_not_named_is_not_renewed():
 
 def test_what_is_queued_after_all_its_attempts_is_not_claimed():
     generation = factories.submit(factories.account())
-    Generation.objects.filter(pk=generation.pk).update(attempt_count=ATTEMPT_LIMIT)
+    Generation.objects.filter(pk=generation.pk).update(attempt_count=MAX_ATTEMPTS)
     with pytest.raises(generations.NotClaimable):
         _claim(generation)
 
@@ -315,7 +315,7 @@ def test_completing_and_giving_up_at_once_leave_one_end():
         {"status": "failed"},
         {"status": "lost"},
         {"cost_micros": factories.QUOTE_MICROS},
-        {"attempt_count": ATTEMPT_LIMIT + 1},
+        {"attempt_count": MAX_ATTEMPTS + 1},
         {"lease_token": uuid.UUID(int=1)},
     ],
     ids=str,

@@ -65,11 +65,11 @@ def test_of_all_whose_turn_it_is_a_worker_claims_the_first_that_it_can_make() ->
 def test_a_message_for_a_model_that_a_worker_has_not_costs_no_attempt() -> None:
     waiting = factories.submit(factories.account(), now=CLOCK, model="big")
     engine = factories.StandInEngine()
-    with factories.studio(engine) as studio:
-        attempt.run_next(studio=studio._replace(models={"zekron-image-1"}))
+    with factories.attempt_context(engine) as context:
+        attempt.run_next(context=context._replace(models={"zekron-image-1"}))
         waiting.refresh_from_db()
         assert (waiting.status, waiting.attempt_count, engine.orders) == (Status.QUEUED, 0, [])
-        attempt.run_next(studio=studio._replace(models={"big"}))
+        attempt.run_next(context=context._replace(models={"big"}))
     waiting.refresh_from_db()
     assert waiting.status == Status.COMPLETED
 
@@ -78,11 +78,11 @@ def test_idle_hands_leave_alone_what_their_worker_cannot_make(monkeypatch: pytes
     carried: list[int] = []
     monkeypatch.setattr(poller, "CLAIM_SECONDS", 0.02)
     # In threads of their own, whose connections would outlive the test.
-    monkeypatch.setattr(attempt, "carry_out", lambda *, generation, studio: carried.append(generation.pk))
+    monkeypatch.setattr(attempt, "carry_out", lambda *, generation, context: carried.append(generation.pk))
     owner = factories.account()
     others, mine = factories.submit(owner, now=CLOCK, model="big"), factories.submit(owner, now=CLOCK)
-    with factories.studio(factories.StandInEngine()) as studio:
-        hands = poller.IdleHands(studio=studio._replace(models={"zekron-image-1"}), capacity=2)
+    with factories.attempt_context(factories.StandInEngine()) as context:
+        hands = poller.IdlePoller(context=context._replace(models={"zekron-image-1"}), capacity=2)
         hands.start()
         processes.wait_until(lambda: carried)
         hands.close()
@@ -138,6 +138,6 @@ def test_a_worker_has_the_models_of_its_queues_alone_and_says_so(objects_folder,
 
 def test_a_worker_of_a_queue_that_no_model_has_does_not_start(objects_folder, models_file) -> None:
     with _worker("gpu,lagre", objects_folder, models_file) as process:
-        assert process.wait(timeout=processes.START_LIMIT_SECONDS) != 0
+        assert process.wait(timeout=processes.MAX_START_SECONDS) != 0
     last = models_file.with_suffix(".log").read_text().strip().splitlines()[-1]
     assert last == f"zekron: {models_file}: no model has the queue 'lagre'"

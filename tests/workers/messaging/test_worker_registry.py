@@ -2,7 +2,7 @@ import orjson
 import pytest
 
 from workers.gpu_worker import build_id
-from workers.gpu_worker.utilisation import WINDOW_SECONDS, Busyness
+from workers.gpu_worker.utilisation import WINDOW_SECONDS, Utilisation
 from workers.messaging import worker_registry
 from workers.messaging.redis_client import connection
 from workers.messaging.worker_registry import Details, Worker
@@ -50,7 +50,7 @@ def test_a_worker_of_another_release_may_tell_more_or_less() -> None:
 
 def test_a_device_is_as_busy_as_it_was_in_the_last_minute() -> None:
     now, busy = [100.0], [40.0]
-    busyness = Busyness(lambda: busy[0], clock=lambda: now[0])
+    busyness = Utilisation(lambda: busy[0], clock=lambda: now[0])
     assert busyness.fraction() == 0.0
     for _ in range(6):
         now[0] += 5

@@ -166,7 +166,7 @@ def test_a_worker_that_is_silent_or_has_left_does_not_count(me, monkeypatch):
     assert worker_registry.alive() == []
     worker_registry.show(worker_name="gpu@a")
     assert worker_registry.alive() == [worker_registry.Worker("gpu@a", None)]
-    monkeypatch.setattr(worker_registry, "SILENCE_LIMIT_SECONDS", -1)
+    monkeypatch.setattr(worker_registry, "MAX_SILENCE_SECONDS", -1)
     assert worker_registry.alive() == []
 
 

@@ -274,7 +274,7 @@ def test_a_body_in_chunks_is_read_like_any(room, bearer):
 
 
 def test_a_body_that_never_ends_is_given_up_with_a_408(room, bearer, monkeypatch):
-    monkeypatch.setattr(asgi_handler, "BODY_SECONDS", 0.05)
+    monkeypatch.setattr(asgi_handler, "MAX_BODY_SECONDS", 0.05)
     reply = room.send_without_end("POST", "/v1/generate", [bearer, JSON], b'{"prompt"')
     assert refusal(reply) == (408, "request_timeout")
     assert reply["Connection"] == "close"

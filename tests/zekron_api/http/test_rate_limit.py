@@ -18,7 +18,7 @@ from tests.zekron_api.endpoints.test_create_generation import refusal
 from workers.messaging import enqueue, redis_client
 from workers.models import Generation
 from zekron_api.http import rate_limit
-from zekron_api.waiting.deferred_response import Parked
+from zekron_api.waiting.deferred_response import PendingGenerationResponse
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -26,13 +26,13 @@ PROCESS = """
 import sys, threading
 import django
 django.setup()
-from zekron_api import throttle
+from zekron_api.http import rate_limit
 admitted = []
 def take_ten():
     for _ in range(10):
         try:
-            admitted.append(throttle.take(account_id=7))
-        except throttle.RateExceeded:
+            admitted.append(rate_limit.consume(account_id=7))
+        except rate_limit.RateExceeded:
             pass
 threads = [threading.Thread(target=take_ten) for _ in range(50)]
 print("ready", flush=True)
@@ -109,7 +109,7 @@ def test_of_200_requests_at_once_over_http_exactly_60_are_served(me):
 
 
 def test_of_50_generates_at_once_exactly_5_are_accepted(me, idle_worker, monkeypatch):
-    monkeypatch.setattr(Parked, "wait_in_place", lambda self: self)
+    monkeypatch.setattr(PendingGenerationResponse, "wait_in_place", lambda self: self)
     replies = factories.at_once(50, lambda _: me.generate())
     refusals = Counter(refusal(reply) for reply in replies if reply.status_code != 202)
     assert refusals == {(429, "concurrency_limit_exceeded"): 45}
@@ -124,14 +124,14 @@ def test_a_window_rolls_a_request_counts_for_60_seconds_and_no_longer(me, monkey
     monkeypatch.setattr("limits.storage.redis.time.time", lambda: clock[0])
     for second in range(60):
         clock[0] = 1_000_000.0 + second
-        rate_limit.take(account_id=me.account.pk)
+        rate_limit.consume(account_id=me.account.pk)
     clock[0] = 1_000_059.9
     with pytest.raises(rate_limit.RateExceeded):
-        rate_limit.take(account_id=me.account.pk)
+        rate_limit.consume(account_id=me.account.pk)
     clock[0] = 1_000_060.1
-    assert rate_limit.take(account_id=me.account.pk).remaining == 0
+    assert rate_limit.consume(account_id=me.account.pk).remaining == 0
     with pytest.raises(rate_limit.RateExceeded):
-        rate_limit.take(account_id=me.account.pk)
+        rate_limit.consume(account_id=me.account.pk)
 
 
 def test_the_61st_request_of_a_minute_is_refused_for_the_account_and_no_other(me, stranger):
@@ -200,14 +200,14 @@ def test_a_redis_that_accepts_and_never_answers_holds_up_one_request_and_no_more
 
 def test_the_log_says_once_that_redis_is_away_and_once_that_it_is_back(caplog):
     clock = [0.0]
-    line = redis_client.Line(clock=lambda: clock[0])
+    line = redis_client.CircuitBreaker(clock=lambda: clock[0])
 
     def ask(error: Exception | None = None) -> bool:
         try:
             with line.asking():
                 if error:
                     raise error
-        except redis_client.Away:
+        except redis_client.RedisUnavailable:
             return False
         return True
 
@@ -227,11 +227,11 @@ def test_the_log_says_once_that_redis_is_away_and_once_that_it_is_back(caplog):
 
 def test_after_the_rest_one_asks_for_all():
     clock = [0.0]
-    line = redis_client.Line(clock=lambda: clock[0])
-    with pytest.raises(redis_client.Away), line.asking():
+    line = redis_client.CircuitBreaker(clock=lambda: clock[0])
+    with pytest.raises(redis_client.RedisUnavailable), line.asking():
         raise redis_client.redis.ConnectionError
     clock[0] = redis_client.REST_SECONDS
-    with line.asking(), pytest.raises(redis_client.Away), line.asking():
+    with line.asking(), pytest.raises(redis_client.RedisUnavailable), line.asking():
         pytest.fail("a second one asks before the first has an answer")
 
 

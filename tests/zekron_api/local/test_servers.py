@@ -27,15 +27,15 @@ USERS = [None, ORDINARY_UID] if os.geteuid() == 0 else [None]
 USER = """
 import json, pathlib, signal, sys
 import psycopg, redis
-from zekron_api.local import services
+from zekron_api.local import servers
 # Whoever runs the tests in the background may have had these ignored, which is inherited.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 var = pathlib.Path(sys.argv[1])
-with services.running(var):
-    with psycopg.connect(services.postgres_url(var)) as database:
+with servers.running(var):
+    with psycopg.connect(servers.postgres_url(var)) as database:
         (postmaster,) = database.execute("SELECT pg_read_file('postmaster.pid')").fetchone()
-    with redis.Redis.from_url(services.redis_url(var)) as connection:
+    with redis.Redis.from_url(servers.redis_url(var)) as connection:
         pid = connection.info("server")["process_id"]
     print(json.dumps({"postgres": int(postmaster.split()[0]), "redis": pid}), flush=True)
     sys.stdin.read()

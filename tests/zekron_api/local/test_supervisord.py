@@ -23,10 +23,10 @@ gpu: sh -c 'echo $$ >> $FOLDER/gpu; echo 100%h; exec sleep 1000.25'
 """
 KEEPER = """
 import pathlib, sys
-from zekron_api.local import supervision
+from zekron_api.local import supervisord
 folder = pathlib.Path(sys.argv[1])
 log, variables = folder / "log", {"FOLDER": str(folder)}
-with supervision.supervised(procfile=folder / "Procfile", folder=log, environment=variables) as it:
+with supervisord.supervised(procfile=folder / "Procfile", folder=log, environment=variables) as it:
     print(it.pid, flush=True)
     sys.stdin.read()
 """

@@ -24,7 +24,7 @@ from tests import factories
 from tests.processes import ROOT
 from tests.zekron_api.conftest import Caller, caller
 from workers.gpu_worker import attempt
-from workers.gpu_worker.attempt import Studio
+from workers.gpu_worker.attempt import AttemptContext
 from workers.messaging import enqueue, worker_registry
 from zekron_api.waiting.asgi_handler import WaitingRoom
 
@@ -53,14 +53,14 @@ def worker(monkeypatch) -> Iterator[None]:
     """One thread that works off the queue, and keeps its connection as a worker's threads do."""
     queue: SimpleQueue[int | None] = SimpleQueue()
 
-    def work(studio: Studio) -> None:
+    def work(context: AttemptContext) -> None:
         while (generation_id := queue.get()) is not None:
-            attempt.run(generation_id=generation_id, studio=studio)
+            attempt.run(generation_id=generation_id, context=context)
         connections.close_all()
 
     monkeypatch.setattr(enqueue, "send", lambda *, generation_id: queue.put(generation_id))
     worker_registry.show(worker_name="test", seconds_per_image=0.001)
-    with factories.studio(factories.StandInEngine()) as studio, running(partial(work, studio)):
+    with factories.attempt_context(factories.StandInEngine()) as context, running(partial(work, context)):
         yield
         queue.put(None)
 

@@ -24,7 +24,7 @@ from workers import tasks
 from workers.gpu_worker import attempt, process
 from workers.messaging import enqueue
 from workers.messaging.redis_client import connection as broker
-from workers.models import ATTEMPT_LIMIT, Generation
+from workers.models import MAX_ATTEMPTS, Generation
 from zekron_api.ops.log_redaction import LineFormatter
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -202,10 +202,10 @@ def test_an_exception_in_an_attempt_leaves_no_canary_in_logs_rows_or_redis(me, c
             finally:
                 connections.close_all()
 
-    with factories.studio(Broken()) as studio:
-        for _ in range(ATTEMPT_LIMIT):
+    with factories.attempt_context(Broken()) as context:
+        for _ in range(MAX_ATTEMPTS):
             Generation.objects.filter(pk=generation.pk).update(not_before=factories.NOW)
-            attempt.run(generation_id=generation.pk, studio=studio)
+            attempt.run(generation_id=generation.pk, context=context)
     row = Generation.objects.values().get(pk=generation.pk)
     assert row.pop("prompt") == canaries.prompt
     assert "IntegrityError" in heard.getvalue() or row["error_detail"] == "ValueError"
@@ -216,8 +216,8 @@ def test_a_batch_that_fails_leaves_no_canary_in_the_log(me, canaries, heard):
     poison = ValueError(f"cannot read {canaries.prompt}")
     engine = factories.StandInEngine(poison, poison, poison)
     generations = [factories.submit(me.account, prompt=canaries.prompt, now=Now()) for _ in "ab"]
-    with factories.studio(engine) as studio:
-        factories.at_once(2, lambda i: attempt.run(generation_id=generations[i].pk, studio=studio))
+    with factories.attempt_context(engine) as context:
+        factories.at_once(2, lambda i: attempt.run(generation_id=generations[i].pk, context=context))
     assert "attempt 1 failed" in heard.getvalue()
     assert canaries.seen_in(heard.getvalue()) == set()
 
@@ -226,7 +226,7 @@ def test_a_task_that_fails_in_celery_leaves_no_canary_in_the_log(me, canaries, h
     def broken(**_: Any) -> None:
         raise ValueError(f"cannot read {canaries.prompt}")
 
-    monkeypatch.setattr(process, "opened", broken)
+    monkeypatch.setattr(process, "current", broken)
     assert isinstance(tasks.generate.apply(kwargs={"generation_id": 1}).result, ValueError)
     assert "raised unexpected: ValueError" in heard.getvalue()
     assert canaries.seen_in(heard.getvalue()) == set()

@@ -72,7 +72,7 @@ def test_a_long_queue_is_looked_at_no_further_than_a_limit(monkeypatch):
     owner = factories.account()
     for _ in range(3):
         factories.submit(owner)
-    monkeypatch.setattr(counters, "LOOK_LIMIT", 2)
+    monkeypatch.setattr(counters, "MAX_COUNTED_ROWS", 2)
     assert read()["zekron_generations_open status=queued"] == 2
 
 
@@ -81,7 +81,7 @@ def test_what_is_open_is_read_by_an_index_alone():
         cursor.execute("SET enable_seqscan = off")
         try:
             open_rows = Generation.objects.filter(status__in=[Status.QUEUED, Status.RUNNING])
-            plan = open_rows.values("status", "created_at")[: counters.LOOK_LIMIT].explain()
+            plan = open_rows.values("status", "created_at")[: counters.MAX_COUNTED_ROWS].explain()
         finally:
             cursor.execute("RESET enable_seqscan")
     assert "generation_open" in plan or "generation_deadline" in plan

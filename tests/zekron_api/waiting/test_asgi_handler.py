@@ -3,118 +3,16 @@
 import asyncio
 import json
 import threading
-from collections.abc import Awaitable, Callable
-from typing import Any
 
 import pytest
-from django.db import connections
 
-from tests import factories
-from workers.lifecycle import generations
+from tests.zekron_api.waiting.exchange import Exchange, complete_all, in_thread, until
 from workers.messaging.completion_events import publish_ended
 from workers.models import Generation, Status
 from zekron_api.waiting import completion_waiters
 from zekron_api.waiting.asgi_handler import THREAD_COUNT, WaitingRoom
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("idle_worker")]
-
-# Far longer than any takes.
-SCENARIO_SECONDS = 120
-
-
-class Exchange:
-    """One request to an ASGI application, and what it answered."""
-
-    def __init__(
-        self,
-        app: Any,
-        key: str,
-        body: bytes | None = None,
-        *,
-        method: str = "POST",
-        path: str = "/v1/generate",
-    ) -> None:
-        self.status = 0
-        self.headers: dict[str, str] = {}
-        self.body = b""
-        self._incoming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        content = body if body is not None else json.dumps({"prompt": "x", "size": "1024x1024"}).encode()
-        self._incoming.put_nowait({"type": "http.request", "body": content, "more_body": False})
-        headers = [
-            (b"host", b"localhost"),
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(content)).encode()),
-            (b"authorization", f"Bearer {key}".encode()),
-        ]
-        scope = {
-            "type": "http",
-            "method": method,
-            "path": path,
-            "headers": headers,
-            "query_string": b"",
-        }
-        self.task = asyncio.create_task(app(scope, self._incoming.get, self._send))
-
-    def leave(self) -> None:
-        """The client closes its connection."""
-        self._incoming.put_nowait({"type": "http.disconnect"})
-
-    async def _send(self, message: dict[str, Any]) -> None:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            self.headers = {name.decode().lower(): value.decode() for name, value in message["headers"]}
-        self.body += message.get("body", b"")
-
-
-@pytest.fixture
-def served() -> Callable[[Callable[[WaitingRoom], Awaitable[None]]], None]:
-    """Runs a scenario against a started waiting room, and stops it in the order that a server does."""
-
-    def serve(scenario: Callable[[WaitingRoom], Awaitable[None]]) -> None:
-        async def run() -> None:
-            app = WaitingRoom()
-            incoming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-            outgoing: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-            life = asyncio.create_task(app({"type": "lifespan"}, incoming.get, outgoing.put))
-            incoming.put_nowait({"type": "lifespan.startup"})
-            assert (await outgoing.get())["type"] == "lifespan.startup.complete"
-            try:
-                # What waits for something that never comes is told so.
-                async with asyncio.timeout(SCENARIO_SECONDS):
-                    await scenario(app)
-            finally:
-                incoming.put_nowait({"type": "lifespan.shutdown"})
-                await life
-
-        asyncio.run(run())
-
-    return serve
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Returns once the condition holds; fails after half a minute."""
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
-def in_thread(work: Callable[[], Any]) -> Awaitable[Any]:
-    """Runs what uses the database outside the event loop."""
-
-    def run() -> Any:
-        try:
-            return work()
-        finally:
-            connections.close_all()
-
-    return asyncio.to_thread(run)
-
-
-def complete_all() -> None:
-    """Does the worker's part for all that is queued, on the database's clock."""
-    for generation in Generation.objects.filter(status=Status.QUEUED):
-        running = generations.claim(generation_id=generation.pk)
-        generations.complete(generation=running, image=factories.sealed(), cost_micros=running.quote_micros)
 
 
 def test_a_parked_client_gets_its_reply_when_its_generation_ends(served, me, monkeypatch):
@@ -166,9 +64,9 @@ def test_an_end_that_comes_before_the_wait_is_not_missed(served, monkeypatch):
     monkeypatch.setattr(completion_waiters, "POLL_SECONDS", 3600)
 
     async def scenario(app: WaitingRoom) -> None:
-        app.waiters.wake(7)
-        assert app.waiters.join(7).done()
-        assert not app.waiters.join(8).done()
+        app.waiters.notify(7)
+        assert app.waiters.add(7).done()
+        assert not app.waiters.add(8).done()
 
     served(scenario)
 
@@ -188,7 +86,7 @@ def test_an_announcement_reaches_the_waiter_over_redis(served, monkeypatch):
     monkeypatch.setattr(completion_waiters, "POLL_SECONDS", 3600)
 
     async def scenario(app: WaitingRoom) -> None:
-        future = app.waiters.join(12)
+        future = app.waiters.add(12)
 
         def announced() -> bool:
             publish_ended(generation_id=12)

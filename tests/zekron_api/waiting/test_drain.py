@@ -133,7 +133,7 @@ def test_clients_that_wait_get_their_images_and_new_ones_are_refused(
         assert_ended_cleanly(started)
     assert [reply.status for reply in replies] == [200] * len(answers)
     assert all(reply.json["data"]["image"]["b64_json"] for reply in replies)
-    assert [*money.audit(), *rows.audit(), *rows.unrest()] == []
+    assert [*money.audit(), *rows.audit(), *rows.open_work()] == []
     assert Generation.objects.filter(status=Status.COMPLETED).count() == len(answers)
 
 
@@ -151,7 +151,7 @@ def test_clients_whose_turn_does_not_come_are_told_so_before_the_process_ends(
         replies = [answer.result() for answer in answers]
         assert_ended_cleanly(started)
     assert {(reply.status, reply.json["error"]["type"]) for reply in replies} == {(503, "service_busy")}
-    assert [*money.audit(), *rows.audit(), *rows.unrest()] == []
+    assert [*money.audit(), *rows.audit(), *rows.open_work()] == []
 
 
 def test_the_process_stays_longer_than_any_client_waits() -> None:

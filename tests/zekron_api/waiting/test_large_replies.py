@@ -18,15 +18,15 @@ from billing import keys
 from storage import images
 from storage.models import StoredImage
 from tests import factories, processes
-from tests.zekron_api.waiting.test_asgi_handler import Exchange, complete_all, in_thread, until
+from tests.zekron_api.waiting.exchange import Exchange, complete_all, in_thread, until
 from workers.lifecycle import generations, image_tokens
 from workers.models import Generation, Status
 from zekron_api.endpoints import generation_response, response_bodies
 from zekron_api.waiting import asgi_handler
 from zekron_api.waiting.asgi_handler import (
-    LANE_THREADS,
-    REPLIES_AN_ACCOUNT,
-    REPLY_LIMIT,
+    MAX_LANE_THREADS,
+    MAX_LARGE_REPLIES,
+    MAX_LARGE_REPLIES_PER_ACCOUNT,
     THREAD_COUNT,
     WaitingRoom,
 )
@@ -34,7 +34,7 @@ from zekron_api.waiting.asgi_handler import (
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("idle_worker")]
 
 IMAGE_BYTES = 3_000_000
-ACCOUNTS = REPLY_LIMIT // REPLIES_AN_ACCOUNT
+ACCOUNTS = MAX_LARGE_REPLIES // MAX_LARGE_REPLIES_PER_ACCOUNT
 # As many as an account may send in a minute.
 CLIENTS_AN_ACCOUNT = 60
 # While a reply is made: the object, what is unsealed of it, and that without its padding.
@@ -75,13 +75,13 @@ def test_the_megabytes_of_a_reply_pass_no_serializer(me, monkeypatch):
         return serialized(row, content, account)
 
     monkeypatch.setattr(response_bodies, "generation_reply", spy)
-    data = json.loads(generation_response.reply_for(generation_id=generation.pk).content)["data"]
+    data = json.loads(generation_response.build(generation_id=generation.pk).content)["data"]
     assert data["image"]["b64_json"] == "YW4gaW1hZ2U="
     assert seen == [b""]
 
 
 def test_no_more_replies_are_made_than_there_is_room_for_and_short_ones_need_none(served, me, monkeypatch):
-    monkeypatch.setattr(asgi_handler, "REPLY_LIMIT", 3)
+    monkeypatch.setattr(asgi_handler, "MAX_LARGE_REPLIES", 3)
     generation = completed(me.account)
 
     async def scenario(app: WaitingRoom) -> None:
@@ -100,8 +100,8 @@ def test_no_more_replies_are_made_than_there_is_room_for_and_short_ones_need_non
 
 
 def test_who_does_not_read_is_cut_off_and_the_next_has_the_place(served, me, monkeypatch):
-    monkeypatch.setattr(asgi_handler, "REPLY_LIMIT", 1)
-    monkeypatch.setattr(asgi_handler, "REPLY_SECONDS", 0.05)
+    monkeypatch.setattr(asgi_handler, "MAX_LARGE_REPLIES", 1)
+    monkeypatch.setattr(asgi_handler, "BASE_REPLY_SECONDS", 0.05)
     generation = completed(me.account)
 
     async def scenario(app: WaitingRoom) -> None:
@@ -117,8 +117,8 @@ def test_who_does_not_read_is_cut_off_and_the_next_has_the_place(served, me, mon
 
 
 def test_an_account_that_does_not_read_keeps_no_place_from_another(served, me, stranger, monkeypatch):
-    monkeypatch.setattr(asgi_handler, "REPLY_LIMIT", 3)
-    monkeypatch.setattr(asgi_handler, "REPLIES_AN_ACCOUNT", 2)
+    monkeypatch.setattr(asgi_handler, "MAX_LARGE_REPLIES", 3)
+    monkeypatch.setattr(asgi_handler, "MAX_LARGE_REPLIES_PER_ACCOUNT", 2)
     mine, theirs = completed(me.account), completed(stranger.account)
 
     async def scenario(app: WaitingRoom) -> None:
@@ -150,10 +150,10 @@ def test_a_storm_of_replies_leaves_threads_to_new_requests(served, me, monkeypat
 
     async def scenario(app: WaitingRoom) -> None:
         readers = [Reader(app, me.key, generation.pk) for _ in range(THREAD_COUNT + 1)]
-        await until(lambda: len(begun) == LANE_THREADS)
+        await until(lambda: len(begun) == MAX_LANE_THREADS)
         short = Exchange(app, me.key, b"", method="GET", path="/v1/balance")
         await short.task
-        assert (short.status, len(begun)) == (200, LANE_THREADS)
+        assert (short.status, len(begun)) == (200, MAX_LANE_THREADS)
         calm.set()
         for reader in readers:
             reader.reads.set()
@@ -175,10 +175,10 @@ def test_a_storm_of_requests_leaves_threads_to_replies(served, me, monkeypatch):
         parked = Exchange(app, me.key)
         await until(lambda: len(app.waiters) == 1)
         storm = [Exchange(app, me.key, b"", method="GET", path="/v1/balance") for _ in range(THREAD_COUNT)]
-        await until(lambda: len(begun) == LANE_THREADS)
+        await until(lambda: len(begun) == MAX_LANE_THREADS)
         await in_thread(complete_all)
         await parked.task
-        assert (parked.status, len(begun)) == (200, LANE_THREADS)
+        assert (parked.status, len(begun)) == (200, MAX_LANE_THREADS)
         calm.set()
         await asyncio.gather(*(exchange.task for exchange in storm))
 
@@ -230,14 +230,14 @@ def test_memory_grows_with_the_room_for_replies_and_not_with_the_clients_that_do
         server = processes.ready(service.url)
         before = memory_bytes(service.started["web"].pid)
         clients = [stack.enter_context(asking(service.port, key, path)) for key, path in asks]
-        first = until_answered(clients, REPLY_LIMIT)
+        first = until_answered(clients, MAX_LARGE_REPLIES)
         # The views of all that asked before it have said what they have to say.
         assert server.ask("/v1/balance").status == 200
-        assert len(answered(clients)) == REPLY_LIMIT
+        assert len(answered(clients)) == MAX_LARGE_REPLIES
         grown = memory_bytes(service.started["web"].pid) - before
-        bound = (REPLY_LIMIT + LANE_THREADS * COPIES) * IMAGE_BYTES + SLACK_BYTES
+        bound = (MAX_LARGE_REPLIES + MAX_LANE_THREADS * COPIES) * IMAGE_BYTES + SLACK_BYTES
         assert grown < bound < len(clients) * IMAGE_BYTES / 2
         for client in first:
             client.close()
-        until_answered([client for client in clients if client not in first], REPLY_LIMIT)
+        until_answered([client for client in clients if client not in first], MAX_LARGE_REPLIES)
     assert not Generation.objects.exclude(status=Status.COMPLETED).exists()

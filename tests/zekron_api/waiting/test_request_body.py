@@ -27,7 +27,7 @@ def read(settings: Any, *, announced: int | None = None, has_key: bool = True) -
         return has_key
 
     headers = [] if announced is None else [(b"content-length", str(announced).encode())]
-    reading = request_body.read(scope={"headers": headers}, receive=receive, has_key=ask)
+    reading = request_body.read_bounded(scope={"headers": headers}, receive=receive, has_key=ask)
     with asyncio.run(reading) as body_file:
         return len(body_file.read()), len(parts), len(asked)
 

@@ -43,7 +43,7 @@ class Command(BaseCommand):
 def _problems(*, objects: bool, at_rest: bool) -> Iterator[str]:
     yield from rows.problems()
     if at_rest:
-        yield from rows.unrest()
+        yield from rows.open_work()
     if objects:
         yield from images.audit()
         seconds = int(rows.OBJECT_GRACE.total_seconds())

@@ -16,31 +16,31 @@ from workers.engine.interface import BadOutput, ImageOrder, Picture, StepCallbac
 from workers.pipelines.diffusers.options import pixels_of
 from workers.pipelines.runtime import compilation
 from workers.pipelines.runtime.compilation import Compiler, Task, Work
-from workers.pipelines.runtime.device import Device, Passed
+from workers.pipelines.runtime.device import Device, HandedOver
 
 # A VAE's, from latents to pixels.
 DecoderCall = Callable[[torch.Tensor], torch.Tensor]
 
 
-class Call(NamedTuple):
+class PipelineCall(NamedTuple):
     """A pipeline, and by their names what it is called with."""
 
     pipeline: Any
     arguments: dict[str, Any]
 
 
-class Family(Protocol):
+class PipelineAdapter(Protocol):
     """Pipelines of one architecture: one that creates, and perhaps one that edits."""
 
-    def call(self, orders: Sequence[ImageOrder]) -> Call:
+    def call(self, orders: Sequence[ImageOrder]) -> PipelineCall:
         """What makes these pictures: creates of one size, or one edit."""
         ...
 
 
-class StagedFamily(Family, Protocol):
+class StagedPipelineAdapter(PipelineAdapter, Protocol):
     """A family whose calls can be begun ahead and end with latents, while other calls run."""
 
-    def encoded(self, call: Call) -> Call:
+    def encoded(self, call: PipelineCall) -> PipelineCall:
         """The same call, with prompts and sources encoded."""
         ...
 
@@ -69,23 +69,23 @@ class Prepared(NamedTuple):
 
     pipeline: Any
     names: tuple[str, ...]
-    values: Passed[tuple[Any, ...]]
+    values: HandedOver[tuple[Any, ...]]
     shape: tuple[int, int, int, int]
 
 
 class Denoised(NamedTuple):
     """Pixels or latents that may still be on their way, and the shape of the pictures that they are to be."""
 
-    made: Passed[tuple[torch.Tensor]]
+    made: HandedOver[tuple[torch.Tensor]]
     shape: tuple[int, int, int, int]
 
 
-class Whole:
+class PipelineEngine:
     """An Engine that calls a pipeline from prompt to pixels in one stage, and turns pixels into bytes in the next."""
 
-    def __init__(self, *, family: Family, model: ImageModel, device: torch.device) -> None:
+    def __init__(self, *, adapter: PipelineAdapter, model: ImageModel, device: torch.device) -> None:
         """Takes a family whose pipelines can be called at once."""
-        self._family = family
+        self._adapter = adapter
         self._model = model
         self._device = Device(device)
 
@@ -120,18 +120,18 @@ class Whole:
     def decode(self, denoised: Denoised) -> list[Picture]:
         """Bytes, made on the device. Raises BadOutput."""
         with self._device.beside():
-            [pixels_BCHW] = self._device.received(denoised.made)
+            [pixels_BCHW] = self._device.take_over(denoised.made)
             return self._pictures(pixels_BCHW, denoised.shape)
 
-    def _call(self, orders: Sequence[ImageOrder]) -> Call:
+    def _call(self, orders: Sequence[ImageOrder]) -> PipelineCall:
         keys = {self.batch_key(order) for order in orders}
         if len(orders) > 1 and (len(keys) > 1 or None in keys):
             raise ValueError("a batch is of creates of one size, or one edit")
-        return self._family.call(orders)
+        return self._adapter.call(orders)
 
-    def _prepared(self, call: Call, orders: Sequence[ImageOrder]) -> Prepared:
+    def _prepared(self, call: PipelineCall, orders: Sequence[ImageOrder]) -> Prepared:
         first = orders[0]
-        values = self._device.passed(tuple(call.arguments.values()))
+        values = self._device.hand_over(tuple(call.arguments.values()))
         return Prepared(
             call.pipeline, tuple(call.arguments), values, (len(orders), 3, first.height, first.width)
         )
@@ -142,7 +142,7 @@ class Whole:
             return {}
 
         with self._device.main():
-            arguments = dict(zip(prepared.names, self._device.received(prepared.values), strict=True))
+            arguments = dict(zip(prepared.names, self._device.take_over(prepared.values), strict=True))
             try:
                 with self._device.working():
                     made = prepared.pipeline(
@@ -152,34 +152,34 @@ class Whole:
                 # At its end a pipeline takes its models back from the device, if it has brought them there.
                 prepared.pipeline.maybe_free_model_hooks()
                 raise
-            return Denoised(self._device.passed((made,)), prepared.shape)
+            return Denoised(self._device.hand_over((made,)), prepared.shape)
 
     def _pictures(self, pixels_BCHW: torch.Tensor, shape: tuple[int, int, int, int]) -> list[Picture]:
         if tuple(pixels_BCHW.shape) != shape:
             raise BadOutput(f"the pipeline made {tuple(pixels_BCHW.shape)} of the ordered {shape}")
         are_numbers = torch.isfinite(pixels_BCHW).all()
         bytes_BHWC = pixels_BCHW.float().clamp(0, 1).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1)
-        pictures, finite = self._device.fetched(bytes_BHWC.contiguous(), are_numbers)
+        pictures, finite = self._device.to_host(bytes_BHWC.contiguous(), are_numbers)
         if not finite:
             raise BadOutput("the pipeline made pixels that are no numbers")
         return [np.asarray(picture) for picture in pictures.numpy()]
 
 
-class Staged(Whole):
+class StagedPipelineEngine(PipelineEngine):
     """An Engine whose prompts are encoded and whose latents are decoded beside the pipeline's calls."""
 
-    _family: StagedFamily
+    _adapter: StagedPipelineAdapter
 
-    def __init__(self, *, family: StagedFamily, model: ImageModel, device: torch.device) -> None:
+    def __init__(self, *, adapter: StagedPipelineAdapter, model: ImageModel, device: torch.device) -> None:
         """Takes a family whose pipelines are on the device."""
-        super().__init__(family=family, model=model, device=device)
+        super().__init__(adapter=adapter, model=model, device=device)
         # By height and width: what makes pixels of one picture's latents.
         self._recorded: dict[tuple[int, int], Work] = {}
 
     def prepare(self, orders: Sequence[ImageOrder]) -> Prepared:
         """The pipeline's arguments, prompts and sources encoded."""
         with self._device.beside(), self._device.working():
-            return self._prepared(self._family.encoded(self._call(orders)), orders)
+            return self._prepared(self._adapter.encoded(self._call(orders)), orders)
 
     def denoise(self, prepared: Prepared, *, on_step: StepCallback) -> Denoised:
         """The pipeline's steps, and nothing after them."""
@@ -188,7 +188,7 @@ class Staged(Whole):
     def decode(self, denoised: Denoised) -> list[Picture]:
         """Pixels, turned into bytes on the device. Raises BadOutput."""
         with self._device.beside():
-            [latents] = self._device.received(denoised.made)
+            [latents] = self._device.take_over(denoised.made)
             with self._device.working():
                 # One by one: a picture fills a GPU, and what it looks like then depends on nothing else.
                 pixels = [self._pixels(latents_1, denoised.shape[2:]) for latents_1 in latents.split(1)]
@@ -206,13 +206,13 @@ class Staged(Whole):
         # What runs in different threads runs side by side and cannot share memory.
         for_steps = Compiler(self._device, backend=backend)
         for_pictures = Compiler(self._device, backend=backend)
-        decoder = for_pictures.fused(self._family.decoder)
-        with self._family.compiled_by(for_steps):
+        decoder = for_pictures.compiled(self._adapter.decoder)
+        with self._adapter.compiled_by(for_steps):
             tasks: list[Task] = [
                 (name, partial(self._try, orders, sizes, for_pictures, decoder))
-                for name, orders in self._family.trials(sizes, most=self.batch_limit)
+                for name, orders in self._adapter.trials(sizes, most=self.batch_limit)
             ]
-            compilation.in_turn(self._model.name, tasks)
+            compilation.run_tasks(self._model.name, tasks)
 
     def _try(
         self,
@@ -232,13 +232,13 @@ class Staged(Whole):
         if (width, height) in sizes and (height, width) not in self._recorded:
             work = partial(self._made_by, decoder, height, width)
             with self._device.main():
-                self._recorded[height, width] = compiler.recorded(work, latents[:1])
+                self._recorded[height, width] = compiler.capture_graph(work, latents[:1])
 
     def _pixels(self, latents_1: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-        work = self._recorded.get(size) or partial(self._made_by, self._family.decoder, *size)
+        work = self._recorded.get(size) or partial(self._made_by, self._adapter.decoder, *size)
         return work(latents_1)[0]
 
     def _made_by(
         self, decoder: DecoderCall, height: int, width: int, latents_1: torch.Tensor
     ) -> tuple[torch.Tensor]:
-        return (self._family.pixels(latents_1, height=height, width=width, decoder=decoder),)
+        return (self._adapter.pixels(latents_1, height=height, width=width, decoder=decoder),)

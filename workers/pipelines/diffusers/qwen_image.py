@@ -26,7 +26,7 @@ from transformers import BatchFeature, Qwen2VLImageProcessorPil
 
 from workers.catalogue import ImageModel
 from workers.engine.interface import EngineError, ImageOrder
-from workers.pipelines.diffusers.engine import Call, DecoderCall, Staged, Whole
+from workers.pipelines.diffusers.engine import DecoderCall, PipelineCall, PipelineEngine, StagedPipelineEngine
 from workers.pipelines.diffusers.options import Option, number, read, sizes, text, whole_number
 from workers.pipelines.runtime import attention, compilation, loading
 from workers.pipelines.runtime.compilation import Compiler
@@ -93,7 +93,7 @@ class QwenImage:
         """All there are."""
         return [pipeline for pipeline in (self._create, self._edit) if pipeline is not None]
 
-    def call(self, orders: Sequence[ImageOrder]) -> Call:
+    def call(self, orders: Sequence[ImageOrder]) -> PipelineCall:
         """Each order's noise comes from a generator of its own, on the CPU: a seed gives its picture in any company."""
         first = orders[0]
         guidance_scale = float(self._options["guidance_scale"])
@@ -110,12 +110,12 @@ class QwenImage:
             "height": first.height,
         }
         if not first.sources:
-            return Call(self._create, arguments)
+            return PipelineCall(self._create, arguments)
         if self._edit is None:
             raise EngineError("this model has no weights to edit with")
-        return Call(self._edit, {**arguments, "image": list(first.sources)})
+        return PipelineCall(self._edit, {**arguments, "image": list(first.sources)})
 
-    def encoded(self, call: Call) -> Call:
+    def encoded(self, call: PipelineCall) -> PipelineCall:
         """Prompts, each with the pictures that it is about. What a picture looks like is encoded by the call."""
         arguments = dict(call.arguments)
         seen = {}
@@ -127,7 +127,7 @@ class QwenImage:
                     words, max_sequence_length=arguments["max_sequence_length"], **seen
                 )
                 arguments |= {f"{name}_embeds": embeddings, f"{name}_embeds_mask": mask}
-        return Call(call.pipeline, arguments)
+        return PipelineCall(call.pipeline, arguments)
 
     @property
     def decoder(self) -> torch.nn.Module:
@@ -139,7 +139,7 @@ class QwenImage:
         """Sets what computes attention: what the options name, or what is fastest here. Raises EngineError."""
         config = self._create.transformer.config
         shape = (1, MANY_TOKENS, config.num_attention_heads, config.attention_head_dim)
-        attention.settle(self._options["attention"], self._transformers, shape, model_name=model.name)
+        attention.select_backend(self._options["attention"], self._transformers, shape, model_name=model.name)
 
     @contextmanager
     def compiled_by(self, compiler: Compiler) -> Iterator[None]:
@@ -147,7 +147,7 @@ class QwenImage:
         60 ms of a large GPU for a picture of 512x512, and the host gives it the work in a tenth of that.
         """
         for transformer in self._transformers:
-            compiler.fuse_blocks(transformer)
+            compiler.compile_blocks(transformer)
         with compiler.for_many_shapes():
             yield
 
@@ -209,18 +209,18 @@ class QwenImage:
         return pipeline.image_processor.resize(source, height, width)
 
 
-def load(*, model: ImageModel, device: str) -> Whole:
+def load(*, model: ImageModel, device: str) -> PipelineEngine:
     """The model's engine on `device`: `auto` is the first GPU, or else the CPU. Raises EngineError."""
     offload, plain = loading.offload_of(model)
     target = loading.device_named(device)
     create = loading.load(QwenImagePipeline, model=plain)
-    family = QwenImage(create=create, edit=_edit_pipeline(create, plain), model=plain)
-    loading.place(family.pipelines, model=model, device=target, offload=offload)
+    adapter = QwenImage(create=create, edit=_edit_pipeline(create, plain), model=plain)
+    loading.place(adapter.pipelines, model=model, device=target, offload=offload)
     if offload:
-        return Whole(family=family, model=plain, device=target)
+        return PipelineEngine(adapter=adapter, model=plain, device=target)
     with Device(target).main():
-        family.choose_attention(plain)
-    engine = Staged(family=family, model=plain, device=target)
+        adapter.choose_attention(plain)
+    engine = StagedPipelineEngine(adapter=adapter, model=plain, device=target)
     compilation.compile_on_gpu(engine, sizes=read(plain, OPTIONS)["compile"], device=target, name=model.name)
     return engine
 

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from workers.catalogue import ImageModel
 from workers.engine.interface import EngineError, ImageOrder
-from workers.pipelines.diffusers.engine import Call, DecoderCall, Staged, Whole
+from workers.pipelines.diffusers.engine import DecoderCall, PipelineCall, PipelineEngine, StagedPipelineEngine
 from workers.pipelines.diffusers.options import Option, number, read, sizes, text
 from workers.pipelines.runtime import compilation, loading
 from workers.pipelines.runtime.compilation import Compiler, RecordedForward
@@ -28,7 +28,7 @@ OPTIONS = {
     # The sizes for which a start takes minutes and every picture less.
     "compile": Option([], sizes),
 }
-MOST_SOURCES = 1
+MAX_SOURCES = 1
 # What `encode_prompt` gives, in its order.
 EMBEDDINGS = (
     "prompt_embeds",
@@ -45,7 +45,7 @@ class StableDiffusionXL:
         """Raises EngineError for options it does not know, and for more sources than an edit can have."""
         self._options = read(model, OPTIONS)
         self._steps = model.steps
-        if model.sources > MOST_SOURCES:
+        if model.sources > MAX_SOURCES:
             raise EngineError(
                 f"the model {model.name} has sources = {model.sources}; its adapter takes at most 1"
             )
@@ -65,7 +65,7 @@ class StableDiffusionXL:
         """Both."""
         return self._create, self._edit
 
-    def call(self, orders: Sequence[ImageOrder]) -> Call:
+    def call(self, orders: Sequence[ImageOrder]) -> PipelineCall:
         """Each order's noise comes from a generator of its own, on the CPU: a seed gives its picture in any company."""
         first = orders[0]
         negative = self._options["negative_prompt"]
@@ -77,12 +77,14 @@ class StableDiffusionXL:
             "generator": [torch.Generator().manual_seed(order.seed) for order in orders],
         }
         if not first.sources:
-            return Call(self._create, {**arguments, "width": first.width, "height": first.height})
+            return PipelineCall(self._create, {**arguments, "width": first.width, "height": first.height})
         [source] = first.sources
         picture = ImageOps.fit(source, (first.width, first.height), Image.Resampling.LANCZOS)
-        return Call(self._edit, {**arguments, "image": picture, "strength": self._options["strength"]})
+        return PipelineCall(
+            self._edit, {**arguments, "image": picture, "strength": self._options["strength"]}
+        )
 
-    def encoded(self, call: Call) -> Call:
+    def encoded(self, call: PipelineCall) -> PipelineCall:
         """Prompts, and the picture of an edit, as the pipelines themselves encode them."""
         arguments = dict(call.arguments)
         embeddings = self._create.encode_prompt(
@@ -94,7 +96,7 @@ class StableDiffusionXL:
         arguments.update(zip(EMBEDDINGS, embeddings, strict=True))
         if "image" in arguments:
             arguments["image"] = self._latents_of(arguments["image"], arguments["generator"][0])
-        return Call(call.pipeline, arguments)
+        return PipelineCall(call.pipeline, arguments)
 
     @property
     def decoder(self) -> torch.nn.Module:
@@ -107,7 +109,7 @@ class StableDiffusionXL:
         """Blocks for any number of orders and tokens, and each size and number of orders as one graph a step, be they
         creates or edits: for a picture of 512x512 the host would take longer than the device.
         """
-        compiler.fuse_blocks(self._create.unet)
+        compiler.compile_blocks(self._create.unet)
         recorded = RecordedForward(self._create.unet, compiler)
         try:
             yield
@@ -139,7 +141,7 @@ class StableDiffusionXL:
     def _latents_of(self, picture: Image.Image, generator: torch.Generator) -> torch.Tensor:
         vae = self._create.vae
         pixels_BCHW = self._create.image_processor.preprocess(picture).to(vae.dtype)
-        sent_BCHW = Device(vae.device).sent(pixels_BCHW).contiguous(memory_format=torch.channels_last)
+        sent_BCHW = Device(vae.device).to_device(pixels_BCHW).contiguous(memory_format=torch.channels_last)
         latents_BCHW: torch.Tensor = vae.encode(sent_BCHW).latent_dist.sample(generator)
         mean, deviation = self._latent_scale(latents_BCHW)
         return (latents_BCHW - mean) / deviation
@@ -159,21 +161,21 @@ class StableDiffusionXL:
         return self._scales[latents.dtype]
 
 
-def load(*, model: ImageModel, device: str) -> Whole:
+def load(*, model: ImageModel, device: str) -> PipelineEngine:
     """The model's engine on `device`: `auto` is the first GPU, or else the CPU. Raises EngineError."""
     offload, plain = loading.offload_of(model)
     target = loading.device_named(device)
     create = loading.load(StableDiffusionXLPipeline, model=plain, add_watermarker=False)
-    family = StableDiffusionXL(create=create, model=plain)
-    loading.place(family.pipelines, model=model, device=target, offload=offload)
+    adapter = StableDiffusionXL(create=create, model=plain)
+    loading.place(adapter.pipelines, model=model, device=target, offload=offload)
     if offload:
-        return Whole(family=family, model=plain, device=target)
+        return PipelineEngine(adapter=adapter, model=plain, device=target)
     if create.vae.config.force_upcast and create.vae.dtype == torch.float16:
         # It overflows in half precision. Pipelines cast it back and forth, which would meet it at work elsewhere.
         create.vae.to(torch.float32)
     for part in (create.unet, create.vae):
         # The order of memory that convolutions are fast with.
         part.to(memory_format=torch.channels_last)
-    engine = Staged(family=family, model=plain, device=target)
+    engine = StagedPipelineEngine(adapter=adapter, model=plain, device=target)
     compilation.compile_on_gpu(engine, sizes=read(plain, OPTIONS)["compile"], device=target, name=model.name)
     return engine

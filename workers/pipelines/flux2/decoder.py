@@ -37,12 +37,12 @@ class Decoder:
 
     def record(self, compiler: Compiler, picture: Grid) -> None:
         """Compiles the decoder for this size, and has each such picture run as one graph."""
-        decoder = compiler.fused(self._vae.decoder)
+        decoder = compiler.compiled(self._vae.decoder)
         channels = self._mean_C.shape[1]
         latents_1SC = torch.zeros(
             (1, picture[0] * picture[1], channels), dtype=self._vae.dtype, device=self._device.target
         )
-        self._recorded[picture] = compiler.recorded(
+        self._recorded[picture] = compiler.capture_graph(
             lambda latents: self._bytes_of(latents, picture, decoder), latents_1SC
         )
 

@@ -13,17 +13,17 @@ from diffusers import Flux2KleinPipeline
 
 from workers.catalogue import ImageModel
 from workers.engine.interface import BadOutput, Engine, EngineError, ImageOrder, Picture, StepCallback
-from workers.pipelines.diffusers.engine import Whole
+from workers.pipelines.diffusers.engine import PipelineEngine
 from workers.pipelines.diffusers.options import Option, pixels_of, read, sizes, text, whole_number
 from workers.pipelines.flux2.decoder import Decoder
-from workers.pipelines.flux2.offloaded import WholeFlux2Klein
-from workers.pipelines.flux2.reference_images import Sources
-from workers.pipelines.flux2.text_encoder import Prompts
-from workers.pipelines.flux2.transformer import Flow, Grid, Layout, Rotary
+from workers.pipelines.flux2.offloaded import OffloadedFlux2Klein
+from workers.pipelines.flux2.reference_images import ReferenceImageEncoder
+from workers.pipelines.flux2.text_encoder import PromptEncoder
+from workers.pipelines.flux2.transformer import FlowSampler, Grid, Layout, RotaryEmbedding
 from workers.pipelines.runtime import compilation, loading
 from workers.pipelines.runtime.attention import FASTEST
 from workers.pipelines.runtime.compilation import Compiler, Task
-from workers.pipelines.runtime.device import Device, Passed
+from workers.pipelines.runtime.device import Device, HandedOver
 
 
 def _are_layers(value: object) -> bool:
@@ -76,15 +76,19 @@ class Flux2Klein:
         self._device = Device(pipeline.device)
         self._patch_pixels = 2 * pipeline.vae_scale_factor
         length = options["max_sequence_length"]
-        self._flow = Flow(pipeline=pipeline, device=self._device, steps=model.steps, text_length=length)
-        self._prompts = Prompts(
+        self._flow = FlowSampler(
+            pipeline=pipeline, device=self._device, steps=model.steps, text_length=length
+        )
+        self._prompts = PromptEncoder(
             pipeline=pipeline,
             device=self._device,
             length=length,
             out_layers=options["text_encoder_out_layers"],
             embed=self._flow.text,
         )
-        self._sources = Sources(pipeline=pipeline, device=self._device, patch_pixels=self._patch_pixels)
+        self._sources = ReferenceImageEncoder(
+            pipeline=pipeline, device=self._device, patch_pixels=self._patch_pixels
+        )
         self._decoder = Decoder(pipeline=pipeline, device=self._device)
 
     @property
@@ -106,7 +110,7 @@ class Flux2Klein:
         """The shape of all tensors."""
         return order.width, order.height, *(self._sources.grid(source) for source in order.sources)
 
-    def prepare(self, orders: Sequence[ImageOrder]) -> Passed[Prepared]:
+    def prepare(self, orders: Sequence[ImageOrder]) -> HandedOver[Prepared]:
         """Encodes what is not known from an earlier batch, and draws the noise."""
         first = orders[0]
         if len({self.batch_key(order) for order in orders}) > 1:
@@ -120,20 +124,20 @@ class Flux2Klein:
             prepared = Prepared(
                 text_BLD=text_BLD,
                 # Drawn by the host while the device encodes.
-                noise_BSC=self._device.sent(self._noise(orders, picture)),
+                noise_BSC=self._device.to_device(self._noise(orders, picture)),
                 sources_BRC=sources_BRC,
                 cosines=rotary.cosines,
                 sines=rotary.sines,
                 layout=layout,
                 size=(first.width, first.height),
             )
-            return self._device.passed(prepared)
+            return self._device.hand_over(prepared)
 
-    def denoise(self, prepared: Passed[Prepared], *, on_step: StepCallback) -> Passed[Denoised]:
+    def denoise(self, prepared: HandedOver[Prepared], *, on_step: StepCallback) -> HandedOver[Denoised]:
         """Euler steps along the flow, as the pipeline's scheduler would take them; nothing waits for the device."""
         with self._device.main():
-            batch = self._device.received(prepared)
-            latents_BSC, rotary = batch.noise_BSC, Rotary(batch.cosines, batch.sines)
+            batch = self._device.take_over(prepared)
+            latents_BSC, rotary = batch.noise_BSC, RotaryEmbedding(batch.cosines, batch.sines)
             moments = self._flow.moments(batch.layout.picture)
             with self._device.working():
                 for done, moment in enumerate(moments, start=1):
@@ -146,18 +150,18 @@ class Flux2Klein:
                         moment=moment,
                     )
                     on_step(done, len(moments))
-            return self._device.passed(Denoised(latents_BSC, batch.layout.picture, batch.size))
+            return self._device.hand_over(Denoised(latents_BSC, batch.layout.picture, batch.size))
 
-    def decode(self, denoised: Passed[Denoised]) -> list[Picture]:
+    def decode(self, denoised: HandedOver[Denoised]) -> list[Picture]:
         """Pixels, turned into bytes on the device. Raises BadOutput."""
         with self._device.beside():
-            batch = self._device.received(denoised)
+            batch = self._device.take_over(denoised)
             with self._device.working():
                 made = [
                     self._decoder.bytes_of(latents_1SC, batch.picture)
                     for latents_1SC in batch.latents_BSC.split(1)
                 ]
-                fetched = self._device.fetched(*(tensor for pair in made for tensor in pair))
+                fetched = self._device.to_host(*(tensor for pair in made for tensor in pair))
         pictures, are_numbers = fetched[::2], fetched[1::2]
         width, height = batch.size
         if tuple(pictures[0].shape) != (height, width, 3):
@@ -178,14 +182,14 @@ class Flux2Klein:
         EngineError. `backend` is torch.compile's; without one nothing is fused, and only graphs are recorded.
         """
         with self._device.main():
-            compilation.in_turn(self._model.name, self._tasks(backend))
+            compilation.run_tasks(self._model.name, self._tasks(backend))
 
     def _tasks(self, backend: str | None) -> list[Task]:
         # What runs in different threads runs side by side and cannot share memory.
         for_prompts, for_steps, for_pictures = (Compiler(self._device, backend=backend) for _ in range(3))
         tasks: list[Task] = [
             ("prompts", partial(self._prompts.record, for_prompts)),
-            ("steps", partial(self._flow.fuse, for_steps)),
+            ("steps", partial(self._flow.compile, for_steps)),
         ]
         for size in read(self._model, OPTIONS)["compile"]:
             picture = self._grid(*pixels_of(size))
@@ -227,8 +231,8 @@ def load(*, model: ImageModel, device: str) -> Engine:
     if offload:
         words = {name: options[name] for name in ("max_sequence_length", "text_encoder_out_layers")}
         words["text_encoder_out_layers"] = tuple(words["text_encoder_out_layers"])
-        return Whole(
-            family=WholeFlux2Klein(pipeline=pipeline, steps=plain.steps, text=words),
+        return PipelineEngine(
+            adapter=OffloadedFlux2Klein(pipeline=pipeline, steps=plain.steps, text=words),
             model=plain,
             device=target,
         )

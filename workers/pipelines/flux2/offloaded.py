@@ -7,10 +7,10 @@ import torch
 from diffusers import Flux2KleinPipeline
 
 from workers.engine.interface import ImageOrder
-from workers.pipelines.diffusers.engine import Call
+from workers.pipelines.diffusers.engine import PipelineCall
 
 
-class WholeFlux2Klein:
+class OffloadedFlux2Klein:
     """A Family of one pipeline that creates and edits."""
 
     def __init__(self, *, pipeline: Flux2KleinPipeline, steps: int, text: Mapping[str, Any]) -> None:
@@ -19,10 +19,10 @@ class WholeFlux2Klein:
         self._steps = steps
         self._text = text
 
-    def call(self, orders: Sequence[ImageOrder]) -> Call:
+    def call(self, orders: Sequence[ImageOrder]) -> PipelineCall:
         """Each order's noise comes from a generator of its own, on the CPU: a seed gives its picture in any company."""
         first = orders[0]
-        return Call(
+        return PipelineCall(
             self._pipeline,
             {
                 "prompt": [order.prompt for order in orders],

@@ -14,14 +14,14 @@ from PIL import Image
 from workers.pipelines.runtime.device import Device
 
 # The pipeline refuses a smaller one.
-LEAST_PIXELS = 64
+MIN_PIXELS = 64
 # Larger ones are scaled down, as the pipeline does: their tokens would cost more than the picture's.
-MOST_AREA = 1024 * 1024
+MAX_AREA_PIXELS = 1024 * 1024
 # The latents of one are 1 MB.
-SOURCES_KEPT = 64
+MAX_CACHED_SOURCES = 64
 
 
-class Sources:
+class ReferenceImageEncoder:
     """Encodes sources, and those that come again only once."""
 
     def __init__(self, *, pipeline: Flux2KleinPipeline, device: Device, patch_pixels: int) -> None:
@@ -29,7 +29,7 @@ class Sources:
         self._pipeline = pipeline
         self._device = device
         self._patch_pixels = patch_pixels
-        self._kept: LRUCache[bytes, torch.Tensor] = LRUCache(SOURCES_KEPT)
+        self._kept: LRUCache[bytes, torch.Tensor] = LRUCache(MAX_CACHED_SOURCES)
 
     def grid(self, source: Image.Image) -> tuple[int, int]:
         """Rows and columns of tokens that it becomes."""
@@ -51,18 +51,18 @@ class Sources:
                 self._fitted(source), height=height, width=width, resize_mode="crop"
             ).to(vae.dtype)
             with self._device.working():
-                sent_1CHW = self._device.sent(pixels_1CHW).contiguous(memory_format=torch.channels_last)
+                sent_1CHW = self._device.to_device(pixels_1CHW).contiguous(memory_format=torch.channels_last)
                 latents_1CHW = self._pipeline._encode_vae_image(image=sent_1CHW, generator=None)
                 self._kept[digest] = self._pipeline._pack_latents(latents_1CHW)
         return self._kept[digest]
 
     def _scaled_size(self, size: tuple[int, int]) -> tuple[int, int]:
         width, height = size
-        least_pixels = max(LEAST_PIXELS, self._patch_pixels)
+        least_pixels = max(MIN_PIXELS, self._patch_pixels)
         if min(size) < least_pixels:
             width, height = (-(-side * least_pixels // min(size)) for side in size)
-        if width * height > MOST_AREA:
-            scale = (MOST_AREA / (width * height)) ** 0.5
+        if width * height > MAX_AREA_PIXELS:
+            scale = (MAX_AREA_PIXELS / (width * height)) ** 0.5
             width, height = int(width * scale), int(height * scale)
         return width, height
 

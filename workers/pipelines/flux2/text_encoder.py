@@ -16,10 +16,10 @@ from workers.pipelines.runtime.compilation import Compiler, Work
 from workers.pipelines.runtime.device import Device
 
 # One of klein-4B is 3 MB.
-PROMPTS_KEPT = 64
+MAX_CACHED_PROMPTS = 64
 
 
-class Prompts:
+class PromptEncoder:
     """Qwen3 up to the deepest layer that an embedding is taken from; the layers behind it are dropped."""
 
     def __init__(
@@ -38,7 +38,7 @@ class Prompts:
         self._length = length
         self._out_layers = out_layers
         self._embed = embed
-        self._kept: LRUCache[str, torch.Tensor] = LRUCache(PROMPTS_KEPT)
+        self._kept: LRUCache[str, torch.Tensor] = LRUCache(MAX_CACHED_PROMPTS)
         self._recorded: Work | None = None
         if self._model.has_sliding_layers:
             raise EngineError("the text encoder has layers with sliding attention, which are not done here")
@@ -57,8 +57,8 @@ class Prompts:
 
     def record(self, compiler: Compiler) -> None:
         """Compiles the layers, and has each prompt run as one graph."""
-        compiler.fuse(self._model.layers, dynamic=False)
-        self._recorded = compiler.recorded(self._text, *self._tokens([""]))
+        compiler.compile(self._model.layers, dynamic=False)
+        self._recorded = compiler.capture_graph(self._text, *self._tokens([""]))
 
     def _texts(self, ids_BL: torch.Tensor, mask_BL: torch.Tensor) -> list[torch.Tensor]:
         work = self._recorded
@@ -80,7 +80,7 @@ class Prompts:
         tokens = self._tokenizer(
             chats, return_tensors="pt", padding="max_length", truncation=True, max_length=self._length
         )
-        return self._device.sent(tokens["input_ids"]), self._device.sent(tokens["attention_mask"])
+        return self._device.to_device(tokens["input_ids"]), self._device.to_device(tokens["attention_mask"])
 
     def _text(self, ids_BL: torch.Tensor, mask_BL: torch.Tensor) -> tuple[torch.Tensor]:
         model = self._model

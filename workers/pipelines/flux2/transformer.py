@@ -19,7 +19,7 @@ from workers.pipelines.runtime.device import Device
 Grid = tuple[int, int]
 
 # Two tables of a layout with two sources of a megapixel are 13 MB.
-LAYOUTS_KEPT = 32
+MAX_CACHED_LAYOUTS = 32
 # A picture of 1024x1024, where a token is 16 px wide: attention is most of the work there.
 LARGE_GRID = (64, 64)
 # What any number of tokens is compiled for: a number that equals no other in the transformer.
@@ -33,14 +33,14 @@ class Layout(NamedTuple):
     sources: tuple[Grid, ...] = ()
 
 
-class Rotary(NamedTuple):
+class RotaryEmbedding(NamedTuple):
     """How queries and keys are turned, by where their tokens lie: text, picture, sources."""
 
     cosines: torch.Tensor
     sines: torch.Tensor
 
 
-class Moment(NamedTuple):
+class DenoisingStep(NamedTuple):
     """A step of the way: what the transformer's blocks are told of the time, and how far it goes from there."""
 
     time_1D: torch.Tensor
@@ -50,7 +50,7 @@ class Moment(NamedTuple):
     stride: torch.Tensor
 
 
-class Flow:
+class FlowSampler:
     """Takes noise to a picture's latents, step by step."""
 
     def __init__(self, *, pipeline: Flux2KleinPipeline, device: Device, steps: int, text_length: int) -> None:
@@ -60,8 +60,8 @@ class Flow:
         self._device = device
         self._steps = steps
         self._text_length = text_length
-        self._rotaries: LRUCache[Layout, Rotary] = LRUCache(LAYOUTS_KEPT)
-        self._moments: dict[int, list[Moment]] = {}
+        self._rotaries: LRUCache[Layout, RotaryEmbedding] = LRUCache(MAX_CACHED_LAYOUTS)
+        self._moments: dict[int, list[DenoisingStep]] = {}
         self._recorded: dict[tuple[Layout, int], Work] = {}
 
     @property
@@ -80,7 +80,7 @@ class Flow:
         text_BLD: torch.Tensor = self._transformer.context_embedder(embeddings.to(self.dtype))
         return text_BLD
 
-    def rotary(self, layout: Layout) -> Rotary:
+    def rotary(self, layout: Layout) -> RotaryEmbedding:
         """The tables of a layout, kept for the next batch that has it."""
         if layout not in self._rotaries:
             picture, *sources = (torch.empty(1, 1, *grid) for grid in (layout.picture, *layout.sources))
@@ -90,11 +90,11 @@ class Flow:
             ]
             if sources:
                 tables.append(self._pipeline._prepare_image_ids(sources))
-            ids = self._device.sent(torch.cat(tables, dim=1)[0])
-            self._rotaries[layout] = Rotary(*self._transformer.pos_embed(ids))
+            ids = self._device.to_device(torch.cat(tables, dim=1)[0])
+            self._rotaries[layout] = RotaryEmbedding(*self._transformer.pos_embed(ids))
         return self._rotaries[layout]
 
-    def moments(self, picture: Grid) -> list[Moment]:
+    def moments(self, picture: Grid) -> list[DenoisingStep]:
         """The steps for a picture of so many tokens, as the pipeline's scheduler would take them."""
         token_count = picture[0] * picture[1]
         if token_count not in self._moments:
@@ -116,8 +116,8 @@ class Flow:
         sources_BRC: torch.Tensor | None,
         *,
         layout: Layout,
-        rotary: Rotary,
-        moment: Moment,
+        rotary: RotaryEmbedding,
+        moment: DenoisingStep,
     ) -> torch.Tensor:
         """The latents a stride further along the flow; nothing waits for the device."""
         recorded = self._recorded.get((layout, latents_BSC.shape[0]))
@@ -130,12 +130,12 @@ class Flow:
         config = self._transformer.config
         tokens = self._text_length + LARGE_GRID[0] * LARGE_GRID[1]
         shape = (1, tokens, config.num_attention_heads, config.attention_head_dim)
-        attention.settle(wanted, [self._transformer], shape, model_name=model_name)
+        attention.select_backend(wanted, [self._transformer], shape, model_name=model_name)
 
-    def fuse(self, compiler: Compiler) -> None:
+    def compile(self, compiler: Compiler) -> None:
         """Compiles the blocks for any number of orders and tokens."""
         blocks = [*self._transformer.transformer_blocks, *self._transformer.single_transformer_blocks]
-        compiler.fuse(blocks, dynamic=True)
+        compiler.compile(blocks, dynamic=True)
         # One order and several are two things to torch, and any two numbers that are equal are one.
         for order_count in (1, 3):
             self._step(*self.blank(Layout(ODD_GRID), order_count))
@@ -152,9 +152,9 @@ class Flow:
         latents_BSC, text_BLD, _, rotary, moment = self.blank(layout, order_count)
 
         def work(latents: torch.Tensor, text: torch.Tensor, *moment: torch.Tensor) -> tuple[torch.Tensor]:
-            return (self._step(latents, text, None, rotary, Moment(*moment)),)
+            return (self._step(latents, text, None, rotary, DenoisingStep(*moment)),)
 
-        self._recorded[layout, order_count] = compiler.recorded(work, latents_BSC, text_BLD, *moment)
+        self._recorded[layout, order_count] = compiler.capture_graph(work, latents_BSC, text_BLD, *moment)
 
     def blank(self, layout: Layout, order_count: int) -> tuple[Any, ...]:
         """Latents, text, no sources, rotary and the first moment of creates that show nothing, to try steps with."""
@@ -167,8 +167,8 @@ class Flow:
         latents_BSC: torch.Tensor,
         text_BLD: torch.Tensor,
         sources_BRC: torch.Tensor | None,
-        rotary: Rotary,
-        moment: Moment,
+        rotary: RotaryEmbedding,
+        moment: DenoisingStep,
     ) -> torch.Tensor:
         transformer, token_count = self._transformer, latents_BSC.shape[1]
         tokens_BTC = latents_BSC if sources_BRC is None else torch.cat([latents_BSC, sources_BRC], dim=1)
@@ -194,16 +194,16 @@ class Flow:
         stepped_BSC: torch.Tensor = latents_BSC.float() + moment.stride * flow_BSC.float()
         return stepped_BSC.to(flow_BSC.dtype)
 
-    def _moment(self, timestep: torch.Tensor, stride: torch.Tensor) -> Moment:
+    def _moment(self, timestep: torch.Tensor, stride: torch.Tensor) -> DenoisingStep:
         # A thousandth of it is what the pipeline hands over, in its own precision, and the transformer undoes.
-        thousandth_1 = self._device.sent(timestep.reshape(1)).to(self.dtype) / 1000
+        thousandth_1 = self._device.to_device(timestep.reshape(1)).to(self.dtype) / 1000
         time_1D = self._transformer.time_guidance_embed(thousandth_1 * 1000, None)
-        return Moment(
+        return DenoisingStep(
             time_1D=time_1D,
             picture_1M=self._transformer.double_stream_modulation_img(time_1D),
             text_1M=self._transformer.double_stream_modulation_txt(time_1D),
             single_1M=self._transformer.single_stream_modulation(time_1D),
-            stride=self._device.sent(stride.reshape(1).float()),
+            stride=self._device.to_device(stride.reshape(1).float()),
         )
 
     def _empty(self, *shape: int) -> torch.Tensor:

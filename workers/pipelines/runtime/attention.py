@@ -31,10 +31,10 @@ HARMLESS = {
 ROUNDS = 5
 CALLS = 4
 # Of the norm of what is right; in bfloat16 rounding makes some 0.005.
-MOST_DIFFERENCE = 0.02
+MAX_DIFFERENCE = 0.02
 
 
-def settle(
+def select_backend(
     wanted: str,
     transformers: Sequence[Any],
     shape: tuple[int, int, int, int],
@@ -66,7 +66,7 @@ def _fastest(inputs: Sequence[torch.Tensor]) -> str:
             continue
         try:
             difference = float((_attend(name, inputs) - right).float().norm() / right.float().norm())
-            if difference <= MOST_DIFFERENCE:
+            if difference <= MAX_DIFFERENCE:
                 seconds[name] = _seconds(name, inputs)
         except (RuntimeError, ValueError) as problem:
             logger.info("attention by %s: not here: %s", name, str(problem).partition("\n")[0])

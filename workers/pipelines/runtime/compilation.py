@@ -23,7 +23,7 @@ Task = tuple[str, Callable[[], object]]
 # Before a graph is recorded: what is compiled, measured or allocated once must be over.
 RUNS_BEFORE = 3
 # Of one class in this process; torch's own limit is 8.
-MOST_SHAPES = 64
+MAX_SHAPES = 64
 
 
 class Compiled(Protocol):
@@ -42,7 +42,7 @@ def compile_on_gpu(engine: Compiled, *, sizes: Sequence[str], device: torch.devi
         engine.compile()
 
 
-def in_turn(name: str, tasks: Sequence[Task]) -> None:
+def run_tasks(name: str, tasks: Sequence[Task]) -> None:
     """Does all that a model's engine is compiled by, which takes minutes, and says so. Raises EngineError."""
     for number, (what, task) in enumerate(tasks, start=1):
         logger.info("%s: compiling %s, %d of %d", name, what, number, len(tasks))
@@ -67,26 +67,26 @@ class Compiler:
         self._pool = torch.cuda.graph_pool_handle() if device.is_gpu else None
         self._stream = torch.cuda.Stream(device.target) if device.is_gpu else None
 
-    def fuse(self, modules: Iterable[torch.nn.Module], *, dynamic: bool) -> None:
+    def compile(self, modules: Iterable[torch.nn.Module], *, dynamic: bool) -> None:
         """Compiles the modules when they are called next: of a class once, for each shape or for any (`dynamic`)."""
         if self._backend is None:
             return
         for module in modules:
             module.compile(backend=self._backend, fullgraph=True, dynamic=dynamic)
 
-    def fuse_blocks(self, model: Any) -> None:
+    def compile_blocks(self, model: Any) -> None:
         """The same for what diffusers says is repeated in a model of its own, for any shape."""
         if self._backend is not None:
             model.compile_repeated_blocks(backend=self._backend, fullgraph=True, dynamic=True)
 
-    def fused(self, module: torch.nn.Module) -> Callable[..., Any]:
+    def compiled(self, module: torch.nn.Module) -> Callable[..., Any]:
         """The module, compiled for each shape that it is called with; itself it stays as it is."""
         if self._backend is None:
             return module
         made: Callable[..., Any] = torch.compile(module, backend=self._backend, fullgraph=True, dynamic=False)
         return made
 
-    def recorded(self, work: Work, *arguments: torch.Tensor) -> Work:
+    def capture_graph(self, work: Work, *arguments: torch.Tensor) -> Work:
         """The same work for tensors of these shapes, started by the host at once instead of kernel by kernel.
 
         Without a GPU it is run, so that it is compiled, and returned as it is.
@@ -99,7 +99,7 @@ class Compiler:
 
     def for_many_shapes(self) -> AbstractContextManager[object]:
         """Around calls by which what is fused is compiled."""
-        patch: AbstractContextManager[object] = torch._dynamo.config.patch(recompile_limit=MOST_SHAPES)
+        patch: AbstractContextManager[object] = torch._dynamo.config.patch(recompile_limit=MAX_SHAPES)
         return patch
 
 
@@ -125,7 +125,7 @@ class RecordedForward:
         if key not in self._known and not self.learning:
             return self._forward(*args, **kwargs)
         if key not in self._known:
-            self._known[key] = self._compiler.recorded(self._work(leaves, form), *tensors)
+            self._known[key] = self._compiler.capture_graph(self._work(leaves, form), *tensors)
         return self._known[key](*tensors)
 
     def _work(self, leaves: Sequence[Any], form: pytree.TreeSpec) -> Work:

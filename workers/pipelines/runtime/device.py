@@ -10,12 +10,12 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import torch
 
 from workers.engine.interface import DeviceLost
-from workers.pipelines.runtime.device_timer import Worked
+from workers.pipelines.runtime.device_timer import DeviceTimer
 
 Tensors = TypeVar("Tensors", bound=tuple[Any, ...])
 
 
-class Passed(NamedTuple, Generic[Tensors]):
+class HandedOver(NamedTuple, Generic[Tensors]):
     """Tensors on their way from one stage to the next, and when they will be there."""
 
     tensors: Tensors
@@ -29,7 +29,7 @@ class Device:
         self.target = target
         self._is_gpu = target.type == "cuda"
         self._streams = threading.local()
-        self._worked = Worked(target)
+        self._timer = DeviceTimer(target)
 
     @property
     def name(self) -> str:
@@ -46,11 +46,11 @@ class Device:
     @property
     def busy_seconds(self) -> float:
         """How long it has worked in all for what is `working`."""
-        return self._worked.seconds
+        return self._timer.seconds
 
     def working(self) -> AbstractContextManager[None]:
         """Around the calls that give the device its work, and nothing that only the host does."""
-        return self._worked.counted()
+        return self._timer.counted()
 
     @contextmanager
     def main(self) -> Iterator[None]:
@@ -70,15 +70,15 @@ class Device:
             with torch.cuda.stream(self._streams.own):
                 yield
 
-    def passed(self, tensors: Tensors) -> Passed[Tensors]:
+    def hand_over(self, tensors: Tensors) -> HandedOver[Tensors]:
         """What this stage hands on; it need not be computed yet."""
         if not self._is_gpu:
-            return Passed(tensors, None)
+            return HandedOver(tensors, None)
         ready = torch.cuda.Event()
         ready.record(torch.cuda.current_stream(self.target))
-        return Passed(tensors, ready)
+        return HandedOver(tensors, ready)
 
-    def received(self, passed: Passed[Tensors]) -> Tensors:
+    def take_over(self, passed: HandedOver[Tensors]) -> Tensors:
         """What another stage has handed on, for use in this thread's stream; the host does not wait for it."""
         if passed.ready is not None:
             stream = torch.cuda.current_stream(self.target)
@@ -89,13 +89,13 @@ class Device:
                     tensor.record_stream(stream)
         return passed.tensors
 
-    def sent(self, tensor: torch.Tensor) -> torch.Tensor:
+    def to_device(self, tensor: torch.Tensor) -> torch.Tensor:
         """The tensor on the device; from pinned memory, so that the copy runs beside other work."""
         if not self._is_gpu or tensor.is_cuda:
             return tensor.to(self.target)
         return tensor.pin_memory().to(self.target, non_blocking=True)
 
-    def fetched(self, *tensors: torch.Tensor) -> list[torch.Tensor]:
+    def to_host(self, *tensors: torch.Tensor) -> list[torch.Tensor]:
         """The tensors on the host, after one wait for all of them."""
         if not self._is_gpu:
             return list(tensors)

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 import torch
 
 # Work that overlaps is found among so many stretches of it; what comes later than that counts as work of its own.
-STRETCHES_KEPT = 64
+MAX_KEPT_INTERVALS = 64
 
 
-class Stretches:
+class CoveredTime:
     """The seconds that intervals cover, each second once; they come nearly in the order of their ends."""
 
     def __init__(self) -> None:
@@ -28,8 +28,8 @@ class Stretches:
             if kept_end >= start and kept_start <= end:
                 start, end = min(start, kept_start), max(end, kept_end)
         insort(apart, (start, end))
-        self._settled_seconds += sum(last - first for first, last in apart[:-STRETCHES_KEPT])
-        self._kept = apart[-STRETCHES_KEPT:]
+        self._settled_seconds += sum(last - first for first, last in apart[:-MAX_KEPT_INTERVALS])
+        self._kept = apart[-MAX_KEPT_INTERVALS:]
 
     @property
     def seconds(self) -> float:
@@ -46,12 +46,12 @@ class _Stream:
     pending: deque[tuple[torch.cuda.Event, torch.cuda.Event]] = field(default_factory=deque)
 
 
-class Worked:
+class DeviceTimer:
     """Counts the seconds in which a device has work of any thread; on a CPU, those that the calls take."""
 
     def __init__(self, target: torch.device) -> None:
         self._target = target
-        self._stretches = Stretches()
+        self._stretches = CoveredTime()
         self._streams: dict[int, _Stream] = {}
         self._changing = threading.Lock()
         self._epoch = self._event() if target.type == "cuda" else None

@@ -13,7 +13,7 @@ from tests.workers.pipelines.flux2.test_engine import RED, order
 from tests.workers.pipelines.runtime.test_compilation import check_made_as_without
 from workers.catalogue import ImageModel
 from workers.engine.interface import Engine, EngineError, load_engine
-from workers.pipelines.diffusers.engine import Staged
+from workers.pipelines.diffusers.engine import StagedPipelineEngine
 from workers.pipelines.tiny import build
 
 # Of diffusers, in setting a schedule.
@@ -40,7 +40,7 @@ def small_sources() -> Iterator[None]:
 @pytest.fixture(scope="module", params=FAMILIES)
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ImageModel:
     folder = tmp_path_factory.mktemp("models") / "small"
-    build.make(folder, family=request.param)
+    build.make(folder, adapter=request.param)
     more = {"edit_weights": str(folder)} if request.param == "qwen-image" else {}
     plain = entry(folder, adapter=request.param, options={"guidance_scale": 2.0, **more}, sources=1)
     return replace(plain, steps=2, batch_limit=3)
@@ -56,15 +56,17 @@ def with_options(model: ImageModel, **options: object) -> ImageModel:
 
 
 @pytest.fixture(scope="module")
-def compiled(model: ImageModel) -> Iterator[Staged]:
+def compiled(model: ImageModel) -> Iterator[StagedPipelineEngine]:
     engine = load_engine(model=with_options(model, compile=SIZES), device="cpu")
-    assert isinstance(engine, Staged)
+    assert isinstance(engine, StagedPipelineEngine)
     engine.compile(backend="eager")
     yield engine
     torch.compiler.reset()
 
 
-def test_any_batch_is_made_as_without_and_nothing_is_compiled_for_it(compiled: Staged, plain: Engine) -> None:
+def test_any_batch_is_made_as_without_and_nothing_is_compiled_for_it(
+    compiled: StagedPipelineEngine, plain: Engine
+) -> None:
     check_made_as_without(compiled, plain, MIXED)
 
 

@@ -16,7 +16,7 @@ from tests.workers.pipelines.flux2.test_engine import order as order_of
 from workers.catalogue import ImageModel
 from workers.engine.batcher import Batcher
 from workers.engine.interface import BadOutput, Engine, EngineError, load_engine, make
-from workers.pipelines.diffusers.engine import Staged, Whole
+from workers.pipelines.diffusers.engine import PipelineEngine, StagedPipelineEngine
 from workers.pipelines.runtime import loading
 from workers.pipelines.tiny import build
 
@@ -36,7 +36,7 @@ def small_sources():
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "qwen"
-    build.make(folder, family="qwen-image")
+    build.make(folder, adapter="qwen-image")
     return folder
 
 
@@ -68,8 +68,8 @@ def test_prompt_and_seed_change_the_picture_and_nothing_else_does(engine: Engine
 @pytest.mark.parametrize("guidance_scale", [1.0, 4.0])
 def test_creates_of_one_size_go_together_and_come_out_as_alone(weights: Path, guidance_scale: float) -> None:
     engine = load_engine(model=model(weights, options={"guidance_scale": guidance_scale}), device="cpu")
-    assert isinstance(engine, Staged)
-    for pipeline in engine._family.pipelines:
+    assert isinstance(engine, StagedPipelineEngine)
+    for pipeline in engine._adapter.pipelines:
         # Guidance enlarges what float32 rounds, otherwise on each kind of processor: 5 of 255 were seen, and here 0.
         pipeline.to(torch.float64)
     orders = [order(), order("a mountain at dusk, with snow", seed=7), order("", seed=0)]
@@ -85,8 +85,8 @@ def test_in_stages_it_makes_what_the_pipelines_make_whole(
     weights: Path, sources: list[Image.Image], options: dict[str, object]
 ) -> None:
     staged = load_engine(model=model(weights, options=options), device="cpu")
-    assert isinstance(staged, Staged)
-    whole = Whole(family=staged._family, model=model(weights), device=torch.device("cpu"))
+    assert isinstance(staged, StagedPipelineEngine)
+    whole = PipelineEngine(adapter=staged._adapter, model=model(weights), device=torch.device("cpu"))
     each = order(sources=sources)
     assert np.abs(made(staged, each)[0] - made(whole, each)[0]).max() <= MOST_DIFFERENCE
 
@@ -131,7 +131,7 @@ def test_sources_of_any_shape_are_taken_and_not_changed(engine: Engine, size: tu
 def test_weights_of_their_own_edit_and_the_others_create(
     engine: Engine, weights: Path, tmp_path: Path
 ) -> None:
-    build.make(tmp_path / "edit", family="qwen-image")
+    build.make(tmp_path / "edit", adapter="qwen-image")
     own = QwenImageTransformer2DModel.from_pretrained(tmp_path / "edit", subfolder="transformer")
     with torch.no_grad():
         own.proj_out.weight.mul_(-1)
@@ -141,14 +141,14 @@ def test_weights_of_their_own_edit_and_the_others_create(
     assert np.array_equal(made(other, order())[0], made(engine, order())[0])
     edit = order(sources=[RED])
     assert difference(made(other, edit)[0], made(engine, edit)[0]) > 2
-    create, edits = other._family.pipelines
+    create, edits = other._adapter.pipelines
     assert edits.text_encoder is create.text_encoder
     assert edits.transformer is not create.transformer
 
 
 def test_the_encoder_is_told_where_the_pictures_are(engine: Engine) -> None:
     """In a plane and not in a line, or the weights do not see what they were trained to see."""
-    encoder = engine._family._create.text_encoder
+    encoder = engine._adapter._create.text_encoder
     positions = []
     hook = encoder.model.language_model.register_forward_pre_hook(
         lambda _module, _args, kwargs: positions.append(kwargs["position_ids"]), with_kwargs=True
@@ -189,7 +189,7 @@ def test_batches_side_by_side_do_not_disturb_each_other(engine: Engine) -> None:
     orders = [
         order(str(n), seed=n, sources=[RED] * (n % 2), size=(SIDE, SIDE + 32 * (n % 3))) for n in range(6)
     ]
-    batcher = Batcher(engine, linger_seconds=0)
+    batcher = Batcher(engine, max_queue_delay_seconds=0)
     try:
         futures = [batcher.submit(each) for each in orders]
         pictures = [future.result() for future in futures]
@@ -213,7 +213,7 @@ def test_the_engine_is_usable_after_an_exception(engine: Engine) -> None:
 def test_pixels_that_are_no_numbers_are_refused(weights: Path) -> None:
     engine = load_engine(model=model(weights), device="cpu")
     with torch.no_grad():
-        engine._family._create.transformer.proj_out.weight.fill_(float("nan"))
+        engine._adapter._create.transformer.proj_out.weight.fill_(float("nan"))
     with pytest.raises(BadOutput, match="no numbers"):
         made(engine, order())
 

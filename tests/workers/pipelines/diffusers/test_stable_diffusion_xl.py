@@ -19,7 +19,7 @@ from tests.workers.pipelines.flux2.test_engine import order as order_of
 from workers.catalogue import ImageModel
 from workers.engine.batcher import Batcher
 from workers.engine.interface import BadOutput, Engine, EngineError, load_engine, make
-from workers.pipelines.diffusers.engine import Staged
+from workers.pipelines.diffusers.engine import StagedPipelineEngine
 from workers.pipelines.runtime import loading
 from workers.pipelines.tiny import build
 
@@ -33,7 +33,7 @@ STOCK = {"guidance_scale": 5.0, "num_inference_steps": 4, "output_type": "np"}
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "xl"
-    build.make(folder, family="stable-diffusion-xl")
+    build.make(folder, adapter="stable-diffusion-xl")
     return folder
 
 
@@ -72,7 +72,7 @@ def test_creates_of_one_size_go_together_and_come_out_as_alone(engine: Engine) -
 
 def test_noise_that_is_added_at_every_step_does_not_depend_on_the_company_either(weights: Path) -> None:
     engine = load_engine(model=model(weights), device="cpu")
-    create = engine._family._create
+    create = engine._adapter._create
     create.scheduler = EulerAncestralDiscreteScheduler.from_config(create.scheduler.config)
     together = made(engine, order(), order("a mountain at dusk", seed=7))
     assert np.abs(together[1] - made(engine, order("a mountain at dusk", seed=7))[0]).max() <= MOST_DIFFERENCE
@@ -143,7 +143,7 @@ def test_batches_side_by_side_do_not_disturb_each_other(engine: Engine) -> None:
     orders = [
         order(str(n), seed=n, sources=[RED] * (n % 2), size=(SIDE, SIDE + 32 * (n % 3))) for n in range(6)
     ]
-    batcher = Batcher(engine, linger_seconds=0)
+    batcher = Batcher(engine, max_queue_delay_seconds=0)
     try:
         futures = [batcher.submit(each) for each in orders]
         pictures = [future.result() for future in futures]
@@ -167,7 +167,7 @@ def test_the_engine_is_usable_after_an_exception(engine: Engine) -> None:
 def test_pixels_that_are_no_numbers_are_refused(weights: Path) -> None:
     engine = load_engine(model=model(weights), device="cpu")
     with torch.no_grad():
-        engine._family._create.unet.conv_out.weight.fill_(float("nan"))
+        engine._adapter._create.unet.conv_out.weight.fill_(float("nan"))
     with pytest.raises(BadOutput, match="no numbers"):
         made(engine, order())
 
@@ -180,9 +180,9 @@ def test_a_picture_of_another_size_is_refused(engine: Engine) -> None:
 
 def test_half_precision_keeps_its_vae_in_single(weights: Path) -> None:
     half = load_engine(model=model(weights, dtype="float16"), device="cpu")
-    assert isinstance(half, Staged)
-    assert half._family._create.vae.dtype == torch.float32
-    assert half._family._create.unet.dtype == torch.float16
+    assert isinstance(half, StagedPipelineEngine)
+    assert half._adapter._create.vae.dtype == torch.float32
+    assert half._adapter._create.unet.dtype == torch.float16
 
 
 def test_bfloat16_makes_pictures_too(weights: Path) -> None:

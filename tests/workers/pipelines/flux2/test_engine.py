@@ -191,7 +191,7 @@ def test_layers_that_no_embedding_is_taken_from_are_left_out_and_nothing_changes
 def test_what_comes_again_is_not_encoded_again(small_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = flux2_engine.load(model=entry(small_model), device="cpu")
     [first] = made(engine, order(sources=[RED, BLUE]))
-    monkeypatch.delattr(text_encoder.Prompts, "_text")
+    monkeypatch.delattr(text_encoder.PromptEncoder, "_text")
     monkeypatch.delattr(flux2_engine.Flux2KleinPipeline, "_encode_vae_image")
     [again] = made(engine, order(sources=[RED.copy(), BLUE]))
     assert np.array_equal(first, again)

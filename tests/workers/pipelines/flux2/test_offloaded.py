@@ -15,8 +15,8 @@ from tests.workers.pipelines.flux2.test_engine import order as order_of
 from workers.catalogue import ImageModel
 from workers.engine.interface import Engine, EngineError, load_engine, make
 from workers.pipelines.diffusers import qwen_image, stable_diffusion_xl
-from workers.pipelines.diffusers.engine import Whole
-from workers.pipelines.flux2.offloaded import WholeFlux2Klein
+from workers.pipelines.diffusers.engine import PipelineEngine
+from workers.pipelines.flux2.offloaded import OffloadedFlux2Klein
 from workers.pipelines.runtime import loading
 from workers.pipelines.tiny import build
 
@@ -40,7 +40,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ImageModel]:
     return {family: entry(folder / family, adapter=family, **more[family]) for family in FAMILIES}
 
 
-def offloaded(model: ImageModel, how: str) -> Whole:
+def offloaded(model: ImageModel, how: str) -> PipelineEngine:
     """What `load` makes of the option, had this machine a GPU."""
     if model.adapter == "flux2-klein":
         pipeline = loading.load(Flux2KleinPipeline, model=model)
@@ -48,7 +48,7 @@ def offloaded(model: ImageModel, how: str) -> Whole:
             "max_sequence_length": OPTIONS["max_sequence_length"],
             "text_encoder_out_layers": (1, 2, 3),
         }
-        pipelines, family = [pipeline], WholeFlux2Klein(pipeline=pipeline, steps=model.steps, text=text)
+        pipelines, family = [pipeline], OffloadedFlux2Klein(pipeline=pipeline, steps=model.steps, text=text)
     elif model.adapter == "qwen-image":
         create = loading.load(qwen_image.QwenImagePipeline, model=model)
         edit = qwen_image._edit_pipeline(create, model)
@@ -59,7 +59,7 @@ def offloaded(model: ImageModel, how: str) -> Whole:
         family = stable_diffusion_xl.StableDiffusionXL(create=create, model=model)
         pipelines = family.pipelines
     loading.keep_off(pipelines, device=CPU, offload=how)
-    return Whole(family=family, model=model, device=CPU)
+    return PipelineEngine(adapter=family, model=model, device=CPU)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -92,7 +92,7 @@ def test_layer_by_layer_no_weights_stay_where_they_are_used(
 ) -> None:
     engine = offloaded(models[family], "sequential")
     made(engine, order())
-    pipeline = engine._family.call([order()]).pipeline
+    pipeline = engine._adapter.call([order()]).pipeline
     transformer = getattr(pipeline, "transformer", None) or pipeline.unet
     assert {weight.device.type for weight in transformer.parameters()} == {"meta"}
 
@@ -102,7 +102,7 @@ def test_a_call_that_fails_takes_its_parts_back_from_the_device(
 ) -> None:
     engine = offloaded(models["flux2-klein"], "model")
     taken_back = []
-    monkeypatch.setattr(engine._family._pipeline, "maybe_free_model_hooks", lambda: taken_back.append("all"))
+    monkeypatch.setattr(engine._adapter._pipeline, "maybe_free_model_hooks", lambda: taken_back.append("all"))
 
     def broken(_done: int, _steps: int) -> None:
         raise RuntimeError("in mid-step")

@@ -52,7 +52,7 @@ def compiled(small_model: Path) -> Iterator[Flux2Klein]:
 
 def together(engine: Engine, orders: list[ImageOrder]) -> list[np.ndarray]:
     """In the threads of a worker."""
-    batcher = Batcher(engine, linger_seconds=1.0)
+    batcher = Batcher(engine, max_queue_delay_seconds=1.0)
     try:
         futures = [batcher.submit(each) for each in orders]
         return [future.result(timeout=120).astype(int) for future in futures]

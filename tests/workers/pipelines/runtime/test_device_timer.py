@@ -8,24 +8,24 @@ import torch
 
 from workers.pipelines.runtime import device_timer
 from workers.pipelines.runtime.device import Device
-from workers.pipelines.runtime.device_timer import STRETCHES_KEPT, Stretches, Worked
+from workers.pipelines.runtime.device_timer import MAX_KEPT_INTERVALS, CoveredTime, DeviceTimer
 
 CPU = torch.device("cpu")
 
 
 def test_a_second_counts_once_however_much_work_is_in_it() -> None:
-    stretches = Stretches()
+    stretches = CoveredTime()
     for start, end in ((0.0, 1.0), (2.0, 3.0), (0.5, 2.5), (2.9, 3.5), (10.0, 10.5), (10.1, 10.2)):
         stretches.add(start, end)
     assert stretches.seconds == pytest.approx(3.5 + 0.5)
 
 
 def test_what_is_long_past_still_counts() -> None:
-    stretches = Stretches()
-    for number in range(3 * STRETCHES_KEPT):
+    stretches = CoveredTime()
+    for number in range(3 * MAX_KEPT_INTERVALS):
         stretches.add(10.0 * number, 10.0 * number + 1)
-    assert stretches.seconds == 3 * STRETCHES_KEPT
-    assert len(stretches._kept) == STRETCHES_KEPT
+    assert stretches.seconds == 3 * MAX_KEPT_INTERVALS
+    assert len(stretches._kept) == MAX_KEPT_INTERVALS
 
 
 def test_a_cpu_works_as_long_as_the_calls_take(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +65,7 @@ class Event:
 def test_a_gpu_worked_while_any_of_its_streams_did(monkeypatch: pytest.MonkeyPatch) -> None:
     events: list[Event] = []
     stream = [1]
-    gpu = Worked(CPU)
+    gpu = DeviceTimer(CPU)
     gpu._epoch = Event(0.0)
     monkeypatch.setattr(gpu, "_event", lambda: events.append(Event()) or events[-1])
     monkeypatch.setattr(
@@ -91,7 +91,7 @@ def test_a_gpu_worked_while_any_of_its_streams_did(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_gpu_that_is_lost_tells_what_was_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    gpu = Worked(CPU)
+    gpu = DeviceTimer(CPU)
     with gpu.counted():
         pass
 

@@ -18,7 +18,7 @@ from tests.workers.conftest import OPTIONS, entry
 from tests.workers.pipelines.flux2.test_engine import MOST_DIFFERENCE, RED, made, order
 from tests.workers.pipelines.runtime.test_compilation import MIXED, SIZES, together
 from workers.engine.interface import Engine, load_engine
-from workers.pipelines.diffusers.engine import Staged
+from workers.pipelines.diffusers.engine import StagedPipelineEngine
 from workers.pipelines.flux2.engine import Flux2Klein, load
 from workers.pipelines.runtime import compilation
 from workers.pipelines.tiny import build
@@ -108,7 +108,7 @@ def test_a_unets_recordings_serve_creates_and_edits_of_their_sizes_and_no_others
     build.make(tmp_path / "xl", family="stable-diffusion-xl")
     model = entry(tmp_path / "xl", adapter="stable-diffusion-xl", options={"compile": ["128x128"]}, sources=1)
     engine, plain = (load_engine(model=model, device="cpu") for _ in range(2))
-    assert isinstance(engine, Staged)
+    assert isinstance(engine, StagedPipelineEngine)
     engine.compile(backend=None)
     # Four steps, of an edit two; and a decoding for each picture.
     for orders, replays in (

@@ -60,7 +60,7 @@ class Recording(TorchDispatchMode):
 
 
 @pytest.fixture
-def recorded(monkeypatch: pytest.MonkeyPatch) -> list[Recording]:
+def capture_graph(monkeypatch: pytest.MonkeyPatch) -> list[Recording]:
     """What was recorded."""
     recordings: list[Recording] = []
 
