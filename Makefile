@@ -9,7 +9,8 @@ PRODUCTION := DEBUG=0 ALLOWED_HOSTS=api.example.com PUBLIC_URL=https://api.examp
   DATABASE_URL=postgres://db.example.com/zekron REDIS_URL=redis://redis.example.com/0 \
   MASTER_KEYS=a:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=
 # PyPI's torch for Linux brings gigabytes of CUDA, which a machine without an NVIDIA GPU has no use for.
-TORCH := $(shell grep -o '^torch==[^ ]*' requirements.txt)
+REQUIREMENTS := requirements.txt $(wildcard requirements/*.txt)
+TORCH := $(shell grep -o '^torch==[^ ]*' requirements/gpu.txt)
 TORCH_WITHOUT_CUDA := https://download.pytorch.org/whl/cpu
 # The tests in two processes, each with servers of its own, unless the servers are given.
 SIDE_BY_SIDE := $(if $(DATABASE_URL)$(REDIS_URL),,-n 2 --dist loadfile --no-loadscope-reorder)
@@ -108,7 +109,7 @@ format: install-dev
 install: .venv/installed
 install-dev: .venv/installed-dev
 
-.venv/installed: requirements.txt .venv/made
+.venv/installed: $(REQUIREMENTS) .venv/made
 	@echo 'Installing what requirements.txt names (the first time this takes minutes).'
 	@if [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi > /dev/null; then \
 	  $(PIP) --quiet --no-deps --retries 0 --timeout 15 --index-url $(TORCH_WITHOUT_CUDA) $(TORCH) \

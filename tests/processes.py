@@ -75,7 +75,12 @@ class Processes(NamedTuple):
 
 @contextmanager
 def running(
-    *, folder: Path, objects_folder: Path, others: Mapping[str, Sequence[str]] = {}, **environment: str
+    *,
+    folder: Path,
+    objects_folder: Path,
+    others: Mapping[str, Sequence[str]] = {},
+    python: str | Path = sys.executable,
+    **environment: str,
 ) -> Iterator[Processes]:
     """A web process, and others by their name and arguments for Python; when the block ends they have been ended."""
     port = _free_port()
@@ -86,7 +91,7 @@ def running(
         for name, arguments in {"web": web, **others}.items():
             with (folder / f"{name}.log").open("wb") as log:
                 running.started[name] = subprocess.Popen(
-                    [sys.executable, *arguments], cwd=ROOT, env=environment, stdout=log, stderr=log
+                    [python, *arguments], cwd=ROOT, env=environment, stdout=log, stderr=log
                 )
         yield running
     finally:
