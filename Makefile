@@ -12,6 +12,9 @@ PRODUCTION := DEBUG=0 ALLOWED_HOSTS=api.example.com PUBLIC_URL=https://api.examp
 REQUIREMENTS := requirements.txt $(wildcard requirements/*.txt)
 TORCH := $(shell grep -o '^torch==[^ ]*' requirements/gpu.txt)
 TORCH_WITHOUT_CUDA := https://download.pytorch.org/whl/cpu
+# Some networks drop packets to other hosts, and pip would wait minutes for each address. Hence one request, of at most
+# ten seconds, decides whether pip is asked.
+REQUEST := import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5)
 # The tests in two processes, each with servers of its own, unless the servers are given.
 SIDE_BY_SIDE := $(if $(DATABASE_URL)$(REDIS_URL),,-n 2 --dist loadfile --no-loadscope-reorder)
 
@@ -112,8 +115,9 @@ install-dev: .venv/installed-dev
 .venv/installed: $(REQUIREMENTS) .venv/made
 	@echo 'Installing what requirements.txt names (the first time this takes minutes).'
 	@if [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi > /dev/null; then \
-	  $(PIP) --quiet --no-deps --retries 0 --timeout 15 --index-url $(TORCH_WITHOUT_CUDA) $(TORCH) \
-	  || echo '  no torch without CUDA from $(TORCH_WITHOUT_CUDA); taking the usual one'; fi
+	  { timeout 10 $(VENV) -c '$(REQUEST)' $(TORCH_WITHOUT_CUDA)/torch/ \
+	    && $(PIP) --no-deps --index-url $(TORCH_WITHOUT_CUDA) $(TORCH); } > .venv/torch.log 2>&1 \
+	  || echo '  $(TORCH_WITHOUT_CUDA) is not available; pip takes the usual torch.'; fi
 	@$(PIP) --requirement requirements.txt
 	@touch $@
 
