@@ -10,13 +10,13 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "zekron_api.settings")
 django.setup(set_prefix=False)
 
 from workers.catalogue import CatalogueError, catalogue  # noqa: E402 (it needs the settings)
-from zekron_api.config import env  # noqa: E402
+from zekron_api.config.env import InvalidVariable  # noqa: E402
 from zekron_api.waiting.asgi_handler import WaitingRoom  # noqa: E402
 
 try:
     catalogue()
 except CatalogueError as error:
-    raise env.refusal("MODELS_FILE", f"names a file that cannot be used: {error}") from error
+    raise InvalidVariable("MODELS_FILE", f"names a file that cannot be used: {error}") from error
 
 # Each client that waits is an open file: as many as the system allows, and not what a shell begins with.
 _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -4,37 +4,49 @@ Without DATABASE_URL this is a local machine: servers, secrets and objects live 
 """
 
 import sys
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
-import dj_database_url
 from celery.schedules import crontab
 
-from zekron_api.config import env
+from zekron_api.config import master_keys
+from zekron_api.config.env import REQUIRED, Environment, min_length, within
 from zekron_api.config.storage_url import object_store
 from zekron_api.local import secrets, servers
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = BASE_DIR / "var"
 
+# ── What the environment says ───────────────────────────────────────────────────────────────────
+env = Environment()
+env.add_parser("master_keys", master_keys.parse)
+
 # Django's own debug pages are HTML and show settings, so DEBUG only decides whether secrets may be made up here.
-LOCAL = env.flag("DEBUG", default=not env.text("DATABASE_URL", ""))
+LOCAL = env.bool("DEBUG", not env.str("DATABASE_URL", ""))
 DEBUG = False
 
 LOCAL_SECRETS = secrets.load_or_create(VAR_DIR) if LOCAL else secrets.NONE
-SECRET_KEY = env.secret("SECRET_KEY", LOCAL_SECRETS.secret_key, least_characters=50)
-MASTER_KEYS = env.master_keys("MASTER_KEYS", LOCAL_SECRETS.master_keys)
-ALLOWED_HOSTS = env.text("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]" if LOCAL else None).split(",")
+SECRET_KEY = env.str("SECRET_KEY", LOCAL_SECRETS.secret_key or REQUIRED, validate=min_length(50))
+MASTER_KEYS: Mapping[str, bytes] = env.master_keys("MASTER_KEYS", LOCAL_SECRETS.master_keys or REQUIRED)
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"] if LOCAL else REQUIRED)
 
-PORT = env.integer("PORT", 8000, least=1, most=65535)
-PUBLIC_URL = env.text("PUBLIC_URL", f"http://localhost:{PORT}" if LOCAL else None).rstrip("/")
-SYNC_WAIT_SECONDS = env.integer("SYNC_WAIT_SECONDS", 100, least=1, most=3600)
-MODELS_FILE = Path(env.text("MODELS_FILE", str(BASE_DIR / "models.toml")))
-DEVICE = env.text("DEVICE", "auto")
+PORT = env.int("PORT", 8000, **within(1, 65535))
+PUBLIC_URL: str = env.str("PUBLIC_URL", f"http://localhost:{PORT}" if LOCAL else REQUIRED)
+SYNC_WAIT_SECONDS = env.int("SYNC_WAIT_SECONDS", 100, **within(1, 3600))
+MODELS_FILE = env.path("MODELS_FILE", BASE_DIR / "models.toml")
+DEVICE = env.str("DEVICE", "auto")
 # The models whose weights may be used for money although the name of their licence says otherwise.
-ALLOW_NONCOMMERCIAL = env.names("ALLOW_NONCOMMERCIAL")
+ALLOW_NONCOMMERCIAL = frozenset(env.list("ALLOW_NONCOMMERCIAL", [], subcast=str.strip)) - {""}
 # Without it nobody sees the metrics.
-METRICS_TOKEN = env.secret("METRICS_TOKEN", least_characters=32) if env.text("METRICS_TOKEN", "") else ""
+METRICS_TOKEN = env.str("METRICS_TOKEN", "", validate=min_length(32))
+database: dict[str, Any] = env.dj_db_url("DATABASE_URL", servers.postgres_url(VAR_DIR))
+REDIS_URL = env.str("REDIS_URL", servers.redis_url(VAR_DIR))
+storage_url = env.str("STORAGE_URL", (VAR_DIR / "objects").as_uri())
+# Errors are raised here and not where they are found, so nothing above may use a value that may be missing.
+env.seal()
+PUBLIC_URL = PUBLIC_URL.rstrip("/")
 
 # ── What is served ──────────────────────────────────────────────────────────────────────────────
 ROOT_URLCONF = "zekron_api.urls"
@@ -110,21 +122,19 @@ REQUESTS_PER_MINUTE = 60
 OPEN_GENERATIONS_LIMIT = 5
 
 # ── Where things are kept ───────────────────────────────────────────────────────────────────────
-_DATABASE = dj_database_url.parse(env.text("DATABASE_URL", servers.postgres_url(VAR_DIR)))
 DATABASES = {
     "default": {
-        **_DATABASE,
+        **database,
         "ENGINE": "zekron_api.database",
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
         # The URL's own have the last word, sslmode before all.
-        "OPTIONS": {"connect_timeout": 5, **_DATABASE.get("OPTIONS", {})},
+        "OPTIONS": {"connect_timeout": 5, **database.get("OPTIONS", {})},
     }
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-REDIS_URL = env.text("REDIS_URL", servers.redis_url(VAR_DIR))
 STORAGES = {
-    "objects": object_store(env.text("STORAGE_URL", (VAR_DIR / "objects").as_uri())),
+    "objects": object_store(storage_url),
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 

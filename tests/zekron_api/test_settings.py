@@ -3,6 +3,7 @@
 import ast
 import base64
 import os
+import runpy
 import subprocess
 import sys
 
@@ -35,6 +36,26 @@ print(plain.status_code, plain["Location"], inside.status_code)
 print(secure["Strict-Transport-Security"], spoofed.status_code)
 print(settings.SESSION_COOKIE_SECURE, settings.CSRF_COOKIE_SECURE, settings.DEBUG)
 """
+
+
+# A value for each variable that holds a secret, and the setting that holds it then.
+SECRETS = {
+    "SECRET_KEY": ("f" * 50, lambda settings: settings["SECRET_KEY"]),
+    "METRICS_TOKEN": ("f" * 32, lambda settings: settings["METRICS_TOKEN"]),
+    "REDIS_URL": ("redis://:file@redis.example.com:6379/0", lambda settings: settings["CELERY_BROKER_URL"]),
+    "MASTER_KEYS": (
+        "file:" + base64.b64encode(bytes(range(32, 64))).decode(),
+        lambda settings: ",".join(
+            f"{key_id}:{base64.b64encode(key).decode()}" for key_id, key in settings["MASTER_KEYS"].items()
+        ),
+    ),
+    "DATABASE_URL": (
+        "postgres://zekron:file@db.example.com/zekron?sslmode=require",
+        lambda settings: "postgres://{USER}:{PASSWORD}@{HOST}/{NAME}?sslmode={OPTIONS[sslmode]}".format(
+            **settings["DATABASES"]["default"]
+        ),
+    ),
+}
 
 
 def _run(*command: str, **variables: str) -> "subprocess.CompletedProcess[str]":
@@ -90,6 +111,83 @@ def test_a_secret_key_that_could_be_guessed_stops_the_start(length):
     assert ended.stderr == (
         f"zekron: the environment variable SECRET_KEY has {length} characters; it must have at least 50.\n"
     )
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """The settings of a production with other variables; None takes one away."""
+
+    def run(**variables: str | None) -> dict[str, object]:
+        for name, value in {**PRODUCTION, "DEBUG": "", **variables}.items():
+            if value is None:
+                monkeypatch.delenv(name, raising=False)
+            else:
+                monkeypatch.setenv(name, value)
+        return runpy.run_path(str(ROOT / "zekron_api" / "settings.py"))
+
+    return run
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_may_be_given_as_a_file(read, name, tmp_path):
+    value, setting = SECRETS[name]
+    file = tmp_path / "secret"
+    file.write_text(value + "\n")
+    settings = read(**{name: None, f"{name}_FILE": str(file)})
+    assert setting(settings) == value
+    assert settings["LOCAL"] is False
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_file_without_a_secret_stops_the_start_with_one_line(read, name, tmp_path):
+    empty = tmp_path / "empty"
+    empty.write_text("\n")
+    with pytest.raises(SystemExit) as ended:
+        read(**{name: None, f"{name}_FILE": str(empty)})
+    assert str(ended.value) == f"zekron: the environment variable {name}_FILE names an empty file."
+    binary = tmp_path / "binary"
+    binary.write_bytes(b"\xff")
+    for path in (tmp_path, tmp_path / "nothing", binary):
+        with pytest.raises(SystemExit) as ended:
+            read(**{name: None, f"{name}_FILE": str(path)})
+        reason = "does not name a text file that can be read"
+        assert str(ended.value) == f"zekron: the environment variable {name}_FILE {reason}."
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("SECRET_KEY", "HIDDEN", "has 6 characters; it must have at least 50"),
+        ("METRICS_TOKEN", "HIDDEN", "has 6 characters; it must have at least 32"),
+        ("MASTER_KEYS", "HIDDEN" * 7, "has a key whose id is not 1 to 16 letters and digits"),
+        ("MASTER_KEYS", "HIDDEN" * 7 + ":a", "has a key whose id is not 1 to 16 letters and digits"),
+        ("MASTER_KEYS", "a:HIDDEN!", "has a key 'a' that is not base64"),
+        ("MASTER_KEYS", "a:HIDDENHI", "has a key 'a' of 6 bytes; it must have 32"),
+        ("MASTER_KEYS", ",".join([PRODUCTION["MASTER_KEYS"]] * 2), "names the key 'a' twice"),
+        ("DATABASE_URL", "HIDDEN://db/zekron", "is not of the form postgres://user:password@host/name"),
+        (
+            "DATABASE_URL",
+            "postgres://db:HIDDEN/zekron",
+            "is not of the form postgres://user:password@host/name",
+        ),
+    ],
+)
+def test_a_wrong_secret_stops_the_start_without_being_quoted(read, name, value, reason):
+    with pytest.raises(SystemExit) as ended:
+        read(**{name: value})
+    assert str(ended.value) == f"zekron: the environment variable {name} {reason}."
+
+
+def test_the_first_of_several_wrong_variables_is_named(read):
+    with pytest.raises(SystemExit) as ended:
+        read(DEBUG="maybe", PORT="x", PUBLIC_URL=None)
+    assert str(ended.value) == "zekron: the environment variable DEBUG is neither 1 nor 0."
+
+
+def test_lists_are_read_without_the_spaces_and_gaps_between_their_items(read):
+    settings = read(ALLOW_NONCOMMERCIAL="a, b,,", ALLOWED_HOSTS="a.example.com,b.example.com")
+    assert settings["ALLOW_NONCOMMERCIAL"] == {"a", "b"}
+    assert settings["ALLOWED_HOSTS"] == ["a.example.com", "b.example.com"]
 
 
 def test_a_bucket_is_a_store_that_passes_the_checks():

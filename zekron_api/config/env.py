@@ -1,69 +1,72 @@
-"""Reads the environment: a bad or missing value stops the process with one line that says which and why."""
+"""The reader of environment variables: environs, with one line for the operator in place of a traceback.
 
-import base64
-import binascii
+Each variable may be given as NAME, or as NAME_FILE: the path of a file with the value, as Docker and Kubernetes mount
+secrets. The module knows none of the project's variables.
+"""
+
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any, Final, cast
+
+from environs import EnvValidationError, FileAwareEnv, ValidationError, validate
+
+# The default of a variable that must be set. environs takes None for a value.
+REQUIRED: Final[Any] = ...
+_REASONS: Final = {
+    "Environment variable not set.": "is not set, and has no default outside a local machine",
+    "Not a valid boolean.": "is neither 1 nor 0",
+    "Not a valid database URL.": "is not of the form postgres://user:password@host/name",
+}
 
 
-def text(name: str, default: str | None = None) -> str:
-    """The variable's text, or `default` where it is unset or empty; without a default it must be set."""
-    value = os.environ.get(name) or default
-    if value is None:
-        raise refusal(name, "is not set, and has no default outside a local machine")
-    return value
+class InvalidVariable(SystemExit):
+    """An environment variable that cannot be used. It ends the process with status 1 and one line."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"zekron: the environment variable {name} {reason}.")
 
 
-def secret(name: str, default: str | None = None, *, least_characters: int) -> str:
-    """A text that is too long to be guessed."""
-    value = text(name, default)
-    if len(value) < least_characters:
-        raise refusal(name, f"has {len(value)} characters; it must have at least {least_characters}")
-    return value
+class Environment(FileAwareEnv):
+    """A reader that treats an empty value as unset, and collects errors until `seal` raises the first one."""
 
+    def __init__(self) -> None:
+        super().__init__(eager=False, strip_whitespace=True)
 
-def names(name: str) -> frozenset[str]:
-    """The words of a text with commas; none where it is unset or empty."""
-    return frozenset(word.strip() for word in text(name, "").split(",") if word.strip())
-
-
-def flag(name: str, *, default: bool) -> bool:
-    """True for 1, true, yes, on; False for 0, false, no, off; in any case of letters."""
-    value = text(name, "1" if default else "0").lower()
-    if value in {"1", "true", "yes", "on"}:
-        return True
-    if value in {"0", "false", "no", "off"}:
-        return False
-    raise refusal(name, "is neither 1 nor 0")
-
-
-def integer(name: str, default: int, *, least: int, most: int) -> int:
-    """A whole number from `least` to `most`, in the unit that the variable's name ends with."""
-    value = text(name, str(default))
-    if not (value.isascii() and value.isdigit() and least <= int(value) <= most):
-        raise refusal(name, f"is not a whole number from {least} to {most}")
-    return int(value)
-
-
-def master_keys(name: str, default: str | None = None) -> Mapping[str, bytes]:
-    """Master keys by id, in their order: `id:base64,id:base64`, each 32 bytes. The first one seals."""
-    ring: dict[str, bytes] = {}
-    for item in text(name, default).split(","):
-        key_id, _, encoded = item.strip().partition(":")
+    def _get_value(self, env_key: str, default: Any) -> Any:
+        file_key = f"{env_key}{self.file_suffix}"
         try:
-            key = base64.b64decode(encoded, validate=True)
-        except (binascii.Error, ValueError):
-            raise refusal(name, f"has a key {key_id!r} that is not base64") from None
-        if not (key_id.isascii() and key_id.isalnum() and len(key_id) <= 16):
-            raise refusal(name, "has a key whose id is not 1 to 16 letters and digits")
-        if len(key) != 32:
-            raise refusal(name, f"has a key {key_id!r} of {len(key)} bytes; it must have 32")
-        if key_id in ring:
-            raise refusal(name, f"names the key {key_id!r} twice")
-        ring[key_id] = key
-    return ring
+            value = super()._get_value(env_key, default)
+        except (OSError, ValueError):
+            raise InvalidVariable(file_key, "does not name a text file that can be read") from None
+        # An empty secret is a failed mount. Taken for unset, DATABASE_URL would turn a server into a local machine.
+        if value == "" and os.environ.get(file_key):
+            raise InvalidVariable(file_key, "names an empty file")
+        return default if value == "" else value
+
+    def seal(self) -> None:
+        """Refuse further reading; raise InvalidVariable for the first variable that is missing or wrong."""
+        try:
+            super().seal()
+        except EnvValidationError as error:
+            messages = cast("Mapping[str, list[str]]", error.error_messages)
+            name, reasons = next(iter(messages.items()))
+            raise InvalidVariable(name, _REASONS.get(reasons[0], reasons[0])) from None
 
 
-def refusal(name: str, why: str) -> SystemExit:
-    """What to raise for a variable that cannot be used: ends the process with status 1 and one line."""
-    return SystemExit(f"zekron: the environment variable {name} {why}.")
+def within(minimum: int, maximum: int) -> dict[str, Any]:
+    """Return the options of a whole number from `minimum` to `maximum`."""
+    reason = f"is not a whole number from {minimum} to {maximum}"
+    return {
+        "validate": validate.Range(minimum, maximum, error=reason),
+        "error_messages": {"invalid": reason},
+    }
+
+
+def min_length(character_count: int) -> Callable[[str], None]:
+    """Return a validator for a secret that must be too long to be guessed; its message does not quote the secret."""
+
+    def check(value: str) -> None:
+        if len(value) < character_count:
+            raise ValidationError(f"has {len(value)} characters; it must have at least {character_count}")
+
+    return check

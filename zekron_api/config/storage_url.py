@@ -4,7 +4,7 @@ import re
 from typing import Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from zekron_api.config import env
+from zekron_api.config.env import InvalidVariable
 
 _FORMS: Final = "is neither of the form file:///an/absolute/folder nor s3://bucket/prefix?endpoint_url=https://host&region=name"
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -66,5 +66,5 @@ def _is_server(url: str) -> bool:
     return parts.scheme in {"http", "https"} and bool(parts.hostname) and not has_more
 
 
-def _refusal(why: str) -> SystemExit:
-    return env.refusal("STORAGE_URL", why)
+def _refusal(why: str) -> InvalidVariable:
+    return InvalidVariable("STORAGE_URL", why)

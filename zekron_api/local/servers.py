@@ -60,7 +60,7 @@ def running(var: Path) -> Iterator[None]:
     needed = [
         server
         for variable, server in (("DATABASE_URL", postgres), ("REDIS_URL", redis_server))
-        if not os.environ.get(variable)
+        if not (os.environ.get(variable) or os.environ.get(f"{variable}_FILE"))
     ]
     if not needed:
         yield

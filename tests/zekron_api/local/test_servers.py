@@ -245,3 +245,11 @@ def test_nobody_is_served_over_the_network(var):
         assert connection.config_get("port") == {"port": "0"}
         assert connection.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
     user.leave()
+
+
+def test_servers_that_files_name_are_not_brought_up(tmp_path, monkeypatch):
+    for variable in ("DATABASE_URL", "REDIS_URL"):
+        monkeypatch.delenv(variable, raising=False)
+        monkeypatch.setenv(f"{variable}_FILE", "/run/secrets/address")
+    with servers.running(tmp_path):
+        assert not list(tmp_path.iterdir())
