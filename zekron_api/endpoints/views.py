@@ -5,10 +5,13 @@ import time
 from functools import partial
 from typing import Any, Final, cast
 
+from csp.constants import NONE
+from csp.decorators import csp
 from django.conf import settings
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils import timezone
+from django.utils.decorators import method_decorator
 from rest_framework import exceptions
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -104,6 +107,7 @@ def _idempotency_key(request: Request) -> str | None:
 class ImageView(ApiView):
     """GET /v1/images/{token}."""
 
+    @method_decorator(csp({"default-src": [NONE], "sandbox": True}))
     def get(self, request: Request, token: str) -> HttpResponse:
         """The image's bytes, once there is room for them: 404 for a token of nothing, 403 for another account's image,
         410 past its time.
@@ -128,9 +132,7 @@ def _image_reply(image: StoredImage) -> HttpResponse:
         raise  # The store has lost what it must still have: that is our error, not its expiry.
     except images.ImageGone:
         raise errors.ImageExpired from None
-    response = HttpResponse(content, content_type=image.mime_type)
-    response["Content-Security-Policy"] = "default-src 'none'; sandbox"
-    return response
+    return HttpResponse(content, content_type=image.mime_type)
 
 
 class BalanceView(ApiView):

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any, Final, NamedTuple
 
+from csp.constants import NONE, SELF
+from csp.decorators import csp
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.utils.html import escape
@@ -15,9 +17,13 @@ from django.views.decorators.http import require_safe
 
 from zekron_api.openapi.document import Document, document
 
-POLICY: Final = (
-    "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
+POLICY: Final = {
+    "default-src": [NONE],
+    "style-src": [SELF],
+    "base-uri": [NONE],
+    "form-action": [NONE],
+    "frame-ancestors": [NONE],
+}
 # Base64 in an example says nothing to a reader beyond that it is base64.
 SHOWN_CHARACTERS: Final = 96
 
@@ -49,11 +55,11 @@ class Problem(NamedTuple):
 
 
 @csrf_exempt
+@csp(POLICY)
 @require_safe
 def serve(request: HttpRequest) -> HttpResponse:
     """GET /docs, without a key."""
     response = HttpResponse(_page())
-    response["Content-Security-Policy"] = POLICY
     response["Cache-Control"] = "public, max-age=300"
     return response
 
