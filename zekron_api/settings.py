@@ -127,7 +127,7 @@ OPEN_GENERATIONS_LIMIT = 5
 DATABASES = {
     "default": {
         **database,
-        "ENGINE": "zekron_api.database",
+        "ENGINE": "django.db.backends.postgresql",
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
         # The URL's own have the last word, sslmode before all.

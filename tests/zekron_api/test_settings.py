@@ -6,8 +6,10 @@ import os
 import runpy
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
+from django.db import close_old_connections, connection
 from django.test import Client
 
 from tests.processes import ROOT
@@ -253,6 +255,21 @@ def test_what_the_databases_url_asks_for_is_asked_of_the_database(query, options
     assert {name: str(value) for name, value in ast.literal_eval(shown.stdout).items()} == {
         name: str(value) for name, value in options.items()
     }
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_that_the_server_has_ended_is_replaced_before_the_next_request():
+    def server_process_id() -> int:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            return int(cursor.fetchone()[0])
+
+    ended = server_process_id()
+    with closing(connection.copy()) as other, other.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s, timeout => 10000)", [ended])
+        assert cursor.fetchone() == (True,)
+    close_old_connections()
+    assert server_process_id() != ended
 
 
 def test_on_a_local_machine_plain_http_is_served():
