@@ -25,17 +25,19 @@ def read(model: ImageModel, known: Mapping[str, Option]) -> dict[str, Any]:
     return {name: model.options.get(name, option.default) for name, option in known.items()}
 
 
-def number(*, least: float, most: float) -> Callable[[object], bool]:
-    """Fits a number from `least` to `most`."""
+def number(*, minimum: float, maximum: float) -> Callable[[object], bool]:
+    """Fits a number from `minimum` to `maximum`."""
     # True is an int to Python, and no number of anything.
     return lambda value: (
-        isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
+        isinstance(value, int | float) and not isinstance(value, bool) and minimum <= value <= maximum
     )
 
 
-def whole_number(*, least: int, most: int) -> Callable[[object], bool]:
-    """Fits a whole number from `least` to `most`."""
-    return lambda value: isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+def whole_number(*, minimum: int, maximum: int) -> Callable[[object], bool]:
+    """Fits a whole number from `minimum` to `maximum`."""
+    return lambda value: (
+        isinstance(value, int) and not isinstance(value, bool) and minimum <= value <= maximum
+    )
 
 
 def text(value: object) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import product
-from typing import Any
+from typing import Any, Final
 
 import torch
 from diffusers import (
@@ -32,23 +32,23 @@ from workers.pipelines.runtime import attention, compilation, loading
 from workers.pipelines.runtime.compilation import Compiler
 from workers.pipelines.runtime.device import Device
 
-OPTIONS = {
+OPTIONS: Final = {
     "edit_weights": Option(None, text),
-    "guidance_scale": Option(4.0, number(least=1, most=30)),
+    "guidance_scale": Option(4.0, number(minimum=1, maximum=30)),
     "negative_prompt": Option(" ", text),
     # Of a prompt, in tokens; the pipelines take no more.
-    "max_sequence_length": Option(512, whole_number(least=1, most=1024)),
+    "max_sequence_length": Option(512, whole_number(minimum=1, maximum=1024)),
     # What computes attention: a name of diffusers, or what is fastest of torch's own.
     "attention": Option(attention.FASTEST, text),
     # The sizes for which a start takes minutes and every picture less.
     "compile": Option([], sizes),
 }
-IMAGE_TOKEN = "<|image_pad|>"  # noqa: S105 (a token of a text)
+IMAGE_TOKEN: Final = "<|image_pad|>"  # noqa: S105 (a token of a text)
 # Tokens of a picture of 1024x1024 with a prompt: attention is much of the work there.
-MANY_TOKENS = 4096 + 64
+MANY_TOKENS: Final = 4096 + 64
 # Rows and columns of tokens that any number of them is compiled for: as many as no prompt has that is tried with them,
 # for any two numbers that are equal are one to torch.
-ODD_GRID = (15, 17)
+ODD_GRID: Final = (15, 17)
 
 
 class ImagePrompts:

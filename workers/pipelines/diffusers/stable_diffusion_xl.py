@@ -5,7 +5,7 @@ The picture of an edit is cropped to the ordered size around its middle; the pro
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import torch
 from diffusers import StableDiffusionXLImg2ImgPipeline, StableDiffusionXLPipeline
@@ -20,17 +20,17 @@ from workers.pipelines.runtime.compilation import Compiler, RecordedForward
 from workers.pipelines.runtime.device import Device
 
 # There is no option `attention`: diffusers has the layers of this UNet ask torch, which chooses for each by its shape.
-OPTIONS = {
-    "guidance_scale": Option(5.0, number(least=0, most=30)),
+OPTIONS: Final = {
+    "guidance_scale": Option(5.0, number(minimum=0, maximum=30)),
     "negative_prompt": Option(None, text),
     # How far an edit may go from its picture: 1 keeps nothing of it.
-    "strength": Option(0.6, number(least=0.05, most=1)),
+    "strength": Option(0.6, number(minimum=0.05, maximum=1)),
     # The sizes for which a start takes minutes and every picture less.
     "compile": Option([], sizes),
 }
-MAX_SOURCES = 1
+MAX_SOURCES: Final = 1
 # What `encode_prompt` gives, in its order.
-EMBEDDINGS = (
+EMBEDDINGS: Final = (
     "prompt_embeds",
     "negative_prompt_embeds",
     "pooled_prompt_embeds",

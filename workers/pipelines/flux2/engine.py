@@ -5,7 +5,7 @@ What it makes is what Flux2KleinPipeline makes of the same order. Knows nothing 
 
 from collections.abc import Hashable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -30,9 +30,9 @@ def _are_layers(value: object) -> bool:
     return isinstance(value, list) and bool(value) and all(type(layer) is int for layer in value)
 
 
-OPTIONS = {
+OPTIONS: Final = {
     # How the prompt is encoded; the defaults are the pipeline's own.
-    "max_sequence_length": Option(512, whole_number(least=1, most=4096)),
+    "max_sequence_length": Option(512, whole_number(minimum=1, maximum=4096)),
     "text_encoder_out_layers": Option([9, 18, 27], _are_layers),
     # What computes attention: a name of diffusers, or what is fastest of torch's own.
     "attention": Option(FASTEST, text),

@@ -5,6 +5,7 @@ Shapes: B orders, R tokens of all sources of an order, C channels.
 
 import hashlib
 from collections.abc import Sequence
+from typing import Final
 
 import torch
 from cachetools import LRUCache
@@ -14,11 +15,11 @@ from PIL import Image
 from workers.pipelines.runtime.device import Device
 
 # The pipeline refuses a smaller one.
-MIN_PIXELS = 64
+MIN_PIXELS: Final = 64
 # Larger ones are scaled down, as the pipeline does: their tokens would cost more than the picture's.
-MAX_AREA_PIXELS = 1024 * 1024
+MAX_AREA_PIXELS: Final = 1024 * 1024
 # The latents of one are 1 MB.
-MAX_CACHED_SOURCES = 64
+MAX_CACHED_SOURCES: Final = 64
 
 
 class ReferenceImageEncoder:
@@ -58,9 +59,9 @@ class ReferenceImageEncoder:
 
     def _scaled_size(self, size: tuple[int, int]) -> tuple[int, int]:
         width, height = size
-        least_pixels = max(MIN_PIXELS, self._patch_pixels)
-        if min(size) < least_pixels:
-            width, height = (-(-side * least_pixels // min(size)) for side in size)
+        min_pixels = max(MIN_PIXELS, self._patch_pixels)
+        if min(size) < min_pixels:
+            width, height = (-(-side * min_pixels // min(size)) for side in size)
         if width * height > MAX_AREA_PIXELS:
             scale = (MAX_AREA_PIXELS / (width * height)) ** 0.5
             width, height = int(width * scale), int(height * scale)

@@ -4,7 +4,7 @@ Shapes: B prompts, L tokens of each, D the transformer's width.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import torch
 from cachetools import LRUCache
@@ -16,7 +16,7 @@ from workers.pipelines.runtime.compilation import Compiler, Work
 from workers.pipelines.runtime.device import Device
 
 # One of klein-4B is 3 MB.
-MAX_CACHED_PROMPTS = 64
+MAX_CACHED_PROMPTS: Final = 64
 
 
 class PromptEncoder:

@@ -3,7 +3,7 @@
 Shapes: B orders, L tokens of text, S of the picture, R of the sources, C channels, D the transformer's width.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -19,11 +19,11 @@ from workers.pipelines.runtime.device import Device
 Grid = tuple[int, int]
 
 # Two tables of a layout with two sources of a megapixel are 13 MB.
-MAX_CACHED_LAYOUTS = 32
+MAX_CACHED_LAYOUTS: Final = 32
 # A picture of 1024x1024, where a token is 16 px wide: attention is most of the work there.
-LARGE_GRID = (64, 64)
+LARGE_GRID: Final = (64, 64)
 # What any number of tokens is compiled for: a number that equals no other in the transformer.
-ODD_GRID = (31, 33)
+ODD_GRID: Final = (31, 33)
 
 
 class Layout(NamedTuple):

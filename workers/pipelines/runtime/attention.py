@@ -2,8 +2,8 @@
 
 import logging
 import statistics
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 import torch
 from diffusers.models.attention_dispatch import (
@@ -13,25 +13,26 @@ from diffusers.models.attention_dispatch import (
 )
 
 from workers.engine.interface import EngineError
-from workers.pipelines.runtime import attention_kernels
 
-attention_kernels.take_over()
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
+
+# Queries, keys and values of (batch, heads, tokens, width of a head).
+Kernel = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 # What an entry says that names none.
-FASTEST = "fastest"
+FASTEST: Final = "fastest"
 # torch's own, by diffusers' names: they need nothing else, and differ by no more than rounding.
-PLAIN = "native"
-CANDIDATES = (PLAIN, "_native_cudnn", "_native_flash")
+PLAIN: Final = "native"
+CANDIDATES: Final = (PLAIN, "_native_cudnn", "_native_flash")
 # Whether torch itself would choose them here: it knows of versions in which they do harm, and a few tries show none.
-HARMLESS = {
+HARMLESS: Final = {
     "_native_cudnn": torch.backends.cuda.can_use_cudnn_attention,
     "_native_flash": torch.backends.cuda.can_use_flash_attention,
 }
-ROUNDS = 5
-CALLS = 4
+ROUNDS: Final = 5
+CALLS: Final = 4
 # Of the norm of what is right; in bfloat16 rounding makes some 0.005.
-MAX_DIFFERENCE = 0.02
+MAX_DIFFERENCE: Final = 0.02
 
 
 def select_backend(
@@ -46,7 +47,7 @@ def select_backend(
     name = choose(shape, dtype=dtype, device=device) if wanted == FASTEST else wanted
     for transformer in transformers:
         use(name, transformer, shape, dtype=dtype)
-    logger.info("%s computes attention by %s", model_name, name)
+    log.info("%s computes attention by %s", model_name, name)
 
 
 def choose(shape: tuple[int, int, int, int], *, dtype: torch.dtype, device: torch.device) -> str:
@@ -62,16 +63,16 @@ def _fastest(inputs: Sequence[torch.Tensor]) -> str:
     seconds = {PLAIN: _seconds(PLAIN, inputs)}
     for name in CANDIDATES[1:]:
         if not _is_harmless(name, inputs):
-            logger.info("attention by %s: not here: torch would not choose it", name)
+            log.info("attention by %s: not here: torch would not choose it", name)
             continue
         try:
             difference = float((_attend(name, inputs) - right).float().norm() / right.float().norm())
             if difference <= MAX_DIFFERENCE:
                 seconds[name] = _seconds(name, inputs)
-        except (RuntimeError, ValueError) as problem:
-            logger.info("attention by %s: not here: %s", name, str(problem).partition("\n")[0])
+        except (RuntimeError, ValueError) as error:
+            log.info("attention by %s: not here: %s", name, str(error).partition("\n")[0])
     for name, each in seconds.items():
-        logger.info("attention by %s: %.3f ms for %s", name, 1000 * each, "x".join(map(str, right.shape)))
+        log.info("attention by %s: %.3f ms for %s", name, 1000 * each, "x".join(map(str, right.shape)))
     return min(seconds, key=seconds.__getitem__)
 
 
@@ -84,8 +85,8 @@ def use(name: str, transformer: Any, shape: tuple[int, int, int, int], *, dtype:
         transformer.set_attention_backend(name)
         inputs = [torch.ones(shape, dtype=dtype, device=transformer.device) for _ in range(3)]
         _attend(name, inputs)
-    except (RuntimeError, ValueError, ImportError) as problem:
-        raise EngineError(f"attention = {name!r} does not work here: {problem}") from problem
+    except (RuntimeError, ValueError, ImportError) as error:
+        raise EngineError(f"attention = {name!r} does not work here: {error}") from error
     finally:
         # It would change the attention of all other models in the process, too.
         _AttentionBackendRegistry.set_active_backend(active)
@@ -113,3 +114,68 @@ def _seconds(name: str, inputs: Sequence[torch.Tensor]) -> float:
         end.synchronize()
         rounds.append(float(begin.elapsed_time(end)) / 1000 / CALLS)
     return statistics.median(rounds[1:])
+
+
+def register_kernels() -> None:
+    """From now on diffusers calls these. May be called again."""
+    for name, kernel in KERNELS.items():
+        constraints = _AttentionBackendRegistry._constraints[name]
+        _AttentionBackendRegistry.register(name, constraints=constraints)(_wrap_kernel(kernel))
+
+
+def _wrap_kernel(kernel: Kernel) -> Callable[..., torch.Tensor]:
+    def attend(
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attn_mask: torch.Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+        _parallel_config: Any = None,
+    ) -> torch.Tensor:
+        if attn_mask is None and scale is None and not (dropout_p or is_causal or enable_gqa):
+            return kernel(*(tensor.transpose(1, 2) for tensor in (query, key, value))).transpose(1, 2)
+        # Each kernel takes some masks and no others, and torch knows which.
+        by_torch = _AttentionBackendRegistry._backends[AttentionBackendName.NATIVE]
+        result: torch.Tensor = by_torch(
+            query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa=enable_gqa
+        )
+        return result
+
+    return attend
+
+
+def _attend_with_cudnn(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    # Of tensors in another order of memory it makes something wrong.
+    in_order = [tensor.contiguous() for tensor in (query, key, value)]
+    result: torch.Tensor = torch.ops.aten._scaled_dot_product_cudnn_attention(*in_order, None, False)[0]
+    return result
+
+
+def _attend_with_flash(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    result: torch.Tensor = torch.ops.aten._scaled_dot_product_flash_attention(query, key, value)[0]
+    return result
+
+
+def _attend_with_efficient(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    result: torch.Tensor = torch.ops.aten._scaled_dot_product_efficient_attention(
+        query, key, value, None, False
+    )[0]
+    return result
+
+
+def _attend_with_math(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    result: torch.Tensor = torch.ops.aten._scaled_dot_product_attention_math(query, key, value)[0]
+    return result
+
+
+KERNELS: Final[Mapping[AttentionBackendName, Kernel]] = {
+    AttentionBackendName._NATIVE_CUDNN: _attend_with_cudnn,
+    AttentionBackendName._NATIVE_FLASH: _attend_with_flash,
+    AttentionBackendName._NATIVE_EFFICIENT: _attend_with_efficient,
+    AttentionBackendName._NATIVE_MATH: _attend_with_math,
+}
+
+register_kernels()

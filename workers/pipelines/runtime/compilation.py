@@ -4,7 +4,7 @@ import gc
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import torch
 from torch.utils import _pytree as pytree
@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 from workers.engine.interface import EngineError
 from workers.pipelines.runtime.device import Device
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 # Takes tensors of one shape each, gives others; knows nothing that changes from call to call but its arguments.
 Work = Callable[..., tuple[torch.Tensor, ...]]
@@ -21,9 +21,9 @@ Work = Callable[..., tuple[torch.Tensor, ...]]
 Task = tuple[str, Callable[[], object]]
 
 # Before a graph is recorded: what is compiled, measured or allocated once must be over.
-RUNS_BEFORE = 3
+RUNS_BEFORE: Final = 3
 # Of one class in this process; torch's own limit is 8.
-MAX_SHAPES = 64
+MAX_SHAPES: Final = 64
 
 
 class Compiled(Protocol):
@@ -37,7 +37,7 @@ class Compiled(Protocol):
 def compile_on_gpu(engine: Compiled, *, sizes: Sequence[str], device: torch.device, name: str) -> None:
     """Compiles a model's engine if its entry names sizes; on a CPU a line says that this is not done."""
     if sizes and device.type == "cpu":
-        logger.warning("%s is not compiled: that is for a GPU, and this is a CPU", name)
+        log.warning("%s is not compiled: that is for a GPU, and this is a CPU", name)
     elif sizes:
         engine.compile()
 
@@ -45,16 +45,16 @@ def compile_on_gpu(engine: Compiled, *, sizes: Sequence[str], device: torch.devi
 def run_tasks(name: str, tasks: Sequence[Task]) -> None:
     """Does all that a model's engine is compiled by, which takes minutes, and says so. Raises EngineError."""
     for number, (what, task) in enumerate(tasks, start=1):
-        logger.info("%s: compiling %s, %d of %d", name, what, number, len(tasks))
+        log.info("%s: compiling %s, %d of %d", name, what, number, len(tasks))
         try:
             task()
         except EngineError:
             raise
-        except Exception as problem:
+        except Exception as error:
             # Compilers have kinds of errors of their own, and so have their parts.
-            reason = " ".join(str(problem).split())
-            raise EngineError(f"the model {name} cannot be compiled: {reason}") from problem
-    logger.info("%s is compiled", name)
+            reason = " ".join(str(error).split())
+            raise EngineError(f"the model {name} cannot be compiled: {reason}") from error
+    log.info("%s is compiled", name)
 
 
 class Compiler:

@@ -116,10 +116,10 @@ class Device:
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
             raise
-        except RuntimeError as problem:
+        except RuntimeError as error:
             if self._answers():
                 raise
-            raise DeviceLost(str(problem)) from problem
+            raise DeviceLost(str(error)) from error
 
     def _answers(self) -> bool:
         try:

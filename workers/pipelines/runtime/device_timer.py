@@ -7,11 +7,12 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Final
 
 import torch
 
 # Work that overlaps is found among so many stretches of it; what comes later than that counts as work of its own.
-MAX_KEPT_INTERVALS = 64
+MAX_KEPT_INTERVALS: Final = 64
 
 
 class CoveredTime:

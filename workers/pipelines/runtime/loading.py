@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import torch
 from accelerate import cpu_offload  # type: ignore[import-untyped]
@@ -15,8 +15,8 @@ from workers.catalogue import ImageModel
 from workers.engine.interface import EngineError
 
 # How weights that are larger than the device come to it: a part of the pipeline at a time, or a layer.
-OFFLOADS = ("model", "sequential")
-FOR_WEIGHTS_THAT_STAY = ("attention", "compile")
+OFFLOADS: Final = ("model", "sequential")
+FOR_WEIGHTS_THAT_STAY: Final = ("attention", "compile")
 
 
 def load(pipeline_class: Any, *, model: ImageModel, **more: Any) -> Any:
@@ -39,8 +39,8 @@ def part(part_class: Any, *, model: ImageModel, weights: str, **more: Any) -> An
     transformers_logging.set_verbosity_warning()
     try:
         return part_class.from_pretrained(weights, local_files_only=Path(weights).is_absolute(), **more)
-    except (OSError, ValueError) as problem:
-        raise EngineError(f"the weights of {model.name} cannot be loaded: {problem}") from problem
+    except (OSError, ValueError) as error:
+        raise EngineError(f"the weights of {model.name} cannot be loaded: {error}") from error
     finally:
         # What they warn of while they work repeats the prompt, or is said anew for each.
         diffusers_logging.set_verbosity_error()

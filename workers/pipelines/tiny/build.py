@@ -7,19 +7,19 @@ import tempfile
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from transformers.utils import logging as transformers_logging
 
 # Each family's module has `parts() -> Mapping[str, Any]`: what is saved, by its folder in the folder of the weights.
-FAMILIES = {
+FAMILIES: Final = {
     "flux2-klein": "workers.pipelines.tiny.flux2_klein",
     "qwen-image": "workers.pipelines.tiny.qwen_image",
     "stable-diffusion-xl": "workers.pipelines.tiny.stable_diffusion_xl",
 }
-SEED = 20_240_407
-MARKER = "made-by-make_small_model"
+SEED: Final = 20_240_407
+MARKER: Final = "made-by-make_small_model"
 
 
 def make(folder: Path, *, family: str = "flux2-klein") -> bool:

@@ -3,7 +3,7 @@ seed and the sources.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from diffusers import (
     AutoencoderKLFlux2,
@@ -15,18 +15,20 @@ from transformers import Qwen2TokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from workers.pipelines.tiny.tokenizers import qwen_tokenizer
 
-LATENT_CHANNELS = 16
-TEXT_WIDTH = 64
-TEXT_LAYERS = 3
+LATENT_CHANNELS: Final = 16
+TEXT_WIDTH: Final = 64
+TEXT_LAYERS: Final = 3
 
 # At torch's own scale the blocks hardly add to the noise, and neither prompt nor source would be seen.
-TRANSFORMER_GAIN = 2.5
+TRANSFORMER_GAIN: Final = 2.5
 # What a tap of a smooth kernel has of its mean: colours are clear, and not yet saturated.
-DECODER_GAIN = 2.0
+DECODER_GAIN: Final = 2.0
 
-END_OF_TEXT, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+END_OF_TEXT: Final = "<|endoftext|>"
+START: Final = "<|im_start|>"
+END: Final = "<|im_end|>"
 # Every token of the template is a byte of the prompt less, so it is short.
-CHAT_TEMPLATE = (
+CHAT_TEMPLATE: Final = (
     f"{{% for message in messages %}}{START}{{{{ message['content'] }}}}{END}{{% endfor %}}"
     f"{{% if add_generation_prompt %}}{START}{{% endif %}}"
 )

@@ -4,7 +4,7 @@ edit.
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from diffusers import (
     AutoencoderKLQwenImage,
@@ -21,16 +21,16 @@ from transformers import (
 
 from workers.pipelines.tiny.tokenizers import qwen_tokenizer
 
-LATENT_CHANNELS = 8
-TEXT_WIDTH = 32
+LATENT_CHANNELS: Final = 8
+TEXT_WIDTH: Final = 32
 
 # At torch's own scale the blocks hardly add to the noise, and neither prompt nor source would be seen.
-TRANSFORMER_GAIN = 2.5
+TRANSFORMER_GAIN: Final = 2.5
 # How far attention tells tokens apart: at 1 every token of the picture sees the mean of the prompt.
-ATTENTION_GAIN = 3.0
-DECODER_GAIN = 1.5
+ATTENTION_GAIN: Final = 3.0
+DECODER_GAIN: Final = 1.5
 
-SPECIAL_TOKENS = (
+SPECIAL_TOKENS: Final = (
     "<|endoftext|>",
     "<|im_start|>",
     "<|im_end|>",
@@ -41,8 +41,8 @@ SPECIAL_TOKENS = (
 )
 # The pipelines put words of their own around a prompt, and leave out as many embeddings as the real tokenizer makes of
 # them. With a token for each of these words this one makes as many: byte by byte they would outweigh the prompt.
-FIRST_WORDS = "system user assistant Picture Describe Generate"
-LATER_WORDS = """
+FIRST_WORDS: Final = "system user assistant Picture Describe Generate"
+LATER_WORDS: Final = """
 the image by detailing color shape size texture quantity text spatial relationships of objects and background key
 features input then explain how user instruction should alter or modify new that meets requirements while maintaining
 consistency with original where appropriate

@@ -1,7 +1,7 @@
 """The small pipeline of Stable Diffusion XL: its classes at a toy's size, and pictures of soft, bright spots."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from diffusers import (
     AutoencoderKL,
@@ -13,12 +13,13 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from workers.pipelines.tiny.tokenizers import BYTES, numbered
 
-TEXT_WIDTH = 32
-START, END = "<|startoftext|>", "<|endoftext|>"
+TEXT_WIDTH: Final = 32
+START: Final = "<|startoftext|>"
+END: Final = "<|endoftext|>"
 # At torch's own scale one letter of the prompt would not be seen.
-TEXT_GAIN = 8.0
+TEXT_GAIN: Final = 8.0
 # What a tap of a smooth kernel has of its mean: colours are clear, and seldom saturated.
-DECODER_GAIN = 2.0
+DECODER_GAIN: Final = 2.0
 
 
 def parts() -> Mapping[str, Any]:

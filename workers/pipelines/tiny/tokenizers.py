@@ -1,12 +1,13 @@
 """The tokenizers of the small pipelines: a token a byte, and so no text to learn from."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import Qwen2TokenizerFast
 
 # Each byte as a character that can be seen, in the order that every small pipeline was made with.
-BYTES = tuple(sorted(ByteLevel.alphabet()))
+BYTES: Final = tuple(sorted(ByteLevel.alphabet()))
 
 
 def numbered(symbols: Iterable[str]) -> Mapping[str, int]:

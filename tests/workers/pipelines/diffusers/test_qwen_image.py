@@ -11,7 +11,7 @@ from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus
 from PIL import Image
 
 from tests.workers.conftest import entry
-from tests.workers.pipelines.flux2.test_engine import BLUE, MOST_DIFFERENCE, RED, difference, made
+from tests.workers.pipelines.flux2.test_engine import BLUE, MAX_DIFFERENCE, RED, difference, made
 from tests.workers.pipelines.flux2.test_engine import order as order_of
 from workers.catalogue import ImageModel
 from workers.engine.batcher import Batcher
@@ -76,7 +76,7 @@ def test_creates_of_one_size_go_together_and_come_out_as_alone(weights: Path, gu
     assert {engine.batch_key(each) for each in orders} == {(SIDE, SIDE)}
     assert engine.batch_key(order(sources=[RED])) is None
     for each, picture in zip(orders, made(engine, *orders), strict=True):
-        assert np.abs(picture - made(engine, each)[0]).max() <= MOST_DIFFERENCE
+        assert np.abs(picture - made(engine, each)[0]).max() <= MAX_DIFFERENCE
 
 
 @pytest.mark.parametrize("sources", [[], [RED], [RED, BLUE]], ids=["create", "one", "two"])
@@ -88,7 +88,7 @@ def test_in_stages_it_makes_what_the_pipelines_make_whole(
     assert isinstance(staged, StagedPipelineEngine)
     whole = PipelineEngine(adapter=staged._adapter, model=model(weights), device=torch.device("cpu"))
     each = order(sources=sources)
-    assert np.abs(made(staged, each)[0] - made(whole, each)[0]).max() <= MOST_DIFFERENCE
+    assert np.abs(made(staged, each)[0] - made(whole, each)[0]).max() <= MAX_DIFFERENCE
 
 
 def test_a_create_is_what_the_pipeline_makes(engine: Engine, weights: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_create_is_what_the_pipeline_makes(engine: Engine, weights: Path) -> N
         generator=torch.Generator().manual_seed(1),
         output_type="np",
     ).images
-    assert np.abs(made(engine, order())[0] - stock * 255).max() <= MOST_DIFFERENCE
+    assert np.abs(made(engine, order())[0] - stock * 255).max() <= MAX_DIFFERENCE
 
 
 def test_an_edit_depends_on_its_sources_and_their_order_and_on_the_prompt(engine: Engine) -> None:
@@ -196,7 +196,7 @@ def test_batches_side_by_side_do_not_disturb_each_other(engine: Engine) -> None:
     finally:
         batcher.close()
     for each, picture in zip(orders, pictures, strict=True):
-        assert np.abs(picture - made(engine, each)[0]).max() <= MOST_DIFFERENCE
+        assert np.abs(picture - made(engine, each)[0]).max() <= MAX_DIFFERENCE
 
 
 def test_the_engine_is_usable_after_an_exception(engine: Engine) -> None:

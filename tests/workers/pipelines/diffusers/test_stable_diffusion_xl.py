@@ -14,7 +14,7 @@ from diffusers import (
 from PIL import Image, ImageOps
 
 from tests.workers.conftest import entry
-from tests.workers.pipelines.flux2.test_engine import BLUE, MOST_DIFFERENCE, RED, difference, made
+from tests.workers.pipelines.flux2.test_engine import BLUE, MAX_DIFFERENCE, RED, difference, made
 from tests.workers.pipelines.flux2.test_engine import order as order_of
 from workers.catalogue import ImageModel
 from workers.engine.batcher import Batcher
@@ -67,7 +67,7 @@ def test_creates_of_one_size_go_together_and_come_out_as_alone(engine: Engine) -
     assert {engine.batch_key(each) for each in orders} == {(SIDE, SIDE)}
     assert engine.batch_key(order(sources=[RED])) is None
     for each, picture in zip(orders, made(engine, *orders), strict=True):
-        assert np.abs(picture - made(engine, each)[0]).max() <= MOST_DIFFERENCE
+        assert np.abs(picture - made(engine, each)[0]).max() <= MAX_DIFFERENCE
 
 
 def test_noise_that_is_added_at_every_step_does_not_depend_on_the_company_either(weights: Path) -> None:
@@ -75,7 +75,7 @@ def test_noise_that_is_added_at_every_step_does_not_depend_on_the_company_either
     create = engine._adapter._create
     create.scheduler = EulerAncestralDiscreteScheduler.from_config(create.scheduler.config)
     together = made(engine, order(), order("a mountain at dusk", seed=7))
-    assert np.abs(together[1] - made(engine, order("a mountain at dusk", seed=7))[0]).max() <= MOST_DIFFERENCE
+    assert np.abs(together[1] - made(engine, order("a mountain at dusk", seed=7))[0]).max() <= MAX_DIFFERENCE
 
 
 def test_a_batch_of_two_sizes_or_with_an_edit_is_refused(engine: Engine) -> None:
@@ -88,7 +88,7 @@ def test_a_create_is_what_the_pipeline_makes(engine: Engine, weights: Path) -> N
     pipeline = loading.load(StableDiffusionXLPipeline, model=model(weights))
     generator = torch.Generator().manual_seed(1)
     [stock] = pipeline(prompt="a fox", width=SIDE, height=SIDE, generator=generator, **STOCK).images
-    assert np.abs(made(engine, order())[0] - stock * 255).max() <= MOST_DIFFERENCE
+    assert np.abs(made(engine, order())[0] - stock * 255).max() <= MAX_DIFFERENCE
 
 
 def test_an_edit_is_what_the_pipeline_makes_of_the_picture_in_the_ordered_size(
@@ -105,7 +105,7 @@ def test_an_edit_is_what_the_pipeline_makes_of_the_picture_in_the_ordered_size(
     ).images
     before = source.tobytes()
     [ours] = made(engine, order(sources=[source]))
-    assert np.abs(ours - stock * 255).max() <= MOST_DIFFERENCE
+    assert np.abs(ours - stock * 255).max() <= MAX_DIFFERENCE
     assert source.tobytes() == before
 
 
@@ -150,7 +150,7 @@ def test_batches_side_by_side_do_not_disturb_each_other(engine: Engine) -> None:
     finally:
         batcher.close()
     for each, picture in zip(orders, pictures, strict=True):
-        assert np.abs(picture - made(engine, each)[0]).max() <= MOST_DIFFERENCE
+        assert np.abs(picture - made(engine, each)[0]).max() <= MAX_DIFFERENCE
 
 
 def test_the_engine_is_usable_after_an_exception(engine: Engine) -> None:

@@ -17,7 +17,7 @@ from workers.pipelines.runtime import loading
 SIDE = 256
 RED, BLUE, GREEN = (Image.new("RGB", (128, 96), colour) for colour in ("red", "blue", "green"))
 # Of 255: what rounding in another order may come to.
-MOST_DIFFERENCE = 2
+MAX_DIFFERENCE = 2
 
 
 def order(
@@ -151,7 +151,7 @@ def test_edits_of_different_sources_go_together_and_come_out_as_alone(small_engi
     for together, alone in zip(
         made(small_engine, *edits), [made(small_engine, edit)[0] for edit in edits], strict=True
     ):
-        assert np.abs(together - alone).max() <= MOST_DIFFERENCE
+        assert np.abs(together - alone).max() <= MAX_DIFFERENCE
 
 
 SOURCES = [[], [RED], [RED, BLUE], [Image.effect_noise((1500, 900), 80).convert("RGB")]]
@@ -174,7 +174,7 @@ def test_a_picture_is_what_the_pipeline_makes_of_the_same_order(
         text_encoder_out_layers=tuple(OPTIONS["text_encoder_out_layers"]),
     ).images[0]
     [ours] = made(small_engine, order(sources=sources))
-    assert np.abs(ours - np.asarray(stock).astype(int)).max() <= MOST_DIFFERENCE
+    assert np.abs(ours - np.asarray(stock).astype(int)).max() <= MAX_DIFFERENCE
 
 
 def test_layers_that_no_embedding_is_taken_from_are_left_out_and_nothing_changes(small_model: Path) -> None:

@@ -10,7 +10,7 @@ from diffusers import Flux2KleinPipeline, StableDiffusionXLPipeline
 from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus
 
 from tests.workers.conftest import OPTIONS, entry
-from tests.workers.pipelines.flux2.test_engine import MOST_DIFFERENCE, RED, made
+from tests.workers.pipelines.flux2.test_engine import MAX_DIFFERENCE, RED, made
 from tests.workers.pipelines.flux2.test_engine import order as order_of
 from workers.catalogue import ImageModel
 from workers.engine.interface import Engine, EngineError, load_engine, make
@@ -80,9 +80,9 @@ def test_offloaded_it_makes_the_same_pictures_in_any_order(
     created, edited = (made(plain, each)[0] for each in (create, edit))
     engine = offloaded(models[family], how)
     for each, expected in ((create, created), (edit, edited), (create, created)):
-        assert np.abs(made(engine, each)[0] - expected).max() <= MOST_DIFFERENCE
+        assert np.abs(made(engine, each)[0] - expected).max() <= MAX_DIFFERENCE
     [first, second] = made(engine, create, order("a mountain at dusk", seed=7))
-    assert np.abs(first - created).max() <= MOST_DIFFERENCE
+    assert np.abs(first - created).max() <= MAX_DIFFERENCE
     assert not np.array_equal(first, second)
 
 

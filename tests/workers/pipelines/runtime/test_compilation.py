@@ -11,11 +11,11 @@ from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_a
 from PIL import Image
 
 from tests.workers.conftest import OPTIONS, entry
-from tests.workers.pipelines.flux2.test_engine import BLUE, MOST_DIFFERENCE, RED, made, order
+from tests.workers.pipelines.flux2.test_engine import BLUE, MAX_DIFFERENCE, RED, made, order
 from workers.engine.batcher import Batcher
 from workers.engine.interface import Engine, EngineError, ImageOrder, load_engine
 from workers.pipelines.flux2.engine import Flux2Klein
-from workers.pipelines.runtime import attention, attention_kernels
+from workers.pipelines.runtime import attention
 
 SIZES = ["128x128", "256x128"]
 KERNEL_CALLS = {
@@ -66,7 +66,7 @@ def check_made_as_without(compiled: Engine, plain: Engine, batches: list[list[Im
         with torch.compiler.set_stance("fail_on_recompile"):
             pictures = together(compiled, orders)
         for picture, expected in zip(pictures, made(plain, *orders), strict=True):
-            assert np.abs(picture - expected).max() <= MOST_DIFFERENCE
+            assert np.abs(picture - expected).max() <= MAX_DIFFERENCE
 
 
 def test_ten_shapes_are_made_as_without_and_nothing_is_compiled_for_them(
@@ -124,7 +124,7 @@ def test_attention_can_be_named_and_the_picture_stays(small_model: Path, small_e
     options = {**OPTIONS, "attention": "_native_math"}
     engine = load_engine(model=entry(small_model, options=options), device="cpu")
     [picture], [expected] = made(engine, order()), made(small_engine, order())
-    assert np.abs(picture - expected).max() <= MOST_DIFFERENCE
+    assert np.abs(picture - expected).max() <= MAX_DIFFERENCE
 
 
 @pytest.mark.parametrize("name", ["the_best", "_native_cudnn", "flash"])
@@ -141,7 +141,7 @@ def test_attention_that_one_model_names_is_not_that_of_others(small_model: Path)
     assert active == "native"
 
 
-@pytest.mark.parametrize("kernel", attention_kernels.KERNELS)
+@pytest.mark.parametrize("kernel", attention.KERNELS)
 def test_attention_by_one_kernel_forbids_no_other_thread_the_others(
     kernel: AttentionBackendName, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,7 +160,7 @@ def test_attention_with_a_mask_is_torchs_own_choice() -> None:
     query, key, value = torch.randn(3, 2, 5, 2, 8)
     mask = torch.ones(2, 1, 1, 5, dtype=torch.bool)
     mask[0, ..., 3:] = False
-    for kernel in attention_kernels.KERNELS:
+    for kernel in attention.KERNELS:
         masked = dispatch_attention_fn(query, key, value, attn_mask=mask, backend=kernel)
         assert torch.equal(masked, dispatch_attention_fn(query, key, value, attn_mask=mask))
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from tests.workers.conftest import OPTIONS, entry
-from tests.workers.pipelines.flux2.test_engine import MOST_DIFFERENCE, RED, made, order
+from tests.workers.pipelines.flux2.test_engine import MAX_DIFFERENCE, RED, made, order
 from tests.workers.pipelines.runtime.test_compilation import MIXED, SIZES, together
 from workers.engine.interface import Engine, load_engine
 from workers.pipelines.diffusers.engine import StagedPipelineEngine
@@ -98,7 +98,7 @@ def test_an_engine_of_recordings_makes_the_same_pictures(small_model: Path, smal
     assert OnCpu.replays == 1 + model.steps + 1
     for orders in MIXED:
         for picture, expected in zip(together(engine, orders), made(small_engine, *orders), strict=True):
-            assert np.abs(picture - expected).max() <= MOST_DIFFERENCE
+            assert np.abs(picture - expected).max() <= MAX_DIFFERENCE
     [again] = made(engine, order("a fox", size=(128, 128)))
     assert np.array_equal(first, again)
 
@@ -121,4 +121,4 @@ def test_a_unets_recordings_serve_creates_and_edits_of_their_sizes_and_no_others
         pictures = made(engine, *orders)
         assert OnCpu.replays == replays
         for picture, expected in zip(pictures, made(plain, *orders), strict=True):
-            assert np.abs(picture - expected).max() <= MOST_DIFFERENCE
+            assert np.abs(picture - expected).max() <= MAX_DIFFERENCE
