@@ -35,7 +35,7 @@ def write(outcome: Outcome, *, now: datetime, load: float) -> Path:
     """
     path = FOLDER / f"{now:%Y-%m-%d}-{_file_name(device())}.json"
     kept: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    measured = {**kept.get("benchmarks", {}), _name(outcome): _described(outcome, now, load)}
+    measured = {**kept.get("benchmarks", {}), _name(outcome): _describe(outcome, now, load)}
     document = {"device": device(), "cores": os.cpu_count(), "benchmarks": dict(sorted(measured.items()))}
     FOLDER.mkdir(exist_ok=True)
     path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
@@ -51,7 +51,7 @@ def _name(outcome: Outcome) -> str:
     return f"{outcome.benchmark.code} {outcome.benchmark.name}"
 
 
-def _described(outcome: Outcome, now: datetime, load: float) -> dict[str, Any]:
+def _describe(outcome: Outcome, now: datetime, load: float) -> dict[str, Any]:
     needs_database = outcome.benchmark.needs_database
     return {
         **outcome.described(),

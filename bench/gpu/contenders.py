@@ -87,7 +87,7 @@ class Tuned(Stock):
         super().__init__(scale, machine)
         backend = "inductor" if machine.is_gpu else CPU_BACKEND
         if machine.is_gpu:
-            attend_by(self.pipeline, "_native_cudnn")
+            select_attention(self.pipeline, "_native_cudnn")
         self.pipeline.transformer.compile_repeated_blocks(fullgraph=True, backend=backend)
         self.pipeline.vae.to(memory_format=torch.channels_last)
         self.pipeline.vae.decode = torch.compile(self.pipeline.vae.decode, fullgraph=True, backend=backend)
@@ -133,7 +133,7 @@ class Ours:
         return engine
 
 
-def attend_by(pipeline: Any, name: str) -> None:
+def select_attention(pipeline: Any, name: str) -> None:
     """Has a pipeline's transformer use this attention, and no other pipeline's."""
     transformer, heads = pipeline.transformer, pipeline.transformer.config
     shape = (1, 64, heads.num_attention_heads, heads.attention_head_dim)

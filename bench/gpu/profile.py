@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from bench.gpu.contenders import attend_by
+from bench.gpu.contenders import select_attention
 from bench.gpu.context import Context
 from bench.gpu.jobs import sealed_png
 from bench.gpu.models import STEPS
@@ -75,7 +75,7 @@ def other_ways(scene: Context) -> dict[str, Any]:
     """Milliseconds of a denoising and a decoding by what the engine could have chosen instead, or why none."""
     large, machine = scene.scale.large, scene.machine
     ways: dict[str, Callable[[], float]] = {}
-    for kind in attention.CANDIDATES if machine.is_gpu else (attention.PLAIN,):
+    for kind in attention.CANDIDATES if machine.is_gpu else (attention.NATIVE,):
         ways[f"denoise, eager, {kind}"] = partial(_by_attention, scene, kind)
     ways["denoise, compiled for its shape"] = lambda: _median(
         scene, _denoising(scene, scene.tuned.pipeline, large)
@@ -95,7 +95,7 @@ def _seen(way: Callable[[], float]) -> float | str:
 
 
 def _by_attention(scene: Context, kind: str) -> float:
-    attend_by(scene.stock.pipeline, kind)
+    select_attention(scene.stock.pipeline, kind)
     return _median(scene, _denoising(scene, scene.stock.pipeline, scene.scale.large))
 
 
@@ -115,7 +115,7 @@ def _median(scene: Context, work: Stage) -> float:
 
 def _denoising(scene: Context, pipeline: Any, side: int) -> Stage:
     """The steps of one create by this pipeline's blocks, on random numbers: zeros would take less time."""
-    flow = FlowSampler(
+    sampler = FlowSampler(
         pipeline=pipeline,
         device=Device(scene.machine.device),
         steps=STEPS,
@@ -123,13 +123,13 @@ def _denoising(scene: Context, pipeline: Any, side: int) -> Stage:
     )
     tokens = side // (2 * pipeline.vae_scale_factor)
     layout = Layout((tokens, tokens))
-    first, text, _, rotary, _ = flow.blank(layout, 1)
+    first, text, _, rotary, _ = sampler.make_blank_inputs(layout, 1)
     first, text = torch.randn_like(first), torch.randn_like(text)
 
     def steps() -> None:
         latents = first
-        for moment in flow.moments(layout.picture):
-            latents = flow.step(latents, text, None, layout=layout, rotary=rotary, moment=moment)
+        for step in sampler.compute_steps(layout.picture):
+            latents = sampler.step(latents, text, None, layout=layout, rotary=rotary, step=step)
 
     return steps
 

@@ -28,14 +28,14 @@ class Command(BaseCommand):
 
         entry = _entry(model)
         folder, family = _folder(entry), family or entry.adapter
-        if family not in build.FAMILIES:
-            raise CommandError(f"there is no small {family!r}; known are: {', '.join(build.FAMILIES)}")
+        if family not in build.ADAPTERS:
+            raise CommandError(f"there is no small {family!r}; known are: {', '.join(build.ADAPTERS)}")
         if force and folder.exists():
             if not build.is_small(folder):
                 raise CommandError(f"{folder} was not made by this command; nothing is removed")
             shutil.rmtree(folder)
         try:
-            made = build.make(folder, family=family)
+            made = build.make(folder, adapter=family)
         except OSError as problem:
             raise CommandError(f"the small model cannot be written to {folder}: {problem}") from None
         self.stdout.write(f"The small model {'has been made at' if made else 'is there already:'} {folder}")

@@ -13,7 +13,7 @@ import torch
 
 from workers.catalogue import ImageModel
 from workers.engine.interface import BadOutput, ImageOrder, Picture, StepCallback
-from workers.pipelines.diffusers.options import pixels_of
+from workers.pipelines.diffusers.options import parse_size
 from workers.pipelines.runtime import compilation
 from workers.pipelines.runtime.compilation import Compiler, Task, Work
 from workers.pipelines.runtime.device import Device, HandedOver
@@ -32,7 +32,7 @@ class PipelineCall(NamedTuple):
 class PipelineAdapter(Protocol):
     """Pipelines of one architecture: one that creates, and perhaps one that edits."""
 
-    def call(self, orders: Sequence[ImageOrder]) -> PipelineCall:
+    def build_call(self, orders: Sequence[ImageOrder]) -> PipelineCall:
         """What makes these pictures: creates of one size, or one edit."""
         ...
 
@@ -40,7 +40,7 @@ class PipelineAdapter(Protocol):
 class StagedPipelineAdapter(PipelineAdapter, Protocol):
     """A family whose calls can be begun ahead and end with latents, while other calls run."""
 
-    def encoded(self, call: PipelineCall) -> PipelineCall:
+    def encode(self, call: PipelineCall) -> PipelineCall:
         """The same call, with prompts and sources encoded."""
         ...
 
@@ -49,16 +49,18 @@ class StagedPipelineAdapter(PipelineAdapter, Protocol):
         """The VAE's."""
         ...
 
-    def pixels(self, latents: torch.Tensor, *, height: int, width: int, decoder: DecoderCall) -> torch.Tensor:
+    def decode_latents(
+        self, latents: torch.Tensor, *, height: int, width: int, decoder: DecoderCall
+    ) -> torch.Tensor:
         """What a call's latents show, as (orders, 3, height, width) from 0 to 1."""
         ...
 
-    def compiled_by(self, compiler: Compiler) -> AbstractContextManager[None]:
+    def compile_steps(self, compiler: Compiler) -> AbstractContextManager[None]:
         """Around the batches that its steps are compiled by; what is compiled must not be added to later."""
         ...
 
-    def trials(
-        self, sizes: Sequence[tuple[int, int]], *, most: int
+    def make_trials(
+        self, sizes: Sequence[tuple[int, int]], *, max_orders: int
     ) -> Iterator[tuple[str, list[ImageOrder]]]:
         """Batches, with what people call them, of which no step must be compiled again for sizes that are named."""
         ...
@@ -76,7 +78,7 @@ class Prepared(NamedTuple):
 class Denoised(NamedTuple):
     """Pixels or latents that may still be on their way, and the shape of the pictures that they are to be."""
 
-    made: HandedOver[tuple[torch.Tensor]]
+    output: HandedOver[tuple[torch.Tensor]]
     shape: tuple[int, int, int, int]
 
 
@@ -110,51 +112,51 @@ class PipelineEngine:
 
     def prepare(self, orders: Sequence[ImageOrder]) -> Prepared:
         """The pipeline's arguments."""
-        with self._device.beside():
-            return self._prepared(self._call(orders), orders)
+        with self._device.enter_side_stage():
+            return self._hand_over_call(self._call(orders), orders)
 
     def denoise(self, prepared: Prepared, *, on_step: StepCallback) -> Denoised:
         """All that the pipeline does."""
-        return self._called(prepared, on_step, output_type="pt")
+        return self._run_pipeline(prepared, on_step, output_type="pt")
 
     def decode(self, denoised: Denoised) -> list[Picture]:
         """Bytes, made on the device. Raises BadOutput."""
-        with self._device.beside():
-            [pixels_BCHW] = self._device.take_over(denoised.made)
-            return self._pictures(pixels_BCHW, denoised.shape)
+        with self._device.enter_side_stage():
+            [pixels_BCHW] = self._device.take_over(denoised.output)
+            return self._make_pictures(pixels_BCHW, denoised.shape)
 
     def _call(self, orders: Sequence[ImageOrder]) -> PipelineCall:
         keys = {self.batch_key(order) for order in orders}
         if len(orders) > 1 and (len(keys) > 1 or None in keys):
             raise ValueError("a batch is of creates of one size, or one edit")
-        return self._adapter.call(orders)
+        return self._adapter.build_call(orders)
 
-    def _prepared(self, call: PipelineCall, orders: Sequence[ImageOrder]) -> Prepared:
+    def _hand_over_call(self, call: PipelineCall, orders: Sequence[ImageOrder]) -> Prepared:
         first = orders[0]
         values = self._device.hand_over(tuple(call.arguments.values()))
         return Prepared(
             call.pipeline, tuple(call.arguments), values, (len(orders), 3, first.height, first.width)
         )
 
-    def _called(self, prepared: Prepared, on_step: StepCallback, *, output_type: str) -> Denoised:
+    def _run_pipeline(self, prepared: Prepared, on_step: StepCallback, *, output_type: str) -> Denoised:
         def on_step_end(pipeline: Any, step: int, _timestep: Any, _tensors: Any) -> dict[str, Any]:
             on_step(step + 1, pipeline.num_timesteps)
             return {}
 
-        with self._device.main():
+        with self._device.enter_main_stage():
             arguments = dict(zip(prepared.names, self._device.take_over(prepared.values), strict=True))
             try:
-                with self._device.working():
-                    made = prepared.pipeline(
+                with self._device.measure_work():
+                    output = prepared.pipeline(
                         **arguments, output_type=output_type, callback_on_step_end=on_step_end
                     ).images
             except BaseException:
                 # At its end a pipeline takes its models back from the device, if it has brought them there.
                 prepared.pipeline.maybe_free_model_hooks()
                 raise
-            return Denoised(self._device.hand_over((made,)), prepared.shape)
+            return Denoised(self._device.hand_over((output,)), prepared.shape)
 
-    def _pictures(self, pixels_BCHW: torch.Tensor, shape: tuple[int, int, int, int]) -> list[Picture]:
+    def _make_pictures(self, pixels_BCHW: torch.Tensor, shape: tuple[int, int, int, int]) -> list[Picture]:
         if tuple(pixels_BCHW.shape) != shape:
             raise BadOutput(f"the pipeline made {tuple(pixels_BCHW.shape)} of the ordered {shape}")
         are_numbers = torch.isfinite(pixels_BCHW).all()
@@ -174,25 +176,27 @@ class StagedPipelineEngine(PipelineEngine):
         """Takes a family whose pipelines are on the device."""
         super().__init__(adapter=adapter, model=model, device=device)
         # By height and width: what makes pixels of one picture's latents.
-        self._recorded: dict[tuple[int, int], Work] = {}
+        self._graphs: dict[tuple[int, int], Work] = {}
 
     def prepare(self, orders: Sequence[ImageOrder]) -> Prepared:
         """The pipeline's arguments, prompts and sources encoded."""
-        with self._device.beside(), self._device.working():
-            return self._prepared(self._adapter.encoded(self._call(orders)), orders)
+        with self._device.enter_side_stage(), self._device.measure_work():
+            return self._hand_over_call(self._adapter.encode(self._call(orders)), orders)
 
     def denoise(self, prepared: Prepared, *, on_step: StepCallback) -> Denoised:
         """The pipeline's steps, and nothing after them."""
-        return self._called(prepared, on_step, output_type="latent")
+        return self._run_pipeline(prepared, on_step, output_type="latent")
 
     def decode(self, denoised: Denoised) -> list[Picture]:
         """Pixels, turned into bytes on the device. Raises BadOutput."""
-        with self._device.beside():
-            [latents] = self._device.take_over(denoised.made)
-            with self._device.working():
+        with self._device.enter_side_stage():
+            [latents] = self._device.take_over(denoised.output)
+            with self._device.measure_work():
                 # One by one: a picture fills a GPU, and what it looks like then depends on nothing else.
-                pixels = [self._pixels(latents_1, denoised.shape[2:]) for latents_1 in latents.split(1)]
-                return self._pictures(torch.cat(pixels), denoised.shape)
+                pixels = [
+                    self._decode_latents(latents_1, denoised.shape[2:]) for latents_1 in latents.split(1)
+                ]
+                return self._make_pictures(torch.cat(pixels), denoised.shape)
 
     def compile(self, *, backend: str | None = "inductor") -> None:
         """Makes what the model's entry names fast, as its family does it: of other sizes, only the steps.
@@ -202,19 +206,19 @@ class StagedPipelineEngine(PipelineEngine):
         """
         # The family has read its options: what is named there are sizes.
         named = cast(list[str], self._model.options["compile"])
-        sizes = [pixels_of(size) for size in named]
+        sizes = [parse_size(size) for size in named]
         # What runs in different threads runs side by side and cannot share memory.
         for_steps = Compiler(self._device, backend=backend)
         for_pictures = Compiler(self._device, backend=backend)
-        decoder = for_pictures.compiled(self._adapter.decoder)
-        with self._adapter.compiled_by(for_steps):
+        decoder = for_pictures.compile_copy(self._adapter.decoder)
+        with self._adapter.compile_steps(for_steps):
             tasks: list[Task] = [
-                (name, partial(self._try, orders, sizes, for_pictures, decoder))
-                for name, orders in self._adapter.trials(sizes, most=self.batch_limit)
+                (name, partial(self._run_trial, orders, sizes, for_pictures, decoder))
+                for name, orders in self._adapter.make_trials(sizes, max_orders=self.batch_limit)
             ]
             compilation.run_tasks(self._model.name, tasks)
 
-    def _try(
+    def _run_trial(
         self,
         orders: Sequence[ImageOrder],
         sizes: Sequence[tuple[int, int]],
@@ -227,18 +231,18 @@ class StagedPipelineEngine(PipelineEngine):
             # All steps are alike: the pipeline leaves out those that follow.
             prepared.pipeline._interrupt = True
 
-        [latents] = self.denoise(prepared, on_step=end).made.tensors
+        [latents] = self.denoise(prepared, on_step=end).output.tensors
         _, _, height, width = prepared.shape
-        if (width, height) in sizes and (height, width) not in self._recorded:
-            work = partial(self._made_by, decoder, height, width)
-            with self._device.main():
-                self._recorded[height, width] = compiler.capture_graph(work, latents[:1])
+        if (width, height) in sizes and (height, width) not in self._graphs:
+            work = partial(self._decode_with, decoder, height, width)
+            with self._device.enter_main_stage():
+                self._graphs[height, width] = compiler.capture_graph(work, latents[:1])
 
-    def _pixels(self, latents_1: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-        work = self._recorded.get(size) or partial(self._made_by, self._adapter.decoder, *size)
+    def _decode_latents(self, latents_1: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        work = self._graphs.get(size) or partial(self._decode_with, self._adapter.decoder, *size)
         return work(latents_1)[0]
 
-    def _made_by(
+    def _decode_with(
         self, decoder: DecoderCall, height: int, width: int, latents_1: torch.Tensor
     ) -> tuple[torch.Tensor]:
-        return (self._adapter.pixels(latents_1, height=height, width=width, decoder=decoder),)
+        return (self._adapter.decode_latents(latents_1, height=height, width=width, decoder=decoder),)

@@ -12,20 +12,20 @@ class Option(NamedTuple):
     """What holds where the entry says nothing, and whether a value can be used."""
 
     default: Any
-    fits: Callable[[object], bool]
+    is_valid: Callable[[object], bool]
 
 
 def read(model: ImageModel, known: Mapping[str, Option]) -> dict[str, Any]:
     """Every known option by its name. Raises EngineError for one that is unknown or unfit."""
     for name, value in model.options.items():
-        if name not in known or not known[name].fits(value):
+        if name not in known or not known[name].is_valid(value):
             raise EngineError(
                 f"the model {model.name} has an option that is unknown or unfit: {name} = {value!r}"
             )
     return {name: model.options.get(name, option.default) for name, option in known.items()}
 
 
-def number(*, minimum: float, maximum: float) -> Callable[[object], bool]:
+def is_number(*, minimum: float, maximum: float) -> Callable[[object], bool]:
     """Fits a number from `minimum` to `maximum`."""
     # True is an int to Python, and no number of anything.
     return lambda value: (
@@ -33,26 +33,26 @@ def number(*, minimum: float, maximum: float) -> Callable[[object], bool]:
     )
 
 
-def whole_number(*, minimum: int, maximum: int) -> Callable[[object], bool]:
+def is_whole_number(*, minimum: int, maximum: int) -> Callable[[object], bool]:
     """Fits a whole number from `minimum` to `maximum`."""
     return lambda value: (
         isinstance(value, int) and not isinstance(value, bool) and minimum <= value <= maximum
     )
 
 
-def text(value: object) -> bool:
+def is_text(value: object) -> bool:
     """Fits any text."""
     return isinstance(value, str)
 
 
-def sizes(value: object) -> bool:
+def are_sizes(value: object) -> bool:
     """Fits a list such as ["1024x1024", "512x512"]."""
     return isinstance(value, list) and all(
         isinstance(size, str) and re.fullmatch(r"[1-9]\d{1,3}x[1-9]\d{1,3}", size) for size in value
     )
 
 
-def pixels_of(size: str) -> tuple[int, int]:
+def parse_size(size: str) -> tuple[int, int]:
     """Width and height of such a size."""
     width, height = size.split("x")
     return int(width), int(height)

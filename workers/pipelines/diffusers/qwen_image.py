@@ -27,21 +27,21 @@ from transformers import BatchFeature, Qwen2VLImageProcessorPil
 from workers.catalogue import ImageModel
 from workers.engine.interface import EngineError, ImageOrder
 from workers.pipelines.diffusers.engine import DecoderCall, PipelineCall, PipelineEngine, StagedPipelineEngine
-from workers.pipelines.diffusers.options import Option, number, read, sizes, text, whole_number
+from workers.pipelines.diffusers.options import Option, are_sizes, is_number, is_text, is_whole_number, read
 from workers.pipelines.runtime import attention, compilation, loading
 from workers.pipelines.runtime.compilation import Compiler
 from workers.pipelines.runtime.device import Device
 
 OPTIONS: Final = {
-    "edit_weights": Option(None, text),
-    "guidance_scale": Option(4.0, number(minimum=1, maximum=30)),
-    "negative_prompt": Option(" ", text),
+    "edit_weights": Option(None, is_text),
+    "guidance_scale": Option(4.0, is_number(minimum=1, maximum=30)),
+    "negative_prompt": Option(" ", is_text),
     # Of a prompt, in tokens; the pipelines take no more.
-    "max_sequence_length": Option(512, whole_number(minimum=1, maximum=1024)),
+    "max_sequence_length": Option(512, is_whole_number(minimum=1, maximum=1024)),
     # What computes attention: a name of diffusers, or what is fastest of torch's own.
-    "attention": Option(attention.FASTEST, text),
+    "attention": Option(attention.FASTEST, is_text),
     # The sizes for which a start takes minutes and every picture less.
-    "compile": Option([], sizes),
+    "compile": Option([], are_sizes),
 }
 IMAGE_TOKEN: Final = "<|image_pad|>"  # noqa: S105 (a token of a text)
 # Tokens of a picture of 1024x1024 with a prompt: attention is much of the work there.
@@ -60,14 +60,14 @@ class ImagePrompts:
 
     def __call__(self, *, text: list[str], images: Any, padding: bool, return_tensors: str) -> BatchFeature:
         """Tokens of the texts, with as many image tokens for each picture as it has patches, and the patches."""
-        seen = self._images(images=images, return_tensors=return_tensors)
-        counts = iter((seen["image_grid_thw"].prod(-1) // self._images.merge_size**2).tolist())
+        patches = self._images(images=images, return_tensors=return_tensors)
+        counts = iter((patches["image_grid_thw"].prod(-1) // self._images.merge_size**2).tolist())
         filled = []
         for words in text:
             before, *after = words.split(IMAGE_TOKEN)
             filled.append(before + "".join(IMAGE_TOKEN * next(counts) + part for part in after))
         tokens = self._tokenizer(filled, padding=padding, return_tensors=return_tensors)
-        return BatchFeature({**tokens, **seen})
+        return BatchFeature({**tokens, **patches})
 
 
 class QwenImage:
@@ -86,19 +86,19 @@ class QwenImage:
         self._create = create
         self._edit = edit
         self._scale: list[torch.Tensor] = []
-        create.text_encoder.register_forward_pre_hook(_tell_images_from_words, with_kwargs=True)
+        create.text_encoder.register_forward_pre_hook(_add_token_types, with_kwargs=True)
 
     @property
     def pipelines(self) -> Sequence[Any]:
         """All there are."""
         return [pipeline for pipeline in (self._create, self._edit) if pipeline is not None]
 
-    def call(self, orders: Sequence[ImageOrder]) -> PipelineCall:
+    def build_call(self, orders: Sequence[ImageOrder]) -> PipelineCall:
         """Each order's noise comes from a generator of its own, on the CPU: a seed gives its picture in any company."""
         first = orders[0]
         guidance_scale = float(self._options["guidance_scale"])
         arguments = {
-            "prompt": [self._fitted(order.prompt) for order in orders],
+            "prompt": [self._fit_prompt(order.prompt) for order in orders],
             "negative_prompt": [self._options["negative_prompt"]] * len(orders)
             if guidance_scale > 1
             else None,
@@ -115,16 +115,16 @@ class QwenImage:
             raise EngineError("this model has no weights to edit with")
         return PipelineCall(self._edit, {**arguments, "image": list(first.sources)})
 
-    def encoded(self, call: PipelineCall) -> PipelineCall:
+    def encode(self, call: PipelineCall) -> PipelineCall:
         """Prompts, each with the pictures that it is about. What a picture looks like is encoded by the call."""
         arguments = dict(call.arguments)
-        seen = {}
+        images = {}
         if "image" in arguments:
-            seen["image"] = [self._seen(call.pipeline, source) for source in arguments["image"]]
+            images["image"] = [self._resize_source(call.pipeline, source) for source in arguments["image"]]
         for name in ("prompt", "negative_prompt"):
             if words := arguments.pop(name):
                 embeddings, mask = call.pipeline.encode_prompt(
-                    words, max_sequence_length=arguments["max_sequence_length"], **seen
+                    words, max_sequence_length=arguments["max_sequence_length"], **images
                 )
                 arguments |= {f"{name}_embeds": embeddings, f"{name}_embeds_mask": mask}
         return PipelineCall(call.pipeline, arguments)
@@ -142,49 +142,56 @@ class QwenImage:
         attention.select_backend(self._options["attention"], self._transformers, shape, model_name=model.name)
 
     @contextmanager
-    def compiled_by(self, compiler: Compiler) -> Iterator[None]:
+    def compile_steps(self, compiler: Compiler) -> Iterator[None]:
         """Blocks for any number of orders and tokens. No graphs are recorded: a step of 20 billion weights takes some
         60 ms of a large GPU for a picture of 512x512, and the host gives it the work in a tenth of that.
         """
         for transformer in self._transformers:
             compiler.compile_blocks(transformer)
-        with compiler.for_many_shapes():
+        with compiler.allow_many_shapes():
             yield
 
-    def trials(
-        self, named: Sequence[tuple[int, int]], *, most: int
+    def make_trials(
+        self, named: Sequence[tuple[int, int]], *, max_orders: int
     ) -> Iterator[tuple[str, list[ImageOrder]]]:
         """Of any size: an order alone, several whose prompts are of one length and of different ones, and an edit;
         then creates of the sizes that are named.
         """
         patch_pixels = 2 * self._create.vae_scale_factor
         height, width = (patch_pixels * count for count in ODD_GRID)
-        yield "a step", [_blank(width, height)]
-        yield "steps of several", [_blank(width, height)] * 3
-        yield "steps of several prompts", _blanks(width, height, 3)
+        yield "a step", [_make_blank_order(width, height)]
+        yield "steps of several", [_make_blank_order(width, height)] * 3
+        yield "steps of several prompts", _make_blank_orders(width, height, 3)
         if self._edit is not None:
-            yield "an edit", [replace(_blank(width, height), sources=(Image.new("RGB", (width, height)),))]
-        for (width, height), count in product(named, range(1, most + 1)):
-            yield f"{count} of {width}x{height}", _blanks(width, height, count)
+            yield (
+                "an edit",
+                [replace(_make_blank_order(width, height), sources=(Image.new("RGB", (width, height)),))],
+            )
+        for (width, height), count in product(named, range(1, max_orders + 1)):
+            yield f"{count} of {width}x{height}", _make_blank_orders(width, height, count)
 
     @property
     def _transformers(self) -> Sequence[Any]:
         transformers = [pipeline.transformer for pipeline in self.pipelines]
         return list({id(transformer): transformer for transformer in transformers}.values())
 
-    def pixels(self, latents: torch.Tensor, *, height: int, width: int, decoder: DecoderCall) -> torch.Tensor:
+    def decode_latents(
+        self, latents: torch.Tensor, *, height: int, width: int, decoder: DecoderCall
+    ) -> torch.Tensor:
         """The latents of either pipeline, decoded as the pipelines do it: a picture is a video of one frame, and what
         the VAE remembers between frames is not needed.
         """
         vae = self._create.vae
         unpacked = self._create._unpack_latents(latents, height, width, self._create.vae_scale_factor)
         latents_BCFHW = unpacked.to(vae.dtype)
-        mean_C, deviation_C = self._latent_scale(latents_BCFHW.device, latents_BCFHW.dtype)
+        mean_C, deviation_C = self._find_latent_scale(latents_BCFHW.device, latents_BCFHW.dtype)
         decoded_BCFHW = decoder(vae.post_quant_conv(latents_BCFHW * deviation_C + mean_C))
         pixels_BCHW: torch.Tensor = decoded_BCFHW[:, :, 0].clamp(-1, 1) / 2 + 0.5
         return pixels_BCHW
 
-    def _latent_scale(self, device: torch.device, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    def _find_latent_scale(
+        self, device: torch.device, dtype: torch.dtype
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and deviation of what the VAE encodes, sent to the device once: a recording cannot send them."""
         if not self._scale:
             config = self._create.vae.config
@@ -195,69 +202,71 @@ class QwenImage:
         mean_C, deviation_C = self._scale
         return mean_C, deviation_C
 
-    def _fitted(self, prompt: str) -> str:
+    def _fit_prompt(self, prompt: str) -> str:
         """No longer than the pipelines take, and without what would be read as a sign of the pipelines' own."""
         tokenizer = self._create.tokenizer
-        for sign in tokenizer.all_special_tokens:
-            prompt = prompt.replace(sign, f"{sign[:1]} {sign[1:]}")
+        for token in tokenizer.all_special_tokens:
+            prompt = prompt.replace(token, f"{token[:1]} {token[1:]}")
         tokens = tokenizer(prompt)["input_ids"]
-        most = self._options["max_sequence_length"]
-        return prompt if len(tokens) <= most else str(tokenizer.decode(tokens[:most]))
+        max_length = self._options["max_sequence_length"]
+        return prompt if len(tokens) <= max_length else str(tokenizer.decode(tokens[:max_length]))
 
-    def _seen(self, pipeline: QwenImageEditPlusPipeline, source: Any) -> Any:
+    def _resize_source(self, pipeline: QwenImageEditPlusPipeline, source: Any) -> Any:
         width, height = calculate_dimensions(CONDITION_IMAGE_SIZE, source.width / source.height)
         return pipeline.image_processor.resize(source, height, width)
 
 
 def load(*, model: ImageModel, device: str) -> PipelineEngine:
     """The model's engine on `device`: `auto` is the first GPU, or else the CPU. Raises EngineError."""
-    offload, plain = loading.offload_of(model)
-    target = loading.device_named(device)
+    offload, plain = loading.split_offload(model)
+    target = loading.resolve_device(device)
     create = loading.load(QwenImagePipeline, model=plain)
-    adapter = QwenImage(create=create, edit=_edit_pipeline(create, plain), model=plain)
-    loading.place(adapter.pipelines, model=model, device=target, offload=offload)
+    adapter = QwenImage(create=create, edit=_load_edit_pipeline(create, plain), model=plain)
+    loading.place_components(adapter.pipelines, model=model, device=target, offload=offload)
     if offload:
         return PipelineEngine(adapter=adapter, model=plain, device=target)
-    with Device(target).main():
+    with Device(target).enter_main_stage():
         adapter.choose_attention(plain)
     engine = StagedPipelineEngine(adapter=adapter, model=plain, device=target)
     compilation.compile_on_gpu(engine, sizes=read(plain, OPTIONS)["compile"], device=target, name=model.name)
     return engine
 
 
-def _edit_pipeline(create: QwenImagePipeline, model: ImageModel) -> QwenImageEditPlusPipeline | None:
+def _load_edit_pipeline(create: QwenImagePipeline, model: ImageModel) -> QwenImageEditPlusPipeline | None:
     weights = model.options.get("edit_weights")
     if not isinstance(weights, str):
         return None
     components = dict(create.components)
     if weights != model.weights:
-        components["transformer"] = loading.part(
+        components["transformer"] = loading.load_component(
             QwenImageTransformer2DModel,
             model=model,
             weights=weights,
             subfolder="transformer",
-            dtype=loading.dtype_of(model),
+            dtype=loading.resolve_dtype(model),
         )
-        components["scheduler"] = loading.part(
+        components["scheduler"] = loading.load_component(
             FlowMatchEulerDiscreteScheduler, model=model, weights=weights, subfolder="scheduler"
         )
-    images = loading.part(Qwen2VLImageProcessorPil, model=model, weights=weights, subfolder="processor")
+    images = loading.load_component(
+        Qwen2VLImageProcessorPil, model=model, weights=weights, subfolder="processor"
+    )
     processor = ImagePrompts(images=images, tokenizer=create.tokenizer)
     edit = QwenImageEditPlusPipeline(**components, processor=processor)
     edit.set_progress_bar_config(disable=True)
     return edit
 
 
-def _blank(width: int, height: int, *, words: int = 1) -> ImageOrder:
+def _make_blank_order(width: int, height: int, *, words: int = 1) -> ImageOrder:
     return ImageOrder(prompt=" ".join(["a"] * words), width=width, height=height, seed=0)
 
 
-def _blanks(width: int, height: int, count: int) -> list[ImageOrder]:
+def _make_blank_orders(width: int, height: int, count: int) -> list[ImageOrder]:
     """So many, no two of which have prompts of one length."""
-    return [_blank(width, height, words=number) for number in range(1, count + 1)]
+    return [_make_blank_order(width, height, words=number) for number in range(1, count + 1)]
 
 
-def _tell_images_from_words(
+def _add_token_types(
     text_encoder: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Without it the encoder places patches in a line, as it does words: the pipelines of this release of diffusers do

@@ -14,19 +14,19 @@ from PIL import Image, ImageOps
 from workers.catalogue import ImageModel
 from workers.engine.interface import EngineError, ImageOrder
 from workers.pipelines.diffusers.engine import DecoderCall, PipelineCall, PipelineEngine, StagedPipelineEngine
-from workers.pipelines.diffusers.options import Option, number, read, sizes, text
+from workers.pipelines.diffusers.options import Option, are_sizes, is_number, is_text, read
 from workers.pipelines.runtime import compilation, loading
-from workers.pipelines.runtime.compilation import Compiler, RecordedForward
+from workers.pipelines.runtime.compilation import Compiler, GraphedForward
 from workers.pipelines.runtime.device import Device
 
 # There is no option `attention`: diffusers has the layers of this UNet ask torch, which chooses for each by its shape.
 OPTIONS: Final = {
-    "guidance_scale": Option(5.0, number(minimum=0, maximum=30)),
-    "negative_prompt": Option(None, text),
+    "guidance_scale": Option(5.0, is_number(minimum=0, maximum=30)),
+    "negative_prompt": Option(None, is_text),
     # How far an edit may go from its picture: 1 keeps nothing of it.
-    "strength": Option(0.6, number(minimum=0.05, maximum=1)),
+    "strength": Option(0.6, is_number(minimum=0.05, maximum=1)),
     # The sizes for which a start takes minutes and every picture less.
-    "compile": Option([], sizes),
+    "compile": Option([], are_sizes),
 }
 MAX_SOURCES: Final = 1
 # What `encode_prompt` gives, in its order.
@@ -65,7 +65,7 @@ class StableDiffusionXL:
         """Both."""
         return self._create, self._edit
 
-    def call(self, orders: Sequence[ImageOrder]) -> PipelineCall:
+    def build_call(self, orders: Sequence[ImageOrder]) -> PipelineCall:
         """Each order's noise comes from a generator of its own, on the CPU: a seed gives its picture in any company."""
         first = orders[0]
         negative = self._options["negative_prompt"]
@@ -84,7 +84,7 @@ class StableDiffusionXL:
             self._edit, {**arguments, "image": picture, "strength": self._options["strength"]}
         )
 
-    def encoded(self, call: PipelineCall) -> PipelineCall:
+    def encode(self, call: PipelineCall) -> PipelineCall:
         """Prompts, and the picture of an edit, as the pipelines themselves encode them."""
         arguments = dict(call.arguments)
         embeddings = self._create.encode_prompt(
@@ -95,7 +95,7 @@ class StableDiffusionXL:
         )
         arguments.update(zip(EMBEDDINGS, embeddings, strict=True))
         if "image" in arguments:
-            arguments["image"] = self._latents_of(arguments["image"], arguments["generator"][0])
+            arguments["image"] = self._encode_source(arguments["image"], arguments["generator"][0])
         return PipelineCall(call.pipeline, arguments)
 
     @property
@@ -105,30 +105,32 @@ class StableDiffusionXL:
         return decoder
 
     @contextmanager
-    def compiled_by(self, compiler: Compiler) -> Iterator[None]:
+    def compile_steps(self, compiler: Compiler) -> Iterator[None]:
         """Blocks for any number of orders and tokens, and each size and number of orders as one graph a step, be they
         creates or edits: for a picture of 512x512 the host would take longer than the device.
         """
         compiler.compile_blocks(self._create.unet)
-        recorded = RecordedForward(self._create.unet, compiler)
+        forward = GraphedForward(self._create.unet, compiler)
         try:
             yield
         finally:
-            recorded.learning = False
+            forward.is_capturing = False
 
-    def trials(
-        self, named: Sequence[tuple[int, int]], *, most: int
+    def make_trials(
+        self, named: Sequence[tuple[int, int]], *, max_orders: int
     ) -> Iterator[tuple[str, list[ImageOrder]]]:
         """Creates of the sizes that are named, first several, which nearly any number of orders is compiled by."""
         for width, height in named:
-            for count in range(most, 0, -1):
+            for count in range(max_orders, 0, -1):
                 blank = ImageOrder(prompt="", width=width, height=height, seed=0)
                 yield f"{count} of {width}x{height}", [blank] * count
 
-    def pixels(self, latents: torch.Tensor, *, height: int, width: int, decoder: DecoderCall) -> torch.Tensor:
+    def decode_latents(
+        self, latents: torch.Tensor, *, height: int, width: int, decoder: DecoderCall
+    ) -> torch.Tensor:
         """The latents, decoded."""
         vae = self._create.vae
-        mean, deviation = self._latent_scale(latents)
+        mean, deviation = self._find_latent_scale(latents)
         latents_BCHW = (latents * deviation + mean).to(vae.dtype, memory_format=torch.channels_last)
         if vae.post_quant_conv is not None:
             latents_BCHW = vae.post_quant_conv(latents_BCHW)
@@ -138,15 +140,17 @@ class StableDiffusionXL:
     def _is_guided(self, guidance_scale: float) -> bool:
         return guidance_scale > 1 and self._create.unet.config.time_cond_proj_dim is None
 
-    def _latents_of(self, picture: Image.Image, generator: torch.Generator) -> torch.Tensor:
+    def _encode_source(self, picture: Image.Image, generator: torch.Generator) -> torch.Tensor:
         vae = self._create.vae
         pixels_BCHW = self._create.image_processor.preprocess(picture).to(vae.dtype)
-        sent_BCHW = Device(vae.device).to_device(pixels_BCHW).contiguous(memory_format=torch.channels_last)
-        latents_BCHW: torch.Tensor = vae.encode(sent_BCHW).latent_dist.sample(generator)
-        mean, deviation = self._latent_scale(latents_BCHW)
+        on_device_BCHW = (
+            Device(vae.device).to_device(pixels_BCHW).contiguous(memory_format=torch.channels_last)
+        )
+        latents_BCHW: torch.Tensor = vae.encode(on_device_BCHW).latent_dist.sample(generator)
+        mean, deviation = self._find_latent_scale(latents_BCHW)
         return (latents_BCHW - mean) / deviation
 
-    def _latent_scale(self, latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _find_latent_scale(self, latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and deviation of what the VAE encodes; some that are derived from XL have them by channel. They are sent
         to the device once for each precision: a recording cannot send them.
         """
@@ -163,11 +167,11 @@ class StableDiffusionXL:
 
 def load(*, model: ImageModel, device: str) -> PipelineEngine:
     """The model's engine on `device`: `auto` is the first GPU, or else the CPU. Raises EngineError."""
-    offload, plain = loading.offload_of(model)
-    target = loading.device_named(device)
+    offload, plain = loading.split_offload(model)
+    target = loading.resolve_device(device)
     create = loading.load(StableDiffusionXLPipeline, model=plain, add_watermarker=False)
     adapter = StableDiffusionXL(create=create, model=plain)
-    loading.place(adapter.pipelines, model=model, device=target, offload=offload)
+    loading.place_components(adapter.pipelines, model=model, device=target, offload=offload)
     if offload:
         return PipelineEngine(adapter=adapter, model=plain, device=target)
     if create.vae.config.force_upcast and create.vae.dtype == torch.float16:

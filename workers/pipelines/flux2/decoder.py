@@ -22,31 +22,31 @@ class Decoder:
         self._pipeline = pipeline
         self._vae = pipeline.vae.to(memory_format=torch.channels_last)
         self._device = device
-        self._recorded: dict[Grid, Work] = {}
+        self._graphs: dict[Grid, Work] = {}
         norm = self._vae.bn
         self._mean_C = norm.running_mean.view(1, -1, 1, 1)
         self._deviation_C = torch.sqrt(norm.running_var.view(1, -1, 1, 1) + self._vae.config.batch_norm_eps)
 
-    def bytes_of(self, latents_1SC: torch.Tensor, picture: Grid) -> tuple[torch.Tensor, torch.Tensor]:
+    def decode(self, latents_1SC: torch.Tensor, picture: Grid) -> tuple[torch.Tensor, torch.Tensor]:
         """One picture, (H, W, 3) of uint8, and whether all its pixels are numbers."""
-        work = self._recorded.get(picture)
-        made = (
-            work(latents_1SC) if work is not None else self._bytes_of(latents_1SC, picture, self._vae.decoder)
+        work = self._graphs.get(picture)
+        decoded = (
+            work(latents_1SC) if work is not None else self._decode(latents_1SC, picture, self._vae.decoder)
         )
-        return made[0], made[1]
+        return decoded[0], decoded[1]
 
-    def record(self, compiler: Compiler, picture: Grid) -> None:
+    def compile(self, compiler: Compiler, picture: Grid) -> None:
         """Compiles the decoder for this size, and has each such picture run as one graph."""
-        decoder = compiler.compiled(self._vae.decoder)
+        decoder = compiler.compile_copy(self._vae.decoder)
         channels = self._mean_C.shape[1]
         latents_1SC = torch.zeros(
             (1, picture[0] * picture[1], channels), dtype=self._vae.dtype, device=self._device.target
         )
-        self._recorded[picture] = compiler.capture_graph(
-            lambda latents: self._bytes_of(latents, picture, decoder), latents_1SC
+        self._graphs[picture] = compiler.capture_graph(
+            lambda latents: self._decode(latents, picture, decoder), latents_1SC
         )
 
-    def _bytes_of(
+    def _decode(
         self, latents_1SC: torch.Tensor, picture: Grid, decoder: Callable[[torch.Tensor], torch.Tensor]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         latents_1CHW = latents_1SC.transpose(1, 2).unflatten(2, picture)

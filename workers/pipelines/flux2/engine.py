@@ -14,7 +14,7 @@ from diffusers import Flux2KleinPipeline
 from workers.catalogue import ImageModel
 from workers.engine.interface import BadOutput, Engine, EngineError, ImageOrder, Picture, StepCallback
 from workers.pipelines.diffusers.engine import PipelineEngine
-from workers.pipelines.diffusers.options import Option, pixels_of, read, sizes, text, whole_number
+from workers.pipelines.diffusers.options import Option, are_sizes, is_text, is_whole_number, parse_size, read
 from workers.pipelines.flux2.decoder import Decoder
 from workers.pipelines.flux2.offloaded import OffloadedFlux2Klein
 from workers.pipelines.flux2.reference_images import ReferenceImageEncoder
@@ -32,12 +32,12 @@ def _are_layers(value: object) -> bool:
 
 OPTIONS: Final = {
     # How the prompt is encoded; the defaults are the pipeline's own.
-    "max_sequence_length": Option(512, whole_number(minimum=1, maximum=4096)),
+    "max_sequence_length": Option(512, is_whole_number(minimum=1, maximum=4096)),
     "text_encoder_out_layers": Option([9, 18, 27], _are_layers),
     # What computes attention: a name of diffusers, or what is fastest of torch's own.
-    "attention": Option(FASTEST, text),
+    "attention": Option(FASTEST, is_text),
     # The sizes for which a start takes minutes and every picture less.
-    "compile": Option([], sizes),
+    "compile": Option([], are_sizes),
 }
 
 
@@ -76,17 +76,17 @@ class Flux2Klein:
         self._device = Device(pipeline.device)
         self._patch_pixels = 2 * pipeline.vae_scale_factor
         length = options["max_sequence_length"]
-        self._flow = FlowSampler(
+        self._sampler = FlowSampler(
             pipeline=pipeline, device=self._device, steps=model.steps, text_length=length
         )
-        self._prompts = PromptEncoder(
+        self._prompt_encoder = PromptEncoder(
             pipeline=pipeline,
             device=self._device,
             length=length,
             out_layers=options["text_encoder_out_layers"],
-            embed=self._flow.text,
+            embed=self._sampler.embed_text,
         )
-        self._sources = ReferenceImageEncoder(
+        self._reference_encoder = ReferenceImageEncoder(
             pipeline=pipeline, device=self._device, patch_pixels=self._patch_pixels
         )
         self._decoder = Decoder(pipeline=pipeline, device=self._device)
@@ -108,23 +108,29 @@ class Flux2Klein:
 
     def batch_key(self, order: ImageOrder) -> Hashable:
         """The shape of all tensors."""
-        return order.width, order.height, *(self._sources.grid(source) for source in order.sources)
+        return (
+            order.width,
+            order.height,
+            *(self._reference_encoder.compute_grid(source) for source in order.sources),
+        )
 
     def prepare(self, orders: Sequence[ImageOrder]) -> HandedOver[Prepared]:
         """Encodes what is not known from an earlier batch, and draws the noise."""
         first = orders[0]
         if len({self.batch_key(order) for order in orders}) > 1:
             raise ValueError("a batch is of one size, with sources of the same sizes")
-        picture = self._grid(first.width, first.height)
-        layout = Layout(picture, tuple(self._sources.grid(source) for source in first.sources))
-        with self._device.beside():
-            rotary = self._flow.rotary(layout)
-            text_BLD = self._prompts.encoded([order.prompt for order in orders])
-            sources_BRC = self._sources.encoded([order.sources for order in orders])
+        picture = self._make_grid(first.width, first.height)
+        layout = Layout(
+            picture, tuple(self._reference_encoder.compute_grid(source) for source in first.sources)
+        )
+        with self._device.enter_side_stage():
+            rotary = self._sampler.compute_rotary(layout)
+            text_BLD = self._prompt_encoder.encode([order.prompt for order in orders])
+            sources_BRC = self._reference_encoder.encode([order.sources for order in orders])
             prepared = Prepared(
                 text_BLD=text_BLD,
                 # Drawn by the host while the device encodes.
-                noise_BSC=self._device.to_device(self._noise(orders, picture)),
+                noise_BSC=self._device.to_device(self._draw_noise(orders, picture)),
                 sources_BRC=sources_BRC,
                 cosines=rotary.cosines,
                 sines=rotary.sines,
@@ -135,34 +141,34 @@ class Flux2Klein:
 
     def denoise(self, prepared: HandedOver[Prepared], *, on_step: StepCallback) -> HandedOver[Denoised]:
         """Euler steps along the flow, as the pipeline's scheduler would take them; nothing waits for the device."""
-        with self._device.main():
+        with self._device.enter_main_stage():
             batch = self._device.take_over(prepared)
             latents_BSC, rotary = batch.noise_BSC, RotaryEmbedding(batch.cosines, batch.sines)
-            moments = self._flow.moments(batch.layout.picture)
-            with self._device.working():
-                for done, moment in enumerate(moments, start=1):
-                    latents_BSC = self._flow.step(
+            steps = self._sampler.compute_steps(batch.layout.picture)
+            with self._device.measure_work():
+                for done, step in enumerate(steps, start=1):
+                    latents_BSC = self._sampler.step(
                         latents_BSC,
                         batch.text_BLD,
                         batch.sources_BRC,
                         layout=batch.layout,
                         rotary=rotary,
-                        moment=moment,
+                        step=step,
                     )
-                    on_step(done, len(moments))
+                    on_step(done, len(steps))
             return self._device.hand_over(Denoised(latents_BSC, batch.layout.picture, batch.size))
 
     def decode(self, denoised: HandedOver[Denoised]) -> list[Picture]:
         """Pixels, turned into bytes on the device. Raises BadOutput."""
-        with self._device.beside():
+        with self._device.enter_side_stage():
             batch = self._device.take_over(denoised)
-            with self._device.working():
-                made = [
-                    self._decoder.bytes_of(latents_1SC, batch.picture)
+            with self._device.measure_work():
+                decoded = [
+                    self._decoder.decode(latents_1SC, batch.picture)
                     for latents_1SC in batch.latents_BSC.split(1)
                 ]
-                fetched = self._device.to_host(*(tensor for pair in made for tensor in pair))
-        pictures, are_numbers = fetched[::2], fetched[1::2]
+                on_host = self._device.to_host(*(tensor for pair in decoded for tensor in pair))
+        pictures, are_numbers = on_host[::2], on_host[1::2]
         width, height = batch.size
         if tuple(pictures[0].shape) != (height, width, 3):
             raise BadOutput(f"the pipeline made {tuple(pictures[0].shape)} of the ordered {width}x{height}")
@@ -172,8 +178,10 @@ class Flux2Klein:
 
     def choose_attention(self) -> None:
         """Sets what computes attention: what the model's entry names, or what is fastest here. Raises EngineError."""
-        with self._device.main():
-            self._flow.attend_by(read(self._model, OPTIONS)["attention"], model_name=self._model.name)
+        with self._device.enter_main_stage():
+            self._sampler.select_attention(
+                read(self._model, OPTIONS)["attention"], model_name=self._model.name
+            )
 
     def compile(self, *, backend: str | None = "inductor") -> None:
         """Makes what the model's entry names fast: whatever else is ordered has its blocks compiled, and no more.
@@ -181,39 +189,39 @@ class Flux2Klein:
         Takes minutes, and says so. To be called once, before the first batch; nothing is compiled after it. Raises
         EngineError. `backend` is torch.compile's; without one nothing is fused, and only graphs are recorded.
         """
-        with self._device.main():
-            compilation.run_tasks(self._model.name, self._tasks(backend))
+        with self._device.enter_main_stage():
+            compilation.run_tasks(self._model.name, self._list_tasks(backend))
 
-    def _tasks(self, backend: str | None) -> list[Task]:
+    def _list_tasks(self, backend: str | None) -> list[Task]:
         # What runs in different threads runs side by side and cannot share memory.
         for_prompts, for_steps, for_pictures = (Compiler(self._device, backend=backend) for _ in range(3))
         tasks: list[Task] = [
-            ("prompts", partial(self._prompts.record, for_prompts)),
-            ("steps", partial(self._flow.compile, for_steps)),
+            ("prompts", partial(self._prompt_encoder.compile, for_prompts)),
+            ("steps", partial(self._sampler.compile, for_steps)),
         ]
         for size in read(self._model, OPTIONS)["compile"]:
-            picture = self._grid(*pixels_of(size))
-            tasks.append((f"pictures of {size}", partial(self._decoder.record, for_pictures, picture)))
+            picture = self._make_grid(*parse_size(size))
+            tasks.append((f"pictures of {size}", partial(self._decoder.compile, for_pictures, picture)))
             tasks += [
                 (
                     f"steps of {count} of {size}",
-                    partial(self._flow.record, for_steps, picture=picture, order_count=count),
+                    partial(self._sampler.capture_graph, for_steps, picture=picture, order_count=count),
                 )
                 for count in range(1, self.batch_limit + 1)
             ]
         return tasks
 
-    def _grid(self, width: int, height: int) -> Grid:
+    def _make_grid(self, width: int, height: int) -> Grid:
         return height // self._patch_pixels, width // self._patch_pixels
 
-    def _noise(self, orders: Sequence[ImageOrder], picture: Grid) -> torch.Tensor:
+    def _draw_noise(self, orders: Sequence[ImageOrder], picture: Grid) -> torch.Tensor:
         """On the CPU, and from one generator an order: a seed gives its picture on any device, in any company."""
         noise_BCHW = torch.cat(
             [
                 torch.randn(
-                    (1, self._flow.channels, *picture),
+                    (1, self._sampler.channels, *picture),
                     generator=torch.Generator().manual_seed(order.seed),
-                    dtype=self._flow.dtype,
+                    dtype=self._sampler.dtype,
                 )
                 for order in orders
             ]
@@ -223,16 +231,16 @@ class Flux2Klein:
 
 def load(*, model: ImageModel, device: str) -> Engine:
     """The model's engine on `device`: `auto` is the first GPU, or else the CPU. Raises EngineError."""
-    offload, plain = loading.offload_of(model)
+    offload, plain = loading.split_offload(model)
     options = read(plain, OPTIONS)
-    target = loading.device_named(device)
+    target = loading.resolve_device(device)
     pipeline = loading.load(Flux2KleinPipeline, model=plain)
-    loading.place([pipeline], model=model, device=target, offload=offload)
+    loading.place_components([pipeline], model=model, device=target, offload=offload)
     if offload:
-        words = {name: options[name] for name in ("max_sequence_length", "text_encoder_out_layers")}
-        words["text_encoder_out_layers"] = tuple(words["text_encoder_out_layers"])
+        text_options = {name: options[name] for name in ("max_sequence_length", "text_encoder_out_layers")}
+        text_options["text_encoder_out_layers"] = tuple(text_options["text_encoder_out_layers"])
         return PipelineEngine(
-            adapter=OffloadedFlux2Klein(pipeline=pipeline, steps=plain.steps, text=words),
+            adapter=OffloadedFlux2Klein(pipeline=pipeline, steps=plain.steps, text=text_options),
             model=plain,
             device=target,
         )

@@ -19,7 +19,7 @@ class OffloadedFlux2Klein:
         self._steps = steps
         self._text = text
 
-    def call(self, orders: Sequence[ImageOrder]) -> PipelineCall:
+    def build_call(self, orders: Sequence[ImageOrder]) -> PipelineCall:
         """Each order's noise comes from a generator of its own, on the CPU: a seed gives its picture in any company."""
         first = orders[0]
         return PipelineCall(

@@ -30,34 +30,36 @@ class ReferenceImageEncoder:
         self._pipeline = pipeline
         self._device = device
         self._patch_pixels = patch_pixels
-        self._kept: LRUCache[bytes, torch.Tensor] = LRUCache(MAX_CACHED_SOURCES)
+        self._cache: LRUCache[bytes, torch.Tensor] = LRUCache(MAX_CACHED_SOURCES)
 
-    def grid(self, source: Image.Image) -> tuple[int, int]:
+    def compute_grid(self, source: Image.Image) -> tuple[int, int]:
         """Rows and columns of tokens that it becomes."""
-        width, height = self._scaled_size(source.size)
+        width, height = self._scale_size(source.size)
         return height // self._patch_pixels, width // self._patch_pixels
 
-    def encoded(self, rows: Sequence[Sequence[Image.Image]]) -> torch.Tensor | None:
+    def encode(self, rows: Sequence[Sequence[Image.Image]]) -> torch.Tensor | None:
         """A row an order, of sources of the same sizes: (B, R, C), or None for creates."""
         if not rows[0]:
             return None
-        return torch.cat([torch.cat([self._encoded(source) for source in row], dim=1) for row in rows])
+        return torch.cat([torch.cat([self._encode(source) for source in row], dim=1) for row in rows])
 
-    def _encoded(self, source: Image.Image) -> torch.Tensor:
+    def _encode(self, source: Image.Image) -> torch.Tensor:
         digest = hashlib.sha256(repr(source.size).encode() + source.tobytes()).digest()
-        if digest not in self._kept:
-            height, width = (self._patch_pixels * count for count in self.grid(source))
+        if digest not in self._cache:
+            height, width = (self._patch_pixels * count for count in self.compute_grid(source))
             vae = self._pipeline.vae
             pixels_1CHW = self._pipeline.image_processor.preprocess(
-                self._fitted(source), height=height, width=width, resize_mode="crop"
+                self._fit(source), height=height, width=width, resize_mode="crop"
             ).to(vae.dtype)
-            with self._device.working():
-                sent_1CHW = self._device.to_device(pixels_1CHW).contiguous(memory_format=torch.channels_last)
-                latents_1CHW = self._pipeline._encode_vae_image(image=sent_1CHW, generator=None)
-                self._kept[digest] = self._pipeline._pack_latents(latents_1CHW)
-        return self._kept[digest]
+            with self._device.measure_work():
+                on_device_1CHW = self._device.to_device(pixels_1CHW).contiguous(
+                    memory_format=torch.channels_last
+                )
+                latents_1CHW = self._pipeline._encode_vae_image(image=on_device_1CHW, generator=None)
+                self._cache[digest] = self._pipeline._pack_latents(latents_1CHW)
+        return self._cache[digest]
 
-    def _scaled_size(self, size: tuple[int, int]) -> tuple[int, int]:
+    def _scale_size(self, size: tuple[int, int]) -> tuple[int, int]:
         width, height = size
         min_pixels = max(MIN_PIXELS, self._patch_pixels)
         if min(size) < min_pixels:
@@ -67,6 +69,6 @@ class ReferenceImageEncoder:
             width, height = int(width * scale), int(height * scale)
         return width, height
 
-    def _fitted(self, source: Image.Image) -> Image.Image:
-        size = self._scaled_size(source.size)
+    def _fit(self, source: Image.Image) -> Image.Image:
+        size = self._scale_size(source.size)
         return source if size == source.size else source.resize(size, Image.Resampling.LANCZOS)

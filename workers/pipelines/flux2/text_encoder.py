@@ -38,35 +38,35 @@ class PromptEncoder:
         self._length = length
         self._out_layers = out_layers
         self._embed = embed
-        self._kept: LRUCache[str, torch.Tensor] = LRUCache(MAX_CACHED_PROMPTS)
-        self._recorded: Work | None = None
+        self._cache: LRUCache[str, torch.Tensor] = LRUCache(MAX_CACHED_PROMPTS)
+        self._graph: Work | None = None
         if self._model.has_sliding_layers:
             raise EngineError("the text encoder has layers with sliding attention, which are not done here")
         _stop_after(self._model, deepest_layer=max(out_layers))
 
-    def encoded(self, prompts: Sequence[str]) -> torch.Tensor:
+    def encode(self, prompts: Sequence[str]) -> torch.Tensor:
         """What the transformer is told, (B, L, D)."""
-        known = {prompt: self._kept[prompt] for prompt in prompts if prompt in self._kept}
+        known = {prompt: self._cache[prompt] for prompt in prompts if prompt in self._cache}
         fresh = list(dict.fromkeys(prompt for prompt in prompts if prompt not in known))
         if fresh:
-            tokens = self._tokens(fresh)
-            with self._device.working():
-                known.update(zip(fresh, self._texts(*tokens), strict=True))
-            self._kept.update(known)
+            tokens = self._tokenize(fresh)
+            with self._device.measure_work():
+                known.update(zip(fresh, self._encode_texts(*tokens), strict=True))
+            self._cache.update(known)
         return torch.cat([known[prompt] for prompt in prompts])
 
-    def record(self, compiler: Compiler) -> None:
+    def compile(self, compiler: Compiler) -> None:
         """Compiles the layers, and has each prompt run as one graph."""
         compiler.compile(self._model.layers, dynamic=False)
-        self._recorded = compiler.capture_graph(self._text, *self._tokens([""]))
+        self._graph = compiler.capture_graph(self._encode_text, *self._tokenize([""]))
 
-    def _texts(self, ids_BL: torch.Tensor, mask_BL: torch.Tensor) -> list[torch.Tensor]:
-        work = self._recorded
+    def _encode_texts(self, ids_BL: torch.Tensor, mask_BL: torch.Tensor) -> list[torch.Tensor]:
+        work = self._graph
         if work is None:
-            return list(self._text(ids_BL, mask_BL)[0].split(1))
+            return list(self._encode_text(ids_BL, mask_BL)[0].split(1))
         return [work(*one)[0] for one in zip(ids_BL.split(1), mask_BL.split(1), strict=True)]
 
-    def _tokens(self, prompts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _tokenize(self, prompts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
         """Each prompt in the template of a chat, cut or padded to its length, as the pipeline does it."""
         chats = [
             self._tokenizer.apply_chat_template(
@@ -82,7 +82,7 @@ class PromptEncoder:
         )
         return self._device.to_device(tokens["input_ids"]), self._device.to_device(tokens["attention_mask"])
 
-    def _text(self, ids_BL: torch.Tensor, mask_BL: torch.Tensor) -> tuple[torch.Tensor]:
+    def _encode_text(self, ids_BL: torch.Tensor, mask_BL: torch.Tensor) -> tuple[torch.Tensor]:
         model = self._model
         states = [model.embed_tokens(ids_BL)]
         positions_1L = torch.arange(self._length, device=ids_BL.device).unsqueeze(0)

@@ -61,8 +61,8 @@ class FlowSampler:
         self._steps = steps
         self._text_length = text_length
         self._rotaries: LRUCache[Layout, RotaryEmbedding] = LRUCache(MAX_CACHED_LAYOUTS)
-        self._moments: dict[int, list[DenoisingStep]] = {}
-        self._recorded: dict[tuple[Layout, int], Work] = {}
+        self._steps_by_token_count: dict[int, list[DenoisingStep]] = {}
+        self._graphs: dict[tuple[Layout, int], Work] = {}
 
     @property
     def dtype(self) -> torch.dtype:
@@ -75,12 +75,12 @@ class FlowSampler:
         """Of a token of a picture."""
         return int(self._transformer.config.in_channels)
 
-    def text(self, embeddings: torch.Tensor) -> torch.Tensor:
+    def embed_text(self, embeddings: torch.Tensor) -> torch.Tensor:
         """The text encoder's embeddings as the blocks take them, (B, L, D): the same at every step."""
         text_BLD: torch.Tensor = self._transformer.context_embedder(embeddings.to(self.dtype))
         return text_BLD
 
-    def rotary(self, layout: Layout) -> RotaryEmbedding:
+    def compute_rotary(self, layout: Layout) -> RotaryEmbedding:
         """The tables of a layout, kept for the next batch that has it."""
         if layout not in self._rotaries:
             picture, *sources = (torch.empty(1, 1, *grid) for grid in (layout.picture, *layout.sources))
@@ -94,10 +94,10 @@ class FlowSampler:
             self._rotaries[layout] = RotaryEmbedding(*self._transformer.pos_embed(ids))
         return self._rotaries[layout]
 
-    def moments(self, picture: Grid) -> list[DenoisingStep]:
+    def compute_steps(self, picture: Grid) -> list[DenoisingStep]:
         """The steps for a picture of so many tokens, as the pipeline's scheduler would take them."""
         token_count = picture[0] * picture[1]
-        if token_count not in self._moments:
+        if token_count not in self._steps_by_token_count:
             scheduler = self._pipeline.scheduler
             sigmas = np.linspace(1.0, 1 / self._steps, self._steps)
             scheduler.set_timesteps(
@@ -106,8 +106,10 @@ class FlowSampler:
                 mu=compute_empirical_mu(image_seq_len=token_count, num_steps=self._steps),
             )
             pairs = zip(scheduler.timesteps, scheduler.sigmas.diff(), strict=True)
-            self._moments[token_count] = [self._moment(timestep, stride) for timestep, stride in pairs]
-        return self._moments[token_count]
+            self._steps_by_token_count[token_count] = [
+                self._compute_step(timestep, stride) for timestep, stride in pairs
+            ]
+        return self._steps_by_token_count[token_count]
 
     def step(
         self,
@@ -117,15 +119,15 @@ class FlowSampler:
         *,
         layout: Layout,
         rotary: RotaryEmbedding,
-        moment: DenoisingStep,
+        step: DenoisingStep,
     ) -> torch.Tensor:
         """The latents a stride further along the flow; nothing waits for the device."""
-        recorded = self._recorded.get((layout, latents_BSC.shape[0]))
-        if recorded is not None:
-            return recorded(latents_BSC, text_BLD, *moment)[0]
-        return self._step(latents_BSC, text_BLD, sources_BRC, rotary, moment)
+        graph = self._graphs.get((layout, latents_BSC.shape[0]))
+        if graph is not None:
+            return graph(latents_BSC, text_BLD, *step)[0]
+        return self._step(latents_BSC, text_BLD, sources_BRC, rotary, step)
 
-    def attend_by(self, wanted: str, *, model_name: str) -> None:
+    def select_attention(self, wanted: str, *, model_name: str) -> None:
         """Has its attention computed by this, or by what is fastest here. Raises EngineError."""
         config = self._transformer.config
         tokens = self._text_length + LARGE_GRID[0] * LARGE_GRID[1]
@@ -138,29 +140,29 @@ class FlowSampler:
         compiler.compile(blocks, dynamic=True)
         # One order and several are two things to torch, and any two numbers that are equal are one.
         for order_count in (1, 3):
-            self._step(*self.blank(Layout(ODD_GRID), order_count))
+            self._step(*self.make_blank_inputs(Layout(ODD_GRID), order_count))
 
-    def record(self, compiler: Compiler, *, picture: Grid, order_count: int) -> None:
+    def capture_graph(self, compiler: Compiler, *, picture: Grid, order_count: int) -> None:
         """Has creates of this size and number run as one graph a step.
 
-        Edits are not recorded, for they would gain nothing. The least of them, of 512x512 from a single token, is 10
+        Edits are not captured, for they would gain nothing. The least of them, of 512x512 from a single token, is 10
         TFLOP a step: 13 ms of a GPU that sustains 790 TFLOP/s. The host gives it a step's compiled blocks, some 270
         kernels, in 2 to 4 ms, and is ahead from the first one on. A source of 512x512 makes it 18 TFLOP, one of a
         megapixel for a megapixel 77. And each pair of sizes would hold memory of its own.
         """
         layout = Layout(picture)
-        latents_BSC, text_BLD, _, rotary, moment = self.blank(layout, order_count)
+        latents_BSC, text_BLD, _, rotary, step = self.make_blank_inputs(layout, order_count)
 
-        def work(latents: torch.Tensor, text: torch.Tensor, *moment: torch.Tensor) -> tuple[torch.Tensor]:
-            return (self._step(latents, text, None, rotary, DenoisingStep(*moment)),)
+        def work(latents: torch.Tensor, text: torch.Tensor, *step: torch.Tensor) -> tuple[torch.Tensor]:
+            return (self._step(latents, text, None, rotary, DenoisingStep(*step)),)
 
-        self._recorded[layout, order_count] = compiler.capture_graph(work, latents_BSC, text_BLD, *moment)
+        self._graphs[layout, order_count] = compiler.capture_graph(work, latents_BSC, text_BLD, *step)
 
-    def blank(self, layout: Layout, order_count: int) -> tuple[Any, ...]:
-        """Latents, text, no sources, rotary and the first moment of creates that show nothing, to try steps with."""
-        latents_BSC = self._empty(order_count, layout.picture[0] * layout.picture[1], self.channels)
-        text_BLD = self._empty(order_count, self._text_length, self._transformer.inner_dim)
-        return latents_BSC, text_BLD, None, self.rotary(layout), self.moments(layout.picture)[0]
+    def make_blank_inputs(self, layout: Layout, order_count: int) -> tuple[Any, ...]:
+        """Latents, text, no sources, rotary and the first step of creates that show nothing, to try steps with."""
+        latents_BSC = self._make_zeros(order_count, layout.picture[0] * layout.picture[1], self.channels)
+        text_BLD = self._make_zeros(order_count, self._text_length, self._transformer.inner_dim)
+        return latents_BSC, text_BLD, None, self.compute_rotary(layout), self.compute_steps(layout.picture)[0]
 
     def _step(
         self,
@@ -168,7 +170,7 @@ class FlowSampler:
         text_BLD: torch.Tensor,
         sources_BRC: torch.Tensor | None,
         rotary: RotaryEmbedding,
-        moment: DenoisingStep,
+        step: DenoisingStep,
     ) -> torch.Tensor:
         transformer, token_count = self._transformer, latents_BSC.shape[1]
         tokens_BTC = latents_BSC if sources_BRC is None else torch.cat([latents_BSC, sources_BRC], dim=1)
@@ -177,8 +179,8 @@ class FlowSampler:
             text_BLD, image_BTD = block(
                 hidden_states=image_BTD,
                 encoder_hidden_states=text_BLD,
-                temb_mod_img=moment.picture_1M,
-                temb_mod_txt=moment.text_1M,
+                temb_mod_img=step.picture_1M,
+                temb_mod_txt=step.text_1M,
                 image_rotary_emb=tuple(rotary),
             )
         both_BND = torch.cat([text_BLD, image_BTD], dim=1)
@@ -186,15 +188,15 @@ class FlowSampler:
             both_BND = block(
                 hidden_states=both_BND,
                 encoder_hidden_states=None,
-                temb_mod=moment.single_1M,
+                temb_mod=step.single_1M,
                 image_rotary_emb=tuple(rotary),
             )
         picture_BSD = both_BND[:, self._text_length : self._text_length + token_count]
-        flow_BSC = transformer.proj_out(transformer.norm_out(picture_BSD, moment.time_1D))
-        stepped_BSC: torch.Tensor = latents_BSC.float() + moment.stride * flow_BSC.float()
+        flow_BSC = transformer.proj_out(transformer.norm_out(picture_BSD, step.time_1D))
+        stepped_BSC: torch.Tensor = latents_BSC.float() + step.stride * flow_BSC.float()
         return stepped_BSC.to(flow_BSC.dtype)
 
-    def _moment(self, timestep: torch.Tensor, stride: torch.Tensor) -> DenoisingStep:
+    def _compute_step(self, timestep: torch.Tensor, stride: torch.Tensor) -> DenoisingStep:
         # A thousandth of it is what the pipeline hands over, in its own precision, and the transformer undoes.
         thousandth_1 = self._device.to_device(timestep.reshape(1)).to(self.dtype) / 1000
         time_1D = self._transformer.time_guidance_embed(thousandth_1 * 1000, None)
@@ -206,5 +208,5 @@ class FlowSampler:
             stride=self._device.to_device(stride.reshape(1).float()),
         )
 
-    def _empty(self, *shape: int) -> torch.Tensor:
+    def _make_zeros(self, *shape: int) -> torch.Tensor:
         return torch.zeros(shape, dtype=self.dtype, device=self._device.target)

@@ -22,16 +22,16 @@ Kernel = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 # What an entry says that names none.
 FASTEST: Final = "fastest"
 # torch's own, by diffusers' names: they need nothing else, and differ by no more than rounding.
-PLAIN: Final = "native"
-CANDIDATES: Final = (PLAIN, "_native_cudnn", "_native_flash")
+NATIVE: Final = "native"
+CANDIDATES: Final = (NATIVE, "_native_cudnn", "_native_flash")
 # Whether torch itself would choose them here: it knows of versions in which they do harm, and a few tries show none.
-HARMLESS: Final = {
+ALLOWED_BY_TORCH: Final = {
     "_native_cudnn": torch.backends.cuda.can_use_cudnn_attention,
     "_native_flash": torch.backends.cuda.can_use_flash_attention,
 }
 ROUNDS: Final = 5
 CALLS: Final = 4
-# Of the norm of what is right; in bfloat16 rounding makes some 0.005.
+# Of the norm of what is expected; in bfloat16 rounding makes some 0.005.
 MAX_DIFFERENCE: Final = 0.02
 
 
@@ -53,33 +53,40 @@ def select_backend(
 def choose(shape: tuple[int, int, int, int], *, dtype: torch.dtype, device: torch.device) -> str:
     """The name of the fastest for queries, keys and values of this shape: (batch, tokens, heads, width of a head)."""
     if device.type != "cuda":
-        return PLAIN
+        return NATIVE
     generator = torch.Generator(device).manual_seed(0)
-    return _fastest([torch.randn(shape, dtype=dtype, device=device, generator=generator) for _ in range(3)])
+    return _find_fastest(
+        [torch.randn(shape, dtype=dtype, device=device, generator=generator) for _ in range(3)]
+    )
 
 
-def _fastest(inputs: Sequence[torch.Tensor]) -> str:
-    right = _attend(PLAIN, inputs)
-    seconds = {PLAIN: _seconds(PLAIN, inputs)}
+def _find_fastest(inputs: Sequence[torch.Tensor]) -> str:
+    expected = _attend(NATIVE, inputs)
+    seconds = {NATIVE: _measure_seconds(NATIVE, inputs)}
     for name in CANDIDATES[1:]:
-        if not _is_harmless(name, inputs):
+        if not _is_allowed(name, inputs):
             log.info("attention by %s: not here: torch would not choose it", name)
             continue
         try:
-            difference = float((_attend(name, inputs) - right).float().norm() / right.float().norm())
+            difference = float((_attend(name, inputs) - expected).float().norm() / expected.float().norm())
             if difference <= MAX_DIFFERENCE:
-                seconds[name] = _seconds(name, inputs)
+                seconds[name] = _measure_seconds(name, inputs)
         except (RuntimeError, ValueError) as error:
             log.info("attention by %s: not here: %s", name, str(error).partition("\n")[0])
-    for name, each in seconds.items():
-        log.info("attention by %s: %.3f ms for %s", name, 1000 * each, "x".join(map(str, right.shape)))
+    for name, seconds_per_call in seconds.items():
+        log.info(
+            "attention by %s: %.3f ms for %s",
+            name,
+            1000 * seconds_per_call,
+            "x".join(map(str, expected.shape)),
+        )
     return min(seconds, key=seconds.__getitem__)
 
 
 def use(name: str, transformer: Any, shape: tuple[int, int, int, int], *, dtype: torch.dtype) -> None:
     """Has a transformer of diffusers use these kernels. Raises EngineError if they do not work for it here."""
     active, _ = _AttentionBackendRegistry.get_active_backend()
-    if name == PLAIN:
+    if name == NATIVE:
         return
     try:
         transformer.set_attention_backend(name)
@@ -92,9 +99,11 @@ def use(name: str, transformer: Any, shape: tuple[int, int, int, int], *, dtype:
         _AttentionBackendRegistry.set_active_backend(active)
 
 
-def _is_harmless(name: str, inputs: Sequence[torch.Tensor]) -> bool:
+def _is_allowed(name: str, inputs: Sequence[torch.Tensor]) -> bool:
     query, key, value = (tensor.transpose(1, 2).contiguous() for tensor in inputs)
-    return bool(HARMLESS[name](torch.backends.cuda.SDPAParams(query, key, value, None, 0.0, False, False)))
+    return bool(
+        ALLOWED_BY_TORCH[name](torch.backends.cuda.SDPAParams(query, key, value, None, 0.0, False, False))
+    )
 
 
 def _attend(name: str, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -102,7 +111,7 @@ def _attend(name: str, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
     return result
 
 
-def _seconds(name: str, inputs: Sequence[torch.Tensor]) -> float:
+def _measure_seconds(name: str, inputs: Sequence[torch.Tensor]) -> float:
     """Of one call: the median of some rounds, by the device's clock."""
     rounds = []
     for _ in range(ROUNDS + 1):
@@ -149,8 +158,8 @@ def _wrap_kernel(kernel: Kernel) -> Callable[..., torch.Tensor]:
 
 def _attend_with_cudnn(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     # Of tensors in another order of memory it makes something wrong.
-    in_order = [tensor.contiguous() for tensor in (query, key, value)]
-    result: torch.Tensor = torch.ops.aten._scaled_dot_product_cudnn_attention(*in_order, None, False)[0]
+    contiguous = [tensor.contiguous() for tensor in (query, key, value)]
+    result: torch.Tensor = torch.ops.aten._scaled_dot_product_cudnn_attention(*contiguous, None, False)[0]
     return result
 
 

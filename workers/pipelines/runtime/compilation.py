@@ -21,12 +21,12 @@ Work = Callable[..., tuple[torch.Tensor, ...]]
 Task = tuple[str, Callable[[], object]]
 
 # Before a graph is recorded: what is compiled, measured or allocated once must be over.
-RUNS_BEFORE: Final = 3
+WARMUP_RUNS: Final = 3
 # Of one class in this process; torch's own limit is 8.
 MAX_SHAPES: Final = 64
 
 
-class Compiled(Protocol):
+class CompilableEngine(Protocol):
     """An engine that can be compiled."""
 
     def compile(self) -> None:
@@ -34,7 +34,9 @@ class Compiled(Protocol):
         ...
 
 
-def compile_on_gpu(engine: Compiled, *, sizes: Sequence[str], device: torch.device, name: str) -> None:
+def compile_on_gpu(
+    engine: CompilableEngine, *, sizes: Sequence[str], device: torch.device, name: str
+) -> None:
     """Compiles a model's engine if its entry names sizes; on a CPU a line says that this is not done."""
     if sizes and device.type == "cpu":
         log.warning("%s is not compiled: that is for a GPU, and this is a CPU", name)
@@ -44,8 +46,8 @@ def compile_on_gpu(engine: Compiled, *, sizes: Sequence[str], device: torch.devi
 
 def run_tasks(name: str, tasks: Sequence[Task]) -> None:
     """Does all that a model's engine is compiled by, which takes minutes, and says so. Raises EngineError."""
-    for number, (what, task) in enumerate(tasks, start=1):
-        log.info("%s: compiling %s, %d of %d", name, what, number, len(tasks))
+    for number, (name_of_task, task) in enumerate(tasks, start=1):
+        log.info("%s: compiling %s, %d of %d", name, name_of_task, number, len(tasks))
         try:
             task()
         except EngineError:
@@ -79,63 +81,65 @@ class Compiler:
         if self._backend is not None:
             model.compile_repeated_blocks(backend=self._backend, fullgraph=True, dynamic=True)
 
-    def compiled(self, module: torch.nn.Module) -> Callable[..., Any]:
+    def compile_copy(self, module: torch.nn.Module) -> Callable[..., Any]:
         """The module, compiled for each shape that it is called with; itself it stays as it is."""
         if self._backend is None:
             return module
-        made: Callable[..., Any] = torch.compile(module, backend=self._backend, fullgraph=True, dynamic=False)
-        return made
+        compiled: Callable[..., Any] = torch.compile(
+            module, backend=self._backend, fullgraph=True, dynamic=False
+        )
+        return compiled
 
     def capture_graph(self, work: Work, *arguments: torch.Tensor) -> Work:
         """The same work for tensors of these shapes, started by the host at once instead of kernel by kernel.
 
         Without a GPU it is run, so that it is compiled, and returned as it is.
         """
-        with self.for_many_shapes():
+        with self.allow_many_shapes():
             if self._stream is None:
                 work(*arguments)
                 return work
             return _Graph(work, arguments, stream=self._stream, pool=self._pool)
 
-    def for_many_shapes(self) -> AbstractContextManager[object]:
+    def allow_many_shapes(self) -> AbstractContextManager[object]:
         """Around calls by which what is fused is compiled."""
         patch: AbstractContextManager[object] = torch._dynamo.config.patch(recompile_limit=MAX_SHAPES)
         return patch
 
 
-class RecordedForward:
+class GraphedForward:
     """In place of a module's `forward`: what it was called with while it learned is replayed from then on.
 
     A call is known by the shapes of its tensors and by its other arguments; its result is a tuple of tensors.
     """
 
     def __init__(self, module: torch.nn.Module, compiler: Compiler) -> None:
-        """Learns until `learning` is set to False."""
+        """Learns until `is_capturing` is set to False."""
         self._forward = module.forward
         self._compiler = compiler
-        self._known: dict[Any, Work] = {}
-        self.learning = True
+        self._graphs: dict[Any, Work] = {}
+        self.is_capturing = True
         module.forward = self
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the module makes of it."""
         leaves, form = pytree.tree_flatten((args, kwargs))
         tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
-        key = (str(form), tuple(_described(leaf) for leaf in leaves))
-        if key not in self._known and not self.learning:
+        key = (str(form), tuple(_describe(leaf) for leaf in leaves))
+        if key not in self._graphs and not self.is_capturing:
             return self._forward(*args, **kwargs)
-        if key not in self._known:
-            self._known[key] = self._compiler.capture_graph(self._work(leaves, form), *tensors)
-        return self._known[key](*tensors)
+        if key not in self._graphs:
+            self._graphs[key] = self._compiler.capture_graph(self._bind(leaves, form), *tensors)
+        return self._graphs[key](*tensors)
 
-    def _work(self, leaves: Sequence[Any], form: pytree.TreeSpec) -> Work:
+    def _bind(self, leaves: Sequence[Any], form: pytree.TreeSpec) -> Work:
         held = [None if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves]
-        places = [place for place, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
+        tensor_indexes = [index for index, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
 
         def work(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
             given = list(held)
-            for place, tensor in zip(places, tensors, strict=True):
-                given[place] = tensor
+            for index, tensor in zip(tensor_indexes, tensors, strict=True):
+                given[index] = tensor
             args, kwargs = pytree.tree_unflatten(given, form)
             result: tuple[torch.Tensor, ...] = self._forward(*args, **kwargs)
             return result
@@ -143,7 +147,7 @@ class RecordedForward:
         return work
 
 
-def _described(leaf: Any) -> Any:
+def _describe(leaf: Any) -> Any:
     return (leaf.shape, leaf.dtype) if isinstance(leaf, torch.Tensor) else leaf
 
 
@@ -158,8 +162,8 @@ class _Graph:
         self._arguments = [argument.clone() for argument in arguments]
         self._graph = torch.cuda.CUDAGraph()
         stream.wait_stream(torch.cuda.current_stream(stream.device))
-        with torch.cuda.stream(stream), _fastest_convolutions(), _nothing_collected():
-            for _ in range(RUNS_BEFORE):
+        with torch.cuda.stream(stream), _benchmark_convolutions(), _pause_garbage_collection():
+            for _ in range(WARMUP_RUNS):
                 work(*self._arguments)
             # Other threads may use the device meanwhile, for another model.
             with torch.cuda.graph(self._graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
@@ -174,7 +178,7 @@ class _Graph:
 
 
 @contextmanager
-def _fastest_convolutions() -> Iterator[None]:
+def _benchmark_convolutions() -> Iterator[None]:
     """cuDNN tries its ways before the recording, and the recording keeps the fastest."""
     before, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, True
     try:
@@ -184,7 +188,7 @@ def _fastest_convolutions() -> Iterator[None]:
 
 
 @contextmanager
-def _nothing_collected() -> Iterator[None]:
+def _pause_garbage_collection() -> Iterator[None]:
     """What is collected may hold events and graphs of the device, and ending those would end a recording."""
     collects = gc.isenabled()
     gc.disable()

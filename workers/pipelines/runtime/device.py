@@ -45,23 +45,23 @@ class Device:
 
     @property
     def busy_seconds(self) -> float:
-        """How long it has worked in all for what is `working`."""
+        """How long it has worked in all for what is `measure_work`."""
         return self._timer.seconds
 
-    def working(self) -> AbstractContextManager[None]:
+    def measure_work(self) -> AbstractContextManager[None]:
         """Around the calls that give the device its work, and nothing that only the host does."""
-        return self._timer.counted()
+        return self._timer.measure_work()
 
     @contextmanager
-    def main(self) -> Iterator[None]:
+    def enter_main_stage(self) -> Iterator[None]:
         """Around the main stage: no gradients, and an error after which the device is of no more use is DeviceLost."""
-        with self._watched(), self._current(), torch.inference_mode():
+        with self._detect_device_loss(), self._select_gpu(), torch.inference_mode():
             yield
 
     @contextmanager
-    def beside(self) -> Iterator[None]:
+    def enter_side_stage(self) -> Iterator[None]:
         """The same around a stage that runs beside it, in this thread's own stream."""
-        with self._watched(), torch.inference_mode():
+        with self._detect_device_loss(), torch.inference_mode():
             if not self._is_gpu:
                 yield
                 return
@@ -78,16 +78,16 @@ class Device:
         ready.record(torch.cuda.current_stream(self.target))
         return HandedOver(tensors, ready)
 
-    def take_over(self, passed: HandedOver[Tensors]) -> Tensors:
+    def take_over(self, handed_over: HandedOver[Tensors]) -> Tensors:
         """What another stage has handed on, for use in this thread's stream; the host does not wait for it."""
-        if passed.ready is not None:
+        if handed_over.ready is not None:
             stream = torch.cuda.current_stream(self.target)
-            stream.wait_event(passed.ready)
-            for tensor in passed.tensors:
+            stream.wait_event(handed_over.ready)
+            for tensor in handed_over.tensors:
                 # Its memory must not be given away while this stream may still read it.
                 if isinstance(tensor, torch.Tensor):
                     tensor.record_stream(stream)
-        return passed.tensors
+        return handed_over.tensors
 
     def to_device(self, tensor: torch.Tensor) -> torch.Tensor:
         """The tensor on the device; from pinned memory, so that the copy runs beside other work."""
@@ -105,23 +105,23 @@ class Device:
         torch.cuda.current_stream(self.target).synchronize()
         return copies
 
-    def _current(self) -> AbstractContextManager[object]:
+    def _select_gpu(self) -> AbstractContextManager[object]:
         # A new thread's current GPU is the first one, whichever this is.
         return torch.cuda.device(self.target) if self._is_gpu else nullcontext()
 
     @contextmanager
-    def _watched(self) -> Iterator[None]:
+    def _detect_device_loss(self) -> Iterator[None]:
         try:
             yield
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
             raise
         except RuntimeError as error:
-            if self._answers():
+            if self._is_responsive():
                 raise
             raise DeviceLost(str(error)) from error
 
-    def _answers(self) -> bool:
+    def _is_responsive(self) -> bool:
         try:
             return float(torch.ones(1, device=self.target).sum().cpu()) == 1.0
         except RuntimeError:

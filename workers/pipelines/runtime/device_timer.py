@@ -19,23 +19,23 @@ class CoveredTime:
     """The seconds that intervals cover, each second once; they come nearly in the order of their ends."""
 
     def __init__(self) -> None:
-        self._settled_seconds = 0.0
-        self._kept: list[tuple[float, float]] = []
+        self._dropped_seconds = 0.0
+        self._intervals: list[tuple[float, float]] = []
 
     def add(self, start: float, end: float) -> None:
         """Notes an interval, both ends in seconds of one clock."""
-        apart = [kept for kept in self._kept if kept[1] < start or kept[0] > end]
-        for kept_start, kept_end in self._kept:
+        apart = [kept for kept in self._intervals if kept[1] < start or kept[0] > end]
+        for kept_start, kept_end in self._intervals:
             if kept_end >= start and kept_start <= end:
                 start, end = min(start, kept_start), max(end, kept_end)
         insort(apart, (start, end))
-        self._settled_seconds += sum(last - first for first, last in apart[:-MAX_KEPT_INTERVALS])
-        self._kept = apart[-MAX_KEPT_INTERVALS:]
+        self._dropped_seconds += sum(last - first for first, last in apart[:-MAX_KEPT_INTERVALS])
+        self._intervals = apart[-MAX_KEPT_INTERVALS:]
 
     @property
     def seconds(self) -> float:
         """All that is covered."""
-        return self._settled_seconds + sum(end - start for start, end in self._kept)
+        return self._dropped_seconds + sum(end - start for start, end in self._intervals)
 
 
 @dataclass(kw_only=True)
@@ -52,21 +52,21 @@ class DeviceTimer:
 
     def __init__(self, target: torch.device) -> None:
         self._target = target
-        self._stretches = CoveredTime()
+        self._busy_time = CoveredTime()
         self._streams: dict[int, _Stream] = {}
         self._changing = threading.Lock()
-        self._epoch = self._event() if target.type == "cuda" else None
+        self._epoch = self._record_event() if target.type == "cuda" else None
         if self._epoch is not None:
             self._epoch.synchronize()
 
     @contextmanager
-    def counted(self) -> Iterator[None]:
+    def measure_work(self) -> Iterator[None]:
         """Around calls that give the device its work, in the current stream."""
-        start = time.monotonic() if self._epoch is None else self._event()
+        start = time.monotonic() if self._epoch is None else self._record_event()
         try:
             yield
         finally:
-            self._note(start)
+            self._add(start)
 
     @property
     def seconds(self) -> float:
@@ -75,31 +75,31 @@ class DeviceTimer:
             # A device that is lost tells nothing more; who has work for it says so.
             with suppress(RuntimeError):
                 for stream in self._streams.values():
-                    self._settle(stream)
-            return self._stretches.seconds
+                    self._collect_finished(stream)
+            return self._busy_time.seconds
 
-    def _note(self, start: "float | torch.cuda.Event") -> None:
+    def _add(self, start: "float | torch.cuda.Event") -> None:
         if isinstance(start, float):
             with self._changing:
-                self._stretches.add(start, time.monotonic())
+                self._busy_time.add(start, time.monotonic())
             return
-        end, number = self._event(), torch.cuda.current_stream(self._target).cuda_stream
+        end, number = self._record_event(), torch.cuda.current_stream(self._target).cuda_stream
         with self._changing:
             if number not in self._streams:
                 assert self._epoch is not None
                 self._streams[number] = _Stream(event=self._epoch, seconds=0.0)
             self._streams[number].pending.append((start, end))
-            self._settle(self._streams[number])
+            self._collect_finished(self._streams[number])
 
-    def _settle(self, stream: _Stream) -> None:
+    def _collect_finished(self, stream: _Stream) -> None:
         """From event to event of one stream, for the device tells short times more exactly than long ones."""
         while stream.pending and stream.pending[0][1].query():
             start, end = stream.pending.popleft()
             started = stream.seconds + stream.event.elapsed_time(start) / 1000
             stream.event, stream.seconds = end, started + start.elapsed_time(end) / 1000
-            self._stretches.add(started, stream.seconds)
+            self._busy_time.add(started, stream.seconds)
 
-    def _event(self) -> torch.cuda.Event:
+    def _record_event(self) -> torch.cuda.Event:
         event = torch.cuda.Event(enable_timing=True)
         event.record(torch.cuda.current_stream(self._target))
         return event

@@ -8,10 +8,10 @@ import sys
 import torch
 
 
-def devices() -> list[str]:
+def list_devices() -> list[str]:
     """As DEVICE names them."""
     return [f"cuda:{number}" for number in range(torch.cuda.device_count())] or ["cpu"]
 
 
 if __name__ == "__main__":
-    sys.stdout.write("\n".join(devices()))
+    sys.stdout.write("\n".join(list_devices()))

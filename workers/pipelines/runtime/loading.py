@@ -15,30 +15,34 @@ from workers.catalogue import ImageModel
 from workers.engine.interface import EngineError
 
 # How weights that are larger than the device come to it: a part of the pipeline at a time, or a layer.
-OFFLOADS: Final = ("model", "sequential")
-FOR_WEIGHTS_THAT_STAY: Final = ("attention", "compile")
+OFFLOAD_MODES: Final = ("model", "sequential")
+RESIDENT_ONLY_OPTIONS: Final = ("attention", "compile")
 
 
-def load(pipeline_class: Any, *, model: ImageModel, **more: Any) -> Any:
+def load(pipeline_class: Any, *, model: ImageModel, **arguments: Any) -> Any:
     """The model's pipeline of this class, in its dtype, on the CPU. Raises EngineError."""
     if Path(model.weights).is_absolute() and not Path(model.weights, "model_index.json").is_file():
         raise EngineError(
             f"the model {model.name} has no weights at {model.weights}; `python manage.py make_small_model"
             f" --model {model.name}` makes a small model there, or name others in the models file"
         )
-    pipeline = part(pipeline_class, model=model, weights=model.weights, dtype=dtype_of(model), **more)
+    pipeline = load_component(
+        pipeline_class, model=model, weights=model.weights, dtype=resolve_dtype(model), **arguments
+    )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
 
-def part(part_class: Any, *, model: ImageModel, weights: str, **more: Any) -> Any:
+def load_component(component_class: Any, *, model: ImageModel, weights: str, **arguments: Any) -> Any:
     """Whatever of a model has `from_pretrained`, from a folder or the hub. Raises EngineError."""
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
     diffusers_logging.set_verbosity_warning()
     transformers_logging.set_verbosity_warning()
     try:
-        return part_class.from_pretrained(weights, local_files_only=Path(weights).is_absolute(), **more)
+        return component_class.from_pretrained(
+            weights, local_files_only=Path(weights).is_absolute(), **arguments
+        )
     except (OSError, ValueError) as error:
         raise EngineError(f"the weights of {model.name} cannot be loaded: {error}") from error
     finally:
@@ -47,22 +51,22 @@ def part(part_class: Any, *, model: ImageModel, weights: str, **more: Any) -> An
         transformers_logging.set_verbosity_error()
 
 
-def dtype_of(model: ImageModel) -> torch.dtype:
+def resolve_dtype(model: ImageModel) -> torch.dtype:
     """The model's dtype as torch's."""
     return cast(torch.dtype, getattr(torch, model.dtype))
 
 
-def offload_of(model: ImageModel) -> tuple[str | None, ImageModel]:
+def split_offload(model: ImageModel) -> tuple[str | None, ImageModel]:
     """How the model's weights are kept off the device, or None, and the model without that option. Raises
     EngineError, also for options that are not for such weights.
     """
     options = dict(model.options)
     offload = options.pop("offload", None)
-    if offload is not None and (not isinstance(offload, str) or offload not in OFFLOADS):
+    if offload is not None and (not isinstance(offload, str) or offload not in OFFLOAD_MODES):
         raise EngineError(
-            f"the model {model.name} has offload = {offload!r}, which is not one of {', '.join(OFFLOADS)}"
+            f"the model {model.name} has offload = {offload!r}, which is not one of {', '.join(OFFLOAD_MODES)}"
         )
-    for name in FOR_WEIGHTS_THAT_STAY:
+    for name in RESIDENT_ONLY_OPTIONS:
         if offload and options.get(name):
             raise EngineError(
                 f"the model {model.name} has offload and {name}, which is for weights that stay on the device"
@@ -70,33 +74,37 @@ def offload_of(model: ImageModel) -> tuple[str | None, ImageModel]:
     return offload, replace(model, options=MappingProxyType(options))
 
 
-def place(pipelines: Sequence[Any], *, model: ImageModel, device: torch.device, offload: str | None) -> None:
+def place_components(
+    pipelines: Sequence[Any], *, model: ImageModel, device: torch.device, offload: str | None
+) -> None:
     """Brings pipelines, which may share their parts, to the device; or, to offload them, has their parts come to it
     whenever they are called. Raises EngineError.
     """
     if offload and device.type == "cpu":
         raise EngineError(f"the model {model.name} has offload = {offload!r}, which needs a GPU")
     if offload:
-        keep_off(pipelines, device=device, offload=offload)
+        enable_offload(pipelines, device=device, offload=offload)
         return
     for pipeline in pipelines:
         pipeline.to(device)
 
 
-def keep_off(pipelines: Sequence[Any], *, device: torch.device, offload: str) -> None:
+def enable_offload(pipelines: Sequence[Any], *, device: torch.device, offload: str) -> None:
     """Leaves the parts of pipelines on the host: each, or each of its layers, comes to the device when it is called."""
     if offload == "model":
         for pipeline in pipelines:
             pipeline.enable_model_cpu_offload(device=device)
         return
-    parts = {id(part): part for pipeline in pipelines for part in pipeline.components.values()}
-    for part in parts.values():
+    components = {
+        id(component): component for pipeline in pipelines for component in pipeline.components.values()
+    }
+    for component in components.values():
         # What diffusers does for one pipeline. Done for a second one, it would take apart what they share.
-        if isinstance(part, torch.nn.Module):
-            cpu_offload(part, device, offload_buffers=bool(part._parameters))
+        if isinstance(component, torch.nn.Module):
+            cpu_offload(component, device, offload_buffers=bool(component._parameters))
 
 
-def device_named(name: str) -> torch.device:
+def resolve_device(name: str) -> torch.device:
     """`auto` (the first GPU, or else the CPU), `cpu` or `cuda:0`. Raises EngineError for one that is not there."""
     if name == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,1 @@
+"""Small pipelines with random weights, for tests and for machines without a GPU. Knows no engine."""

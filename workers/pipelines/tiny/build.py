@@ -12,8 +12,8 @@ from typing import Any, Final
 import torch
 from transformers.utils import logging as transformers_logging
 
-# Each family's module has `parts() -> Mapping[str, Any]`: what is saved, by its folder in the folder of the weights.
-FAMILIES: Final = {
+# Each module has `build_parts() -> Mapping[str, Any]`, the parts by the folder that each is saved to.
+ADAPTERS: Final = {
     "flux2-klein": "workers.pipelines.tiny.flux2_klein",
     "qwen-image": "workers.pipelines.tiny.qwen_image",
     "stable-diffusion-xl": "workers.pipelines.tiny.stable_diffusion_xl",
@@ -22,7 +22,7 @@ SEED: Final = 20_240_407
 MARKER: Final = "made-by-make_small_model"
 
 
-def make(folder: Path, *, family: str = "flux2-klein") -> bool:
+def make(folder: Path, *, adapter: str = "flux2-klein") -> bool:
     """Writes the family's small pipeline to `folder` unless one is there; True if this call has written it.
 
     The folder appears complete or not at all, however many processes make it at once.
@@ -33,8 +33,8 @@ def make(folder: Path, *, family: str = "flux2-klein") -> bool:
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
         transformers_logging.disable_progress_bar()
         made = Path(scratch) / "pipeline"
-        for place, part in build(family).items():
-            part.save_pretrained(made / place)
+        for folder_name, part in build(adapter).items():
+            part.save_pretrained(made / folder_name)
         (made / MARKER).touch()
         try:
             made.rename(folder)
@@ -51,11 +51,11 @@ def is_small(folder: Path) -> bool:
     return (folder / MARKER).is_file()
 
 
-def build(family: str) -> Mapping[str, Any]:
+def build(adapter: str) -> Mapping[str, Any]:
     """A family's parts in memory, the same at every call; torch's own random state is left as it was."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(SEED)
-        parts: Mapping[str, Any] = import_module(FAMILIES[family]).parts()
+        parts: Mapping[str, Any] = import_module(ADAPTERS[adapter]).build_parts()
         return parts
 
 

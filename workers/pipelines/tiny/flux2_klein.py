@@ -13,7 +13,7 @@ from diffusers import (
 )
 from transformers import Qwen2TokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from workers.pipelines.tiny.tokenizers import qwen_tokenizer
+from workers.pipelines.tiny.tokenizers import build_qwen_tokenizer
 
 LATENT_CHANNELS: Final = 16
 TEXT_WIDTH: Final = 64
@@ -34,27 +34,27 @@ CHAT_TEMPLATE: Final = (
 )
 
 
-def parts() -> Mapping[str, Any]:
+def build_parts() -> Mapping[str, Any]:
     """The pipeline."""
-    tokenizer = _tokenizer()
+    tokenizer = _build_tokenizer()
     pipeline = Flux2KleinPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(shift=2.0),
-        vae=_vae(),
-        text_encoder=_text_encoder(tokenizer),
+        vae=_build_vae(),
+        text_encoder=_build_text_encoder(tokenizer),
         tokenizer=tokenizer,
-        transformer=_transformer(),
+        transformer=_build_transformer(),
         is_distilled=True,
     )
     return {"": pipeline}
 
 
-def _tokenizer() -> Qwen2TokenizerFast:
-    tokenizer = qwen_tokenizer([END_OF_TEXT, START, END])
+def _build_tokenizer() -> Qwen2TokenizerFast:
+    tokenizer = build_qwen_tokenizer([END_OF_TEXT, START, END])
     tokenizer.chat_template = CHAT_TEMPLATE
     return tokenizer
 
 
-def _text_encoder(tokenizer: Qwen2TokenizerFast) -> Qwen3ForCausalLM:
+def _build_text_encoder(tokenizer: Qwen2TokenizerFast) -> Qwen3ForCausalLM:
     config = Qwen3Config(
         vocab_size=len(tokenizer),
         hidden_size=TEXT_WIDTH,
@@ -73,7 +73,7 @@ def _text_encoder(tokenizer: Qwen2TokenizerFast) -> Qwen3ForCausalLM:
     return Qwen3ForCausalLM(config).eval()
 
 
-def _transformer() -> Flux2Transformer2DModel:
+def _build_transformer() -> Flux2Transformer2DModel:
     transformer = Flux2Transformer2DModel(
         in_channels=4 * LATENT_CHANNELS,
         num_layers=1,
@@ -92,7 +92,7 @@ def _transformer() -> Flux2Transformer2DModel:
     return transformer.eval()
 
 
-def _vae() -> AutoencoderKLFlux2:
+def _build_vae() -> AutoencoderKLFlux2:
     """Five levels scale by 16, so a token is 32 px wide and 1024² takes about a second on two cores."""
     vae = AutoencoderKLFlux2(
         down_block_types=("DownEncoderBlock2D",) * 5,

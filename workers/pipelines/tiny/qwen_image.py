@@ -19,7 +19,7 @@ from transformers import (
     Qwen2VLImageProcessorPil,
 )
 
-from workers.pipelines.tiny.tokenizers import qwen_tokenizer
+from workers.pipelines.tiny.tokenizers import build_qwen_tokenizer
 
 LATENT_CHANNELS: Final = 8
 TEXT_WIDTH: Final = 32
@@ -49,26 +49,26 @@ consistency with original where appropriate
 """
 
 
-def parts() -> Mapping[str, Any]:
+def build_parts() -> Mapping[str, Any]:
     """The pipeline that creates, and what the one that edits needs besides."""
-    tokenizer = _tokenizer()
+    tokenizer = _build_tokenizer()
     pipeline = QwenImagePipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(shift=2.0),
-        vae=_vae(),
-        text_encoder=_text_encoder(tokenizer),
+        vae=_build_vae(),
+        text_encoder=_build_text_encoder(tokenizer),
         tokenizer=tokenizer,
-        transformer=_transformer(),
+        transformer=_build_transformer(),
     )
     return {"": pipeline, "processor": Qwen2VLImageProcessorPil(min_pixels=56 * 56, max_pixels=224 * 224)}
 
 
-def _tokenizer() -> Qwen2TokenizerFast:
-    tokenizer = qwen_tokenizer(SPECIAL_TOKENS)
+def _build_tokenizer() -> Qwen2TokenizerFast:
+    tokenizer = build_qwen_tokenizer(SPECIAL_TOKENS)
     tokenizer.add_tokens([*FIRST_WORDS.split(), *(f" {word}" for word in LATER_WORDS.split())])
     return tokenizer
 
 
-def _text_encoder(tokenizer: Qwen2TokenizerFast) -> Qwen2_5_VLForConditionalGeneration:
+def _build_text_encoder(tokenizer: Qwen2TokenizerFast) -> Qwen2_5_VLForConditionalGeneration:
     text = {
         "vocab_size": len(tokenizer),
         "hidden_size": TEXT_WIDTH,
@@ -104,7 +104,7 @@ def _text_encoder(tokenizer: Qwen2TokenizerFast) -> Qwen2_5_VLForConditionalGene
     return Qwen2_5_VLForConditionalGeneration(config).eval()
 
 
-def _transformer() -> QwenImageTransformer2DModel:
+def _build_transformer() -> QwenImageTransformer2DModel:
     transformer = QwenImageTransformer2DModel(
         in_channels=4 * LATENT_CHANNELS,
         out_channels=LATENT_CHANNELS,
@@ -122,7 +122,7 @@ def _transformer() -> QwenImageTransformer2DModel:
     return transformer.eval()
 
 
-def _vae() -> AutoencoderKLQwenImage:
+def _build_vae() -> AutoencoderKLQwenImage:
     """Five levels scale by 16, so that a token is 32 px wide."""
     vae = AutoencoderKLQwenImage(
         base_dim=4,

@@ -11,7 +11,7 @@ from diffusers import (
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from workers.pipelines.tiny.tokenizers import BYTES, numbered
+from workers.pipelines.tiny.tokenizers import BYTES, number_symbols
 
 TEXT_WIDTH: Final = 32
 START: Final = "<|startoftext|>"
@@ -22,15 +22,15 @@ TEXT_GAIN: Final = 8.0
 DECODER_GAIN: Final = 2.0
 
 
-def parts() -> Mapping[str, Any]:
+def build_parts() -> Mapping[str, Any]:
     """The pipeline."""
     pipeline = StableDiffusionXLPipeline(
-        vae=_vae(),
-        text_encoder=CLIPTextModel(_text_config()).eval(),
-        text_encoder_2=CLIPTextModelWithProjection(_text_config()).eval(),
-        tokenizer=_tokenizer(),
-        tokenizer_2=_tokenizer(),
-        unet=_unet(),
+        vae=_build_vae(),
+        text_encoder=CLIPTextModel(_build_text_config()).eval(),
+        text_encoder_2=CLIPTextModelWithProjection(_build_text_config()).eval(),
+        tokenizer=_build_tokenizer(),
+        tokenizer_2=_build_tokenizer(),
+        unet=_build_unet(),
         scheduler=EulerDiscreteScheduler(
             beta_start=0.00085,
             beta_end=0.012,
@@ -43,14 +43,14 @@ def parts() -> Mapping[str, Any]:
     return {"": pipeline}
 
 
-def _tokenizer() -> CLIPTokenizer:
+def _build_tokenizer() -> CLIPTokenizer:
     """A byte is a token, and another one where it ends a word."""
     symbols = [START, END, *BYTES, *(f"{byte}</w>" for byte in BYTES)]
-    return CLIPTokenizer(vocab=numbered(symbols), merges=[], model_max_length=77)
+    return CLIPTokenizer(vocab=number_symbols(symbols), merges=[], model_max_length=77)
 
 
-def _text_config() -> CLIPTextConfig:
-    tokenizer = _tokenizer()
+def _build_text_config() -> CLIPTextConfig:
+    tokenizer = _build_tokenizer()
     return CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=TEXT_WIDTH,
@@ -67,7 +67,7 @@ def _text_config() -> CLIPTextConfig:
     )
 
 
-def _unet() -> UNet2DConditionModel:
+def _build_unet() -> UNet2DConditionModel:
     """Attention at a quarter of the latents' side alone, so that 1024² takes seconds on two cores."""
     time_width = 8
     return UNet2DConditionModel(
@@ -88,7 +88,7 @@ def _unet() -> UNet2DConditionModel:
     ).eval()
 
 
-def _vae() -> AutoencoderKL:
+def _build_vae() -> AutoencoderKL:
     vae = AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,

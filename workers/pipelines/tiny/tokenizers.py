@@ -10,13 +10,15 @@ from transformers import Qwen2TokenizerFast
 BYTES: Final = tuple(sorted(ByteLevel.alphabet()))
 
 
-def numbered(symbols: Iterable[str]) -> Mapping[str, int]:
+def number_symbols(symbols: Iterable[str]) -> Mapping[str, int]:
     """A vocabulary of these symbols, in their order."""
     return {symbol: number for number, symbol in enumerate(symbols)}
 
 
-def qwen_tokenizer(signs: Sequence[str]) -> Qwen2TokenizerFast:
-    """Qwen's, with these signs before the bytes; the first of them ends a text."""
+def build_qwen_tokenizer(special_tokens: Sequence[str]) -> Qwen2TokenizerFast:
+    """Qwen's, with these special_tokens before the bytes; the first of them ends a text."""
     return Qwen2TokenizerFast(
-        vocab=numbered([*signs, *BYTES]), merges=[], additional_special_tokens=list(signs[1:])
+        vocab=number_symbols([*special_tokens, *BYTES]),
+        merges=[],
+        additional_special_tokens=list(special_tokens[1:]),
     )

@@ -18,7 +18,7 @@ from workers.pipelines.tiny import build
 
 # Of diffusers, in setting a schedule.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-FAMILIES = ["qwen-image", "stable-diffusion-xl"]
+ADAPTERS = ["qwen-image", "stable-diffusion-xl"]
 SIZES = ["128x128", "192x128"]
 # Sizes that were named and others, alone and together, with sources and without.
 MIXED = [
@@ -37,7 +37,7 @@ def small_sources() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=ADAPTERS)
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ImageModel:
     folder = tmp_path_factory.mktemp("models") / "small"
     build.make(folder, adapter=request.param)

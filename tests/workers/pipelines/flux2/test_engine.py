@@ -185,13 +185,13 @@ def test_layers_that_no_embedding_is_taken_from_are_left_out_and_nothing_changes
     with torch.no_grad():
         expected, _ = whole.encode_prompt("a fox", max_sequence_length=256, text_encoder_out_layers=(0, 1, 2))
         told = engine._pipeline.transformer.context_embedder(expected)
-        assert torch.allclose(engine._prompts.encoded(["a fox"]), told, atol=1e-5)
+        assert torch.allclose(engine._prompt_encoder.encode(["a fox"]), told, atol=1e-5)
 
 
 def test_what_comes_again_is_not_encoded_again(small_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = flux2_engine.load(model=entry(small_model), device="cpu")
     [first] = made(engine, order(sources=[RED, BLUE]))
-    monkeypatch.delattr(text_encoder.PromptEncoder, "_text")
+    monkeypatch.delattr(text_encoder.PromptEncoder, "_encode_text")
     monkeypatch.delattr(flux2_engine.Flux2KleinPipeline, "_encode_vae_image")
     [again] = made(engine, order(sources=[RED.copy(), BLUE]))
     assert np.array_equal(first, again)

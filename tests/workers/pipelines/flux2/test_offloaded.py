@@ -23,21 +23,21 @@ from workers.pipelines.tiny import build
 # Of diffusers, in setting a schedule.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 CPU = torch.device("cpu")
-FAMILIES = ["flux2-klein", "qwen-image", "stable-diffusion-xl"]
+ADAPTERS = ["flux2-klein", "qwen-image", "stable-diffusion-xl"]
 order = partial(order_of, size=(128, 128))
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ImageModel]:
     folder = tmp_path_factory.mktemp("models")
-    for family in FAMILIES:
-        build.make(folder / family, family=family)
+    for adapter in ADAPTERS:
+        build.make(folder / adapter, adapter=adapter)
     more: dict[str, dict[str, Any]] = {
         "flux2-klein": {"options": OPTIONS},
         "qwen-image": {"options": {"edit_weights": str(folder / "qwen-image"), "guidance_scale": 2.0}},
         "stable-diffusion-xl": {"options": {}, "sources": 1},
     }
-    return {family: entry(folder / family, adapter=family, **more[family]) for family in FAMILIES}
+    return {adapter: entry(folder / adapter, adapter=adapter, **more[adapter]) for adapter in ADAPTERS}
 
 
 def offloaded(model: ImageModel, how: str) -> PipelineEngine:
@@ -48,18 +48,18 @@ def offloaded(model: ImageModel, how: str) -> PipelineEngine:
             "max_sequence_length": OPTIONS["max_sequence_length"],
             "text_encoder_out_layers": (1, 2, 3),
         }
-        pipelines, family = [pipeline], OffloadedFlux2Klein(pipeline=pipeline, steps=model.steps, text=text)
+        pipelines, adapter = [pipeline], OffloadedFlux2Klein(pipeline=pipeline, steps=model.steps, text=text)
     elif model.adapter == "qwen-image":
         create = loading.load(qwen_image.QwenImagePipeline, model=model)
-        edit = qwen_image._edit_pipeline(create, model)
-        family = qwen_image.QwenImage(create=create, edit=edit, model=model)
-        pipelines = family.pipelines
+        edit = qwen_image._load_edit_pipeline(create, model)
+        adapter = qwen_image.QwenImage(create=create, edit=edit, model=model)
+        pipelines = adapter.pipelines
     else:
         create = loading.load(StableDiffusionXLPipeline, model=model)
-        family = stable_diffusion_xl.StableDiffusionXL(create=create, model=model)
-        pipelines = family.pipelines
-    loading.keep_off(pipelines, device=CPU, offload=how)
-    return PipelineEngine(adapter=family, model=model, device=CPU)
+        adapter = stable_diffusion_xl.StableDiffusionXL(create=create, model=model)
+        pipelines = adapter.pipelines
+    loading.enable_offload(pipelines, device=CPU, offload=how)
+    return PipelineEngine(adapter=adapter, model=model, device=CPU)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -70,15 +70,15 @@ def small_sources():
         yield
 
 
-@pytest.mark.parametrize("how", loading.OFFLOADS)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("how", loading.OFFLOAD_MODES)
+@pytest.mark.parametrize("adapter", ADAPTERS)
 def test_offloaded_it_makes_the_same_pictures_in_any_order(
-    models: dict[str, ImageModel], family: str, how: str
+    models: dict[str, ImageModel], adapter: str, how: str
 ) -> None:
     create, edit = order(), order(sources=[RED])
-    plain = load_engine(model=models[family], device="cpu")
+    plain = load_engine(model=models[adapter], device="cpu")
     created, edited = (made(plain, each)[0] for each in (create, edit))
-    engine = offloaded(models[family], how)
+    engine = offloaded(models[adapter], how)
     for each, expected in ((create, created), (edit, edited), (create, created)):
         assert np.abs(made(engine, each)[0] - expected).max() <= MAX_DIFFERENCE
     [first, second] = made(engine, create, order("a mountain at dusk", seed=7))
@@ -86,13 +86,13 @@ def test_offloaded_it_makes_the_same_pictures_in_any_order(
     assert not np.array_equal(first, second)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("adapter", ADAPTERS)
 def test_layer_by_layer_no_weights_stay_where_they_are_used(
-    models: dict[str, ImageModel], family: str
+    models: dict[str, ImageModel], adapter: str
 ) -> None:
-    engine = offloaded(models[family], "sequential")
+    engine = offloaded(models[adapter], "sequential")
     made(engine, order())
-    pipeline = engine._adapter.call([order()]).pipeline
+    pipeline = engine._adapter.build_call([order()]).pipeline
     transformer = getattr(pipeline, "transformer", None) or pipeline.unet
     assert {weight.device.type for weight in transformer.parameters()} == {"meta"}
 
@@ -112,17 +112,17 @@ def test_a_call_that_fails_takes_its_parts_back_from_the_device(
     assert taken_back == ["all"]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_without_a_gpu_the_option_is_refused(models: dict[str, ImageModel], family: str) -> None:
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_without_a_gpu_the_option_is_refused(models: dict[str, ImageModel], adapter: str) -> None:
     with pytest.raises(EngineError, match="zekron-image-1 has offload = 'model', which needs a GPU"):
-        _load(models[family], "model")
+        _load(models[adapter], "model")
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("adapter", ADAPTERS)
 @pytest.mark.parametrize("value", ["cpu", True, ["model"]])
-def test_another_value_is_refused(models: dict[str, ImageModel], family: str, value: object) -> None:
+def test_another_value_is_refused(models: dict[str, ImageModel], adapter: str, value: object) -> None:
     with pytest.raises(EngineError, match="which is not one of model, sequential"):
-        _load(models[family], value)
+        _load(models[adapter], value)
 
 
 def _load(model: ImageModel, offload: object) -> Engine:

@@ -165,16 +165,16 @@ def test_attention_with_a_mask_is_torchs_own_choice() -> None:
         assert torch.equal(masked, dispatch_attention_fn(query, key, value, attn_mask=mask))
 
 
-@pytest.mark.parametrize(("is_harmless", "chosen"), [(True, "_native_cudnn"), (False, "native")])
+@pytest.mark.parametrize(("is_allowed", "chosen"), [(True, "_native_cudnn"), (False, "native")])
 def test_the_fastest_attention_is_one_that_torch_would_choose_too(
-    is_harmless: bool, chosen: str, monkeypatch: pytest.MonkeyPatch
+    is_allowed: bool, chosen: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds = {"native": 2.0, "_native_cudnn": 1.0, "_native_flash": 3.0}
     monkeypatch.setattr(attention, "_attend", lambda _, inputs: inputs[0])
-    monkeypatch.setattr(attention, "_seconds", lambda name, _: seconds[name])
-    for name in attention.HARMLESS:
-        monkeypatch.setitem(attention.HARMLESS, name, lambda _: is_harmless)
-    assert attention._fastest([torch.ones(1, 3, 2, 8)] * 3) == chosen
+    monkeypatch.setattr(attention, "_measure_seconds", lambda name, _: seconds[name])
+    for name in attention.ALLOWED_BY_TORCH:
+        monkeypatch.setitem(attention.ALLOWED_BY_TORCH, name, lambda _: is_allowed)
+    assert attention._find_fastest([torch.ones(1, 3, 2, 8)] * 3) == chosen
 
 
 def test_a_cpu_has_one_kind_of_attention() -> None:

@@ -14,18 +14,18 @@ CPU = torch.device("cpu")
 
 
 def test_a_second_counts_once_however_much_work_is_in_it() -> None:
-    stretches = CoveredTime()
+    covered = CoveredTime()
     for start, end in ((0.0, 1.0), (2.0, 3.0), (0.5, 2.5), (2.9, 3.5), (10.0, 10.5), (10.1, 10.2)):
-        stretches.add(start, end)
-    assert stretches.seconds == pytest.approx(3.5 + 0.5)
+        covered.add(start, end)
+    assert covered.seconds == pytest.approx(3.5 + 0.5)
 
 
 def test_what_is_long_past_still_counts() -> None:
-    stretches = CoveredTime()
+    covered = CoveredTime()
     for number in range(3 * MAX_KEPT_INTERVALS):
-        stretches.add(10.0 * number, 10.0 * number + 1)
-    assert stretches.seconds == 3 * MAX_KEPT_INTERVALS
-    assert len(stretches._kept) == MAX_KEPT_INTERVALS
+        covered.add(10.0 * number, 10.0 * number + 1)
+    assert covered.seconds == 3 * MAX_KEPT_INTERVALS
+    assert len(covered._intervals) == MAX_KEPT_INTERVALS
 
 
 def test_a_cpu_works_as_long_as_the_calls_take(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,10 +33,10 @@ def test_a_cpu_works_as_long_as_the_calls_take(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     device = Device(CPU)
     now[0] += 5
-    with device.working():
+    with device.measure_work():
         now[0] += 2
     now[0] += 5
-    with pytest.raises(RuntimeError, match="in mid-work"), device.working():
+    with pytest.raises(RuntimeError, match="in mid-work"), device.measure_work():
         _fail_after_a_second(now)
     assert device.busy_seconds == pytest.approx(3)
 
@@ -67,7 +67,7 @@ def test_a_gpu_worked_while_any_of_its_streams_did(monkeypatch: pytest.MonkeyPat
     stream = [1]
     gpu = DeviceTimer(CPU)
     gpu._epoch = Event(0.0)
-    monkeypatch.setattr(gpu, "_event", lambda: events.append(Event()) or events[-1])
+    monkeypatch.setattr(gpu, "_record_event", lambda: events.append(Event()) or events[-1])
     monkeypatch.setattr(
         device_timer.torch.cuda,
         "current_stream",
@@ -75,7 +75,7 @@ def test_a_gpu_worked_while_any_of_its_streams_did(monkeypatch: pytest.MonkeyPat
     )
     for number in (1, 2, 1, 2):
         stream[0] = number
-        with gpu.counted():
+        with gpu.measure_work():
             pass
     assert gpu.seconds == 0.0
     long, beside, later, last = events[0:2], events[2:4], events[4:6], events[6:8]
@@ -92,12 +92,12 @@ def test_a_gpu_worked_while_any_of_its_streams_did(monkeypatch: pytest.MonkeyPat
 
 def test_a_gpu_that_is_lost_tells_what_was_known(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = DeviceTimer(CPU)
-    with gpu.counted():
+    with gpu.measure_work():
         pass
 
     def lost(_: object) -> None:
         raise RuntimeError("an illegal memory access was encountered")
 
     gpu._streams[1] = device_timer._Stream(event=Event(0.0), seconds=0.0)
-    monkeypatch.setattr(gpu, "_settle", lost)
+    monkeypatch.setattr(gpu, "_collect_finished", lost)
     assert gpu.seconds >= 0.0

@@ -48,7 +48,7 @@ def without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch.cuda, name, lambda *_, **__: nullcontext())
     monkeypatch.setattr(torch.cuda, "CUDAGraph", SimpleNamespace)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda _: STREAM)
-    monkeypatch.setattr(compilation.Compiler, "recorded", lambda _, work, *given: OnCpu(work, *given))
+    monkeypatch.setattr(compilation.Compiler, "capture_graph", lambda _, work, *given: OnCpu(work, *given))
     monkeypatch.setattr(OnCpu, "replays", 0)
 
 
@@ -105,7 +105,7 @@ def test_an_engine_of_recordings_makes_the_same_pictures(small_model: Path, smal
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_a_unets_recordings_serve_creates_and_edits_of_their_sizes_and_no_others(tmp_path: Path) -> None:
-    build.make(tmp_path / "xl", family="stable-diffusion-xl")
+    build.make(tmp_path / "xl", adapter="stable-diffusion-xl")
     model = entry(tmp_path / "xl", adapter="stable-diffusion-xl", options={"compile": ["128x128"]}, sources=1)
     engine, plain = (load_engine(model=model, device="cpu") for _ in range(2))
     assert isinstance(engine, StagedPipelineEngine)

@@ -62,20 +62,22 @@ def test_it_is_of_the_classes_of_the_real_one(small_model: Path) -> None:
     assert index["scheduler"] == ["diffusers", "FlowMatchEulerDiscreteScheduler"]
 
 
-@pytest.mark.parametrize("family", CLASSES)
-def test_the_one_of_another_family_is_of_its_classes_and_a_few_megabytes(family: str, tmp_path: Path) -> None:
-    assert tiny_build.make(tmp_path / family, family=family)
-    index = json.loads((tmp_path / family / "model_index.json").read_text())
-    assert {name: index[name] for name in CLASSES[family]} == CLASSES[family]
-    assert sum(map(len, weights(tmp_path / family).values())) < 10_000_000
+@pytest.mark.parametrize("adapter", CLASSES)
+def test_the_one_of_another_family_is_of_its_classes_and_a_few_megabytes(
+    adapter: str, tmp_path: Path
+) -> None:
+    assert tiny_build.make(tmp_path / adapter, adapter=adapter)
+    index = json.loads((tmp_path / adapter / "model_index.json").read_text())
+    assert {name: index[name] for name in CLASSES[adapter]} == CLASSES[adapter]
+    assert sum(map(len, weights(tmp_path / adapter).values())) < 10_000_000
 
 
-@pytest.mark.parametrize("family", tiny_build.FAMILIES)
-def test_it_is_the_same_every_time(family: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("adapter", tiny_build.ADAPTERS)
+def test_it_is_the_same_every_time(adapter: str, tmp_path: Path) -> None:
     torch.manual_seed(99)
     before = torch.random.get_rng_state()
-    assert tiny_build.make(tmp_path / "one", family=family)
-    assert tiny_build.make(tmp_path / "again", family=family)
+    assert tiny_build.make(tmp_path / "one", adapter=adapter)
+    assert tiny_build.make(tmp_path / "again", adapter=adapter)
     assert weights(tmp_path / "again") == weights(tmp_path / "one")
     assert torch.equal(torch.random.get_rng_state(), before)
 
@@ -100,9 +102,9 @@ def test_the_loser_of_a_race_keeps_the_winners_folder(
     folder = tmp_path / "small"
     build = tiny_build.build
 
-    def beaten(family: str) -> object:
+    def beaten(adapter: str) -> object:
         shutil.copytree(small_model, folder)
-        return build(family)
+        return build(adapter)
 
     monkeypatch.setattr(tiny_build, "build", beaten)
     assert tiny_build.make(folder) is False

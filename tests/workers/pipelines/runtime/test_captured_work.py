@@ -60,36 +60,38 @@ class Recording(TorchDispatchMode):
 
 
 @pytest.fixture
-def capture_graph(monkeypatch: pytest.MonkeyPatch) -> list[Recording]:
-    """What was recorded."""
-    recordings: list[Recording] = []
+def recordings(monkeypatch: pytest.MonkeyPatch) -> list[Recording]:
+    """A list that gets the recording of each captured graph."""
+    found: list[Recording] = []
 
-    def record(_: compilation.Compiler, work: compilation.Work, *arguments: torch.Tensor) -> compilation.Work:
+    def capture(
+        _: compilation.Compiler, work: compilation.Work, *arguments: torch.Tensor
+    ) -> compilation.Work:
         work(*arguments)
         with monkeypatch.context() as patch, Recording() as recording:
             patch.setattr(import_utils, "is_cuda_stream_capturing", lambda: True)
             work(*arguments)
-        recordings.append(recording)
+        found.append(recording)
         return work
 
-    monkeypatch.setattr(compilation.Compiler, "recorded", record)
-    return recordings
+    monkeypatch.setattr(compilation.Compiler, "capture_graph", capture)
+    return found
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-@pytest.mark.parametrize("family", build.FAMILIES)
+@pytest.mark.parametrize("adapter", build.ADAPTERS)
 def test_it_neither_waits_for_the_device_nor_is_random(
-    tmp_path: Path, recorded: list[Recording], family: str
+    tmp_path: Path, recordings: list[Recording], adapter: str
 ) -> None:
     """In the precision of a GPU, in which nothing may be left that is in another."""
-    build.make(tmp_path / "small", family=family)
-    options = {**(OPTIONS if family == "flux2-klein" else {}), "compile": ["64x64"]}
-    model = entry(tmp_path / "small", adapter=family, options=options, dtype="bfloat16", sources=0)
+    build.make(tmp_path / "small", adapter=adapter)
+    options = {**(OPTIONS if adapter == "flux2-klein" else {}), "compile": ["64x64"]}
+    model = entry(tmp_path / "small", adapter=adapter, options=options, dtype="bfloat16", sources=0)
     engine: Any = load_engine(model=replace(model, batch_limit=1, steps=2), device="cpu")
     engine.compile(backend=None)
-    # A decoder, and what else the family has recorded.
-    assert len(recorded) == {"flux2-klein": 3, "qwen-image": 1, "stable-diffusion-xl": 2}[family]
-    for recording in recorded:
+    # A decoder, and what else the adapter has recorded.
+    assert len(recordings) == {"flux2-klein": 3, "qwen-image": 1, "stable-diffusion-xl": 2}[adapter]
+    for recording in recordings:
         assert recording.operation_count > 10
         assert not recording.refused
 
