@@ -16,7 +16,8 @@ from workers.engine.interface import BadOutput, ImageOrder, Picture, StepCallbac
 from workers.pipelines.diffusers.options import parse_size
 from workers.pipelines.runtime import compilation
 from workers.pipelines.runtime.compilation import Compiler, Task, Work
-from workers.pipelines.runtime.device import Device, HandedOver
+from workers.pipelines.runtime.device import HandedOver
+from workers.pipelines.runtime.device_engine import DeviceEngine
 
 # A VAE's, from latents to pixels.
 DecoderCall = Callable[[torch.Tensor], torch.Tensor]
@@ -82,29 +83,13 @@ class Denoised(NamedTuple):
     shape: tuple[int, int, int, int]
 
 
-class PipelineEngine:
+class PipelineEngine(DeviceEngine):
     """An Engine that calls a pipeline from prompt to pixels in one stage, and turns pixels into bytes in the next."""
 
     def __init__(self, *, adapter: PipelineAdapter, model: ImageModel, device: torch.device) -> None:
         """Takes a family whose pipelines can be called at once."""
+        super().__init__(model=model, device=device)
         self._adapter = adapter
-        self._model = model
-        self._device = Device(device)
-
-    @property
-    def batch_limit(self) -> int:
-        """How many orders are made together at most."""
-        return self._model.batch_limit
-
-    @property
-    def device_name(self) -> str:
-        """What it works on, for people."""
-        return self._device.name
-
-    @property
-    def busy_seconds(self) -> float:
-        """How long the device has worked in all."""
-        return self._device.busy_seconds
 
     def batch_key(self, order: ImageOrder) -> Hashable:
         """An edit goes alone: its sources would belong to the whole batch."""

@@ -23,7 +23,8 @@ from workers.pipelines.flux2.transformer import FlowSampler, Grid, Layout, Rotar
 from workers.pipelines.runtime import compilation, loading
 from workers.pipelines.runtime.attention import FASTEST
 from workers.pipelines.runtime.compilation import Compiler, Task
-from workers.pipelines.runtime.device import Device, HandedOver
+from workers.pipelines.runtime.device import HandedOver
+from workers.pipelines.runtime.device_engine import DeviceEngine
 
 
 def _are_layers(value: object) -> bool:
@@ -61,19 +62,18 @@ class Denoised(NamedTuple):
     size: tuple[int, int]
 
 
-class Flux2Klein:
+class Flux2Klein(DeviceEngine):
     """An Engine on one device. Orders go together if their size and their sources' sizes are equal."""
 
     def __init__(self, *, pipeline: Flux2KleinPipeline, model: ImageModel) -> None:
         """Takes a pipeline that is on its device already. Raises EngineError for options it does not know."""
+        super().__init__(model=model, device=pipeline.device)
         options = read(model, OPTIONS)
         if pipeline.scheduler.config.get("stochastic_sampling"):
             raise EngineError(
                 f"the model {model.name} has a scheduler that adds noise, which is not done here"
             )
         self._pipeline = pipeline
-        self._model = model
-        self._device = Device(pipeline.device)
         self._patch_pixels = 2 * pipeline.vae_scale_factor
         length = options["max_sequence_length"]
         self._sampler = FlowSampler(
@@ -90,21 +90,6 @@ class Flux2Klein:
             pipeline=pipeline, device=self._device, patch_pixels=self._patch_pixels
         )
         self._decoder = Decoder(pipeline=pipeline, device=self._device)
-
-    @property
-    def batch_limit(self) -> int:
-        """How many orders are made together at most."""
-        return self._model.batch_limit
-
-    @property
-    def device_name(self) -> str:
-        """What it works on, for people."""
-        return self._device.name
-
-    @property
-    def busy_seconds(self) -> float:
-        """How long the device has worked in all."""
-        return self._device.busy_seconds
 
     def batch_key(self, order: ImageOrder) -> Hashable:
         """The shape of all tensors."""

@@ -1,40 +1,35 @@
 """Qwen-Image and Stable Diffusion XL, compiled as `load` compiles them on a GPU, but for code that takes a compiler."""
 
 import logging
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 import torch
-from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus
 
 from tests.workers.conftest import entry
-from tests.workers.pipelines.flux2.test_engine import RED, order
-from tests.workers.pipelines.runtime.test_compilation import check_made_as_without
+from tests.workers.pipelines.comparison import check_same_pictures
+from tests.workers.pipelines.pictures import RED, make_order, make_pictures
 from workers.catalogue import ImageModel
-from workers.engine.interface import Engine, EngineError, load_engine
+from workers.engine.interface import BadOutput, Engine, EngineError, load_engine
 from workers.pipelines.diffusers.engine import StagedPipelineEngine
 from workers.pipelines.tiny import build
 
-# Of diffusers, in setting a schedule.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+pytestmark = [
+    pytest.mark.usefixtures("small_sources"),
+    # diffusers causes it when it sets a schedule.
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+]
 ADAPTERS = ["qwen-image", "stable-diffusion-xl"]
 SIZES = ["128x128", "192x128"]
 # Sizes that were named and others, alone and together, with sources and without.
 MIXED = [
-    [order(size=(128, 128))],
-    [order("a fox" * seed, size=(192, 128), seed=seed) for seed in range(3)],
-    [order("a boat", size=(128, 160), seed=seed) for seed in range(2)],
-    [order(size=(64, 160), sources=[RED])],
+    [make_order(size=(128, 128))],
+    [make_order("a fox" * seed, size=(192, 128), seed=seed) for seed in range(3)],
+    [make_order("a boat", size=(128, 160), seed=seed) for seed in range(2)],
+    [make_order(size=(64, 160), sources=[RED])],
 ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def small_sources() -> Iterator[None]:
-    """Qwen-Image's pipeline scales each source of an edit to a megapixel, which takes this CPU seconds."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline_qwenimage_edit_plus, "VAE_IMAGE_SIZE", 128 * 128)
-        yield
 
 
 @pytest.fixture(scope="module", params=ADAPTERS)
@@ -67,7 +62,21 @@ def compiled(model: ImageModel) -> Iterator[StagedPipelineEngine]:
 def test_any_batch_is_made_as_without_and_nothing_is_compiled_for_it(
     compiled: StagedPipelineEngine, plain: Engine
 ) -> None:
-    check_made_as_without(compiled, plain, MIXED)
+    check_same_pictures(compiled, plain, MIXED)
+
+
+def test_a_batch_of_two_sizes_or_with_an_edit_is_refused(plain: Engine) -> None:
+    for other in (make_order(size=(128, 256)), make_order(size=(128, 128), sources=[RED])):
+        with pytest.raises(ValueError, match="creates of one size, or one edit"):
+            make_pictures(plain, make_order(size=(128, 128)), other)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 128, 120), (2, 3, 128, 128)])
+def test_a_picture_of_another_size_is_refused(plain: Engine, shape: tuple[int, ...]) -> None:
+    prepared = plain.prepare([make_order(size=(128, 128))])
+    denoised = plain.denoise(prepared, on_step=lambda _done, _steps: None)
+    with pytest.raises(BadOutput, match=re.escape(f"made (1, 3, 128, 128) of the ordered {shape}")):
+        plain.decode(denoised._replace(shape=shape))
 
 
 def test_on_a_cpu_nothing_is_compiled_and_a_line_says_so(

@@ -1,4 +1,3 @@
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,77 +8,69 @@ from diffusers import Flux2KleinPipeline
 from PIL import Image
 
 from tests.workers.conftest import OPTIONS, entry
-from workers.engine.interface import BadOutput, DeviceLost, Engine, EngineError, ImageOrder, load_engine, make
+from tests.workers.pipelines.pictures import (
+    BLUE,
+    GREEN,
+    MAX_DIFFERENCE,
+    RED,
+    SIDE,
+    make_order,
+    make_pictures,
+    mean_difference,
+)
+from workers.engine.interface import BadOutput, DeviceLost, Engine, EngineError, load_engine
 from workers.pipelines.flux2 import engine as flux2_engine
 from workers.pipelines.flux2 import text_encoder
 from workers.pipelines.runtime import loading
 
-SIDE = 256
-RED, BLUE, GREEN = (Image.new("RGB", (128, 96), colour) for colour in ("red", "blue", "green"))
-# Of 255: what rounding in another order may come to.
-MAX_DIFFERENCE = 2
-
-
-def order(
-    prompt: str = "a fox",
-    *,
-    seed: int = 1,
-    size: tuple[int, int] = (SIDE, SIDE),
-    sources: Sequence[Image.Image] = (),
-) -> ImageOrder:
-    return ImageOrder(prompt=prompt, width=size[0], height=size[1], seed=seed, sources=tuple(sources))
-
-
-def made(engine: Engine, *orders: ImageOrder) -> list[np.ndarray]:
-    pictures = make(engine, orders, on_step=lambda _done, _steps: None)
-    assert {picture.dtype for picture in pictures} == {np.dtype(np.uint8)}
-    return [picture.astype(int) for picture in pictures]
-
-
-def difference(one: np.ndarray, other: np.ndarray) -> float:
-    return float(np.abs(one - other).mean())
-
 
 @pytest.mark.parametrize("size", [(512, 512), (1024, 1024), (1024, 768), (768, 1024)])
 def test_every_published_size_comes_out(small_engine: Engine, size: tuple[int, int]) -> None:
-    [picture] = made(small_engine, order(size=size))
+    [picture] = make_pictures(small_engine, make_order(size=size))
     assert picture.shape == (size[1], size[0], 3)
 
 
 def test_a_picture_is_colourful_and_no_flat_grey(small_engine: Engine) -> None:
-    [picture] = made(small_engine, order())
+    [picture] = make_pictures(small_engine, make_order())
     assert picture.std(axis=(0, 1)).min() > 20
     assert picture.std(axis=2).mean() > 20
 
 
 def test_the_same_order_gives_the_same_picture(small_engine: Engine) -> None:
-    assert np.array_equal(made(small_engine, order())[0], made(small_engine, order())[0])
+    assert np.array_equal(
+        make_pictures(small_engine, make_order())[0], make_pictures(small_engine, make_order())[0]
+    )
 
 
 def test_prompt_and_seed_change_the_picture(small_engine: Engine) -> None:
-    [picture] = made(small_engine, order())
-    assert difference(picture, made(small_engine, order("a mountain at dusk"))[0]) > 5
-    assert difference(picture, made(small_engine, order("a fix"))[0]) > 1
-    assert difference(picture, made(small_engine, order(seed=2))[0]) > 5
+    [picture] = make_pictures(small_engine, make_order())
+    assert mean_difference(picture, make_pictures(small_engine, make_order("a mountain at dusk"))[0]) > 5
+    assert mean_difference(picture, make_pictures(small_engine, make_order("a fix"))[0]) > 1
+    assert mean_difference(picture, make_pictures(small_engine, make_order(seed=2))[0]) > 5
 
 
 def test_a_picture_does_not_depend_on_its_company(small_engine: Engine) -> None:
-    orders = [order(), order("a mountain at dusk", seed=7), order(seed=2**63 - 1), order("", seed=0)]
-    together = made(small_engine, *orders)
+    orders = [
+        make_order(),
+        make_order("a mountain at dusk", seed=7),
+        make_order(seed=2**63 - 1),
+        make_order("", seed=0),
+    ]
+    together = make_pictures(small_engine, *orders)
     for each, picture in zip(orders, together, strict=True):
-        assert np.abs(picture - made(small_engine, each)[0]).max() <= 2
-    backwards = made(small_engine, *reversed(orders))[::-1]
+        assert np.abs(picture - make_pictures(small_engine, each)[0]).max() <= 2
+    backwards = make_pictures(small_engine, *reversed(orders))[::-1]
     assert max(np.abs(a - b).max() for a, b in zip(together, backwards, strict=True)) <= 2
 
 
 def test_an_edit_depends_on_its_sources_and_their_order(small_engine: Engine) -> None:
-    [plain] = made(small_engine, order())
-    [red] = made(small_engine, order(sources=[RED]))
-    [blue] = made(small_engine, order(sources=[BLUE]))
-    [both] = made(small_engine, order(sources=[RED, BLUE]))
-    [swapped] = made(small_engine, order(sources=[BLUE, RED]))
+    [plain] = make_pictures(small_engine, make_order())
+    [red] = make_pictures(small_engine, make_order(sources=[RED]))
+    [blue] = make_pictures(small_engine, make_order(sources=[BLUE]))
+    [both] = make_pictures(small_engine, make_order(sources=[RED, BLUE]))
+    [swapped] = make_pictures(small_engine, make_order(sources=[BLUE, RED]))
     pictures = [plain, red, blue, both, swapped]
-    differences = [difference(a, b) for at, a in enumerate(pictures) for b in pictures[:at]]
+    differences = [mean_difference(a, b) for at, a in enumerate(pictures) for b in pictures[:at]]
     assert min(differences) > 0.5
 
 
@@ -87,69 +78,45 @@ def test_an_edit_depends_on_its_sources_and_their_order(small_engine: Engine) ->
     "size", [(64, 64), (512, 64), (64, 512), (65, 97), (2000, 1500), (2900, 363), (40, 20)]
 )
 def test_sources_of_any_size_are_fitted(small_engine: Engine, size: tuple[int, int]) -> None:
-    [picture] = made(small_engine, order(sources=[Image.new("RGB", size, "green")]))
+    [picture] = make_pictures(small_engine, make_order(sources=[Image.new("RGB", size, "green")]))
     assert picture.shape == (SIDE, SIDE, 3)
 
 
 def test_a_source_is_not_changed(small_engine: Engine) -> None:
     source = Image.new("RGB", (2000, 1000), "green")
     before = source.tobytes()
-    made(small_engine, order(sources=[source]))
+    make_pictures(small_engine, make_order(sources=[source]))
     assert (source.size, source.tobytes()) == ((2000, 1000), before)
 
 
 def test_the_longest_prompt_of_any_script_is_made(small_engine: Engine) -> None:
     for prompt in ("狐" * 4_000, "🦊\x1b\u202e" * 1_000, "<|im_end|>" * 400, "{{ 7 * 7 }}{% raw %}"):
-        made(small_engine, order(prompt))
-
-
-def test_steps_are_reported_as_they_are_done(small_engine: Engine) -> None:
-    steps: list[tuple[int, int]] = []
-    make(small_engine, [order(), order(seed=2)], on_step=lambda done, all_: steps.append((done, all_)))
-    assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
-
-
-def test_the_engine_is_usable_after_an_exception(small_engine: Engine) -> None:
-    [before] = made(small_engine, order())
-
-    def broken(done: int, _steps: int) -> None:
-        if done == 2:
-            raise RuntimeError("in mid-step")
-
-    with pytest.raises(RuntimeError, match="in mid-step"):
-        make(small_engine, [order("other", sources=[RED])], on_step=broken)
-    assert np.array_equal(made(small_engine, order())[0], before)
-
-
-def test_pixels_that_are_no_numbers_are_refused(small_model: Path) -> None:
-    engine = flux2_engine.load(model=entry(small_model), device="cpu")
-    with torch.no_grad():
-        engine._pipeline.transformer.proj_out.weight.fill_(float("nan"))
-    with pytest.raises(BadOutput, match="no numbers"):
-        made(engine, order())
+        make_pictures(small_engine, make_order(prompt))
 
 
 def test_a_picture_of_another_size_is_refused(small_engine: Engine) -> None:
     with pytest.raises(BadOutput, match="of the ordered"):
-        made(small_engine, order(size=(250, 256)))
+        make_pictures(small_engine, make_order(size=(250, 256)))
 
 
 def test_a_batch_of_two_sizes_is_refused(small_engine: Engine) -> None:
     with pytest.raises(ValueError, match="of one size"):
-        made(small_engine, order(), order(size=(SIDE, 2 * SIDE)))
+        make_pictures(small_engine, make_order(), make_order(size=(SIDE, 2 * SIDE)))
 
 
 def test_an_edit_among_creates_is_refused(small_engine: Engine) -> None:
     with pytest.raises(ValueError, match="of the same sizes"):
-        made(small_engine, order(), order(sources=[RED]))
+        make_pictures(small_engine, make_order(), make_order(sources=[RED]))
 
 
 def test_edits_of_different_sources_go_together_and_come_out_as_alone(small_engine: Engine) -> None:
-    edits = [order(seed=1, sources=[RED, BLUE]), order("a boat", seed=2, sources=[BLUE, GREEN])]
+    edits = [make_order(seed=1, sources=[RED, BLUE]), make_order("a boat", seed=2, sources=[BLUE, GREEN])]
     assert small_engine.batch_key(edits[0]) == small_engine.batch_key(edits[1])
-    assert small_engine.batch_key(edits[0]) != small_engine.batch_key(order(sources=[RED]))
+    assert small_engine.batch_key(edits[0]) != small_engine.batch_key(make_order(sources=[RED]))
     for together, alone in zip(
-        made(small_engine, *edits), [made(small_engine, edit)[0] for edit in edits], strict=True
+        make_pictures(small_engine, *edits),
+        [make_pictures(small_engine, edit)[0] for edit in edits],
+        strict=True,
     ):
         assert np.abs(together - alone).max() <= MAX_DIFFERENCE
 
@@ -173,7 +140,7 @@ def test_a_picture_is_what_the_pipeline_makes_of_the_same_order(
         max_sequence_length=OPTIONS["max_sequence_length"],
         text_encoder_out_layers=tuple(OPTIONS["text_encoder_out_layers"]),
     ).images[0]
-    [ours] = made(small_engine, order(sources=sources))
+    [ours] = make_pictures(small_engine, make_order(sources=sources))
     assert np.abs(ours - np.asarray(stock).astype(int)).max() <= MAX_DIFFERENCE
 
 
@@ -190,21 +157,11 @@ def test_layers_that_no_embedding_is_taken_from_are_left_out_and_nothing_changes
 
 def test_what_comes_again_is_not_encoded_again(small_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = flux2_engine.load(model=entry(small_model), device="cpu")
-    [first] = made(engine, order(sources=[RED, BLUE]))
+    [first] = make_pictures(engine, make_order(sources=[RED, BLUE]))
     monkeypatch.delattr(text_encoder.PromptEncoder, "_encode_text")
     monkeypatch.delattr(flux2_engine.Flux2KleinPipeline, "_encode_vae_image")
-    [again] = made(engine, order(sources=[RED.copy(), BLUE]))
+    [again] = make_pictures(engine, make_order(sources=[RED.copy(), BLUE]))
     assert np.array_equal(first, again)
-
-
-def test_the_batch_limit_is_the_models(small_engine: Engine) -> None:
-    assert small_engine.batch_limit == 4
-
-
-def test_bfloat16_makes_pictures_too(small_model: Path) -> None:
-    engine = load_engine(model=entry(small_model, dtype="bfloat16"), device="auto")
-    [picture] = made(engine, order(size=(64, 64)))
-    assert picture.std() > 10
 
 
 def test_missing_weights_are_told_with_what_to_do(tmp_path: Path) -> None:
@@ -226,18 +183,13 @@ def test_a_device_that_is_not_there_is_refused(small_model: Path, device: str) -
         load_engine(model=entry(small_model), device=device)
 
 
-@pytest.mark.parametrize(
-    "options", [{"max_sequence_lenght": 64}, {"max_sequence_length": "64"}, {"steps": 4}]
-)
-def test_an_option_that_is_unknown_or_unfit_is_refused(small_model: Path, options: dict[str, object]) -> None:
-    with pytest.raises(EngineError, match="an option that is unknown or unfit"):
-        load_engine(model=entry(small_model, options=options), device="cpu")
-
-
 def test_the_layers_of_the_text_encoder_matter(small_model: Path, small_engine: Engine) -> None:
     other = replace(entry(small_model), options={**OPTIONS, "text_encoder_out_layers": [3, 2, 1]})
     engine = load_engine(model=other, device="cpu")
-    assert difference(made(engine, order())[0], made(small_engine, order())[0]) > 1
+    assert (
+        mean_difference(make_pictures(engine, make_order())[0], make_pictures(small_engine, make_order())[0])
+        > 1
+    )
 
 
 def test_an_error_after_which_the_device_refuses_everything_is_a_lost_device(
@@ -248,7 +200,7 @@ def test_an_error_after_which_the_device_refuses_everything_is_a_lost_device(
 
     monkeypatch.setattr(small_engine._pipeline.transformer.proj_out, "forward", illegal_access)
     with pytest.raises(torch.AcceleratorError):
-        made(small_engine, order())
+        make_pictures(small_engine, make_order())
     monkeypatch.setattr(torch, "ones", illegal_access)
     with pytest.raises(DeviceLost):
-        made(small_engine, order())
+        make_pictures(small_engine, make_order())

@@ -7,24 +7,26 @@ import numpy as np
 import pytest
 import torch
 from diffusers import Flux2KleinPipeline, StableDiffusionXLPipeline
-from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus
 
 from tests.workers.conftest import OPTIONS, entry
-from tests.workers.pipelines.flux2.test_engine import MAX_DIFFERENCE, RED, made
-from tests.workers.pipelines.flux2.test_engine import order as order_of
+from tests.workers.pipelines import pictures
+from tests.workers.pipelines.pictures import MAX_DIFFERENCE, RED, make_pictures, run_stages
 from workers.catalogue import ImageModel
-from workers.engine.interface import Engine, EngineError, load_engine, make
+from workers.engine.interface import Engine, EngineError, load_engine
 from workers.pipelines.diffusers import qwen_image, stable_diffusion_xl
 from workers.pipelines.diffusers.engine import PipelineEngine
 from workers.pipelines.flux2.offloaded import OffloadedFlux2Klein
 from workers.pipelines.runtime import loading
 from workers.pipelines.tiny import build
 
-# Of diffusers, in setting a schedule.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+pytestmark = [
+    pytest.mark.usefixtures("small_sources"),
+    # diffusers causes it when it sets a schedule.
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+]
 CPU = torch.device("cpu")
 ADAPTERS = ["flux2-klein", "qwen-image", "stable-diffusion-xl"]
-order = partial(order_of, size=(128, 128))
+make_order = partial(pictures.make_order, size=(128, 128))
 
 
 @pytest.fixture(scope="module")
@@ -62,26 +64,18 @@ def offloaded(model: ImageModel, how: str) -> PipelineEngine:
     return PipelineEngine(adapter=adapter, model=model, device=CPU)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def small_sources():
-    """Qwen-Image's pipeline scales each source of an edit to a megapixel, which takes this CPU seconds."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline_qwenimage_edit_plus, "VAE_IMAGE_SIZE", 128 * 128)
-        yield
-
-
 @pytest.mark.parametrize("how", loading.OFFLOAD_MODES)
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_offloaded_it_makes_the_same_pictures_in_any_order(
     models: dict[str, ImageModel], adapter: str, how: str
 ) -> None:
-    create, edit = order(), order(sources=[RED])
+    create, edit = make_order(), make_order(sources=[RED])
     plain = load_engine(model=models[adapter], device="cpu")
-    created, edited = (made(plain, each)[0] for each in (create, edit))
+    created, edited = (make_pictures(plain, each)[0] for each in (create, edit))
     engine = offloaded(models[adapter], how)
     for each, expected in ((create, created), (edit, edited), (create, created)):
-        assert np.abs(made(engine, each)[0] - expected).max() <= MAX_DIFFERENCE
-    [first, second] = made(engine, create, order("a mountain at dusk", seed=7))
+        assert np.abs(make_pictures(engine, each)[0] - expected).max() <= MAX_DIFFERENCE
+    [first, second] = make_pictures(engine, create, make_order("a mountain at dusk", seed=7))
     assert np.abs(first - created).max() <= MAX_DIFFERENCE
     assert not np.array_equal(first, second)
 
@@ -91,8 +85,8 @@ def test_layer_by_layer_no_weights_stay_where_they_are_used(
     models: dict[str, ImageModel], adapter: str
 ) -> None:
     engine = offloaded(models[adapter], "sequential")
-    made(engine, order())
-    pipeline = engine._adapter.build_call([order()]).pipeline
+    make_pictures(engine, make_order())
+    pipeline = engine._adapter.build_call([make_order()]).pipeline
     transformer = getattr(pipeline, "transformer", None) or pipeline.unet
     assert {weight.device.type for weight in transformer.parameters()} == {"meta"}
 
@@ -108,7 +102,7 @@ def test_a_call_that_fails_takes_its_parts_back_from_the_device(
         raise RuntimeError("in mid-step")
 
     with pytest.raises(RuntimeError, match="in mid-step"):
-        make(engine, [order()], on_step=broken)
+        run_stages(engine, [make_order()], on_step=broken)
     assert taken_back == ["all"]
 
 

@@ -8,36 +8,20 @@ import numpy as np
 import pytest
 import torch
 from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
-from PIL import Image
 
 from tests.workers.conftest import OPTIONS, entry
-from tests.workers.pipelines.flux2.test_engine import BLUE, MAX_DIFFERENCE, RED, made, order
-from workers.engine.batcher import Batcher
-from workers.engine.interface import Engine, EngineError, ImageOrder, load_engine
+from tests.workers.pipelines.comparison import MIXED, SIZES, check_same_pictures
+from tests.workers.pipelines.pictures import MAX_DIFFERENCE, make_order, make_pictures
+from workers.engine.interface import Engine, EngineError, load_engine
 from workers.pipelines.flux2.engine import Flux2Klein
 from workers.pipelines.runtime import attention
 
-SIZES = ["128x128", "256x128"]
 KERNEL_CALLS = {
     "_native_cudnn": "_scaled_dot_product_cudnn_attention",
     "_native_flash": "_scaled_dot_product_flash_attention",
     "_native_efficient": "_scaled_dot_product_efficient_attention",
     "_native_math": "_scaled_dot_product_attention_math",
 }
-WIDE = Image.new("RGB", (96, 192), "green")
-# Sizes that were named and others, alone and together, with sources and without.
-MIXED = [
-    [order(size=(128, 128))],
-    [order(size=(128, 128), seed=seed) for seed in range(4)],
-    [order(size=(256, 128))],
-    [order(size=(256, 128), seed=seed) for seed in range(2)],
-    [order(size=(128, 256))],
-    [order("a boat", size=(192, 160), seed=seed) for seed in range(3)],
-    [order(size=(128, 128), sources=[RED])],
-    [order(size=(128, 128), sources=[RED, WIDE])],
-    [order(size=(256, 128), sources=[source], seed=1) for source in (RED, BLUE)],
-    [order(size=(512, 512))],
-]
 
 
 @pytest.fixture(scope="module")
@@ -50,29 +34,10 @@ def compiled(small_model: Path) -> Iterator[Flux2Klein]:
     torch.compiler.reset()
 
 
-def together(engine: Engine, orders: list[ImageOrder]) -> list[np.ndarray]:
-    """In the threads of a worker."""
-    batcher = Batcher(engine, max_queue_delay_seconds=1.0)
-    try:
-        futures = [batcher.submit(each) for each in orders]
-        return [future.result(timeout=120).astype(int) for future in futures]
-    finally:
-        batcher.close()
-
-
-def check_made_as_without(compiled: Engine, plain: Engine, batches: list[list[ImageOrder]]) -> None:
-    """Each batch comes out as the plain engine makes it, and nothing is compiled for it."""
-    for orders in batches:
-        with torch.compiler.set_stance("fail_on_recompile"):
-            pictures = together(compiled, orders)
-        for picture, expected in zip(pictures, made(plain, *orders), strict=True):
-            assert np.abs(picture - expected).max() <= MAX_DIFFERENCE
-
-
 def test_ten_shapes_are_made_as_without_and_nothing_is_compiled_for_them(
     compiled: Flux2Klein, small_engine: Engine
 ) -> None:
-    check_made_as_without(compiled, small_engine, MIXED)
+    check_same_pictures(compiled, small_engine, MIXED)
 
 
 def test_on_a_cpu_nothing_is_compiled_and_a_line_says_so(
@@ -81,24 +46,9 @@ def test_on_a_cpu_nothing_is_compiled_and_a_line_says_so(
     model = entry(small_model, options={**OPTIONS, "compile": ["1024x1024"]})
     with caplog.at_level(logging.WARNING), torch.compiler.set_stance("fail_on_recompile"):
         engine = load_engine(model=model, device="cpu")
-        [picture] = made(engine, order())
+        [picture] = make_pictures(engine, make_order())
     assert "zekron-image-1 is not compiled: that is for a GPU, and this is a CPU" in caplog.text
-    assert np.array_equal(picture, made(small_engine, order())[0])
-
-
-@pytest.mark.parametrize(
-    "option",
-    [
-        {"compile": True},
-        {"compile": ["1024"]},
-        {"compile": "1024x1024"},
-        {"attention": 1},
-        {"text_encoder_out_layers": []},
-    ],
-)
-def test_an_option_that_is_unfit_is_refused(small_model: Path, option: dict[str, object]) -> None:
-    with pytest.raises(EngineError, match="an option that is unknown or unfit"):
-        load_engine(model=entry(small_model, options={**OPTIONS, **option}), device="cpu")
+    assert np.array_equal(picture, make_pictures(small_engine, make_order())[0])
 
 
 def test_weights_that_are_offloaded_are_not_compiled(small_model: Path) -> None:
@@ -123,7 +73,7 @@ def test_a_compiler_that_fails_is_told_by_the_models_name(small_model: Path) -> 
 def test_attention_can_be_named_and_the_picture_stays(small_model: Path, small_engine: Engine) -> None:
     options = {**OPTIONS, "attention": "_native_math"}
     engine = load_engine(model=entry(small_model, options=options), device="cpu")
-    [picture], [expected] = made(engine, order()), made(small_engine, order())
+    [picture], [expected] = make_pictures(engine, make_order()), make_pictures(small_engine, make_order())
     assert np.abs(picture - expected).max() <= MAX_DIFFERENCE
 
 

@@ -15,8 +15,14 @@ import pytest
 import torch
 
 from tests.workers.conftest import OPTIONS, entry
-from tests.workers.pipelines.flux2.test_engine import MAX_DIFFERENCE, RED, made, order
-from tests.workers.pipelines.runtime.test_compilation import MIXED, SIZES, together
+from tests.workers.pipelines.comparison import MIXED, SIZES
+from tests.workers.pipelines.pictures import (
+    MAX_DIFFERENCE,
+    RED,
+    make_order,
+    make_pictures,
+    make_pictures_in_batcher,
+)
 from workers.engine.interface import Engine, load_engine
 from workers.pipelines.diffusers.engine import StagedPipelineEngine
 from workers.pipelines.flux2.engine import Flux2Klein, load
@@ -93,13 +99,17 @@ def test_an_engine_of_recordings_makes_the_same_pictures(small_model: Path, smal
     engine = load(model=model, device="cpu")
     assert isinstance(engine, Flux2Klein)
     engine.compile(backend=None)
-    [first] = made(engine, order("a fox", size=(128, 128)))
+    [first] = make_pictures(engine, make_order("a fox", size=(128, 128)))
     # A prompt, four steps, and a decoding.
     assert OnCpu.replays == 1 + model.steps + 1
     for orders in MIXED:
-        for picture, expected in zip(together(engine, orders), made(small_engine, *orders), strict=True):
+        for picture, expected in zip(
+            make_pictures_in_batcher(engine, orders, max_queue_delay_seconds=1.0),
+            make_pictures(small_engine, *orders),
+            strict=True,
+        ):
             assert np.abs(picture - expected).max() <= MAX_DIFFERENCE
-    [again] = made(engine, order("a fox", size=(128, 128)))
+    [again] = make_pictures(engine, make_order("a fox", size=(128, 128)))
     assert np.array_equal(first, again)
 
 
@@ -112,13 +122,13 @@ def test_a_unets_recordings_serve_creates_and_edits_of_their_sizes_and_no_others
     engine.compile(backend=None)
     # Four steps, of an edit two; and a decoding for each picture.
     for orders, replays in (
-        ([order(size=(128, 128))], 4 + 1),
-        ([order(size=(128, 128), sources=[RED])], 2 + 1),
-        ([order(seed=seed, size=(128, 128)) for seed in range(3)], 4 + 3),
-        ([order(size=(128, 160))], 0),
+        ([make_order(size=(128, 128))], 4 + 1),
+        ([make_order(size=(128, 128), sources=[RED])], 2 + 1),
+        ([make_order(seed=seed, size=(128, 128)) for seed in range(3)], 4 + 3),
+        ([make_order(size=(128, 160))], 0),
     ):
         OnCpu.replays = 0
-        pictures = made(engine, *orders)
+        pictures = make_pictures(engine, *orders)
         assert OnCpu.replays == replays
-        for picture, expected in zip(pictures, made(plain, *orders), strict=True):
+        for picture, expected in zip(pictures, make_pictures(plain, *orders), strict=True):
             assert np.abs(picture - expected).max() <= MAX_DIFFERENCE

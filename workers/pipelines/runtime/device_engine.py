@@ -1,0 +1,29 @@
+"""The base class of the engines that work on one device. Knows no pipeline and no stage."""
+
+import torch
+
+from workers.catalogue import ImageModel
+from workers.pipelines.runtime.device import Device
+
+
+class DeviceEngine:
+    """The properties of an Engine that follow from its model and its device."""
+
+    def __init__(self, *, model: ImageModel, device: torch.device) -> None:
+        self._model = model
+        self._device = Device(device)
+
+    @property
+    def batch_limit(self) -> int:
+        """Return how many orders go into one batch at most, as the models file says."""
+        return self._model.batch_limit
+
+    @property
+    def device_name(self) -> str:
+        """Return the device's name for people."""
+        return self._device.name
+
+    @property
+    def busy_seconds(self) -> float:
+        """Return for how many seconds in all the device has worked."""
+        return self._device.busy_seconds
