@@ -84,6 +84,14 @@ def exhausted(owner: Account) -> Generation:
     return generations.claim(generation_id=generation.pk, now=NOW)
 
 
+def expire_image(generation_id: int) -> None:
+    """Move the expiry of a completed generation's image into the past."""
+    past = datetime.now(UTC) - timedelta(seconds=1)
+    generation = Generation.objects.get(pk=generation_id)
+    Generation.objects.filter(pk=generation_id).update(expires_at=past)
+    images.StoredImage.objects.filter(pk=generation.image_id).update(expires_at=past)
+
+
 def at_once(count: int, work: Callable[[int], object]) -> list[object]:
     """Runs `work(i)` in `count` threads that start together; returns each one's result, or the exception it raised."""
     barrier = threading.Barrier(count)

@@ -5,19 +5,15 @@ import io
 import re
 import signal
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.core.management import call_command
-from django.utils import timezone
 from PIL import Image, ImageStat
 
 from billing.audit import audit
-from storage.models import StoredImage
-from tests import processes
+from tests import factories, processes
 from workers.lifecycle import image_tokens
-from workers.models import Generation
 
 pytestmark = pytest.mark.django_db(transaction=True)
 WORKER = "-m celery -A zekron_api worker -P threads -c 4 -Q gpu -n gpu@t"
@@ -73,7 +69,8 @@ def test_create_edit_balance_history_and_expiry(server: processes.Server, object
     assert [row["id"] for row in rows] == sorted((row["id"] for row in rows), reverse=True)
     assert {row["status"] for row in rows} == {"completed"}
 
-    _expire(created["id"])
+    assert image_tokens.token_of(generation_id=created["id"]) == created["token"]
+    factories.expire_image(created["id"])
     assert server.ask(f"/v1/images/{created['token']}").status == 410
     call_command("purge")
     assert server.ask(f"/v1/images/{created['token']}").status == 410
@@ -86,13 +83,3 @@ def _sky(picture: Image.Image) -> list[float]:
     """Red, green and blue of its upper third, on average."""
     width, height = picture.size
     return ImageStat.Stat(picture.convert("RGB").crop((0, 0, width, height // 3))).mean
-
-
-def _expire(generation_id: int) -> None:
-    generation = Generation.objects.get(pk=generation_id)
-    assert generation.token_digest == image_tokens.digest_of(
-        token=image_tokens.token_of(generation_id=generation_id)
-    )
-    past = timezone.now() - timedelta(seconds=1)
-    Generation.objects.filter(pk=generation_id).update(expires_at=past)
-    StoredImage.objects.filter(pk=generation.image_id).update(expires_at=past)

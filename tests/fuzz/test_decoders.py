@@ -18,7 +18,7 @@ from storage import envelope
 from storage.a256cbc_hs512 import SealBroken
 from tests import factories
 from tests.fuzz.mutations import fuzzed, mutated
-from tests.zekron_api.conftest import picture
+from tests.images import picture
 from workers.imaging import source_images
 from zekron_api.endpoints.serializers import GenerateSerializer
 from zekron_api.http.authentication import BearerKeyAuthentication

@@ -11,7 +11,7 @@ from tests import factories
 from tests.storage import s3
 from tests.storage.conftest import bytes_of, overwrite
 from tests.storage.faults import hanging
-from tests.zekron_api.conftest import Caller, caller
+from tests.zekron_api.callers import Caller, caller
 from workers.gpu_worker import attempt
 from workers.lifecycle import generations, image_tokens
 from workers.messaging.redis_client import connection as broker

@@ -1,50 +1,17 @@
 """A client of the API: an account with a key, and a worker without a GPU that works off the queue in this process."""
 
-import base64
-import io
 import threading
 from collections.abc import Iterator
-from typing import Any, NamedTuple
 
 import pytest
 from django.db import connections
-from django.test import Client
-from PIL import Image
 
-from billing import keys
-from billing.models import Account
 from tests import factories
 from tests.zekron_api import asgi_client
+from tests.zekron_api.callers import Caller, caller
 from workers.gpu_worker import attempt
 from workers.messaging import enqueue, worker_registry
 from workers.messaging.redis_client import connection as broker
-
-
-class Caller(NamedTuple):
-    """One who calls the API with a key."""
-
-    account: Account
-    key: str
-    client: Client
-
-    def get(self, path: str, **headers: str) -> Any:
-        return self.client.get(path, headers=self._headers(headers))
-
-    def post(self, path: str, body: Any, **headers: str) -> Any:
-        return self.client.post(path, body, content_type="application/json", headers=self._headers(headers))
-
-    def generate(self, **body: Any) -> Any:
-        return self.post("/v1/generate", {"prompt": "a boat", "size": "512x512", **body})
-
-    def _headers(self, headers: dict[str, str]) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.key}", **headers}
-
-
-def caller(*, balance_micros: int = 10_000_000) -> Caller:
-    """A new account with a key."""
-    owner = factories.account(balance_micros=balance_micros)
-    _, key = keys.issue(account_id=owner.pk)
-    return Caller(owner, key, Client(raise_request_exception=False))
 
 
 @pytest.fixture
@@ -104,10 +71,3 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[factories.StandInEngine]
         yield engine
         for thread in threads:
             thread.join()
-
-
-def picture(kind: str = "PNG", size: tuple[int, int] = (96, 64), **options: Any) -> str:
-    """A small image of this kind as base64."""
-    out = io.BytesIO()
-    Image.new("RGB", size, "orange").save(out, kind, **options)
-    return base64.b64encode(out.getvalue()).decode()

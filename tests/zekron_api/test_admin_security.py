@@ -15,9 +15,9 @@ from django.utils import timezone
 from billing import keys, ledger
 from billing.models import Account, LedgerEntry
 from tests import factories
+from tests.assertions import refusal
 from tests.billing.admin_client import ACCOUNTS, movement
 from tests.content_policy import content_policy
-from tests.zekron_api.endpoints.test_create_generation import refusal
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LOGIN = "/admin/login/?next=/admin/"

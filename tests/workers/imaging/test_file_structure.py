@@ -10,8 +10,8 @@ import zlib
 import pytest
 from PIL import Image
 
+from tests.images import RED, halves, near, png_of, saved
 from tests.processes import ROOT
-from tests.workers.imaging.test_source_images import RED, halves, near, png_of, saved
 from workers.imaging import source_images
 from workers.imaging.pixel_budget import PixelBudget
 from workers.imaging.source_images import InvalidImage, decode

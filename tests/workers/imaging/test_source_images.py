@@ -1,4 +1,3 @@
-import io
 import random
 import struct
 import zlib
@@ -7,41 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.images import BLUE, RED, halves, near, png_of, saved
 from workers.imaging import source_images
 from workers.imaging.source_images import InvalidImage, decode
-
-RED, BLUE = (255, 0, 0), (0, 0, 255)
-
-
-def saved(image: Image.Image, file_format: str = "PNG", **options: object) -> bytes:
-    file = io.BytesIO()
-    image.save(file, file_format, **options)
-    return file.getvalue()
-
-
-def halves(width: int = 96, height: int = 64) -> Image.Image:
-    """Red on the left, blue on the right."""
-    image = Image.new("RGB", (width, height), RED)
-    image.paste(BLUE, (width // 2, 0, width, height))
-    return image
-
-
-def near(pixel: object, wanted: tuple[int, int, int], tolerance: int = 8) -> bool:
-    assert isinstance(pixel, tuple)
-    return all(abs(a - b) <= tolerance for a, b in zip(pixel, wanted, strict=True))
-
-
-def png_of(width: int, height: int, *, depth: int = 8, colour: int = 2, data: bytes = b"") -> bytes:
-    """A PNG whose header says what it likes."""
-
-    def chunk(name: bytes, content: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-        )
-
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    end = chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + end
 
 
 @pytest.mark.parametrize(

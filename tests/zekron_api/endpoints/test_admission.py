@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from tests import factories
-from tests.zekron_api.endpoints.test_create_generation import refusal
+from tests.assertions import refusal
 from workers.catalogue import DEFAULT_MODEL
 from workers.lifecycle import admission
 from workers.messaging import worker_registry

@@ -12,9 +12,9 @@ from PIL import Image
 
 from storage.models import StoredImage
 from tests import factories
+from tests.assertions import refusal
+from tests.images import picture
 from tests.zekron_api import asgi_client as server
-from tests.zekron_api.conftest import picture
-from tests.zekron_api.endpoints.test_create_generation import refusal
 from workers.lifecycle import generations
 from workers.messaging import enqueue
 from workers.models import Generation, Status

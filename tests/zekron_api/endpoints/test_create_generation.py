@@ -9,25 +9,15 @@ import pytest
 from PIL import Image
 
 from billing import accounts
+from tests.assertions import refusal
 from tests.factories import ERROR
-from tests.zekron_api.conftest import caller, picture
+from tests.images import picture
+from tests.zekron_api.callers import caller
 from workers.lifecycle import generations
 from workers.messaging import enqueue
 from workers.models import Generation
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def refusal(response) -> tuple[int, str]:
-    """Status and type of an error, after a look at its envelope."""
-    body = response.json()
-    assert response["Content-Type"] == "application/json"
-    assert body["success"] is False
-    assert set(body["error"]) - {"generation_id"} == {"message", "code", "type", "support"}
-    assert re.fullmatch(r"[A-Z0-9_]+_[0-9A-F]{6}_\d{10}", body["error"]["code"])
-    assert body["error"]["code"].startswith(body["error"]["type"].upper())
-    assert body["error"]["support"] == f"Contact support with error code: {body['error']['code']}"
-    return response.status_code, body["error"]["type"]
 
 
 def test_a_create_gives_the_published_reply(me, engine):

@@ -8,8 +8,9 @@ from django.core.files.storage import storages
 
 from billing.audit import audit as audit_money
 from tests import factories
-from tests.zekron_api.conftest import Caller, picture
-from tests.zekron_api.endpoints.test_create_generation import refusal
+from tests.assertions import refusal
+from tests.images import picture
+from tests.zekron_api.callers import Caller
 from workers.audit.rows import audit as audit_work
 from workers.lifecycle import generations, recovery
 from workers.messaging import enqueue, worker_registry

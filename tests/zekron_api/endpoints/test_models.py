@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.zekron_api.conftest import picture
-from tests.zekron_api.endpoints.test_create_generation import refusal
+from tests.assertions import refusal
+from tests.images import picture
 from workers.models import Generation
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -1,7 +1,6 @@
 """Who may see what: keys, images, balance, history, limits, and errors on every path."""
 
 import base64
-from datetime import timedelta
 
 import pytest
 from django.test import Client
@@ -9,12 +8,11 @@ from django.test import Client
 from billing import accounts, keys
 from billing.models import ApiKey
 from storage import images
-from storage.models import StoredImage
 from tests import factories
+from tests.assertions import refusal
 from tests.content_policy import content_policy
-from tests.zekron_api.endpoints.test_create_generation import refusal
 from workers.messaging import worker_registry
-from workers.models import Generation, Status
+from workers.models import Status
 from zekron_api.ops import health
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -24,14 +22,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def done(me, engine):
     """The reply to a completed create."""
     return me.generate().json()["data"]
-
-
-def expire(reply) -> None:
-    """Moves the image's expiry into the past."""
-    generation = Generation.objects.get(pk=reply["id"])
-    past = factories.datetime.now(factories.UTC) - timedelta(seconds=1)
-    Generation.objects.filter(pk=generation.pk).update(expires_at=past)
-    StoredImage.objects.filter(pk=generation.image_id).update(expires_at=past)
 
 
 def test_the_owner_gets_the_bytes_of_the_reply_with_headers_that_keep_them_private(me, done):
@@ -55,7 +45,7 @@ def test_another_accounts_key_is_refused_and_an_unknown_token_is_not_found(me, s
 
 
 def test_an_expired_image_is_gone_from_that_instant_before_and_after_its_purge(me, stranger, done):
-    expire(done)
+    factories.expire_image(done["id"])
     assert refusal(me.get(f"/v1/images/{done['token']}")) == (410, "expired")
     assert refusal(stranger.get(f"/v1/images/{done['token']}")) == (403, "access_denied")
     assert images.purge() == 1

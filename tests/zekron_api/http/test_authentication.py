@@ -15,8 +15,8 @@ from django.utils import timezone
 
 from billing import accounts, keys
 from billing.models import ApiKey
-from tests.zekron_api.conftest import Caller, caller
-from tests.zekron_api.endpoints.test_create_generation import refusal
+from tests.assertions import refusal
+from tests.zekron_api.callers import Caller, caller
 from zekron_api.endpoints.views import ApiView
 from zekron_api.urls import urlpatterns
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.zekron_api.endpoints.test_create_generation import refusal
+from tests.assertions import refusal
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("idle_worker")]
 

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from storage.models import StoredImage
-from tests.zekron_api.conftest import picture
-from tests.zekron_api.endpoints.test_create_generation import refusal
+from tests.assertions import refusal
+from tests.images import picture
 from workers.models import Generation
 from zekron_api.waiting import asgi_handler
 

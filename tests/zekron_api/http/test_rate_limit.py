@@ -13,8 +13,8 @@ from django.conf import settings as project
 from kombu.exceptions import OperationalError
 
 from tests import factories
+from tests.assertions import refusal
 from tests.processes import ROOT
-from tests.zekron_api.endpoints.test_create_generation import refusal
 from workers.messaging import enqueue, redis_client
 from workers.models import Generation
 from zekron_api.http import rate_limit

@@ -15,8 +15,8 @@ from rest_framework.views import APIView
 from billing import accounts
 from storage import images
 from tests import factories
-from tests.zekron_api.conftest import caller, picture
-from tests.zekron_api.endpoints.test_views import expire
+from tests.images import picture
+from tests.zekron_api.callers import caller
 from workers.messaging import enqueue
 from workers.models import Status
 from zekron_api import urls
@@ -187,7 +187,7 @@ def test_what_is_made_and_read_is_as_described(me, engine):
     check("/v1/images/{token}", "get", me.get(f"/v1/images/{created.json()['data']['token']}"))
     check("/v1/balance", "get", me.get("/v1/balance"))
     check("/v1/generations", "get", me.get("/v1/generations?limit=1"))
-    expire(created.json()["data"])
+    factories.expire_image(created.json()["data"]["id"])
     images.purge()
     check("/v1/images/{token}", "get", me.get(f"/v1/images/{created.json()['data']['token']}"))
 

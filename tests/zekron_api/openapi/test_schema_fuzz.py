@@ -22,7 +22,7 @@ from django.db import connections
 from billing.audit import audit
 from tests import factories
 from tests.processes import ROOT
-from tests.zekron_api.conftest import Caller, caller
+from tests.zekron_api.callers import Caller, caller
 from workers.gpu_worker import attempt
 from workers.gpu_worker.attempt import AttemptContext
 from workers.messaging import enqueue, worker_registry

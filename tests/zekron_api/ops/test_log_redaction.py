@@ -19,7 +19,7 @@ from PIL import Image
 
 from billing import keys
 from tests import factories
-from tests.zekron_api.conftest import Caller
+from tests.zekron_api.callers import Caller
 from workers import tasks
 from workers.gpu_worker import attempt, process
 from workers.messaging import enqueue

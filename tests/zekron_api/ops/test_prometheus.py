@@ -14,8 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from storage.models import StoredImage
 from tests import factories
+from tests.assertions import refusal
 from tests.processes import ROOT
-from tests.zekron_api.endpoints.test_create_generation import refusal
 from workers.audit import scheduled
 from workers.messaging import counters, worker_registry
 from workers.models import Generation, Status

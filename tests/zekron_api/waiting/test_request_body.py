@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests import factories
-from tests.zekron_api.endpoints.test_create_generation import refusal
+from tests.assertions import refusal
 from zekron_api.waiting import request_body
 
 JSON = ("content-type", "application/json")
