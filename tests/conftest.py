@@ -8,12 +8,13 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
 from django.conf import settings
+from pytest_django import Settings
 
+from tests.storage import s3
 from zekron_api.config.storage_url import object_store
 from zekron_api.local import servers, unix_sockets
 
@@ -62,11 +63,34 @@ def _use_own_redis_database(folder: Path) -> None:
 
 
 @pytest.fixture(autouse=True)
-def objects_folder(settings: Any, tmp_path: Path) -> Path:
+def objects_folder(settings: Settings, tmp_path: Path) -> Path:
     """An object store of files for each test, empty."""
     folder = tmp_path / "objects"
     settings.STORAGES = {**settings.STORAGES, "objects": object_store(folder.as_uri())}
     return folder
+
+
+@pytest.fixture
+def s3_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The login of the S3 servers, where boto looks for it."""
+    for name, value in s3.CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3.Server]:
+    """An S3 server for all tests, each of which has a prefix of its own."""
+    with s3.server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture
+def own_server(settings: Settings, tmp_path: Path, s3_credentials: None) -> Iterator[s3.Server]:
+    """An S3 server that a test may stop; the settings name a store on it."""
+    del s3_credentials
+    with s3.server(tmp_path) as server:
+        settings.STORAGES = {**settings.STORAGES, "objects": object_store(server.url("prefix"))}
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -102,6 +102,38 @@ def running(
         sys.stderr.write(running.logs())
 
 
+@contextmanager
+def started(
+    arguments: Sequence[str], *, log: Path, objects_folder: Path, **environment: str
+) -> "Iterator[subprocess.Popen[bytes]]":
+    """Run Python with these arguments on the test's database, Redis and store; kill it when the block ends.
+
+    `log` gets its output, which is shown when the test fails.
+    """
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=ROOT,
+            env={**os.environ, **variables(8000, objects_folder), **environment},
+            stdout=file,
+            stderr=file,
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        sys.stderr.write(log.read_text())
+
+
+def scripted_models(folder: Path) -> Path:
+    """Write a models.toml whose model has the scripted engine, and return its path."""
+    file = folder / "models.toml"
+    text = (ROOT / "models.toml").read_text()
+    file.write_text(text.replace('"flux2-klein"', '"tests.workers.scripted_engine"'))
+    return file
+
+
 def ready(url: str) -> Server:
     """The service, once it says that it is ready, and an account with a key."""
     _, key = keys.issue(account_id=factories.account().pk)

@@ -1,6 +1,6 @@
 """An object store and a ring of master keys for each test, and rows with which to fill them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -26,13 +26,6 @@ def master_keys(settings: Settings) -> dict[str, bytes]:
     return settings.MASTER_KEYS
 
 
-@pytest.fixture(scope="session")
-def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3.Server]:
-    """One server for all tests; each has its own prefix."""
-    with s3.server(tmp_path_factory.mktemp("s3")) as server:
-        yield server
-
-
 @pytest.fixture
 def files(settings: Settings, tmp_path: Path) -> Storage:
     """A store in a folder, as the settings make it."""
@@ -42,25 +35,12 @@ def files(settings: Settings, tmp_path: Path) -> Storage:
 
 
 @pytest.fixture
-def bucket(
-    settings: Settings, tmp_path: Path, s3_server: s3.Server, monkeypatch: pytest.MonkeyPatch
-) -> Storage:
+def bucket(settings: Settings, tmp_path: Path, s3_server: s3.Server, s3_credentials: None) -> Storage:
     """A store in a bucket."""
-    for name, value in s3.CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
+    del s3_credentials
     entry = s3_server.entry(prefix=f"{tmp_path.parent.name}/{tmp_path.name}")
     settings.STORAGES = {**settings.STORAGES, "objects": entry}
     return storages["objects"]
-
-
-@pytest.fixture
-def own_server(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[s3.Server]:
-    """A server that a test may stop; the settings name a store on it."""
-    for name, value in s3.CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
-    with s3.server(tmp_path) as server:
-        settings.STORAGES = {**settings.STORAGES, "objects": object_store(server.url("prefix"))}
-        yield server
 
 
 @pytest.fixture(params=["files", "bucket"])

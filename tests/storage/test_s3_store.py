@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import Storage
+from pytest_django import Settings
 
 from storage import images
 from storage.models import StoredImage
@@ -114,7 +115,7 @@ def test_a_bucket_that_is_not_there_is_a_failure_and_no_missing_object(
 
 @pytest.mark.django_db
 def test_readyz_says_whether_the_bucket_works(
-    bucket: S3Store, s3_server: s3.Server, settings: object, monkeypatch: pytest.MonkeyPatch
+    bucket: S3Store, s3_server: s3.Server, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert health._works(health.CHECKS["store"])
     assert bucket.listdir("") == ([], [])
@@ -163,11 +164,8 @@ def test_boto_is_imported_for_a_bucket_alone(uses_bucket: bool, s3_server: s3.Se
 
 
 @pytest.mark.django_db
-def test_what_was_put_by_a_url_is_loaded_by_it(
-    s3_server: s3.Server, settings: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in s3.CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
+@pytest.mark.usefixtures("s3_credentials")
+def test_what_was_put_by_a_url_is_loaded_by_it(s3_server: s3.Server, settings: Settings) -> None:
     settings.STORAGES = {**settings.STORAGES, "objects": object_store(s3_server.url("a/longer-prefix"))}
     image = images.put(content=b"an image", mime_type="image/png", bound_to="x", expires_at=EXPIRES_AT)
     assert images.load(image=images.record(image=image)) == b"an image"

@@ -51,17 +51,11 @@ def test_a_create_takes_six_statements_at_the_front_and_four_in_the_worker():
 
 
 def test_a_create_sends_redis_eight_commands(tmp_path: Path, objects_folder: Path):
-    models = tmp_path / "models.toml"
-    models.write_text(
-        (processes.ROOT / "models.toml")
-        .read_text()
-        .replace('"flux2-klein"', '"tests.workers.scripted_engine"')
-    )
     with processes.running(
         folder=tmp_path,
         objects_folder=objects_folder,
         others={"gpu": WORKER.split()},
-        MODELS_FILE=str(models),
+        MODELS_FILE=str(processes.scripted_models(tmp_path)),
     ) as stack:
         server = processes.ready(stack.url)
         body = {"prompt": "a boat", "size": "512x512"}

@@ -1,9 +1,7 @@
 """Real worker processes: they find work without messages, finish or put back at SIGTERM, and leave a lost device."""
 
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,32 +30,14 @@ app.worker_main("worker -P threads -c 2 -Q gpu -n gpu@process --without-gossip -
 def _worker(
     folder: Path, objects_folder: Path, *, shutdown_seconds: float = 60.0, **environment: str
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    models = folder / "models.toml"
-    models.write_text(
-        (processes.ROOT / "models.toml")
-        .read_text()
-        .replace('"flux2-klein"', '"tests.workers.scripted_engine"')
-    )
-    shared = {
-        **os.environ,
-        **processes.variables(0, objects_folder),
-        "PORT": "8000",
-        "MODELS_FILE": str(models),
-    }
-    with (folder / "worker.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-c", WORKER.format(shutdown_seconds=shutdown_seconds)],
-            cwd=processes.ROOT,
-            env={**shared, **environment},
-            stdout=log,
-            stderr=log,
-        )
-    try:
+    with processes.started(
+        ["-c", WORKER.format(shutdown_seconds=shutdown_seconds)],
+        log=folder / "worker.log",
+        objects_folder=objects_folder,
+        MODELS_FILE=str(processes.scripted_models(folder)),
+        **environment,
+    ) as process:
         yield process
-    finally:
-        process.kill()
-        process.wait()
-        sys.stderr.write((folder / "worker.log").read_text())
 
 
 def _is(generation: Generation, status: Status) -> Callable[[], bool]:

@@ -1,9 +1,7 @@
 """A store that fails, hangs or fills up, and workers that die beside it: nothing is charged without its image."""
 
-import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -54,31 +52,18 @@ def objects(settings: Settings, objects_folder: Path) -> Storage:
     return storages["objects"]
 
 
-@pytest.fixture
-def server(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[s3.Server]:
-    """A store in a bucket, on a server that a test may stop."""
-    for name, value in s3.CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
-    with s3.server(tmp_path) as server:
-        settings.STORAGES = {**settings.STORAGES, "objects": object_store(server.url("prefix"))}
-        yield server
-
-
 @contextmanager
 def worker_process(
     generation: Generation, objects_folder: Path, failpoint: str
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    variables = {**os.environ, **processes.variables(8000, objects_folder), "FAILPOINTS": failpoint}
-    process = subprocess.Popen(
-        [sys.executable, "-c", WORKER, str(generation.pk)],
-        cwd=processes.ROOT,
-        env={**variables, "DJANGO_SETTINGS_MODULE": "zekron_api.settings"},
-    )
-    try:
+    with processes.started(
+        ["-c", WORKER, str(generation.pk)],
+        log=objects_folder.with_name("worker.log"),
+        objects_folder=objects_folder,
+        DJANGO_SETTINGS_MODULE="zekron_api.settings",
+        FAILPOINTS=failpoint,
+    ) as process:
         yield process
-    finally:
-        process.kill()
-        process.wait()
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -169,7 +154,7 @@ def test_a_full_disk_delays_the_generation_and_leaves_nothing_torn(
 
 
 def test_a_store_that_hangs_is_given_up_in_time_and_the_lease_is_kept_meanwhile(
-    server: s3.Server, settings: Settings
+    own_server: s3.Server, settings: Settings
 ) -> None:
     generation = factories.submit(factories.account(), now=CLOCK)
     leases: list[datetime] = []
@@ -182,7 +167,7 @@ def test_a_store_that_hangs_is_given_up_in_time_and_the_lease_is_kept_meanwhile(
     try:
         with (
             factories.attempt_context(factories.StandInEngine()) as context,
-            hanging(server, settings) as store,
+            hanging(own_server, settings) as store,
         ):
             store.connection.meta.client.meta.events.register("before-send.s3", look)
             attempt.run(generation_id=generation.pk, context=context._replace(heartbeat=heartbeat))

@@ -1,8 +1,6 @@
 """A model's work goes to the workers of its queue, and to nobody else."""
 
-import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -24,16 +22,13 @@ WORKER = "-m celery -A zekron_api worker -P threads -c 2 -n gpu@queues --without
 @pytest.fixture(autouse=True)
 def models_file(tmp_path: Path, settings) -> Path:
     """Beside the default model, which workers of `gpu` have, `big` of the queue `large`."""
-    own = (
-        (processes.ROOT / "models.toml")
-        .read_text()
-        .replace('"flux2-klein"', '"tests.workers.scripted_engine"')
-    )
+    file = processes.scripted_models(tmp_path)
+    own = file.read_text()
     big = own.replace("zekron-image-1", "big").replace("dtype =", 'queue = "large"\ndtype =')
-    settings.MODELS_FILE = tmp_path / "models.toml"
-    settings.MODELS_FILE.write_text(own + big)
+    file.write_text(own + big)
+    settings.MODELS_FILE = file
     redis_client.connection().flushdb()
-    return settings.MODELS_FILE
+    return file
 
 
 def test_the_message_goes_to_the_queue_of_the_model() -> None:
@@ -93,27 +88,13 @@ def test_idle_hands_leave_alone_what_their_worker_cannot_make(monkeypatch: pytes
 
 @contextmanager
 def _worker(queues: str, objects_folder: Path, models_file: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    shared = {
-        **os.environ,
-        **processes.variables(0, objects_folder),
-        "PORT": "8000",
-        "MODELS_FILE": str(models_file),
-    }
-    log = models_file.with_suffix(".log")
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            [sys.executable, *WORKER.split(), queues],
-            cwd=processes.ROOT,
-            env=shared,
-            stdout=file,
-            stderr=file,
-        )
-    try:
+    with processes.started(
+        [*WORKER.split(), queues],
+        log=models_file.with_suffix(".log"),
+        objects_folder=objects_folder,
+        MODELS_FILE=str(models_file),
+    ) as process:
         yield process
-    finally:
-        process.kill()
-        process.wait()
-        sys.stderr.write(log.read_text())
 
 
 def test_a_worker_has_the_models_of_its_queues_alone_and_says_so(objects_folder, models_file) -> None:

@@ -8,7 +8,7 @@ import redis
 from tests import factories
 from tests.assertions import refusal
 from workers.catalogue import DEFAULT_MODEL
-from workers.lifecycle import admission
+from workers.lifecycle import admission, queries
 from workers.messaging import worker_registry
 from workers.models import Generation
 
@@ -112,8 +112,8 @@ def test_what_is_open_is_counted_no_further_than_asked(me, django_assert_num_que
     for _ in range(5):
         factories.submit(me.account)
     with django_assert_num_queries(1):
-        assert admission.history.open_count(most=3) == 3
-    assert admission.history.open_count(most=9) == 5
+        assert queries.open_count(most=3) == 3
+    assert queries.open_count(most=9) == 5
 
 
 def test_a_long_queue_is_counted_once_a_second_and_a_short_one_for_each_request(monkeypatch):

@@ -45,7 +45,7 @@ def test_a_retry_of_a_running_request_waits_for_it(me, monkeypatch, settings):
         lambda *, generation_id: running.append(generations.claim(generation_id=generation_id)),
     )
     assert refusal(send(me)) == (504, "generation_timeout")
-    factories.resolve(running[0], now=generations.TransactionNow())
+    factories.finish(running[0], now=generations.TransactionNow())
     again = send(me)
     assert (again.status_code, again.json()["data"]["id"]) == (200, running[0].pk)
     assert again["Idempotent-Replayed"] == "true"

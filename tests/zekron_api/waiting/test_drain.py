@@ -1,12 +1,10 @@
 """A deploy: a web process that is told to stop takes no new client, and stays until those that wait have a reply."""
 
-import os
 import re
 import shlex
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -57,7 +55,7 @@ def command(port: int) -> list[str]:
     assert line is not None
     text = line[1].replace("${WEB_HOST:-0.0.0.0}", "127.0.0.1").replace("${PORT:-8000}", str(port))
     assert "$" not in text
-    return [sys.executable, "-m", *shlex.split(text)]
+    return ["-m", *shlex.split(text)]
 
 
 @contextmanager
@@ -66,16 +64,12 @@ def web(tmp_path: Path, objects_folder: Path, **environment: str) -> Iterator[We
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = free.getsockname()
-    variables = {**os.environ, **processes.variables(address[1], objects_folder), **environment}
-    with (tmp_path / "web.log").open("wb") as log:
-        process = subprocess.Popen(
-            command(address[1]), cwd=processes.ROOT, env=variables, stdout=log, stderr=log
-        )
-    try:
-        yield Web(process, address, tmp_path / "web.log")
-    finally:
-        process.kill()
-        process.wait()
+    log = tmp_path / "web.log"
+    port = str(address[1])
+    with processes.started(
+        command(address[1]), log=log, objects_folder=objects_folder, PORT=port, **environment
+    ) as process:
+        yield Web(process, address, log)
 
 
 def until(true: Callable[[], bool]) -> None:
