@@ -19,13 +19,14 @@ REQUEST := import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeo
 SIDE_BY_SIDE := $(if $(DATABASE_URL)$(REDIS_URL),,-n 2 --dist loadfile --no-loadscope-reorder)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check fuzz fuzz-schema fuzz-decoders chaos format install install-dev
+.PHONY: help demo run test test-fast check fuzz fuzz-schema fuzz-decoders chaos format install install-dev
 .SUFFIXES:
 
 help:
 	@echo 'make demo     from nothing: one image and one edit through the API, then everything stops'
 	@echo 'make run      the same stack, staying up (PORT=8000); prints a key'
 	@echo 'make test     all tests'
+	@echo 'make test-fast the tests that start no processes and are not slow'
 	@echo 'make check    format, lint, types, imports, migrations, settings, tests'
 	@echo 'make fuzz     random requests, many more than in make check (FUZZ_EXAMPLES=2000)'
 	@echo 'make simulate lives of generations in which anything dies at any step, by seed (SIMULATE_FIRST=0 SIMULATE_SEEDS=10000)'
@@ -43,11 +44,16 @@ run: install
 	@exec $(VENV) -m zekron_api.local.run
 
 # What the tests need in the way of secrets is made up, also where variables name the servers.
-test check fuzz-schema fuzz-decoders: export DEBUG ?= 1
+test test-fast check fuzz-schema fuzz-decoders: export DEBUG ?= 1
 
 test: install-dev
 	@echo 'Running the tests.'
 	@$(VENV) -m pytest -q $(SIDE_BY_SIDE)
+
+# The tests that need no process of their own and little CPU time, for the minutes between two edits.
+test-fast: install-dev
+	@echo 'Running the tests that start no processes and are not slow.'
+	@$(VENV) -m pytest -q $(SIDE_BY_SIDE) -m 'not processes and not slow'
 
 check: install-dev
 	@echo 'Checking the format.'

@@ -132,6 +132,7 @@ def service(tmp_path: Path, objects_folder: Path) -> Iterator[processes.Server]:
         yield processes.ready(stack.url)
 
 
+@pytest.mark.processes
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_create_and_its_edit_are_made_and_a_refusal_is_told_by_its_code(
@@ -165,6 +166,7 @@ def test_a_create_and_its_edit_are_made_and_a_refusal_is_told_by_its_code(
     assert not (tmp_path / "none.png").exists()
 
 
+@pytest.mark.processes
 @pytest.mark.django_db(transaction=True)
 def test_a_picture_whose_reply_was_lost_is_had_by_the_next_try_and_paid_once(
     service: processes.Server, tmp_path_factory: pytest.TempPathFactory
@@ -182,6 +184,7 @@ def test_a_picture_whose_reply_was_lost_is_had_by_the_next_try_and_paid_once(
     assert balance["total_spent"] == f"{len(outcomes) * 0.0267:.4f}"
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("file", FILES)
 def test_a_missing_key_is_said(file: str, tmp_path: Path) -> None:
     _skip_without(_language_of(file))
@@ -191,6 +194,7 @@ def test_a_missing_key_is_said(file: str, tmp_path: Path) -> None:
     assert re.search("(?i)ZEKRON_API_KEY.*to your API key", ended.stderr)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("file", FILES)
 def test_a_try_that_was_told_to_wait_or_was_hung_up_on_is_repeated_with_the_same_key(
     file: str, made_at_last: dict[str, Outcome]
@@ -209,6 +213,7 @@ def test_a_try_that_was_told_to_wait_or_was_hung_up_on_is_repeated_with_the_same
     assert outcome.stdout.startswith(f"{made}: cost 0.0267 USD")
 
 
+@pytest.mark.processes
 def test_every_picture_has_a_key_of_its_own(
     made_at_last: dict[str, Outcome], never_made: dict[str, Outcome]
 ) -> None:
@@ -216,6 +221,7 @@ def test_every_picture_has_a_key_of_its_own(
     assert len({outcome.requests[0].headers["Idempotency-Key"] for outcome in outcomes}) == len(outcomes)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("file", FILES)
 def test_an_example_gives_up_after_five_tries_and_tells_why(
     file: str, never_made: dict[str, Outcome]

@@ -15,7 +15,7 @@ from billing.audit import audit
 from tests import factories, processes
 from workers.lifecycle import image_tokens
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes]
 WORKER = "-m celery -A zekron_api worker -P threads -c 4 -Q gpu -n gpu@t"
 
 

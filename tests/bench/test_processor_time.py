@@ -6,7 +6,10 @@ import pytest
 
 from bench import processor_time
 
-pytestmark = pytest.mark.skipif(not processor_time.PROC.is_dir(), reason="there is no /proc here")
+pytestmark = [
+    pytest.mark.skipif(not processor_time.PROC.is_dir(), reason="there is no /proc here"),
+    pytest.mark.processes,
+]
 
 WORK = "import time\nwhile time.process_time() < 0.3: pass\n"
 

@@ -18,6 +18,8 @@ from tests.storage.conftest import bytes_of, names
 from tests.storage.faults import hanging
 from tests.storage.s3 import OBJECT, refusals, requests
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture
 def store(own_server: s3.Server) -> S3Store:

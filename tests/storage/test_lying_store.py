@@ -77,6 +77,7 @@ def fetch(who: Caller, generation: Generation) -> HttpResponse:
     return who.get(f"/v1/images/{image_tokens.token_of(generation_id=generation.pk)}")
 
 
+@pytest.mark.processes
 def test_a_store_that_hangs_is_a_500_and_the_image_is_there_afterwards(
     own_server: s3.Server, settings: Settings
 ) -> None:

@@ -22,7 +22,7 @@ PAST = datetime(2020, 1, 1, tzinfo=UTC)
 
 Purge = Callable[[str], "subprocess.CompletedProcess[str]"]
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes]
 
 
 @pytest.fixture

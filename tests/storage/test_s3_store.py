@@ -62,6 +62,7 @@ def test_objects_lie_in_the_bucket_under_the_prefix(bucket: S3Store, s3_server: 
     assert (s3_server.folder / bucket.location / OBJECT).read_bytes() == b"here"
 
 
+@pytest.mark.processes
 def test_more_objects_than_a_page_are_listed(own_server: s3.Server) -> None:
     folder = own_server.folder / "prefix/2030/01/02/03"
     folder.mkdir(parents=True)
@@ -144,6 +145,7 @@ def test_no_request_waits_for_ever_or_for_another_threads_connection(bucket: S3S
     assert config.max_pool_connections > asgi_handler.THREAD_COUNT
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("uses_bucket", [False, True], ids=["files", "a bucket"])
 def test_boto_is_imported_for_a_bucket_alone(uses_bucket: bool, s3_server: s3.Server, tmp_path: Path) -> None:
     url = s3_server.url("prefix") if uses_bucket else tmp_path.as_uri()

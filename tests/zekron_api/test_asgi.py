@@ -5,7 +5,11 @@ import resource
 import subprocess
 import sys
 
+import pytest
+
 from tests.processes import ROOT
+
+pytestmark = pytest.mark.processes
 
 # A shell on most systems begins with a soft limit of 256 or 1024 files.
 FILES = """

@@ -50,6 +50,7 @@ def test_a_create_takes_six_statements_at_the_front_and_four_in_the_worker():
     assert generations.Generation.objects.get(pk=placed.generation.pk).status == "completed"
 
 
+@pytest.mark.processes
 def test_a_create_sends_redis_eight_commands(tmp_path: Path, objects_folder: Path):
     with processes.running(
         folder=tmp_path,

@@ -73,12 +73,14 @@ def _run(*command: str, **variables: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
+@pytest.mark.processes
 def test_djangos_checks_for_deployment_are_clean():
     ended = _run("manage.py", "check", "--deploy", "--fail-level", "WARNING")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "no issues (2 silenced)" in ended.stdout
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("variables", "found"),
     [
@@ -92,6 +94,7 @@ def test_the_checks_would_find_a_deployment_that_is_open(variables, found):
     assert found in ended.stderr
 
 
+@pytest.mark.processes
 def test_https_is_asked_for_everywhere_but_where_load_balancers_look_and_no_header_fakes_it():
     ended = _run("-c", FACTS)
     assert ended.stdout.split() == [
@@ -106,6 +109,7 @@ def test_https_is_asked_for_everywhere_but_where_load_balancers_look_and_no_head
     ], ended.stderr
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("length", [1, 49])
 def test_a_secret_key_that_could_be_guessed_stops_the_start(length):
     ended = _run("-c", "from zekron_api import settings", SECRET_KEY="k" * length)
@@ -192,6 +196,7 @@ def test_lists_are_read_without_the_spaces_and_gaps_between_their_items(read):
     assert settings["ALLOWED_HOSTS"] == ["a.example.com", "b.example.com"]
 
 
+@pytest.mark.processes
 def test_a_bucket_is_a_store_that_passes_the_checks():
     url = "s3://zekron-images/eu/live?endpoint_url=https://s3.example.com:9000&region=eu-central-1"
     ended = _run("manage.py", "check", "--deploy", "--fail-level", "WARNING", STORAGE_URL=url)
@@ -242,6 +247,7 @@ def test_a_store_that_cannot_be_meant_stops_the_start_without_quoting_the_url(ur
     assert "\n" not in line
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("query", "options"),
     [

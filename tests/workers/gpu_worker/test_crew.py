@@ -57,6 +57,7 @@ def names() -> set[str]:
     return {worker.name for worker in worker_registry.alive() if worker.name.startswith("gpu-cpu-")}
 
 
+@pytest.mark.processes
 @pytest.mark.django_db(transaction=True)
 def test_each_device_has_a_worker_another_where_one_is_lost_and_none_after_the_end(tmp_path, objects_folder):
     before = names()
@@ -74,6 +75,7 @@ def test_each_device_has_a_worker_another_where_one_is_lost_and_none_after_the_e
     assert log.count("the worker of cpu has ended with status 0") == 2
 
 
+@pytest.mark.processes
 def test_a_worker_that_refuses_to_start_ends_them_all_with_its_own_line(tmp_path, objects_folder):
     with launcher(tmp_path, objects_folder, models="[") as process:
         assert process.wait(timeout=processes.MAX_START_SECONDS) == 1

@@ -13,7 +13,7 @@ from tests import factories, processes
 from workers.lifecycle import generations
 from workers.models import Generation, Status
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes]
 CLOCK = generations.Now()
 # Nothing listens there: a Redis that is away for the whole life of the worker.
 NO_REDIS = "redis://127.0.0.1:1/0"

@@ -153,6 +153,7 @@ def test_a_full_disk_delays_the_generation_and_leaves_nothing_torn(
     assert_completed_once(generation)
 
 
+@pytest.mark.processes
 def test_a_store_that_hangs_is_given_up_in_time_and_the_lease_is_kept_meanwhile(
     own_server: s3.Server, settings: Settings
 ) -> None:
@@ -192,6 +193,7 @@ def test_a_source_that_the_store_has_lost_fails_the_edit_and_it_is_free(objects:
     assert counters.unreadable_image_count() == counted_before + MAX_ATTEMPTS
 
 
+@pytest.mark.processes
 def test_a_worker_killed_between_its_put_and_its_commit_leaves_an_orphan_and_no_charge(
     objects: Storage, objects_folder: Path
 ) -> None:
@@ -206,6 +208,7 @@ def test_a_worker_killed_between_its_put_and_its_commit_leaves_an_orphan_and_no_
     assert_completed_once(generation)
 
 
+@pytest.mark.processes
 def test_a_worker_frozen_while_it_settles_keeps_its_object_through_a_pass_over_orphans(
     objects: Storage, objects_folder: Path
 ) -> None:

@@ -78,6 +78,7 @@ def jpeg_of(width: int, height: int) -> bytes:
     return bytes(content)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("content", [png_of(30_000, 30_000), jpeg_of(30_000, 30_000)], ids=["PNG", "JPEG"])
 def test_a_header_of_30000_by_30000_is_refused_without_time_or_memory(content: bytes) -> None:
     command = [sys.executable, "-c", HEADER_ALONE, content.hex()]

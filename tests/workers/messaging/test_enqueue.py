@@ -97,6 +97,7 @@ def _worker(queues: str, objects_folder: Path, models_file: Path) -> Iterator["s
         yield process
 
 
+@pytest.mark.processes
 def test_a_worker_has_the_models_of_its_queues_alone_and_says_so(objects_folder, models_file) -> None:
     owner = factories.account()
     others = factories.submit(owner, now=CLOCK)
@@ -117,6 +118,7 @@ def test_a_worker_has_the_models_of_its_queues_alone_and_says_so(objects_folder,
     assert len(worker.details.code) == 8
 
 
+@pytest.mark.processes
 def test_a_worker_of_a_queue_that_no_model_has_does_not_start(objects_folder, models_file) -> None:
     with _worker("gpu,lagre", objects_folder, models_file) as process:
         assert process.wait(timeout=processes.MAX_START_SECONDS) != 0

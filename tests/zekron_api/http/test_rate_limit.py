@@ -91,6 +91,7 @@ def _start() -> "subprocess.Popen[str]":
     )
 
 
+@pytest.mark.processes
 def test_of_1000_requests_at_once_from_two_processes_exactly_60_are_admitted():
     processes = [_start(), _start()]
     assert [process.stdout.readline() for process in processes if process.stdout] == ["ready\n"] * 2

@@ -41,6 +41,7 @@ def test_the_server_of_the_wheel_is_preferred_to_one_on_the_path(tmp_path, monke
     assert os.access(bundled, os.X_OK)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("name", ["redis-server", "valkey-server"])
 def test_a_server_on_the_path_serves_without_the_wheel(name, var, monkeypatch):
     bundled = Path(redis_server.binary())

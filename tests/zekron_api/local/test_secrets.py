@@ -20,6 +20,7 @@ print(json.dumps(secrets.load_or_create(pathlib.Path(sys.argv[1]))))
 """
 
 
+@pytest.mark.processes
 def test_eight_processes_at_once_get_the_same_secrets_from_a_file_for_one_user(tmp_path):
     var = tmp_path / "var"
     command = [sys.executable, "-c", READER, str(var)]
@@ -43,6 +44,7 @@ def test_a_made_up_master_key_has_32_bytes_and_two_folders_have_different_ones(t
     assert not set(one) & set(other)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("missing", ["SECRET_KEY", "MASTER_KEYS", "ALLOWED_HOSTS", "PUBLIC_URL"])
 def test_with_debug_off_a_missing_secret_stops_the_start_with_one_line(missing):
     given = {

@@ -18,6 +18,8 @@ import redis
 from tests.processes import ROOT
 from zekron_api.local import commands, servers, unix_sockets
 
+pytestmark = pytest.mark.processes
+
 # `daemon`, which every machine has: initdb refuses a user without a name.
 ORDINARY_UID = 1
 # Root tests both; an ordinary user is one, and cannot be another.

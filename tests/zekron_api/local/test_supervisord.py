@@ -78,6 +78,7 @@ def test_the_stack_runs_what_the_procfile_says():
     assert commands["web"].startswith("uvicorn zekron_api.asgi:application ")
 
 
+@pytest.mark.processes
 def test_a_process_that_dies_is_started_again_and_all_end_with_their_keeper(folder):
     keeper, supervisord = _supervise(folder)
     (first,) = _pids(folder, "gpu")
@@ -91,6 +92,7 @@ def test_a_process_that_dies_is_started_again_and_all_end_with_their_keeper(fold
     assert (folder / "log" / "gpu.log").read_text().startswith("100%h\n")
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends the children of a killed process")
 @pytest.mark.parametrize("victim", ["keeper", "supervisord"])
 def test_nothing_outlives_a_keeper_or_a_supervisor_that_was_killed(folder, victim):
@@ -110,6 +112,7 @@ def test_a_process_that_dies_again_and_again_is_named(tmp_path):
     assert supervisord.broken(tmp_path) == "gpu"
 
 
+@pytest.mark.processes
 def test_a_taken_port_is_refused_in_one_line_before_anything_starts():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

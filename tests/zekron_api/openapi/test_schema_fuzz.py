@@ -28,6 +28,8 @@ from workers.gpu_worker.attempt import AttemptContext
 from workers.messaging import enqueue, worker_registry
 from zekron_api.waiting.asgi_handler import WaitingRoom
 
+pytestmark = pytest.mark.processes
+
 HERE = Path(__file__).parent
 # How many requests of each kind are made for each operation, at most.
 EXAMPLES = os.environ.get("FUZZ_EXAMPLES", "100")

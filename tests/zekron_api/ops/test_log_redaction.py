@@ -239,6 +239,7 @@ def test_nothing_mails_or_shows_the_local_variables_of_an_exception(settings):
     assert settings.DEBUG is False
 
 
+@pytest.mark.processes
 def test_the_servers_own_log_of_requests_is_off_because_it_has_tokens():
     code = """
 import logging, uvicorn

@@ -206,6 +206,7 @@ def test_metrics_are_read_and_nothing_else():
     assert response["Allow"] == "GET, HEAD"
 
 
+@pytest.mark.processes
 def test_a_token_that_could_be_guessed_stops_the_start():
     variables = {**os.environ, "METRICS_TOKEN": "guess me", "DJANGO_SETTINGS_MODULE": "zekron_api.settings"}
     ended = subprocess.run(

@@ -112,6 +112,7 @@ def assert_ended_cleanly(stopped: Web) -> None:
     assert not re.search(r"ERROR|CRITICAL|Traceback", log), log
 
 
+@pytest.mark.processes
 def test_clients_that_wait_get_their_images_and_new_ones_are_refused(
     tmp_path: Path, objects_folder: Path
 ) -> None:
@@ -131,6 +132,7 @@ def test_clients_that_wait_get_their_images_and_new_ones_are_refused(
     assert Generation.objects.filter(status=Status.COMPLETED).count() == len(answers)
 
 
+@pytest.mark.processes
 def test_clients_whose_turn_does_not_come_are_told_so_before_the_process_ends(
     tmp_path: Path, objects_folder: Path
 ) -> None:

@@ -216,6 +216,7 @@ def memory_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the memory of others is read from /proc")
 def test_memory_grows_with_the_room_for_replies_and_not_with_the_clients_that_do_not_read(
     tmp_path, objects_folder
