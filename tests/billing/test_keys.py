@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.test import override_settings
+from pytest_django import DjangoAssertNumQueries
 
 from billing import accounts, keys
 from billing.models import Account, ApiKey
@@ -61,7 +62,9 @@ def test_the_digest_stays_what_it_is() -> None:
         )
 
 
-def test_a_live_key_gives_its_account_by_one_query(account: Account, django_assert_num_queries) -> None:
+def test_a_live_key_gives_its_account_by_one_query(
+    account: Account, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
     _, text = keys.issue(account_id=account.pk)
     with django_assert_num_queries(1):
         assert keys.authenticate(text=text) == account
@@ -83,7 +86,9 @@ def test_a_suspended_account_is_given_as_it_is(account: Account) -> None:
     assert keys.authenticate(text=text).status == "suspended"
 
 
-def test_unknown_revoked_and_expired_keys_end_alike(account: Account, django_assert_num_queries) -> None:
+def test_unknown_revoked_and_expired_keys_end_alike(
+    account: Account, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
     revoked, revoked_text = keys.issue(account_id=account.pk)
     keys.revoke(key_id=revoked.pk)
     _, expired_text = keys.issue(account_id=account.pk, expires_at=NOON)
@@ -104,7 +109,9 @@ def test_unknown_revoked_and_expired_keys_end_alike(account: Account, django_ass
 
 
 @pytest.mark.parametrize("text", ["", "sk_live_abc", "ZK_live_abc", " zk_live_abc", "zk_" + "x" * 198])
-def test_what_cannot_be_a_key_is_refused_without_a_query(text: str, django_assert_num_queries) -> None:
+def test_what_cannot_be_a_key_is_refused_without_a_query(
+    text: str, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
     with django_assert_num_queries(0), pytest.raises(keys.InvalidKey):
         keys.authenticate(text=text)
 

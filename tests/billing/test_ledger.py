@@ -1,5 +1,7 @@
 """Money moves only as the ledger says: what each movement does to an account, and what is refused."""
 
+from typing import Any
+
 import pytest
 from django.db import connection, transaction
 
@@ -179,7 +181,7 @@ def test_top_up_and_refund_say_who_and_why(account: Account) -> None:
 @pytest.mark.parametrize("move", [ledger.top_up, ledger.refund])
 @pytest.mark.parametrize(("actor", "reason"), [("", "why"), (" ", "why"), ("who", ""), ("who", " \n")])
 def test_money_moved_without_saying_who_and_why_is_refused(
-    account: Account, move, actor: str, reason: str
+    account: Account, move: Any, actor: str, reason: str
 ) -> None:
     with pytest.raises(ValueError, match="blank"):
         move(account_id=account.pk, amount_micros=100, actor=actor, reason=reason)

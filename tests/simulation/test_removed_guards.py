@@ -120,7 +120,9 @@ REMOVED = {
 
 
 @pytest.mark.parametrize("guard", REMOVED)
-def test_the_harm_is_seen_within_a_few_lives_without(stage, monkeypatch, guard):
+def test_the_harm_is_seen_within_a_few_lives_without(
+    stage: Theatre, monkeypatch: pytest.MonkeyPatch, guard: Any
+) -> None:
     removed = REMOVED[guard]
     for owner in removed.owner if isinstance(removed.owner, tuple) else (removed.owner,):
         monkeypatch.setattr(owner, removed.name, removed.instead)

@@ -22,7 +22,7 @@ def stage() -> Iterator[Theatre]:
         yield opened
 
 
-def test_no_life_violates_anything_and_together_they_meet_every_fault_and_every_end(stage):
+def test_no_life_violates_anything_and_together_they_meet_every_fault_and_every_end(stage: Theatre) -> None:
     happened: Counter[str] = Counter()
     for seed in range(SEED_COUNT):
         life = stage.live(seed=seed)
@@ -33,14 +33,16 @@ def test_no_life_violates_anything_and_together_they_meet_every_fault_and_every_
     assert happened[Status.COMPLETED] > SEED_COUNT / 2
 
 
-def test_the_same_seed_is_the_same_life_whatever_was_lived_before(stage):
+def test_the_same_seed_is_the_same_life_whatever_was_lived_before(stage: Theatre) -> None:
     seeds = range(1000, 1006)
     traces = {seed: stage.live(seed=seed).trace for seed in seeds}
     assert {seed: stage.live(seed=seed).trace for seed in reversed(seeds)} == traces
     assert len({tuple(trace) for trace in traces.values()}) == len(seeds)
 
 
-def test_a_violation_is_told_with_its_course_and_how_to_see_it_again(stage, monkeypatch):
+def test_a_violation_is_told_with_its_course_and_how_to_see_it_again(
+    stage: Theatre, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("billing.ledger.settle", lambda **_: None)
     lives = (stage.live(seed=seed) for seed in range(20))
     told = run_many.report(next(life for life in lives if life.violations))

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from django.db.models import Model
 from django.db.models.functions import Now
+from pytest_django import DjangoAssertNumQueries
 
 from storage import statements
 from storage.models import StoredImage
@@ -76,7 +77,7 @@ def test_after_the_first_generation_no_claim_and_no_completion_is_written_anew()
 
 
 def test_a_generation_is_read_as_the_orm_reads_it_with_its_image_and_account(
-    django_assert_num_queries,
+    django_assert_num_queries: DjangoAssertNumQueries,
 ) -> None:
     running = generations.claim(generation_id=factories.submit(factories.account()).pk, now=factories.NOW)
     done = factories.finish(running)
@@ -96,14 +97,14 @@ def test_a_generation_without_an_image_has_none_and_one_that_is_not_there_is_mis
         queries.get(generation_id=queued.pk + 1)
 
 
-def test_a_statement_that_finds_two_rows_is_refused():
+def test_a_statement_that_finds_two_rows_is_refused() -> None:
     for _ in range(2):
         factories.submit(factories.account())
     with pytest.raises(AssertionError):
         statements.selection(Generation.objects.all()).one()
 
 
-def test_moments_are_told_apart_and_the_databases_clock_is_always_the_same_one():
+def test_moments_are_told_apart_and_the_databases_clock_is_always_the_same_one() -> None:
     generation = factories.submit(factories.account(), now=NOW)
     early, late = NOW - timedelta(seconds=1), NOW + timedelta(seconds=1)
     found = [statements.written(_due_by, moment).one() for moment in (early, late, early)]

@@ -4,6 +4,7 @@ import time
 
 import pytest
 from django.test import Client
+from pytest_django import Settings
 
 from tests.billing.admin_client import browser_with, page
 from workers.messaging import worker_registry
@@ -19,7 +20,7 @@ def nobody_there() -> None:
     connection().flushdb()
 
 
-def test_each_worker_is_shown_with_what_it_says_of_itself():
+def test_each_worker_is_shown_with_what_it_says_of_itself() -> None:
     details = worker_registry.Details(
         models={"zekron-image-1": 1.256, "big": None},
         queues=["gpu", "large"],
@@ -49,20 +50,20 @@ def test_each_worker_is_shown_with_what_it_says_of_itself():
     assert f'href="{WORKERS}"' in page(browser, GENERATIONS)
 
 
-def test_workers_of_different_code_are_told_apart():
+def test_workers_of_different_code_are_told_apart() -> None:
     for name, code in (("a", "0123abcd"), ("b", "89abcdef")):
         worker_registry.show(worker_name=name, details=worker_registry.Details(models={}, code=code))
     assert "Not all workers run the same code." in page(browser_with("view_generation"), WORKERS)
 
 
-def test_without_a_worker_or_without_redis_the_page_says_so(settings):
+def test_without_a_worker_or_without_redis_the_page_says_so(settings: Settings) -> None:
     browser = browser_with("view_generation")
     assert "No worker lives." in page(browser, WORKERS)
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
     assert "Redis is away" in page(browser, WORKERS)
 
 
-def test_what_a_worker_says_is_text_and_no_markup():
+def test_what_a_worker_says_is_text_and_no_markup() -> None:
     worker_registry.show(
         worker_name="<b>gpu", details=worker_registry.Details(models={"<i>": 1.0}, device="<script>")
     )
@@ -72,7 +73,7 @@ def test_what_a_worker_says_is_text_and_no_markup():
     assert "<script>" not in shown.split("<table>")[1]
 
 
-def test_staff_without_the_permission_and_strangers_see_nothing():
+def test_staff_without_the_permission_and_strangers_see_nothing() -> None:
     worker_registry.show(worker_name="gpu@a")
     page(browser_with("view_account"), WORKERS, status=403)
     assert Client().get(WORKERS).status_code == 302

@@ -1,6 +1,7 @@
 """The staff's pages under attack: guessed passwords, stolen cookies, smuggled scripts, impatient fingers."""
 
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -11,6 +12,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.test import Client
 from django.utils import timezone
+from pytest_django import Settings
 
 from billing import keys, ledger
 from billing.models import Account, LedgerEntry
@@ -25,7 +27,7 @@ PASSWORD = "correct horse battery staple"
 
 
 @pytest.fixture(autouse=True)
-def fast_passwords(settings) -> None:
+def fast_passwords(settings: Settings) -> None:
     """Slow hashes are for production."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
@@ -63,7 +65,7 @@ def fail(times: int, **who: str) -> None:
 # ── Lockout ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_after_five_failures_even_the_right_password_is_refused(ada):
+def test_after_five_failures_even_the_right_password_is_refused(ada: User) -> None:
     fail(4)
     assert login("wrong").status_code == 429
     response = login(PASSWORD)
@@ -72,7 +74,7 @@ def test_after_five_failures_even_the_right_password_is_refused(ada):
     assert "sessionid" not in response.cookies
 
 
-def test_a_lockout_ends_and_trying_meanwhile_does_not_prolong_it(ada):
+def test_a_lockout_ends_and_trying_meanwhile_does_not_prolong_it(ada: User) -> None:
     fail(5)
     AccessAttempt.objects.update(attempt_time=timezone.now() - timedelta(minutes=14))
     fail(2)
@@ -81,7 +83,7 @@ def test_a_lockout_ends_and_trying_meanwhile_does_not_prolong_it(ada):
     assert login(PASSWORD).status_code == 302
 
 
-def test_a_lockout_holds_for_that_name_from_that_address_alone(ada):
+def test_a_lockout_holds_for_that_name_from_that_address_alone(ada: User) -> None:
     User.objects.create_superuser("bob", password=PASSWORD)
     fail(5)
     assert login(PASSWORD, address="192.0.2.2").status_code == 302
@@ -89,7 +91,7 @@ def test_a_lockout_holds_for_that_name_from_that_address_alone(ada):
     assert login(PASSWORD).status_code == 429
 
 
-def test_a_header_that_a_client_sends_does_not_change_its_address(ada):
+def test_a_header_that_a_client_sends_does_not_change_its_address(ada: User) -> None:
     fail(5)
     data = {"username": "ada", "password": PASSWORD}
     for header in ("X-Forwarded-For", "X-Real-Ip", "Forwarded", "Client-Ip"):
@@ -97,20 +99,20 @@ def test_a_header_that_a_client_sends_does_not_change_its_address(ada):
         assert Client().post(LOGIN, data, REMOTE_ADDR="192.0.2.1", headers=sent).status_code == 429
 
 
-def test_four_failures_are_forgotten_by_a_login(ada):
+def test_four_failures_are_forgotten_by_a_login(ada: User) -> None:
     fail(4)
     assert login(PASSWORD).status_code == 302
     fail(4)
     assert login(PASSWORD).status_code == 302
 
 
-def test_what_is_kept_of_a_failure_has_no_password(ada):
+def test_what_is_kept_of_a_failure_has_no_password(ada: User) -> None:
     login("my other password")
     [kept] = AccessAttempt.objects.values()
     assert "my other password" not in str(kept)
 
 
-def test_a_lockout_of_staff_is_none_of_the_api(ada):
+def test_a_lockout_of_staff_is_none_of_the_api(ada: User) -> None:
     fail(5)
     assert Client().get("/healthz", REMOTE_ADDR="192.0.2.1").status_code == 200
     assert refusal(Client().get("/v1/balance", REMOTE_ADDR="192.0.2.1")) == (401, "unauthorized")
@@ -119,7 +121,7 @@ def test_a_lockout_of_staff_is_none_of_the_api(ada):
 # ── Cookies, frames and scripts ─────────────────────────────────────────────────────────────────
 
 
-def test_cookies_are_for_this_site_and_this_server_alone_and_end_soon(ada, settings):
+def test_cookies_are_for_this_site_and_this_server_alone_and_end_soon(ada: User, settings: Settings) -> None:
     settings.SESSION_COOKIE_SECURE = settings.CSRF_COOKIE_SECURE = True
     browser = Client()
     form = browser.get(LOGIN)
@@ -131,7 +133,7 @@ def test_cookies_are_for_this_site_and_this_server_alone_and_end_soon(ada, setti
     assert settings.SESSION_COOKIE_AGE <= 4 * 3600
 
 
-def test_a_session_is_no_key_and_a_key_is_no_session(staff, account):
+def test_a_session_is_no_key_and_a_key_is_no_session(staff: Client, account: Account) -> None:
     assert refusal(staff.get("/v1/balance")) == (401, "unauthorized")
     _, key = keys.issue(account_id=account.pk)
     response = Client().get("/admin/", headers={"Authorization": f"Bearer {key}"})
@@ -139,7 +141,7 @@ def test_a_session_is_no_key_and_a_key_is_no_session(staff, account):
 
 
 @pytest.mark.parametrize("path", ["/admin/", "/admin/login/", ACCOUNTS, f"{ACCOUNTS}add/", "/admin/nothing/"])
-def test_every_page_of_staff_forbids_foreign_and_inline_scripts_and_frames(staff, path):
+def test_every_page_of_staff_forbids_foreign_and_inline_scripts_and_frames(staff: Client, path: Any) -> None:
     response = staff.get(path)
     assert content_policy(response) == {
         "default-src": "'self'",
@@ -152,7 +154,7 @@ def test_every_page_of_staff_forbids_foreign_and_inline_scripts_and_frames(staff
     assert response["X-Content-Type-Options"] == "nosniff"
 
 
-def test_a_name_that_is_a_script_is_shown_as_text(staff):
+def test_a_name_that_is_a_script_is_shown_as_text(staff: Client) -> None:
     name = "<script>alert(1)</script>"
     account = ledger.open_account(name=name, opening_micros=0, actor="test")
     for path in (ACCOUNTS, f"{ACCOUNTS}{account.pk}/change/", f"{ACCOUNTS}{account.pk}/top-up/"):
@@ -168,7 +170,7 @@ def shown_id(staff: Client, address: str) -> str:
 
 
 @pytest.mark.parametrize("name", ["top-up", "refund"])
-def test_a_second_click_moves_nothing_and_says_so(staff, account, name):
+def test_a_second_click_moves_nothing_and_says_so(staff: Client, account: Account, name: str) -> None:
     address = f"{ACCOUNTS}{account.pk}/{name}/"
     data = movement("9", "invoice 7") | {"request_id": str(shown_id(staff, address))}
     staff.post(address, data)
@@ -178,14 +180,16 @@ def test_a_second_click_moves_nothing_and_says_so(staff, account, name):
     assert LedgerEntry.objects.filter(account=account).count() == 2
 
 
-def test_each_form_has_an_id_of_its_own_and_keeps_it_when_it_comes_back(staff, account):
+def test_each_form_has_an_id_of_its_own_and_keeps_it_when_it_comes_back(
+    staff: Client, account: Account
+) -> None:
     address = f"{ACCOUNTS}{account.pk}/top-up/"
     assert shown_id(staff, address) != shown_id(staff, address)
     sent = movement("lots", "r")
     assert sent["request_id"] in staff.post(address, sent).content.decode()
 
 
-def test_ten_clicks_at_once_move_the_money_once(staff, account):
+def test_ten_clicks_at_once_move_the_money_once(staff: Client, account: Account) -> None:
     data = movement("5", "invoice 7")
     address = f"{ACCOUNTS}{account.pk}/top-up/"
     cookies = staff.cookies
@@ -201,7 +205,7 @@ def test_ten_clicks_at_once_move_the_money_once(staff, account):
     assert sum("This was done before" in str(reply) for reply in replies) >= 9
 
 
-def test_the_id_of_one_accounts_form_moves_no_other_accounts_money(staff, account):
+def test_the_id_of_one_accounts_form_moves_no_other_accounts_money(staff: Client, account: Account) -> None:
     other, data = factories.account(), movement("5", "r")
     staff.post(f"{ACCOUNTS}{account.pk}/top-up/", data)
     staff.post(f"{ACCOUNTS}{other.pk}/top-up/", data)
@@ -209,7 +213,7 @@ def test_the_id_of_one_accounts_form_moves_no_other_accounts_money(staff, accoun
     assert other.balance_micros == 10_000_000
 
 
-def test_the_database_itself_refuses_a_second_entry_of_one_request(account):
+def test_the_database_itself_refuses_a_second_entry_of_one_request(account: Account) -> None:
     entry = ledger.top_up(
         account_id=account.pk, amount_micros=100, actor="ada", reason="r", request_id=uuid4()
     )
@@ -218,7 +222,9 @@ def test_the_database_itself_refuses_a_second_entry_of_one_request(account):
         entry.save(force_insert=True)
 
 
-def test_every_change_of_a_balance_by_staff_is_an_entry_with_actor_and_reason(staff, account):
+def test_every_change_of_a_balance_by_staff_is_an_entry_with_actor_and_reason(
+    staff: Client, account: Account
+) -> None:
     staff.post(f"{ACCOUNTS}{account.pk}/top-up/", movement("5", "invoice 7"))
     staff.post(f"{ACCOUNTS}{account.pk}/refund/", movement("2", "paid back"))
     account.refresh_from_db()
@@ -230,7 +236,7 @@ def test_every_change_of_a_balance_by_staff_is_an_entry_with_actor_and_reason(st
     assert entries.last().balance_after_micros == account.balance_micros == 13_000_000
 
 
-def test_no_page_of_staff_changes_money_without_the_ledger(staff, account):
+def test_no_page_of_staff_changes_money_without_the_ledger(staff: Client, account: Account) -> None:
     """Each model with money or history refuses to be added to, edited and deleted, whatever is posted."""
     for model, pages in site._registry.items():
         if model._meta.app_label in {"billing", "workers"} and model is not Account:

@@ -25,12 +25,12 @@ print(gc.get_freeze_count() > 10_000, gc.isenabled(), *gc.get_threshold())
 """
 
 
-def test_a_web_process_takes_all_the_files_that_the_system_allows():
+def test_a_web_process_takes_all_the_files_that_the_system_allows() -> None:
     most = min(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     assert _printed_by(FILES.format(most=most)) == [str(most)]
 
 
-def test_a_web_process_walks_what_it_has_loaded_no_more_and_all_else_seldom():
+def test_a_web_process_walks_what_it_has_loaded_no_more_and_all_else_seldom() -> None:
     assert _printed_by(GARBAGE) == ["True", "True", "700", "10", "1000"]
 
 

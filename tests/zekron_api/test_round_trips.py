@@ -31,7 +31,7 @@ def _fields() -> dict[str, object]:
     return {"prompt": "a boat", "size": (512, 512), "model": catalogue()["zekron-image-1"], "images": []}
 
 
-def test_a_create_takes_six_statements_at_the_front_and_four_in_the_worker():
+def test_a_create_takes_six_statements_at_the_front_and_four_in_the_worker() -> None:
     owner = factories.account()
     _, key = keys.issue(account_id=owner.pk)
     with factories.attempt_context(factories.StandInEngine()) as context:
@@ -51,7 +51,7 @@ def test_a_create_takes_six_statements_at_the_front_and_four_in_the_worker():
 
 
 @pytest.mark.processes
-def test_a_create_sends_redis_eight_commands(tmp_path: Path, objects_folder: Path):
+def test_a_create_sends_redis_eight_commands(tmp_path: Path, objects_folder: Path) -> None:
     with processes.running(
         folder=tmp_path,
         objects_folder=objects_folder,

@@ -7,6 +7,7 @@ import runpy
 import subprocess
 import sys
 from contextlib import closing
+from typing import Any
 
 import pytest
 from django.db import close_old_connections, connection
@@ -74,7 +75,7 @@ def _run(*command: str, **variables: str) -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.mark.processes
-def test_djangos_checks_for_deployment_are_clean():
+def test_djangos_checks_for_deployment_are_clean() -> None:
     ended = _run("manage.py", "check", "--deploy", "--fail-level", "WARNING")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "no issues (2 silenced)" in ended.stdout
@@ -88,14 +89,14 @@ def test_djangos_checks_for_deployment_are_clean():
         ({"SECRET_KEY": "x" * 50}, "security.W009"),
     ],
 )
-def test_the_checks_would_find_a_deployment_that_is_open(variables, found):
+def test_the_checks_would_find_a_deployment_that_is_open(variables: Any, found: str) -> None:
     ended = _run("manage.py", "check", "--deploy", "--fail-level", "WARNING", **variables)
     assert ended.returncode == 1
     assert found in ended.stderr
 
 
 @pytest.mark.processes
-def test_https_is_asked_for_everywhere_but_where_load_balancers_look_and_no_header_fakes_it():
+def test_https_is_asked_for_everywhere_but_where_load_balancers_look_and_no_header_fakes_it() -> None:
     ended = _run("-c", FACTS)
     assert ended.stdout.split() == [
         "301",
@@ -111,7 +112,7 @@ def test_https_is_asked_for_everywhere_but_where_load_balancers_look_and_no_head
 
 @pytest.mark.processes
 @pytest.mark.parametrize("length", [1, 49])
-def test_a_secret_key_that_could_be_guessed_stops_the_start(length):
+def test_a_secret_key_that_could_be_guessed_stops_the_start(length: int) -> None:
     ended = _run("-c", "from zekron_api import settings", SECRET_KEY="k" * length)
     assert ended.returncode == 1
     assert ended.stderr == (
@@ -197,7 +198,7 @@ def test_lists_are_read_without_the_spaces_and_gaps_between_their_items(read):
 
 
 @pytest.mark.processes
-def test_a_bucket_is_a_store_that_passes_the_checks():
+def test_a_bucket_is_a_store_that_passes_the_checks() -> None:
     url = "s3://zekron-images/eu/live?endpoint_url=https://s3.example.com:9000&region=eu-central-1"
     ended = _run("manage.py", "check", "--deploy", "--fail-level", "WARNING", STORAGE_URL=url)
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -238,7 +239,7 @@ def test_a_bucket_is_a_store_that_passes_the_checks():
         ("/srv/zekron", "is neither of the form file:///"),
     ],
 )
-def test_a_store_that_cannot_be_meant_stops_the_start_without_quoting_the_url(url, said):
+def test_a_store_that_cannot_be_meant_stops_the_start_without_quoting_the_url(url: str, said: str) -> None:
     with pytest.raises(SystemExit) as ended:
         object_store(url)
     line = str(ended.value)
@@ -255,7 +256,9 @@ def test_a_store_that_cannot_be_meant_stops_the_start_without_quoting_the_url(ur
         ("?sslmode=verify-full&connect_timeout=9", {"connect_timeout": 9, "sslmode": "verify-full"}),
     ],
 )
-def test_what_the_databases_url_asks_for_is_asked_of_the_database(query, options):
+def test_what_the_databases_url_asks_for_is_asked_of_the_database(
+    query: str, options: dict[str, Any]
+) -> None:
     show = "from django.conf import settings; print(settings.DATABASES['default']['OPTIONS'])"
     shown = _run("-c", show, DATABASE_URL=PRODUCTION["DATABASE_URL"] + query)
     assert {name: str(value) for name, value in ast.literal_eval(shown.stdout).items()} == {
@@ -278,7 +281,7 @@ def test_a_connection_that_the_server_has_ended_is_replaced_before_the_next_requ
     assert server_process_id() != ended
 
 
-def test_on_a_local_machine_plain_http_is_served():
+def test_on_a_local_machine_plain_http_is_served() -> None:
     response = Client().get("/healthz")
     assert response.status_code == 200
     assert "Strict-Transport-Security" not in response

@@ -8,6 +8,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage, storages
 from django.core.management import CommandError, call_command
 from django.utils import timezone
+from pytest_django import Settings
 
 from storage import images
 from storage.models import StoredImage
@@ -87,7 +88,9 @@ _WITHOUT = {
 }
 
 
-def test_a_store_that_does_not_answer_is_said_of_each_image(made: list[Generation], settings) -> None:
+def test_a_store_that_does_not_answer_is_said_of_each_image(
+    made: list[Generation], settings: Settings
+) -> None:
     store = settings.STORAGES["objects"]
     settings.STORAGES = {
         **settings.STORAGES,

@@ -5,6 +5,7 @@ import logging
 import pytest
 from django.conf import settings
 from django.db import connection
+from pytest_django import Settings
 
 from tests import factories
 from workers import tasks
@@ -28,7 +29,9 @@ def tamper() -> None:
         cursor.execute("UPDATE billing_account SET entry_count = entry_count + 1")
 
 
-def test_an_audit_that_finds_nothing_logs_nothing_and_leaves_its_time(caplog):
+def test_an_audit_that_finds_nothing_logs_nothing_and_leaves_its_time(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     factories.account()
     assert scheduled.last() is None
     tasks.audit_ledger()
@@ -38,7 +41,7 @@ def test_an_audit_that_finds_nothing_logs_nothing_and_leaves_its_time(caplog):
     assert caplog.records == []
 
 
-def test_each_problem_is_one_error_in_the_log(caplog):
+def test_each_problem_is_one_error_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     accounts = [factories.account(), factories.account()]
     tamper()
     assert scheduled.run().problem_count == 2
@@ -47,7 +50,9 @@ def test_each_problem_is_one_error_in_the_log(caplog):
     ]
 
 
-def test_the_log_names_no_more_problems_than_a_limit_and_says_how_many_there_are(caplog, monkeypatch):
+def test_the_log_names_no_more_problems_than_a_limit_and_says_how_many_there_are(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for _ in range(5):
         factories.account()
     tamper()
@@ -60,7 +65,7 @@ def test_the_log_names_no_more_problems_than_a_limit_and_says_how_many_there_are
     assert outcome.problem_count == 5
 
 
-def test_a_later_audit_replaces_the_outcome():
+def test_a_later_audit_replaces_the_outcome() -> None:
     factories.account()
     tamper()
     before = scheduled.run()
@@ -72,7 +77,9 @@ def test_a_later_audit_replaces_the_outcome():
     assert after.ended_at_seconds > before.ended_at_seconds
 
 
-def test_without_redis_the_log_has_the_problems_all_the_same(settings, caplog):
+def test_without_redis_the_log_has_the_problems_all_the_same(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
     factories.account()
     tamper()
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
@@ -83,7 +90,7 @@ def test_without_redis_the_log_has_the_problems_all_the_same(settings, caplog):
     ]
 
 
-def test_everything_that_beat_sends_is_a_task_and_the_audit_is_among_it():
+def test_everything_that_beat_sends_is_a_task_and_the_audit_is_among_it() -> None:
     app.loader.import_default_modules()
     sent = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
     assert sent <= set(app.tasks)

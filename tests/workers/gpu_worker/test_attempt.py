@@ -1,6 +1,7 @@
 """One attempt, with a stand-in for the GPU and everything else real."""
 
 import io
+from pathlib import Path
 
 import pytest
 from django.db import connections
@@ -30,7 +31,7 @@ def _png(colour: str) -> bytes:
     return out.getvalue()
 
 
-def test_an_attempt_leaves_a_sealed_png_of_the_right_size_and_charges_the_quote():
+def test_an_attempt_leaves_a_sealed_png_of_the_right_size_and_charges_the_quote() -> None:
     owner = factories.account()
     done = _run(factories.StandInEngine(), factories.submit(owner, now=CLOCK))
     with Image.open(io.BytesIO(images.load(image=done.image))) as picture:
@@ -39,7 +40,7 @@ def test_an_attempt_leaves_a_sealed_png_of_the_right_size_and_charges_the_quote(
     assert (done.status, owner.spent_micros) == (Status.COMPLETED, factories.QUOTE_MICROS)
 
 
-def test_the_engine_gets_the_source_images_in_their_order():
+def test_the_engine_gets_the_source_images_in_their_order() -> None:
     engine = factories.StandInEngine()
     sources = [factories.sealed(_png("red")), factories.sealed(_png("blue"))]
     _run(engine, factories.submit(factories.account(), now=CLOCK, kind="edit", sources=sources))
@@ -47,7 +48,7 @@ def test_the_engine_gets_the_source_images_in_their_order():
     assert colours == [(255, 0, 0), (0, 0, 255)]
 
 
-def test_the_same_message_fifty_times_makes_one_picture():
+def test_the_same_message_fifty_times_makes_one_picture() -> None:
     engine = factories.StandInEngine()
     generation = factories.submit(factories.account(), now=CLOCK)
     with factories.attempt_context(engine) as context:
@@ -56,7 +57,7 @@ def test_the_same_message_fifty_times_makes_one_picture():
     assert list(audit()) == []
 
 
-def test_a_failed_attempt_is_queued_again_with_a_backoff():
+def test_a_failed_attempt_is_queued_again_with_a_backoff() -> None:
     owner = factories.account()
     again = _run(factories.StandInEngine(RuntimeError("out of memory")), factories.submit(owner, now=CLOCK))
     assert again.status == Status.QUEUED
@@ -65,7 +66,7 @@ def test_a_failed_attempt_is_queued_again_with_a_backoff():
     assert again.not_before > again.started_at
 
 
-def test_a_poisoned_generation_fails_after_three_attempts_and_is_free():
+def test_a_poisoned_generation_fails_after_three_attempts_and_is_free() -> None:
     owner = factories.account()
     generation = factories.submit(owner, now=CLOCK)
     engine = factories.StandInEngine(*[RuntimeError("poison")] * MAX_ATTEMPTS)
@@ -82,7 +83,7 @@ def test_a_poisoned_generation_fails_after_three_attempts_and_is_free():
     assert (owner.reserved_micros, owner.spent_micros) == (0, 0)
 
 
-def test_a_picture_that_is_black_all_over_is_never_stored_nor_charged(objects_folder):
+def test_a_picture_that_is_black_all_over_is_never_stored_nor_charged(objects_folder: Path) -> None:
     owner = factories.account()
 
     class Blind(factories.StandInEngine):
@@ -97,7 +98,7 @@ def test_a_picture_that_is_black_all_over_is_never_stored_nor_charged(objects_fo
     assert [path for path in objects_folder.rglob("*") if path.is_file()] == []
 
 
-def test_a_worker_that_stops_puts_back_what_it_has_not_begun():
+def test_a_worker_that_stops_puts_back_what_it_has_not_begun() -> None:
     generation = factories.submit(factories.account(), now=CLOCK)
     with factories.attempt_context(factories.StandInEngine()) as context:
         closed = Batcher(factories.StandInEngine())
@@ -110,7 +111,7 @@ def test_a_worker_that_stops_puts_back_what_it_has_not_begun():
     assert (generation.status, generation.attempt_count) == (Status.QUEUED, 0)
 
 
-def test_a_lost_lease_charges_nothing_and_leaves_no_object(objects_folder):
+def test_a_lost_lease_charges_nothing_and_leaves_no_object(objects_folder: Path) -> None:
     owner = factories.account()
     generation = factories.submit(owner, now=CLOCK)
 
@@ -129,7 +130,7 @@ def test_a_lost_lease_charges_nothing_and_leaves_no_object(objects_folder):
     assert [path for path in objects_folder.rglob("*") if path.is_file()] == []
 
 
-def test_a_beat_tells_an_attempt_that_its_lease_is_lost():
+def test_a_beat_tells_an_attempt_that_its_lease_is_lost() -> None:
     running = factories.generation_in(Status.RUNNING, factories.account())
     pulse = heartbeat.Heartbeat(worker_name="test")
     with pulse.keep(running.lease_token) as lost:

@@ -59,7 +59,9 @@ def names() -> set[str]:
 
 @pytest.mark.processes
 @pytest.mark.django_db(transaction=True)
-def test_each_device_has_a_worker_another_where_one_is_lost_and_none_after_the_end(tmp_path, objects_folder):
+def test_each_device_has_a_worker_another_where_one_is_lost_and_none_after_the_end(
+    tmp_path: Path, objects_folder: Path
+) -> None:
     before = names()
     with launcher(tmp_path, objects_folder) as process:
         processes.wait_until(lambda: len(names() - before) == 2)
@@ -76,7 +78,9 @@ def test_each_device_has_a_worker_another_where_one_is_lost_and_none_after_the_e
 
 
 @pytest.mark.processes
-def test_a_worker_that_refuses_to_start_ends_them_all_with_its_own_line(tmp_path, objects_folder):
+def test_a_worker_that_refuses_to_start_ends_them_all_with_its_own_line(
+    tmp_path: Path, objects_folder: Path
+) -> None:
     with launcher(tmp_path, objects_folder, models="[") as process:
         assert process.wait(timeout=processes.MAX_START_SECONDS) == 1
     log = (tmp_path / "launcher.log").read_text()
@@ -88,7 +92,7 @@ def python(code: str) -> Callable[[str], Sequence[str]]:
     return lambda device: [sys.executable, "-c", code, device]
 
 
-def test_a_worker_is_told_to_stop_once_and_what_it_has_begun_is_waited_for(tmp_path):
+def test_a_worker_is_told_to_stop_once_and_what_it_has_begun_is_waited_for(tmp_path: Path) -> None:
     code = f"""
 import pathlib, signal, sys, time
 told = []
@@ -118,7 +122,9 @@ note.write_text(f"told {{len(told)}} times")
     assert [note.read_text() for note in both] == ["told 1 times", "told 1 times"]
 
 
-def test_one_that_does_not_stay_up_is_started_later_each_time(tmp_path, monkeypatch):
+def test_one_that_does_not_stay_up_is_started_later_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = [0.0]
     monkeypatch.setattr(crew.time, "monotonic", lambda: now[0])
     starts: list[float] = []
@@ -141,12 +147,12 @@ def test_one_that_does_not_stay_up_is_started_later_each_time(tmp_path, monkeypa
         assert least <= pause <= least + 3
 
 
-def test_a_refusal_stops_the_others(tmp_path):
+def test_a_refusal_stops_the_others(tmp_path: Path) -> None:
     code = "import sys, time; sys.argv[1] == 'cuda:1' and sys.exit(1); time.sleep(600)"
     with pytest.raises(WorkerRefused):
         Crew(["cuda:0", "cuda:1"], command_for=python(code)).run()
 
 
-def test_without_a_gpu_there_is_the_cpu(monkeypatch):
+def test_without_a_gpu_there_is_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert crew.visible_devices() == ["cpu"]

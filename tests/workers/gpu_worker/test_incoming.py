@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import Future
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,7 @@ from workers.lifecycle import generations
 from workers.models import Generation, Status
 
 
-def test_a_thread_is_on_its_way_until_it_has_arrived():
+def test_a_thread_is_on_its_way_until_it_has_arrived() -> None:
     arrivals = IncomingOrders()
     with arrivals.expect_order():
         assert arrivals.any()
@@ -22,14 +23,14 @@ def test_a_thread_is_on_its_way_until_it_has_arrived():
         assert not arrivals.any()
 
 
-def test_one_that_never_arrives_is_on_its_way_no_longer_than_it_works():
+def test_one_that_never_arrives_is_on_its_way_no_longer_than_it_works() -> None:
     arrivals = IncomingOrders()
     with pytest.raises(RuntimeError), arrivals.expect_order():
         raise RuntimeError
     assert not arrivals.any()
 
 
-def test_one_that_arrives_leaves_the_others_on_their_way():
+def test_one_that_arrives_leaves_the_others_on_their_way() -> None:
     arrivals, started, go_on = IncomingOrders(), threading.Event(), threading.Event()
 
     def other() -> None:
@@ -49,7 +50,7 @@ def test_one_that_arrives_leaves_the_others_on_their_way():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_worker_s_order_has_arrived_before_its_batcher_sees_it(monkeypatch):
+def test_a_worker_s_order_has_arrived_before_its_batcher_sees_it(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     submit = Batcher.submit
 
@@ -71,7 +72,9 @@ def test_a_worker_s_order_has_arrived_before_its_batcher_sees_it(monkeypatch):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_attempt_is_on_its_way_while_it_is_claimed(monkeypatch, objects_folder):
+def test_an_attempt_is_on_its_way_while_it_is_claimed(
+    monkeypatch: pytest.MonkeyPatch, objects_folder: Path
+) -> None:
     waiting, arrivals, seen = (
         factories.submit(factories.account(), now=generations.Now()),
         IncomingOrders(),

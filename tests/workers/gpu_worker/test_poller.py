@@ -30,7 +30,7 @@ def _wait_until_completed(generation: Generation) -> Generation:
 
 
 @pytest.fixture
-def quick(monkeypatch):
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks into the table one after the other."""
     monkeypatch.setattr(poller, "CLAIM_SECONDS", 0.01)
 
@@ -57,7 +57,9 @@ def _left_by_a_worker(owner) -> Generation:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_a_silent_worker_has_is_begun_again_before_its_lease_is_over(quick, monkeypatch):
+def test_what_a_silent_worker_has_is_begun_again_before_its_lease_is_over(
+    quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Contact, "note", lambda self: poller.SILENCE_SECONDS)
     left = _left_by_a_worker(factories.account())
     with _idle_hands():
@@ -67,7 +69,7 @@ def test_what_a_silent_worker_has_is_begun_again_before_its_lease_is_over(quick,
 
 
 @pytest.mark.django_db(transaction=True)
-def test_who_has_reached_the_database_for_a_moment_only_takes_nothing_back(quick):
+def test_who_has_reached_the_database_for_a_moment_only_takes_nothing_back(quick: None) -> None:
     owner = factories.account()
     left = _left_by_a_worker(owner)
     with _idle_hands():
@@ -77,7 +79,9 @@ def test_who_has_reached_the_database_for_a_moment_only_takes_nothing_back(quick
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_round_claims_then_notes_that_it_reached_the_database_and_then_rescues(quick, monkeypatch):
+def test_a_round_claims_then_notes_that_it_reached_the_database_and_then_rescues(
+    quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     happened = []
 
     def note(_: Contact) -> float:
@@ -95,7 +99,9 @@ def test_a_round_claims_then_notes_that_it_reached_the_database_and_then_rescues
 
 
 @pytest.mark.django_db(transaction=True)
-def test_who_does_not_reach_the_table_neither_notes_it_nor_rescues(quick, monkeypatch):
+def test_who_does_not_reach_the_table_neither_notes_it_nor_rescues(
+    quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     happened = []
     monkeypatch.setattr(generations, "claim_next", _refusing(happened, DatabaseError))
     monkeypatch.setattr(Contact, "note", lambda _: pytest.fail("it did not reach the database"))
@@ -115,14 +121,14 @@ def _refusing(happened: list[str], refusal: type[Exception]) -> Callable[..., Ge
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("seconds", "rescued"), [(11, 0), (13, 1)])
-def test_a_lease_is_silent_by_its_last_renewal(seconds, rescued):
+def test_a_lease_is_silent_by_its_last_renewal(seconds: int, rescued: int) -> None:
     running = generations.claim(generation_id=factories.submit(factories.account()).pk, now=NOW)
     generations.renew(lease_tokens=[running.lease_token], now=NOW + timedelta(seconds=5))
     later = NOW + timedelta(seconds=5 + seconds)
     assert len(stuck.rescue(limit=10, silence_seconds=12, now=later)) == rescued
 
 
-def test_contact_lasts_from_the_first_answer_after_a_pause():
+def test_contact_lasts_from_the_first_answer_after_a_pause() -> None:
     moments = iter([0.0, 2.0, 4.0, 9.0, 14.5, 16.5])
     contact = Contact(pause_seconds=5.0, clock=lambda: next(moments))
     assert [contact.note() for _ in range(5)] == [2.0, 4.0, 9.0, 0.0, 2.0]

@@ -59,8 +59,8 @@ def _cut(backends: set[int]) -> None:
 
 
 def test_a_worker_keeps_its_connections_from_task_to_task_and_replaces_those_that_are_cut(
-    tmp_path, objects_folder
-):
+    tmp_path: Path, objects_folder: Path
+) -> None:
     owner = factories.account()
 
     def makes_one() -> Generation:
@@ -79,7 +79,7 @@ def test_a_worker_keeps_its_connections_from_task_to_task_and_replaces_those_tha
     assert "OperationalError" not in (tmp_path / "worker.log").read_text()
 
 
-def test_without_redis_the_table_alone_brings_work_to_a_worker(tmp_path, objects_folder):
+def test_without_redis_the_table_alone_brings_work_to_a_worker(tmp_path: Path, objects_folder: Path) -> None:
     owner = factories.account()
     waiting = [factories.submit(owner, now=CLOCK) for _ in range(3)]
     with _worker(tmp_path, objects_folder, REDIS_URL=NO_REDIS):
@@ -89,15 +89,17 @@ def test_without_redis_the_table_alone_brings_work_to_a_worker(tmp_path, objects
     assert (owner.spent_micros, owner.reserved_micros) == (3 * factories.QUOTE_MICROS, 0)
 
 
-def test_without_redis_and_beat_a_worker_gives_up_what_is_overdue(tmp_path, objects_folder):
+def test_without_redis_and_beat_a_worker_gives_up_what_is_overdue(
+    tmp_path: Path, objects_folder: Path
+) -> None:
     overdue = factories.submit(factories.account())
     with _worker(tmp_path, objects_folder, REDIS_URL=NO_REDIS):
         processes.wait_until(_is(overdue, Status.FAILED))
 
 
 def test_a_worker_that_is_told_to_stop_finishes_what_the_device_is_at_and_puts_the_rest_back(
-    tmp_path, objects_folder
-):
+    tmp_path: Path, objects_folder: Path
+) -> None:
     owner = factories.account()
     painted, behind = (factories.submit(owner, now=CLOCK, prompt="slow 3") for _ in range(2))
     with _worker(tmp_path, objects_folder) as process:
@@ -110,7 +112,9 @@ def test_a_worker_that_is_told_to_stop_finishes_what_the_device_is_at_and_puts_t
     assert [row.attempt_count for row in ended] == [1, 0]
 
 
-def test_what_takes_longer_than_a_worker_may_take_to_stop_is_put_back_too(tmp_path, objects_folder):
+def test_what_takes_longer_than_a_worker_may_take_to_stop_is_put_back_too(
+    tmp_path: Path, objects_folder: Path
+) -> None:
     generation = factories.submit(factories.account(), now=CLOCK, prompt="slow 600")
     with _worker(tmp_path, objects_folder, shutdown_seconds=1.0) as process:
         processes.wait_until(_is(generation, Status.RUNNING))
@@ -121,8 +125,8 @@ def test_what_takes_longer_than_a_worker_may_take_to_stop_is_put_back_too(tmp_pa
 
 
 def test_a_lost_device_ends_the_worker_with_a_clear_line_and_costs_the_others_nothing(
-    tmp_path, objects_folder
-):
+    tmp_path: Path, objects_folder: Path
+) -> None:
     owner = factories.account()
     slow = factories.submit(owner, now=CLOCK, prompt="slow 2")
     with _worker(tmp_path, objects_folder) as process:

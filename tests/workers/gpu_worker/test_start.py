@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,7 +44,7 @@ def _start(command: list[str], **variables: str) -> "subprocess.CompletedProcess
 
 
 @pytest.mark.parametrize("command", [WORKER, WEB], ids=["worker", "web"])
-def test_a_models_file_that_cannot_be_used_stops_the_start(command, tmp_path):
+def test_a_models_file_that_cannot_be_used_stops_the_start(command: Any, tmp_path: Path) -> None:
     models = tmp_path / "models.toml"
     models.write_text("[zekron-image-1]\nadapter = 7\n")
     ended = _start(command, MODELS_FILE=str(models))
@@ -52,7 +54,7 @@ def test_a_models_file_that_cannot_be_used_stops_the_start(command, tmp_path):
     assert "lacks the field" in last
 
 
-def test_a_worker_without_its_weights_does_not_take_work(tmp_path):
+def test_a_worker_without_its_weights_does_not_take_work(tmp_path: Path) -> None:
     models = tmp_path / "models.toml"
     models.write_text((ROOT / "models.toml").read_text().replace("./demo_model/weights", "var/nowhere"))
     ended = _start(WORKER, MODELS_FILE=str(models))
@@ -71,7 +73,9 @@ def test_a_worker_without_its_weights_does_not_take_work(tmp_path):
         ("STORAGE_URL", "ftp://x", "file:///"),
     ],
 )
-def test_a_variable_that_cannot_be_used_stops_the_start_with_one_line(name, value, why):
+def test_a_variable_that_cannot_be_used_stops_the_start_with_one_line(
+    name: str, value: str, why: str
+) -> None:
     ended = _start(["-c", "from zekron_api import settings"], **{name: value})
     assert ended.returncode == 1
     assert ended.stderr.startswith(f"zekron: the environment variable {name} ")

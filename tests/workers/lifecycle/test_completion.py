@@ -1,6 +1,7 @@
 """Settling while the database fails: before the commit, after it, or for good."""
 
 from functools import partial
+from pathlib import Path
 
 import pytest
 from django.db import OperationalError, connection, connections
@@ -49,14 +50,14 @@ def _charged_once(owner, running, image) -> None:
     assert list(audit()) == []
 
 
-def test_a_failure_before_the_commit_is_tried_again(monkeypatch):
+def test_a_failure_before_the_commit_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     owner = factories.account()
     running, image = factories.generation_in(Status.RUNNING, owner), factories.sealed()
     _settle(monkeypatch, running, image, Troubled(before=2))
     _charged_once(owner, running, image)
 
 
-def test_a_commit_whose_answer_was_lost_is_found_and_not_made_again(monkeypatch):
+def test_a_commit_whose_answer_was_lost_is_found_and_not_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     owner = factories.account()
     running, image = factories.generation_in(Status.RUNNING, owner), factories.sealed()
     trouble = Troubled(after=1)
@@ -65,14 +66,16 @@ def test_a_commit_whose_answer_was_lost_is_found_and_not_made_again(monkeypatch)
     _charged_once(owner, running, image)
 
 
-def test_a_database_that_stays_away_leaves_the_outcome_open(monkeypatch):
+def test_a_database_that_stays_away_leaves_the_outcome_open(monkeypatch: pytest.MonkeyPatch) -> None:
     running, image = factories.generation_in(Status.RUNNING, factories.account()), factories.sealed()
     with pytest.raises(OperationalError):
         _settle(monkeypatch, running, image, Troubled(before=3))
     assert Generation.objects.get(pk=running.pk).status == Status.RUNNING
 
 
-def test_an_object_is_kept_while_nobody_knows_whether_its_row_was_committed(monkeypatch, objects_folder):
+def test_an_object_is_kept_while_nobody_knows_whether_its_row_was_committed(
+    monkeypatch: pytest.MonkeyPatch, objects_folder: Path
+) -> None:
     generation = factories.submit(factories.account(), now=CLOCK)
     monkeypatch.setattr(generations, "complete", Troubled(before=1))
     monkeypatch.setattr(
@@ -84,7 +87,7 @@ def test_an_object_is_kept_while_nobody_knows_whether_its_row_was_committed(monk
     assert len([path for path in objects_folder.rglob("*") if path.is_file()]) == 1
 
 
-def test_a_generation_that_another_completed_is_not_taken_for_ones_own():
+def test_a_generation_that_another_completed_is_not_taken_for_ones_own() -> None:
     running, image = factories.generation_in(Status.RUNNING, factories.account()), factories.sealed()
     factories.finish(running)
     with pytest.raises(generations.LeaseLost):
@@ -93,8 +96,8 @@ def test_a_generation_that_another_completed_is_not_taken_for_ones_own():
 
 
 def test_a_connection_that_is_ended_inside_the_settling_transaction_costs_nothing(
-    monkeypatch, objects_folder
-):
+    monkeypatch: pytest.MonkeyPatch, objects_folder: Path
+) -> None:
     owner = factories.account()
     generation = factories.submit(owner, now=CLOCK)
     ended = []

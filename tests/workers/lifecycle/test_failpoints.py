@@ -62,7 +62,9 @@ class Job(NamedTuple):
 
 @pytest.mark.parametrize("action", failpoints.ACTIONS)
 @pytest.mark.parametrize("point", failpoints.NAMES)
-def test_what_a_process_leaves_there_others_bring_to_its_end_once(point, action, objects_folder):
+def test_what_a_process_leaves_there_others_bring_to_its_end_once(
+    point: Any, action: Any, objects_folder: Path
+) -> None:
     owner = factories.account()
     generation_id = _prepare(point, owner)
     moment = timezone.now() + (EXPIRED if point in PURGES else LEASE_OVER)
@@ -86,7 +88,7 @@ def test_what_a_process_leaves_there_others_bring_to_its_end_once(point, action,
     _assert_no_object_is_left_over(objects_folder, purged=point in PURGES, now=moment)
 
 
-def test_an_attempt_does_not_load_what_paints(tmp_path):
+def test_an_attempt_does_not_load_what_paints(tmp_path: Path) -> None:
     owner = factories.account()
     generation_id = factories.submit(owner, now=Now()).pk
     job = Job(_database(), settings.STORAGES, "", "", owner.pk, generation_id, timezone.now())

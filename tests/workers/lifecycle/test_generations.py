@@ -2,9 +2,11 @@
 
 import uuid
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection, transaction
+from pytest_django import DjangoAssertNumQueries
 
 from billing import ledger
 from billing.audit import audit
@@ -68,7 +70,7 @@ REFUSALS = (generations.NotClaimable, generations.LeaseLost, generations.NotQueu
 
 @pytest.mark.parametrize("status", list(Status))
 @pytest.mark.parametrize("transition", TRANSITIONS, ids=lambda transition: transition.__name__)
-def test_every_transition_moves_only_from_the_statuses_that_allow_it(transition, status):
+def test_every_transition_moves_only_from_the_statuses_that_allow_it(transition: Any, status: Any) -> None:
     owner = factories.account()
     generation = factories.generation_in(status, owner)
     expected = TRANSITIONS[transition].get(status, status)
@@ -85,13 +87,13 @@ def test_every_transition_moves_only_from_the_statuses_that_allow_it(transition,
     assert owner.spent_micros == (factories.QUOTE_MICROS if after.status == Status.COMPLETED else 0)
 
 
-def test_the_machine_allows_just_what_its_table_says():
+def test_the_machine_allows_just_what_its_table_says() -> None:
     reached = {(source, target) for moves in TRANSITIONS.values() for source, target in moves.items()}
     assert reached == {(source, target) for source, targets in transitions.NEXT.items() for target in targets}
 
 
 @pytest.mark.parametrize("transition", [_complete, _fail, _retry], ids=lambda transition: transition.__name__)
-def test_a_worker_whose_lease_went_to_another_changes_nothing(transition):
+def test_a_worker_whose_lease_went_to_another_changes_nothing(transition: Any) -> None:
     generation = factories.generation_in(Status.RUNNING, factories.account())
     frozen = Generation.objects.get(pk=generation.pk)
     stuck.rescue(limit=10, now=LEASE_OVER)
@@ -103,7 +105,7 @@ def test_a_worker_whose_lease_went_to_another_changes_nothing(transition):
     assert list(audit()) == []
 
 
-def test_what_is_put_back_has_the_attempts_it_had_and_only_ones_own_is():
+def test_what_is_put_back_has_the_attempts_it_had_and_only_ones_own_is() -> None:
     owner = factories.account()
     mine, other = factories.exhausted(owner), factories.generation_in(Status.RUNNING, owner)
     assert generations.put_back(lease_tokens=[mine.lease_token, uuid.uuid4()], now=LEASE_OVER) == 1
@@ -118,7 +120,7 @@ def test_what_is_put_back_has_the_attempts_it_had_and_only_ones_own_is():
     assert generations.claim(generation_id=mine.pk, now=LEASE_OVER).attempt_count == MAX_ATTEMPTS
 
 
-def test_the_next_is_the_one_whose_turn_it_is_and_a_flood_holds_up_nobody_else():
+def test_the_next_is_the_one_whose_turn_it_is_and_a_flood_holds_up_nobody_else() -> None:
     flooding, patient = factories.account(), factories.account()
     flood = [factories.submit(flooding) for _ in range(20)]
     other = factories.submit(patient, now=NOW + timedelta(seconds=1))
@@ -126,7 +128,7 @@ def test_the_next_is_the_one_whose_turn_it_is_and_a_flood_holds_up_nobody_else()
     assert claimed == [flood[0].pk, other.pk, flood[1].pk]
 
 
-def test_many_that_claim_the_next_at_once_get_one_each():
+def test_many_that_claim_the_next_at_once_get_one_each() -> None:
     owner = factories.account()
     waiting = [factories.submit(owner).pk for _ in range(10)]
     claimed = factories.at_once(16, lambda _: generations.claim_next(now=NOW))
@@ -135,7 +137,7 @@ def test_many_that_claim_the_next_at_once_get_one_each():
     assert len({row.lease_token for row in claimed if isinstance(row, Generation)}) == 10
 
 
-def test_a_claim_does_not_wait_for_the_disk_and_money_does():
+def test_a_claim_does_not_wait_for_the_disk_and_money_does() -> None:
     waits = []
     generation = factories.submit(factories.account())
     with transaction.atomic():
@@ -155,7 +157,7 @@ def _waits_for_the_disk() -> str:
         return str(cursor.fetchone()[0])
 
 
-def test_the_next_is_never_one_that_is_not_due():
+def test_the_next_is_never_one_that_is_not_due() -> None:
     owner = factories.account()
     resting = generations.claim(generation_id=factories.submit(owner).pk, now=NOW)
     generations.retry(generation=resting, backoff_seconds=60, detail="", now=NOW)
@@ -165,7 +167,7 @@ def test_the_next_is_never_one_that_is_not_due():
     assert generations.claim_next(now=NOW + timedelta(seconds=60)).pk == resting.pk
 
 
-def test_submitting_holds_the_quote_and_a_refusal_leaves_nothing():
+def test_submitting_holds_the_quote_and_a_refusal_leaves_nothing() -> None:
     owner = factories.account(balance_micros=factories.QUOTE_MICROS)
     factories.submit(owner)
     with pytest.raises(ledger.InsufficientBalance):
@@ -177,7 +179,7 @@ def test_submitting_holds_the_quote_and_a_refusal_leaves_nothing():
     assert owner.reserved_micros == factories.QUOTE_MICROS
 
 
-def test_completing_charges_once_and_the_image_expires_a_day_later():
+def test_completing_charges_once_and_the_image_expires_a_day_later() -> None:
     owner = factories.account()
     done = factories.generation_in(Status.COMPLETED, owner)
     assert done.cost_micros == factories.QUOTE_MICROS
@@ -187,7 +189,7 @@ def test_completing_charges_once_and_the_image_expires_a_day_later():
     assert list(kinds) == ["credit", "hold", "settle"]
 
 
-def test_on_the_databases_own_clock_both_rows_expire_at_the_same_instant():
+def test_on_the_databases_own_clock_both_rows_expire_at_the_same_instant() -> None:
     running = generations.claim(generation_id=factories.submit(factories.account(), now=generations.Now()).pk)
     generations.complete(generation=running, image=factories.sealed(), cost_micros=running.quote_micros)
     done = Generation.objects.select_related("image").get(pk=running.pk)
@@ -195,7 +197,7 @@ def test_on_the_databases_own_clock_both_rows_expire_at_the_same_instant():
     assert done.expires_at - done.ended_at == generations.IMAGE_LIFE
 
 
-def test_a_lost_completion_records_no_image():
+def test_a_lost_completion_records_no_image() -> None:
     frozen = factories.generation_in(Status.RUNNING, factories.account())
     _give_up(frozen)
     before = images.StoredImage.objects.count()
@@ -205,7 +207,7 @@ def test_a_lost_completion_records_no_image():
 
 
 @pytest.mark.parametrize("end", [_complete, _fail], ids=lambda end: end.__name__)
-def test_source_images_are_unreadable_once_their_generation_ends(end):
+def test_source_images_are_unreadable_once_their_generation_ends(end: Any) -> None:
     source = factories.sealed(b"source")
     edit = factories.submit(factories.account(), kind="edit", sources=[source])
     stored = SourceImage.objects.get(generation=edit, position=1).image
@@ -216,7 +218,7 @@ def test_source_images_are_unreadable_once_their_generation_ends(end):
         images.load(image=stored)
 
 
-def test_nothing_is_claimed_too_early_too_late_or_too_often():
+def test_nothing_is_claimed_too_early_too_late_or_too_often() -> None:
     owner = factories.account()
     generation = factories.submit(owner)
     with pytest.raises(generations.NotClaimable):
@@ -229,7 +231,9 @@ def test_nothing_is_claimed_too_early_too_late_or_too_often():
     assert last.attempt_count == MAX_ATTEMPTS
 
 
-def test_a_lease_is_renewed_in_one_statement_and_lost_ones_are_named(django_assert_num_queries):
+def test_a_lease_is_renewed_in_one_statement_and_lost_ones_are_named(
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
     owner = factories.account()
     mine = [factories.generation_in(Status.RUNNING, owner) for _ in range(3)]
     held = {generation.lease_token for generation in mine}
@@ -240,13 +244,13 @@ def test_a_lease_is_renewed_in_one_statement_and_lost_ones_are_named(django_asse
     assert generations.renew(lease_tokens={*held, stranger}, now=NOW) == {stranger}
 
 
-def test_a_lease_that_is_not_named_is_not_renewed():
+def test_a_lease_that_is_not_named_is_not_renewed() -> None:
     mine, others = [factories.generation_in(Status.RUNNING, factories.account()) for _ in range(2)]
     generations.renew(lease_tokens={mine.lease_token}, now=LEASE_OVER)
     assert stuck.rescue(limit=10, now=LEASE_OVER + timedelta(seconds=1)) == [others.pk]
 
 
-def test_what_is_queued_after_all_its_attempts_is_not_claimed():
+def test_what_is_queued_after_all_its_attempts_is_not_claimed() -> None:
     generation = factories.submit(factories.account())
     Generation.objects.filter(pk=generation.pk).update(attempt_count=MAX_ATTEMPTS)
     with pytest.raises(generations.NotClaimable):
@@ -256,7 +260,7 @@ def test_what_is_queued_after_all_its_attempts_is_not_claimed():
 @pytest.mark.parametrize(
     ("end", "status"), [(_complete, Status.RUNNING), (_fail, Status.RUNNING), (_cancel, Status.QUEUED)]
 )
-def test_no_generation_ends_unless_its_money_moves_with_it(end, status):
+def test_no_generation_ends_unless_its_money_moves_with_it(end: Any, status: Any) -> None:
     generation = factories.generation_in(status, factories.account())
     with transaction.atomic():
         ledger.release(reservation_id=generation.reservation_id)
@@ -266,7 +270,7 @@ def test_no_generation_ends_unless_its_money_moves_with_it(end, status):
     assert (row.status, row.image_id, row.ended_at) == (status, None, None)
 
 
-def test_of_a_hundred_claims_at_once_one_wins():
+def test_of_a_hundred_claims_at_once_one_wins() -> None:
     generation = factories.submit(factories.account())
     results = factories.at_once(100, lambda _: generations.claim(generation_id=generation.pk, now=NOW))
     assert sum(isinstance(result, Generation) for result in results) == 1
@@ -274,7 +278,7 @@ def test_of_a_hundred_claims_at_once_one_wins():
     assert Generation.objects.get(pk=generation.pk).attempt_count == 1
 
 
-def test_of_64_submissions_against_money_for_25_exactly_25_are_accepted():
+def test_of_64_submissions_against_money_for_25_exactly_25_are_accepted() -> None:
     owner = factories.account(balance_micros=25 * factories.QUOTE_MICROS)
     results = factories.at_once(64, lambda _: factories.submit(owner))
     assert sum(isinstance(result, Generation) for result in results) == 25
@@ -284,14 +288,14 @@ def test_of_64_submissions_against_money_for_25_exactly_25_are_accepted():
     assert list(audit()) == []
 
 
-def test_of_64_submissions_under_a_limit_of_five_exactly_five_are_accepted():
+def test_of_64_submissions_under_a_limit_of_five_exactly_five_are_accepted() -> None:
     owner = factories.account()
     results = factories.at_once(64, lambda _: factories.submit(owner, open_limit=5))
     assert sum(isinstance(result, Generation) for result in results) == 5
     assert sum(isinstance(result, generations.TooManyOpen) for result in results) == 59
 
 
-def test_completing_and_giving_up_at_once_leave_one_end():
+def test_completing_and_giving_up_at_once_leave_one_end() -> None:
     owner = factories.account()
     running = factories.generation_in(Status.RUNNING, owner)
     image = factories.sealed()
@@ -320,7 +324,7 @@ def test_completing_and_giving_up_at_once_leave_one_end():
     ],
     ids=str,
 )
-def test_the_database_refuses_a_row_that_contradicts_itself(changes):
+def test_the_database_refuses_a_row_that_contradicts_itself(changes: Any) -> None:
     generation = factories.submit(factories.account())
     with pytest.raises(IntegrityError):
         Generation.objects.filter(pk=generation.pk).update(**changes)

@@ -1,6 +1,7 @@
 """The sweep: what is stuck moves on, what is not stays."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import transaction
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def hinted(monkeypatch):
+def hinted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The ids that hints were sent for."""
     sent = []
     monkeypatch.setattr(enqueue, "send", lambda *, generation_id: sent.append(generation_id))
@@ -26,7 +27,7 @@ def _status(generation: Generation) -> str:
     return Generation.objects.get(pk=generation.pk).status
 
 
-def test_a_dead_workers_generation_is_queued_and_hinted_again(hinted):
+def test_a_dead_workers_generation_is_queued_and_hinted_again(hinted: list[int]) -> None:
     running = factories.generation_in(Status.RUNNING, factories.account())
     lease_over = NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)
     hinted.clear()
@@ -35,7 +36,7 @@ def test_a_dead_workers_generation_is_queued_and_hinted_again(hinted):
     assert (_status(running), hinted) == (Status.QUEUED, [running.pk])
 
 
-def test_a_lost_message_is_sent_again_but_not_at_every_sweep(hinted):
+def test_a_lost_message_is_sent_again_but_not_at_every_sweep(hinted: list[int]) -> None:
     queued = factories.submit(factories.account())
     hinted.clear()
     later = NOW + timedelta(seconds=recovery.HINT_INTERVAL_SECONDS + 1)
@@ -44,7 +45,7 @@ def test_a_lost_message_is_sent_again_but_not_at_every_sweep(hinted):
     assert hinted == [queued.pk]
 
 
-def test_the_oldest_is_hinted_first_whatever_was_written_last(hinted):
+def test_the_oldest_is_hinted_first_whatever_was_written_last(hinted: list[int]) -> None:
     owner = factories.account()
     queued = [factories.submit(owner).pk for _ in range(3)]
     hinted.clear()
@@ -54,7 +55,7 @@ def test_the_oldest_is_hinted_first_whatever_was_written_last(hinted):
     assert hinted == queued
 
 
-def test_the_oldest_is_given_up_first_whatever_was_written_last(monkeypatch):
+def test_the_oldest_is_given_up_first_whatever_was_written_last(monkeypatch: pytest.MonkeyPatch) -> None:
     owner = factories.account()
     running = [factories.generation_in(Status.RUNNING, owner).pk for _ in range(3)]
     late = NOW + timedelta(seconds=submission.DEADLINE_SECONDS + 1)
@@ -66,7 +67,7 @@ def test_the_oldest_is_given_up_first_whatever_was_written_last(monkeypatch):
     assert given_up == running
 
 
-def test_a_generation_waits_for_its_backoff_before_it_is_hinted_again(hinted):
+def test_a_generation_waits_for_its_backoff_before_it_is_hinted_again(hinted: list[int]) -> None:
     running = factories.generation_in(Status.RUNNING, factories.account())
     generations.retry(generation=running, backoff_seconds=8, detail="", now=NOW)
     hinted.clear()
@@ -75,7 +76,7 @@ def test_a_generation_waits_for_its_backoff_before_it_is_hinted_again(hinted):
 
 
 @pytest.mark.parametrize("status", [Status.QUEUED, Status.RUNNING])
-def test_what_is_open_past_its_deadline_fails_and_is_free(hinted, status):
+def test_what_is_open_past_its_deadline_fails_and_is_free(hinted: list[int], status: Any) -> None:
     owner = factories.account()
     generation = factories.generation_in(status, owner)
     late = NOW + timedelta(seconds=submission.DEADLINE_SECONDS + 1)
@@ -90,19 +91,19 @@ def test_what_is_open_past_its_deadline_fails_and_is_free(hinted, status):
     assert failed.error_code.startswith("GENERATION_FAILED_")
 
 
-def test_a_generation_whose_workers_died_three_times_fails(hinted):
+def test_a_generation_whose_workers_died_three_times_fails(hinted: list[int]) -> None:
     last = factories.exhausted(factories.account())
     assert recovery.run(now=NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)).given_up == 1
     assert _status(last) == Status.FAILED
 
 
-def test_what_has_had_all_its_attempts_is_not_taken_back():
+def test_what_has_had_all_its_attempts_is_not_taken_back() -> None:
     factories.exhausted(factories.account())
     lease_over = NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)
     assert stuck.rescue(limit=10, now=lease_over) == []
 
 
-def test_what_is_not_overdue_is_not_given_up_even_when_asked_for():
+def test_what_is_not_overdue_is_not_given_up_even_when_asked_for() -> None:
     for status in (Status.QUEUED, Status.RUNNING):
         generation = factories.generation_in(status, factories.account())
         in_time = NOW + timedelta(seconds=submission.DEADLINE_SECONDS - 1)
@@ -110,7 +111,7 @@ def test_what_is_not_overdue_is_not_given_up_even_when_asked_for():
         assert _status(generation) == status
 
 
-def test_a_sweep_passes_over_what_another_has_locked(hinted):
+def test_a_sweep_passes_over_what_another_has_locked(hinted: list[int]) -> None:
     running = factories.generation_in(Status.RUNNING, factories.account())
     lease_over = NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)
     with transaction.atomic():
@@ -118,7 +119,7 @@ def test_a_sweep_passes_over_what_another_has_locked(hinted):
         assert factories.at_once(1, lambda _: recovery.run(now=lease_over)) == [(0, 0, 0)]
 
 
-def test_many_sweeps_at_once_move_each_row_once(hinted):
+def test_many_sweeps_at_once_move_each_row_once(hinted: list[int]) -> None:
     owner = factories.account()
     for _ in range(20):
         factories.generation_in(Status.RUNNING, owner)

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from pytest_django import DjangoAssertNumQueries, Settings
 
 from tests import factories, processes
 from workers.gpu_worker import attempt, poller
@@ -20,7 +21,7 @@ WORKER = "-m celery -A zekron_api worker -P threads -c 2 -n gpu@queues --without
 
 
 @pytest.fixture(autouse=True)
-def models_file(tmp_path: Path, settings) -> Path:
+def models_file(tmp_path: Path, settings: Settings) -> Path:
     """Beside the default model, which workers of `gpu` have, `big` of the queue `large`."""
     file = processes.scripted_models(tmp_path)
     own = file.read_text()
@@ -42,7 +43,9 @@ def test_the_message_of_a_generation_that_is_not_there_goes_to_the_usual_queue()
     assert redis_client.connection().llen("gpu") == 1
 
 
-def test_with_one_queue_no_model_is_looked_up(models_file: Path, settings, django_assert_num_queries) -> None:
+def test_with_one_queue_no_model_is_looked_up(
+    models_file: Path, settings: Settings, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
     settings.MODELS_FILE = processes.ROOT / "models.toml"
     with django_assert_num_queries(0):
         enqueue.send(generation_id=1)
@@ -98,7 +101,9 @@ def _worker(queues: str, objects_folder: Path, models_file: Path) -> Iterator["s
 
 
 @pytest.mark.processes
-def test_a_worker_has_the_models_of_its_queues_alone_and_says_so(objects_folder, models_file) -> None:
+def test_a_worker_has_the_models_of_its_queues_alone_and_says_so(
+    objects_folder: Path, models_file: Path
+) -> None:
     owner = factories.account()
     others = factories.submit(owner, now=CLOCK)
     mine = [factories.submit(owner, now=CLOCK, model="big") for _ in range(3)]
@@ -119,7 +124,9 @@ def test_a_worker_has_the_models_of_its_queues_alone_and_says_so(objects_folder,
 
 
 @pytest.mark.processes
-def test_a_worker_of_a_queue_that_no_model_has_does_not_start(objects_folder, models_file) -> None:
+def test_a_worker_of_a_queue_that_no_model_has_does_not_start(
+    objects_folder: Path, models_file: Path
+) -> None:
     with _worker("gpu,lagre", objects_folder, models_file) as process:
         assert process.wait(timeout=processes.MAX_START_SECONDS) != 0
     last = models_file.with_suffix(".log").read_text().strip().splitlines()[-1]

@@ -27,7 +27,7 @@ def _celerys_own() -> bytes:
     return sent
 
 
-def test_a_message_is_the_one_that_celery_would_send():
+def test_a_message_is_the_one_that_celery_would_send() -> None:
     ours, body = _parts(
         messages.message(task=enqueue.GENERATE_TASK, values={"generation_id": 7}, queue=QUEUE)
     )
@@ -41,7 +41,7 @@ def test_a_message_is_the_one_that_celery_would_send():
     assert ours == theirs
 
 
-def test_no_two_messages_have_the_same_name():
+def test_no_two_messages_have_the_same_name() -> None:
     sent = [messages.message(task="a.task", values={"generation_id": 7}, queue=QUEUE) for _ in range(2)]
     names = [
         (envelope["headers"]["id"], envelope["properties"]["delivery_tag"])
@@ -50,7 +50,7 @@ def test_no_two_messages_have_the_same_name():
     assert len({name for each in names for name in each}) == 4
 
 
-def test_the_names_of_one_message_agree():
+def test_the_names_of_one_message_agree() -> None:
     envelope, _ = _parts(messages.message(task="a.task", values={"generation_id": 7}, queue=QUEUE))
     headers = envelope["headers"]
     assert headers["id"] == headers["root_id"] == envelope["properties"]["correlation_id"]

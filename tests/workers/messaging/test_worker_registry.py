@@ -1,5 +1,8 @@
+from pathlib import Path
+
 import orjson
 import pytest
+from pytest_django import Settings
 
 from workers.gpu_worker import build_id
 from workers.gpu_worker.utilisation import WINDOW_SECONDS, Utilisation
@@ -74,7 +77,7 @@ def test_the_code_is_told_by_eight_digits_that_every_process_of_it_tells() -> No
     assert int(first, 16) >= 0
 
 
-def test_other_code_has_other_digits(tmp_path, settings) -> None:
+def test_other_code_has_other_digits(tmp_path: Path, settings: Settings) -> None:
     first = build_id.digest()
     settings.BASE_DIR = tmp_path
     build_id.digest.cache_clear()

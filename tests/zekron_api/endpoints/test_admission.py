@@ -1,12 +1,15 @@
 """Nobody is let in to wait in vain: the queue and the workers' speed predict the wait."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
+from pytest_django import DjangoAssertNumQueries, Settings
 
 from tests import factories
 from tests.assertions import refusal
+from tests.zekron_api.callers import Caller
 from workers.catalogue import DEFAULT_MODEL
 from workers.lifecycle import admission, queries
 from workers.messaging import worker_registry
@@ -16,20 +19,20 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 
 @pytest.fixture
-def no_hints(monkeypatch):
+def no_hints(monkeypatch: pytest.MonkeyPatch):
     """Messages go nowhere, and no worker shows itself."""
     monkeypatch.setattr("workers.messaging.enqueue.send", lambda *, generation_id: None)
 
 
 @pytest.fixture
-def two_models(tmp_path, settings):
+def two_models(tmp_path: Path, settings: Settings) -> None:
     """A models file with more than one model, so that what is open is counted by model."""
     own = Path(settings.BASE_DIR, "models.toml").read_text()
     settings.MODELS_FILE = tmp_path / "models.toml"
     settings.MODELS_FILE.write_text(own + own.replace("zekron-image-1", "slow"))
 
 
-def test_without_a_live_worker_a_generate_is_refused_at_once_and_holds_nothing(me):
+def test_without_a_live_worker_a_generate_is_refused_at_once_and_holds_nothing(me: Caller) -> None:
     response = me.generate()
     assert refusal(response) == (503, "service_busy")
     assert int(response["Retry-After"]) == admission.NO_WORKER_RETRY_SECONDS
@@ -38,7 +41,9 @@ def test_without_a_live_worker_a_generate_is_refused_at_once_and_holds_nothing(m
     assert me.account.reserved_micros == 0
 
 
-def test_a_queue_that_takes_longer_than_a_client_waits_refuses_with_the_time_until_it_does_not(me, settings):
+def test_a_queue_that_takes_longer_than_a_client_waits_refuses_with_the_time_until_it_does_not(
+    me: Caller, settings: Settings
+) -> None:
     settings.SYNC_WAIT_SECONDS = 10
     worker_registry.show(worker_name="gpu@a", seconds_per_image=4.0)
     for _ in range(5):
@@ -63,8 +68,8 @@ def test_a_queue_that_takes_longer_than_a_client_waits_refuses_with_the_time_unt
     ],
 )
 def test_the_predicted_wait_is_what_is_open_over_the_speed_of_all_workers(
-    monkeypatch, speeds, open_count, is_let_in
-):
+    monkeypatch: pytest.MonkeyPatch, speeds: list[Any], open_count: int, is_let_in: bool
+) -> None:
     for number, seconds in enumerate(speeds):
         worker_registry.show(worker_name=f"gpu@{number}", seconds_per_image=seconds)
     monkeypatch.setattr("workers.lifecycle.queries.open_count", lambda *, most, model: min(most, open_count))
@@ -84,8 +89,8 @@ def _line(**seconds_by_model: float | None) -> worker_registry.Details:
     ("model", "is_let_in"), [("fast", True), ("slow", False), ("both", False), ("nobody", False)]
 )
 def test_only_workers_that_have_the_model_count_and_all_that_stands_in_their_line(
-    me, two_models, model, is_let_in
-):
+    me: Caller, two_models: None, model: str, is_let_in: bool
+) -> None:
     worker_registry.show(worker_name="gpu@fast", details=_line(fast=1.0))
     worker_registry.show(worker_name="gpu@slow", details=_line(slow=30.0, both=1.0))
     for _ in range(4):
@@ -99,7 +104,7 @@ def test_only_workers_that_have_the_model_count_and_all_that_stands_in_their_lin
         assert refusal.value.wait_seconds == expected
 
 
-def test_of_a_model_that_a_worker_has_not_made_yet_a_first_guess_counts(me, two_models):
+def test_of_a_model_that_a_worker_has_not_made_yet_a_first_guess_counts(me: Caller, two_models: None) -> None:
     worker_registry.show(worker_name="gpu@a", details=_line(slow=None))
     for _ in range(20):
         factories.submit(me.account, now=factories.datetime.now(factories.UTC), model="slow")
@@ -108,7 +113,9 @@ def test_of_a_model_that_a_worker_has_not_made_yet_a_first_guess_counts(me, two_
         admission.refuse_if_too_long(model_name="slow", limit_seconds=99)
 
 
-def test_what_is_open_is_counted_no_further_than_asked(me, django_assert_num_queries):
+def test_what_is_open_is_counted_no_further_than_asked(
+    me: Caller, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
     for _ in range(5):
         factories.submit(me.account)
     with django_assert_num_queries(1):
@@ -116,7 +123,9 @@ def test_what_is_open_is_counted_no_further_than_asked(me, django_assert_num_que
     assert queries.open_count(most=9) == 5
 
 
-def test_a_long_queue_is_counted_once_a_second_and_a_short_one_for_each_request(monkeypatch):
+def test_a_long_queue_is_counted_once_a_second_and_a_short_one_for_each_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     asked: list[int] = []
     open_now, now = 3, 0.0
 
@@ -144,8 +153,8 @@ def test_a_long_queue_is_counted_once_a_second_and_a_short_one_for_each_request(
 
 @pytest.mark.parametrize(("workers", "times_asked"), [(16, 3), (17, 2)])
 def test_a_large_fleet_is_asked_once_a_second_and_a_small_one_for_each_request(
-    monkeypatch, workers, times_asked
-):
+    monkeypatch: pytest.MonkeyPatch, workers: int, times_asked: int
+) -> None:
     asked, now = [], 0.0
 
     def alive() -> list[worker_registry.Worker]:
@@ -159,7 +168,9 @@ def test_a_large_fleet_is_asked_once_a_second_and_a_small_one_for_each_request(
     assert len(asked) == times_asked
 
 
-def test_a_worker_that_is_silent_or_has_left_does_not_count(me, monkeypatch):
+def test_a_worker_that_is_silent_or_has_left_does_not_count(
+    me: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
     worker_registry.show(worker_name="gpu@a", seconds_per_image=2.5)
     assert worker_registry.alive() == [worker_registry.Worker("gpu@a", 2.5)]
     worker_registry.leave(worker_name="gpu@a")
@@ -170,7 +181,9 @@ def test_a_worker_that_is_silent_or_has_left_does_not_count(me, monkeypatch):
     assert worker_registry.alive() == []
 
 
-def test_without_redis_nothing_can_be_predicted_and_requests_are_let_in(me, settings, monkeypatch):
+def test_without_redis_nothing_can_be_predicted_and_requests_are_let_in(
+    me: Caller, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def away():
         raise redis.ConnectionError("away")
 

@@ -4,15 +4,18 @@ import base64
 import io
 import re
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 from PIL import Image
+from pytest_django import Settings
 
 from billing import accounts
+from tests import factories
 from tests.assertions import refusal
 from tests.factories import ERROR
 from tests.images import picture
-from tests.zekron_api.callers import caller
+from tests.zekron_api.callers import Caller, caller
 from workers.lifecycle import generations
 from workers.messaging import enqueue
 from workers.models import Generation
@@ -20,7 +23,7 @@ from workers.models import Generation
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_a_create_gives_the_published_reply(me, engine):
+def test_a_create_gives_the_published_reply(me: Caller, engine: factories.StandInEngine) -> None:
     response = me.post(
         "/v1/generate", {"prompt": "A futuristic city", "model": "zekron-image-1", "size": "1024x1024"}
     )
@@ -51,27 +54,29 @@ def test_a_create_gives_the_published_reply(me, engine):
         assert (image.format, image.size) == ("PNG", (1024, 1024))
 
 
-def test_a_one_image_edit_costs_what_is_published(me, engine):
+def test_a_one_image_edit_costs_what_is_published(me: Caller, engine: factories.StandInEngine) -> None:
     response = me.generate(size="1024x1024", images=[{"data": picture("JPEG"), "mime_type": "image/jpeg"}])
     data = response.json()["data"]
     assert (data["type"], data["cost"]) == ("edit", "0.0271")
     assert len(engine.orders[0].sources) == 1
 
 
-def test_a_two_image_edit_gives_the_engine_both(me, engine):
+def test_a_two_image_edit_gives_the_engine_both(me: Caller, engine: factories.StandInEngine) -> None:
     images = [{"data": picture("PNG")}, {"data": picture("WEBP")}]
     assert me.generate(images=images).json()["data"]["type"] == "edit"
     assert len(engine.orders[0].sources) == 2
 
 
 @pytest.mark.parametrize("size", ["512x512", "1024x1024", "1024x768", "768x1024"])
-def test_each_published_size_comes_out(me, engine, size):
+def test_each_published_size_comes_out(me: Caller, engine: factories.StandInEngine, size: str) -> None:
     data = me.generate(size=size).json()["data"]
     with Image.open(io.BytesIO(base64.b64decode(data["image"]["b64_json"]))) as image:
         assert (data["size"], f"{image.width}x{image.height}") == (size, size)
 
 
-def test_what_is_left_out_has_the_published_default_and_unknown_fields_are_ignored(me, engine):
+def test_what_is_left_out_has_the_published_default_and_unknown_fields_are_ignored(
+    me: Caller, engine: factories.StandInEngine
+) -> None:
     body = {"prompt": "a boat", "images": [], "n": 4, "model": None, "size": None}
     data = me.post("/v1/generate", body).json()["data"]
     assert (data["model"], data["size"], data["type"]) == ("zekron-image-1", "1024x1024", "create")
@@ -80,19 +85,19 @@ def test_what_is_left_out_has_the_published_default_and_unknown_fields_are_ignor
 IMAGE = {"data": picture()}
 
 
-def test_without_money_nothing_is_queued(idle_worker):
+def test_without_money_nothing_is_queued(idle_worker: None) -> None:
     poor = caller(balance_micros=20_000)
     assert refusal(poor.generate()) == (402, "insufficient_balance")
     assert not Generation.objects.exists()
 
 
-def test_a_refused_edit_leaves_no_source_in_the_store(idle_worker, objects_folder):
+def test_a_refused_edit_leaves_no_source_in_the_store(idle_worker: None, objects_folder: Path) -> None:
     poor = caller(balance_micros=20_000)
     assert refusal(poor.generate(images=[IMAGE])) == (402, "insufficient_balance")
     assert [path for path in objects_folder.rglob("*") if path.is_file()] == []
 
 
-def test_a_sixth_open_generation_is_refused(me, idle_worker, settings):
+def test_a_sixth_open_generation_is_refused(me: Caller, idle_worker: None, settings: Settings) -> None:
     settings.SYNC_WAIT_SECONDS = 0
     settings.OPEN_GENERATIONS_LIMIT = 0
     response = me.generate()
@@ -100,12 +105,14 @@ def test_a_sixth_open_generation_is_refused(me, idle_worker, settings):
     assert int(response["Retry-After"]) > 0
 
 
-def test_a_suspended_account_is_refused(me, idle_worker):
+def test_a_suspended_account_is_refused(me: Caller, idle_worker: None) -> None:
     accounts.suspend(account_id=me.account.pk)
     assert refusal(me.generate()) == (403, "access_denied")
 
 
-def test_still_queued_at_the_deadline_is_cancelled_and_free(me, idle_worker, settings):
+def test_still_queued_at_the_deadline_is_cancelled_and_free(
+    me: Caller, idle_worker: None, settings: Settings
+) -> None:
     settings.SYNC_WAIT_SECONDS = 0
     response = me.generate()
     assert refusal(response) == (503, "service_busy")
@@ -116,7 +123,9 @@ def test_still_queued_at_the_deadline_is_cancelled_and_free(me, idle_worker, set
     assert generation.error_code == response.json()["error"]["code"]
 
 
-def test_still_running_at_the_deadline_is_kept_and_named(me, idle_worker, monkeypatch, settings):
+def test_still_running_at_the_deadline_is_kept_and_named(
+    me: Caller, idle_worker: None, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
     settings.SYNC_WAIT_SECONDS = 0
     monkeypatch.setattr(
         enqueue, "send", lambda *, generation_id: generations.claim(generation_id=generation_id)
@@ -128,7 +137,9 @@ def test_still_running_at_the_deadline_is_kept_and_named(me, idle_worker, monkey
     assert generation.status == "running"
 
 
-def test_a_failed_generation_is_a_500_with_the_code_of_its_row_and_free(me, idle_worker, monkeypatch):
+def test_a_failed_generation_is_a_500_with_the_code_of_its_row_and_free(
+    me: Caller, idle_worker: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*, generation_id):
         generations.fail(generation=generations.claim(generation_id=generation_id), **ERROR)
 
@@ -139,7 +150,9 @@ def test_a_failed_generation_is_a_500_with_the_code_of_its_row_and_free(me, idle
     assert (me.account.reserved_micros, me.account.spent_micros) == (0, 0)
 
 
-def test_the_headers_of_middleware_and_limits_reach_the_client_of_a_parked_reply(me, engine):
+def test_the_headers_of_middleware_and_limits_reach_the_client_of_a_parked_reply(
+    me: Caller, engine: factories.StandInEngine
+) -> None:
     response = me.generate()
     assert response["X-RateLimit-Limit"] == "60"
     assert response["X-RateLimit-Remaining"] == "59"

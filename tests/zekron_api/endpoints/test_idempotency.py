@@ -2,9 +2,11 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.files.storage import storages
+from pytest_django import Settings
 
 from billing.audit import audit as audit_money
 from tests import factories
@@ -25,7 +27,9 @@ def send(caller: Caller, key: str = "k-1", **body: object):
     return caller.post("/v1/generate", {**BODY, **body}, **{"Idempotency-Key": key})
 
 
-def test_a_retry_of_a_completed_request_gets_the_same_reply_and_a_header(me, engine):
+def test_a_retry_of_a_completed_request_gets_the_same_reply_and_a_header(
+    me: Caller, engine: factories.StandInEngine
+) -> None:
     first, second = send(me), send(me)
     assert first.json() == second.json()
     assert "Idempotent-Replayed" not in first
@@ -35,7 +39,9 @@ def test_a_retry_of_a_completed_request_gets_the_same_reply_and_a_header(me, eng
     assert me.account.settlement_count == 1
 
 
-def test_a_retry_of_a_running_request_waits_for_it(me, monkeypatch, settings):
+def test_a_retry_of_a_running_request_waits_for_it(
+    me: Caller, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
     settings.SYNC_WAIT_SECONDS = 0
     worker_registry.show(worker_name="test")
     running = []
@@ -63,7 +69,9 @@ def broken(file):
 
 
 @pytest.mark.parametrize("harm", [Path.unlink, cut_off, broken])
-def test_a_client_whose_image_cannot_be_read_is_told_that_it_is_made_and_charged(me, engine, harm):
+def test_a_client_whose_image_cannot_be_read_is_told_that_it_is_made_and_charged(
+    me: Caller, engine: factories.StandInEngine, harm: Any
+) -> None:
     done = send(me).json()["data"]
     file = Path(storages["objects"].path(Generation.objects.get().image.object_key))
     whole = file.read_bytes()
@@ -84,29 +92,35 @@ def test_a_client_whose_image_cannot_be_read_is_told_that_it_is_made_and_charged
     [{"prompt": "a cat"}, {"size": "1024x768"}, {"images": [{"data": picture()}]}],
     ids=["prompt", "size", "images"],
 )
-def test_another_request_under_the_same_key_is_refused(me, engine, change):
+def test_another_request_under_the_same_key_is_refused(
+    me: Caller, engine: factories.StandInEngine, change: Any
+) -> None:
     send(me)
     assert refusal(send(me, **change)) == (422, "idempotency_mismatch")
     assert Generation.objects.count() == 1
 
 
-def test_fields_that_are_ignored_do_not_make_it_another_request(me, engine):
+def test_fields_that_are_ignored_do_not_make_it_another_request(
+    me: Caller, engine: factories.StandInEngine
+) -> None:
     assert send(me).json() == send(me, n=2).json()
 
 
-def test_the_same_key_of_another_account_is_another_key(me, stranger, engine):
+def test_the_same_key_of_another_account_is_another_key(
+    me: Caller, stranger: Caller, engine: factories.StandInEngine
+) -> None:
     assert send(me).json()["data"]["id"] != send(stranger).json()["data"]["id"]
 
 
-def test_a_refused_request_is_not_remembered(me, idle_worker, settings):
+def test_a_refused_request_is_not_remembered(me: Caller, idle_worker: None, settings: Settings) -> None:
     settings.OPEN_GENERATIONS_LIMIT = 0
     assert refusal(send(me)) == (429, "concurrency_limit_exceeded")
     assert not IdempotencyKey.objects.exists()
 
 
 def test_a_request_that_ended_without_an_image_may_be_sent_again_under_its_key(
-    me, engine, settings, monkeypatch
-):
+    me: Caller, engine: factories.StandInEngine, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as nobody:
         nobody.setattr("workers.messaging.enqueue.send", lambda *, generation_id: None)
         settings.SYNC_WAIT_SECONDS = 0
@@ -117,7 +131,9 @@ def test_a_request_that_ended_without_an_image_may_be_sent_again_under_its_key(
     assert sorted(Generation.objects.values_list("status", flat=True)) == [Status.CANCELLED, Status.COMPLETED]
 
 
-def test_fifty_at_once_under_one_key_make_one_generation(me, engine, settings, objects_folder):
+def test_fifty_at_once_under_one_key_make_one_generation(
+    me: Caller, engine: factories.StandInEngine, settings: Settings, objects_folder: Path
+) -> None:
     settings.REQUESTS_PER_MINUTE = 1000
     image = [{"data": picture()}]
     replies = factories.at_once(50, lambda _: send(me, images=image))
@@ -129,7 +145,7 @@ def test_fifty_at_once_under_one_key_make_one_generation(me, engine, settings, o
     assert len([path for path in objects_folder.rglob("*") if path.is_file()]) == 2
 
 
-def test_after_a_day_a_key_is_forgotten(me, engine):
+def test_after_a_day_a_key_is_forgotten(me: Caller, engine: factories.StandInEngine) -> None:
     first = send(me)
     past = factories.datetime.now(factories.UTC) - timedelta(hours=24, seconds=1)
     IdempotencyKey.objects.update(created_at=past)
@@ -143,10 +159,12 @@ def test_after_a_day_a_key_is_forgotten(me, engine):
 @pytest.mark.parametrize(
     "key", ["", "x" * 256, "a\tb", "schlüssel"], ids=["empty", "long", "tab", "not ASCII"]
 )
-def test_a_key_that_is_not_1_to_255_printable_ascii_characters_is_refused(me, idle_worker, key):
+def test_a_key_that_is_not_1_to_255_printable_ascii_characters_is_refused(
+    me: Caller, idle_worker: None, key: str
+) -> None:
     assert refusal(send(me, key)) == (400, "invalid_idempotency_key")
     assert not Generation.objects.exists()
 
 
-def test_a_key_of_255_characters_is_taken(me, engine):
+def test_a_key_of_255_characters_is_taken(me: Caller, engine: factories.StandInEngine) -> None:
     assert send(me, "x" * 255).status_code == 200

@@ -3,16 +3,19 @@
 from pathlib import Path
 
 import pytest
+from pytest_django import Settings
 
+from tests import factories
 from tests.assertions import refusal
 from tests.images import picture
+from tests.zekron_api.callers import Caller
 from workers.models import Generation
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def models_file(tmp_path, settings) -> Path:
+def models_file(tmp_path: Path, settings: Settings) -> Path:
     """A models file with the default model and two more: `words`, which takes no images, and `one`."""
     own = Path(settings.BASE_DIR, "models.toml").read_text()
     path = tmp_path / "models.toml"
@@ -35,8 +38,8 @@ def _named(entry: str, name: str, **fields: object) -> str:
     ],
 )
 def test_more_sources_than_the_model_takes_are_refused_and_nothing_is_held(
-    me, idle_worker, models_file, model, count, message
-):
+    me: Caller, idle_worker: None, models_file: Path, model: str, count: int, message: str
+) -> None:
     response = me.generate(model=model, images=[{"data": picture()}] * count)
     assert refusal(response) == (400, "too_many_images")
     assert response.json()["error"]["message"] == message
@@ -46,7 +49,9 @@ def test_more_sources_than_the_model_takes_are_refused_and_nothing_is_held(
 
 
 @pytest.mark.parametrize(("model", "count"), [("words", 0), ("one", 0), ("one", 1), ("zekron-image-1", 2)])
-def test_as_many_sources_as_the_model_takes_are_accepted(me, engine, models_file, model, count):
+def test_as_many_sources_as_the_model_takes_are_accepted(
+    me: Caller, engine: factories.StandInEngine, models_file: Path, model: str, count: int
+) -> None:
     response = me.generate(model=model, images=[{"data": picture()}] * count)
     assert response.status_code == 200
     assert response.json()["data"]["model"] == model

@@ -70,7 +70,9 @@ def key_of(kind: str, me: Caller) -> str | None:
 
 @pytest.mark.parametrize("kind", ANSWERS)
 @pytest.mark.parametrize("route", ENDPOINTS)
-def test_each_endpoint_tells_each_caller_what_the_table_says(me, done, route, kind):
+def test_each_endpoint_tells_each_caller_what_the_table_says(
+    me: Caller, done: Any, route: Any, kind: Any
+) -> None:
     method, path = ENDPOINTS[route]
     key = key_of(kind, me)
     response = Client().generic(
@@ -86,12 +88,14 @@ def test_each_endpoint_tells_each_caller_what_the_table_says(me, done, route, ki
     assert ("WWW-Authenticate" in response) == (status == 401)
 
 
-def test_the_table_has_every_endpoint_that_asks_for_a_key():
+def test_the_table_has_every_endpoint_that_asks_for_a_key() -> None:
     views = {str(pattern.pattern): getattr(pattern.callback, "view_class", None) for pattern in urlpatterns}
     assert {route for route, view in views.items() if view and issubclass(view, ApiView)} == set(ENDPOINTS)
 
 
-def test_another_account_sees_nothing_of_mine_in_its_history_and_balance(me, stranger, done):
+def test_another_account_sees_nothing_of_mine_in_its_history_and_balance(
+    me: Caller, stranger: Caller, done: Any
+) -> None:
     data = stranger.get("/v1/generations").json()["data"]
     assert (data["generations"], data["pagination"]["total"]) == ([], 0)
     assert stranger.get("/v1/balance").json()["data"]["total_generations"] == 0
@@ -146,7 +150,9 @@ def _lines_of_keys_run_by(work: Callable[[], object]) -> list[int]:
     return lines
 
 
-def test_unknown_revoked_and_expired_keys_are_refused_by_the_same_statement_and_the_same_lines(me):
+def test_unknown_revoked_and_expired_keys_are_refused_by_the_same_statement_and_the_same_lines(
+    me: Caller,
+) -> None:
     statements, lines, answers = set(), set(), set()
     for text in _dead_keys(me).values():
         request = me._replace(key=text)
@@ -167,7 +173,7 @@ def _said(who: Caller) -> tuple[int, str, tuple[str, ...]]:
     return response.status_code, error["message"], tuple(sorted(response.headers))
 
 
-def test_what_is_compared_in_secret_is_a_digest_and_never_the_key(me):
+def test_what_is_compared_in_secret_is_a_digest_and_never_the_key(me: Caller) -> None:
     with CaptureQueriesContext(connection) as asked:
         assert me.get("/v1/balance").status_code == 200
     assert not any(me.key[12:-4] in query["sql"] for query in asked.captured_queries)

@@ -1,10 +1,14 @@
 """Whatever is sent beside a body is answered with the right status in the envelope, in the contract's order."""
 
 import json
+from typing import Any
 
 import pytest
+from pytest_django import Settings
 
 from tests.assertions import refusal
+from tests.zekron_api import asgi_client
+from tests.zekron_api.callers import Caller
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("idle_worker")]
 
@@ -12,7 +16,7 @@ JSON = ("content-type", "application/json")
 
 
 @pytest.fixture(autouse=True)
-def unlimited(settings):
+def unlimited(settings: Settings):
     settings.SYNC_WAIT_SECONDS = 0
     settings.REQUESTS_PER_MINUTE = 10_000
 
@@ -38,7 +42,9 @@ AUTHORIZATIONS = {
 
 
 @pytest.mark.parametrize(("values", "error_type"), AUTHORIZATIONS.values(), ids=AUTHORIZATIONS)
-def test_a_missing_doubled_or_malformed_key_is_a_401(room, me, values, error_type):
+def test_a_missing_doubled_or_malformed_key_is_a_401(
+    room: asgi_client.Served, me: Caller, values: Any, error_type: Any
+) -> None:
     headers = [("authorization", value.replace("{key}", me.key)) for value in values]
     reply = room.send("GET", "/v1/balance", headers)
     assert refusal(reply) == (401, error_type)
@@ -88,16 +94,20 @@ PATHS = [
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path[:40])
-def test_an_unknown_path_or_token_is_a_404_for_whoever_has_a_key(room, bearer, path):
+def test_an_unknown_path_or_token_is_a_404_for_whoever_has_a_key(
+    room: asgi_client.Served, bearer: tuple[str, str], path: Any
+) -> None:
     assert refusal(room.send("GET", path, [bearer])) == (404, "not_found")
 
 
-def test_an_unknown_path_is_a_404_before_any_other_check(room):
+def test_an_unknown_path_is_a_404_before_any_other_check(room: asgi_client.Served) -> None:
     assert refusal(room.send("PUT", "/v1/nowhere", [JSON], b"x")) == (404, "not_found")
 
 
 @pytest.mark.parametrize("path", ["/v1/generate", "/v1/balance", "/v1/generations", "/v1/images/x"])
-def test_another_method_is_a_405_that_names_those_allowed_and_counts_nothing(room, bearer, path):
+def test_another_method_is_a_405_that_names_those_allowed_and_counts_nothing(
+    room: asgi_client.Served, bearer: tuple[str, str], path: str
+) -> None:
     for method in ("PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "FOO"):
         reply = room.send(method, path, [bearer, JSON], b"{}")
         assert refusal(reply) == (405, "method_not_allowed")
@@ -109,7 +119,9 @@ def test_another_method_is_a_405_that_names_those_allowed_and_counts_nothing(roo
     ("path", "status"),
     [("/v1/balance", 200), ("/v1/generations", 200), ("/v1/images/x", 404), ("/v1/generate", 405)],
 )
-def test_head_is_answered_as_get_is(room, bearer, path, status):
+def test_head_is_answered_as_get_is(
+    room: asgi_client.Served, bearer: tuple[str, str], path: str, status: int
+) -> None:
     asked = {"x-request-id": "one"}
     head, get = (room.send(method, path, [bearer, *asked.items()]) for method in ("HEAD", "GET"))
     assert (head.status_code, get.status_code) == (status, status)
@@ -135,13 +147,15 @@ QUERIES = {
 
 
 @pytest.mark.parametrize(("query", "message"), QUERIES.items(), ids=lambda text: text[:30])
-def test_a_limit_or_offset_that_is_no_number_in_range_is_a_400_that_names_it(room, bearer, query, message):
+def test_a_limit_or_offset_that_is_no_number_in_range_is_a_400_that_names_it(
+    room: asgi_client.Served, bearer: tuple[str, str], query: Any, message: Any
+) -> None:
     reply = room.send("GET", f"/v1/generations?{query}", [bearer])
     assert refusal(reply) == (400, "invalid_parameter")
     assert message in reply.json()["error"]["message"]
 
 
-def test_a_query_of_thousands_of_fields_is_a_400(room, bearer):
+def test_a_query_of_thousands_of_fields_is_a_400(room: asgi_client.Served, bearer: tuple[str, str]) -> None:
     assert refusal(room.send("GET", "/v1/generations?" + "a=1&" * 2000, [bearer])) == (400, "bad_request")
 
 
@@ -162,16 +176,22 @@ def test_a_query_of_thousands_of_fields_is_a_400(room, bearer):
     ],
     ids=lambda header: header[0],
 )
-def test_an_odd_header_changes_nothing(room, bearer, header):
+def test_an_odd_header_changes_nothing(
+    room: asgi_client.Served, bearer: tuple[str, str], header: Any
+) -> None:
     assert room.send("GET", "/v1/balance", [bearer, header]).json()["success"] is True
 
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost:x", "", "a b", "\xff", "localhost@evil.example"])
-def test_a_host_that_is_not_ours_is_a_400(room, bearer, host):
+def test_a_host_that_is_not_ours_is_a_400(
+    room: asgi_client.Served, bearer: tuple[str, str], host: str
+) -> None:
     assert refusal(room.send("GET", "/v1/balance", [bearer, ("host", host)])) == (400, "bad_request")
 
 
-def test_checks_come_in_the_contracts_order(room, me, bearer, settings):
+def test_checks_come_in_the_contracts_order(
+    room: asgi_client.Served, me: Caller, bearer: tuple[str, str], settings: Settings
+) -> None:
     """One request that is wrong in every way is made right step by step; each step meets the next check."""
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE, settings.REQUESTS_PER_MINUTE = 2000, 0
     settings.OPEN_GENERATIONS_LIMIT = 0

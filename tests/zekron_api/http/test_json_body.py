@@ -1,12 +1,15 @@
 """Whatever body is sent is answered with the right status in the envelope, and never hangs."""
 
 import json
+from typing import Any
 
 import pytest
+from pytest_django import Settings
 
 from storage.models import StoredImage
 from tests.assertions import refusal
 from tests.images import picture
+from tests.zekron_api import asgi_client
 from workers.models import Generation
 from zekron_api.waiting import asgi_handler
 
@@ -18,7 +21,7 @@ IMAGE = picture()
 
 
 @pytest.fixture(autouse=True)
-def unlimited(settings):
+def unlimited(settings: Settings):
     settings.SYNC_WAIT_SECONDS = 0
     settings.REQUESTS_PER_MINUTE = 10_000
 
@@ -199,8 +202,13 @@ ACCEPTED = {
 
 @pytest.mark.parametrize(("content", "status", "error_type", "message"), BODIES.values(), ids=BODIES)
 def test_a_hostile_body_is_refused_with_the_field_and_what_is_allowed(
-    room, bearer, content, status, error_type, message
-):
+    room: asgi_client.Served,
+    bearer: tuple[str, str],
+    content: Any,
+    status: Any,
+    error_type: Any,
+    message: Any,
+) -> None:
     reply = room.send("POST", "/v1/generate", [bearer, JSON], content)
     assert refusal(reply) == (status, error_type)
     assert message in reply.json()["error"]["message"]
@@ -210,7 +218,9 @@ def test_a_hostile_body_is_refused_with_the_field_and_what_is_allowed(
 
 
 @pytest.mark.parametrize("content", ACCEPTED.values(), ids=ACCEPTED)
-def test_an_odd_but_valid_body_is_accepted(room, bearer, content):
+def test_an_odd_but_valid_body_is_accepted(
+    room: asgi_client.Served, bearer: tuple[str, str], content: Any
+) -> None:
     assert refusal(room.send("POST", "/v1/generate", [bearer, JSON], content)) == (503, "service_busy")
     assert Generation.objects.get().prompt == json.loads(content)["prompt"]
 
@@ -238,8 +248,8 @@ CONTENT_TYPES = {
 
 @pytest.mark.parametrize("content_type", CONTENT_TYPES.values(), ids=CONTENT_TYPES)
 def test_a_content_type_that_is_not_json_in_utf_8_is_a_415_and_troubles_no_other_endpoint(
-    room, bearer, content_type
-):
+    room: asgi_client.Served, bearer: tuple[str, str], content_type: Any
+) -> None:
     headers = [bearer] if content_type is None else [bearer, ("content-type", content_type)]
     reply = room.send("POST", "/v1/generate", headers, body())
     assert refusal(reply) == (415, "unsupported_media_type")
@@ -248,7 +258,7 @@ def test_a_content_type_that_is_not_json_in_utf_8_is_a_415_and_troubles_no_other
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "deflate", "zstd", "gzip, identity", "x"])
-def test_a_compressed_body_is_a_415(room, bearer, encoding):
+def test_a_compressed_body_is_a_415(room: asgi_client.Served, bearer: tuple[str, str], encoding: str) -> None:
     reply = room.send("POST", "/v1/generate", [bearer, JSON, ("content-encoding", encoding)], b"\x1f\x8b")
     assert refusal(reply) == (415, "unsupported_media_type")
     assert "Content-Encoding" in reply.json()["error"]["message"]
@@ -263,30 +273,36 @@ def test_a_compressed_body_is_a_415(room, bearer, encoding):
         'application/json; charset="utf-8"',
     ],
 )
-def test_json_in_utf_8_is_read_however_its_type_is_written(room, bearer, content_type):
+def test_json_in_utf_8_is_read_however_its_type_is_written(
+    room: asgi_client.Served, bearer: tuple[str, str], content_type: str
+) -> None:
     headers = [bearer, ("content-type", content_type), ("content-encoding", "identity")]
     assert refusal(room.send("POST", "/v1/generate", headers, body())) == (503, "service_busy")
 
 
-def test_a_body_in_chunks_is_read_like_any(room, bearer):
+def test_a_body_in_chunks_is_read_like_any(room: asgi_client.Served, bearer: tuple[str, str]) -> None:
     reply = room.send("POST", "/v1/generate", [bearer, JSON], image(IMAGE), chunked=True)
     assert refusal(reply) == (503, "service_busy")
 
 
-def test_a_body_that_never_ends_is_given_up_with_a_408(room, bearer, monkeypatch):
+def test_a_body_that_never_ends_is_given_up_with_a_408(
+    room: asgi_client.Served, bearer: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(asgi_handler, "MAX_BODY_SECONDS", 0.05)
     reply = room.send_without_end("POST", "/v1/generate", [bearer, JSON], b'{"prompt"')
     assert refusal(reply) == (408, "request_timeout")
     assert reply["Connection"] == "close"
 
 
-def test_a_body_over_the_limit_is_refused_before_it_has_ended(room, bearer, settings):
+def test_a_body_over_the_limit_is_refused_before_it_has_ended(
+    room: asgi_client.Served, bearer: tuple[str, str], settings: Settings
+) -> None:
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1000
     reply = room.send_without_end("POST", "/v1/generate", [bearer, JSON], b"x" * 2000)
     assert refusal(reply) == (413, "payload_too_large")
 
 
-def test_the_published_limit_of_a_body_is_32_mib(room, bearer):
+def test_the_published_limit_of_a_body_is_32_mib(room: asgi_client.Served, bearer: tuple[str, str]) -> None:
     assert refusal(room.send("POST", "/v1/generate", [bearer, JSON], b" " * (32 * 1024**2))) == (
         400,
         "invalid_json",

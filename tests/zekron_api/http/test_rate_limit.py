@@ -11,10 +11,12 @@ from collections.abc import Iterator
 import pytest
 from django.conf import settings as project
 from kombu.exceptions import OperationalError
+from pytest_django import Settings
 
 from tests import factories
 from tests.assertions import refusal
 from tests.processes import ROOT
+from tests.zekron_api.callers import Caller
 from workers.messaging import enqueue, redis_client
 from workers.models import Generation
 from zekron_api.http import rate_limit
@@ -92,7 +94,7 @@ def _start() -> "subprocess.Popen[str]":
 
 
 @pytest.mark.processes
-def test_of_1000_requests_at_once_from_two_processes_exactly_60_are_admitted():
+def test_of_1000_requests_at_once_from_two_processes_exactly_60_are_admitted() -> None:
     processes = [_start(), _start()]
     assert [process.stdout.readline() for process in processes if process.stdout] == ["ready\n"] * 2
     for process in processes:
@@ -103,13 +105,15 @@ def test_of_1000_requests_at_once_from_two_processes_exactly_60_are_admitted():
     assert sum(admitted) == 60
 
 
-def test_of_200_requests_at_once_over_http_exactly_60_are_served(me):
+def test_of_200_requests_at_once_over_http_exactly_60_are_served(me: Caller) -> None:
     # A thread each would be as many connections as the database takes at all.
     twice = factories.at_once(100, lambda _: [me.get("/v1/balance").status_code for _ in range(2)])
     assert Counter(status for statuses in twice for status in statuses) == {200: 60, 429: 140}
 
 
-def test_of_50_generates_at_once_exactly_5_are_accepted(me, idle_worker, monkeypatch):
+def test_of_50_generates_at_once_exactly_5_are_accepted(
+    me: Caller, idle_worker: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(PendingGenerationResponse, "wait_in_place", lambda self: self)
     replies = factories.at_once(50, lambda _: me.generate())
     refusals = Counter(refusal(reply) for reply in replies if reply.status_code != 202)
@@ -119,7 +123,9 @@ def test_of_50_generates_at_once_exactly_5_are_accepted(me, idle_worker, monkeyp
     assert me.account.reserved_micros == sum(Generation.objects.values_list("quote_micros", flat=True))
 
 
-def test_a_window_rolls_a_request_counts_for_60_seconds_and_no_longer(me, monkeypatch):
+def test_a_window_rolls_a_request_counts_for_60_seconds_and_no_longer(
+    me: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = [1_000_000.0]
     monkeypatch.setattr("limits.strategies.time.time", lambda: clock[0])
     monkeypatch.setattr("limits.storage.redis.time.time", lambda: clock[0])
@@ -135,7 +141,9 @@ def test_a_window_rolls_a_request_counts_for_60_seconds_and_no_longer(me, monkey
         rate_limit.consume(account_id=me.account.pk)
 
 
-def test_the_61st_request_of_a_minute_is_refused_for_the_account_and_no_other(me, stranger):
+def test_the_61st_request_of_a_minute_is_refused_for_the_account_and_no_other(
+    me: Caller, stranger: Caller
+) -> None:
     left = [me.get("/v1/balance")["X-RateLimit-Remaining"] for _ in range(60)]
     assert (left[0], left[-1]) == ("59", "0")
     refused = me.get("/v1/balance")
@@ -146,7 +154,9 @@ def test_the_61st_request_of_a_minute_is_refused_for_the_account_and_no_other(me
     assert stranger.get("/v1/balance").status_code == 200
 
 
-def test_every_reply_to_a_valid_key_says_what_is_left_also_an_error(me, idle_worker, settings):
+def test_every_reply_to_a_valid_key_says_what_is_left_also_an_error(
+    me: Caller, idle_worker: None, settings: Settings
+) -> None:
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1000
     settings.OPEN_GENERATIONS_LIMIT = 0
     replies = [
@@ -169,8 +179,8 @@ def test_every_reply_to_a_valid_key_says_what_is_left_also_an_error(me, idle_wor
 
 
 def test_without_redis_reads_are_served_generates_accepted_and_the_rate_is_bounded(
-    me, settings, absent, caplog
-):
+    me: Caller, settings: Settings, absent: str, caplog: pytest.LogCaptureFixture
+) -> None:
     settings.REDIS_URL, settings.SYNC_WAIT_SECONDS = absent, 0
     assert refusal(me.generate()) == (503, "service_busy")
     assert Generation.objects.count() == 1
@@ -180,8 +190,8 @@ def test_without_redis_reads_are_served_generates_accepted_and_the_rate_is_bound
 
 
 def test_a_redis_that_accepts_and_never_answers_holds_up_one_request_and_no_more(
-    me, settings, half_open, absent, monkeypatch
-):
+    me: Caller, settings: Settings, half_open: str, absent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The bound is generous: without the rest each request would wait for its own timeouts."""
     settings.REDIS_URL, settings.SYNC_WAIT_SECONDS = half_open, 0
     monkeypatch.setattr(redis_client, "TIMEOUT_SECONDS", 0.2)
@@ -199,7 +209,9 @@ def test_a_redis_that_accepts_and_never_answers_holds_up_one_request_and_no_more
     assert Generation.objects.count() == 1
 
 
-def test_the_log_says_once_that_redis_is_away_and_once_that_it_is_back(caplog):
+def test_the_log_says_once_that_redis_is_away_and_once_that_it_is_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     clock = [0.0]
     line = redis_client.CircuitBreaker(clock=lambda: clock[0])
 
@@ -226,7 +238,7 @@ def test_the_log_says_once_that_redis_is_away_and_once_that_it_is_back(caplog):
     assert warnings == ["Redis is away", "Redis is back"]
 
 
-def test_after_the_rest_one_asks_for_all():
+def test_after_the_rest_one_asks_for_all() -> None:
     clock = [0.0]
     line = redis_client.CircuitBreaker(clock=lambda: clock[0])
     with pytest.raises(redis_client.RedisUnavailable), line.asking():
@@ -236,7 +248,9 @@ def test_after_the_rest_one_asks_for_all():
         pytest.fail("a second one asks before the first has an answer")
 
 
-def test_a_hint_that_cannot_be_sent_is_dropped_at_once_while_redis_rests(settings, absent, monkeypatch):
+def test_a_hint_that_cannot_be_sent_is_dropped_at_once_while_redis_rests(
+    settings: Settings, absent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings.REDIS_URL = absent
     sent = []
 

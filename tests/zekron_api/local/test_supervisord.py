@@ -72,14 +72,14 @@ def _ended(pids: list[int]) -> bool:
     return not any(commands.command_line(pid) for pid in pids)
 
 
-def test_the_stack_runs_what_the_procfile_says():
+def test_the_stack_runs_what_the_procfile_says() -> None:
     commands = supervisord.read(ROOT / "Procfile")
     assert set(commands) == {"web", "gpu", "chores", "beat"}
     assert commands["web"].startswith("uvicorn zekron_api.asgi:application ")
 
 
 @pytest.mark.processes
-def test_a_process_that_dies_is_started_again_and_all_end_with_their_keeper(folder):
+def test_a_process_that_dies_is_started_again_and_all_end_with_their_keeper(folder: Path) -> None:
     keeper, supervisord = _supervise(folder)
     (first,) = _pids(folder, "gpu")
     # Until it counts as running supervisord starts it again whatever it was told.
@@ -95,14 +95,14 @@ def test_a_process_that_dies_is_started_again_and_all_end_with_their_keeper(fold
 @pytest.mark.processes
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends the children of a killed process")
 @pytest.mark.parametrize("victim", ["keeper", "supervisord"])
-def test_nothing_outlives_a_keeper_or_a_supervisor_that_was_killed(folder, victim):
+def test_nothing_outlives_a_keeper_or_a_supervisor_that_was_killed(folder: Path, victim: str) -> None:
     keeper, supervisord = _supervise(folder)
     os.kill(keeper.pid if victim == "keeper" else supervisord, signal.SIGKILL)
     _until(lambda: _ended([supervisord, *_pids(folder, "web"), *_pids(folder, "gpu")]))
     keeper.communicate()
 
 
-def test_a_process_that_dies_again_and_again_is_named(tmp_path):
+def test_a_process_that_dies_again_and_again_is_named(tmp_path: Path) -> None:
     line = "2026-01-01 12:00:00,000 WARN exited: gpu (exit status 1; not expected)\n"
     log = tmp_path / "supervisord.log"
     assert supervisord.broken(tmp_path) is None
@@ -113,7 +113,7 @@ def test_a_process_that_dies_again_and_again_is_named(tmp_path):
 
 
 @pytest.mark.processes
-def test_a_taken_port_is_refused_in_one_line_before_anything_starts():
+def test_a_taken_port_is_refused_in_one_line_before_anything_starts() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         command = [sys.executable, "-m", "zekron_api.local.run"]
@@ -127,6 +127,6 @@ def test_a_taken_port_is_refused_in_one_line_before_anything_starts():
     )
 
 
-def test_a_free_port_can_be_listened_on():
+def test_a_free_port_can_be_listened_on() -> None:
     with socket.create_server(("127.0.0.1", run.free_port())):
         pass

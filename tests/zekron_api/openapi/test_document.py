@@ -2,6 +2,7 @@
 
 import ast
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -10,13 +11,14 @@ from drf_spectacular.drainage import GENERATOR_STATS
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.validation import validate_schema
 from jsonschema_rs import Draft202012Validator
+from pytest_django import Settings
 from rest_framework.views import APIView
 
 from billing import accounts
 from storage import images
 from tests import factories
 from tests.images import picture
-from tests.zekron_api.callers import caller
+from tests.zekron_api.callers import Caller, caller
 from workers.messaging import enqueue
 from workers.models import Status
 from zekron_api import urls
@@ -66,7 +68,7 @@ def check(path: str, method: str, response) -> None:
 
 
 @pytest.mark.django_db
-def test_every_route_is_described_with_exactly_its_methods():
+def test_every_route_is_described_with_exactly_its_methods() -> None:
     routes = {str(route.pattern): route.callback for route in urls.urlpatterns if hasattr(route, "callback")}
     routes = {path: view for path, view in routes.items() if path not in UNDESCRIBED}
     described = {
@@ -79,7 +81,7 @@ def test_every_route_is_described_with_exactly_its_methods():
         assert described["/" + path.replace("<str:", "{").replace(">", "}")] == methods - {"head"}
 
 
-def test_the_document_is_valid_and_made_without_a_warning():
+def test_the_document_is_valid_and_made_without_a_warning() -> None:
     GENERATOR_STATS.reset()
     made = SchemaGenerator().get_schema(request=None, public=True)
     assert not GENERATOR_STATS
@@ -88,7 +90,7 @@ def test_the_document_is_valid_and_made_without_a_warning():
     assert made == document()
 
 
-def test_every_operation_says_what_it_is_and_who_may_ask():
+def test_every_operation_says_what_it_is_and_who_may_ask() -> None:
     names = [operation["operationId"] for _, _, operation in operations()]
     assert len(set(names)) == len(names)
     for path, _, operation in operations():
@@ -99,7 +101,7 @@ def test_every_operation_says_what_it_is_and_who_may_ask():
     assert document()["components"]["securitySchemes"]["apiKey"]["scheme"] == "bearer"
 
 
-def test_every_example_is_what_its_schema_says():
+def test_every_example_is_what_its_schema_says() -> None:
     shown = 0
     for _, _, operation in operations():
         bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
@@ -110,14 +112,14 @@ def test_every_example_is_what_its_schema_says():
     assert shown > 50
 
 
-def test_a_request_has_the_fields_that_are_read():
+def test_a_request_has_the_fields_that_are_read() -> None:
     body = document()["components"]["schemas"]["GenerateRequest"]["properties"]
     assert list(body) == list(serializers.GenerateSerializer().fields)
     query = document()["paths"]["/v1/generations"]["get"]["parameters"]
     assert [field["name"] for field in query] == list(serializers.PageSerializer().fields)
 
 
-def test_a_prompt_is_blank_for_the_document_if_it_is_for_us():
+def test_a_prompt_is_blank_for_the_document_if_it_is_for_us() -> None:
     prompt = document()["components"]["schemas"]["GenerateRequest"]["properties"]["prompt"]
     spaces = [chr(point) for point in range(0x3100) if chr(point).isspace()]
     assert len(spaces) > 20
@@ -130,7 +132,7 @@ def test_a_prompt_is_blank_for_the_document_if_it_is_for_us():
         assert PromptField().checked(text) == text
 
 
-def test_every_error_that_the_table_or_a_field_knows_is_described():
+def test_every_error_that_the_table_or_a_field_knows_is_described() -> None:
     told = {
         name
         for _, _, operation in operations()
@@ -164,7 +166,7 @@ def field_types() -> set[str]:
 
 
 @pytest.mark.django_db
-def test_the_document_is_served_without_a_key():
+def test_the_document_is_served_without_a_key() -> None:
     response = Client().get("/v1/openapi.json")
     assert (response.status_code, response["Content-Type"]) == (200, "application/json")
     assert response.json() == document()
@@ -173,7 +175,7 @@ def test_the_document_is_served_without_a_key():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_is_made_and_read_is_as_described(me, engine):
+def test_what_is_made_and_read_is_as_described(me: Caller, engine: factories.StandInEngine) -> None:
     created = me.generate(size="1024x1024")
     check("/v1/generate", "post", created)
     check("/v1/generate", "post", me.generate(images=[{"data": picture()}]))
@@ -194,13 +196,13 @@ def test_what_is_made_and_read_is_as_described(me, engine):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("status", list(Status))
-def test_the_history_is_as_described_in_every_status(me, status):
+def test_the_history_is_as_described_in_every_status(me: Caller, status: Any) -> None:
     factories.generation_in(status, me.account)
     check("/v1/generations", "get", me.get("/v1/generations"))
 
 
 @pytest.mark.django_db(transaction=True)
-def test_every_refusal_is_as_described(me, stranger, idle_worker):
+def test_every_refusal_is_as_described(me: Caller, stranger: Caller, idle_worker: None) -> None:
     path = "/v1/generate"
     for body in ({}, {"prompt": "x", "size": "1x1"}, {"prompt": "x", "images": [{}]}):
         check(path, "post", me.post(path, body))
@@ -219,7 +221,7 @@ def test_every_refusal_is_as_described(me, stranger, idle_worker):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_every_limit_is_as_described(me, idle_worker, settings):
+def test_every_limit_is_as_described(me: Caller, idle_worker: None, settings: Settings) -> None:
     path = "/v1/generate"
     settings.SYNC_WAIT_SECONDS = 0
     check(path, "post", me.generate())
@@ -232,14 +234,14 @@ def test_every_limit_is_as_described(me, idle_worker, settings):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_queue_that_is_too_long_is_as_described(me):
+def test_a_queue_that_is_too_long_is_as_described(me: Caller) -> None:
     refused = me.generate()
     assert refused.status_code == 503
     check("/v1/generate", "post", refused)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_error_of_ours_is_as_described(me, monkeypatch):
+def test_an_error_of_ours_is_as_described(me: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*, generation_id):
         raise RuntimeError
 
@@ -249,7 +251,7 @@ def test_an_error_of_ours_is_as_described(me, monkeypatch):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_health_is_as_described(monkeypatch):
+def test_health_is_as_described(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zekron_api.ops.health._last", (0.0, {}))
     unready = Client().get("/readyz")
     assert unready.status_code == 503
@@ -260,5 +262,5 @@ def test_health_is_as_described(monkeypatch):
     check("/healthz", "get", Client().get("/healthz"))
 
 
-def test_the_servers_address_is_the_public_one():
+def test_the_servers_address_is_the_public_one() -> None:
     assert document()["servers"] == [{"url": settings.PUBLIC_URL}]

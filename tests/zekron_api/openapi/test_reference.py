@@ -37,7 +37,7 @@ def page() -> Page:
     return Page(Client().get("/docs").content.decode())
 
 
-def test_it_is_served_without_a_key_under_a_closed_policy():
+def test_it_is_served_without_a_key_under_a_closed_policy() -> None:
     response = Client().get("/docs")
     assert (response.status_code, response["Content-Type"]) == (200, "text/html; charset=utf-8")
     assert content_policy(response) == {
@@ -51,7 +51,7 @@ def test_it_is_served_without_a_key_under_a_closed_policy():
     assert Client().get("/docs/").status_code == 404
 
 
-def test_it_loads_nothing_from_elsewhere_and_runs_nothing(page):
+def test_it_loads_nothing_from_elsewhere_and_runs_nothing(page: Page) -> None:
     assert not page.tags & {"script", "iframe", "form", "img", "style"}
     for link in page.links:
         assert link.startswith(("#", "/static/", "/v1/"))
@@ -62,7 +62,7 @@ def test_it_loads_nothing_from_elsewhere_and_runs_nothing(page):
                 assert found.status_code == 200
 
 
-def test_it_shows_every_operation_field_error_and_header(page):
+def test_it_shows_every_operation_field_error_and_header(page: Page) -> None:
     for path, item in document()["paths"].items():
         for operation in item.values():
             assert operation["operationId"] in page.ids
@@ -75,5 +75,5 @@ def test_it_shows_every_operation_field_error_and_header(page):
     assert "Idempotent-Replayed" in page.text
 
 
-def test_words_are_escaped_and_backticks_are_code():
+def test_words_are_escaped_and_backticks_are_code() -> None:
     assert prose("a <b>\n\n`x & y`") == "<p>a &lt;b&gt;</p><p><code>x &amp; y</code></p>"

@@ -18,6 +18,7 @@ from queue import SimpleQueue
 import pytest
 import uvicorn
 from django.db import connections
+from pytest_django import Settings
 
 from billing.audit import audit
 from tests import factories
@@ -38,7 +39,7 @@ START_LIMIT_SECONDS = 30
 
 
 @pytest.fixture
-def unlimited(settings) -> None:
+def unlimited(settings: Settings) -> None:
     """Neither rate nor open generations are what is tested here."""
     settings.REQUESTS_PER_MINUTE = settings.OPEN_GENERATIONS_LIMIT = 1_000_000
     settings.ALLOWED_HOSTS = ["127.0.0.1"]
@@ -51,7 +52,7 @@ def rich() -> Caller:
 
 
 @pytest.fixture
-def worker(monkeypatch) -> Iterator[None]:
+def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """One thread that works off the queue, and keeps its connection as a worker's threads do."""
     queue: SimpleQueue[int | None] = SimpleQueue()
 
@@ -68,7 +69,7 @@ def worker(monkeypatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def address(unlimited, worker) -> Iterator[str]:
+def address(unlimited: None, worker: None) -> Iterator[str]:
     """Of a live server in this process."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(uvicorn.Config(WaitingRoom(), log_config=None, access_log=False))
@@ -90,7 +91,9 @@ def running(work: Callable[[], None]) -> Iterator[None]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_no_request_gets_an_error_of_ours_or_a_reply_that_is_not_described(address, rich, tmp_path):
+def test_no_request_gets_an_error_of_ours_or_a_reply_that_is_not_described(
+    address: str, rich: Caller, tmp_path: Path
+) -> None:
     command = [
         *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(HERE / "schemathesis.toml")),
         *(

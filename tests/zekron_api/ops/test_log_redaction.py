@@ -16,6 +16,7 @@ from django.db.models.functions import Now
 from django.test import Client
 from django.utils.log import AdminEmailHandler
 from PIL import Image
+from pytest_django import Settings
 
 from billing import keys
 from tests import factories
@@ -117,7 +118,9 @@ def over_redis(monkeypatch: pytest.MonkeyPatch, engine: factories.StandInEngine)
     return engine
 
 
-def test_what_succeeds_leaves_no_canary_in_logs_or_redis(me, stranger, canaries, heard, over_redis):
+def test_what_succeeds_leaves_no_canary_in_logs_or_redis(
+    me: Caller, stranger: Caller, canaries: Canaries, heard: io.StringIO, over_redis: factories.StandInEngine
+) -> None:
     edit = {"prompt": canaries.prompt, "images": [{"data": canaries.source}]}
     reply = me.generate(**edit).json()["data"]
     assert me.generate(prompt=canaries.prompt).status_code == 200
@@ -131,7 +134,9 @@ def test_what_succeeds_leaves_no_canary_in_logs_or_redis(me, stranger, canaries,
     assert canaries.seen_in(text, reply["token"], made[:60], made[-60:]) == set()
 
 
-def test_what_is_refused_leaves_no_canary_in_logs_or_redis(me, canaries, heard, idle_worker, settings):
+def test_what_is_refused_leaves_no_canary_in_logs_or_redis(
+    me: Caller, canaries: Canaries, heard: io.StringIO, idle_worker: None, settings: Settings
+) -> None:
     token = secrets.token_hex(32)
     authorized = {"Authorization": f"Bearer {canaries.key}"}
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 100_000
@@ -168,7 +173,9 @@ def test_what_is_refused_leaves_no_canary_in_logs_or_redis(me, canaries, heard, 
 
 
 @pytest.mark.parametrize("where", ["balance_reply", "history_reply"])
-def test_an_exception_in_a_view_leaves_its_frames_and_no_canary(me, canaries, heard, monkeypatch, where):
+def test_an_exception_in_a_view_leaves_its_frames_and_no_canary(
+    me: Caller, canaries: Canaries, heard: io.StringIO, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
     def broken(*_: Any) -> None:
         try:
             failing_row(generation.pk)
@@ -190,7 +197,9 @@ def test_an_exception_in_a_view_leaves_its_frames_and_no_canary(me, canaries, he
 
 
 @pytest.mark.parametrize("kind", ["of the database", "of a library"])
-def test_an_exception_in_an_attempt_leaves_no_canary_in_logs_rows_or_redis(me, canaries, heard, kind):
+def test_an_exception_in_an_attempt_leaves_no_canary_in_logs_rows_or_redis(
+    me: Caller, canaries: Canaries, heard: io.StringIO, kind: str
+) -> None:
     generation = factories.submit(me.account, prompt=canaries.prompt, now=Now())
 
     class Broken(factories.StandInEngine):
@@ -212,7 +221,9 @@ def test_an_exception_in_an_attempt_leaves_no_canary_in_logs_rows_or_redis(me, c
     assert canaries.seen_in(heard.getvalue() + everything_in_redis() + str(row)) == set()
 
 
-def test_a_batch_that_fails_leaves_no_canary_in_the_log(me, canaries, heard):
+def test_a_batch_that_fails_leaves_no_canary_in_the_log(
+    me: Caller, canaries: Canaries, heard: io.StringIO
+) -> None:
     poison = ValueError(f"cannot read {canaries.prompt}")
     engine = factories.StandInEngine(poison, poison, poison)
     generations = [factories.submit(me.account, prompt=canaries.prompt, now=Now()) for _ in "ab"]
@@ -222,7 +233,9 @@ def test_a_batch_that_fails_leaves_no_canary_in_the_log(me, canaries, heard):
     assert canaries.seen_in(heard.getvalue()) == set()
 
 
-def test_a_task_that_fails_in_celery_leaves_no_canary_in_the_log(me, canaries, heard, monkeypatch):
+def test_a_task_that_fails_in_celery_leaves_no_canary_in_the_log(
+    me: Caller, canaries: Canaries, heard: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(**_: Any) -> None:
         raise ValueError(f"cannot read {canaries.prompt}")
 
@@ -232,7 +245,7 @@ def test_a_task_that_fails_in_celery_leaves_no_canary_in_the_log(me, canaries, h
     assert canaries.seen_in(heard.getvalue()) == set()
 
 
-def test_nothing_mails_or_shows_the_local_variables_of_an_exception(settings):
+def test_nothing_mails_or_shows_the_local_variables_of_an_exception(settings: Settings) -> None:
     loggers = [logging.root, *(logging.getLogger(name) for name in logging.root.manager.loggerDict)]
     handlers = [handler for logger in loggers for handler in logger.handlers]
     assert not any(isinstance(handler, AdminEmailHandler) for handler in handlers)
@@ -240,7 +253,7 @@ def test_nothing_mails_or_shows_the_local_variables_of_an_exception(settings):
 
 
 @pytest.mark.processes
-def test_the_servers_own_log_of_requests_is_off_because_it_has_tokens():
+def test_the_servers_own_log_of_requests_is_off_because_it_has_tokens() -> None:
     code = """
 import logging, uvicorn
 uvicorn.Config("zekron_api.asgi:application").load()
@@ -251,7 +264,9 @@ print({type(handler.formatter).__name__ for handler in logging.root.handlers})
     assert ended.stdout.split() == ["False", "True", "{'LineFormatter'}"]
 
 
-def test_a_new_key_of_the_admin_is_in_no_log_and_not_in_redis(me, heard, admin_client):
+def test_a_new_key_of_the_admin_is_in_no_log_and_not_in_redis(
+    me: Caller, heard: io.StringIO, admin_client
+) -> None:
     form = {"account": me.account.pk, "name": "x", "expires_at_0": "", "expires_at_1": ""}
     page = admin_client.post("/admin/billing/apikey/add/", form).content.decode()
     text = page.partition('<code id="key">')[2].partition("<")[0]

@@ -11,11 +11,13 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
+from pytest_django import Settings
 
 from storage.models import StoredImage
 from tests import factories
 from tests.assertions import refusal
 from tests.processes import ROOT
+from tests.zekron_api.callers import Caller
 from workers.audit import scheduled
 from workers.messaging import counters, worker_registry
 from workers.models import Generation, Status
@@ -25,7 +27,7 @@ TOKEN = "a token of thirty-two characters"
 
 
 @pytest.fixture(autouse=True)
-def token(settings) -> None:
+def token(settings: Settings) -> None:
     settings.METRICS_TOKEN = TOKEN
 
 
@@ -46,7 +48,7 @@ def read() -> dict[str, float]:
     }
 
 
-def test_the_page_is_in_prometheus_text_format_and_is_kept_nowhere():
+def test_the_page_is_in_prometheus_text_format_and_is_kept_nowhere() -> None:
     response = ask()
     assert response["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert response["Cache-Control"] == "no-store"
@@ -54,7 +56,7 @@ def test_the_page_is_in_prometheus_text_format_and_is_kept_nowhere():
     assert b"# HELP zekron_workers_alive GPU workers that live.\n" in response.content
 
 
-def test_open_generations_are_counted_by_status_and_the_oldest_queued_is_timed():
+def test_open_generations_are_counted_by_status_and_the_oldest_queued_is_timed() -> None:
     owner = factories.account()
     assert read()["zekron_oldest_queued_seconds"] == 0
     factories.submit(owner, now=timezone.now() - timedelta(seconds=300))
@@ -68,7 +70,7 @@ def test_open_generations_are_counted_by_status_and_the_oldest_queued_is_timed()
     assert 300 <= found["zekron_oldest_queued_seconds"] < 3600
 
 
-def test_a_long_queue_is_looked_at_no_further_than_a_limit(monkeypatch):
+def test_a_long_queue_is_looked_at_no_further_than_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     owner = factories.account()
     for _ in range(3):
         factories.submit(owner)
@@ -76,7 +78,7 @@ def test_a_long_queue_is_looked_at_no_further_than_a_limit(monkeypatch):
     assert read()["zekron_generations_open status=queued"] == 2
 
 
-def test_what_is_open_is_read_by_an_index_alone():
+def test_what_is_open_is_read_by_an_index_alone() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET enable_seqscan = off")
         try:
@@ -88,7 +90,7 @@ def test_what_is_open_is_read_by_an_index_alone():
     assert "Seq Scan" not in plan
 
 
-def test_workers_that_live_are_counted_and_show_how_fast_they_are():
+def test_workers_that_live_are_counted_and_show_how_fast_they_are() -> None:
     worker_registry.show(worker_name="gpu-1@a", seconds_per_image=1.25)
     worker_registry.show(worker_name="gpu-2@b")
     found = read()
@@ -98,7 +100,7 @@ def test_workers_that_live_are_counted_and_show_how_fast_they_are():
     }
 
 
-def test_workers_show_how_busy_their_devices_are_and_which_models_they_have():
+def test_workers_show_how_busy_their_devices_are_and_which_models_they_have() -> None:
     busy = worker_registry.Details(models={"zekron-image-1": None}, busy_fraction=0.75)
     worker_registry.show(worker_name="gpu-1@a", details=busy)
     worker_registry.show(worker_name="gpu-2@b", details=worker_registry.Details(models={"other": None}))
@@ -110,7 +112,7 @@ def test_workers_show_how_busy_their_devices_are_and_which_models_they_have():
     }
 
 
-def test_the_last_audit_is_shown_with_its_time_once_there_was_one():
+def test_the_last_audit_is_shown_with_its_time_once_there_was_one() -> None:
     assert not [name for name in read() if "audit" in name]
     with connection.cursor() as cursor:
         factories.account()
@@ -121,7 +123,9 @@ def test_the_last_audit_is_shown_with_its_time_once_there_was_one():
     assert found["zekron_audit_ended_timestamp_seconds"] == pytest.approx(ran.ended_at_seconds)
 
 
-def test_every_read_of_an_image_that_is_lost_or_broken_is_counted(me, engine):
+def test_every_read_of_an_image_that_is_lost_or_broken_is_counted(
+    me: Caller, engine: factories.StandInEngine
+) -> None:
     done = me.generate().json()["data"]
     image = StoredImage.objects.get()
     assert read()["zekron_unreadable_images_total"] == 0
@@ -132,7 +136,9 @@ def test_every_read_of_an_image_that_is_lost_or_broken_is_counted(me, engine):
     assert read()["zekron_unreadable_images_total"] == 2
 
 
-def test_a_retry_that_finds_its_image_lost_is_counted_too(me, engine):
+def test_a_retry_that_finds_its_image_lost_is_counted_too(
+    me: Caller, engine: factories.StandInEngine
+) -> None:
     body, name = {"prompt": "a ship"}, {"Idempotency-Key": "one"}
     assert me.post("/v1/generate", body, **name).status_code == 200
     storages["objects"].delete(StoredImage.objects.get().object_key)
@@ -140,19 +146,19 @@ def test_a_retry_that_finds_its_image_lost_is_counted_too(me, engine):
     assert read()["zekron_unreadable_images_total"] == 1
 
 
-def test_without_redis_what_cannot_be_counted_is_answered_all_the_same(settings):
+def test_without_redis_what_cannot_be_counted_is_answered_all_the_same(settings: Settings) -> None:
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
     counters.count_unreadable_image()
 
 
-def test_an_image_past_its_time_is_not_unreadable(me, engine):
+def test_an_image_past_its_time_is_not_unreadable(me: Caller, engine: factories.StandInEngine) -> None:
     done = me.generate().json()["data"]
     Generation.objects.update(expires_at=timezone.now())
     assert refusal(me.get(f"/v1/images/{done['token']}")) == (410, "expired")
     assert read()["zekron_unreadable_images_total"] == 0
 
 
-def test_without_redis_its_numbers_are_absent_and_those_of_postgresql_are_there(settings):
+def test_without_redis_its_numbers_are_absent_and_those_of_postgresql_are_there(settings: Settings) -> None:
     assert read()["zekron_source_up source=redis"] == 1
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
     assert read() == {
@@ -164,7 +170,7 @@ def test_without_redis_its_numbers_are_absent_and_those_of_postgresql_are_there(
     }
 
 
-def test_without_postgresql_its_numbers_are_absent_and_those_of_redis_are_there():
+def test_without_postgresql_its_numbers_are_absent_and_those_of_redis_are_there() -> None:
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE workers_generation RENAME TO hidden")
         try:
@@ -177,7 +183,7 @@ def test_without_postgresql_its_numbers_are_absent_and_those_of_redis_are_there(
 
 
 @pytest.mark.parametrize("method", ["get", "post", "delete"])
-def test_without_a_token_in_the_settings_there_is_no_such_path(settings, method):
+def test_without_a_token_in_the_settings_there_is_no_such_path(settings: Settings, method: str) -> None:
     settings.METRICS_TOKEN = ""
     assert refusal(ask(method)) == (404, "not_found")
     assert refusal(ask(method, authorization="Bearer ")) == (404, "not_found")
@@ -189,17 +195,17 @@ def test_without_a_token_in_the_settings_there_is_no_such_path(settings, method)
     ["", "Bearer", f"Basic {TOKEN}", "Bearer wrong", f"Bearer {TOKEN[:-1]}", "Bearer t\xf6ken"],
 )
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_another_token_is_refused_in_the_envelope(method, authorization):
+def test_another_token_is_refused_in_the_envelope(method: str, authorization: str) -> None:
     response = ask(method, authorization=authorization)
     assert refusal(response) == (401, "unauthorized")
     assert response["WWW-Authenticate"].startswith("Bearer")
 
 
-def test_a_key_of_the_api_is_no_token(me):
+def test_a_key_of_the_api_is_no_token(me: Caller) -> None:
     assert refusal(me.get("/metrics")) == (401, "unauthorized")
 
 
-def test_metrics_are_read_and_nothing_else():
+def test_metrics_are_read_and_nothing_else() -> None:
     assert ask("head").status_code == 200
     response = ask("post")
     assert refusal(response) == (405, "method_not_allowed")
@@ -207,7 +213,7 @@ def test_metrics_are_read_and_nothing_else():
 
 
 @pytest.mark.processes
-def test_a_token_that_could_be_guessed_stops_the_start():
+def test_a_token_that_could_be_guessed_stops_the_start() -> None:
     variables = {**os.environ, "METRICS_TOKEN": "guess me", "DJANGO_SETTINGS_MODULE": "zekron_api.settings"}
     ended = subprocess.run(
         [sys.executable, "-c", "from zekron_api import settings"],

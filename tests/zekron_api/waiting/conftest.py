@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.zekron_api.waiting.exchange import Serve
 from zekron_api.waiting.asgi_handler import WaitingRoom
 
 # Far longer than any takes.
@@ -13,7 +14,7 @@ SCENARIO_SECONDS = 120
 
 
 @pytest.fixture
-def served() -> Callable[[Callable[[WaitingRoom], Awaitable[None]]], None]:
+def served() -> Serve:
     """Runs a scenario against a started waiting room, and stops it in the order that a server does."""
 
     def serve(scenario: Callable[[WaitingRoom], Awaitable[None]]) -> None:

@@ -10,6 +10,10 @@ from django.db import connections
 from tests import factories
 from workers.lifecycle import generations
 from workers.models import Generation, Status
+from zekron_api.waiting.asgi_handler import WaitingRoom
+
+# Runs a scenario against a started waiting room.
+Serve = Callable[[Callable[[WaitingRoom], Awaitable[None]]], None]
 
 
 class Exchange:

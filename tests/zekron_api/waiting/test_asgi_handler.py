@@ -5,8 +5,10 @@ import json
 import threading
 
 import pytest
+from pytest_django import Settings
 
-from tests.zekron_api.waiting.exchange import Exchange, complete_all, in_thread, until
+from tests.zekron_api.callers import Caller
+from tests.zekron_api.waiting.exchange import Exchange, Serve, complete_all, in_thread, until
 from workers.messaging.completion_events import publish_ended
 from workers.models import Generation, Status
 from zekron_api.waiting import completion_waiters
@@ -15,7 +17,11 @@ from zekron_api.waiting.asgi_handler import THREAD_COUNT, WaitingRoom
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("idle_worker")]
 
 
-def test_a_parked_client_gets_its_reply_when_its_generation_ends(served, me, monkeypatch):
+def test_a_parked_client_gets_its_reply_when_its_generation_ends(
+    served: Serve,
+    me: Caller,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(completion_waiters, "POLL_SECONDS", 3600)
 
     async def scenario(app: WaitingRoom) -> None:
@@ -33,7 +39,11 @@ def test_a_parked_client_gets_its_reply_when_its_generation_ends(served, me, mon
     served(scenario)
 
 
-def test_a_lost_message_is_made_up_for_by_looking_at_the_row(served, me, monkeypatch):
+def test_a_lost_message_is_made_up_for_by_looking_at_the_row(
+    served: Serve,
+    me: Caller,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(completion_waiters, "POLL_SECONDS", 0.05)
     monkeypatch.setattr("workers.messaging.completion_events.publish_ended", lambda *, generation_id: None)
 
@@ -47,7 +57,9 @@ def test_a_lost_message_is_made_up_for_by_looking_at_the_row(served, me, monkeyp
     served(scenario)
 
 
-def test_a_client_that_leaves_frees_its_place_at_once_and_its_generation_goes_on(served, me):
+def test_a_client_that_leaves_frees_its_place_at_once_and_its_generation_goes_on(
+    served: Serve, me: Caller
+) -> None:
     async def scenario(app: WaitingRoom) -> None:
         exchange = Exchange(app, me.key)
         await until(lambda: len(app.waiters) == 1)
@@ -60,7 +72,9 @@ def test_a_client_that_leaves_frees_its_place_at_once_and_its_generation_goes_on
     served(scenario)
 
 
-def test_an_end_that_comes_before_the_wait_is_not_missed(served, monkeypatch):
+def test_an_end_that_comes_before_the_wait_is_not_missed(
+    served: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(completion_waiters, "POLL_SECONDS", 3600)
 
     async def scenario(app: WaitingRoom) -> None:
@@ -71,7 +85,9 @@ def test_an_end_that_comes_before_the_wait_is_not_missed(served, monkeypatch):
     served(scenario)
 
 
-def test_a_server_that_stops_as_soon_as_it_has_started_does_stop(served):
+def test_a_server_that_stops_as_soon_as_it_has_started_does_stop(
+    served: Serve,
+) -> None:
     async def scenario(_app: WaitingRoom) -> None:
         return
 
@@ -82,7 +98,9 @@ def test_a_server_that_stops_as_soon_as_it_has_started_does_stop(served):
     asyncio.run(all_stop())
 
 
-def test_an_announcement_reaches_the_waiter_over_redis(served, monkeypatch):
+def test_an_announcement_reaches_the_waiter_over_redis(
+    served: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(completion_waiters, "POLL_SECONDS", 3600)
 
     async def scenario(app: WaitingRoom) -> None:
@@ -97,7 +115,7 @@ def test_an_announcement_reaches_the_waiter_over_redis(served, monkeypatch):
     served(scenario)
 
 
-def test_at_the_deadline_a_parked_client_is_told(served, me, settings):
+def test_at_the_deadline_a_parked_client_is_told(served: Serve, me: Caller, settings: Settings) -> None:
     settings.SYNC_WAIT_SECONDS = 0
 
     async def scenario(app: WaitingRoom) -> None:
@@ -109,7 +127,9 @@ def test_at_the_deadline_a_parked_client_is_told(served, me, settings):
     served(scenario)
 
 
-def test_two_hundred_clients_wait_without_a_thread_or_a_connection_each(served, me, settings):
+def test_two_hundred_clients_wait_without_a_thread_or_a_connection_each(
+    served: Serve, me: Caller, settings: Settings
+) -> None:
     settings.OPEN_GENERATIONS_LIMIT = settings.REQUESTS_PER_MINUTE = 1000
 
     async def scenario(app: WaitingRoom) -> None:
@@ -124,7 +144,9 @@ def test_two_hundred_clients_wait_without_a_thread_or_a_connection_each(served, 
     served(scenario)
 
 
-def test_a_body_over_the_limit_is_refused_in_its_turn_and_never_kept_whole(served, me, settings):
+def test_a_body_over_the_limit_is_refused_in_its_turn_and_never_kept_whole(
+    served: Serve, me: Caller, settings: Settings
+) -> None:
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1000
 
     async def scenario(app: WaitingRoom) -> None:
@@ -135,7 +157,12 @@ def test_a_body_over_the_limit_is_refused_in_its_turn_and_never_kept_whole(serve
     served(scenario)
 
 
-def test_a_redis_that_is_away_stops_no_reply(served, me, settings, monkeypatch):
+def test_a_redis_that_is_away_stops_no_reply(
+    served: Serve,
+    me: Caller,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(completion_waiters, "POLL_SECONDS", 0.05)
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
 

@@ -18,7 +18,8 @@ from billing import keys
 from storage import images
 from storage.models import StoredImage
 from tests import factories, processes
-from tests.zekron_api.waiting.exchange import Exchange, complete_all, in_thread, until
+from tests.zekron_api.callers import Caller
+from tests.zekron_api.waiting.exchange import Exchange, Serve, complete_all, in_thread, until
 from workers.lifecycle import generations, image_tokens
 from workers.models import Generation, Status
 from zekron_api.endpoints import generation_response, response_bodies
@@ -65,7 +66,7 @@ class Reader(Exchange):
             await self.reads.wait()
 
 
-def test_the_megabytes_of_a_reply_pass_no_serializer(me, monkeypatch):
+def test_the_megabytes_of_a_reply_pass_no_serializer(me: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     generation = completed(me.account, b"an image")
     seen: list[bytes] = []
     serialized = response_bodies.generation_reply
@@ -80,7 +81,11 @@ def test_the_megabytes_of_a_reply_pass_no_serializer(me, monkeypatch):
     assert seen == [b""]
 
 
-def test_no_more_replies_are_made_than_there_is_room_for_and_short_ones_need_none(served, me, monkeypatch):
+def test_no_more_replies_are_made_than_there_is_room_for_and_short_ones_need_none(
+    served: Serve,
+    me: Caller,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(asgi_handler, "MAX_LARGE_REPLIES", 3)
     generation = completed(me.account)
 
@@ -99,7 +104,11 @@ def test_no_more_replies_are_made_than_there_is_room_for_and_short_ones_need_non
     served(scenario)
 
 
-def test_who_does_not_read_is_cut_off_and_the_next_has_the_place(served, me, monkeypatch):
+def test_who_does_not_read_is_cut_off_and_the_next_has_the_place(
+    served: Serve,
+    me: Caller,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(asgi_handler, "MAX_LARGE_REPLIES", 1)
     monkeypatch.setattr(asgi_handler, "BASE_REPLY_SECONDS", 0.05)
     generation = completed(me.account)
@@ -116,7 +125,12 @@ def test_who_does_not_read_is_cut_off_and_the_next_has_the_place(served, me, mon
     served(scenario)
 
 
-def test_an_account_that_does_not_read_keeps_no_place_from_another(served, me, stranger, monkeypatch):
+def test_an_account_that_does_not_read_keeps_no_place_from_another(
+    served: Serve,
+    me: Caller,
+    stranger: Caller,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(asgi_handler, "MAX_LARGE_REPLIES", 3)
     monkeypatch.setattr(asgi_handler, "MAX_LARGE_REPLIES_PER_ACCOUNT", 2)
     mine, theirs = completed(me.account), completed(stranger.account)
@@ -138,7 +152,11 @@ def test_an_account_that_does_not_read_keeps_no_place_from_another(served, me, s
     served(scenario)
 
 
-def test_a_storm_of_replies_leaves_threads_to_new_requests(served, me, monkeypatch):
+def test_a_storm_of_replies_leaves_threads_to_new_requests(
+    served: Serve,
+    me: Caller,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     generation, calm, begun = completed(me.account), threading.Event(), []
 
     def load(*, image: StoredImage) -> bytes:
@@ -162,7 +180,11 @@ def test_a_storm_of_replies_leaves_threads_to_new_requests(served, me, monkeypat
     served(scenario)
 
 
-def test_a_storm_of_requests_leaves_threads_to_replies(served, me, monkeypatch):
+def test_a_storm_of_requests_leaves_threads_to_replies(
+    served: Serve,
+    me: Caller,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     calm, begun = threading.Event(), []
 
     def balance(account: Any) -> dict[str, Any]:
@@ -219,8 +241,8 @@ def memory_bytes(pid: int) -> int:
 @pytest.mark.processes
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the memory of others is read from /proc")
 def test_memory_grows_with_the_room_for_replies_and_not_with_the_clients_that_do_not_read(
-    tmp_path, objects_folder
-):
+    tmp_path: Path, objects_folder: Path
+) -> None:
     asks: list[tuple[str, str]] = []
     for _ in range(ACCOUNTS):
         owner = factories.account()

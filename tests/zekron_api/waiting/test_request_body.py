@@ -4,9 +4,12 @@ import asyncio
 from typing import Any
 
 import pytest
+from pytest_django import Settings
 
 from tests import factories
 from tests.assertions import refusal
+from tests.zekron_api import asgi_client
+from tests.zekron_api.callers import Caller
 from zekron_api.waiting import request_body
 
 JSON = ("content-type", "application/json")
@@ -32,23 +35,25 @@ def read(settings: Any, *, announced: int | None = None, has_key: bool = True) -
         return len(body_file.read()), len(parts), len(asked)
 
 
-def test_no_more_is_read_than_it_takes_to_refuse_it(settings):
+def test_no_more_is_read_than_it_takes_to_refuse_it(settings: Settings) -> None:
     assert read(settings) == (1001, 2, 1)
 
 
-def test_nothing_is_read_of_what_is_announced_to_be_over_the_limit(settings):
+def test_nothing_is_read_of_what_is_announced_to_be_over_the_limit(settings: Settings) -> None:
     assert read(settings, announced=1001) == (0, 4, 0)
     assert read(settings, announced=1000) == (1001, 2, 1)
 
 
-def test_without_a_key_no_more_is_read_than_memory_holds(settings):
+def test_without_a_key_no_more_is_read_than_memory_holds(settings: Settings) -> None:
     assert read(settings, has_key=False) == (600, 3, 1)
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("idle_worker")
 @pytest.mark.parametrize("announced", [True, False])
-def test_a_large_body_is_refused_in_the_order_of_the_contract(room, me, settings, announced):
+def test_a_large_body_is_refused_in_the_order_of_the_contract(
+    room: asgi_client.Served, me: Caller, settings: Settings, announced: bool
+) -> None:
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 3_000_000
     length = [("content-length", "3000001")] if announced else []
     # Of what is announced nothing is read, so that nothing need come.
