@@ -1,11 +1,10 @@
 """Checks that tests of several modules share."""
 
 import re
+from typing import Any
 
-from django.http import HttpResponse
 
-
-def refusal(response: HttpResponse) -> tuple[int, str]:
+def refusal(response: Any) -> tuple[int, str]:
     """Check the envelope of an error response; return its status and its type."""
     body = response.json()
     assert response["Content-Type"] == "application/json"

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.db import connections
 from PIL import Image
@@ -12,6 +13,7 @@ from PIL import Image
 from billing import ledger
 from billing.models import Account
 from storage import images
+from storage.models import StoredImage
 from workers.engine.batcher import Batcher
 from workers.engine.interface import ImageOrder, StepCallback, UnstagedEngine
 from workers.gpu_worker.attempt import AttemptContext
@@ -33,9 +35,9 @@ def account(*, balance_micros: int = 10_000_000) -> Account:
     return ledger.open_account(name=f"account {next(_names)}", opening_micros=balance_micros, actor="test")
 
 
-def submit(owner: Account, *, open_limit: int = 1000, now: Moment = NOW, **changes: object) -> Generation:
+def submit(owner: Account, *, open_limit: int = 1000, now: Moment = NOW, **changes: Any) -> Generation:
     """A queued create of 512x512, fresh from the database."""
-    fields = {
+    fields: dict[str, Any] = {
         "account_id": owner.pk,
         "kind": Kind.CREATE,
         "model": "zekron-image-1",
@@ -54,7 +56,7 @@ def finish(running: Generation, *, now: Moment = NOW) -> Generation:
     return Generation.objects.get(pk=running.pk)
 
 
-def sealed(content: bytes = b"png") -> "images.StoredImage":
+def sealed(content: bytes = b"png") -> StoredImage:
     """An image in the store without a row."""
     return images.put(
         content=content, mime_type="image/png", bound_to="test", expires_at=NOW + timedelta(hours=24)
@@ -89,13 +91,13 @@ def expire_image(generation_id: int) -> None:
     past = datetime.now(UTC) - timedelta(seconds=1)
     generation = Generation.objects.get(pk=generation_id)
     Generation.objects.filter(pk=generation_id).update(expires_at=past)
-    images.StoredImage.objects.filter(pk=generation.image_id).update(expires_at=past)
+    StoredImage.objects.filter(pk=generation.image_id).update(expires_at=past)
 
 
-def at_once(count: int, work: Callable[[int], object]) -> list[object]:
+def at_once(count: int, work: Callable[[int], object]) -> list[Any]:
     """Runs `work(i)` in `count` threads that start together; returns each one's result, or the exception it raised."""
     barrier = threading.Barrier(count)
-    results: list[object] = [None] * count
+    results: list[Any] = [None] * count
 
     def run(index: int) -> None:
         try:

@@ -18,7 +18,7 @@ def picture(kind: str = "PNG", size: tuple[int, int] = (96, 64), **options: Any)
     return base64.b64encode(out.getvalue()).decode()
 
 
-def saved(image: Image.Image, file_format: str = "PNG", **options: object) -> bytes:
+def saved(image: Image.Image, file_format: str = "PNG", **options: Any) -> bytes:
     file = io.BytesIO()
     image.save(file, file_format, **options)
     return file.getvalue()

@@ -1,6 +1,7 @@
 """PostgreSQL itself refuses what must never be, whatever the code above it does."""
 
 from importlib import import_module
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -94,7 +95,7 @@ ENTRY = {
 }
 
 
-def refused_entry(constraint: str, **changes: object) -> None:
+def refused_entry(constraint: str, **changes: Any) -> None:
     row = {**ENTRY, **changes}
     marks = ", ".join(["%s"] * len(row))
     refused(constraint, f"INSERT INTO billing_ledgerentry ({', '.join(row)}) VALUES ({marks})", *row.values())  # noqa: S608

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.core.files.storage import storages
@@ -68,7 +69,7 @@ def _account(**changes: int) -> Callable[[Snapshot, ClientLog], None]:
     return change
 
 
-def _made(place: int, **changes: object) -> Callable[[Snapshot, ClientLog], None]:
+def _made(place: int, **changes: Any) -> Callable[[Snapshot, ClientLog], None]:
     def change(evidence: Snapshot, journal: ClientLog) -> None:
         key = sorted(evidence.generations)[place]
         evidence.generations[key] = evidence.generations[key]._replace(**changes)
@@ -76,7 +77,7 @@ def _made(place: int, **changes: object) -> Callable[[Snapshot, ClientLog], None
     return change
 
 
-def _entry(place: int, **changes: object) -> Callable[[Snapshot, ClientLog], None]:
+def _entry(place: int, **changes: Any) -> Callable[[Snapshot, ClientLog], None]:
     def change(evidence: Snapshot, journal: ClientLog) -> None:
         ((_, entries),) = evidence.entries.items()
         entries[place] = entries[place]._replace(**changes)
@@ -84,7 +85,7 @@ def _entry(place: int, **changes: object) -> Callable[[Snapshot, ClientLog], Non
     return change
 
 
-def _image(**changes: object) -> Callable[[Snapshot, ClientLog], None]:
+def _image(**changes: Any) -> Callable[[Snapshot, ClientLog], None]:
     def change(evidence: Snapshot, journal: ClientLog) -> None:
         ((key, image),) = evidence.images.items()
         evidence.images[key] = image._replace(**changes)
@@ -92,7 +93,7 @@ def _image(**changes: object) -> Callable[[Snapshot, ClientLog], None]:
     return change
 
 
-def _reply(**changes: object) -> Callable[[Snapshot, ClientLog], None]:
+def _reply(**changes: Any) -> Callable[[Snapshot, ClientLog], None]:
     def change(evidence: Snapshot, journal: ClientLog) -> None:
         journal.orders[0].replies.append(journal.orders[0].replies[0]._replace(**changes))
 

@@ -31,15 +31,13 @@ def stage() -> Iterator[Theatre]:
 def _without_guard(target: Status) -> Callable[..., bool]:
     """A transition to this status that asks for the status before it and for nothing else."""
 
-    def move(generation_id: int, source: Status, to: Status, *, guard: Q, **changes: object) -> bool:
+    def move(generation_id: int, source: Status, to: Status, *, guard: Q, **changes: Any) -> bool:
         return transitions.move(generation_id, source, to, guard=Q() if to == target else guard, **changes)
 
     return move
 
 
-def _without_lease_token(
-    guard: Q, source: Status, target: Status, **changes: object
-) -> Statement[Generation]:
+def _without_lease_token(guard: Q, source: Status, target: Status, **changes: Any) -> Statement[Generation]:
     """The same of what is written once."""
     if target == Status.COMPLETED:
         guard = Q(pk=given("generation_id"))

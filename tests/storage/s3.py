@@ -35,7 +35,7 @@ class Server(NamedTuple):
         """The STORAGE_URL of objects under the prefix."""
         return f"s3://{BUCKET}/{prefix}?endpoint_url={self.address}&region=us-east-1"
 
-    def entry(self, prefix: str) -> dict[str, object]:
+    def entry(self, prefix: str) -> dict[str, Any]:
         """What the settings make of that, but for a client that all tests with this server share."""
         return {**object_store(self.url(prefix)), "BACKEND": "tests.storage.s3.shared_store"}
 

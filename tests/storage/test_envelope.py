@@ -41,7 +41,7 @@ def seal(content: bytes = CONTENT, content_key: bytes = KEY) -> bytes:
     )
 
 
-def refused(sealed: bytes, **changes: object) -> bool:
+def refused(sealed: bytes, **changes: Any) -> bool:
     try:
         envelope.unseal(sealed=sealed, **{**AS_SEALED, **changes})
     except SealBroken as error:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.core.files.storage import Storage
@@ -204,7 +205,7 @@ def swapped_keys(_store: Storage, image: StoredImage) -> None:
     StoredImage.objects.filter(pk=image.pk).update(wrapped_key=put().wrapped_key)
 
 
-def row_says(**changes: object) -> Callable[[Storage, StoredImage], None]:
+def row_says(**changes: Any) -> Callable[[Storage, StoredImage], None]:
     def change(_store: Storage, image: StoredImage) -> None:
         StoredImage.objects.filter(pk=image.pk).update(**changes)
 

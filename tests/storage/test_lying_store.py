@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from django.core.files.storage import Storage
+from django.db.models.functions import Now
 from django.http import HttpResponse
 from pytest_django import Settings
 
@@ -13,7 +14,7 @@ from tests.storage.conftest import bytes_of, overwrite
 from tests.storage.faults import hanging
 from tests.zekron_api.callers import Caller, caller
 from workers.gpu_worker import attempt
-from workers.lifecycle import generations, image_tokens
+from workers.lifecycle import image_tokens
 from workers.messaging.redis_client import connection as broker
 from workers.models import Generation
 
@@ -28,7 +29,7 @@ def no_rates() -> None:
 
 def completed(who: Caller) -> Generation:
     """A generation of this caller with its image in the store."""
-    queued = factories.submit(who.account, now=generations.Now())
+    queued = factories.submit(who.account, now=Now())
     with factories.attempt_context(factories.StandInEngine()) as context:
         attempt.run(generation_id=queued.pk, context=context)
     return Generation.objects.select_related("image").get(pk=queued.pk)

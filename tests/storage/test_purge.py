@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import timedelta
 from io import StringIO
+from typing import Any
 
 import pytest
 from django.core.files.storage import Storage
@@ -174,7 +175,7 @@ def test_a_purge_killed_at_a_statement_is_finished_by_the_next_one(
         stored()
     really_update, calls = images._update_unlocked, iter(range(10))
 
-    def update(*rows: object, **changes: object) -> int:
+    def update(*rows: object, **changes: Any) -> int:
         dies = next(calls) == step
         with connection.execute_wrapper(kill_after_update) if dies and not committed else nullcontext():
             count = really_update(*rows, **changes)

@@ -1,6 +1,7 @@
 """Statements that are written once say what the ORM would say each time."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db.models import Model
@@ -23,7 +24,7 @@ def _due_by(moment: Moment) -> Statement[Generation]:
     return statements.selection(Generation.objects.filter(not_before__lte=moment))
 
 
-def _values(row: Model) -> dict[str, object]:
+def _values(row: Model) -> dict[str, Any]:
     return {field.attname: getattr(row, field.attname) for field in row._meta.concrete_fields}
 
 
@@ -64,7 +65,7 @@ def test_after_the_first_generation_no_claim_and_no_completion_is_written_anew()
     owner = factories.account()
 
     def make() -> None:
-        clock = generations.Now()
+        clock = Now()
         factories.submit(owner, now=clock)
         image = factories.sealed()
         claimed = generations.claim_next()

@@ -5,7 +5,8 @@ import json
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 from urllib.parse import unquote
 
 from zekron_api.waiting.asgi_handler import WaitingRoom
@@ -13,7 +14,8 @@ from zekron_api.waiting.asgi_handler import WaitingRoom
 Header = tuple[str | bytes, str | bytes]
 
 
-class Reply(NamedTuple):
+@dataclass(frozen=True)
+class Reply:
     """What a client got. Indexed by a header's name, as Django's responses are."""
 
     status_code: int

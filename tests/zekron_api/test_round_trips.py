@@ -1,6 +1,7 @@
 """How often one generation goes to the database and to Redis. It grows unseen, and every request pays for it."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -27,7 +28,7 @@ def _statements(queries: CaptureQueriesContext) -> list[str]:
     return [query["sql"] for query in queries if not query["sql"].startswith(FRAMES)]
 
 
-def _fields() -> dict[str, object]:
+def _fields() -> dict[str, Any]:
     return {"prompt": "a boat", "size": (512, 512), "model": catalogue()["zekron-image-1"], "images": []}
 
 

@@ -1,10 +1,12 @@
 """One attempt, with a stand-in for the GPU and everything else real."""
 
 import io
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from django.db import connections
+from django.db.models.functions import Now
 from PIL import Image
 
 from billing.audit import audit
@@ -16,7 +18,7 @@ from workers.lifecycle import generations, stuck
 from workers.models import MAX_ATTEMPTS, Generation, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
-CLOCK = generations.Now()
+CLOCK = Now()
 
 
 def _run(engine: factories.StandInEngine, generation: Generation) -> Generation:
@@ -117,9 +119,7 @@ def test_a_lost_lease_charges_nothing_and_leaves_no_object(objects_folder: Path)
 
     class Thief(factories.StandInEngine):
         def generate(self, orders, *, on_step):
-            late = factories.datetime.now(factories.UTC) + factories.timedelta(
-                seconds=generations.LEASE_SECONDS + 1
-            )
+            late = datetime.now(UTC) + timedelta(seconds=generations.LEASE_SECONDS + 1)
             stuck.rescue(limit=10, now=late)
             connections.close_all()
             return super().generate(orders, on_step=on_step)

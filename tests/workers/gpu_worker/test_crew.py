@@ -10,15 +10,15 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from django.db.models.functions import Now
 
 from tests import factories, processes
 from workers.gpu_worker import crew
 from workers.gpu_worker.crew import Crew, WorkerRefused
-from workers.lifecycle import generations
 from workers.messaging import worker_registry
 from workers.models import Generation, Status
 
-CLOCK = generations.Now()
+CLOCK = Now()
 
 
 @contextmanager

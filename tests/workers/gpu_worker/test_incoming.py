@@ -5,6 +5,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
+from django.db.models.functions import Now
 
 from tests import factories
 from workers.engine.batcher import Batcher
@@ -76,7 +77,7 @@ def test_an_attempt_is_on_its_way_while_it_is_claimed(
     monkeypatch: pytest.MonkeyPatch, objects_folder: Path
 ) -> None:
     waiting, arrivals, seen = (
-        factories.submit(factories.account(), now=generations.Now()),
+        factories.submit(factories.account(), now=Now()),
         IncomingOrders(),
         [],
     )

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 from django.db import DatabaseError
+from django.db.models.functions import Now
 
 from tests import factories
 from tests.factories import NOW
@@ -17,7 +18,7 @@ from workers.gpu_worker.poller import IdlePoller
 from workers.lifecycle import generations, recovery, stuck
 from workers.models import Generation, Status
 
-CLOCK = generations.Now()
+CLOCK = Now()
 WAIT_SECONDS = 60
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 from django.db import connection
+from django.db.models.functions import Now
 
 from tests import factories, processes
-from workers.lifecycle import generations
 from workers.models import Generation, Status
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes]
-CLOCK = generations.Now()
+CLOCK = Now()
 # Nothing listens there: a Redis that is away for the whole life of the worker.
 NO_REDIS = "redis://127.0.0.1:1/0"
 WORKER = """

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from django.core.files.storage import Storage, storages
 from django.db import connection
+from django.db.models.functions import Now
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -32,7 +33,7 @@ from zekron_api.config.storage_url import object_store
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-CLOCK = generations.Now()
+CLOCK = Now()
 START_LIMIT_SECONDS = 60
 # A worker for one generation, in a process of its own.
 WORKER = """

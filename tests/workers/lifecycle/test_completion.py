@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from django.db import OperationalError, connection, connections
+from django.db.models.functions import Now
 
 from billing.audit import audit
 from storage import failpoints
@@ -15,7 +16,7 @@ from workers.lifecycle import completion, generations
 from workers.models import Generation, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
-CLOCK = generations.Now()
+CLOCK = Now()
 NO_PAUSES = (0.0, 0.0)
 
 

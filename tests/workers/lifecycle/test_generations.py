@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection, transaction
+from django.db.models.functions import Now
 from pytest_django import DjangoAssertNumQueries
 
 from billing import ledger
@@ -190,7 +191,7 @@ def test_completing_charges_once_and_the_image_expires_a_day_later() -> None:
 
 
 def test_on_the_databases_own_clock_both_rows_expire_at_the_same_instant() -> None:
-    running = generations.claim(generation_id=factories.submit(factories.account(), now=generations.Now()).pk)
+    running = generations.claim(generation_id=factories.submit(factories.account(), now=Now()).pk)
     generations.complete(generation=running, image=factories.sealed(), cost_micros=running.quote_micros)
     done = Generation.objects.select_related("image").get(pk=running.pk)
     assert done.expires_at == done.image.expires_at

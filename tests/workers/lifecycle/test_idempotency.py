@@ -3,13 +3,14 @@
 import pytest
 from django.db import IntegrityError
 
+from billing.models import Account
 from tests import factories
 from workers.models import IdempotencyKey
 
 pytestmark = pytest.mark.django_db
 
 
-def remember(owner: factories.Account) -> IdempotencyKey:
+def remember(owner: Account) -> IdempotencyKey:
     """A key of this account, always the same."""
     return IdempotencyKey.objects.create(
         account=owner,

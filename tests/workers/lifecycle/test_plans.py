@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -180,7 +181,7 @@ def test_a_sweep_with_nothing_to_do(owner: Account) -> None:
 
 
 def test_a_sweep_that_takes_a_batch_back_or_hints_at_one_looks_at_that_batch_alone(owner: Account) -> None:
-    over, batch = Now() + factories.timedelta(hours=2), recovery.MAX_ROWS_PER_SWEEP
+    over, batch = Now() + timedelta(hours=2), recovery.MAX_ROWS_PER_SWEEP
     hint = partial(stuck.take_due_hints, limit=batch, interval_seconds=15, now=over)
     for work in (hint, partial(stuck.rescue, limit=batch, now=over), hint):
         refuse_costly(work, rows=2 * batch, blocks=60 * batch)

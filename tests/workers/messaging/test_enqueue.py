@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.db.models.functions import Now
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from tests import factories, processes
@@ -16,7 +17,7 @@ from workers.messaging import enqueue, redis_client, worker_registry
 from workers.models import Generation, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
-CLOCK = generations.Now()
+CLOCK = Now()
 WORKER = "-m celery -A zekron_api worker -P threads -c 2 -n gpu@queues --without-gossip --without-mingle -Q"
 
 

@@ -1,5 +1,6 @@
 """Nobody is let in to wait in vain: the queue and the workers' speed predict the wait."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def test_a_queue_that_takes_longer_than_a_client_waits_refuses_with_the_time_unt
     settings.SYNC_WAIT_SECONDS = 10
     worker_registry.show(worker_name="gpu@a", seconds_per_image=4.0)
     for _ in range(5):
-        factories.submit(me.account, now=factories.datetime.now(factories.UTC))
+        factories.submit(me.account, now=datetime.now(UTC))
     response = me.generate()
     assert refusal(response) == (503, "service_busy")
     assert response["Retry-After"] == "10"
@@ -94,7 +95,7 @@ def test_only_workers_that_have_the_model_count_and_all_that_stands_in_their_lin
     worker_registry.show(worker_name="gpu@fast", details=_line(fast=1.0))
     worker_registry.show(worker_name="gpu@slow", details=_line(slow=30.0, both=1.0))
     for _ in range(4):
-        factories.submit(me.account, now=factories.datetime.now(factories.UTC), model="slow")
+        factories.submit(me.account, now=datetime.now(UTC), model="slow")
     if is_let_in:
         admission.refuse_if_too_long(model_name=model, limit_seconds=100)
     else:
@@ -107,7 +108,7 @@ def test_only_workers_that_have_the_model_count_and_all_that_stands_in_their_lin
 def test_of_a_model_that_a_worker_has_not_made_yet_a_first_guess_counts(me: Caller, two_models: None) -> None:
     worker_registry.show(worker_name="gpu@a", details=_line(slow=None))
     for _ in range(20):
-        factories.submit(me.account, now=factories.datetime.now(factories.UTC), model="slow")
+        factories.submit(me.account, now=datetime.now(UTC), model="slow")
     admission.refuse_if_too_long(model_name="slow", limit_seconds=100)
     with pytest.raises(admission.QueueTooLong):
         admission.refuse_if_too_long(model_name="slow", limit_seconds=99)

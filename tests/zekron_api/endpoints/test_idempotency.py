@@ -1,10 +1,11 @@
 """A retry under the same Idempotency-Key never costs twice."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.postgres.functions import TransactionNow
 from django.core.files.storage import storages
 from pytest_django import Settings
 
@@ -51,7 +52,7 @@ def test_a_retry_of_a_running_request_waits_for_it(
         lambda *, generation_id: running.append(generations.claim(generation_id=generation_id)),
     )
     assert refusal(send(me)) == (504, "generation_timeout")
-    factories.finish(running[0], now=generations.TransactionNow())
+    factories.finish(running[0], now=TransactionNow())
     again = send(me)
     assert (again.status_code, again.json()["data"]["id"]) == (200, running[0].pk)
     assert again["Idempotent-Replayed"] == "true"
@@ -147,7 +148,7 @@ def test_fifty_at_once_under_one_key_make_one_generation(
 
 def test_after_a_day_a_key_is_forgotten(me: Caller, engine: factories.StandInEngine) -> None:
     first = send(me)
-    past = factories.datetime.now(factories.UTC) - timedelta(hours=24, seconds=1)
+    past = datetime.now(UTC) - timedelta(hours=24, seconds=1)
     IdempotencyKey.objects.update(created_at=past)
     second = send(me)
     assert first.json()["data"]["id"] != second.json()["data"]["id"]

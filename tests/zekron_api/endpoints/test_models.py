@@ -1,6 +1,7 @@
 """Several models behind one API: each takes as many source images as its entry says."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pytest_django import Settings
@@ -24,7 +25,7 @@ def models_file(tmp_path: Path, settings: Settings) -> Path:
     return path
 
 
-def _named(entry: str, name: str, **fields: object) -> str:
+def _named(entry: str, name: str, **fields: Any) -> str:
     """The project's own entry under another name, with these fields."""
     lines = "".join(f"{field} = {value!r}\n" for field, value in fields.items())
     return "\n" + entry.replace("zekron-image-1", name).replace("dtype =", f"{lines}dtype =")

@@ -201,7 +201,7 @@ def test_checks_come_in_the_contracts_order(
     def told(method="POST", path="/v1/generate", headers=(), content=b"x" * 2001) -> None:
         kinds.append(refusal(room.send(method, path, headers, content)))
 
-    def told_of(**fields: object) -> None:
+    def told_of(**fields: Any) -> None:
         told(headers=[bearer, JSON], content=json.dumps(fields).encode())
 
     told("PUT", "/v1/nowhere")

@@ -26,7 +26,7 @@ def unlimited(settings: Settings):
     settings.REQUESTS_PER_MINUTE = 10_000
 
 
-def body(**changes: object) -> bytes:
+def body(**changes: Any) -> bytes:
     return json.dumps({**GOOD, **changes}).encode()
 
 

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db.models.functions import Now
 
 from billing import keys
+from billing.models import Account
 from storage import images
 from storage.models import StoredImage
 from tests import factories, processes
@@ -44,9 +46,9 @@ COPIES = 3
 SLACK_BYTES = 60_000_000
 
 
-def completed(owner: factories.Account, content: bytes = b"png") -> Generation:
+def completed(owner: Account, content: bytes = b"png") -> Generation:
     """A completed generation with this image."""
-    running = generations.claim(generation_id=factories.submit(owner, now=generations.Now()).pk)
+    running = generations.claim(generation_id=factories.submit(owner, now=Now()).pk)
     image = images.put(content=content, mime_type="image/png", bound_to="test", expires_at=factories.NOW)
     generations.complete(generation=running, image=image, cost_micros=running.quote_micros)
     return Generation.objects.get(pk=running.pk)
