@@ -23,18 +23,26 @@ _MAGIC_AND_VERSION = b"ZKRN\x01"
 _KEYS_LABEL = b"zekron storage 1: MAC key and encryption key of A256CBC-HS512"
 
 
-def seal(*, content: bytes, content_key: bytes, master_key_id: str, bound_to: str, mime_type: str) -> bytes:
+def seal(
+    *, content: bytes, content_key: bytes, master_key_id: str, associated_data: str, mime_type: str
+) -> bytes:
     """The object for `content`. `content_key` is 32 random bytes and seals this one image only."""
     header = _header(ALGORITHM) + _short(master_key_id)
     iv = secrets.token_bytes(IV_BYTE_COUNT)
-    associated = _associated(header, bound_to, len(content), mime_type)
+    associated = _associated(header, associated_data, len(content), mime_type)
     keys = _keys(content_key)
     ciphertext, tag = a256cbc_hs512.encrypt(key=keys, iv=iv, plaintext=content, associated=associated)
     return b"".join((header, iv, ciphertext, tag))
 
 
 def unseal(
-    *, sealed: bytes, content_key: bytes, algorithm: str, bound_to: str, mime_type: str, byte_count: int
+    *,
+    sealed: bytes,
+    content_key: bytes,
+    algorithm: str,
+    associated_data: str,
+    mime_type: str,
+    byte_count: int,
 ) -> bytes:
     """The content of the object `sealed`; SealBroken unless every byte and argument is as it was sealed."""
     header, body = _split(sealed, algorithm)
@@ -43,7 +51,7 @@ def unseal(
         iv=body[:IV_BYTE_COUNT],
         ciphertext=body[IV_BYTE_COUNT:-TAG_BYTE_COUNT],
         tag=body[-TAG_BYTE_COUNT:],
-        associated=_associated(header, bound_to, byte_count, mime_type),
+        associated=_associated(header, associated_data, byte_count, mime_type),
     )
 
 
@@ -66,9 +74,9 @@ def _short(text: str) -> bytes:
     return len(encoded).to_bytes(1, "big") + encoded
 
 
-def _associated(header: bytes, bound_to: str, byte_count: int, mime_type: str) -> bytes:
+def _associated(header: bytes, associated_data: str, byte_count: int, mime_type: str) -> bytes:
     # Every field is led by its length, so that no two lists of fields give the same bytes.
-    fields = (header, bound_to.encode(), byte_count.to_bytes(8, "big"), mime_type.encode())
+    fields = (header, associated_data.encode(), byte_count.to_bytes(8, "big"), mime_type.encode())
     return b"".join(len(field).to_bytes(4, "big") + field for field in fields)
 
 

@@ -54,10 +54,10 @@ class AlreadyRecorded(Exception):
     """The image has a row, so its object must stay until the purge."""
 
 
-def put(*, content: bytes, mime_type: str, bound_to: str, expires_at: datetime) -> StoredImage:
+def put(*, content: bytes, mime_type: str, associated_data: str, expires_at: datetime) -> StoredImage:
     """Seals `content` into the store and returns its row, not yet saved: `record` or `discard` it.
 
-    `bound_to` says what the image belongs to, and the seal holds it there. Raises TransactionOpen inside a
+    `associated_data` says what the image belongs to, and the seal holds it there. Raises TransactionOpen inside a
     transaction. A put that is cut short leaves at most an object, whole or torn, that no row and no key opens.
     """
     _refuse_open_transaction()
@@ -69,13 +69,13 @@ def put(*, content: bytes, mime_type: str, bound_to: str, expires_at: datetime) 
         content=content,
         content_key=content_key,
         master_key_id=master_key_id,
-        bound_to=bound_to,
+        associated_data=associated_data,
         mime_type=mime_type,
     )
     return StoredImage(
         # The store may choose another name than the one it was given.
         object_key=_objects().save(_object_key(expires_at), ContentFile(sealed)),
-        bound_to=bound_to,
+        associated_data=associated_data,
         mime_type=mime_type,
         byte_count=len(content),
         algorithm=envelope.ALGORITHM,
@@ -177,7 +177,7 @@ def write_tombstone(*, object_key: str, now: datetime) -> bool:
     _refuse_open_transaction()
     row = StoredImage(
         object_key=object_key,
-        bound_to="nothing",
+        associated_data="nothing",
         # Nobody knows what it was, and a row has at least one byte.
         byte_count=1,
         expires_at=now,
@@ -264,7 +264,7 @@ def _unseal(row: StoredImage, sealed: bytes) -> bytes:
             master_key_id=row.master_key_id, wrapped_key=bytes(row.wrapped_key or b"")
         ),
         algorithm=row.algorithm,
-        bound_to=row.bound_to,
+        associated_data=row.associated_data,
         mime_type=row.mime_type,
         byte_count=row.byte_count,
     )

@@ -15,7 +15,8 @@ class StoredImage(models.Model):
     """
 
     object_key = models.CharField(max_length=200, unique=True)
-    bound_to = models.CharField(max_length=200)
+    # The column keeps its first name, so that no deployment has to rename it while two releases run.
+    associated_data = models.CharField(max_length=200, db_column="bound_to")
     mime_type = models.CharField(max_length=100)
     byte_count = models.BigIntegerField()
     algorithm = models.CharField(max_length=32)
@@ -29,7 +30,7 @@ class StoredImage(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(name="storage_image_has_bytes", condition=Q(byte_count__gt=0)),
-            models.CheckConstraint(name="storage_image_is_bound", condition=~Q(bound_to="")),
+            models.CheckConstraint(name="storage_image_is_bound", condition=~Q(associated_data="")),
             models.CheckConstraint(
                 name="storage_image_key_is_there_until_destroyed",
                 condition=Q(wrapped_key__isnull=False, key_destroyed_at__isnull=True)

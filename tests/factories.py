@@ -59,7 +59,7 @@ def finish(running: Generation, *, now: Moment = NOW) -> Generation:
 def sealed(content: bytes = b"png") -> StoredImage:
     """An image in the store without a row."""
     return images.put(
-        content=content, mime_type="image/png", bound_to="test", expires_at=NOW + timedelta(hours=24)
+        content=content, mime_type="image/png", associated_data="test", expires_at=NOW + timedelta(hours=24)
     )
 
 

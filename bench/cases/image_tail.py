@@ -47,7 +47,7 @@ def ours(pixels: png.Pixels) -> StoredImage:
     """The row, not saved."""
     expires_at = datetime.now(UTC) + timedelta(hours=24)
     return images.put(
-        content=png.encode(pixels), mime_type="image/png", bound_to="benchmark", expires_at=expires_at
+        content=png.encode(pixels), mime_type="image/png", associated_data="benchmark", expires_at=expires_at
     )
 
 
@@ -90,7 +90,7 @@ def _opened(row: StoredImage) -> bytes:
         sealed=sealed,
         content_key=keyring.unwrap(master_key_id=row.master_key_id, wrapped_key=bytes(row.wrapped_key)),
         algorithm=row.algorithm,
-        bound_to=row.bound_to,
+        associated_data=row.associated_data,
         mime_type=row.mime_type,
         byte_count=row.byte_count,
     )

@@ -204,7 +204,7 @@ def _sealed() -> StoredImage:
     return images.put(
         content=IMAGE,
         mime_type="image/png",
-        bound_to="benchmark",
+        associated_data="benchmark",
         expires_at=timezone.now() + generations.IMAGE_LIFE,
     )
 

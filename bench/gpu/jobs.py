@@ -109,7 +109,7 @@ def _sealed(content: bytes) -> bytes:
         content=content,
         content_key=CONTENT_KEY,
         master_key_id="bench",
-        bound_to="bench",
+        associated_data="bench",
         mime_type="image/png",
     )
 

@@ -173,7 +173,7 @@ def objects(evidence: Snapshot, journal: ClientLog) -> Problems:
     for key in sorted(stored - live.keys()):
         yield f"the object {key} belongs to no live image"
     for key in sorted(live.keys() - stored - spoilt):
-        yield f"image {live[key].id} ({live[key].bound_to}) has lost its object {key}"
+        yield f"image {live[key].id} ({live[key].associated_data}) has lost its object {key}"
 
 
 def keys(evidence: Snapshot, journal: ClientLog) -> Problems:
@@ -184,7 +184,7 @@ def keys(evidence: Snapshot, journal: ClientLog) -> Problems:
         must_live = image.id in delivered and not image.is_expired
         if (image.wrapped_key is not None) != must_live:
             state = "lost its key" if must_live else "still has its key"
-            yield f"image {image.id} ({image.bound_to}) {state}"
+            yield f"image {image.id} ({image.associated_data}) {state}"
 
 
 INVARIANTS: dict[str, Equation] = {

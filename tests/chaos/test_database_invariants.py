@@ -44,7 +44,10 @@ def state() -> State:
                 generations.fail(generation=running, **factories.ERROR, now=now)
             else:
                 image = images.put(
-                    content=b"png", mime_type="image/png", bound_to="x", expires_at=now + timedelta(hours=24)
+                    content=b"png",
+                    mime_type="image/png",
+                    associated_data="x",
+                    expires_at=now + timedelta(hours=24),
                 )
                 generations.complete(
                     generation=running, image=image, cost_micros=running.quote_micros, now=now

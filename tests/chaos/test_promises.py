@@ -59,7 +59,7 @@ def journal() -> ClientLog:
                 engine.picture(prompt=order.prompt, width=512, height=512, seed=running.parameters["seed"])
             ),
             mime_type="image/png",
-            bound_to="x",
+            associated_data="x",
             expires_at=now + timedelta(hours=24),
         )
         generations.complete(generation=running, image=image, cost_micros=running.quote_micros, now=now)

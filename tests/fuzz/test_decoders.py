@@ -30,7 +30,7 @@ EXIF[0x0112], EXIF[0x010E] = 6, "a boat"
 CONTENT_KEY = bytes(range(32))
 AS_SEALED: dict[str, Any] = {
     "content_key": CONTENT_KEY,
-    "bound_to": "account 1 generation 1",
+    "associated_data": "account 1 generation 1",
     "mime_type": "image/png",
 }
 BODY = {

@@ -19,7 +19,7 @@ GUARDS = (
     Mutation(
         name="the seal holds what it belongs to",
         path="storage/envelope.py",
-        text="fields = (header, bound_to.encode(), byte_count",
+        text="fields = (header, associated_data.encode(), byte_count",
         without="fields = (header, byte_count",
         tests=(f"{ENVELOPE}::test_whatever_the_row_says_otherwise_is_refused",),
     ),

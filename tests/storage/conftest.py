@@ -58,10 +58,12 @@ def stored(objects: Storage) -> Callable[..., StoredImage]:
         *,
         content: bytes = b"an image",
         mime_type: str = "image/png",
-        bound_to: str = "generation:1:result",
+        associated_data: str = "generation:1:result",
         expires_at: datetime = EXPIRES_AT,
     ) -> StoredImage:
-        image = images.put(content=content, mime_type=mime_type, bound_to=bound_to, expires_at=expires_at)
+        image = images.put(
+            content=content, mime_type=mime_type, associated_data=associated_data, expires_at=expires_at
+        )
         return images.record(image=image)
 
     return store

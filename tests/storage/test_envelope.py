@@ -14,7 +14,7 @@ KEY = bytes(range(100, 132))
 AS_SEALED: dict[str, Any] = {
     "content_key": KEY,
     "algorithm": "A256CBC-HS512",
-    "bound_to": "generation:1:result",
+    "associated_data": "generation:1:result",
     "mime_type": "image/png",
     "byte_count": len(CONTENT),
 }
@@ -36,7 +36,7 @@ def seal(content: bytes = CONTENT, content_key: bytes = KEY) -> bytes:
         content=content,
         content_key=content_key,
         master_key_id="old",
-        bound_to="generation:1:result",
+        associated_data="generation:1:result",
         mime_type="image/png",
     )
 
@@ -85,8 +85,8 @@ def test_a_longer_object_is_refused(sealed: bytes, more: bytes) -> None:
         {"content_key": bytes(32)},
         {"algorithm": "A128CBC-HS256"},
         {"algorithm": ""},
-        {"bound_to": "generation:2:result"},
-        {"bound_to": "generation:1:resul"},
+        {"associated_data": "generation:2:result"},
+        {"associated_data": "generation:1:resul"},
         {"mime_type": "image/jpeg"},
         {"byte_count": len(CONTENT) + 1},
         {"byte_count": 0},
@@ -99,12 +99,12 @@ def test_whatever_the_row_says_otherwise_is_refused(sealed: bytes, change: dict[
 
 def test_a_character_moved_from_one_field_to_the_next_is_refused() -> None:
     sealed = envelope.seal(
-        content=CONTENT, content_key=KEY, master_key_id="old", bound_to="ab", mime_type="\0cd"
+        content=CONTENT, content_key=KEY, master_key_id="old", associated_data="ab", mime_type="\0cd"
     )
-    assert not refused(sealed, bound_to="ab", mime_type="\0cd")
-    assert refused(sealed, bound_to="a", mime_type="b\0cd")
+    assert not refused(sealed, associated_data="ab", mime_type="\0cd")
+    assert refused(sealed, associated_data="a", mime_type="b\0cd")
     # Written one after the other without their lengths, these fields would be the same bytes.
-    assert refused(sealed, bound_to="ab\0", byte_count=len(CONTENT) << 8, mime_type="cd")
+    assert refused(sealed, associated_data="ab\0", byte_count=len(CONTENT) << 8, mime_type="cd")
 
 
 def test_another_algorithm_is_refused_even_where_row_and_object_agree_on_it(
@@ -136,13 +136,13 @@ def test_a_content_key_of_another_length_is_our_own_mistake() -> None:
     content=st.binary(max_size=4096),
     content_key=st.binary(min_size=32, max_size=32),
     master_key_id=st.text("abcXYZ019", min_size=1, max_size=16),
-    bound_to=st.text(max_size=100),
+    associated_data=st.text(max_size=100),
     mime_type=st.text(max_size=30),
 )
 def test_anything_comes_back_as_it_was(
-    content: bytes, content_key: bytes, master_key_id: str, bound_to: str, mime_type: str
+    content: bytes, content_key: bytes, master_key_id: str, associated_data: str, mime_type: str
 ) -> None:
-    arguments = {"content_key": content_key, "bound_to": bound_to, "mime_type": mime_type}
+    arguments = {"content_key": content_key, "associated_data": associated_data, "mime_type": mime_type}
     sealed = envelope.seal(content=content, master_key_id=master_key_id, **arguments)
     opened = envelope.unseal(sealed=sealed, algorithm="A256CBC-HS512", byte_count=len(content), **arguments)
     assert opened == content

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db
 def put(*, content: bytes = b"an image") -> StoredImage:
     """An image in the store, without a row."""
     return images.put(
-        content=content, mime_type="image/png", bound_to="generation:1:result", expires_at=EXPIRES_AT
+        content=content, mime_type="image/png", associated_data="generation:1:result", expires_at=EXPIRES_AT
     )
 
 
@@ -58,7 +58,7 @@ def test_the_name_that_the_store_chose_is_the_one_recorded(
 
 def test_an_image_without_bytes_is_not_put(objects: Storage) -> None:
     with pytest.raises(ValueError, match="at least one byte"):
-        images.put(content=b"", mime_type="image/png", bound_to="x", expires_at=EXPIRES_AT)
+        images.put(content=b"", mime_type="image/png", associated_data="x", expires_at=EXPIRES_AT)
     assert names(objects) == []
 
 
@@ -221,7 +221,7 @@ def row_says(**changes: Any) -> Callable[[Storage, StoredImage], None]:
         flipped,
         swapped_objects,
         swapped_keys,
-        row_says(bound_to="generation:2:result"),
+        row_says(associated_data="generation:2:result"),
         row_says(mime_type="image/jpeg"),
         row_says(byte_count=7),
         row_says(byte_count=9),
@@ -250,7 +250,10 @@ def test_whatever_was_tampered_with_gives_one_error_and_one_log_line(
 
 
 def test_a_whole_image_put_in_the_place_of_another_is_refused(stored: Store, objects: Storage) -> None:
-    mine, theirs = stored(bound_to="generation:1:result"), stored(bound_to="generation:2:result")
+    mine, theirs = (
+        stored(associated_data="generation:1:result"),
+        stored(associated_data="generation:2:result"),
+    )
     overwrite(objects, mine.object_key, bytes_of(objects, theirs.object_key))
     StoredImage.objects.filter(pk=mine.pk).update(wrapped_key=theirs.wrapped_key)
     with pytest.raises(images.ImageUnreadable):
@@ -284,7 +287,7 @@ def test_a_key_wrapped_anew_opens_the_object_as_it_is(stored: Store, settings: S
     ("changes", "constraint"),
     [
         ({"byte_count": 0}, "has_bytes"),
-        ({"bound_to": ""}, "is_bound"),
+        ({"associated_data": ""}, "is_bound"),
         ({"wrapped_key": None}, "key_is_there_until_destroyed"),
         ({"key_destroyed_at": EXPIRES_AT}, "key_is_there_until_destroyed"),
         ({"purged_at": EXPIRES_AT}, "purged_has_no_key"),

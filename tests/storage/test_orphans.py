@@ -30,7 +30,7 @@ class Killed(BaseException):
 
 def put() -> StoredImage:
     """What a worker that is killed before its commit leaves: an object without a row."""
-    return images.put(content=b"an image", mime_type="image/png", bound_to="x", expires_at=EXPIRES_AT)
+    return images.put(content=b"an image", mime_type="image/png", associated_data="x", expires_at=EXPIRES_AT)
 
 
 def in_minutes(minutes: float) -> datetime:

@@ -31,7 +31,7 @@ def _values(row: Model) -> dict[str, Any]:
 def _image(name: str) -> StoredImage:
     return StoredImage(
         object_key=name,
-        bound_to="test",
+        associated_data="test",
         mime_type="image/png",
         byte_count=9,
         algorithm="A256CBC-HS512",

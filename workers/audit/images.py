@@ -33,7 +33,7 @@ def _misplaced(now: Moment) -> Iterator[str]:
         Value("account "), F("account_id"), Value(" generation "), F("pk"), output_field=TextField()
     )
     live = Generation.objects.filter(status=Status.COMPLETED, expires_at__gt=now)
-    swapped = live.exclude(image__bound_to=belongs_to).order_by("pk").values_list("pk", "image_id")
+    swapped = live.exclude(image__associated_data=belongs_to).order_by("pk").values_list("pk", "image_id")
     for pk, image_id in swapped.iterator(chunk_size=ROWS_AT_ONCE):
         yield f"generation {pk}: its image {image_id} is sealed for another"
 

@@ -135,7 +135,7 @@ def _store(generation: Generation, content: bytes) -> StoredImage:
     return images.put(
         content=content,
         mime_type="image/png",
-        bound_to=f"account {generation.account_id} generation {generation.pk}",
+        associated_data=f"account {generation.account_id} generation {generation.pk}",
         expires_at=timezone.now() + generations.IMAGE_LIFE + timedelta(seconds=generations.LEASE_SECONDS),
     )
 

@@ -106,6 +106,6 @@ def _seal(account_id: int, content: bytes) -> StoredImage:
     return images.put(
         content=content,
         mime_type="image/png",
-        bound_to=f"account {account_id} source",
+        associated_data=f"account {account_id} source",
         expires_at=timezone.now() + _SOURCE_LIFE,
     )

@@ -119,7 +119,7 @@ def test_an_expired_image_and_one_whose_key_goes_meanwhile_need_not_open(
 
 def test_the_source_of_an_open_edit_must_open_too(now: datetime) -> None:
     source = images.put(
-        content=b"png", mime_type="image/png", bound_to="a source", expires_at=now + timedelta(hours=1)
+        content=b"png", mime_type="image/png", associated_data="a source", expires_at=now + timedelta(hours=1)
     )
     queued = factories.submit(factories.account(), now=now, kind=Kind.EDIT, sources=[source])
     storages["objects"].delete(source.object_key)
@@ -141,7 +141,9 @@ def test_the_command_opens_the_images_only_when_asked_to(made: list[Generation])
 def test_the_command_names_objects_that_belong_to_no_image_once_they_are_forgotten(
     made: list[Generation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nobodys = images.put(content=b"png", mime_type="image/png", bound_to="x", expires_at=made[0].expires_at)
+    nobodys = images.put(
+        content=b"png", mime_type="image/png", associated_data="x", expires_at=made[0].expires_at
+    )
     call_command("audit_ledger", "--objects", stdout=StringIO())
     monkeypatch.setattr(rows, "OBJECT_GRACE", timedelta(seconds=-1))
     out = StringIO()

@@ -183,7 +183,7 @@ def test_money_that_is_held_for_no_generation_is_named() -> None:
 def test_a_condemned_object_is_no_image_of_nothing() -> None:
     StoredImage.objects.create(
         object_key="x",
-        bound_to="nothing",
+        associated_data="nothing",
         byte_count=1,
         expires_at=factories.NOW,
         key_destroyed_at=factories.NOW,
@@ -211,7 +211,7 @@ LATE: dict[str, tuple[Callable[[], object], timedelta, str]] = {
         lambda: images.record(
             image=StoredImage(
                 object_key="x",
-                bound_to="x",
+                associated_data="x",
                 byte_count=1,
                 expires_at=factories.NOW,
                 key_destroyed_at=factories.NOW,

@@ -129,7 +129,7 @@ def test_every_read_of_an_image_that_is_lost_or_broken_is_counted(
     done = me.generate().json()["data"]
     image = StoredImage.objects.get()
     assert read()["zekron_unreadable_images_total"] == 0
-    StoredImage.objects.update(bound_to="another")
+    StoredImage.objects.update(associated_data="another")
     assert me.get(f"/v1/images/{done['token']}").status_code == 500
     storages["objects"].delete(image.object_key)
     assert me.get(f"/v1/images/{done['token']}").status_code == 500
