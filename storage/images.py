@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from typing import Final
 
 from django.core.files.base import ContentFile
 from django.core.files.storage import Storage, storages
@@ -30,8 +31,8 @@ MAX_PURGED_IMAGES = 10_000
 PURGE_SECONDS = 25.0
 # Rows changed by one statement: so few that nothing waits long for their locks.
 BATCH_ROWS = 500
-# What `condemn` waits for whoever is recording the same object at this moment.
-CONDEMN_SECONDS = 1
+# A transaction that records the same object may hold the lock of its name; `write_tombstone` waits this long for it.
+MAX_TOMBSTONE_WAIT_SECONDS: Final = 1
 
 
 class ImageUnreadable(Exception):
@@ -108,7 +109,7 @@ def record(*, image: StoredImage, expires_at: datetime | Combinable | None = Non
     `expires_at` replaces the time given to `put` (such as the database's `Now()` and a day), and what is given back
     has it as it was said: the row alone has the moment that it came to. The object keeps
     its name, so the hour in that name may be earlier than the row's by what lay between the two. Raises
-    IntegrityError when the image is recorded already, or was condemned.
+    IntegrityError when the image is recorded already, or has a tombstone.
     """
     if expires_at is not None:
         image.expires_at = expires_at
@@ -171,7 +172,7 @@ def write_tombstone(*, object_key: str, now: datetime) -> bool:
     """Makes sure that the object belongs to no image and never will; True when its bytes may be deleted.
 
     An object without a row gets one that says purged, which refuses whoever comes late to record it: their
-    transaction rolls back. False for an image that is recorded and not purged, and, after CONDEMN_SECONDS,
+    transaction rolls back. False for an image that is recorded and not purged, and, after MAX_TOMBSTONE_WAIT_SECONDS,
     while a transaction that records it is still open. Raises TransactionOpen inside a transaction.
     """
     _refuse_open_transaction()
@@ -186,7 +187,7 @@ def write_tombstone(*, object_key: str, now: datetime) -> bool:
     )
     try:
         with transaction.atomic(durable=True), connection.cursor() as cursor:
-            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{CONDEMN_SECONDS}s"])
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{MAX_TOMBSTONE_WAIT_SECONDS}s"])
             StoredImage.objects.bulk_create([row], ignore_conflicts=True)
             return StoredImage.objects.filter(object_key=object_key, purged_at__isnull=False).exists()
     except OperationalError as error:

@@ -43,7 +43,7 @@ class _Pass(NamedTuple):
 def remove(*, now: datetime, older_than_seconds: int = OLDER_THAN_SECONDS) -> int:
     """Deletes every object without a live row that by the store's time is older than this; returns how many.
 
-    No image loses its object by it, whatever the clocks say: a name without a row is condemned before its bytes are
+    No image loses its object by it, whatever the clocks say: a name without a row gets a tombstone before its bytes are
     deleted, and whoever then records it is refused. An upload that arrives afterwards is found by the next pass. May
     be killed at any point, and any number may run at once. Raises TransactionOpen inside a transaction.
     """

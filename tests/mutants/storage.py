@@ -67,7 +67,7 @@ GUARDS = (
         tests=("tests/storage/test_images.py::test_a_recorded_image_cannot_be_discarded",),
     ),
     Mutation(
-        name="an orphan is condemned before it is deleted",
+        name="an orphan gets a tombstone before it is deleted",
         path="storage/orphans.py",
         text="    return not recordable or images.write_tombstone(object_key=name, now=run.now)\n",
         without="    return True\n",

@@ -156,7 +156,7 @@ class Client:
             # A source that was in the store for so long before it was recorded that it counts as nobody's.
             if error.__cause__.diag.table_name != "storage_storedimage":
                 raise
-            actor.world.note(actor, "gets 500: its source was condemned")
+            actor.world.note(actor, "gets 500: its source has a tombstone")
         except Killed:
             connections.close_all()
             actor.process.start()

@@ -111,7 +111,7 @@ REMOVED = {
         lambda: StoredImage.objects.filter(purged_at__isnull=True),
         "its key is not destroyed",
     ),
-    "the row that condemns an orphan": Removed(
+    "the tombstone of an orphan": Removed(
         images, "write_tombstone", lambda **_: True, "cannot be read", (Fault.STALLED,)
     ),
 }

@@ -306,7 +306,7 @@ def test_passes_purges_and_puts_at_once_lose_no_image(stored: Store, objects: St
         if outcome.exception() is None:
             living.append(outcome.result())
         else:
-            # Condemned before it was recorded, or, in a folder, taken while it was still being written.
+            # It got a tombstone before it was recorded, or a folder lost it while it was still being written.
             assert isinstance(outcome.exception(), IntegrityError | FileNotFoundError)
     assert [images.load(image=image) for image in living] == [b"an image"] * len(living)
     remove(minutes=120)

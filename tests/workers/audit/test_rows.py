@@ -180,7 +180,7 @@ def test_money_that_is_held_for_no_generation_is_named() -> None:
     )
 
 
-def test_a_condemned_object_is_no_image_of_nothing() -> None:
+def test_a_tombstone_is_no_image_without_a_generation() -> None:
     StoredImage.objects.create(
         object_key="x",
         associated_data="nothing",
