@@ -1,1 +1,4 @@
-"""Sealed bytes: stored images, the envelope, the object store and the purge. Knows no money and no HTTP."""
+"""Sealed bytes: stored images, the envelope, the object store and the purge.
+
+The package knows no money and no HTTP.
+"""

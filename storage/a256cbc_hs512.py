@@ -1,38 +1,40 @@
 """The cipher A256CBC-HS512 of RFC 7518 §5.2.5: AES-256-CBC, then HMAC-SHA-512 over all that is not secret.
 
-Owns nothing but the arithmetic. Knows not what is sealed, where a key comes from or where an IV does.
+The module owns only the arithmetic. It does not know the content, the source of the keys or the source of the IV.
 """
 
 import hashlib
 import hmac
+from typing import Final
 
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.padding import PKCS7
 
-KEY_BYTE_COUNT = 64
-IV_BYTE_COUNT = 16
-TAG_BYTE_COUNT = 32
-BLOCK_BYTE_COUNT = 16
+KEY_BYTE_COUNT: Final = 64
+IV_BYTE_COUNT: Final = 16
+TAG_BYTE_COUNT: Final = 32
+BLOCK_BYTE_COUNT: Final = 16
 
-# What is verified and decrypted may be a part of something longer, which is not copied for it.
+# A memoryview passes a part of a longer object without copying it.
 Bytes = bytes | bytearray | memoryview
 
 
 class SealBroken(Exception):
-    """The bytes are not what was sealed under this key for this purpose."""
+    """The bytes were not sealed under this key with this associated data."""
 
 
 def encrypt(*, key: bytes, iv: bytes, plaintext: bytes, associated: bytes) -> tuple[bytearray, bytes]:
-    """Ciphertext and tag of `plaintext`; `key` is the MAC key and then the encryption key, 32 bytes each.
+    """Encrypt `plaintext` and return its ciphertext and tag.
 
-    An IV must be random and must not be used twice under one key.
+    `key` is the MAC key followed by the encryption key, 32 bytes each. The IV must be random and must not be used
+    twice under one key.
     """
     mac_key, encryption_key = _halves(key)
     padder = PKCS7(AES256.block_size).padder()
     encryptor = Cipher(AES256(encryption_key), CBC(iv)).encryptor()
-    # Whole blocks go straight to where they stay: beside the cipher, each copy of a megabyte would show.
+    # Whole blocks are encrypted into their final buffer, because a copy of megabytes takes noticeable time.
     end = len(plaintext) - len(plaintext) % BLOCK_BYTE_COUNT
     padded = padder.update(plaintext[end:]) + padder.finalize()
     ciphertext = bytearray(end + BLOCK_BYTE_COUNT)
@@ -42,7 +44,7 @@ def encrypt(*, key: bytes, iv: bytes, plaintext: bytes, associated: bytes) -> tu
 
 
 def decrypt(*, key: bytes, iv: Bytes, ciphertext: Bytes, tag: Bytes, associated: bytes) -> bytes:
-    """The plaintext, decrypted only once the tag has been verified; SealBroken for whatever is wrong."""
+    """Verify the tag, then decrypt and return the plaintext. Raises SealBroken for every error."""
     mac_key, encryption_key = _halves(key)
     if not hmac.compare_digest(_tag(mac_key, associated, iv, ciphertext), tag):
         raise SealBroken
@@ -53,7 +55,8 @@ def decrypt(*, key: bytes, iv: Bytes, ciphertext: Bytes, tag: Bytes, associated:
         end = unpadder.update(padded[-BLOCK_BYTE_COUNT:]) + unpadder.finalize()
         return padded[: len(padded) - BLOCK_BYTE_COUNT + len(end)]
     except ValueError:
-        # Whoever made this tag had the key and sealed something malformed: no more is said than of a forgery.
+        # The tag is valid, so a holder of the key sealed malformed padding. The caller gets the same error as for a
+        # forgery.
         raise SealBroken from None
 
 

@@ -1,7 +1,8 @@
-"""Named points at which a test makes a process die, fail or stand still, so that what must survive it can be seen.
+"""Named points at which a test makes a process die, fail or hang, in order to check what survives.
 
-They are off unless FAILPOINTS names them: `stored=kill`, `settling=raise`, `claimed=hang:5`, with commas. A point costs
-one look at an empty mapping. It lies in the lowest package that has points, so that all others can reach it.
+All points are off unless the environment variable FAILPOINTS lists them with commas between: `stored=kill`,
+`settling=raise`, `claimed=hang:5`. An unset point costs one lookup in an empty mapping. The module is in the lowest
+package that has points, so that every other package can import it.
 """
 
 import os
@@ -11,23 +12,23 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 NAMES: Final = (
-    # A web process: the generation is committed, its message not yet sent.
+    # A web process has committed the generation, and has not yet sent its message.
     "submitted",
-    # A worker: it has its lease; it has the picture; the object is stored; the charge is made and not committed;
-    # whatever its end is, it is committed, and nobody has been told.
+    # A worker has, in this order: its lease, the image, the object in the store, the charge before its commit, and
+    # the committed end of the generation before any announcement.
     "claimed",
     "painted",
     "stored",
     "settling",
     "ended",
-    # A sweep: what it rescued is committed.
+    # A recovery sweep has committed the generations that it requeued.
     "rescued",
-    # A purge: keys are destroyed; an object is deleted and its row does not say so yet.
+    # A purge has destroyed the keys, and later has deleted an object whose row does not record that yet.
     "keys_destroyed",
     "object_deleted",
 )
 ACTIONS: Final = ("kill", "raise", "hang")
-# Over every lease and deadline of a request.
+# One hour is longer than every lease and every deadline of a request.
 HANG_SECONDS: Final = 3600.0
 
 
@@ -41,22 +42,28 @@ class _Action(NamedTuple):
 
 
 def parse(text: str) -> Mapping[str, _Action]:
-    """The points of the variable's text by name; one that does not exist ends the process with a line."""
+    """Parse the variable's text into actions by point.
+
+    An unknown point or action ends the process with one line.
+    """
     armed = {}
     for item in filter(None, text.split(",")):
         point, _, action = item.partition("=")
         what, _, seconds = action.partition(":")
         if point not in NAMES or what not in ACTIONS:
             raise SystemExit(
-                f"zekron: the environment variable FAILPOINTS has {item!r}; a point is one of"
-                f" {', '.join(NAMES)}, and does one of {', '.join(ACTIONS)}."
+                f"zekron: the environment variable FAILPOINTS has an unknown item {item!r}."
+                f" Allowed points: {', '.join(NAMES)}. Allowed actions: {', '.join(ACTIONS)}."
             )
         armed[point] = _Action(what, float(seconds or HANG_SECONDS))
     return armed
 
 
 def reach(point: str) -> None:
-    """Does what the variable says of this point: nothing, or SIGKILL to this process, FailpointReached, or a sleep."""
+    """Run the action that the variable sets for this point, or do nothing.
+
+    The action is SIGKILL to this process, FailpointReached, or a sleep.
+    """
     if point in _armed:
         _act(_armed[point])
 

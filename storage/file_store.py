@@ -1,33 +1,32 @@
-"""The object store in a folder. An object gets its name once all of it is on the disk, and keeps it without power.
+"""The object store in a folder.
 
-Knows no image and no row.
+An object gets its name only after all its bytes are on the disk, and keeps that name after a power failure. The
+module knows no image and no row.
 """
 
 import os
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from django.core.files.base import File
 from django.core.files.storage import FileSystemStorage
 
-# Of what is still being written; a process that is killed meanwhile leaves it.
-PARTIAL_SUFFIX = ".partial"
-
-
-# Objects are put into the folder of an hour, or of a few at most.
-KNOWN_FOLDERS = 64
+# A file has this suffix while it is written. A process that is killed in the meantime leaves the file behind.
+PARTIAL_SUFFIX: Final = ".partial"
+# A process writes into the folder of one hour, or of a few hours at most.
+MAX_KNOWN_FOLDERS: Final = 64
 
 
 class FileStore(FileSystemStorage):
-    """Django's store of files, for bytes that are paid for before anybody could write them again."""
+    """Django's file storage with fsync, because a customer pays for an object that nobody can produce again."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """As FileSystemStorage."""
+        """Take the arguments of FileSystemStorage."""
         super().__init__(*args, **kwargs)
-        # Those whose own names are on the disk, by their place on the device: one that is made anew is another.
-        self._known: deque[tuple[int, int]] = deque(maxlen=KNOWN_FOLDERS)
+        # Folders whose own names are on the disk, by device and inode. A folder that is made again has a new inode.
+        self._known: deque[tuple[int, int]] = deque(maxlen=MAX_KNOWN_FOLDERS)
 
     def _save(self, name: str, content: "File[Any]") -> str:
         path, partial = Path(self.path(name)), Path(self.path(name + PARTIAL_SUFFIX))
@@ -36,7 +35,7 @@ class FileStore(FileSystemStorage):
             _write_through(partial)
             partial.replace(path)
         except BaseException:
-            # A disk that is full must not also keep what did not fit.
+            # A full disk must not also keep the part that did fit.
             partial.unlink(missing_ok=True)
             raise
         _write_through(path.parent)
@@ -44,7 +43,10 @@ class FileStore(FileSystemStorage):
         return name
 
     def _keep_folder(self, folder: Path, *, above: Sequence[Path]) -> None:
-        """A name is in its folder, whose own name is in the folder above: any of them may be new."""
+        """Write the folder's name, and the names of the folders above it, to the disk unless they are known.
+
+        A name is stored in its folder, and the folder's name in the folder above. Any of them may be new.
+        """
         status = folder.stat()
         identity = status.st_dev, status.st_ino
         if identity not in self._known:

@@ -1,6 +1,7 @@
-"""The life of a stored image: put, recorded, loaded, its key destroyed, its bytes deleted. Owns its writes.
+"""The life of a stored image: put, recorded, loaded, its key destroyed, its bytes deleted.
 
-Knows not what made an image, who may see it or whether it has expired for a reader: that the caller decides.
+The module alone writes the rows of StoredImage. It does not know what made an image, who may see it or whether it has
+expired for a reader: the caller decides that.
 """
 
 import logging
@@ -23,20 +24,20 @@ from storage.a256cbc_hs512 import SealBroken
 from storage.models import StoredImage
 from storage.statements import Statement, given
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
-# A purge with a backlog ends after this many objects, minutes of a slow store; the next one goes on.
-MAX_PURGED_IMAGES = 10_000
-# And after this many seconds, so that a store which does not answer keeps no worker from its other chores.
-PURGE_SECONDS = 25.0
-# Rows changed by one statement: so few that nothing waits long for their locks.
-BATCH_ROWS = 500
-# A transaction that records the same object may hold the lock of its name; `write_tombstone` waits this long for it.
+# A purge with a backlog ends after this many objects, which take a slow store minutes. The next purge continues.
+MAX_PURGED_IMAGES: Final = 10_000
+# A purge also ends after this many seconds, so that a store that does not answer blocks no worker for longer.
+MAX_PURGE_SECONDS: Final = 25.0
+# One statement changes this many rows at most, so that nothing waits long for their locks.
+BATCH_ROWS: Final = 500
+# A transaction that records the same object holds the lock of its name, and `write_tombstone` waits this long for it.
 MAX_TOMBSTONE_WAIT_SECONDS: Final = 1
 
 
 class ImageUnreadable(Exception):
-    """The stored object is not the image that was sealed for this row."""
+    """The stored object does not open as the image that was sealed for this row."""
 
 
 class ImageGone(Exception):
@@ -48,22 +49,22 @@ class ObjectMissing(ImageGone):
 
 
 class TransactionOpen(Exception):
-    """A transaction is open, and must not wait for the object store."""
+    """The caller has an open transaction, which must not wait for the object store."""
 
 
 class AlreadyRecorded(Exception):
-    """The image has a row, so its object must stay until the purge."""
+    """The image has a row, so its object must stay until a purge deletes it."""
 
 
 def put(*, content: bytes, mime_type: str, associated_data: str, expires_at: datetime) -> StoredImage:
-    """Seals `content` into the store and returns its row, not yet saved: `record` or `discard` it.
+    """Seal `content`, store it and return its unsaved row. The caller must `record` or `discard` that row.
 
-    `associated_data` says what the image belongs to, and the seal holds it there. Raises TransactionOpen inside a
-    transaction. A put that is cut short leaves at most an object, whole or torn, that no row and no key opens.
+    `associated_data` names the owner of the image, and the seal binds the image to it. Raises TransactionOpen inside
+    a transaction. An interrupted put leaves at most one object, whole or partial, that no row and no key opens.
     """
     _refuse_open_transaction()
     if not content:
-        raise ValueError("An image has at least one byte.")
+        raise ValueError("content must have at least one byte.")
     content_key = secrets.token_bytes(envelope.CONTENT_KEY_BYTE_COUNT)
     master_key_id, wrapped_key = keyring.wrap(content_key=content_key)
     sealed = envelope.seal(
@@ -87,29 +88,27 @@ def put(*, content: bytes, mime_type: str, associated_data: str, expires_at: dat
 
 
 def discard(*, image: StoredImage) -> None:
-    """Deletes the object of an image that was never recorded; may be called twice.
+    """Delete the object of an image that was never recorded. May be called twice.
 
-    A store that fails keeps it, until the orphans are removed. Raises AlreadyRecorded when there is a row that needs
-    it. While the outcome of a COMMIT is unknown, do not call it.
+    If the store fails, the object stays until the orphans are removed. Raises AlreadyRecorded when a row needs the
+    object. Must not be called while the outcome of a COMMIT is unknown.
     """
     if StoredImage.objects.filter(object_key=image.object_key, purged_at__isnull=True).exists():
         raise AlreadyRecorded
     try:
         _objects().delete(image.object_key)
     except OSError as error:
-        # Why it is not needed any more is what the caller has to say, and must not be lost over this.
-        logger.warning(
-            "The object %s could not be deleted, and is an orphan now: %s", image.object_key, error
-        )
+        # The caller usually handles an error of its own here, and this one must not replace it.
+        log.warning("The object %s could not be deleted and is now an orphan: %s", image.object_key, error)
 
 
 def record(*, image: StoredImage, expires_at: datetime | Combinable | None = None) -> StoredImage:
-    """Inserts the row of an image that was put, in the caller's transaction.
+    """Insert the row of an image that was put, in the caller's transaction, and return the image.
 
-    `expires_at` replaces the time given to `put` (such as the database's `Now()` and a day), and what is given back
-    has it as it was said: the row alone has the moment that it came to. The object keeps
-    its name, so the hour in that name may be earlier than the row's by what lay between the two. Raises
-    IntegrityError when the image is recorded already, or has a tombstone.
+    `expires_at` replaces the time that `put` got, and may be an expression such as the database's `Now()` plus a day.
+    The returned instance then holds the expression, and only the row in the table holds its value. The object keeps
+    its name, so the hour in the name may be earlier than the row's by the time between `put` and `record`. Raises
+    IntegrityError when the image is already recorded or has a tombstone.
     """
     if expires_at is not None:
         image.expires_at = expires_at
@@ -118,46 +117,47 @@ def record(*, image: StoredImage, expires_at: datetime | Combinable | None = Non
 
 
 def load(*, image: StoredImage) -> bytes:
-    """The content of a recorded image, verified. Does not look at `expires_at`: that is the caller's to do.
+    """Return the verified content of a recorded image. The caller must check `expires_at` itself.
 
-    Raises ImageGone once the key is destroyed, ObjectMissing when the object has been lost, and
-    ImageUnreadable when it is anything but what was sealed for this row.
+    Raises ImageGone after the key is destroyed, ObjectMissing when the store has lost the object, and ImageUnreadable
+    when the object is not the one that was sealed for this row.
     """
     sealed = _read(image)
-    # The key is read last and from the table: a row read long ago opens nothing once its key is destroyed.
+    # The key is read last and from the table, so that an older instance of the row opens nothing after the key is
+    # destroyed.
     row = statements.written(_with_key).one(image_id=image.pk)
     if row is None:
         raise ImageGone
     if sealed is None:
-        logger.error("Image %s has lost its object %s.", row.pk, row.object_key)
+        log.error("Image %s has lost its object %s.", row.pk, row.object_key)
         raise ObjectMissing
     try:
         return _unseal(row, sealed)
     except (keyring.KeyRefused, SealBroken):
-        logger.error("Image %s does not open under master key %r.", row.pk, row.master_key_id)
+        log.error("Image %s does not open under master key %r.", row.pk, row.master_key_id)
         raise ImageUnreadable from None
 
 
 def destroy_keys(*, image_ids: Iterable[int], now: datetime | Now = Now()) -> None:
-    """Makes the images unreadable for good once the caller's transaction commits; a purge deletes the bytes.
+    """Destroy the images' keys. The images are unreadable for good once the caller's transaction commits.
 
-    May be called twice: the second changes nothing.
+    A purge deletes the bytes later. May be called twice: the second call changes nothing.
     """
     rows = StoredImage.objects.filter(pk__in=image_ids, wrapped_key__isnull=False)
     rows.update(wrapped_key=None, key_destroyed_at=now)
 
 
 def purge(*, now: datetime | Now = Now(), limit: int = MAX_PURGED_IMAGES) -> int:
-    """Destroys the keys of expired images, then deletes the bytes of up to `limit` images without key.
+    """Destroy the keys of expired images, then delete the bytes of up to `limit` images without key.
 
-    Returns how many images this call finished. Any number may run at once, and each may be killed at any
-    point: every step is committed before the next begins, and the next purge goes on from there. Raises
+    Returns the number of images that this call finished. Any number of purges may run at once, and each may be killed
+    at any point: every step is committed before the next step begins, and the next purge continues from there. Raises
     TransactionOpen inside a transaction.
     """
     _refuse_open_transaction()
     _destroy_expired_keys(now)
     failpoints.reach("keys_destroyed")
-    purged_count, after_id, give_up_at = 0, 0, time.monotonic() + PURGE_SECONDS
+    purged_count, after_id, give_up_at = 0, 0, time.monotonic() + MAX_PURGE_SECONDS
     while limit > 0 and time.monotonic() < give_up_at:
         batch = list(_without_key().filter(pk__gt=after_id).order_by("pk")[: min(limit, BATCH_ROWS)])
         if not batch:
@@ -169,17 +169,18 @@ def purge(*, now: datetime | Now = Now(), limit: int = MAX_PURGED_IMAGES) -> int
 
 
 def write_tombstone(*, object_key: str, now: datetime) -> bool:
-    """Makes sure that the object belongs to no image and never will; True when its bytes may be deleted.
+    """Write a tombstone for an object without a row, and return whether the object's bytes may be deleted.
 
-    An object without a row gets one that says purged, which refuses whoever comes late to record it: their
-    transaction rolls back. False for an image that is recorded and not purged, and, after MAX_TOMBSTONE_WAIT_SECONDS,
-    while a transaction that records it is still open. Raises TransactionOpen inside a transaction.
+    A tombstone is a row that is already purged. A transaction that records the object later violates the unique name
+    and rolls back. Returns False for an image that is recorded and not purged. Also returns False when a transaction
+    that records the object is still open after MAX_TOMBSTONE_WAIT_SECONDS. May be called twice. Raises
+    TransactionOpen inside a transaction.
     """
     _refuse_open_transaction()
     row = StoredImage(
         object_key=object_key,
         associated_data="nothing",
-        # Nobody knows what it was, and a row has at least one byte.
+        # The real size is unknown, and a constraint requires at least one byte.
         byte_count=1,
         expires_at=now,
         key_destroyed_at=now,
@@ -197,10 +198,10 @@ def write_tombstone(*, object_key: str, now: datetime) -> bool:
 
 
 def rewrap(*, image: StoredImage) -> bool:
-    """Wraps the key of a recorded image anew if the first master key did not wrap it; says whether it did.
+    """Rewrap the key of a recorded image unless the first master key wraps it already.
 
-    Changes nothing, and says so, when the key was destroyed or rewrapped since `image` was read. Raises KeyRefused
-    when no master key opens it.
+    Returns whether the key was rewrapped. Returns False and changes nothing when the key was destroyed or rewrapped
+    since `image` was read. Raises KeyRefused when no master key opens the key.
     """
     opener_id, content_key = keyring.unwrap_by_any(
         master_key_id=image.master_key_id, wrapped_key=bytes(image.wrapped_key or b"")
@@ -225,7 +226,7 @@ def _without_key() -> QuerySet[StoredImage]:
 
 
 def _delete_objects(batch: Sequence[StoredImage], give_up_at: float) -> Iterator[int]:
-    """Ids of the images whose objects are gone."""
+    """Delete the objects until `give_up_at`, and yield the ids of the images whose objects are gone."""
     for image in batch:
         if time.monotonic() >= give_up_at:
             return
@@ -235,20 +236,20 @@ def _delete_objects(batch: Sequence[StoredImage], give_up_at: float) -> Iterator
 
 def _delete_object(image: StoredImage) -> bool:
     try:
-        # A store says nothing of an object that is already gone, which is what we want.
+        # A store raises no error for an object that is already gone, so a repeated deletion succeeds.
         _objects().delete(image.object_key)
     except Exception:
-        # Each store fails in its own way. The key is destroyed, so the bytes are of no use to anybody until
-        # the next purge tries again, and the other objects must not wait for this one.
-        logger.exception("The object %s of image %s could not be deleted.", image.object_key, image.pk)
+        # Each store raises its own exceptions. The key is destroyed, so nobody can use the bytes until the next purge
+        # tries again, and the other objects must not wait for this one.
+        log.exception("The object %s of image %s could not be deleted.", image.object_key, image.pk)
         return False
     failpoints.reach("object_deleted")
     return True
 
 
 def _update_unlocked(rows: QuerySet[StoredImage], **changes: object) -> int:
-    # What another purge is changing at this moment it will also commit: passing over it, nobody waits and
-    # nothing deadlocks. A key that refers to the row is no reason to pass over it, hence `no_key`.
+    # Another purge that has locked a row will also commit its change. Skipping such rows avoids waits and deadlocks.
+    # A foreign key check locks a row only FOR KEY SHARE, and with `no_key` such a row is not skipped.
     with transaction.atomic(durable=True):
         unlocked = rows.select_for_update(skip_locked=True, no_key=True).values("pk")
         return StoredImage.objects.filter(pk__in=unlocked).update(**changes)
@@ -274,7 +275,7 @@ def _unseal(row: StoredImage, sealed: bytes) -> bytes:
 def _read(image: StoredImage) -> bytes | None:
     try:
         with _objects().open(image.object_key) as file:
-            # An object that somebody made longer is cut off here and refused by its tag.
+            # An object that somebody made longer is truncated here, and its tag is then refused.
             content: bytes = file.read(image.byte_count + envelope.MAX_OVERHEAD_BYTE_COUNT)
             return content
     except FileNotFoundError:
@@ -282,7 +283,7 @@ def _read(image: StoredImage) -> bytes | None:
 
 
 def _object_key(expires_at: datetime) -> str:
-    # What is past its time is found by prefix, and a bucket's own rule can back the purge up.
+    # The prefix finds expired objects, so a bucket's own lifecycle rule can back the purge up.
     return f"{expires_at.astimezone(UTC):%Y/%m/%d/%H}/{secrets.token_hex(16)}"
 
 
@@ -292,7 +293,7 @@ def _objects() -> Storage:
 
 def _refuse_open_transaction() -> None:
     try:
-        # Django's own way to ask: it raises inside a transaction, and does not count a test case's.
+        # Django's own check raises inside a transaction, and ignores the transaction of a test case.
         with transaction.atomic(durable=True, savepoint=False):
             pass
     except RuntimeError as error:

@@ -1,7 +1,7 @@
-"""Content keys wrapped by master keys (AES-KW, RFC 3394). Knows settings.MASTER_KEYS, no image and no row.
+"""Content keys wrapped by master keys (AES-KW, RFC 3394).
 
-The first master key wraps, every one of them unwraps: a new key is put first, and the old one stays until
-nothing is wrapped by it.
+The module knows settings.MASTER_KEYS, no image and no row. The first master key wraps, and every master key unwraps.
+A new master key is put first, and the old one stays until it wraps no content key.
 """
 
 from collections.abc import Mapping
@@ -12,24 +12,27 @@ from django.conf import settings
 
 
 class KeyRefused(Exception):
-    """The wrapped key does not open under the master key that is named."""
+    """The wrapped key does not open under the named master key."""
 
 
 class WrappedKey(NamedTuple):
-    """A content key as the row keeps it, with the id of the master key that opens it."""
+    """A content key as the row stores it, with the id of the master key that opens it."""
 
     master_key_id: str
     wrapped_key: bytes
 
 
 def wrap(*, content_key: bytes) -> WrappedKey:
-    """`content_key` wrapped by the first master key; 8 bytes longer than it was."""
+    """Wrap `content_key` by the first master key. The wrapped key is 8 bytes longer."""
     master_key_id, master_key = next(iter(_master_keys().items()))
     return WrappedKey(master_key_id, aes_key_wrap(master_key, content_key))
 
 
 def unwrap(*, master_key_id: str, wrapped_key: bytes) -> bytes:
-    """The content key; KeyRefused when the master key is not on the ring or is not the one that wrapped."""
+    """Return the content key.
+
+    Raises KeyRefused when the master key is not on the ring or is not the one that wrapped the content key.
+    """
     master_key = _master_keys().get(master_key_id)
     if master_key is None:
         raise KeyRefused
@@ -40,9 +43,9 @@ def unwrap(*, master_key_id: str, wrapped_key: bytes) -> bytes:
 
 
 def unwrap_by_any(*, master_key_id: str, wrapped_key: bytes) -> tuple[str, bytes]:
-    """The content key, and before it the id of the master key that opened it: the named one, or else any other.
+    """Return the id of the master key that opens the wrapped key, and the content key.
 
-    Raises KeyRefused when none on the ring does.
+    Tries the named master key first and then every other. Raises KeyRefused when none on the ring opens it.
     """
     for candidate_id in sorted(_master_keys(), key=lambda key_id: key_id != master_key_id):
         try:

@@ -1,6 +1,6 @@
-"""The row of a stored image: what is needed to find its object, to open it and to know when it ends.
+"""The row of a stored image, which holds everything to find its object, to open it and to know when it expires.
 
-Only `storage/images.py` writes it. Knows not what made the image nor who paid for it.
+Only `storage/images.py` writes it. The module does not know what made the image or who paid for it.
 """
 
 from django.db import models
@@ -9,13 +9,14 @@ from django.db.models.functions import Now
 
 
 class StoredImage(models.Model):
-    """One sealed image. It has its key, then has lost it for ever, then has lost its bytes as well.
+    """One sealed image. It first has its key, then loses the key for ever, and then loses its bytes as well.
 
-    A row without algorithm never was an image: it keeps an object that nobody recorded from being recorded late.
+    A row without algorithm is a tombstone and never was an image. Its unique name keeps an object that nobody recorded
+    from being recorded late.
     """
 
     object_key = models.CharField(max_length=200, unique=True)
-    # The column keeps its first name, so that no deployment has to rename it while two releases run.
+    # The column keeps its old name, because renaming it would break the release that runs beside this one.
     associated_data = models.CharField(max_length=200, db_column="bound_to")
     mime_type = models.CharField(max_length=100)
     byte_count = models.BigIntegerField()
@@ -28,6 +29,8 @@ class StoredImage(models.Model):
     purged_at = models.DateTimeField(null=True)
 
     class Meta:
+        """The constraints and indexes of the table."""
+
         constraints = [
             models.CheckConstraint(name="storage_image_has_bytes", condition=Q(byte_count__gt=0)),
             models.CheckConstraint(name="storage_image_is_bound", condition=~Q(associated_data="")),
@@ -41,7 +44,7 @@ class StoredImage(models.Model):
                 condition=Q(purged_at__isnull=True) | Q(wrapped_key__isnull=True),
             ),
         ]
-        # What the purge looks for, and nothing else: both stay small however many images there have been.
+        # The indexes hold only the rows that a purge looks for, so they stay small however many images there were.
         indexes = [
             models.Index(
                 name="storage_image_key_to_destroy",

@@ -1,7 +1,8 @@
-"""Objects that no image needs: put by who died before recording them, or come back after their purge.
+"""Orphans: objects whose process died before recording them, and objects that came back after their purge.
 
-Writes no row itself and reads no object. Only what this project names is looked at, so that what else lies in the same
-folder or bucket stays; but one store belongs to one database, for what another one recorded has no row in ours.
+The module writes no row itself and reads no object. It only touches objects with this project's names, so other files
+in the same folder or bucket stay. One store must belong to one database, because objects that another database
+recorded have no row in this one.
 """
 
 import logging
@@ -18,18 +19,18 @@ from storage import images
 from storage.file_store import PARTIAL_SUFFIX
 from storage.models import StoredImage
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
-# Longer than any lease or request: by then whoever put an object has recorded it, or is dead, or may be refused.
-OLDER_THAN_SECONDS = 15 * 60
-# A pass that meets a slow store ends after this; the next one goes on.
-PASS_SECONDS = 60.0
-BATCH_NAMES = 500
-# The year, month, day and hour that `images.put` begins a name with, and what it ends with: random, then what a
-# store adds.
+# This is longer than any lease or request. A process that put an object has recorded it by then, or is dead, or may
+# be refused.
+OLDER_THAN_SECONDS: Final = 15 * 60
+# A pass over a slow store ends after this many seconds. The next pass continues.
+MAX_PASS_SECONDS: Final = 60.0
+BATCH_NAMES: Final = 500
+# A name from `images.put` begins with year, month, day and hour. It ends with random digits and the store's suffix.
 _FOLDERS: Final = (r"\d{4}", r"\d{2}", r"\d{2}", r"\d{2}")
 _NAME: Final = re.compile(r"[0-9a-f]{16,32}[._]?\w{0,20}", re.ASCII)
-# What a look at the store's health writes, and deletes at once if it lives.
+# The health check of the store writes its objects here and deletes them at once, unless its process dies.
 _PROBES: Final = "readyz"
 
 
@@ -41,17 +42,18 @@ class _Pass(NamedTuple):
 
 
 def remove(*, now: datetime, older_than_seconds: int = OLDER_THAN_SECONDS) -> int:
-    """Deletes every object without a live row that by the store's time is older than this; returns how many.
+    """Delete every object without a live row that is older than this by the store's clock. Return their number.
 
-    No image loses its object by it, whatever the clocks say: a name without a row gets a tombstone before its bytes are
-    deleted, and whoever then records it is refused. An upload that arrives afterwards is found by the next pass. May
-    be killed at any point, and any number may run at once. Raises TransactionOpen inside a transaction.
+    No image loses its object, whatever the clocks say: a name without a row gets a tombstone before its bytes are
+    deleted, and a transaction that records the name afterwards is refused. The next pass finds an upload that arrives
+    later. A pass may be killed at any point, and any number may run at once. Raises TransactionOpen inside a
+    transaction.
     """
     run = _Pass(
         store=storages["objects"],
         now=now,
         cutoff=now - timedelta(seconds=older_than_seconds),
-        give_up_at=time.monotonic() + PASS_SECONDS,
+        give_up_at=time.monotonic() + MAX_PASS_SECONDS,
     )
     removed_count = 0
     for folder, found in _walk(run.store):
@@ -61,7 +63,10 @@ def remove(*, now: datetime, older_than_seconds: int = OLDER_THAN_SECONDS) -> in
 
 
 def find(*, now: datetime, older_than_seconds: int = OLDER_THAN_SECONDS) -> Iterator[str]:
-    """The names of the objects without a live row that by the store's time are older than this; changes nothing."""
+    """Yield the names of objects without a live row that are older than this by the store's clock.
+
+    Change nothing.
+    """
     cutoff = now - timedelta(seconds=older_than_seconds)
     for _, found in _walk(storages["objects"]):
         for batch in found:
@@ -71,7 +76,7 @@ def find(*, now: datetime, older_than_seconds: int = OLDER_THAN_SECONDS) -> Iter
 
 
 def _walk(store: Storage) -> Iterator[tuple[str, list[list[str]]]]:
-    """Each folder that may hold objects of ours, after those within it, with the names in it in batches."""
+    """Yield each folder that may hold this project's objects, with its names in batches, subfolders first."""
     yield _PROBES, _batches(_names(store, _PROBES)[1])
     yield from _walk_within(store, "", 0)
 
@@ -91,21 +96,21 @@ def _batches(names: list[str]) -> list[list[str]]:
 
 
 def _drop_past(run: _Pass, folder: str) -> None:
-    """Removes the folder if it is a real one of an hour, or day, or year, that gets nothing new."""
-    # The names of hours sort as the hours do, and the probes' folder after them all.
+    """Remove the folder of a past hour, day, month or year if it is a real folder. It gets no new objects."""
+    # The names of hours sort like the hours, and the folder of the health check sorts after all of them.
     this_hour = f"{run.now.astimezone(UTC):%Y/%m/%d/%H}"
     if isinstance(run.store, FileSystemStorage) and folder < this_hour[: len(folder)]:
-        # Whatever is left in it keeps it.
+        # A folder that is not empty stays.
         with suppress(OSError):
             run.store.delete(folder)
 
 
 def _names(store: Storage, folder: str) -> tuple[list[str], list[str]]:
-    """The folders and the objects of ours in the folder, by their whole names."""
+    """Return the full names of the subfolders and of this project's objects in the folder."""
     try:
         folders, objects = store.listdir(folder)
     except FileNotFoundError:
-        # Another pass was faster, or nothing was ever put.
+        # Another pass removed the folder, or nothing was ever put.
         return [], []
     path = f"{folder}/" if folder else ""
     return [path + name for name in sorted(folders)], [
@@ -125,22 +130,23 @@ def _remove(run: _Pass, name: str, purged_at: Mapping[str, datetime | None]) -> 
             return False
         run.store.delete(name)
     except FileNotFoundError:
-        # Another pass was faster.
+        # Another pass deleted the object.
         return False
     except OSError:
         # The next pass tries again, and the other objects must not wait for this one.
-        logger.exception("The orphan %s could not be deleted.", name)
+        log.exception("The orphan %s could not be deleted.", name)
         return False
     return True
 
 
 def _is_nobodys(run: _Pass, name: str, purged_at: Mapping[str, datetime | None]) -> bool:
     if name in purged_at:
-        # What came back after its purge has no key; what is not purged is an image's, or the purge's to delete.
+        # An object that came back after its purge has no key. An object that is not purged belongs to an image or to
+        # the purge.
         return purged_at[name] is not None
     if run.store.get_modified_time(name) > run.cutoff:
         return False
-    # Only a whole object of `images.put` is ever recorded.
+    # A partial file and an object of the health check are never recorded.
     recordable = not name.startswith(_PROBES) and not name.endswith(PARTIAL_SUFFIX)
     return not recordable or images.write_tombstone(object_key=name, now=run.now)
 
@@ -149,5 +155,5 @@ def _is_older(store: Storage, name: str, cutoff: datetime) -> bool:
     try:
         return store.get_modified_time(name) <= cutoff
     except FileNotFoundError:
-        # It was deleted since its folder was listed.
+        # The object was deleted after its folder was listed.
         return False

@@ -1,21 +1,21 @@
-"""A new master key for keys that are wrapped already: reads every live row and has each wrapped anew that needs it.
+"""Rotation of the master key: every live content key that another master key wraps is rewrapped by the first.
 
-Knows which rows there are, not how a key is wrapped.
+The module knows which rows exist. It does not know how a key is wrapped.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from django.db.models import Count
 
 from storage import images, keyring
 from storage.models import StoredImage
 
-BATCH_ROWS = 500
+BATCH_ROWS: Final = 500
 
 
 class Rotation(NamedTuple):
-    """What became of the live keys: how many were looked at and wrapped anew, and which images no master key opens."""
+    """The counts of live and rewrapped keys, and the ids of images that no master key opens."""
 
     live_count: int
     rewrapped_count: int
@@ -23,10 +23,10 @@ class Rotation(NamedTuple):
 
 
 def rotate() -> Rotation:
-    """Wraps every live key by the first master key; each row is its own statement, so nothing waits for it.
+    """Rewrap every live key by the first master key.
 
-    May run beside everything else, be killed at any point, and be run again: a key that a purge destroys meanwhile
-    stays destroyed.
+    Each row is its own statement, so nothing waits for a rotation. A rotation may run beside everything else, may be
+    killed at any point and may run again. A key that a purge destroys in the meantime stays destroyed.
     """
     live_count, rewrapped_count, unopened_ids = 0, 0, []
     for image in _live_images():
@@ -39,13 +39,13 @@ def rotate() -> Rotation:
 
 
 def live_counts() -> dict[str, int]:
-    """How many live keys name each master key."""
+    """Return the number of live keys by the id of their master key."""
     live = StoredImage.objects.filter(wrapped_key__isnull=False)
     return dict(live.order_by().values_list("master_key_id").annotate(Count("pk")))
 
 
 def _live_images() -> Iterator[StoredImage]:
-    """Batch by batch, so that no transaction or cursor stays open meanwhile."""
+    """Yield the images with a key, batch by batch, so that no transaction or cursor stays open."""
     after_id = 0
     while batch := list(
         StoredImage.objects.filter(wrapped_key__isnull=False, pk__gt=after_id).order_by("pk")[:BATCH_ROWS]

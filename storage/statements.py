@@ -1,12 +1,12 @@
-"""SQL that Django's ORM writes once, for what each image needs: to write a statement takes the processor ten times
-what it takes to send it.
+"""SQL statements that Django's ORM compiles once, for the path of every image.
 
-It lies in the lowest package that has such statements, so that all others can reach it.
+To compile a statement takes ten times the processor time of sending it. The module is in the lowest package that has
+such statements, so that every other package can import it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, connection, transaction
 from django.db.models import Expression, Field, Model, QuerySet, Value
@@ -16,10 +16,10 @@ from django.db.models.sql.subqueries import InsertQuery, UpdateQuery
 M = TypeVar("M", bound=Model)
 Row = tuple[Any, ...]
 
-# For the transaction in which it is said; a column behind those of the model, which no one reads.
-_WITHOUT_WAITING = ", set_config('synchronous_commit', 'off', true)"
-# The database's clock is always the same one; beside it only tests have moments of their own.
-KEPT = 64
+# The setting holds for its transaction only. It is an extra column after the model's columns, and nobody reads it.
+_WITHOUT_WAITING: Final = ", set_config('synchronous_commit', 'off', true)"
+# Production always passes the database's clock, so it has few statements. Only tests pass times of their own.
+MAX_STATEMENTS: Final = 64
 
 
 class _Given(NamedTuple):
@@ -27,7 +27,7 @@ class _Given(NamedTuple):
 
 
 class Statement(Generic[M]):
-    """A text, and its values: each is known, or is given when the statement is sent. For any thread."""
+    """The text of a statement and its values, some of which are given when it is sent. Any thread may use it."""
 
     def __init__(self, text: str, values: Row, read: Callable[[Row], M]) -> None:
         self._text = text
@@ -35,7 +35,7 @@ class Statement(Generic[M]):
         self._read = read
 
     def row(self, **given: object) -> Row | None:
-        """Sends it, and gives the row that it returns, if it does: there must not be two."""
+        """Send the statement and return its row, or None. The statement must not return two rows."""
         values: list[Any] = [
             given[value.name] if isinstance(value, _Given) else value for value in self._values
         ]
@@ -46,37 +46,38 @@ class Statement(Generic[M]):
         return rows[0] if rows else None
 
     def one(self, **given: object) -> M | None:
-        """The same, as the model's instance."""
+        """Send the statement and return its row as an instance of the model, or None."""
         row = self.row(**given)
         return self._read(row) if row else None
 
 
 def written(write: Callable[..., Statement[M]], *about: object) -> Statement[M]:
-    """What `write` makes of these, made once. They are told apart by their values, expressions too."""
+    """Return `write(*about)`, cached by the values of its arguments. Expressions compare by value too."""
     return _kept(write, *about)
 
 
 def given(name: str) -> Value:
-    """Stands in a query for a value that is given when it is sent. It is sent as it is: no field prepares it."""
+    """Make a placeholder for a value that is given when the statement is sent. No field converts that value."""
     return Value(_Given(name))
 
 
 def selection(rows: QuerySet[M]) -> Statement[M]:
-    """The SELECT of a queryset that finds one row, with whatever `select_related` adds to it."""
+    """Compile the SELECT of a queryset that finds one row, including the models of `select_related`."""
     compiler = _compiler(rows)
     text, values = compiler.as_sql()
     return Statement(text, values, _Reader(compiler))
 
 
 def update(rows: QuerySet[M], changes: Mapping[str, object], *, may_be_lost: bool = False) -> Statement[M]:
-    """The UPDATE of a queryset that finds one row. It returns the row as it is then, which Django's own cannot.
+    """Compile the UPDATE of a queryset that finds one row.
 
-    What may be lost does not wait for the disk: others see it at once, and a database that crashes within the next
-    moments forgets it, whole. Such a statement is a transaction of its own.
+    The statement returns the updated row, which Django's update cannot. With `may_be_lost` the commit does not wait
+    for the disk. Others see the change at once, but a database that crashes within the next moments loses the whole
+    change. Such a statement must be a transaction of its own.
     """
     query: Any = rows.query.chain(UpdateQuery)
     query.add_update_values(changes)
-    # Django lets nothing be locked outside of a transaction, and asks while it writes. Nothing is sent here.
+    # Django refuses a lock outside a transaction, and checks that when it compiles. Nothing is sent here.
     with transaction.atomic(savepoint=False):
         text, values = query.get_compiler(DEFAULT_DB_ALIAS).as_sql()
     reader = _Reader[M](_compiler(QuerySet(rows.model)))
@@ -85,7 +86,7 @@ def update(rows: QuerySet[M], changes: Mapping[str, object], *, may_be_lost: boo
 
 
 def insert(row: Model) -> None:
-    """What `row.save(force_insert=True)` does to the database, without signals. Values may be expressions."""
+    """Insert the row like `row.save(force_insert=True)`, without signals. Values may be expressions."""
     fields = _fields_of(type(row))
     values = {field.attname: getattr(row, field.attname) for field in fields}
     expressions = {name: value for name, value in values.items() if isinstance(value, Expression)}
@@ -96,14 +97,14 @@ def insert(row: Model) -> None:
     }
     inserted = written(_insertion, type(row), tuple(expressions.items())).row(**prepared)
     assert inserted is not None
-    # The key, and what the table itself decides.
+    # The database returns the primary key and the columns with a default of the database.
     for field, value in zip(type(row)._meta.db_returning_fields, inserted, strict=True):
         setattr(row, field.attname, value)
     row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS
 
 
 class _Reader(Generic[M]):
-    """Makes instances of what a compiler's SELECT gives, as Django's own querysets do."""
+    """A builder of model instances from the rows of a compiler's SELECT, as in Django's own querysets."""
 
     def __init__(self, compiler: Any) -> None:
         compiler.setup_query()
@@ -116,7 +117,7 @@ class _Reader(Generic[M]):
 
     @property
     def columns(self) -> str:
-        """What a statement returns for this, where nothing is selected beside the model."""
+        """Return the columns of a RETURNING clause, for a SELECT of the model alone."""
         return ", ".join(connection.ops.quote_name(field.column) for field in self._fields)
 
     def __call__(self, row: Row) -> M:
@@ -128,13 +129,13 @@ class _Reader(Generic[M]):
         return made
 
 
-@lru_cache(maxsize=KEPT)
+@lru_cache(maxsize=MAX_STATEMENTS)
 def _kept(write: Callable[..., Statement[Any]], *about: object) -> Statement[Any]:
     return write(*about)
 
 
 def _compiler(rows: QuerySet[Any]) -> Any:
-    # By the name `connection` it is each thread's own.
+    # The name `connection` refers to each thread's own connection.
     return rows.query.get_compiler(connection=connection)
 
 
@@ -150,5 +151,5 @@ def _insertion(model: type[Model], expressions: Sequence[tuple[str, Expression]]
 
 
 def _fields_of(model: type[Model]) -> "Sequence[Field[Any, Any]]":
-    """Those that have a value before the row is inserted."""
+    """Return the fields that have a value before the row is inserted."""
     return [field for field in model._meta.local_concrete_fields if not field.primary_key]

@@ -1,4 +1,4 @@
-"""The tasks of this package. Each is one call into it."""
+"""The Celery tasks of this package. Each task is one call into it."""
 
 from celery import shared_task
 from django.utils import timezone
@@ -8,11 +8,14 @@ from storage import images, orphans
 
 @shared_task
 def purge() -> None:
-    """Purges what has expired. Run twice, or by two workers at once, the second finds less to do, or none."""
+    """Purge the expired images. May run twice or at once: the second run finds less to do, or nothing."""
     images.purge()
 
 
 @shared_task
 def remove_orphans() -> None:
-    """Deletes objects that no image needs. Run twice, or by two workers at once, the second finds less, or none."""
+    """Delete objects that no image needs.
+
+    May run twice or at once: the second run finds less to do, or nothing.
+    """
     orphans.remove(now=timezone.now())

@@ -7,6 +7,8 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+    """The rename in Django's state."""
+
     dependencies = [("storage", "0001_initial")]
 
     operations = [

@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from storage import images, orphans
 from storage.models import StoredImage
-from storage.s3_store import ATTEMPT_COUNT, ObjectStoreFailed, S3Store
+from storage.s3_store import MAX_ATTEMPT_COUNT, ObjectStoreFailed, S3Store
 from tests import factories
 from tests.storage import s3
 from tests.storage.conftest import bytes_of, names
@@ -32,7 +32,7 @@ def test_a_store_that_does_not_answer_is_asked_three_times_and_then_given_up(
 ) -> None:
     with hanging(own_server, settings) as impatient, requests(impatient) as made:
         said = refusals(impatient)
-    assert len(made) == ATTEMPT_COUNT * len(said)
+    assert len(made) == MAX_ATTEMPT_COUNT * len(said)
     assert set(said.values()) == {"ReadTimeoutError"}
     # It goes on, and with what nobody waits for any more as well.
     other = store.save(OBJECT.replace("ab", "cd"), ContentFile(b"x"))
@@ -86,7 +86,7 @@ def test_a_purge_destroys_all_keys_although_the_store_hangs_and_ends_in_time(
         images.record(image=factories.sealed())
     later = factories.NOW + timedelta(hours=25)
     with monkeypatch.context() as patched, hanging(own_server, settings):
-        patched.setattr(images, "PURGE_SECONDS", 0.1)
+        patched.setattr(images, "MAX_PURGE_SECONDS", 0.1)
         assert images.purge(now=later) == 0
     assert StoredImage.objects.filter(wrapped_key=None).count() == 5
     assert len([record for record in caplog.records if record.name == "storage.images"]) == 1

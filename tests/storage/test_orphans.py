@@ -196,7 +196,7 @@ def test_more_objects_than_a_batch_go_in_one_pass(
 def test_a_pass_ends_when_its_time_is_over(objects: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     put()
     with monkeypatch.context() as patched:
-        patched.setattr(orphans, "PASS_SECONDS", -1)
+        patched.setattr(orphans, "MAX_PASS_SECONDS", -1)
         assert remove() == 0
     assert remove() == 1
 

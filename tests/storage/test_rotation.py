@@ -47,7 +47,7 @@ def rotate() -> tuple[int, list[str], list[str]]:
     return 0, out.getvalue().splitlines(), err.getvalue().splitlines()
 
 
-def test_every_live_key_is_wrapped_anew_and_then_the_old_master_key_can_go(
+def test_every_live_key_is_rewrapped_and_then_the_old_master_key_can_go(
     stored: Store, add_new: Callable[[], None], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rotation, "BATCH_ROWS", 2)
@@ -55,7 +55,7 @@ def test_every_live_key_is_wrapped_anew_and_then_the_old_master_key_can_go(
     images.destroy_keys(image_ids=[before.pop().pk])
     add_new()
     after = stored(content=b"image 4")
-    assert rotate() == (0, ["5 live keys, 4 of them wrapped anew by new", "old is no longer needed"], [])
+    assert rotate() == (0, ["5 live keys, 4 of them rewrapped by new", "old is no longer needed"], [])
     settings.MASTER_KEYS = {"new": NEW}
     assert [images.load(image=image) for image in [*before, after]] == [
         b"image %d" % number for number in range(5)
@@ -67,17 +67,17 @@ def test_a_second_rotation_changes_nothing(stored: Store, add_new: Callable[[], 
     add_new()
     rotate()
     image.refresh_from_db()
-    assert rotate() == (0, ["1 live keys, 0 of them wrapped anew by new", "old is no longer needed"], [])
+    assert rotate() == (0, ["1 live keys, 0 of them rewrapped by new", "old is no longer needed"], [])
     again = StoredImage.objects.get()
     assert (again.master_key_id, again.wrapped_key) == ("new", image.wrapped_key)
 
 
 def test_with_one_master_key_there_is_nothing_to_do(stored: Store) -> None:
     stored()
-    assert rotate() == (0, ["1 live keys, 0 of them wrapped anew by old"], [])
+    assert rotate() == (0, ["1 live keys, 0 of them rewrapped by old"], [])
 
 
-def test_a_key_that_no_master_key_opens_is_told_and_the_others_are_wrapped_anew(
+def test_a_key_that_no_master_key_opens_is_told_and_the_others_are_rewrapped(
     stored: Store, add_new: Callable[[], None], settings: Settings
 ) -> None:
     fine = stored()
@@ -87,20 +87,20 @@ def test_a_key_that_no_master_key_opens_is_told_and_the_others_are_wrapped_anew(
     add_new()
     code, out, err = rotate()
     assert (code, err) == (1, [f"image {lost.pk}: no master key opens it"])
-    assert out == ["2 live keys, 1 of them wrapped anew by new", "old is no longer needed"]
+    assert out == ["2 live keys, 1 of them rewrapped by new", "old is no longer needed"]
     fine.refresh_from_db()
     lost.refresh_from_db()
     assert (fine.master_key_id, lost.master_key_id) == ("new", "lost")
 
 
-def test_a_key_under_the_name_of_the_first_that_another_one_wrapped_is_found_and_wrapped_anew(
+def test_a_key_under_the_name_of_the_first_that_another_one_wrapped_is_found_and_rewrapped(
     stored: Store, settings: Settings
 ) -> None:
     image = stored()
     settings.MASTER_KEYS = {"old": NEW, "before": bytes(range(32))}
     with pytest.raises(images.ImageUnreadable):
         images.load(image=image)
-    assert rotate()[1][0] == "1 live keys, 1 of them wrapped anew by old"
+    assert rotate()[1][0] == "1 live keys, 1 of them rewrapped by old"
     assert images.load(image=image) == b"an image"
 
 
@@ -119,7 +119,7 @@ def test_what_is_recorded_under_an_old_master_key_after_the_rotation_is_counted(
         return rotated
 
     monkeypatch.setattr(rotation, "rotate", rotate_beside_a_process_that_was_not_restarted)
-    assert rotate()[1] == ["1 live keys, 1 of them wrapped anew by new", "old still wraps 1 keys"]
+    assert rotate()[1] == ["1 live keys, 1 of them rewrapped by new", "old still wraps 1 keys"]
 
 
 @pytest.mark.parametrize("destroy", ["destroy_keys", "purge"])
@@ -138,12 +138,12 @@ def test_a_key_that_is_destroyed_meanwhile_stays_destroyed(
         return really_wrap(content_key=content_key)
 
     monkeypatch.setattr(keyring, "wrap", wrap)
-    assert rotate() == (0, ["1 live keys, 0 of them wrapped anew by new", "old is no longer needed"], [])
+    assert rotate() == (0, ["1 live keys, 0 of them rewrapped by new", "old is no longer needed"], [])
     image.refresh_from_db()
     assert (image.wrapped_key, image.master_key_id) == (None, "old")
 
 
-def test_images_are_read_put_and_purged_while_keys_are_wrapped_anew(
+def test_images_are_read_put_and_purged_while_keys_are_rewrapped(
     stored: Store, add_new: Callable[[], None]
 ) -> None:
     living = [stored(content=b"image %d" % number) for number in range(60)]

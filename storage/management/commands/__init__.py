@@ -1,0 +1,1 @@
+"""The management commands of storage, one a module."""

@@ -1,4 +1,4 @@
-"""`python manage.py purge`: what the periodic tasks do, now."""
+"""The command `python manage.py purge`, which runs the purge and the orphan removal now."""
 
 from argparse import ArgumentTypeError
 from typing import Any
@@ -10,22 +10,24 @@ from storage import images, orphans
 
 
 class Command(BaseCommand):
-    """Purges what has expired, removes orphans, and prints how many; may be run at any time, by any number."""
+    """The purge of expired images and the removal of orphans, with their counts. Any number may run at once."""
 
-    help = "Destroy the keys of expired images and delete their bytes, and the objects that no image needs."
+    help = (
+        "Destroy the keys of expired images and delete their bytes. Then delete objects that no image needs."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """How old an object without an image must be."""
+        """Add the minimum age of an orphan."""
         parser.add_argument(
             "--orphans-older-than",
             type=_seconds,
             default=orphans.OLDER_THAN_SECONDS,
             metavar="SECONDS",
-            help="leave younger objects, which their image may yet be recorded for (default: %(default)s)",
+            help="keep younger objects, whose image may still be recorded (default: %(default)s)",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """One purge, one pass over the store."""
+        """Run one purge and one pass over the store."""
         self.stdout.write(f"{images.purge()} images purged")
         removed_count = orphans.remove(now=timezone.now(), older_than_seconds=options["orphans_older_than"])
         self.stdout.write(f"{removed_count} orphans removed")

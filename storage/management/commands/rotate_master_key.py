@@ -1,4 +1,4 @@
-"""`python manage.py rotate_master_key`: wraps every live key by the first master key, while everything runs."""
+"""The command `python manage.py rotate_master_key`, which may run while the service runs."""
 
 from typing import Any
 
@@ -9,16 +9,19 @@ from storage import rotation
 
 
 class Command(BaseCommand):
-    """Prints what it wrapped and which master keys are no longer needed; exit 1 if an image opens under none."""
+    """The rotation of the master key, with its counts.
 
-    help = "Wrap every live image's key by the first of MASTER_KEYS."
+    The exit status is 1 if no master key opens some image.
+    """
+
+    help = "Rewrap the key of every live image by the first of MASTER_KEYS."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """One rotation."""
+        """Run one rotation, and print its counts and the master keys that are no longer needed."""
         first, *others = settings.MASTER_KEYS
         rotated = rotation.rotate()
         self.stdout.write(
-            f"{rotated.live_count} live keys, {rotated.rewrapped_count} of them wrapped anew by {first}"
+            f"{rotated.live_count} live keys, {rotated.rewrapped_count} of them rewrapped by {first}"
         )
         in_use = rotation.live_counts()
         for key_id in others:

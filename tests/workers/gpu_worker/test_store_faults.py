@@ -177,7 +177,7 @@ def test_a_store_that_hangs_is_given_up_in_time_and_the_lease_is_kept_meanwhile(
         heartbeat.close()
     queued = Generation.objects.get(pk=generation.pk)
     assert (queued.status, queued.error_detail) == (Status.QUEUED, "ObjectStoreFailed: ReadTimeoutError")
-    assert len(leases) == s3_store.ATTEMPT_COUNT
+    assert len(leases) == s3_store.MAX_ATTEMPT_COUNT
     assert leases[0] < leases[1] < leases[2]
     attempted(generation)
     assert_completed_once(generation)
