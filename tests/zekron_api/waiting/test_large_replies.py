@@ -49,7 +49,9 @@ SLACK_BYTES = 60_000_000
 def completed(owner: Account, content: bytes = b"png") -> Generation:
     """A completed generation with this image."""
     running = generations.claim(generation_id=factories.submit(owner, now=Now()).pk)
-    image = images.put(content=content, mime_type="image/png", associated_data="test", expires_at=factories.NOW)
+    image = images.put(
+        content=content, mime_type="image/png", associated_data="test", expires_at=factories.NOW
+    )
     generations.complete(generation=running, image=image, cost_micros=running.quote_micros)
     return Generation.objects.get(pk=running.pk)
 
