@@ -1,18 +1,19 @@
-"""Checks that all the money adds up, by reading alone. Each check is one statement, so it sees one moment,
-and its rows come through a cursor on the server, so that memory is bounded however long the ledger is.
+"""Read-only checks that all money adds up.
 
-What the generations must agree to with the money is not known here.
+Each check is one statement, so it sees one moment. A server-side cursor returns the rows, so memory is bounded however
+long the ledger is. The module does not know how generations must agree with the money.
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from django.db import connection
 from django.db.models import Model
 
 from billing.models import Account, LedgerEntry, Reservation
 
-# The balance, what was spent and what is reserved follow from the entries and the open reservations.
-ACCOUNTS = """
+# An account's balance, spending and reserved amount must follow from its entries and open reservations.
+ACCOUNTS: Final = """
 WITH moved AS (
     SELECT account_id, count(*) AS entries, count(*) FILTER (WHERE kind = 'settle') AS settlements,
         coalesce(sum(amount_micros) FILTER (WHERE kind = 'credit'), 0) AS credits,
@@ -35,7 +36,7 @@ WITH moved AS (
     FROM billing_account a LEFT JOIN moved ON moved.account_id = a.id
         LEFT JOIN held ON held.account_id = a.id LEFT JOIN newest ON newest.account_id = a.id
 )
-SELECT format('account %s: %s', id, said) FROM account CROSS JOIN LATERAL (VALUES
+SELECT format('account %s: %s', id, message) FROM account CROSS JOIN LATERAL (VALUES
     (balance_micros + spent_micros <> credits - refunds,
      format('balance %s + spent %s is not credits %s - refunds %s micros',
             balance_micros, spent_micros, credits, refunds)),
@@ -56,12 +57,12 @@ SELECT format('account %s: %s', id, said) FROM account CROSS JOIN LATERAL (VALUE
     (balance_micros % 100 <> 0 OR reserved_micros % 100 <> 0 OR spent_micros % 100 <> 0,
      format('balance %s, reserved %s or spent %s micros has more than four decimal places',
             balance_micros, reserved_micros, spent_micros))
-) AS problem(found, said) WHERE found ORDER BY id
+) AS discrepancy(found, message) WHERE found ORDER BY id
 """
 
-# The same once more over everything, so that no row escapes by belonging to no account that is there.
-TOTALS = """
-SELECT format('in total: %s', said) FROM (
+# All rows together must satisfy these equations too, so that the audit also counts rows of a missing account.
+TOTALS: Final = """
+SELECT format('in total: %s', message) FROM (
     SELECT coalesce(sum(balance_micros), 0) AS balance, coalesce(sum(spent_micros), 0) AS spent,
         coalesce(sum(reserved_micros), 0) AS reserved, coalesce(sum(settlement_count), 0) AS counted
     FROM billing_account
@@ -79,12 +80,12 @@ SELECT format('in total: %s', said) FROM (
     (spent <> settled, format('spent %s is not the settlements'' sum %s micros', spent, settled)),
     (counted <> settlements, format('%s settlements are counted and there are %s', counted, settlements)),
     (reserved <> quotes, format('reserved %s is not the open holds'' sum %s micros', reserved, quotes))
-) AS problem(found, said) WHERE found
+) AS discrepancy(found, message) WHERE found
 """
 
-# Each entry is the next of its account and stores what the one before it and its own movement come to.
-CHAIN = """
-SELECT format('account %s: entry %s (id %s, %s) %s', account_id, sequence, id, kind, said) FROM (
+# Each entry must follow the previous entry of its account, and store the sums after its own movement.
+CHAIN: Final = """
+SELECT format('account %s: entry %s (id %s, %s) %s', account_id, sequence, id, kind, message) FROM (
     SELECT e.*, r.quote_micros,
         lag(e.sequence, 1, 0::bigint) OVER chain AS sequence_before,
         lag(e.balance_after_micros, 1, 0::bigint) OVER chain AS balance_before,
@@ -106,13 +107,13 @@ SELECT format('account %s: entry %s (id %s, %s) %s', account_id, sequence, id, k
      format('has an amount of %s micros, no positive multiple of 100', amount_micros)),
     ((kind IN ('hold', 'settle', 'release')) <> (reservation_id IS NOT NULL),
      format('has reservation %s', coalesce(reservation_id::text, 'none')))
-) AS problem(found, said) WHERE found ORDER BY account_id, sequence
+) AS discrepancy(found, message) WHERE found ORDER BY account_id, sequence
 """
 
-# Each reservation has the entry of its hold, and the one entry of how it ended or none.
-RESERVATIONS = """
+# Each reservation must have one hold entry. A resolved one must have one settle or release entry, an open one none.
+RESERVATIONS: Final = """
 SELECT format('reservation %s of account %s (%s, quote %s micros) %s',
-        id, account_id, coalesce(nullif(resolution, ''), 'open'), quote_micros, said) FROM (
+        id, account_id, coalesce(nullif(resolution, ''), 'open'), quote_micros, message) FROM (
     SELECT r.*,
         count(*) FILTER (WHERE kind = 'hold') AS holds,
         count(*) FILTER (WHERE kind = 'settle') AS settles,
@@ -131,11 +132,11 @@ SELECT format('reservation %s of account %s (%s, quote %s micros) %s',
      format('has %s release entries of %s micros', releases, released)),
     (strangers > 0, format('has %s entries of another account', strangers)),
     (coalesce(settled_micros, 0) > quote_micros, format('is settled at %s micros', settled_micros))
-) AS problem(found, said) WHERE found ORDER BY id
+) AS discrepancy(found, message) WHERE found ORDER BY id
 """
 
-# Rows that point to nothing are in none of the sums above.
-STRAYS = """
+# The sums by account contain no row that refers to a missing account or reservation.
+STRAYS: Final = """
 SELECT format('entry id %s points to account %s, which does not exist', e.id, e.account_id)
 FROM billing_ledgerentry e WHERE NOT EXISTS (SELECT FROM billing_account a WHERE a.id = e.account_id)
 UNION ALL
@@ -147,16 +148,16 @@ SELECT format('reservation %s points to account %s, which does not exist', r.id,
 FROM billing_reservation r WHERE NOT EXISTS (SELECT FROM billing_account a WHERE a.id = r.account_id)
 """
 
-# A ledger that could be rewritten proves nothing.
-GUARDS = """
+# Only an append-only ledger proves anything, so its triggers must be active.
+GUARDS: Final = """
 SELECT format('the ledger''s trigger %s is missing or disabled', name)
 FROM (VALUES ('billing_ledger_unchanged'), ('billing_ledger_untruncated')) AS wanted(name)
 WHERE NOT EXISTS (SELECT FROM pg_trigger
     WHERE tgrelid = 'billing_ledgerentry'::regclass AND tgname = name AND tgenabled = 'A')
 """
 
-# What the database refuses for as long as these are there, no code has to be trusted with.
-CONSTRAINTS = """
+# The constraints guarantee their conditions without trust in any code, so each must exist and be valid.
+CONSTRAINTS: Final = """
 SELECT 'the constraint ' || name || ' of ' || on_table || ' is missing or not valid'
 FROM unnest(%s::text[], %s::text[]) AS wanted(on_table, name)
 WHERE NOT EXISTS (SELECT FROM pg_constraint
@@ -165,24 +166,24 @@ WHERE NOT EXISTS (SELECT FROM pg_constraint
         WHERE indrelid = on_table::regclass AND relname = name AND indisunique AND indisvalid)
 """
 
-CHECKS = (ACCOUNTS, TOTALS, CHAIN, RESERVATIONS, STRAYS, GUARDS)
+CHECKS: Final = (ACCOUNTS, TOTALS, CHAIN, RESERVATIONS, STRAYS, GUARDS)
 
 
 def audit() -> Iterator[str]:
-    """One line, with ids, for each thing that does not add up; none when all is well."""
+    """Yield one line with ids for each discrepancy, and nothing when all money adds up."""
     for statement in CHECKS:
         yield from lines(statement)
     yield from missing_constraints(models=(Account, Reservation, LedgerEntry))
 
 
 def missing_constraints(*, models: Iterable[type[Model]]) -> Iterator[str]:
-    """One line for each constraint that a model names and the database does not hold to."""
+    """Yield one line for each constraint of the models that the database lacks or has not validated."""
     wanted = [(model._meta.db_table, named.name) for model in models for named in model._meta.constraints]
     yield from lines(CONSTRAINTS, [table for table, _ in wanted], [name for _, name in wanted])
 
 
 def lines(statement: str, *parameters: list[str]) -> Iterator[str]:
-    """The one column of the statement's rows, a few rows in memory at a time."""
+    """Run the statement and yield the only column of its rows, with few rows in memory at a time."""
     with connection.chunked_cursor() as cursor:
         cursor.execute(statement, parameters or None)
         for (line,) in cursor:

@@ -1,7 +1,8 @@
-"""API keys: the only module that writes them. A key's text exists once, in the reply to its issue.
+"""API keys. Only this module writes them.
 
-A key is `zk_live_`, 40 random base62 characters, and 6 of the CRC32 of what stands before, as GitHub's tokens
-have, so that scanners of leaked secrets know one without asking. At rest is an HMAC-SHA-256 under a pepper.
+A key is `zk_live_`, 40 random base62 characters, and the CRC32 of all that as 6 characters. The checksum follows
+GitHub's tokens, so that secret scanners recognise a key offline. The database stores an HMAC-SHA-256 of the key under
+a pepper. The key's text exists only in the response that issues it.
 """
 
 import hashlib
@@ -11,6 +12,7 @@ import string
 import zlib
 from datetime import datetime
 from functools import lru_cache
+from typing import Final
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -21,33 +23,33 @@ from django.db.models.functions import Now
 
 from billing.models import Account, ApiKey
 
-PREFIX = "zk_live_"
-BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
-RANDOM_LENGTH = 40
-CHECKSUM_LENGTH = 6
-# Longer than any key; what is beyond it is not worth hashing.
-MAX_CHARACTERS = 200
+PREFIX: Final = "zk_live_"
+BASE62: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
+RANDOM_LENGTH: Final = 40
+CHECKSUM_LENGTH: Final = 6
+# This is longer than any key, so a longer text is refused before it is hashed.
+MAX_CHARACTERS: Final = 200
 
-_FIELDS = Account._meta.concrete_fields
-_COLUMNS = ", ".join(f"account.{field.column}" for field in _FIELDS)
-# Every request asks this first; Django would write the statement anew for each, at five times what it costs to send it.
-_LIVE = f"""
+_FIELDS: Final = Account._meta.concrete_fields
+_COLUMNS: Final = ", ".join(f"account.{field.column}" for field in _FIELDS)
+# Every request sends this statement first. Django's ORM would compile it each time, at five times the cost of sending.
+_LIVE: Final = f"""
 SELECT {_COLUMNS} FROM billing_apikey AS key JOIN billing_account AS account ON account.id = key.account_id
 WHERE key.digest = %(digest)s AND key.revoked_at IS NULL
     AND (key.expires_at IS NULL OR key.expires_at > coalesce(%(now)s, statement_timestamp()))
-"""  # noqa: S608 (names of columns, of the model alone)
+"""  # noqa: S608 (only column names of the model are inserted)
 
 
 class InvalidKey(Exception):
-    """The text is no key of ours, or one that was revoked or has expired."""
+    """The text is not an API key of this service, or the key is revoked or expired."""
 
 
 class AlreadyRevoked(Exception):
-    """The key was revoked before."""
+    """The key is already revoked."""
 
 
 def issue(*, account_id: int, name: str = "", expires_at: datetime | None = None) -> tuple[ApiKey, str]:
-    """A new key and its full text, which cannot be had again."""
+    """Issue a key and return it with its full text. The text cannot be recovered later."""
     start = PREFIX + "".join(secrets.choice(BASE62) for _ in range(RANDOM_LENGTH))
     text = start + checksum(start)
     key = ApiKey.objects.create(
@@ -62,43 +64,46 @@ def issue(*, account_id: int, name: str = "", expires_at: datetime | None = None
 
 
 def revoke(*, key_id: int, now: datetime | Now = Now()) -> None:
-    """Ends the key from its next use on. Raises AlreadyRevoked, ApiKey.DoesNotExist."""
+    """Revoke the key from its next use on. Raises AlreadyRevoked or ApiKey.DoesNotExist."""
     if ApiKey.objects.filter(pk=key_id, revoked_at__isnull=True).update(revoked_at=now) != 1:
-        raise AlreadyRevoked(f"Key {ApiKey.objects.get(pk=key_id).pk} was revoked before.")
+        raise AlreadyRevoked(f"Key {ApiKey.objects.get(pk=key_id).pk} is already revoked.")
 
 
 def authenticate(*, text: str, now: datetime | None = None) -> Account:
-    """The account that the key speaks for, even a suspended one, by one query. Raises InvalidKey.
+    """Return the key's account, even a suspended one, with one query. Raises InvalidKey.
 
-    Any text that begins like a key is looked up, whatever its shape and checksum: keys of an older shape stay
-    valid, and an unknown, a revoked and an expired key cost the same work and end the same way.
+    Any text that begins like a key is looked up, whatever its shape and checksum, so keys of an older shape stay
+    valid. An unknown, a revoked and an expired key take the same work and give the same error.
     """
     if not text.startswith("zk_") or len(text) > MAX_CHARACTERS:
-        raise InvalidKey("This is not a key.")
+        raise InvalidKey("This is not an API key.")
     with connection.cursor() as cursor:
         cursor.execute(_LIVE, {"digest": digest(text), "now": now})
         row = cursor.fetchone()
     if row is None:
-        raise InvalidKey("This key is unknown, revoked or expired.")
+        raise InvalidKey("This API key is unknown, revoked or expired.")
     return Account.from_db(DEFAULT_DB_ALIAS, [field.attname for field in _FIELDS], row)
 
 
 def find(*, text: str) -> ApiKey:
-    """The key with this id, this whole text, or this prefix. Raises DoesNotExist, MultipleObjectsReturned."""
+    """Return the key with this id, this full text or this prefix.
+
+    Raises ApiKey.DoesNotExist, or ApiKey.MultipleObjectsReturned when several keys have the prefix.
+    """
     if text.isascii() and text.isdigit() and len(text) <= 18:
         return ApiKey.objects.get(pk=int(text))
     return ApiKey.objects.get(Q(digest=digest(text)) | Q(prefix=text))
 
 
 def digest(text: str) -> str:
-    """What is stored of a key's text: HMAC-SHA-256 in hex under the pepper."""
+    """Return the stored form of a key's text: its HMAC-SHA-256 under the pepper, in hex."""
     return hmac.new(
         _pepper(settings.SECRET_KEY), text.encode("utf-8", "surrogatepass"), hashlib.sha256
     ).hexdigest()
 
 
 def checksum(text: str) -> str:
-    """CRC32 of the text in base62, six characters with leading zeros."""
+    """Return the CRC32 of the text in base62, as six characters with leading zeros."""
     rest, characters = zlib.crc32(text.encode()), ""
     for _ in range(CHECKSUM_LENGTH):
         rest, digit = divmod(rest, 62)
@@ -108,7 +113,7 @@ def checksum(text: str) -> str:
 
 @lru_cache(maxsize=4)
 def _pepper(secret_key: str) -> bytes:
-    """A key of its own purpose (HKDF, RFC 5869), so that no other use of SECRET_KEY can make a digest."""
+    """Derive the pepper from SECRET_KEY (HKDF, RFC 5869), so no other use of SECRET_KEY can make a digest."""
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=b"zekron billing api-key pepper 1").derive(
         secret_key.encode()
     )

@@ -1,7 +1,7 @@
-"""Moves money: the only module that writes balances, reservations and ledger entries.
+"""The ledger. Only this module writes balances, reservations and ledger entries.
 
-Every change of an account goes with exactly one entry, under the account's row lock. Whoever locks a
-generation too, locks it before: the order is generation, reservation, account.
+Every change of an account writes exactly one entry, under the lock of the account's row. Code that locks several rows
+must lock them in this order: generation, reservation, account.
 """
 
 import re
@@ -15,12 +15,12 @@ from billing.money import MIN_STEP_MICROS, format_usd
 
 Kind = LedgerEntry.Kind
 
-# A billion dollars a movement: far below what a 64-bit column holds; beyond it is a slip of the finger.
-MAX_MICROS = 10**15
+# The limit of one movement is a billion dollars. A larger amount is a typing error, and a 64-bit column holds far more.
+MAX_MICROS: Final = 10**15
 
 
 class InsufficientBalance(Exception):
-    """The account has less available than is asked for."""
+    """The account has less money available than required."""
 
 
 class AccountSuspended(Exception):
@@ -28,31 +28,34 @@ class AccountSuspended(Exception):
 
 
 class TooManyHolds(Exception):
-    """The account has as many open holds as it may have at once."""
+    """The account already has the maximum number of open holds."""
 
 
 class AlreadyResolved(Exception):
-    """The reservation was settled or released before."""
+    """The reservation is already settled or released."""
 
 
 class MovedBefore(Exception):
-    """The money of this request was moved before, so nothing was moved now."""
+    """An earlier request with the same id moved the money, so this one moved nothing."""
 
 
 class NameTaken(Exception):
-    """Another account has this name."""
+    """Another account already has this name."""
 
 
 class Hold(NamedTuple):
-    """Money held: `number` counts the account's holds from 1, `open_count` those that are open, this one included."""
+    """A new hold.
+
+    `number` counts all holds of the account from 1, and `open_count` its open holds with this one.
+    """
 
     reservation_id: int
     number: int
     open_count: int
 
 
-# Each movement of a hold is one statement, so that the account's row, which all its requests share, is locked as
-# shortly as can be. The UPDATE decides: a row that another transaction has changed meanwhile is looked at anew.
+# Each movement of a hold is one statement, because all requests of an account wait for the lock of its row. The UPDATE
+# decides: PostgreSQL checks its condition again on a row that another transaction has changed in the meantime.
 HOLD: Final = """
 WITH account AS (
     UPDATE billing_account SET reserved_micros = reserved_micros + %(quote_micros)s, hold_count = hold_count + 1,
@@ -102,10 +105,13 @@ RELEASE: Final = _RESOLVE.format(
 
 
 def open_account(*, name: str, opening_micros: int, actor: str) -> Account:
-    """A new account, in its own transaction; its opening balance is its first entry. Raises NameTaken."""
+    """Open an account in its own transaction. Its first entry is the opening balance, unless that is zero.
+
+    Raises NameTaken, or ValueError for a bad name, amount or actor.
+    """
     name = name.strip()
     if not re.search(r"[^0-9\s]", name) or len(name) > 100:
-        raise ValueError("An account's name has 1 to 100 characters and is not a number.")
+        raise ValueError("name must have 1 to 100 characters and must not be a number.")
     if opening_micros:
         _check_amount(opening_micros)
     try:
@@ -116,20 +122,21 @@ def open_account(*, name: str, opening_micros: int, actor: str) -> Account:
                     account=account,
                     kind=Kind.CREDIT,
                     amount_micros=opening_micros,
-                    actor=_said(actor, "actor"),
+                    actor=_require_text(actor, "actor"),
                     reason="opening balance",
                 )
     except IntegrityError as error:
         if Account.objects.filter(name=name).exists():
-            raise NameTaken(f"There is an account named {name!r} already.") from error
+            raise NameTaken(f"An account named {name!r} already exists.") from error
         raise
     return account
 
 
 def hold(*, account_id: int, quote_micros: int, open_limit: int | None = None) -> Hold:
-    """Reserves the quote in the caller's transaction, and keeps the account locked until that ends.
+    """Reserve the quote in the caller's transaction, which keeps the account locked until it ends.
 
-    Raises Account.DoesNotExist, AccountSuspended, TooManyHolds (`open_limit` are open) or InsufficientBalance.
+    Raises Account.DoesNotExist, AccountSuspended, InsufficientBalance, or TooManyHolds when `open_limit` holds are
+    already open.
     """
     _check_amount(quote_micros)
     _require_transaction()
@@ -139,9 +146,9 @@ def hold(*, account_id: int, quote_micros: int, open_limit: int | None = None) -
 
 
 def settle(*, reservation_id: int, cost_micros: int) -> None:
-    """Charges the cost, at most the quote, and frees the rest, in the caller's transaction.
+    """Charge the cost, at most the quote, and free the rest of the hold, in the caller's transaction.
 
-    Done for a suspended account too: the work was accepted and delivered. Raises AlreadyResolved.
+    A suspended account is charged too, because its work was accepted and delivered. Raises AlreadyResolved.
     """
     _check_amount(cost_micros)
     _require_transaction()
@@ -149,24 +156,26 @@ def settle(*, reservation_id: int, cost_micros: int) -> None:
         reservation = Reservation.objects.get(pk=reservation_id)
         if cost_micros > reservation.quote_micros:
             raise ValueError(
-                f"A cost of {cost_micros} micros is over the quote of {reservation.quote_micros}."
+                f"cost_micros must not be over the quote of {reservation.quote_micros}, but is {cost_micros}."
             )
-        raise AlreadyResolved(f"Reservation {reservation_id} was resolved before.")
+        raise AlreadyResolved(f"Reservation {reservation_id} is already resolved.")
 
 
 def release(*, reservation_id: int) -> None:
-    """Frees the whole hold in the caller's transaction: nothing is charged. Raises AlreadyResolved."""
+    """Free the whole hold in the caller's transaction without a charge. Raises AlreadyResolved."""
     _require_transaction()
     if not _row(RELEASE, reservation_id=reservation_id):
         Reservation.objects.get(pk=reservation_id)
-        raise AlreadyResolved(f"Reservation {reservation_id} was resolved before.")
+        raise AlreadyResolved(f"Reservation {reservation_id} is already resolved.")
 
 
 def top_up(
     *, account_id: int, amount_micros: int, actor: str, reason: str, request_id: UUID | None = None
 ) -> LedgerEntry:
-    """Adds money that came in, in a transaction of its own. Called twice it adds twice, unless both calls have the
-    same `request_id`: then the second raises MovedBefore.
+    """Add received money to the account, in its own transaction.
+
+    A second call adds the money again, unless both calls have the same `request_id`. Then the second call raises
+    MovedBefore.
     """
     _check_amount(amount_micros)
     with transaction.atomic():
@@ -176,8 +185,8 @@ def top_up(
             account=account,
             kind=Kind.CREDIT,
             amount_micros=amount_micros,
-            actor=_said(actor, "actor"),
-            reason=_said(reason, "reason"),
+            actor=_require_text(actor, "actor"),
+            reason=_require_text(reason, "reason"),
             request_id=request_id,
         )
 
@@ -185,8 +194,9 @@ def top_up(
 def refund(
     *, account_id: int, amount_micros: int, actor: str, reason: str, request_id: UUID | None = None
 ) -> LedgerEntry:
-    """Takes out money that is paid back, in its own transaction. Never takes what is reserved: raises
-    InsufficientBalance. A `request_id` does what it does for `top_up`.
+    """Take refunded money out of the account, in its own transaction.
+
+    Reserved money cannot be refunded: raises InsufficientBalance. `request_id` works as in `top_up`.
     """
     _check_amount(amount_micros)
     with transaction.atomic():
@@ -197,8 +207,8 @@ def refund(
             account=account,
             kind=Kind.REFUND,
             amount_micros=amount_micros,
-            actor=_said(actor, "actor"),
-            reason=_said(reason, "reason"),
+            actor=_require_text(actor, "actor"),
+            reason=_require_text(reason, "reason"),
             request_id=request_id,
         )
 
@@ -210,17 +220,20 @@ def _require_transaction() -> None:
 
 def _lock(*, account_id: int) -> Account:
     _require_transaction()
-    # NO KEY: rows that merely point to the account can be inserted meanwhile, which keeps deadlocks away.
+    # With FOR NO KEY UPDATE, rows that refer to the account can still be inserted, which avoids deadlocks.
     return Account.objects.select_for_update(no_key=True).get(pk=account_id)
 
 
 def _refuse_hold(account_id: int, quote_micros: int, open_limit: int | None) -> None:
-    """Raises what stands in the way. If nothing does any more, the account is locked and the hold will succeed."""
+    """Raise the reason against the hold.
+
+    Without a reason the account is now locked, and the hold will succeed.
+    """
     account = _lock(account_id=account_id)
     if account.status != Account.Status.ACTIVE:
         raise AccountSuspended(f"Account {account_id} is suspended.")
     if open_limit is not None and account.open_hold_count >= open_limit:
-        raise TooManyHolds(f"Account {account_id} has {account.open_hold_count} holds open.")
+        raise TooManyHolds(f"Account {account_id} already has {account.open_hold_count} open holds.")
     _require(account, quote_micros)
 
 
@@ -240,7 +253,7 @@ def _append(
     reason: str = "",
     request_id: UUID | None = None,
 ) -> LedgerEntry:
-    """Writes the locked account and the entry that explains it: money that came in or went out."""
+    """Write the locked account's new balance and the entry that explains it, for a credit or a refund."""
     account.balance_micros += amount_micros if kind == Kind.CREDIT else -amount_micros
     account.entry_count += 1
     account.save(update_fields=["balance_micros", "entry_count"])
@@ -258,27 +271,31 @@ def _append(
 
 
 def _refuse_repetition(request_id: UUID | None) -> None:
-    # The account's lock makes two clicks take turns; the column is unique for whatever does not hold that lock.
+    # The account's lock puts two clicks in order. The column is unique in case code runs without that lock.
     if request_id is not None and (entry := LedgerEntry.objects.filter(request_id=request_id).first()):
         moved = f"{entry.kind} of {format_usd(entry.amount_micros)} USD"
-        raise MovedBefore(f"This was done before ({moved}, entry {entry.sequence}); nothing was moved now.")
+        raise MovedBefore(
+            f"This was done before by entry {entry.sequence} ({moved}). No money was moved this time."
+        )
 
 
 def _check_amount(amount_micros: int) -> None:
     if not 0 < amount_micros <= MAX_MICROS or amount_micros % MIN_STEP_MICROS:
         raise ValueError(
-            f"{amount_micros} micros is not a positive multiple of 100 up to {MAX_MICROS} micros."
+            f"An amount must be a positive multiple of 100 micros up to {MAX_MICROS}, not {amount_micros}."
         )
 
 
 def _require(account: Account, amount_micros: int) -> None:
     if account.available_micros < amount_micros:
-        available, asked = format_usd(account.available_micros), format_usd(amount_micros)
-        raise InsufficientBalance(f"Account {account.pk} has {available} USD available, and not {asked}.")
+        available, required = format_usd(account.available_micros), format_usd(amount_micros)
+        raise InsufficientBalance(
+            f"Account {account.pk} has {available} USD available, but {required} USD are required."
+        )
 
 
-def _said(text: str, what: str) -> str:
-    """The text without surrounding blanks; whoever moves money by hand says who and why."""
+def _require_text(text: str, field: str) -> str:
+    """Return the text without surrounding blanks. Raises ValueError for a blank text."""
     if not text.strip():
-        raise ValueError(f"Moving money needs {what}: it is blank.")
+        raise ValueError(f"{field} must not be blank.")
     return text.strip()

@@ -1,4 +1,4 @@
-"""The tables of money. What must hold of a row is a constraint; `ledger` and `keys` alone write them."""
+"""The tables of money. Constraints check every row. Only `ledger`, `keys` and `accounts` write them."""
 
 from django.db import models
 from django.db.models import F, Q
@@ -7,7 +7,7 @@ from django.db.models.lookups import Exact
 
 
 def _whole(*fields: str) -> Q:
-    """Every field is a multiple of 100 micros, so that four decimal places show all of it."""
+    """Return the condition that every field is a multiple of 100 micros, so four decimal places are exact."""
     condition = Q()
     for field in fields:
         condition &= Q(Exact(Mod(F(field), 100), 0))
@@ -15,10 +15,10 @@ def _whole(*fields: str) -> Q:
 
 
 class Account(models.Model):
-    """A prepaid balance, the totals of its history, and whether it may spend."""
+    """A prepaid balance, the totals of its history and its status."""
 
     class Status(models.TextChoices):
-        """Whether the account may hold money for new work."""
+        """The permission to hold money for new work."""
 
         ACTIVE = "active"
         SUSPENDED = "suspended"
@@ -29,15 +29,17 @@ class Account(models.Model):
     reserved_micros = models.BigIntegerField(default=0)
     spent_micros = models.BigIntegerField(default=0)
     settlement_count = models.BigIntegerField(default=0)
-    # All holds there ever were, and those that are not resolved.
+    # The first field counts all holds of the account, and the second the unresolved ones.
     hold_count = models.BigIntegerField(default=0, db_default=0)
     open_hold_count = models.BigIntegerField(default=0, db_default=0)
     entry_count = models.BigIntegerField(default=0)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
+        """The constraints of the table."""
+
         constraints = [
-            # A name of digits alone could be taken for another account's id on the command line.
+            # On the command line a name that only has digits would look like another account's id.
             models.CheckConstraint(name="account_name", condition=Q(name__regex=r"[^0-9\s]")),
             models.CheckConstraint(name="account_status", condition=Q(status__in=["active", "suspended"])),
             models.CheckConstraint(
@@ -63,12 +65,15 @@ class Account(models.Model):
 
     @property
     def available_micros(self) -> int:
-        """What can still be held: the balance without what is reserved."""
+        """The amount that can still be held: the balance minus the reserved amount."""
         return self.balance_micros - self.reserved_micros
 
 
 class ApiKey(models.Model):
-    """A key of an account. Only a keyed hash of its text is here; the prefix and last four are for people."""
+    """A key of an account.
+
+    The row has only a keyed hash of the key's text. People recognise it by both its ends.
+    """
 
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="keys")
     name = models.CharField(max_length=100, blank=True)
@@ -80,6 +85,8 @@ class ApiKey(models.Model):
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     class Meta:
+        """The model's name in the admin."""
+
         verbose_name = "API key"
 
     def __str__(self) -> str:
@@ -87,10 +94,10 @@ class ApiKey(models.Model):
 
 
 class Reservation(models.Model):
-    """Money held for one generation at its quote, resolved once: settled in part or whole, or released."""
+    """A hold of one generation's quote. It is resolved once: settled in part or in whole, or released."""
 
     class Resolution(models.TextChoices):
-        """How the hold ended; empty while it has not."""
+        """The end of the hold, which is empty while the hold is open."""
 
         OPEN = ""
         SETTLED = "settled"
@@ -104,6 +111,8 @@ class Reservation(models.Model):
     resolved_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        """The constraints and the index of the table."""
+
         constraints = [
             models.CheckConstraint(
                 name="reservation_quote", condition=Q(quote_micros__gt=0) & _whole("quote_micros")
@@ -134,10 +143,13 @@ class Reservation(models.Model):
 
 
 class LedgerEntry(models.Model):
-    """One movement of an account's money with the balance after it. Never changed: a trigger refuses it."""
+    """One movement of an account's money, with the balance after it.
+
+    A trigger refuses every change of an entry.
+    """
 
     class Kind(models.TextChoices):
-        """Gives the direction of the amount, which is always positive."""
+        """The kind of movement, which gives the direction of the amount. The amount is always positive."""
 
         CREDIT = "credit"
         REFUND = "refund"
@@ -156,11 +168,13 @@ class LedgerEntry(models.Model):
     )
     actor = models.CharField(max_length=150, blank=True)
     reason = models.CharField(max_length=500, blank=True)
-    # What a person's one click is known by, so that a second one of the same form moves nothing.
+    # The id of a form in the admin, so that a second click on the same form moves nothing.
     request_id = models.UUIDField(null=True, blank=True, unique=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
+        """The constraints of the table and the model's name in the admin."""
+
         verbose_name_plural = "ledger entries"
         constraints = [
             models.UniqueConstraint(name="entry_sequence", fields=["account", "sequence"]),
@@ -177,7 +191,7 @@ class LedgerEntry(models.Model):
                 condition=Q(kind__in=["hold", "settle", "release"], reservation__isnull=False)
                 | Q(kind__in=["credit", "refund"], reservation__isnull=True),
             ),
-            # Money that people move says who moved it and why.
+            # An entry that a person makes must name that person and the reason.
             models.CheckConstraint(
                 name="entry_actor_and_reason",
                 condition=~Q(kind__in=["credit", "refund"])

@@ -1,25 +1,34 @@
-"""Amounts of US dollars as people write them, and as the program keeps them: whole micro-dollars."""
+"""The conversion between US dollars as people write them and whole micro-dollars, which the program stores."""
 
 import re
+from typing import Final
 
-MICROS_A_DOLLAR = 1_000_000
-# Four decimal places are all that is ever shown, so nothing finer is kept.
-MIN_STEP_MICROS = 100
-_AMOUNT = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,4}))?")
+MICROS_PER_DOLLAR: Final = 1_000_000
+# Amounts are shown with four decimal places, so the program stores nothing finer.
+MIN_STEP_MICROS: Final = 100
+_AMOUNT: Final = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,4}))?")
 
 
 def parse_usd(text: str) -> int:
-    """Micros of an amount such as 10, 10.00 or 0.0267: no sign, under a billion. Raises ValueError."""
+    """Return the micros of an amount such as 10, 10.00 or 0.0267, without a sign and under a billion dollars.
+
+    Raises ValueError.
+    """
     match = _AMOUNT.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"{text!r} is no amount of US dollars such as 10 or 9.9733.")
+        raise ValueError(
+            f"{text!r} is not an amount of US dollars. Allowed: up to four decimal places, such as 10 or 9.9733."
+        )
     dollars, fraction = match.groups(default="")
-    return int(dollars) * MICROS_A_DOLLAR + int(fraction.ljust(4, "0")) * MIN_STEP_MICROS
+    return int(dollars) * MICROS_PER_DOLLAR + int(fraction.ljust(4, "0")) * MIN_STEP_MICROS
 
 
 def format_usd(micros: int) -> str:
-    """The amount with always four decimal places, such as 9.9733. Raises ValueError for finer ones."""
+    """Return the amount with exactly four decimal places, such as 9.9733.
+
+    Raises ValueError for a finer amount.
+    """
     if micros % MIN_STEP_MICROS:
-        raise ValueError(f"{micros} micros have no four decimal places.")
+        raise ValueError(f"{micros} micros have more than four decimal places.")
     sign, size = "-" if micros < 0 else "", abs(micros)
-    return f"{sign}{size // MICROS_A_DOLLAR}.{size % MICROS_A_DOLLAR // MIN_STEP_MICROS:04}"
+    return f"{sign}{size // MICROS_PER_DOLLAR}.{size % MICROS_PER_DOLLAR // MIN_STEP_MICROS:04}"

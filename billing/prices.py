@@ -1,13 +1,13 @@
-"""What a generation costs: a rule of five amounts, and exact arithmetic on whole micro-dollars."""
+"""The price of a generation: a rule of five amounts, with exact arithmetic on whole micro-dollars."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 from billing.money import MIN_STEP_MICROS, parse_usd
 
-PIXELS_A_MEGAPIXEL = 1024 * 1024
-_FIELDS = {
+PIXELS_PER_MEGAPIXEL: Final = 1024 * 1024
+_FIELDS: Final = {
     "base": "base_micros",
     "per_megapixel": "megapixel_micros",
     "per_source_image": "source_image_micros",
@@ -18,7 +18,10 @@ _FIELDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class PriceRule:
-    """base + per megapixel + per source image, rounded half up to four places, kept within least and most."""
+    """A price of base + per megapixel + per source image, rounded half up to four decimal places.
+
+    The result is kept between `least_micros` and `most_micros`.
+    """
 
     base_micros: int
     megapixel_micros: int
@@ -27,37 +30,37 @@ class PriceRule:
     most_micros: int
 
     def __post_init__(self) -> None:
-        """Refuses a rule that could quote nothing or less; ValueError."""
+        """Refuse a rule that could quote zero or less. Raises ValueError."""
         if min(self.base_micros, self.megapixel_micros, self.source_image_micros) < 0:
-            raise ValueError("A price has no negative part.")
+            raise ValueError("base, per_megapixel and per_source_image must not be negative.")
         if not 0 < self.least_micros <= self.most_micros:
-            raise ValueError("A price's least is over zero and not over its most.")
+            raise ValueError("least must be over zero and must not be over most.")
         if self.least_micros % MIN_STEP_MICROS or self.most_micros % MIN_STEP_MICROS:
-            raise ValueError("A price's least and most have at most four decimal places.")
+            raise ValueError("least and most must have at most four decimal places.")
 
     @classmethod
     def parse(cls, table: Mapping[str, object]) -> Self:
-        """The rule of a price table as in models.toml, its amounts being text. Raises ValueError."""
+        """Read the rule from a price table as in models.toml, whose amounts are text. Raises ValueError."""
         if table.keys() != _FIELDS.keys():
             raise ValueError(
-                f"A price has exactly {', '.join(_FIELDS)}; this one has {', '.join(table) or 'none'}."
+                f"A price has exactly the fields {', '.join(_FIELDS)}, not {', '.join(table) or 'none'}."
             )
         amounts = {}
         for name, field in _FIELDS.items():
             text = table[name]
-            # A float is refused: 0.0267 as one is not what it says.
+            # A float is refused, because 0.0267 has no exact value as a float.
             if not isinstance(text, str):
-                raise ValueError(f'A price\'s {name} is text in quotes, such as "0.0250", and not {text!r}.')
+                raise ValueError(f'{name} must be text in quotes, such as "0.0250", not {text!r}.')
             amounts[field] = parse_usd(text)
         return cls(**amounts)
 
     def quote_micros(self, *, width: int, height: int, source_count: int) -> int:
-        """The price of one image of this many pixels made from this many source images."""
+        """Return the price in micros of one image with this size in pixels and this number of source images."""
         if width < 1 or height < 1 or source_count < 0:
-            raise ValueError("A quote needs positive pixels and no negative source images.")
-        # Everything is multiplied by the pixels of a megapixel, so that only the rounding divides.
+            raise ValueError("width and height must be positive, and source_count must not be negative.")
+        # All terms are multiplied by the pixels of a megapixel, so that only the rounding divides.
         fixed_micros = self.base_micros + self.source_image_micros * source_count
-        scaled = fixed_micros * PIXELS_A_MEGAPIXEL + self.megapixel_micros * width * height
-        step = MIN_STEP_MICROS * PIXELS_A_MEGAPIXEL
+        scaled = fixed_micros * PIXELS_PER_MEGAPIXEL + self.megapixel_micros * width * height
+        step = MIN_STEP_MICROS * PIXELS_PER_MEGAPIXEL
         rounded_micros = (2 * scaled + step) // (2 * step) * MIN_STEP_MICROS
         return min(max(rounded_micros, self.least_micros), self.most_micros)

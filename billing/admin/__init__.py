@@ -1,4 +1,4 @@
-"""Staff's pages for accounts, keys and the ledger. They parse, call the ledger or the keys, and show; no more."""
+"""The admin pages of staff for accounts, keys and the ledger. They parse, call the domain modules and show."""
 
 from django.contrib import admin
 

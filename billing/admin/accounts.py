@@ -1,4 +1,4 @@
-"""Accounts: opened, topped up, refunded, suspended; what is shown is never edited."""
+"""The admin of accounts: open, top up, refund, suspend and reinstate. Shown values are never edited."""
 
 from collections.abc import Callable
 from functools import partial
@@ -21,50 +21,50 @@ from billing.money import format_usd
 
 @admin.register(Account)
 class AccountAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class takes its parameter in stubs alone
-    """Balances and who may spend them; every write goes through the ledger or the accounts module."""
+    """The admin of balances and statuses. Every write goes through the ledger or the accounts module."""
 
-    # Saving a row that the form read a minute ago would write back an old balance, so no row is ever saved.
+    # To save a row that a form read a minute ago would write an old balance back, so no row is ever saved.
     amounts = [usd("balance_micros"), usd("reserved_micros"), usd("spent_micros")]
     list_display = ["name", "id", "status", *amounts, "available", "settlement_count", "created_at"]
     list_filter = ["status"]
     search_fields = ["name", "=id"]
-    search_help_text = "Account's name or id"
+    search_help_text = "Search by account name or account id."
     ordering = ["-id"]
     actions = ["suspend", "reinstate"]
 
     @admin.display(description="available")
     def available(self, account: Account) -> str:
-        """What can still be held, in dollars."""
+        """Return the amount that can still be held, in dollars."""
         return format_usd(account.available_micros)
 
     def has_change_permission(self, request: HttpRequest, obj: Account | None = None) -> bool:
-        """For actions as Django's permission says; nobody edits a row itself."""
+        """Allow the actions by Django's permission, and allow nobody to edit a row."""
         return obj is None and super().has_change_permission(request)
 
     def has_delete_permission(self, request: HttpRequest, obj: Account | None = None) -> bool:
-        """Nobody: an account's ledger stays."""
+        """Allow nobody to delete, because an account's ledger stays."""
         return False
 
     def get_form(
         self, request: HttpRequest, obj: Account | None = None, change: bool = False, **kwargs: Any
     ) -> Any:
-        """A new account is asked for its starting balance."""
+        """Return the form of a new account, which asks for its starting balance."""
         if obj is None:
             kwargs["form"] = OpenAccountForm
         return super().get_form(request, obj, change, **kwargs)
 
     def get_fields(self, request: HttpRequest, obj: Account | None = None) -> Any:
-        """What is asked for a new account; all there is of an old one."""
+        """Return the input fields of a new account, or all columns of an existing one."""
         return ["name", "opening_micros"] if obj is None else self.list_display
 
     def get_readonly_fields(self, request: HttpRequest, obj: Account | None = None) -> Any:
-        """An account is never edited."""
+        """Make every field of an existing account read-only."""
         return [] if obj is None else self.list_display
 
     def save_model(
         self, request: HttpRequest, obj: Account, form: "ModelForm[Account]", change: bool
     ) -> None:
-        """Opens the account through the ledger."""
+        """Open the account through the ledger."""
         opened = ledger.open_account(
             name=obj.name,
             opening_micros=form.cleaned_data["opening_micros"],
@@ -79,12 +79,12 @@ class AccountAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """The account's page, with what may be done to it."""
+        """Show the account's page, with links to move money for staff who may do so."""
         may_move = {"may_move_money": self.has_change_permission(request)}
         return super().change_view(request, object_id, form_url, {**may_move, **(extra_context or {})})
 
     def get_urls(self) -> list[URLPattern]:
-        """Two pages more for each account."""
+        """Add the pages for a top-up and a refund of an account."""
         pages = [("top-up", "Top up", ledger.top_up), ("refund", "Refund", ledger.refund)]
         return [
             path(
@@ -98,7 +98,7 @@ class AccountAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class
     def move_money(
         self, request: HttpRequest, account_id: int, *, title: str, move: Callable[..., LedgerEntry]
     ) -> HttpResponse:
-        """Asks for amount and reason, and moves the money in the staff member's name."""
+        """Ask for amount and reason, and move the money in the staff member's name."""
         if not self.has_change_permission(request):
             raise PermissionDenied
         account = self.get_object(request, str(account_id))
@@ -110,39 +110,42 @@ class AccountAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class
                 entry = move(account_id=account_id, actor=request.user.get_username(), **form.cleaned_data)
             except ledger.MovedBefore as error:
                 self.message_user(request, str(error), messages.WARNING)
-                return _to_page_of(account)
+                return _redirect_to(account)
             except (ValueError, ledger.InsufficientBalance) as error:
                 form.add_error(None, str(error))
             else:
-                return self._moved(request, account, title, entry)
+                return self._confirm_move(request, account, title, entry)
         context = {**self.admin_site.each_context(request), "title": title, "opts": self.opts}
         context |= {"account": account, "form": form, "available": self.available(account)}
         return TemplateResponse(request, "admin/billing/account/move_money.html", context)
 
-    def _moved(self, request: HttpRequest, account: Account, title: str, entry: LedgerEntry) -> HttpResponse:
-        said = f"{title}: {format_usd(entry.amount_micros)} USD, balance {format_usd(entry.balance_after_micros)} USD."
-        self.log_change(request, account, said)
-        self.message_user(request, said)
-        return _to_page_of(account)
+    def _confirm_move(
+        self, request: HttpRequest, account: Account, title: str, entry: LedgerEntry
+    ) -> HttpResponse:
+        amount, balance = format_usd(entry.amount_micros), format_usd(entry.balance_after_micros)
+        message = f"{title}: {amount} USD, balance {balance} USD."
+        self.log_change(request, account, message)
+        self.message_user(request, message)
+        return _redirect_to(account)
 
     @admin.action(description="Suspend selected accounts", permissions=["change"])
     def suspend(self, request: HttpRequest, queryset: QuerySet[Account]) -> None:
-        """No new work for them; what was accepted is finished and charged."""
+        """Refuse new work of the accounts. Accepted work is finished and charged."""
         self._set_status(request, queryset, accounts.suspend, "Suspended.")
 
     @admin.action(description="Reinstate selected accounts", permissions=["change"])
     def reinstate(self, request: HttpRequest, queryset: QuerySet[Account]) -> None:
-        """They may spend again."""
+        """Let the accounts spend again."""
         self._set_status(request, queryset, accounts.reinstate, "Reinstated.")
 
     def _set_status(
-        self, request: HttpRequest, queryset: QuerySet[Account], change: Callable[..., None], said: str
+        self, request: HttpRequest, queryset: QuerySet[Account], change: Callable[..., None], message: str
     ) -> None:
         for account in queryset:
             change(account_id=account.pk)
-            self.log_change(request, account, said)
-            self.message_user(request, f"{account}: {said}")
+            self.log_change(request, account, message)
+            self.message_user(request, f"{account}: {message}")
 
 
-def _to_page_of(account: Account) -> HttpResponse:
+def _redirect_to(account: Account) -> HttpResponse:
     return HttpResponseRedirect(reverse("admin:billing_account_change", args=[account.pk]))

@@ -1,4 +1,4 @@
-"""Columns that show micros as dollars, sortable as the number that they are."""
+"""Columns of the admin that show micros as dollars and sort by number."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,10 @@ from billing.money import format_usd
 
 
 def usd(field: str, title: str = "") -> Callable[[Any], str]:
-    """A column of this field of micros, in dollars with four places; the field's name is its title by default."""
+    """Make a column that shows this field of micros in dollars with four decimal places.
+
+    The default title is the field's name without its unit.
+    """
 
     @admin.display(description=title or field.removesuffix("_micros").replace("_", " "), ordering=field)
     def column(row: Any) -> str:

@@ -1,4 +1,4 @@
-"""Reservations and ledger entries: to be read and searched, never written here."""
+"""The admin of reservations and ledger entries, which are read and searched but never written here."""
 
 from typing import Any, ClassVar
 
@@ -10,29 +10,29 @@ from billing.models import LedgerEntry, Reservation
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class takes its parameter in stubs alone
-    """Shows rows and changes none, whatever permissions the staff member has."""
+    """An admin that shows rows and changes none, whatever permissions the staff member has."""
 
     list_select_related = ["account"]
-    # Counting a whole ledger for a number beside the search box is work for nobody.
+    # To count a whole ledger for a number beside the search box would take long and help nobody.
     show_full_result_count = False
     ordering = ["-id"]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Nobody: rows come from the ledger."""
+        """Allow nobody to add a row, because only the ledger writes rows."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody: a row is history."""
+        """Allow nobody to change a row, because it is history."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody: a row is history."""
+        """Allow nobody to delete a row, because it is history."""
         return False
 
 
 @admin.register(Reservation)
 class ReservationAdmin(ReadOnlyAdmin):
-    """Holds and how they ended; found by their id or their account."""
+    """The admin of holds and their resolutions. The search finds them by id or account."""
 
     amounts = [usd("quote_micros"), usd("settled_micros")]
     list_display = ["id", "account", *amounts, "resolution", "created_at", "resolved_at"]
@@ -40,12 +40,12 @@ class ReservationAdmin(ReadOnlyAdmin):
     readonly_fields = fields
     list_filter = ["resolution"]
     search_fields = ["=id", "=account__name", "=account__id"]
-    search_help_text = "Reservation's id, account's name or id"
+    search_help_text = "Search by reservation id, account name or account id."
 
 
 @admin.register(LedgerEntry)
 class LedgerEntryAdmin(ReadOnlyAdmin):
-    """Every movement of money; found by account or reservation."""
+    """The admin of all movements of money. The search finds them by account or reservation."""
 
     amounts = [usd("amount_micros"), usd("balance_after_micros"), usd("reserved_after_micros")]
     list_display = [
@@ -72,4 +72,4 @@ class LedgerEntryAdmin(ReadOnlyAdmin):
     readonly_fields = fields
     list_filter = ["kind"]
     search_fields = ["=reservation__id", "=account__name", "=account__id"]
-    search_help_text = "Account's name or id, reservation's id"
+    search_help_text = "Search by account name, account id or reservation id."

@@ -1,11 +1,11 @@
-"""The ledger can only be added to: triggers refuse UPDATE, DELETE and TRUNCATE, whoever asks.
+"""An append-only ledger: triggers refuse UPDATE, DELETE and TRUNCATE to every role.
 
-They are ENABLE ALWAYS, so that `session_replication_role` does not step around them; what is left is to disable
-them by name as the table's owner, which the audit reports while it lasts.
+The triggers are ENABLE ALWAYS, so `session_replication_role` cannot bypass them. Only the table's owner can disable
+them by name, and the audit reports that while it lasts.
 
-Tests that commit are cleaned up by Django with TRUNCATE. It passes where the database's name begins with `test_`,
-the name that Django gives to a test database and refuses to nobody else: no test of any package needs to know, and
-no setting, session variable or role lets it pass in a database with another name. UPDATE and DELETE are refused there too.
+Django cleans up after tests that commit with TRUNCATE. TRUNCATE passes where the database's name begins with `test_`,
+the name that Django gives to a test database, so no test has to know of the triggers. No setting, session variable or
+role lets it pass in a database with another name. UPDATE and DELETE are refused in a test database too.
 """
 
 from django.db import migrations
@@ -35,5 +35,7 @@ DROP FUNCTION billing_refuse_ledger_change();
 
 
 class Migration(migrations.Migration):
+    """The triggers of the ledger."""
+
     dependencies = [("billing", "0001_initial")]
     operations = [migrations.RunSQL(sql=REFUSE, reverse_sql=ALLOW)]

@@ -1,9 +1,11 @@
-"""A form of the admin is known by an id, so that the second click on it moves no money."""
+"""The id of a form in the admin, so that a second click on the form moves no money."""
 
 from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+    """The column `request_id`."""
+
     dependencies = [
         ("billing", "0002_ledger_append_only"),
     ]

@@ -1,3 +1,5 @@
+"""The counts of holds of an account, filled in from the reservations."""
+
 from django.db import migrations, models
 from django.db.models import F, Q
 
@@ -10,6 +12,8 @@ UPDATE billing_account a SET hold_count = r.holds, open_hold_count = r.open_hold
 
 
 class Migration(migrations.Migration):
+    """The columns `hold_count` and `open_hold_count`."""
+
     dependencies = [("billing", "0003_ledger_request_id")]
 
     operations = [

@@ -53,8 +53,8 @@ def test_an_account_opened_in_the_admin_starts_through_the_ledger(staff: Client)
     ("name", "opening", "said"),
     [
         ("demo", "1", "already exists"),
-        ("42", "1", "not a number"),
-        ("eve", "lots", "no amount"),
+        ("42", "1", "must not be a number"),
+        ("eve", "lots", "not an amount"),
         ("eve", "", "required"),
         ("", "1", "required"),
         ("x" * 101, "1", "at most 100"),
@@ -110,7 +110,7 @@ def test_money_is_moved_with_a_reason_in_the_staff_members_name(
     [
         ("top-up", movement("5", " "), "required"),
         ("top-up", movement("0", "r"), "over zero"),
-        ("top-up", movement("-5", "r"), "no amount"),
+        ("top-up", movement("-5", "r"), "not an amount"),
         ("top-up", movement("", "r"), "required"),
         ("top-up", movement("5", "r") | {"request_id": ""}, "required"),
         ("top-up", movement("5", "r") | {"request_id": "1"}, "valid UUID"),

@@ -56,7 +56,7 @@ def test_an_amount_is_read_exactly(text: str, micros: int) -> None:
     ],
 )
 def test_what_is_no_amount_is_refused_with_its_text(text: str) -> None:
-    with pytest.raises(ValueError, match="no amount of US dollars") as caught:
+    with pytest.raises(ValueError, match="not an amount of US dollars") as caught:
         parse_usd(text)
     assert repr(text) in str(caught.value)
 
@@ -130,10 +130,10 @@ def test_the_configured_model_has_the_published_prices() -> None:
     ("change", "why"),
     [
         ({"base": 0.025}, "text in quotes"),
-        ({"base": "cheap"}, "no amount"),
+        ({"base": "cheap"}, "not an amount"),
         ({"tax": "0.1"}, "exactly"),
         ({"least": "0"}, "over zero"),
-        ({"least": "0.03"}, "not over its most"),
+        ({"least": "0.03"}, "must not be over most"),
     ],
 )
 def test_a_price_table_that_says_nothing_sure_is_refused(change: dict[str, object], why: str) -> None:
@@ -148,5 +148,5 @@ def test_a_price_table_that_lacks_a_part_is_refused() -> None:
 
 @pytest.mark.parametrize("bad", [{"width": 0}, {"height": -1}, {"source_count": -1}])
 def test_a_quote_for_nothing_is_refused(bad: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="positive pixels"):
+    with pytest.raises(ValueError, match="width and height must be positive"):
         RULE.quote_micros(**{"width": 64, "height": 64, "source_count": 0, **bad})

@@ -1,4 +1,4 @@
-"""`create_account NAME [--balance 10.00]`: opens an account and prints its id and balance."""
+"""The command `create_account NAME [--balance 10.00]`."""
 
 from typing import Any
 
@@ -8,17 +8,19 @@ from billing import ledger, money
 
 
 class Command(BaseCommand):
-    """Opens an account; its starting balance is the first entry of its ledger."""
+    """The opening of an account. Its starting balance is the first entry of its ledger."""
 
-    help = "Opens an account and prints its id and balance."
+    help = "Open an account and print its id and balance."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """The name, and the starting balance in US dollars."""
+        """Add the name, and the starting balance in US dollars."""
         parser.add_argument("name")
-        parser.add_argument("--balance", default="10.00", metavar="USD", help="starting balance (10.00)")
+        parser.add_argument(
+            "--balance", default="10.00", metavar="USD", help="starting balance (default: 10.00)"
+        )
 
     def handle(self, *, name: str, balance: str, **_options: Any) -> None:
-        """Opens it, or says in one line why not."""
+        """Open the account and print its id and balance, or print one line with the error."""
         try:
             account = ledger.open_account(
                 name=name, opening_micros=money.parse_usd(balance), actor="manage.py create_account"

@@ -1,4 +1,4 @@
-"""`create_key ACCOUNT [--name …]`: prints a new key, once, alone on its line."""
+"""The command `create_key ACCOUNT [--name …]`."""
 
 from typing import Any
 
@@ -9,24 +9,24 @@ from billing.models import Account
 
 
 class Command(BaseCommand):
-    """Issues an API key; standard output has the key alone, so that a script can take it."""
+    """The issue of an API key. Standard output has only the key, so that a script can read it."""
 
-    help = "Issues an API key for an account and prints it, this once."
+    help = "Issue an API key for an account and print it. The key is printed only once."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Whose key, and what people call it."""
+        """Add the account, and the name of the key."""
         parser.add_argument("account", help="the account's name or id")
-        parser.add_argument("--name", default="", help="what the key is for")
+        parser.add_argument("--name", default="", help="the key's name, such as its purpose")
 
     def handle(self, *, account: str, name: str, **_options: Any) -> None:
-        """Issues it, or says in one line why not."""
+        """Issue the key and print it, or print one line with the error."""
         try:
             owner = accounts.find(text=account)
             key, text = keys.issue(account_id=owner.pk, name=name)
         except (ValueError, Account.DoesNotExist) as error:
             raise CommandError(str(error)) from error
         self.stderr.write(
-            f"key {key.pk} ({key}) of account {owner.pk} {owner.name!r}; it is shown only now:",
+            f"key {key.pk} ({key}) of account {owner.pk} {owner.name!r}. It is printed only once:",
             self.style.SUCCESS,
         )
         self.stdout.write(text)

@@ -1,4 +1,4 @@
-"""`revoke_key KEY`: ends a key, given by its id, its whole text, or its first twelve characters."""
+"""The command `revoke_key KEY`. KEY is an id, a full text, or the first twelve characters."""
 
 from typing import Any
 
@@ -9,25 +9,25 @@ from billing.models import ApiKey
 
 
 class Command(BaseCommand):
-    """Revokes an API key from its next use on."""
+    """The revocation of an API key from its next use on."""
 
-    help = "Revokes an API key."
+    help = "Revoke an API key."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Which key."""
+        """Add the key."""
         parser.add_argument(
-            "key", help="its id, its whole text, or its first twelve characters (zk_live_XXXX)"
+            "key", help="its id, its full text, or its first twelve characters (zk_live_XXXX)"
         )
 
     def handle(self, *, key: str, **_options: Any) -> None:
-        """Revokes it, or says in one line why not."""
+        """Revoke the key, or print one line with the error."""
         try:
             found = keys.find(text=key)
             keys.revoke(key_id=found.pk)
         except ApiKey.MultipleObjectsReturned as error:
-            raise CommandError("Several keys begin like this: give the id of one.") from error
+            raise CommandError("Several keys begin with these characters. Give the id of one key.") from error
         except ApiKey.DoesNotExist as error:
-            raise CommandError("There is no such key.") from error
+            raise CommandError("This key does not exist.") from error
         except keys.AlreadyRevoked as error:
             raise CommandError(str(error)) from error
         self.stdout.write(

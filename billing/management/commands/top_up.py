@@ -1,4 +1,4 @@
-"""`top_up ACCOUNT AMOUNT --reason …`: adds money that came in."""
+"""The command `top_up ACCOUNT AMOUNT --reason …`."""
 
 from typing import Any
 
@@ -9,18 +9,18 @@ from billing.models import Account
 
 
 class Command(BaseCommand):
-    """Credits an account; run twice, it credits twice."""
+    """The credit of received money to an account. A second run credits it again."""
 
-    help = "Adds money to an account."
+    help = "Add money to an account."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Whose balance, how much in US dollars, and why."""
+        """Add the account, the amount in US dollars, and the reason."""
         parser.add_argument("account", help="the account's name or id")
         parser.add_argument("amount", help="US dollars, such as 25.00")
-        parser.add_argument("--reason", required=True, help="why; kept in the ledger")
+        parser.add_argument("--reason", required=True, help="the reason, which the ledger keeps")
 
     def handle(self, *, account: str, amount: str, reason: str, **_options: Any) -> None:
-        """Adds it, or says in one line why not."""
+        """Credit the amount and print the new balance, or print one line with the error."""
         try:
             entry = ledger.top_up(
                 account_id=accounts.find(text=account).pk,
