@@ -1,8 +1,8 @@
-"""Serves Django's synchronous views to thousands of waiting clients from a few threads.
+"""The waiting room: an ASGI handler that serves Django's synchronous views to thousands of waiting clients.
 
-Views run in `THREAD_COUNT` threads as they would under WSGI, each thread with its own database connection. A view
-that has to wait returns `Parked`, and the wait happens here: in the event loop, without a thread or a connection.
-Replies of megabytes are made when there is room for them, so that memory does not grow with who is slow to read.
+Views run in `THREAD_COUNT` threads as under WSGI, and each thread has its own database connection. A view that has to
+wait returns a `PendingGenerationResponse`. The wait then happens in the event loop, without a thread or a connection.
+Responses of megabytes are built only when a slot is free, so memory does not grow with the number of slow readers.
 """
 
 import asyncio
@@ -38,17 +38,17 @@ from zekron_api.waiting.request_body import Scope
 
 log = logging.getLogger(__name__)
 
-# Views are short; more threads than this only queue for the interpreter's lock.
+# Views are short, so more threads than this would only queue for the interpreter's lock.
 THREAD_COUNT: Final = 8
-# Neither requests nor replies take all threads: in a storm of the one, the other goes on.
+# Neither requests nor deferred responses may take all threads, so that a burst of one does not stop the other.
 MAX_LANE_THREADS: Final = 6
-# So many replies of megabytes are in memory at once, until their clients have read them.
+# At most this many responses of megabytes are in memory at once, until their clients have read them.
 MAX_LARGE_REPLIES: Final = 64
-# And so many for one account: who reads slowly keeps its own images waiting, and nobody else's.
+# One account has at most this many of them, so that a slow reader delays only its own images.
 MAX_LARGE_REPLIES_PER_ACCOUNT: Final = 16
-# A body at its limit takes this long at a megabit a second.
+# A request body at its size limit takes this long at a megabit per second.
 MAX_BODY_SECONDS: Final = 270.0
-# And a reply has as long as it takes at a megabit a second, after this.
+# A response may take this long, plus its time at a megabit per second.
 BASE_REPLY_SECONDS: Final = 20.0
 MIN_REPLY_BYTES_PER_SECOND: Final = 125_000
 
@@ -58,19 +58,22 @@ T = TypeVar("T")
 
 
 class Utf8Request(ASGIRequest):
-    """A request whose text is UTF-8. Django would decode the query by the charset of the body's Content-Type, and
-    answer one that it does not know, or that is no text at all, with a traceback."""
+    """A request whose text is always UTF-8.
+
+    Django would decode the query string by the charset of the body's Content-Type. It would answer an unknown charset,
+    or one that is not a text encoding, with a traceback.
+    """
 
     def _set_content_type_params(self, meta: dict[str, Any]) -> None:
         try:
             self.content_type, self.content_params = parse_header_parameters(meta.get("CONTENT_TYPE", ""))
         except (LookupError, ValueError):
-            # What cannot be read is no type that anyone accepts.
+            # An unreadable type becomes an empty one, which no view accepts.
             self.content_type, self.content_params = "", {}
 
 
 class WaitingRoom(ASGIHandler):
-    """The ASGI application: Django's own handler, but synchronous inside, and patient outside."""
+    """The ASGI application: Django's own handler with synchronous views and asynchronous waiting."""
 
     request_class = Utf8Request
 
@@ -80,19 +83,19 @@ class WaitingRoom(ASGIHandler):
         self._threads = ThreadPoolExecutor(THREAD_COUNT, thread_name_prefix="view")
         self._request_lane = asyncio.Semaphore(MAX_LANE_THREADS)
         self._reply_lane = asyncio.Semaphore(MAX_LANE_THREADS)
-        self._places = PerAccountSemaphore(
+        self._reply_slots = PerAccountSemaphore(
             limit=MAX_LARGE_REPLIES, limit_an_account=MAX_LARGE_REPLIES_PER_ACCOUNT
         )
         self.waiters = CompletionWaiters(ended_among=self._ended_among)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One connection of the server: a request, or the server's own start and stop."""
+        """Serve one scope of the server: a request, or the lifespan with start and stop."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] == "http":
             await self._serve(scope, receive, send)
         else:
-            raise ValueError(f"{scope['type']} is not spoken here")
+            raise ValueError(f"Unsupported scope type {scope['type']!r}. Allowed: 'http', 'lifespan'.")
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = await self._first_response(scope, receive)
@@ -103,13 +106,13 @@ class WaitingRoom(ASGIHandler):
         if not isinstance(response, DeferredResponse):
             await self._send(response, send)
             return
-        async with self._places.slot(response.account_id):
+        async with self._reply_slots.slot(response.account_id):
             async with self._reply_lane:
                 reply = await self._in_thread(partial(self._with_database, response.resolve))
             await self._send(reply, send)
 
     async def _first_response(self, scope: Scope, receive: Receive) -> HttpResponse | None:
-        """What middleware and view say to the request; None when its client left before it was whole."""
+        """Return the response of middleware and view, or None when the client left before its body was whole."""
         try:
             async with asyncio.timeout(MAX_BODY_SECONDS):
                 has_key = partial(self._has_key, scope)
@@ -122,31 +125,34 @@ class WaitingRoom(ASGIHandler):
             return await self._in_thread(partial(self._respond, scope, body_file))
 
     async def _send(self, response: HttpResponse, send: Send) -> None:
-        """Sends as fast as the client reads; one that does not is cut off, for others wait for its place."""
+        """Send as fast as the client reads.
+
+        A client that is too slow is cut off, because others wait for its slot.
+        """
         try:
             async with asyncio.timeout(
                 BASE_REPLY_SECONDS + len(response.content) / MIN_REPLY_BYTES_PER_SECOND
             ):
                 await self.send_response(response, send)
         except TimeoutError:
-            log.info("a client did not read its reply, and was cut off")
+            log.info("A client read its response too slowly and was cut off.")
             await _cut_off(send)
         except OSError:
-            log.info("a client left before its reply was sent")
+            log.info("A client left before its response was sent.")
 
-    async def _wait(self, parked: PendingGenerationResponse, receive: Receive) -> bool:
-        """Waits for the generation's end, the deadline, or the client's leaving; says whether the client left."""
-        ended = self.waiters.add(parked.generation_id)
+    async def _wait(self, pending: PendingGenerationResponse, receive: Receive) -> bool:
+        """Wait for the end of the generation, the deadline or a disconnect. Return whether the client left."""
+        ended = self.waiters.add(pending.generation_id)
         left = asyncio.ensure_future(receive())
         try:
             await asyncio.wait(
                 (ended, left),
-                timeout=max(0.0, parked.deadline - time.monotonic()),
+                timeout=max(0.0, pending.deadline - time.monotonic()),
                 return_when=asyncio.FIRST_COMPLETED,
             )
             return left.done() and bool(left.result()["type"] == "http.disconnect")
         finally:
-            self.waiters.remove(parked.generation_id, ended)
+            self.waiters.remove(pending.generation_id, ended)
             left.cancel()
 
     async def _live(self, receive: Receive, send: Send) -> None:
@@ -161,7 +167,10 @@ class WaitingRoom(ASGIHandler):
         await send({"type": "lifespan.shutdown.complete"})
 
     def _close_threads(self) -> None:
-        """Each thread closes its own connection: they meet at a barrier, so that none closes twice and none is left."""
+        """Close the database connection of every thread, then stop the threads.
+
+        The threads meet at a barrier, so that each thread closes its own connection exactly once.
+        """
         together = Barrier(THREAD_COUNT)
 
         def close() -> None:
@@ -173,7 +182,7 @@ class WaitingRoom(ASGIHandler):
         self._threads.shutdown()
 
     def _respond(self, scope: Scope, body_file: request_body.Body) -> HttpResponse:
-        """Runs the middleware and the view, in a thread, and closes what belongs to the request."""
+        """Run the middleware and the view in a thread, and close the resources of the request."""
         set_script_prefix(get_script_prefix(scope))
         signals.request_started.send(sender=self.__class__, scope=scope)
         with closing(body_file):
@@ -182,7 +191,7 @@ class WaitingRoom(ASGIHandler):
                 signals.request_finished.send(sender=self.__class__)
                 return errors.reply_with_status(refusal.status_code if refusal else 400)
             setattr(request, SUPPORTS_DEFERRAL, True)
-            # A body that comes in chunks has no length in its headers, and of one that was not read they say it.
+            # A chunked body has no length in its headers. For a body that was not read, the headers have the length.
             byte_count = body_file.seek(0, os.SEEK_END) or request_body.announced_byte_count(scope)
             request.META["CONTENT_LENGTH"] = str(byte_count)
             body_file.seek(0)
@@ -193,12 +202,12 @@ class WaitingRoom(ASGIHandler):
                 whole = whole.resolve()
             response.close()
             if request.method == "HEAD":
-                # Its headers, the length among them, stay those of GET.
+                # The response to HEAD keeps the headers of GET, the length included.
                 whole.content = b""
         return whole
 
     def _with_database(self, work: Callable[[], T]) -> T:
-        """Runs what uses the database outside a request, with the same care for stale connections."""
+        """Run database work outside a request, and close stale connections before and after it."""
         close_old_connections()
         try:
             return work()
@@ -210,7 +219,7 @@ class WaitingRoom(ASGIHandler):
         try:
             return await self._in_thread(partial(self._with_database, look_up))
         except DatabaseError as error:
-            log.warning("could not look at the rows of %d generations: %s", len(generation_ids), error)
+            log.warning("Could not read the rows of %d generations: %s", len(generation_ids), error)
             return set()
 
     async def _has_key(self, scope: Scope) -> bool:
@@ -219,10 +228,10 @@ class WaitingRoom(ASGIHandler):
         try:
             await self._in_thread(partial(self._with_database, look_up))
         except authentication.REFUSALS:
-            # The view finds the same, and says so.
+            # The view gets the same error later and reports it to the client.
             return False
         except DatabaseError as error:
-            log.warning("could not look up the key of a large request: %s", error)
+            log.warning("Could not look up the key of a large request: %s", error)
         return True
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
@@ -230,23 +239,26 @@ class WaitingRoom(ASGIHandler):
 
 
 async def _cut_off(send: Send) -> None:
-    """Ends the connection with what it has not sent. ASGI has no word for that, so it is uvicorn's transport."""
+    """Abort the connection without its unsent bytes.
+
+    ASGI has no message for that, so this uses uvicorn's transport.
+    """
     transport = getattr(getattr(send, "__self__", None), "transport", None)
     if transport is not None:
         transport.abort()
-        # The server hears of it before it hears that the reply is not whole.
+        # The server must learn of the abort before it learns that the response is incomplete.
         await asyncio.sleep(0)
 
 
 def _too_slow() -> HttpResponse:
     response = errors.reply_with_status(408)
-    # What is still on its way belongs to no later request.
+    # The rest of the body must not be read as the next request.
     response["Connection"] = "close"
     return response
 
 
 async def _ended(tasks: Iterable["asyncio.Task[None]"]) -> None:
-    """Cancels until it has come true: Redis's client loses a cancellation that meets it while it connects."""
+    """Cancel the tasks until they end. Redis's client loses a cancellation that arrives while it connects."""
     pending = set(tasks)
     while pending:
         for task in pending:
@@ -255,13 +267,13 @@ async def _ended(tasks: Iterable["asyncio.Task[None]"]) -> None:
 
 
 def _collected(response: StreamingHttpResponse) -> HttpResponse:
-    """A small file of the admin, whole: a thread must not be held while a slow client reads."""
+    """Collect a streamed response, such as a small file of the admin, so that a slow client blocks no thread."""
     whole = HttpResponse(response.getvalue(), status=response.status_code, headers=dict(response.items()))
     whole.cookies = response.cookies
     return whole
 
 
 def _report(task: "asyncio.Task[None]") -> None:
-    """A listener that dies must not die unheard: clients would then wait for the poll or their deadline."""
+    """Log the error that ended a background task, after which clients wait for the poll or their deadline."""
     if not task.cancelled() and (error := task.exception()):
-        log.critical("the waiting room no longer hears of ends", exc_info=error)
+        log.critical("The waiting room no longer receives the ends of generations.", exc_info=error)

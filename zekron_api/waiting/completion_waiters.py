@@ -1,4 +1,7 @@
-"""Who waits for which generation in this web process, and what wakes them: Redis at once, the rows as a fallback."""
+"""The clients of this web process that wait for a generation.
+
+A message over Redis wakes them at once, and polling the rows is the fallback.
+"""
 
 import asyncio
 import logging
@@ -6,6 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
+from typing import Final
 
 import redis
 import redis.asyncio
@@ -15,29 +19,29 @@ from workers.messaging import completion_events
 
 log = logging.getLogger(__name__)
 
-# Pub/sub may lose a message, so all that wait are looked up this often, in one query.
-POLL_SECONDS = 2.0
-# A generation may end before its client's wait begins; ends as recent as this many are remembered.
-MAX_RECENT_COUNT = 10_000
-_RECONNECT_SECONDS = 1.0
+# Pub/sub may lose a message, so one query checks all waiting generations this often.
+POLL_SECONDS: Final = 2.0
+# A generation may end before its client's wait begins, so this many recent ends are remembered.
+MAX_RECENT_COUNT: Final = 10_000
+_RECONNECT_SECONDS: Final = 1.0
 
 EndedAmong = Callable[[Collection[int]], Awaitable[set[int]]]
 
 
 class CompletionWaiters:
-    """Futures by generation id. Everything here runs in the event loop, so nothing needs a lock."""
+    """Futures by generation id. All methods run in the event loop, so no lock is needed."""
 
     def __init__(self, *, ended_among: EndedAmong) -> None:
         self._ended_among = ended_among
         self._futures: dict[int, set[asyncio.Future[None]]] = {}
         self._recent: OrderedDict[int, None] = OrderedDict()
-        self._hears = True
+        self._is_subscribed = True
 
     def __len__(self) -> int:
         return sum(len(futures) for futures in self._futures.values())
 
     def add(self, generation_id: int) -> "asyncio.Future[None]":
-        """A future that is done when the generation has ended. Give it to `leave` afterwards."""
+        """Return a future that is done when the generation has ended. Pass it to `remove` afterwards."""
         future = asyncio.get_running_loop().create_future()
         self._futures.setdefault(generation_id, set()).add(future)
         if generation_id in self._recent:
@@ -45,14 +49,14 @@ class CompletionWaiters:
         return future
 
     def remove(self, generation_id: int, future: "asyncio.Future[None]") -> None:
-        """Forgets a future of `join`."""
+        """Remove a future that `add` returned. May be called twice."""
         futures = self._futures.get(generation_id, set())
         futures.discard(future)
         if not futures:
             self._futures.pop(generation_id, None)
 
     def notify(self, generation_id: int) -> None:
-        """Wakes whoever waits for this generation, and who is just about to."""
+        """Wake every client that waits for this generation, or that will soon wait for it."""
         self._recent[generation_id] = None
         if len(self._recent) > MAX_RECENT_COUNT:
             self._recent.popitem(last=False)
@@ -61,24 +65,24 @@ class CompletionWaiters:
                 future.set_result(None)
 
     async def poll(self) -> None:
-        """Looks at the rows of all that wait, every few seconds, until it is cancelled."""
+        """Check the rows of all waiting generations every few seconds, until cancelled."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
             await self._check_rows()
 
     async def listen(self) -> None:
-        """Hears of ends over Redis until it is cancelled; connects again for as long as that takes."""
+        """Receive the ends of generations over Redis until cancelled, and reconnect after every error."""
         while True:
             try:
-                await self._hear()
+                await self._receive()
             except redis.RedisError as error:
-                # Once an outage: the next attempt follows within a second.
-                level = logging.WARNING if self._hears else logging.DEBUG
-                log.log(level, "not hearing of ends, the rows are polled meanwhile: %s", error)
-                self._hears = False
+                # Only the first error of an outage is a warning, because an attempt follows each second.
+                level = logging.WARNING if self._is_subscribed else logging.DEBUG
+                log.log(level, "Redis does not deliver the ends of generations; polling the rows: %s", error)
+                self._is_subscribed = False
             await asyncio.sleep(_RECONNECT_SECONDS)
 
-    async def _hear(self) -> None:
+    async def _receive(self) -> None:
         client = redis.asyncio.Redis.from_url(
             settings.REDIS_URL,
             socket_connect_timeout=2,
@@ -88,10 +92,10 @@ class CompletionWaiters:
         )
         async with client, client.pubsub(ignore_subscribe_messages=True) as pubsub:
             await pubsub.subscribe(completion_events.channel())
-            if not self._hears:
-                log.warning("hearing of ends again")
-            self._hears = True
-            # What ended while nobody listened is in the rows.
+            if not self._is_subscribed:
+                log.warning("Redis delivers the ends of generations again.")
+            self._is_subscribed = True
+            # The rows show the generations that ended during the outage.
             await self._check_rows()
             while True:
                 message = await pubsub.get_message(timeout=5)
@@ -106,4 +110,4 @@ class CompletionWaiters:
             for generation_id in await self._ended_among(list(self._futures)):
                 self.notify(generation_id)
         if time.monotonic() - started > POLL_SECONDS:
-            log.warning("looking at the rows of %d waiting generations is slow", len(self._futures))
+            log.warning("Checking the rows of %d waiting generations is slow.", len(self._futures))

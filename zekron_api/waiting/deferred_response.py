@@ -1,4 +1,4 @@
-"""Replies that are not there yet: a view returns one instead of holding a thread; whoever serves it waits."""
+"""Responses that are built later: a view returns one instead of blocking a thread, and the server waits."""
 
 import logging
 import time
@@ -12,16 +12,17 @@ from zekron_api.http import errors
 
 log = logging.getLogger(__name__)
 
-# A server that waits by itself sets this attribute on its requests; for others the wait happens in the thread.
-SUPPORTS_DEFERRAL: Final = "can_park"
-# What belongs to the deferred response's own empty body, and not to the reply.
+# A server that can wait sets this attribute on its requests. Without the attribute the wait happens in the thread.
+SUPPORTS_DEFERRAL: Final = "supports_deferral"
+# These headers describe the deferred response's own empty body, not the final response.
 _OWN_HEADERS: Final = frozenset({"content-type", "content-length"})
 
 
 class DeferredResponse(HttpResponse):
-    """Stands for a reply of megabytes to an account, which is made once there is room for it. Middleware treats it as
-    any response; its headers reach the client. `resume` may use the database, and what it raises becomes the error
-    envelope.
+    """A placeholder for a response of megabytes to an account, which is built once a slot is free.
+
+    Middleware treats it like any response, and its headers reach the client. `build` may use the database, and an
+    exception from it becomes the error envelope.
     """
 
     def __init__(self, *, account_id: int, build: Callable[[], HttpResponse], status: int = 200) -> None:
@@ -30,27 +31,28 @@ class DeferredResponse(HttpResponse):
         self._build = build
 
     def resolve(self) -> HttpResponse:
-        """The reply, under the headers and cookies that middleware put on this response."""
+        """Build the final response, and add the headers and cookies that middleware set on this one."""
         try:
             reply = self._build()
-        except Exception as error:  # noqa: BLE001 (no exception may leave without the envelope)
+        except Exception as error:  # noqa: BLE001 (every exception must become the error envelope)
             reply = errors.reply_to(error)
         for name, value in self.items():
             if name.lower() not in _OWN_HEADERS:
                 reply.headers.setdefault(name, value)
         reply.cookies.update(self.cookies)
-        # Without a length, servers would cut the reply into chunks.
+        # Without a length, a server would send the response in chunks.
         reply["Content-Length"] = str(len(reply.content))
         return reply
 
     def wait_in_place(self) -> HttpResponse:
-        """The reply, made in this thread: for servers and test clients that have no waiting room."""
+        """Resolve in this thread, for servers and test clients without a waiting room."""
         return self.resolve()
 
 
 class PendingGenerationResponse(DeferredResponse):
-    """Stands for the reply to a generation, until that has ended or the deadline is over, which is on the monotonic
-    clock, in seconds. `resume` makes the reply from the row.
+    """A placeholder for the response to a generation, until the generation ends or the deadline passes.
+
+    `deadline` is in seconds on the monotonic clock. `build` makes the response from the generation's row.
     """
 
     def __init__(
@@ -62,14 +64,14 @@ class PendingGenerationResponse(DeferredResponse):
         self._deferred_at = time.monotonic()
 
     def resolve(self) -> HttpResponse:
-        """The reply, as of any that was deferred."""
+        """Build the final response as in DeferredResponse, and log the time of waiting."""
         reply = super().resolve()
         waited_seconds = time.monotonic() - self._deferred_at
-        log.info("%s parked for %.3f s, %d", self.get("X-Request-Id", "-"), waited_seconds, reply.status_code)
+        log.info("%s waited for %.3f s, %d", self.get("X-Request-Id", "-"), waited_seconds, reply.status_code)
         return reply
 
     def wait_in_place(self, *, poll_seconds: float = 0.05) -> HttpResponse:
-        """The reply, after waiting in this thread."""
+        """Wait in this thread for the end of the generation or the deadline, then resolve."""
         while time.monotonic() < self.deadline and not queries.ended_among(
             generation_ids=[self.generation_id]
         ):

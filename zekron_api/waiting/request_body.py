@@ -1,4 +1,4 @@
-"""Reads a request's body as it arrives: no more of it than its view needs in order to judge it."""
+"""The bounded reading of a request's body, which takes only the bytes that the view needs for its answer."""
 
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -12,15 +12,17 @@ Body = tempfile.SpooledTemporaryFile[bytes]
 
 
 async def read_bounded(*, scope: Scope, receive: Any, has_key: Callable[[], Awaitable[bool]]) -> Body:
-    """The body in a file, or as much of it as its view needs to refuse it in its turn: nothing of one that is announced
-    to be over the limit, of any other a byte past it, and beyond a megabyte only where `has_key` says yes, which is
-    asked once. Raises RequestAborted when the client leaves.
+    """Read the body into a file, or only the part that the view needs to refuse it.
+
+    Nothing is read of a body whose header announces a length over the limit. Any other body is read up to one byte
+    past the limit. A body of more than a megabyte is read on only if `has_key` returns True, which is called at most
+    once. Raises RequestAborted when the client leaves.
     """
     limit, unasked = settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1, settings.FILE_UPLOAD_MAX_MEMORY_SIZE
     body_file = tempfile.SpooledTemporaryFile(max_size=unasked, mode="w+b")  # noqa: SIM115
     try:
         more, asked = announced_byte_count(scope) < limit, False
-        # What comes after the limit is the server's to throw away: it may never end.
+        # The server discards the bytes after the limit, because they may never end.
         while more and body_file.tell() < limit:
             message = await receive()
             if message["type"] == "http.disconnect":
@@ -31,13 +33,13 @@ async def read_bounded(*, scope: Scope, receive: Any, has_key: Callable[[], Awai
                 asked, more = True, await has_key()
         body_file.seek(0)
     except BaseException:
-        # The client left, or took too long.
+        # The client left or was too slow.
         body_file.close()
         raise
     return body_file
 
 
 def announced_byte_count(scope: Scope) -> int:
-    """What the headers say of the body; 0 for one that comes in chunks."""
+    """Return the length of the body in the headers, or 0 for a chunked body."""
     value = dict(scope["headers"]).get(b"content-length", b"")
     return int(value) if value.isdigit() else 0
