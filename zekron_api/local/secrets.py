@@ -1,4 +1,4 @@
-"""Secrets for a local machine, made up once and kept in `var/secrets.json`, readable by its owner alone."""
+"""Secrets for a local machine, generated once and kept in `var/secrets.json`, which only its owner can read."""
 
 import base64
 import contextlib
@@ -6,21 +6,24 @@ import json
 import os
 import secrets
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 
 class LocalSecrets(NamedTuple):
-    """Defaults for the variables of the same names; None where a variable has to be given."""
+    """Defaults for the environment variables of the same names. None means that the variable must be set."""
 
     secret_key: str | None
     master_keys: str | None
 
 
-NONE = LocalSecrets(secret_key=None, master_keys=None)
+NONE: Final = LocalSecrets(secret_key=None, master_keys=None)
 
 
 def load_or_create(var: Path) -> LocalSecrets:
-    """The secrets under `var`, made up first where there are none; many processes may call it at once."""
+    """Return the secrets under `var`, and generate them first if none exist.
+
+    Many processes may call it at once.
+    """
     path = var / "secrets.json"
     if not path.exists():
         _create(path)
@@ -39,7 +42,7 @@ def _create(path: Path) -> None:
         json.dump(made_up._asdict(), file)
         file.flush()
         os.fsync(file.fileno())
-    # A link appears whole or not at all, and the first process to make it wins.
+    # The creation of a link is atomic, and the first process to create it wins.
     with contextlib.suppress(FileExistsError):
         os.link(draft, path)
     draft.unlink()

@@ -1,9 +1,9 @@
-"""The local PostgreSQL and Redis: their addresses, and that they run for as long as somebody uses them.
+"""The local PostgreSQL and Redis: their addresses, and their start and stop with their first and last user.
 
-Every process that uses the servers holds a shared lock on one file. Who leaves tries to get that lock for itself
-alone; if it does, nobody else uses the servers, and it stops them. So it does not matter who started them: they are
-never pulled from under another command, and the last command out leaves nothing behind. When the last user was
-killed by SIGKILL they stay, until the next command finds them and, as the last one out, stops them.
+Every process that uses the servers holds a shared lock on one file. A process that leaves tries to get an exclusive
+lock. If it succeeds, no other process uses the servers, and it stops them. The servers therefore never stop under
+another command, whichever command started them, and the last command leaves nothing behind. If the last user was killed
+by SIGKILL, the servers stay until the next command uses and then stops them.
 """
 
 import contextlib
@@ -14,17 +14,18 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, ModuleType
+from typing import Final
 from urllib.parse import quote
 
 from zekron_api.local import commands, postgres, redis_server, unix_sockets
 
-FAILURES = (
+FAILURES: Final = (
     postgres.PostgresFailed,
     redis_server.RedisFailed,
     commands.CommandFailed,
     unix_sockets.UnsafeFolder,
 )
-ENDING = (signal.SIGTERM, signal.SIGHUP)
+ENDING: Final = (signal.SIGTERM, signal.SIGHUP)
 Handler = Callable[[int, FrameType | None], object]
 
 
@@ -33,17 +34,17 @@ class LocalServicesFailed(Exception):
 
 
 def postgres_url(var: Path) -> str:
-    """The address of the local PostgreSQL of `var`, whether or not it runs."""
+    """Return the address of the local PostgreSQL of `var`, whether it runs or not."""
     return f"postgres://postgres@{quote(str(unix_sockets.folder(var)), safe='')}/{postgres.DATABASE}"
 
 
 def redis_url(var: Path, *, db: int = 0) -> str:
-    """The address of the local Redis of `var`, whether or not it runs."""
+    """Return the address of the local Redis of `var`, whether it runs or not."""
     return f"unix://{quote(str(unix_sockets.folder(var) / 'redis.sock'))}?db={db}"
 
 
 def celery_broker_url(redis_url: str) -> str:
-    """The same Redis in Celery's spelling."""
+    """Return the address of this Redis in Celery's format."""
     if redis_url.startswith("unix://"):
         path, _, query = redis_url.removeprefix("unix://").partition("?")
         return f"redis+socket://{path}?virtual_host={query.removeprefix('db=') or 0}"
@@ -52,10 +53,11 @@ def celery_broker_url(redis_url: str) -> str:
 
 @contextlib.contextmanager
 def running(var: Path) -> Iterator[None]:
-    """Inside, the servers run that DATABASE_URL and REDIS_URL do not name; with both set nothing is touched.
+    """Run the servers that DATABASE_URL and REDIS_URL do not replace, while the block runs.
 
-    May be entered by any number of processes at once, and again within one. SIGTERM and SIGHUP end the process by
-    SystemExit, so that the servers are stopped on the way out. Raises LocalServicesFailed.
+    With both variables set nothing is started. Any number of processes may enter at once, and one process may enter
+    again inside. SIGTERM and SIGHUP end the process by SystemExit, so that the servers are stopped on the way out.
+    Raises LocalServicesFailed.
     """
     needed = [
         server
@@ -77,7 +79,7 @@ def running(var: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def ending_signals_raise() -> Iterator[None]:
-    """Inside, SIGTERM and SIGHUP raise SystemExit, so that what was begun is ended in order."""
+    """Make SIGTERM and SIGHUP raise SystemExit while the block runs, so that started processes end in order."""
 
     def end(number: int, _frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
@@ -105,8 +107,8 @@ def _leave(var: Path, users: int) -> None:
     try:
         fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        # Two that leave at once would each take the other for a user, if this one's lock lasted until the file is
-        # closed. Linux has given it up by now; flock does not promise it.
+        # If this lock lasted until the file is closed, two processes that leave at once would each see the other as a
+        # user. Linux has released it by now, but flock does not guarantee that.
         fcntl.flock(users, fcntl.LOCK_UN)
         return
     redis_server.stop(var)
@@ -132,7 +134,7 @@ def _plain_failures(var: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _ending_signals_wait() -> Iterator[None]:
-    """Holds the signals back until the servers have started or stopped, which takes seconds; then they arrive."""
+    """Delay signals until the servers have started or stopped, which takes seconds. Then raise the first one."""
     arrived: list[int] = []
     with _handlers(dict.fromkeys([signal.SIGINT, *ENDING], lambda number, _frame: arrived.append(number))):
         yield
@@ -142,7 +144,7 @@ def _ending_signals_wait() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _handlers(handlers: Mapping[int, Handler]) -> Iterator[None]:
-    # Only the main thread may set handlers, and only there do they run.
+    # Python lets only the main thread set handlers, and runs them only there.
     if threading.current_thread() is not threading.main_thread():
         handlers = {}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}

@@ -1,4 +1,4 @@
-"""The Procfile's processes under supervisord, which starts each again when it dies."""
+"""The processes of the Procfile under supervisord, which restarts each one that ends."""
 
 import configparser
 import contextlib
@@ -8,21 +8,22 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from zekron_api.local import commands
 
-# In seconds, a little more than each needs to finish what it has begun: a waiting client gets its image,
-# a GPU worker finishes its batch.
-STOP_SECONDS = {"web": 115, "gpu": 70}
-STOP_SECONDS_OTHERWISE = 15
-# The web process ends first, while workers still make what its clients wait for; then all others at once.
-FIRST_TO_STOP = "web"
-MAX_DEATHS = 3
-CONFIGURATION = "supervisord.conf"
+# Each value is a little more than the process needs to finish: a waiting client gets its image, and a GPU worker
+# finishes its batch.
+STOP_SECONDS: Final = {"web": 115, "gpu": 70}
+DEFAULT_STOP_SECONDS: Final = 15
+# The web process ends first, while the workers still make the images for its clients. Then all others end at once.
+FIRST_TO_STOP: Final = "web"
+MAX_DEATHS: Final = 3
+CONFIGURATION: Final = "supervisord.conf"
 
 
 def read(procfile: Path) -> dict[str, str]:
-    """The commands of a Procfile by their names, `release` left out: it runs once, before the others start."""
+    """Return the commands of a Procfile by name, without `release`, which runs once before the others."""
     pairs = (line.partition(":") for line in procfile.read_text().splitlines() if not line.startswith("#"))
     commands = {name.strip(): command.strip() for name, colon, command in pairs if colon}
     commands.pop("release", None)
@@ -33,9 +34,10 @@ def read(procfile: Path) -> dict[str, str]:
 def supervised(
     *, procfile: Path, folder: Path, environment: dict[str, str]
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """Inside, the Procfile's processes are kept running; yields supervisord; `folder` gets the logs.
+    """Keep the Procfile's processes running while the block runs, with logs in `folder`. Yield supervisord.
 
-    On the way out they are asked to end, and killed when they take too long or when a second signal or Ctrl-C arrives.
+    On the way out the processes are asked to end. They are killed when they take too long, or when a second signal or
+    Ctrl-C arrives.
     """
     _write(folder, commands=read(procfile), working_folder=procfile.parent)
     command = [
@@ -46,8 +48,8 @@ def supervised(
         "--configuration",
         CONFIGURATION,
     ]
-    # Tied to this process and in a session of its own: the terminal's Ctrl-C reaches this process alone, which then
-    # decides what ends in which order.
+    # supervisord dies with this process and has its own session. The terminal's Ctrl-C therefore reaches only this
+    # process, which decides the order of the stops.
     supervisord = subprocess.Popen(
         commands.tied(command, signal_name="TERM"),
         cwd=folder,
@@ -64,7 +66,7 @@ def supervised(
 
 
 def broken(folder: Path) -> str | None:
-    """The name of a process that has died again and again since the start; None while there is none."""
+    """Return the name of a process that has died MAX_DEATHS times since the start, or None."""
     log = folder / "supervisord.log"
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
     deaths = [line.partition("exited: ")[2].split()[0] for line in lines if "not expected" in line]
@@ -74,10 +76,10 @@ def broken(folder: Path) -> str | None:
 def _end(supervisord: "subprocess.Popen[bytes]") -> None:
     supervisord.terminate()
     try:
-        supervisord.wait(timeout=sum(STOP_SECONDS.values()) + STOP_SECONDS_OTHERWISE)
+        supervisord.wait(timeout=sum(STOP_SECONDS.values()) + DEFAULT_STOP_SECONDS)
     finally:
         if supervisord.poll() is None:
-            # Its processes are tied to it and die with it.
+            # The processes get a signal when supervisord dies, so they die with it.
             supervisord.kill()
             supervisord.wait()
 
@@ -97,24 +99,25 @@ def _write(folder: Path, *, commands: dict[str, str], working_folder: Path) -> N
     }
     configuration = configparser.RawConfigParser()
     for section, values in sections.items():
-        # supervisord fills in what follows a single %.
+        # supervisord expands a single %.
         configuration[section] = {name: value.replace("%", "%%") for name, value in values.items()}
     with (folder / CONFIGURATION).open("w") as file:
         configuration.write(file)
 
 
 def _program(name: str, command: str, working_folder: Path) -> dict[str, str]:
-    # A Procfile's command is the shell's, which fills in its variables and then becomes the command itself.
+    # A Procfile's command is a shell command. The shell expands its variables and then replaces itself by the command.
     words = commands.tied(["/bin/sh", "-c", f"exec {command}"], signal_name="KILL")
     return {
         "command": shlex.join(words),
         "directory": str(working_folder),
         "autorestart": "true",
         "startsecs": "5",
-        # Each start waits a second longer than the one before; giving up would leave a machine that nobody watches.
+        # Each restart waits a second longer than the one before. supervisord must not give up, because nobody may be
+        # watching the machine.
         "startretries": "1000",
-        "stopwaitsecs": str(STOP_SECONDS.get(name, STOP_SECONDS_OTHERWISE)),
-        # Relative to the folder in which supervisord runs: a name here is filled in twice, and a folder may have a %.
+        "stopwaitsecs": str(STOP_SECONDS.get(name, DEFAULT_STOP_SECONDS)),
+        # The path is relative to supervisord's folder. A name here is expanded twice, and a folder may contain a %.
         "stdout_logfile": f"{name}.log",
         "stdout_logfile_maxbytes": "10MB",
         "stdout_logfile_backups": "2",

@@ -1,32 +1,33 @@
-"""Where the local servers' unix sockets are, and whether a server listens on one."""
+"""The folder of the local servers' unix sockets, and the connections to them."""
 
 import hashlib
 import os
 import socket
 import stat
 from pathlib import Path
+from typing import Final
 
 # A unix socket's address holds 107 bytes on Linux and 103 on macOS.
-MAX_ADDRESS_BYTES = 103
-LONGEST_NAME = ".s.PGSQL.5432"
+MAX_ADDRESS_BYTES: Final = 103
+LONGEST_NAME: Final = ".s.PGSQL.5432"
 
 
 class UnsafeFolder(Exception):
-    """The folder of the sockets belongs to somebody else or is open to others."""
+    """The folder of the sockets belongs to another user or is open to others."""
 
 
 def folder(var: Path) -> Path:
-    """The folder of the sockets: inside `var`, or, where that path is too long, one of this user's under /tmp."""
+    """Return the folder of the sockets: inside `var`, or under /tmp when the path inside `var` is too long."""
     inside = var / "sockets"
     if len(os.fsencode(inside / LONGEST_NAME)) <= MAX_ADDRESS_BYTES:
         return inside
     digest = hashlib.sha256(os.fsencode(var)).hexdigest()[:16]
-    # Not TMPDIR: it may differ between two commands, and may be too long itself.
-    return Path("/tmp") / f"zekron-{os.geteuid()}-{digest}"  # noqa: S108 - prepare() checks whose it is
+    # TMPDIR is not used, because it may differ between two commands and may itself be too long.
+    return Path("/tmp") / f"zekron-{os.geteuid()}-{digest}"  # noqa: S108 - prepare() checks its owner
 
 
 def prepare(var: Path) -> None:
-    """Makes the folder, for this user alone; raises UnsafeFolder where somebody else made it first."""
+    """Create the folder for this user only. Raises UnsafeFolder when another user has created it."""
     path = folder(var)
     path.mkdir(mode=0o700, exist_ok=True)
     found = path.lstat()
@@ -36,7 +37,7 @@ def prepare(var: Path) -> None:
 
 
 def listens(path: Path) -> bool:
-    """True when a server listens on the unix socket; False where there is none, or only what a dead one left."""
+    """Return whether a server listens on the unix socket. The socket of a dead server does not count."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(5)
         try:
@@ -47,7 +48,7 @@ def listens(path: Path) -> bool:
 
 
 def converse(path: Path, request: str, *, timeout_seconds: float) -> bytes:
-    """Sends the request to the server and returns all that it answers until it closes the connection."""
+    """Send the request to the server, and return its whole answer until it closes the connection."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(timeout_seconds)
         connection.connect(str(path))
