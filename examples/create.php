@@ -1,10 +1,10 @@
 <?php
-// Makes an image from a prompt:  php create.php "A lighthouse in fog" lighthouse.png
+// Create an image from a prompt:  php create.php "A lighthouse in fog" lighthouse.png
 // Needs PHP 8.2 or newer with its curl extension.
 declare(strict_types=1);
 
-const TRIES = 5;
-const TRY_AGAIN = [429, 502, 503, 504];
+const MAX_ATTEMPTS = 5;
+const RETRY_STATUSES = [429, 502, 503, 504];
 
 define('URL', getenv('ZEKRON_URL') ?: 'http://localhost:8000');
 define('API_KEY', getenv('ZEKRON_API_KEY') ?: fail('Set ZEKRON_API_KEY to your API key.'));
@@ -17,18 +17,18 @@ if (file_put_contents($file, base64_decode($made['image']['b64_json'])) === fals
 }
 echo "$file: cost {$made['cost']} USD, remaining balance {$made['remaining_balance']} USD\n";
 
-/** The reply's `data`, with the PNG as base64. */
+/** Generate an image and return the response's `data`, which has the PNG as base64. */
 function generate(array $request): array
 {
     $text = post(json_encode($request, JSON_THROW_ON_ERROR));
-    $reply = json_decode($text, true) ?? fail("No JSON: $text");
+    $reply = json_decode($text, true) ?? fail("The response is not JSON: $text");
     if (!$reply['success']) {
         fail("{$reply['error']['message']} ({$reply['error']['code']})");
     }
     return $reply['data'];
 }
 
-/** Posts until there is an answer that is worth no retry; waits between as long as Retry-After says. */
+/** Post the request, and retry a failure that may pass after the time in Retry-After. */
 function post(string $body): string
 {
     $curl = curl_init(URL . '/v1/generate');
@@ -39,23 +39,23 @@ function post(string $body): string
         CURLOPT_HTTPHEADER => [
             'Authorization: Bearer ' . API_KEY,
             'Content-Type: application/json',
-            // Every try sends the same key, so an image whose reply was lost is not paid for twice.
+            // Every attempt sends the same key, so an image whose response was lost is not paid for twice.
             'Idempotency-Key: ' . uuid(),
         ],
     ]);
-    for ($tried = 1; ; $tried++) {
+    for ($attempt = 1; ; $attempt++) {
         $text = curl_exec($curl);
-        $worthRetry = $text === false || in_array(curl_getinfo($curl, CURLINFO_RESPONSE_CODE), TRY_AGAIN, true);
-        if ($tried === TRIES || !$worthRetry) {
-            return $text === false ? fail('No answer: ' . curl_error($curl)) : $text;
+        $isRetryable = $text === false || in_array(curl_getinfo($curl, CURLINFO_RESPONSE_CODE), RETRY_STATUSES, true);
+        if ($attempt === MAX_ATTEMPTS || !$isRetryable) {
+            return $text === false ? fail('No response: ' . curl_error($curl)) : $text;
         }
-        $waitSeconds = curl_getinfo($curl, CURLINFO_RETRY_AFTER) ?: 2 ** ($tried - 1);
-        fwrite(STDERR, "Trying again in $waitSeconds s.\n");
+        $waitSeconds = curl_getinfo($curl, CURLINFO_RETRY_AFTER) ?: 2 ** ($attempt - 1);
+        fwrite(STDERR, "Retrying in $waitSeconds s.\n");
         sleep($waitSeconds);
     }
 }
 
-/** A random UUID (RFC 9562, version 4). */
+/** Return a random UUID (RFC 9562, version 4). */
 function uuid(): string
 {
     $bytes = random_bytes(16);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes an image from a prompt:  ./create.sh "A lighthouse in fog" lighthouse.png
-# Needs curl 7.71 or newer, and jq.
+# Create an image from a prompt:  ./create.sh "A lighthouse in fog" lighthouse.png
+# Needs curl 7.71 or newer and jq 1.6.
 set -euo pipefail
 
 url=${ZEKRON_URL:-http://localhost:8000}
@@ -8,12 +8,12 @@ api_key=${ZEKRON_API_KEY:?set it to your API key}
 prompt=${1:-A serene mountain landscape at golden hour}
 file=${2:-image.png}
 
-# curl sends the same key with every retry, so an image whose reply was lost is not paid for twice.
+# curl sends the same key with every retry, so an image whose response was lost is not paid for twice.
 idempotency_key=$(uuidgen 2> /dev/null || cat /proc/sys/kernel/random/uuid)
 reply=$(mktemp)
 trap 'rm -f "$reply"' EXIT
 
-# --retry waits as long as Retry-After says; --retry-all-errors adds lost connections to what is tried again.
+# --retry waits for the time in Retry-After. --retry-all-errors also retries after a lost connection.
 jq --null-input --arg prompt "$prompt" '{prompt: $prompt, size: "1024x1024"}' |
   curl "$url/v1/generate" \
     --header "Authorization: Bearer $api_key" \

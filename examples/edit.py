@@ -1,4 +1,6 @@
-"""Edits an image:  python edit.py "Make it winter" photo.jpg winter.png
+"""An example that edits an image.
+
+Usage:  python edit.py "Make it winter" photo.jpg winter.png
 
 Needs requests 2.31 or newer.
 """
@@ -16,7 +18,7 @@ from urllib3.util import Retry
 URL = os.environ.get("ZEKRON_URL", "http://localhost:8000")
 API_KEY = os.environ.get("ZEKRON_API_KEY") or sys.exit("Set ZEKRON_API_KEY to your API key.")
 
-# Waits as long as Retry-After says, and tries again after a lost connection.
+# urllib3 waits for the time in Retry-After, and also retries after a lost connection.
 RETRY = Retry(
     total=4,
     backoff_factor=1,
@@ -27,10 +29,10 @@ RETRY = Retry(
 
 
 def generate(request: dict[str, object]) -> dict:
-    """Posts the request and waits for the image; the reply's `data`, with the PNG as base64."""
+    """Post the request, wait for the image, and return the response's `data`, which has the PNG as base64."""
     headers = {
         "Authorization": f"Bearer {API_KEY}",
-        # Every retry sends the same key, so an image whose reply was lost is not paid for twice.
+        # Every retry sends the same key, so an image whose response was lost is not paid for twice.
         "Idempotency-Key": str(uuid.uuid4()),
     }
     with requests.Session() as session:
@@ -38,7 +40,7 @@ def generate(request: dict[str, object]) -> dict:
         try:
             reply = session.post(f"{URL}/v1/generate", json=request, headers=headers, timeout=150).json()
         except requests.RequestException as error:
-            sys.exit(f"No answer: {error}")
+            sys.exit(f"No response: {error}")
     if not reply["success"]:
         sys.exit(f"{reply['error']['message']} ({reply['error']['code']})")
     return reply["data"]
@@ -47,7 +49,7 @@ def generate(request: dict[str, object]) -> dict:
 def main(
     prompt: str = "Add a rainbow in the sky", source: str = "image.png", file: str = "edited.png"
 ) -> None:
-    """Writes the edited image to the file, and says what it cost."""
+    """Write the edited image to the file, and print its cost and the remaining balance."""
     image = {"data": base64.b64encode(Path(source).read_bytes()).decode()}
     made = generate({"prompt": prompt, "images": [image], "size": "1024x1024"})
     Path(file).write_bytes(base64.b64decode(made["image"]["b64_json"]))

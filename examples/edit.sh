@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Edits an image:  ./edit.sh "Make it winter" photo.jpg winter.png
-# Needs curl 7.71 or newer, and jq.
+# Edit an image:  ./edit.sh "Make it winter" photo.jpg winter.png
+# Needs curl 7.71 or newer and jq 1.6.
 set -euo pipefail
 
 url=${ZEKRON_URL:-http://localhost:8000}
@@ -9,7 +9,7 @@ prompt=${1:-Add a rainbow in the sky}
 source_file=${2:-image.png}
 file=${3:-edited.png}
 
-# curl sends the same key with every retry, so an image whose reply was lost is not paid for twice.
+# curl sends the same key with every retry, so an image whose response was lost is not paid for twice.
 idempotency_key=$(uuidgen 2> /dev/null || cat /proc/sys/kernel/random/uuid)
 request=$(mktemp)
 reply=$(mktemp)
@@ -19,7 +19,7 @@ base64 < "$source_file" |
   jq --raw-input --slurp --arg prompt "$prompt" \
     '{prompt: $prompt, images: [{data: .}], size: "1024x1024"}' > "$request"
 
-# --retry waits as long as Retry-After says; --retry-all-errors adds lost connections to what is tried again.
+# --retry waits for the time in Retry-After. --retry-all-errors also retries after a lost connection.
 curl "$url/v1/generate" \
   --header "Authorization: Bearer $api_key" \
   --header "Content-Type: application/json" \
