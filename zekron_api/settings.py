@@ -107,7 +107,7 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["zekron_api.http.authentication.BearerKeyAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": [],
     "DEFAULT_PARSER_CLASSES": ["zekron_api.http.json_body.ObjectParser"],
-    "DEFAULT_RENDERER_CLASSES": ["zekron_api.http.renderers.OrjsonRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["zekron_api.http.json_body.OrjsonRenderer"],
     "DEFAULT_METADATA_CLASS": None,
     "DEFAULT_SCHEMA_CLASS": "zekron_api.openapi.operations.ContractSchema",
     "EXCEPTION_HANDLER": "zekron_api.http.errors.exception_handler",
@@ -222,7 +222,7 @@ AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_RESET_ON_SUCCESS = True
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
-AXES_LOCKOUT_CALLABLE = "zekron_api.http.lockout.reply"
+AXES_LOCKOUT_CALLABLE = "zekron_api.http.errors.lockout"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},

@@ -4,6 +4,7 @@ import logging
 from typing import Any, Final
 
 import orjson
+from django.conf import settings
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse
 from rest_framework import exceptions
@@ -140,6 +141,7 @@ INTERNAL: Final = (
     "internal_error",
     "Something went wrong on our side. Send the request again, or contact support.",
 )
+LOCKOUT_TYPE: Final = "too_many_logins"
 # For replies that Django or a library made without an exception that reaches us.
 _BY_STATUS: Final = {
     400: ("bad_request", "The request cannot be understood."),
@@ -213,6 +215,18 @@ def server_error(request: HttpRequest) -> HttpResponse:
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """Django's hook for a form of the admin that came without its token."""
     return reply_with_status(403)
+
+
+def lockout(request: HttpRequest, response: HttpResponse | None, credentials: Any) -> HttpResponse:
+    """Build the 429 for a browser that failed to log in too often, whatever the password.
+
+    django-axes calls it for as long as the lockout lasts.
+    """
+    wait_seconds = int(settings.AXES_COOLOFF_TIME.total_seconds())
+    message = f"Too many failed logins. Try again in {wait_seconds // 60} minutes, or ask the operator."
+    refused = envelope(429, LOCKOUT_TYPE, message, error_codes.new_code(error_type=LOCKOUT_TYPE))
+    refused["Retry-After"] = str(wait_seconds)
+    return refused
 
 
 def _own_message(error: Exception) -> str:
