@@ -1,7 +1,7 @@
 """The fields of requests: each refuses with what is wrong and what is allowed, under the contract's type."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pybase64
@@ -22,7 +22,7 @@ MAX_SOURCE_BYTES = 10 * 1024 * 1024
 _UNUSABLE = re.compile("[\0\ud800-\udfff]")
 _DATA_URL = re.compile(r"data:[^,]{0,100};base64,", re.IGNORECASE)
 _LINE_BREAKS = {ord("\r"): None, ord("\n"): None}
-_KINDS = {str: "a text", bool: "true or false", list: "a list", dict: "an object", type(None): "null"}
+_KINDS = {str: "a string", bool: "a boolean", list: "an array", dict: "an object", type(None): "null"}
 
 
 class CheckedField(Field[Any, Any, Any, Any]):
@@ -47,17 +47,19 @@ class PromptField(CheckedField):
     def checked(self, value: object) -> str:
         """The prompt as it was sent."""
         if value is None:
-            raise InvalidField("missing_prompt", "The prompt field is required: a text that is not blank.")
+            raise InvalidField(
+                "missing_prompt", "The prompt field is required. It must be a string that is not blank."
+            )
         if not isinstance(value, str):
-            raise InvalidField("missing_prompt", f"prompt must be a text, not {_kind(value)}.")
+            raise InvalidField("missing_prompt", f"prompt must be a string, not {_kind(value)}.")
         if not value.strip():
-            raise InvalidField("missing_prompt", "prompt is blank; it must be a text that is not.")
+            raise InvalidField("missing_prompt", "prompt must not be blank.")
         if len(value) > MAX_PROMPT_CHARACTERS:
             message = f"prompt has {len(value)} characters; at most {MAX_PROMPT_CHARACTERS} are allowed."
             raise InvalidField("prompt_too_long", message)
         if unusable := _UNUSABLE.search(value):
-            what = "a NUL" if unusable[0] == "\0" else "half of a surrogate pair"
-            message = f"prompt has {what} at character {unusable.start()}; any other character is allowed."
+            what = "a NUL" if unusable[0] == "\0" else "an unpaired surrogate"
+            message = f"prompt has {what} at character {unusable.start()}. All other characters are allowed."
             raise InvalidField("invalid_prompt", message)
         return value
 
@@ -70,7 +72,7 @@ class ModelField(CheckedField):
         name = DEFAULT_MODEL if value is None else value
         models = catalogue()
         if not isinstance(name, str) or name not in models:
-            raise InvalidField("invalid_model", f"model is {_not_one(name)}; allowed: {', '.join(models)}.")
+            raise InvalidField("invalid_model", _not_allowed("model", name, allowed=models))
         return models[name]
 
 
@@ -81,7 +83,7 @@ class SizeField(CheckedField):
         """Width and height in pixels."""
         name = DEFAULT_SIZE if value is None else value
         if not isinstance(name, str) or name not in SIZES:
-            raise InvalidField("invalid_size", f"size is {_not_one(name)}; allowed: {', '.join(SIZES)}.")
+            raise InvalidField("invalid_size", _not_allowed("size", name, allowed=SIZES))
         return SIZES[name]
 
 
@@ -93,7 +95,7 @@ class SourcesField(CheckedField):
         if value is None:
             return ()
         if not isinstance(value, list):
-            message = f"images must be a list of objects with base64 in their field data, not {_kind(value)}."
+            message = f'images must be an array of objects {{"data": base64}}, not {_kind(value)}.'
             raise InvalidField("invalid_base64", message)
         if len(value) > MAX_SOURCES:
             message = f"images has {len(value)} items; at most {MAX_SOURCES} are allowed for editing."
@@ -104,14 +106,16 @@ class SourcesField(CheckedField):
 def refuse_too_many(images: Sequence[bytes], *, model: ImageModel) -> None:
     """Raises InvalidField for more images than an edit of this model may have."""
     if len(images) > model.sources:
-        most = f"at most {model.sources}" if model.sources else "none, for it makes images from words alone"
+        most = (
+            f"at most {model.sources}" if model.sources else "none, because it makes images from text alone"
+        )
         items = "1 item" if len(images) == 1 else f"{len(images)} items"
         raise InvalidField("too_many_images", f"images has {items}; the model {model.name} takes {most}.")
 
 
 def _source(item: object, name: str) -> bytes:
     if not isinstance(item, dict):
-        message = f"{name} must be an object with base64 in its field data, not {_kind(item)}."
+        message = f'{name} must be an object {{"data": base64}}, not {_kind(item)}.'
         raise InvalidField("invalid_base64", message)
     content = _base64(item.get("data"), f"{name}.data")
     if len(content) > MAX_SOURCE_BYTES:
@@ -126,15 +130,13 @@ def _source(item: object, name: str) -> bytes:
 def _base64(data: object, name: str) -> bytes:
     """Of the standard alphabet, padded, with or without line breaks and the start of a data URL."""
     if not isinstance(data, str) or not data:
-        raise InvalidField("invalid_base64", f"{name} is required: the image's file as base64.")
+        raise InvalidField("invalid_base64", f"{name} is required. It must be the image's file in base64.")
     start = _DATA_URL.match(data)
     text = data[start.end() :] if start else data
     try:
         return pybase64.b64decode(text.translate(_LINE_BREAKS), validate=True)
     except ValueError:
-        message = (
-            f"{name} is not valid base64: A-Z, a-z, 0-9, +, / and line breaks are allowed, = at the end."
-        )
+        message = f"{name} is not valid base64. Allowed: A-Z, a-z, 0-9, +, /, line breaks, and = at the end."
         raise InvalidField("invalid_base64", message) from None
 
 
@@ -143,5 +145,6 @@ def _kind(value: object) -> str:
     return _KINDS.get(type(value), "a number")
 
 
-def _not_one(value: object) -> str:
-    return "none of those there are" if isinstance(value, str) else f"a text, not {_kind(value)}"
+def _not_allowed(name: str, value: object, *, allowed: Iterable[str]) -> str:
+    error = f"Unknown {name}." if isinstance(value, str) else f"{name} must be a string, not {_kind(value)}."
+    return f"{error} Allowed: {', '.join(allowed)}."

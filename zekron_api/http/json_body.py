@@ -60,21 +60,27 @@ def check_body(request: Request) -> None:
     media_type = request._request.content_type
     # Where nothing was sent, nothing has a wrong type.
     if media_type != ObjectParser.media_type and (media_type or byte_count):
-        raise _unsupported(request, "The body must be JSON, with Content-Type: application/json.")
+        raise _unsupported(
+            request, "The request body must be JSON, with the header Content-Type: application/json."
+        )
     if (request._request.content_params or {}).get("charset", "utf-8").lower() not in _UTF_8:
-        raise _unsupported(request, "The body must be JSON in UTF-8: leave the charset out of Content-Type.")
+        raise _unsupported(
+            request, "The request body must be in UTF-8. Leave the charset out of Content-Type."
+        )
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise _unsupported(request, "The body must not be compressed: leave Content-Encoding out.")
+        raise _unsupported(
+            request, "The request body must not be compressed. Leave out the header Content-Encoding."
+        )
     if not byte_count:
-        raise ParseError("The request body is empty; it must be a JSON object.")
+        raise ParseError("The request body is empty. It must be a JSON object.")
 
 
 def parse_object(content: bytes) -> dict[str, Any]:
     """The object that the bytes of a body are; raises ParseError and nothing else."""
     if content.startswith(_BYTE_ORDER_MARK):
-        raise ParseError("The request body begins with a byte order mark; JSON has none.")
+        raise ParseError("The request body must not begin with a byte order mark.")
     if sum(content.count(mark) for mark in (b",", b"[", b"{")) > MAX_PARTS:
-        raise ParseError(f"The request body has more than {MAX_PARTS} values.")
+        raise ParseError(f"The request body has too many values. At most {MAX_PARTS} values are allowed.")
     try:
         value = json.loads(
             content.decode("utf-8"),
@@ -89,7 +95,7 @@ def parse_object(content: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ParseError("The request body is JSON but not an object.")
     if _depth(value) > MAX_DEPTH:
-        raise ParseError(f"The request body is nested deeper than {MAX_DEPTH} levels.")
+        raise ParseError(f"The request body must not be nested deeper than {MAX_DEPTH} levels.")
     return value
 
 
@@ -104,14 +110,14 @@ def _integer(text: str) -> int:
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _refuse_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Readers of JSON differ in which of two they believe, so that one may check what another uses."""
     value = dict(pairs)
     if len(value) != len(pairs):
-        raise ValueError("a name is there twice in one object")
+        raise ValueError("a name occurs twice in one object")
     return value
 
 

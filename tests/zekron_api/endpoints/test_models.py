@@ -34,7 +34,11 @@ def _named(entry: str, name: str, **fields: Any) -> str:
 @pytest.mark.parametrize(
     ("model", "count", "message"),
     [
-        ("words", 1, "images has 1 item; the model words takes none, for it makes images from words alone."),
+        (
+            "words",
+            1,
+            "images has 1 item; the model words takes none, because it makes images from text alone.",
+        ),
         ("one", 2, "images has 2 items; the model one takes at most 1."),
     ],
 )
