@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Django's command line; without configuration each command finds a PostgreSQL and a Redis running."""
+"""Django's command line. Without configuration it starts a local PostgreSQL and Redis for each command."""
 
 import contextlib
 import os
@@ -19,10 +19,11 @@ WITHOUT_SERVERS = {
 
 
 def main() -> None:
+    """Run the command that the arguments name, with local servers if it needs them."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "zekron_api.settings")
     from django.core.management import execute_from_command_line  # noqa: PLC0415 - reads the line above
 
-    # A variable that is bad or missing stops the command here, before a server is started for it.
+    # Reading the settings stops the command at a wrong or missing variable, before a server is started for it.
     from zekron_api.settings import VAR_DIR  # noqa: PLC0415
 
     named = [word for word in sys.argv[1:2] if not word.startswith("-")]

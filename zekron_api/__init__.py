@@ -1,4 +1,4 @@
-"""HTTP: settings, urls, authentication, views, errors, limits. Knows not how money moves or images are made."""
+"""The HTTP service: settings, routes, endpoints, errors. It knows not how money moves or images are made."""
 
 from zekron_api.celery import app as celery_app
 

@@ -1,7 +1,9 @@
-"""Django's entry for this package."""
+"""The configuration of this Django app."""
 
 from django.apps import AppConfig
 
 
 class ZekronApiConfig(AppConfig):
+    """The app that brings the templates and static files of the reference page."""
+
     name = "zekron_api"

@@ -1,4 +1,4 @@
-"""The Celery application: `celery -A zekron_api worker`."""
+"""The Celery application, for `celery -A zekron_api worker`."""
 
 import os
 
@@ -15,10 +15,10 @@ app.autodiscover_tasks()
 
 @setup_logging.connect
 def leave_logging_alone(**_: object) -> None:
-    """Logs are set up by Django's settings, in workers as everywhere; without a receiver Celery would change them."""
+    """Do nothing, so that Django's settings configure logs in workers too. Without a receiver Celery would do it."""
 
 
 @task_prerun.connect
-def look_at_connections(**_: object) -> None:
-    """Tasks find a connection to the database that works, as requests do, and a new one only where it does not."""
+def check_connections(**_: object) -> None:
+    """Have Django check database connections before a task, as it does before a request, and replace broken ones."""
     close_old_connections()

@@ -1,4 +1,4 @@
-"""What every request and reply passes through, outside the views."""
+"""The middleware that every request and reply passes through. It knows no endpoint."""
 
 import logging
 import re
@@ -16,12 +16,12 @@ log = logging.getLogger(__name__)
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
-# A request id that a proxy sent is kept, if it is harmless in a log line: a key that was put there by mistake is not.
+# A proxy's request id is kept if it is harmless in a log line. An API key, sent here by mistake, is not harmless.
 _REQUEST_ID: Final = re.compile(r"(?!zk_)[A-Za-z0-9._-]{1,64}")
 
 
 def wait_in_place(get_response: GetResponse) -> GetResponse:
-    """Waits here for a reply that is not there yet, unless the server said that it waits by itself."""
+    """Resolve deferred responses in this thread, unless the server announced that it resolves them itself."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
@@ -33,7 +33,7 @@ def wait_in_place(get_response: GetResponse) -> GetResponse:
 
 
 def request_id(get_response: GetResponse) -> GetResponse:
-    """Gives each reply an X-Request-Id, and logs one line a request: without query, body or token."""
+    """Set X-Request-Id on each reply, and log one line for each request, without query, body or token."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         sent = request.headers.get("X-Request-Id", "")
@@ -52,7 +52,7 @@ def request_id(get_response: GetResponse) -> GetResponse:
 
 
 def error_envelope(get_response: GetResponse) -> GetResponse:
-    """Turns every error that is not JSON yet, such as Django's own pages, into the envelope."""
+    """Turn every error that is not JSON, such as Django's own pages, into the error envelope."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)

@@ -1,6 +1,6 @@
-"""Every setting of the project, read once from the environment.
+"""The settings of the project, read once from the environment.
 
-Without DATABASE_URL this is a local machine: servers, secrets and objects live under `var/`.
+Without DATABASE_URL this is a local machine, with servers, secrets and objects under `var/`.
 """
 
 import sys
@@ -20,11 +20,12 @@ from zekron_api.local import secrets, servers
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = BASE_DIR / "var"
 
-# ── What the environment says ───────────────────────────────────────────────────────────────────
+# ── Environment ─────────────────────────────────────────────────────────────────────────────────
 env = Environment()
 env.add_parser("master_keys", master_keys.parse)
 
-# Django's own debug pages are HTML and show settings, so DEBUG only decides whether secrets may be made up here.
+# The variable DEBUG only decides whether secrets may be generated. Django's setting stays off: its debug pages are HTML
+# and show settings.
 LOCAL = env.bool("DEBUG", not env.str("DATABASE_URL", ""))
 DEBUG = False
 
@@ -38,18 +39,18 @@ PUBLIC_URL: str = env.str("PUBLIC_URL", f"http://localhost:{PORT}" if LOCAL else
 SYNC_WAIT_SECONDS = env.int("SYNC_WAIT_SECONDS", 100, **within(1, 3600))
 MODELS_FILE = env.path("MODELS_FILE", BASE_DIR / "models.toml")
 DEVICE = env.str("DEVICE", "auto")
-# The models whose weights may be used for money although the name of their licence says otherwise.
+# Models whose weights may be used commercially although the name of their licence says otherwise.
 ALLOW_NONCOMMERCIAL = frozenset(env.list("ALLOW_NONCOMMERCIAL", [], subcast=str.strip)) - {""}
-# Without it nobody sees the metrics.
+# Without a token /metrics is a 404.
 METRICS_TOKEN = env.str("METRICS_TOKEN", "", validate=min_length(32))
 database: dict[str, Any] = env.dj_db_url("DATABASE_URL", servers.postgres_url(VAR_DIR))
 REDIS_URL = env.str("REDIS_URL", servers.redis_url(VAR_DIR))
 storage_url = env.str("STORAGE_URL", (VAR_DIR / "objects").as_uri())
-# Errors are raised here and not where they are found, so nothing above may use a value that may be missing.
+# The errors of all variables are raised here, so the lines above must not use a value that may be missing.
 env.seal()
 PUBLIC_URL = PUBLIC_URL.rstrip("/")
 
-# ── What is served ──────────────────────────────────────────────────────────────────────────────
+# ── Requests ────────────────────────────────────────────────────────────────────────────────────
 ROOT_URLCONF = "zekron_api.urls"
 ASGI_APPLICATION = "zekron_api.asgi.application"
 APPEND_SLASH = False
@@ -99,7 +100,7 @@ TEMPLATES = [
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True
 CSRF_FAILURE_VIEW = "zekron_api.http.errors.csrf_failure"
-# A body holds two images of 10 MiB each as base64, and the prompt.
+# A request body holds up to two images of 10 MiB each in base64, and the prompt.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 32 * 1024 * 1024
 FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
@@ -119,18 +120,18 @@ SPECTACULAR_SETTINGS = {
     "SORT_OPERATIONS": False,
     "SORT_OPERATION_PARAMETERS": False,
 }
-# 60 requests in any 60 seconds and 5 open generations are the published limits.
+# The published limits of an account: 60 requests in any 60 seconds and 5 open generations.
 REQUESTS_PER_MINUTE = 60
 OPEN_GENERATIONS_LIMIT = 5
 
-# ── Where things are kept ───────────────────────────────────────────────────────────────────────
+# ── Databases and storage ───────────────────────────────────────────────────────────────────────
 DATABASES = {
     "default": {
         **database,
         "ENGINE": "django.db.backends.postgresql",
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
-        # The URL's own have the last word, sslmode before all.
+        # Options of the URL, such as sslmode, win over these defaults.
         "OPTIONS": {"connect_timeout": 5, **database.get("OPTIONS", {})},
     }
 }
@@ -141,7 +142,7 @@ STORAGES = {
 }
 
 # ── Celery ──────────────────────────────────────────────────────────────────────────────────────
-# A message is only a hint: the generation's row is the truth, so results are not kept.
+# The generation's row is the truth and a message only announces it, so Celery keeps no results.
 CELERY_BROKER_URL = servers.celery_broker_url(REDIS_URL)
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
@@ -150,24 +151,24 @@ CELERY_TASK_DEFAULT_QUEUE = "chores"
 CELERY_TASK_ROUTES = {"workers.tasks.generate": {"queue": "gpu"}}
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-# Celery would close a thread's connection to the database before and after so many tasks, or each; ours are kept, and
-# those that no longer work are closed before a task as they are before a request: zekron_api/celery.py.
+# Celery would close a thread's database connection around every task, or after this many. Connections are kept instead,
+# and zekron_api/celery.py has Django replace broken ones before a task.
 CELERY_DB_REUSE_MAX = sys.maxsize
 CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 60.0
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_TRANSPORT_OPTIONS = {
-    # Redis is not told which message is with which worker: that would be half of all that it is told. What a worker
-    # that dies had of them is lost, and the sweep and beat send it again.
+    # Redis does not track which worker holds which message, which would be half of all commands to it. The messages of
+    # a worker that dies are lost, and the sweep and beat send them again.
     "ack_emulation": False,
-    # Without it a half-open connection makes a publish hang for ever.
+    # Without a timeout a half-open connection makes a publish hang for ever.
     "socket_timeout": 5,
     "socket_connect_timeout": 2,
     "health_check_interval": 10,
 }
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "workers.tasks.sweep", "schedule": timedelta(seconds=5), "options": {"expires": 5}},
-    # By the clock, not by an interval: that would begin anew with each start of beat.
+    # A time of the clock, because an interval would begin again with each start of beat.
     "audit": {
         "task": "workers.tasks.audit_ledger",
         "schedule": crontab(minute=17),
@@ -182,21 +183,21 @@ CELERY_BEAT_SCHEDULE = {
 }
 
 # ── Security ────────────────────────────────────────────────────────────────────────────────────
-# Where TLS ends at a proxy, uvicorn takes scheme and client from its X-Forwarded-… headers, if the proxy's address is
-# in FORWARDED_ALLOW_IPS; Django itself believes no header, which whoever reaches the port directly could send.
+# uvicorn takes scheme and client from the X-Forwarded-… headers of a proxy whose address is in FORWARDED_ALLOW_IPS.
+# Django itself trusts no header, because any client that reaches the port directly could send one.
 HTTPS = PUBLIC_URL.startswith("https://")
 SECURE_SSL_REDIRECT = HTTPS
-# Load balancers ask these from inside, in plain HTTP; they say nothing that is secret.
+# Load balancers request these inside the network over plain HTTP, and the replies hold no secret.
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
 SECURE_REFERRER_POLICY = "same-origin"
 SILENCED_SYSTEM_CHECKS = [
-    # HSTS for subdomains, and for the lists in browsers: what else is served under the domain is not ours to decide.
+    # HSTS for subdomains and preload lists would also bind other services under the same domain.
     "security.W005",
     "security.W021",
 ]
-# Django's admin needs nothing from elsewhere and no script or style within its pages. The reference page and images
-# carry stricter policies of their own.
+# The admin loads only files of this server and has no inline script or style. The reference page and images set
+# stricter policies of their own.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [SELF],
@@ -209,14 +210,14 @@ CONTENT_SECURITY_POLICY = {
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Strict"
-# Staff move money: half a working day, or until the browser closes.
+# Staff move money, so a session lasts half a working day at most, and ends when the browser closes.
 SESSION_COOKIE_AGE = 4 * 3600
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
     "django.contrib.auth.backends.ModelBackend",
 ]
-# By name and address together: whoever merely knows a name cannot lock its owner out.
+# The lockout counts name and address together, so that knowing a name is not enough to lock its owner out.
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)
@@ -244,17 +245,17 @@ LOGGING = {
     "filters": {"without_paths": {"()": "zekron_api.ops.log_redaction.WithoutPaths"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "loggers": {
-        # Django's own handlers would mail each exception with the values of its local variables.
+        # Django's handlers would mail each exception with the values of its local variables.
         "django": {"handlers": [], "level": "INFO"},
-        # uvicorn's would write the messages of exceptions.
+        # uvicorn's handlers would write the messages of exceptions.
         "uvicorn": {"handlers": [], "propagate": True},
-        # Its lines have the whole path, and so the token of an image; ours have the route.
+        # uvicorn's lines hold the whole path, and so the token of an image. The lines of request_id hold the route.
         "uvicorn.access": {"handlers": [], "propagate": False},
-        # At DEBUG it writes what it finds in a source image's metadata.
+        # At DEBUG Pillow writes a source image's metadata.
         "PIL": {"level": "INFO"},
-        # At DEBUG it writes requests with their signatures.
+        # At DEBUG botocore writes requests with their signatures.
         "botocore": {"level": "INFO"},
-        # It says at every start that it is there.
+        # axes announces itself at every start.
         "axes.apps": {"level": "WARNING"},
         "django.request": {"filters": ["without_paths"]},
     },

@@ -1,4 +1,4 @@
-"""Every route of the service."""
+"""The routes of the service."""
 
 from django.contrib import admin
 from django.urls import path

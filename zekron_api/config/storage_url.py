@@ -1,4 +1,4 @@
-"""STORAGE_URL as the entry of Django's STORAGES. Imports no client of any store."""
+"""The parser of STORAGE_URL. It imports no client of any store."""
 
 import re
 from typing import Final
@@ -13,13 +13,16 @@ _REGION: Final = re.compile(r"[a-z0-9-]{1,64}")
 
 
 def object_store(url: str) -> dict[str, object]:
-    """The entry for a store of files or a bucket; ends the process with one line, which does not quote the URL."""
+    """Return the entry of Django's STORAGES for a folder or a bucket.
+
+    Raises InvalidVariable, which ends the process with one line and does not quote the URL.
+    """
     try:
         parts = urlsplit(url)
         if parts.scheme == "s3":
             return _bucket(parts)
     except ValueError:
-        # A port that is no number, or a bracket without its other half.
+        # urlsplit refuses a port that is not a number, and an unpaired bracket.
         raise _refusal(_FORMS) from None
     if parts.scheme != "file" or parts.netloc or not parts.path.startswith("/"):
         raise _refusal(_FORMS)

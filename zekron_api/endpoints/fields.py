@@ -1,4 +1,4 @@
-"""The fields of requests: each refuses with what is wrong and what is allowed, under the contract's type."""
+"""The fields of requests. Each raises InvalidField with the contract's type, the error and the allowed values."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ MAX_PROMPT_CHARACTERS = 4000
 MAX_SOURCES = 2
 MAX_SOURCE_BYTES = 10 * 1024 * 1024
 
-# What a database or a font cannot hold.
+# Characters that PostgreSQL or UTF-8 cannot hold.
 _UNUSABLE = re.compile("[\0\ud800-\udfff]")
 _DATA_URL = re.compile(r"data:[^,]{0,100};base64,", re.IGNORECASE)
 _LINE_BREAKS = {ord("\r"): None, ord("\n"): None}
@@ -26,26 +26,26 @@ _KINDS = {str: "a string", bool: "a boolean", list: "an array", dict: "an object
 
 
 class CheckedField(Field[Any, Any, Any, Any]):
-    """A field that sees what was sent, with None for nothing, and raises InvalidField or returns what it means."""
+    """A field that takes the sent value, or None for a missing one, and returns the checked value."""
 
     def run_validation(self, data: Any = empty) -> Any:
-        """DRF's entry."""
+        """Return the checked value; DRF calls it."""
         return self.checked(None if data is empty else data)
 
     def checked(self, value: object) -> Any:
-        """What the value means."""
-        raise AssertionError("each field checks its own value")
+        """Return the value for the domain; raise InvalidField."""
+        raise AssertionError("each field implements `checked`")
 
     def to_representation(self, value: Any) -> Any:
-        """Requests are only read."""
+        """Return the value unchanged; requests are never rendered."""
         return value
 
 
 class PromptField(CheckedField):
-    """A text that is not blank."""
+    """A prompt that is not blank."""
 
     def checked(self, value: object) -> str:
-        """The prompt as it was sent."""
+        """Return the prompt as it was sent."""
         if value is None:
             raise InvalidField(
                 "missing_prompt", "The prompt field is required. It must be a string that is not blank."
@@ -65,10 +65,10 @@ class PromptField(CheckedField):
 
 
 class ModelField(CheckedField):
-    """The name of a public model, `zekron-image-1` unless one is sent."""
+    """The name of a public model; the default is `zekron-image-1`."""
 
     def checked(self, value: object) -> ImageModel:
-        """The model's entry in the catalogue."""
+        """Return the model's entry in the catalogue."""
         name = DEFAULT_MODEL if value is None else value
         models = catalogue()
         if not isinstance(name, str) or name not in models:
@@ -77,10 +77,10 @@ class ModelField(CheckedField):
 
 
 class SizeField(CheckedField):
-    """One of the published sizes, `1024x1024` unless one is sent."""
+    """A published size; the default is `1024x1024`."""
 
     def checked(self, value: object) -> tuple[int, int]:
-        """Width and height in pixels."""
+        """Return width and height in pixels."""
         name = DEFAULT_SIZE if value is None else value
         if not isinstance(name, str) or name not in SIZES:
             raise InvalidField("invalid_size", _not_allowed("size", name, allowed=SIZES))
@@ -88,10 +88,10 @@ class SizeField(CheckedField):
 
 
 class SourcesField(CheckedField):
-    """No images for a create; one or two for an edit, each `{"data": base64}`."""
+    """The source images: none for a create, one or two for an edit, each `{"data": base64}`."""
 
     def checked(self, value: object) -> tuple[bytes, ...]:
-        """The pictures, each as a PNG that we wrote: nothing of the client's file is left but the pixels."""
+        """Return the images as PNGs that this service wrote. They keep nothing of the client's file but its pixels."""
         if value is None:
             return ()
         if not isinstance(value, list):
@@ -104,7 +104,7 @@ class SourcesField(CheckedField):
 
 
 def refuse_too_many(images: Sequence[bytes], *, model: ImageModel) -> None:
-    """Raises InvalidField for more images than an edit of this model may have."""
+    """Raise InvalidField for more images than an edit of this model may have."""
     if len(images) > model.sources:
         most = (
             f"at most {model.sources}" if model.sources else "none, because it makes images from text alone"
@@ -128,7 +128,7 @@ def _source(item: object, name: str) -> bytes:
 
 
 def _base64(data: object, name: str) -> bytes:
-    """Of the standard alphabet, padded, with or without line breaks and the start of a data URL."""
+    """Decode the standard alphabet with padding, with or without line breaks and the start of a data URL."""
     if not isinstance(data, str) or not data:
         raise InvalidField("invalid_base64", f"{name} is required. It must be the image's file in base64.")
     start = _DATA_URL.match(data)
@@ -141,7 +141,7 @@ def _base64(data: object, name: str) -> bytes:
 
 
 def _kind(value: object) -> str:
-    """What JSON calls it; a value of the client's own is never repeated."""
+    """Return JSON's name of the value's type. A message never repeats a value of the client."""
     return _KINDS.get(type(value), "a number")
 
 

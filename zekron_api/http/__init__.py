@@ -1,0 +1,1 @@
+"""Everything about HTTP that endpoints share: errors, authentication, rate limit, JSON. It knows no endpoint."""

@@ -1,4 +1,4 @@
-"""Who is asking: the bearer key of a request names an account."""
+"""The authentication of clients by the bearer key of a request."""
 
 from typing import Final
 
@@ -10,14 +10,16 @@ from billing import keys
 from billing.ledger import AccountSuspended
 from billing.models import Account
 
-# What a client that did not say who it is must send (RFC 6750, section 3).
+# The header WWW-Authenticate of a 401 (RFC 6750, section 3).
 CHALLENGE: Final = 'Bearer realm="zekron"'
-# What `account_of` may raise.
+# The exceptions that `account_of` raises.
 REFUSALS: Final = (NotAuthenticated, keys.InvalidKey, AccountSuspended)
 
 
 def account_of(*, authorization: str) -> Account:
-    """The account of this header's key. Raises NotAuthenticated (no key), InvalidKey (unknown, revoked, expired) or
+    """Return the account of this header's key.
+
+    Raises NotAuthenticated for a missing key, InvalidKey for one that is unknown, revoked or expired, and
     AccountSuspended.
     """
     scheme, _, key = authorization.partition(" ")
@@ -30,12 +32,12 @@ def account_of(*, authorization: str) -> Account:
 
 
 class BearerKeyAuthentication(BaseAuthentication):
-    """`Authorization: Bearer zk_…` → the key's account. It raises where DRF would go on without a user."""
+    """DRF's authentication by `Authorization: Bearer zk_…`. It raises where DRF would go on without a user."""
 
     def authenticate(self, request: Request) -> tuple[Account, None]:
-        """Raises what `account_of` raises."""
+        """Return the key's account; raise the exceptions of `account_of`."""
         return account_of(authorization=request.headers.get("Authorization", "")), None
 
     def authenticate_header(self, request: Request) -> str:
-        """What WWW-Authenticate says."""
+        """Return the value of WWW-Authenticate."""
         return CHALLENGE

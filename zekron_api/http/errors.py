@@ -1,4 +1,4 @@
-"""The error envelope, and the one table that says which exception is which status and type."""
+"""The error envelope, and the one table that maps exceptions to status and type. It knows no endpoint."""
 
 import logging
 from typing import Any, Final
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class InvalidField(Exception):
-    """A field of the request cannot be used; `error_type` is one of those that the contract names."""
+    """A field of the request is invalid; `error_type` is a type that the contract names."""
 
     def __init__(self, error_type: str, message: str) -> None:
         super().__init__(message)
@@ -35,7 +35,7 @@ class PayloadTooLarge(Exception):
 
 
 class ImageExpired(Exception):
-    """The image is past its time; its bytes are unreadable or about to be."""
+    """The image has expired; its bytes are unreadable, or will be at the next purge."""
 
 
 class InvalidIdempotencyKey(Exception):
@@ -43,11 +43,11 @@ class InvalidIdempotencyKey(Exception):
 
 
 class WrongMetricsToken(Exception):
-    """The metrics were asked for without their token, or with another."""
+    """A request for the metrics has no token or a wrong one."""
 
 
 class WithoutImage(Exception):
-    """The generation that the client waited for has no image to show, under a code that its row may keep."""
+    """The generation that the client waited for gives no image; its row may keep the same error code."""
 
     def __init__(self, message: str, *, code: str, generation_id: int) -> None:
         super().__init__(message)
@@ -56,28 +56,28 @@ class WithoutImage(Exception):
 
 
 class GenerationFailed(WithoutImage):
-    """It failed, and was free."""
+    """The generation failed; nothing was charged."""
 
 
 class ImageUnreachable(WithoutImage):
-    """It was made and charged, but its image cannot be read at this moment."""
+    """The image was made and charged, but storage is temporarily unavailable."""
 
 
 class ServiceBusy(WithoutImage):
-    """No worker came to it in time, so it was cancelled, and was free."""
+    """No worker started the generation in time, so it was cancelled; nothing was charged."""
 
 
 class GenerationTimeout(WithoutImage):
-    """It is still running; its image will be in the history."""
+    """The generation is still running; its image will be in the history."""
 
 
-# First match wins. A message of None is the exception's own, which then was written for clients.
+# The first match wins. A message of None stands for the exception's own text, which was written for clients.
 TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
     (ServiceBusy, 503, "service_busy", None),
     (GenerationTimeout, 504, "generation_timeout", None),
     (GenerationFailed, 500, "generation_failed", None),
     (ImageUnreachable, 500, "image_unreachable", None),
-    # A field's error knows its own type.
+    # InvalidField carries its own type.
     (InvalidField, 400, "", None),
     (
         InvalidIdempotencyKey,
@@ -147,7 +147,7 @@ INTERNAL: Final = (
     "Something went wrong on our side. Send the request again, or contact support.",
 )
 LOCKOUT_TYPE: Final = "too_many_logins"
-# For replies that Django or a library made without an exception that reaches us.
+# For replies of Django or a library, whose exceptions do not reach this module.
 _BY_STATUS: Final = {
     400: ("bad_request", "The request cannot be understood."),
     403: ("access_denied", "No permission to access this resource."),
@@ -156,12 +156,12 @@ _BY_STATUS: Final = {
     408: ("request_timeout", "The request body took too long to arrive. Send it again."),
     413: ("payload_too_large", "The request body is too large. At most 32 MiB are allowed."),
 }
-# What a client that was told 429 or 503 waits, unless the exception knows better.
+# The Retry-After of exceptions that carry no `wait_seconds`.
 _RETRY_AFTER_SECONDS: Final = {429: 1, 503: 10}
 
 
 def reply_to(error: Exception) -> HttpResponse:
-    """The envelope for any exception, as the table says, else 500; and a log line under the same code."""
+    """Build the reply to any exception by the table, else a 500, and log a line under the same error code."""
     if isinstance(error, images.ImageUnreadable | images.ObjectMissing):
         counters.count_unreadable_image()
     for exception_type, status, error_type, message in TABLE:
@@ -174,13 +174,13 @@ def reply_to(error: Exception) -> HttpResponse:
 
 
 def reply_with_status(status: int) -> HttpResponse:
-    """The envelope for a status alone."""
+    """Build the reply for a status alone."""
     error_type, message = _BY_STATUS.get(status, INTERNAL[1:] if status >= 500 else _BY_STATUS[400])
     return envelope(status, error_type, message, error_codes.new_code(error_type=error_type))
 
 
 def envelope(status: int, error_type: str, message: str, code: str, **more: int) -> HttpResponse:
-    """`{"success": false, "error": {message, code, type, support}}`, and `more` beside them."""
+    """Build `{"success": false, "error": {message, code, type, support}}`, with `more` inside `error`."""
     error = {
         "message": message,
         "code": code,
@@ -193,32 +193,32 @@ def envelope(status: int, error_type: str, message: str, code: str, **more: int)
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> HttpResponse:
-    """DRF's hook: every exception of a view becomes an envelope."""
+    """Reply to an exception of a view; DRF calls it."""
     return reply_to(error)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Django's hook for 400."""
+    """Reply with 400; Django calls it."""
     return reply_to(exception)
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Django's hook for 403."""
+    """Reply with 403; Django calls it."""
     return reply_to(exception)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Django's hook for 404."""
+    """Reply with 404; Django calls it."""
     return reply_to(exception)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Django's hook for 500; Django has logged the exception."""
+    """Reply with 500; Django calls it after it logged the exception."""
     return reply_with_status(500)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """Django's hook for a form of the admin that came without its token."""
+    """Reply with 403 to an admin form without its CSRF token; Django calls it."""
     return reply_with_status(403)
 
 

@@ -1,4 +1,7 @@
-"""Reads a JSON body: bounded in bytes, parts and depth, UTF-8, one object whose names are each there once."""
+"""The parser and the renderer of JSON bodies.
+
+A request body is one object in UTF-8 with unique names, bounded in bytes, values and depth.
+"""
 
 import json
 from collections.abc import Mapping
@@ -13,30 +16,30 @@ from rest_framework.request import Request
 
 from zekron_api.http.errors import PayloadTooLarge
 
-# Deeper than any request is; a deeper one is an attack on whoever walks it.
+# No valid request is this deep. A deeper body attacks the code that walks it.
 MAX_DEPTH: Final = 32
-# A body is long texts and few values; each value more costs Python twenty times the bytes that name it.
+# A valid body has long strings and few values. Python needs twenty times the bytes of a small value to hold it.
 MAX_PARTS: Final = 100_000
-# Python takes time that grows with the square of the digits.
+# The time of int() grows with the square of the digits.
 MAX_DIGITS: Final = 1000
 _UTF_8: Final = frozenset({"utf-8", "utf8"})
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 class ObjectParser(BaseParser):
-    """`application/json` whose top level is an object. Give the request to `check_body` first."""
+    """DRF's parser for JSON objects. Call `check_body` with the request first."""
 
     media_type = "application/json"
 
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Raises ParseError (invalid_json) with what is wrong."""
+        """Return the object of the stream; raise ParseError (invalid_json) that names the error."""
         return parse_object(stream.read())
 
 
 class OrjsonRenderer(BaseRenderer):
-    """JSON in UTF-8, written in C: a reply may hold two megabytes of base64."""
+    """DRF's renderer for JSON by orjson, because a reply may hold two megabytes of base64."""
 
     media_type = "application/json"
     format = "json"
@@ -48,17 +51,20 @@ class OrjsonRenderer(BaseRenderer):
         accepted_media_type: str | None = None,
         renderer_context: Mapping[str, Any] | None = None,
     ) -> bytes:
-        """The bytes of `data`, made of str, int, bool, None, lists and dicts."""
+        """Return `data`, made of str, int, bool, None, lists and dicts, as JSON in UTF-8."""
         return orjson.dumps(data)
 
 
 def check_body(request: Request) -> None:
-    """Judges a body by its headers: raises PayloadTooLarge, UnsupportedMediaType, or ParseError for an empty one."""
+    """Check a body by its headers.
+
+    Raises PayloadTooLarge, UnsupportedMediaType, or ParseError for an empty body.
+    """
     byte_count = int(request.META.get("CONTENT_LENGTH") or 0)
     if byte_count > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
         raise PayloadTooLarge
     media_type = request._request.content_type
-    # Where nothing was sent, nothing has a wrong type.
+    # Without a body there is no wrong media type. The error is the empty body, below.
     if media_type != ObjectParser.media_type and (media_type or byte_count):
         raise _unsupported(
             request, "The request body must be JSON, with the header Content-Type: application/json."
@@ -76,7 +82,7 @@ def check_body(request: Request) -> None:
 
 
 def parse_object(content: bytes) -> dict[str, Any]:
-    """The object that the bytes of a body are; raises ParseError and nothing else."""
+    """Return the object that the bytes of a body hold; raise ParseError and nothing else."""
     if content.startswith(_BYTE_ORDER_MARK):
         raise ParseError("The request body must not begin with a byte order mark.")
     if sum(content.count(mark) for mark in (b",", b"[", b"{")) > MAX_PARTS:
@@ -114,7 +120,7 @@ def _refuse_constant(name: str) -> None:
 
 
 def _refuse_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Readers of JSON differ in which of two they believe, so that one may check what another uses."""
+    """Refuse a repeated name: parsers differ in which value they keep, so one may check what another does not use."""
     value = dict(pairs)
     if len(value) != len(pairs):
         raise ValueError("a name occurs twice in one object")
@@ -122,7 +128,7 @@ def _refuse_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _depth(value: object) -> int:
-    """How many containers lie within each other, counted level by level, without recursion."""
+    """Return the depth of nested containers, counted level by level without recursion."""
     depth, level = 0, [value]
     while level := [item for item in level if isinstance(item, dict | list)]:
         depth += 1

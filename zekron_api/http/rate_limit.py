@@ -1,4 +1,7 @@
-"""The published rate: 60 requests in any 60 seconds an account, counted in Redis in one atomic step."""
+"""The published rate limit: 60 requests in any 60 seconds for each account.
+
+Redis checks and counts a request in one atomic step. The module does not know how the rate is replied.
+"""
 
 import math
 import time
@@ -18,7 +21,7 @@ T = TypeVar("T")
 
 
 class Rate(NamedTuple):
-    """What the X-RateLimit headers say: `reset_at` is the Unix second from which the oldest request counts no more."""
+    """The values of the X-RateLimit headers; at the Unix second `reset_at` the oldest request stops counting."""
 
     limit: int
     remaining: int
@@ -26,7 +29,7 @@ class Rate(NamedTuple):
 
 
 class RateExceeded(Throttled):
-    """The account has sent its requests of this minute; one more is welcome in `wait_seconds`."""
+    """The account used up its requests of the last minute; the next one is admitted after `wait_seconds`."""
 
     def __init__(self, rate: Rate) -> None:
         self.wait_seconds = max(1, rate.reset_at - math.floor(time.time()))
@@ -35,9 +38,9 @@ class RateExceeded(Throttled):
 
 
 def consume(*, account_id: int) -> Rate:
-    """Counts one request of the account; raises RateExceeded when it is one too many.
+    """Count one request of the account; raise RateExceeded when it is over the limit.
 
-    Without Redis each web process counts for itself, so the rate stays bounded by their number.
+    Without Redis each web process counts for itself, so their number bounds the rate.
     """
     rate, admitted = _everywhere(_hit, account_id)
     if not admitted:
@@ -46,7 +49,7 @@ def consume(*, account_id: int) -> Rate:
 
 
 def peek(*, account_id: int) -> Rate:
-    """What `take` would find, counting nothing: for a request that is refused before it counts."""
+    """Return the rate without counting, for a request that is refused before it counts."""
     return _everywhere(_stats, account_id)
 
 
@@ -56,7 +59,7 @@ def _everywhere(work: Callable[[MovingWindowRateLimiter, RateLimitItem, str], T]
         with redis_client.connection_or_unavailable():
             return work(_shared(settings.REDIS_URL), item, name)
     except redis_client.RedisUnavailable:
-        # The broker has said so in the log.
+        # The circuit breaker of redis_client has logged it.
         return work(_own(), item, name)
 
 

@@ -1,0 +1,1 @@
+"""Pages and filters for operators: health, metrics, redacted logs. They know no endpoint and change no data."""

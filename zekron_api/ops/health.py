@@ -1,4 +1,4 @@
-"""Whether this process lives, and whether the service can do its work."""
+"""The health checks: /healthz for this process, /readyz for the whole service."""
 
 import secrets
 import time
@@ -18,24 +18,27 @@ from workers.catalogue import DEFAULT_MODEL, catalogue
 from workers.messaging import worker_registry
 from workers.messaging.redis_client import connection as broker
 
-# Anyone may ask, so the parts are asked at most once in this time.
+# Anyone may request it, so the parts are checked at most once in this time.
 _FRESH_SECONDS = 1.0
 _last: tuple[float, dict[str, dict[str, Any]]] = (0.0, {})
 
 
-# Exempt, so that a wrong method is told that it is wrong, and not that it lacks a cookie.
+# Exempt from CSRF checks, so that a wrong method gets a 405 and not a 403 for a missing cookie.
 @csrf_exempt
 @require_safe
 def alive(request: HttpRequest) -> HttpResponse:
-    """GET /healthz: 200 as long as the process answers."""
+    """Reply to GET /healthz with 200 as long as the process runs."""
     return _json({"status": "ok"}, 200)
 
 
 @csrf_exempt
 @require_safe
 def ready(request: HttpRequest) -> HttpResponse:
-    """GET /readyz: 200 when every part works, else 503; the body says which does not, and how many workers live."""
-    global _last  # noqa: PLW0603 (one short memory a process; two threads may both ask the parts)
+    """Reply to GET /readyz with 200 when every part works, else with 503.
+
+    The body names the state of each part and counts live workers.
+    """
+    global _last  # noqa: PLW0603 (one short cache a process; two threads may both check the parts)
     asked_at, found = _last
     if not found or time.monotonic() - asked_at > _FRESH_SECONDS:
         parts = {name: _works(check) for name, check in CHECKS.items()}
@@ -66,12 +69,12 @@ def _store() -> bool:
 
 
 def _worker() -> bool:
-    """Of the model of a request that names none: the others' clients are told that the service is busy."""
+    """Return whether a worker serves the default model. For other models a missing worker means 503 service_busy."""
     return any(worker.makes(DEFAULT_MODEL) for worker in worker_registry.alive())
 
 
 def _workers() -> dict[str, dict[str, int]]:
-    """How many live for each model and each queue; nothing while Redis is away."""
+    """Count live workers for each model and each queue; return nothing while Redis is unavailable."""
     try:
         alive = worker_registry.alive()
     except redis.RedisError:

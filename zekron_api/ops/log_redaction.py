@@ -1,4 +1,4 @@
-"""Keeps out of the logs what must not be there: keys, tokens, prompts, images."""
+"""The redaction of logs: they hold no key, token, prompt or image."""
 
 import copy
 import logging
@@ -9,33 +9,34 @@ from workers import error_redaction
 
 
 class WithoutPaths(logging.Filter):
-    """For `django.request`, which names a path that may hold an image's token.
+    """A filter for `django.request`, which logs a path that may hold an image's token.
 
-    Its line about a refused request says nothing that the request's own line does not; one about an exception stays.
+    It drops the line about a refused request, which only repeats the request's own line, and keeps one about an
+    exception.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is logged."""
+        """Return whether the record is logged; replace the message of one that is."""
         if not record.exc_info:
             return False
-        record.msg, record.args = "an exception that no view expected", ()
+        record.msg, record.args = "unexpected exception in a view", ()
         return True
 
 
 class LineFormatter(logging.Formatter):
-    """One line a record, and the frames of its exception; of every exception only what `failures` says of it."""
+    """A formatter that writes an exception as its frames and the summary of `error_redaction`, never as its text."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
+        """Return the record as one line, and the trace of its exception."""
         described = copy.copy(record)
-        # Another handler's formatter may have left its own text here.
+        # The formatter of another handler may have cached its own text here.
         described.exc_text = None
         described.msg = _described(record.msg)
         described.args = _described_all(record)
         return super().format(described)
 
-    def formatException(self, ei: Any) -> str:  # noqa: N802 (the name is logging's)
-        """The exceptions and their frames."""
+    def formatException(self, ei: Any) -> str:  # noqa: N802 (logging names it)
+        """Return the chain of exceptions and their frames."""
         return error_redaction.trace(ei[1])
 
 
@@ -48,7 +49,7 @@ def _described_all(record: logging.LogRecord) -> Any:
         return tuple(_described(value) for value in record.args or ())
     described = {name: _described(value) for name, value in record.args.items()}
     if record.name == "celery.app.trace" and "exc" in described:
-        # Celery gives a failed task's exception as text, and its traceback a second time.
+        # Celery passes a failed task's exception as text, and its traceback a second time.
         error = record.exc_info[1] if record.exc_info else None
         described |= {"exc": error_redaction.summary(error) if error else "an exception", "traceback": ""}
     return described

@@ -1,4 +1,4 @@
-"""GET /metrics: numbers for Prometheus, to whoever has METRICS_TOKEN, read from PostgreSQL and Redis as asked."""
+"""The metrics for Prometheus at /metrics, read from PostgreSQL and Redis at each request with METRICS_TOKEN."""
 
 import secrets
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +23,11 @@ from zekron_api.http import errors
 
 @csrf_exempt
 def serve(request: HttpRequest) -> HttpResponse:
-    """The metrics: 404 while there is no METRICS_TOKEN, 401 without it, 405 for anything but GET and HEAD."""
+    """Reply with the metrics.
+
+    The status is 404 while METRICS_TOKEN is not set, 401 for a request without it, and 405 for methods other than
+    GET and HEAD.
+    """
     if not settings.METRICS_TOKEN:
         raise Http404
     if not _is_admitted(request):
@@ -38,12 +42,12 @@ def serve(request: HttpRequest) -> HttpResponse:
 
 
 class ServiceCollector(Collector):
-    """All metrics, each read anew. Of a source that does not answer, no number is there but that it is not up."""
+    """The collector of all metrics. A source that does not answer gives no metric but `zekron_source_up` 0."""
 
     def collect(self) -> Iterator[Metric]:
-        """The families, those of PostgreSQL first."""
+        """Read and return the metric families, those of PostgreSQL first."""
         up = GaugeMetricFamily(
-            "zekron_source_up", "Whether what the metrics are read from answers.", labels=["source"]
+            "zekron_source_up", "Whether the source of metrics answers.", labels=["source"]
         )
         for source, read in SOURCES.items():
             try:
@@ -57,13 +61,13 @@ class ServiceCollector(Collector):
 
 def _of_postgresql() -> Iterator[Metric]:
     queue = counters.queue()
-    count = GaugeMetricFamily("zekron_generations_open", "Generations to be made.", labels=["status"])
+    count = GaugeMetricFamily("zekron_generations_open", "Open generations by status.", labels=["status"])
     count.add_metric(["queued"], queue.queued_count)
     count.add_metric(["running"], queue.running_count)
     yield count
     yield GaugeMetricFamily(
         "zekron_oldest_queued_seconds",
-        "How long ago the oldest queued generation was accepted.",
+        "Age of the oldest queued generation.",
         value=queue.oldest_queued_seconds,
     )
 
@@ -72,33 +76,35 @@ def _of_redis() -> Iterator[Metric]:
     yield from _of_workers(worker_registry.alive())
     yield CounterMetricFamily(
         "zekron_unreadable_images",
-        "Reads of images that the store had lost or that did not open.",
+        "Reads of images that were missing in the store or failed to decrypt.",
         value=counters.unreadable_image_count(),
     )
     if outcome := scheduled.last():
         yield GaugeMetricFamily(
-            "zekron_audit_problems", "What did not add up at the last audit.", value=outcome.problem_count
+            "zekron_audit_problems", "Errors that the last audit found.", value=outcome.problem_count
         )
         yield GaugeMetricFamily(
             "zekron_audit_ended_timestamp_seconds",
-            "When the last audit ended, in Unix seconds.",
+            "End of the last audit in Unix seconds.",
             value=outcome.ended_at_seconds,
         )
 
 
 def _of_workers(workers: Sequence[Worker]) -> Iterator[Metric]:
-    yield GaugeMetricFamily("zekron_workers_alive", "GPU workers that live.", value=len(workers))
+    yield GaugeMetricFamily("zekron_workers_alive", "Live GPU workers.", value=len(workers))
     by_model = GaugeMetricFamily(
-        "zekron_workers_of_model", "GPU workers that live and have the model.", labels=["model"]
+        "zekron_workers_of_model", "Live GPU workers that have the model loaded.", labels=["model"]
     )
     for model_name in catalogue():
         by_model.add_metric([model_name], sum(worker.makes(model_name) for worker in workers))
     yield by_model
     speed = GaugeMetricFamily(
-        "zekron_worker_seconds_per_image", "What an image takes a worker.", labels=["worker"]
+        "zekron_worker_seconds_per_image", "Seconds that a worker needs for an image.", labels=["worker"]
     )
     busy = GaugeMetricFamily(
-        "zekron_worker_busy_fraction", "The part of the last minute that a device worked.", labels=["worker"]
+        "zekron_worker_busy_fraction",
+        "Fraction of the last minute in which the device was busy.",
+        labels=["worker"],
     )
     for worker in workers:
         if worker.seconds_per_image is not None:
@@ -111,7 +117,7 @@ def _of_workers(workers: Sequence[Worker]) -> Iterator[Metric]:
 
 def _is_admitted(request: HttpRequest) -> bool:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    # Compared in constant time, so that how long it takes says nothing of the token.
+    # A comparison in constant time reveals nothing of the token by its duration.
     same = secrets.compare_digest(token.strip().encode(), settings.METRICS_TOKEN.encode())
     return same and scheme.lower() == "bearer"
 

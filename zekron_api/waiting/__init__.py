@@ -1,1 +1,1 @@
-"""Waiting for a generation without a thread, and the bounded use of memory by requests and responses."""
+"""The ASGI handler and the clients that wait in it. It knows generations by their id, and no endpoint."""

@@ -53,7 +53,7 @@ def test_the_page_is_in_prometheus_text_format_and_is_kept_nowhere() -> None:
     assert response["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert response["Cache-Control"] == "no-store"
     assert b"# TYPE zekron_unreadable_images_total counter\n" in response.content
-    assert b"# HELP zekron_workers_alive GPU workers that live.\n" in response.content
+    assert b"# HELP zekron_workers_alive Live GPU workers.\n" in response.content
 
 
 def test_open_generations_are_counted_by_status_and_the_oldest_queued_is_timed() -> None:
