@@ -79,7 +79,7 @@ CASES = (
         edit_step_count=2,
     ),
 )
-UNFIT_OPTIONS = {
+INVALID_OPTIONS = {
     "flux2-klein": [
         {"max_sequence_lenght": 64},
         {"max_sequence_length": "64"},
@@ -116,7 +116,7 @@ def model(case: Case, tmp_path_factory: pytest.TempPathFactory) -> ImageModel:
 
 @pytest.fixture(scope="module")
 def engine(model: ImageModel) -> Engine:
-    """The engine that every test may use and must leave usable."""
+    """Return the engine that every test may use and must leave usable."""
     return load_engine(model=model, device="cpu")
 
 
@@ -176,11 +176,11 @@ def test_the_engine_is_usable_after_an_exception(engine: Engine, failing_step: i
     assert np.array_equal(make_pictures(engine, make_order())[0], before)
 
 
-def test_pixels_that_are_no_numbers_are_refused(case: Case, model: ImageModel) -> None:
+def test_pixels_that_are_not_numbers_are_refused(case: Case, model: ImageModel) -> None:
     engine = load_engine(model=model, device="cpu")
     with torch.no_grad():
         case.find_last_weights(engine).fill_(float("nan"))
-    with pytest.raises(BadOutput, match="no numbers"):
+    with pytest.raises(BadOutput, match="not finite numbers"):
         make_pictures(engine, make_order())
 
 
@@ -190,9 +190,9 @@ def test_bfloat16_makes_pictures_too(case: Case, model: ImageModel) -> None:
         assert make_pictures(engine, order)[0].std() > case.min_deviation_in_bfloat16
 
 
-def test_an_option_that_is_unknown_or_unfit_is_refused(case: Case, model: ImageModel) -> None:
-    for options in UNFIT_OPTIONS[case.adapter]:
+def test_an_option_that_is_unknown_or_invalid_is_refused(case: Case, model: ImageModel) -> None:
+    for options in INVALID_OPTIONS[case.adapter]:
         [(name, value)] = options.items()
         with pytest.raises(EngineError) as refusal:
             load_engine(model=replace(model, options={**model.options, **options}), device="cpu")
-        assert f"unknown or unfit: {name} = {value!r}" in str(refusal.value)
+        assert f"unknown or invalid option: {name} = {value!r}" in str(refusal.value)

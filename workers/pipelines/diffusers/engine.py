@@ -1,6 +1,6 @@
-"""Engines around pipelines that diffusers runs itself: called whole, or in stages where their family says how.
+"""Engines around pipelines that diffusers runs itself: as a whole, or in stages if the adapter supports them.
 
-A family knows its pipelines and their arguments; what is here knows batches, devices, and what a picture is.
+An adapter knows its pipelines and their arguments. The engines know batches, devices and pixels.
 """
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -19,56 +19,56 @@ from workers.pipelines.runtime.compilation import Compiler, Task, Work
 from workers.pipelines.runtime.device import HandedOver
 from workers.pipelines.runtime.device_engine import DeviceEngine
 
-# A VAE's, from latents to pixels.
+# A VAE's decoder, from latents to pixels.
 DecoderCall = Callable[[torch.Tensor], torch.Tensor]
 
 
 class PipelineCall(NamedTuple):
-    """A pipeline, and by their names what it is called with."""
+    """A pipeline, and the arguments of a call by their names."""
 
     pipeline: Any
     arguments: dict[str, Any]
 
 
 class PipelineAdapter(Protocol):
-    """Pipelines of one architecture: one that creates, and perhaps one that edits."""
+    """The pipelines of one architecture: one that creates, and perhaps one that edits."""
 
     def build_call(self, orders: Sequence[ImageOrder]) -> PipelineCall:
-        """What makes these pictures: creates of one size, or one edit."""
+        """Return the call that makes these pictures: creates of one size, or one edit."""
         ...
 
 
 class StagedPipelineAdapter(PipelineAdapter, Protocol):
-    """A family whose calls can be begun ahead and end with latents, while other calls run."""
+    """An adapter that can encode before a call and decode the latents after it, while other calls run."""
 
     def encode(self, call: PipelineCall) -> PipelineCall:
-        """The same call, with prompts and sources encoded."""
+        """Return the same call with its prompts and sources encoded."""
         ...
 
     @property
     def decoder(self) -> torch.nn.Module:
-        """The VAE's."""
+        """Return the VAE's decoder."""
         ...
 
     def decode_latents(
         self, latents: torch.Tensor, *, height: int, width: int, decoder: DecoderCall
     ) -> torch.Tensor:
-        """What a call's latents show, as (orders, 3, height, width) from 0 to 1."""
+        """Return the pixels of a call's latents, as (orders, 3, height, width) from 0 to 1."""
         ...
 
     def compile_steps(self, compiler: Compiler) -> AbstractContextManager[None]:
-        """Around the batches that its steps are compiled by; what is compiled must not be added to later."""
+        """Return a context for the batches that compile the steps. Nothing more is compiled after it."""
         ...
 
     def make_trials(
         self, sizes: Sequence[tuple[int, int]], *, max_orders: int
     ) -> Iterator[tuple[str, list[ImageOrder]]]:
-        """Batches, with what people call them, of which no step must be compiled again for sizes that are named."""
+        """Yield batches, each with a name for people, after which no step is compiled again for these sizes."""
         ...
 
 
 class Prepared(NamedTuple):
-    """A call whose tensors may still be on their way, and the shape (orders, 3, height, width) of its pictures."""
+    """A call whose tensors may not be ready, and the shape (orders, 3, height, width) of its pictures."""
 
     pipeline: Any
     names: tuple[str, ...]
@@ -77,35 +77,35 @@ class Prepared(NamedTuple):
 
 
 class Denoised(NamedTuple):
-    """Pixels or latents that may still be on their way, and the shape of the pictures that they are to be."""
+    """Pixels or latents that may not be ready, and the shape that the pictures must have."""
 
     output: HandedOver[tuple[torch.Tensor]]
     shape: tuple[int, int, int, int]
 
 
 class PipelineEngine(DeviceEngine):
-    """An Engine that calls a pipeline from prompt to pixels in one stage, and turns pixels into bytes in the next."""
+    """An Engine that runs a whole pipeline in one stage, and turns pixels into bytes in the next."""
 
     def __init__(self, *, adapter: PipelineAdapter, model: ImageModel, device: torch.device) -> None:
-        """Takes a family whose pipelines can be called at once."""
+        """Take an adapter whose pipelines are ready to be called."""
         super().__init__(model=model, device=device)
         self._adapter = adapter
 
     def batch_key(self, order: ImageOrder) -> Hashable:
-        """An edit goes alone: its sources would belong to the whole batch."""
+        """Return the size of a create. An edit goes alone, because its sources would apply to the whole batch."""
         return None if order.sources else (order.width, order.height)
 
     def prepare(self, orders: Sequence[ImageOrder]) -> Prepared:
-        """The pipeline's arguments."""
+        """Return the pipeline's arguments."""
         with self._device.enter_side_stage():
             return self._hand_over_call(self._call(orders), orders)
 
     def denoise(self, prepared: Prepared, *, on_step: StepCallback) -> Denoised:
-        """All that the pipeline does."""
+        """Run the whole pipeline."""
         return self._run_pipeline(prepared, on_step, output_type="pt")
 
     def decode(self, denoised: Denoised) -> list[Picture]:
-        """Bytes, made on the device. Raises BadOutput."""
+        """Return the pixels as bytes, converted on the device. Raise BadOutput."""
         with self._device.enter_side_stage():
             [pixels_BCHW] = self._device.take_over(denoised.output)
             return self._make_pictures(pixels_BCHW, denoised.shape)
@@ -113,7 +113,7 @@ class PipelineEngine(DeviceEngine):
     def _call(self, orders: Sequence[ImageOrder]) -> PipelineCall:
         keys = {self.batch_key(order) for order in orders}
         if len(orders) > 1 and (len(keys) > 1 or None in keys):
-            raise ValueError("a batch is of creates of one size, or one edit")
+            raise ValueError("a batch must be creates of one size, or one edit")
         return self._adapter.build_call(orders)
 
     def _hand_over_call(self, call: PipelineCall, orders: Sequence[ImageOrder]) -> Prepared:
@@ -136,63 +136,65 @@ class PipelineEngine(DeviceEngine):
                         **arguments, output_type=output_type, callback_on_step_end=on_step_end
                     ).images
             except BaseException:
-                # At its end a pipeline takes its models back from the device, if it has brought them there.
+                # After a success, an offloading pipeline does this itself.
                 prepared.pipeline.maybe_free_model_hooks()
                 raise
             return Denoised(self._device.hand_over((output,)), prepared.shape)
 
     def _make_pictures(self, pixels_BCHW: torch.Tensor, shape: tuple[int, int, int, int]) -> list[Picture]:
         if tuple(pixels_BCHW.shape) != shape:
-            raise BadOutput(f"the pipeline made {tuple(pixels_BCHW.shape)} of the ordered {shape}")
+            raise BadOutput(
+                f"the pipeline returned shape {tuple(pixels_BCHW.shape)} instead of the ordered {shape}"
+            )
         are_numbers = torch.isfinite(pixels_BCHW).all()
         bytes_BHWC = pixels_BCHW.float().clamp(0, 1).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1)
         pictures, finite = self._device.to_host(bytes_BHWC.contiguous(), are_numbers)
         if not finite:
-            raise BadOutput("the pipeline made pixels that are no numbers")
+            raise BadOutput("the pipeline returned pixels that are not finite numbers")
         return [np.asarray(picture) for picture in pictures.numpy()]
 
 
 class StagedPipelineEngine(PipelineEngine):
-    """An Engine whose prompts are encoded and whose latents are decoded beside the pipeline's calls."""
+    """An Engine that encodes prompts and decodes latents beside the pipeline's calls."""
 
     _adapter: StagedPipelineAdapter
 
     def __init__(self, *, adapter: StagedPipelineAdapter, model: ImageModel, device: torch.device) -> None:
-        """Takes a family whose pipelines are on the device."""
+        """Take an adapter whose pipelines are on the device."""
         super().__init__(adapter=adapter, model=model, device=device)
-        # By height and width: what makes pixels of one picture's latents.
+        # The decoding of one picture's latents, by height and width.
         self._graphs: dict[tuple[int, int], Work] = {}
 
     def prepare(self, orders: Sequence[ImageOrder]) -> Prepared:
-        """The pipeline's arguments, prompts and sources encoded."""
+        """Return the pipeline's arguments, with prompts and sources encoded."""
         with self._device.enter_side_stage(), self._device.measure_work():
             return self._hand_over_call(self._adapter.encode(self._call(orders)), orders)
 
     def denoise(self, prepared: Prepared, *, on_step: StepCallback) -> Denoised:
-        """The pipeline's steps, and nothing after them."""
+        """Run the pipeline's steps alone."""
         return self._run_pipeline(prepared, on_step, output_type="latent")
 
     def decode(self, denoised: Denoised) -> list[Picture]:
-        """Pixels, turned into bytes on the device. Raises BadOutput."""
+        """Return the decoded pixels as bytes, converted on the device. Raise BadOutput."""
         with self._device.enter_side_stage():
             [latents] = self._device.take_over(denoised.output)
             with self._device.measure_work():
-                # One by one: a picture fills a GPU, and what it looks like then depends on nothing else.
+                # One picture fills a GPU. Decoded alone, it does not depend on the others.
                 pixels = [
                     self._decode_latents(latents_1, denoised.shape[2:]) for latents_1 in latents.split(1)
                 ]
                 return self._make_pictures(torch.cat(pixels), denoised.shape)
 
     def compile(self, *, backend: str | None = "inductor") -> None:
-        """Makes what the model's entry names fast, as its family does it: of other sizes, only the steps.
+        """Compile the sizes that the model's entry names, as the adapter does it; of other sizes, only the steps.
 
-        Takes minutes, and says so. To be called once, before the first batch; nothing is compiled after it. Raises
-        EngineError. `backend` is torch.compile's; without one nothing is fused, and only graphs are recorded.
+        This takes minutes and is logged. It must be called once, before the first batch; nothing is compiled later.
+        Raise EngineError. `backend` is torch.compile's; with None, nothing is fused and only graphs are captured.
         """
-        # The family has read its options: what is named there are sizes.
+        # The adapter has validated its options.
         named = cast(list[str], self._model.options["compile"])
         sizes = [parse_size(size) for size in named]
-        # What runs in different threads runs side by side and cannot share memory.
+        # Stages run in threads side by side, so their graphs must not share memory.
         for_steps = Compiler(self._device, backend=backend)
         for_pictures = Compiler(self._device, backend=backend)
         decoder = for_pictures.compile_copy(self._adapter.decoder)
@@ -213,7 +215,7 @@ class StagedPipelineEngine(PipelineEngine):
         prepared = self.prepare(orders)
 
         def end(_done: int, _steps: int) -> None:
-            # All steps are alike: the pipeline leaves out those that follow.
+            # All steps are alike, so the pipeline may leave out the others.
             prepared.pipeline._interrupt = True
 
         [latents] = self.denoise(prepared, on_step=end).output.tensors

@@ -1,4 +1,4 @@
-"""Reads the options of a model's entry for its adapter: each has a name that is known, and a value that fits."""
+"""The options of a model's entry, validated for its adapter."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -9,50 +9,48 @@ from workers.engine.interface import EngineError
 
 
 class Option(NamedTuple):
-    """What holds where the entry says nothing, and whether a value can be used."""
+    """The default of an option, and the check that its value must pass."""
 
     default: Any
     is_valid: Callable[[object], bool]
 
 
 def read(model: ImageModel, known: Mapping[str, Option]) -> dict[str, Any]:
-    """Every known option by its name. Raises EngineError for one that is unknown or unfit."""
+    """Return every known option by its name. Raise EngineError for an unknown or invalid one."""
     for name, value in model.options.items():
         if name not in known or not known[name].is_valid(value):
-            raise EngineError(
-                f"the model {model.name} has an option that is unknown or unfit: {name} = {value!r}"
-            )
+            raise EngineError(f"the model {model.name} has an unknown or invalid option: {name} = {value!r}")
     return {name: model.options.get(name, option.default) for name, option in known.items()}
 
 
 def is_number(*, minimum: float, maximum: float) -> Callable[[object], bool]:
-    """Fits a number from `minimum` to `maximum`."""
-    # True is an int to Python, and no number of anything.
+    """Return a check for a number from `minimum` to `maximum`."""
+    # In Python, True is an int.
     return lambda value: (
         isinstance(value, int | float) and not isinstance(value, bool) and minimum <= value <= maximum
     )
 
 
 def is_whole_number(*, minimum: int, maximum: int) -> Callable[[object], bool]:
-    """Fits a whole number from `minimum` to `maximum`."""
+    """Return a check for a whole number from `minimum` to `maximum`."""
     return lambda value: (
         isinstance(value, int) and not isinstance(value, bool) and minimum <= value <= maximum
     )
 
 
 def is_text(value: object) -> bool:
-    """Fits any text."""
+    """Return True for any text."""
     return isinstance(value, str)
 
 
 def are_sizes(value: object) -> bool:
-    """Fits a list such as ["1024x1024", "512x512"]."""
+    """Return True for a list of sizes such as ["1024x1024", "512x512"]."""
     return isinstance(value, list) and all(
         isinstance(size, str) and re.fullmatch(r"[1-9]\d{1,3}x[1-9]\d{1,3}", size) for size in value
     )
 
 
 def parse_size(size: str) -> tuple[int, int]:
-    """Width and height of such a size."""
+    """Return width and height in pixels of a size such as "1024x768"."""
     width, height = size.split("x")
     return int(width), int(height)

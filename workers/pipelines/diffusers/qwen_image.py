@@ -1,7 +1,7 @@
-"""The adapter for Qwen-Image: creates, and edits of one or two pictures where the options name weights that edit.
+"""The adapter for Qwen-Image: creates, and edits of one or two pictures if the options name weights that edit.
 
-Text encoder and VAE are one for both; the transformer is another, unless the option `edit_weights` names the folder
-of the model's own weights.
+Both share the text encoder and the VAE. The transformers differ, unless the option `edit_weights` names the folder of
+the model's own weights.
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,30 +36,30 @@ OPTIONS: Final = {
     "edit_weights": Option(None, is_text),
     "guidance_scale": Option(4.0, is_number(minimum=1, maximum=30)),
     "negative_prompt": Option(" ", is_text),
-    # Of a prompt, in tokens; the pipelines take no more.
+    # In tokens. The pipelines take no longer prompt.
     "max_sequence_length": Option(512, is_whole_number(minimum=1, maximum=1024)),
-    # What computes attention: a name of diffusers, or what is fastest of torch's own.
+    # A backend by diffusers' name, or the fastest of torch's own.
     "attention": Option(attention.FASTEST, is_text),
-    # The sizes for which a start takes minutes and every picture less.
+    # Sizes to compile for: the start then takes minutes, and each picture less time.
     "compile": Option([], are_sizes),
 }
-IMAGE_TOKEN: Final = "<|image_pad|>"  # noqa: S105 (a token of a text)
-# Tokens of a picture of 1024x1024 with a prompt: attention is much of the work there.
+IMAGE_TOKEN: Final = "<|image_pad|>"  # noqa: S105 (a token of text)
+# The tokens of a prompt and a picture of 1024x1024, where attention is much of the work.
 MANY_TOKENS: Final = 4096 + 64
-# Rows and columns of tokens that any number of them is compiled for: as many as no prompt has that is tried with them,
-# for any two numbers that are equal are one to torch.
+# The rows and columns of tokens in trials of any size. torch takes two equal numbers for one and the same, so no prompt
+# of a trial may have as many tokens.
 ODD_GRID: Final = (15, 17)
 
 
 class ImagePrompts:
-    """What stands for transformers' Qwen2VLProcessor, which reads videos too and needs torchvision for them."""
+    """A substitute for transformers' Qwen2VLProcessor, which also reads videos and needs torchvision for that."""
 
     def __init__(self, *, images: Qwen2VLImageProcessorPil, tokenizer: Any) -> None:
         self._images = images
         self._tokenizer = tokenizer
 
     def __call__(self, *, text: list[str], images: Any, padding: bool, return_tensors: str) -> BatchFeature:
-        """Tokens of the texts, with as many image tokens for each picture as it has patches, and the patches."""
+        """Return the texts' tokens, with one image token for each patch of a picture, and the patches."""
         patches = self._images(images=images, return_tensors=return_tensors)
         counts = iter((patches["image_grid_thw"].prod(-1) // self._images.merge_size**2).tolist())
         filled = []
@@ -71,17 +71,17 @@ class ImagePrompts:
 
 
 class QwenImage:
-    """A StagedFamily of one or two pipelines."""
+    """A StagedPipelineAdapter of one or two pipelines."""
 
     def __init__(
         self, *, create: QwenImagePipeline, edit: QwenImageEditPlusPipeline | None, model: ImageModel
     ):
-        """Raises EngineError for options it does not know, and for sources without weights that edit."""
+        """Raise EngineError for invalid options, and for sources without weights that edit."""
         self._options = read(model, OPTIONS)
         self._steps = model.steps
         if model.sources and edit is None:
             raise EngineError(
-                f"the model {model.name} has sources = {model.sources}, and no option edit_weights to edit with"
+                f"the model {model.name} has sources = {model.sources}, but no option edit_weights"
             )
         self._create = create
         self._edit = edit
@@ -90,11 +90,11 @@ class QwenImage:
 
     @property
     def pipelines(self) -> Sequence[Any]:
-        """All there are."""
+        """Return the pipeline that creates and, if there is one, the pipeline that edits."""
         return [pipeline for pipeline in (self._create, self._edit) if pipeline is not None]
 
     def build_call(self, orders: Sequence[ImageOrder]) -> PipelineCall:
-        """Each order's noise comes from a generator of its own, on the CPU: a seed gives its picture in any company."""
+        """Return the call. Each order has its own noise generator on the CPU: its picture is the same in any batch."""
         first = orders[0]
         guidance_scale = float(self._options["guidance_scale"])
         arguments = {
@@ -116,7 +116,7 @@ class QwenImage:
         return PipelineCall(self._edit, {**arguments, "image": list(first.sources)})
 
     def encode(self, call: PipelineCall) -> PipelineCall:
-        """Prompts, each with the pictures that it is about. What a picture looks like is encoded by the call."""
+        """Encode the prompts together with their pictures. The call itself encodes the pictures' latents."""
         arguments = dict(call.arguments)
         images = {}
         if "image" in arguments:
@@ -131,20 +131,22 @@ class QwenImage:
 
     @property
     def decoder(self) -> torch.nn.Module:
-        """The VAE's."""
+        """Return the VAE's decoder."""
         decoder: torch.nn.Module = self._create.vae.decoder
         return decoder
 
     def choose_attention(self, model: ImageModel) -> None:
-        """Sets what computes attention: what the options name, or what is fastest here. Raises EngineError."""
+        """Select the attention backend: the option's, or the fastest here. Raise EngineError."""
         config = self._create.transformer.config
         shape = (1, MANY_TOKENS, config.num_attention_heads, config.attention_head_dim)
         attention.select_backend(self._options["attention"], self._transformers, shape, model_name=model.name)
 
     @contextmanager
     def compile_steps(self, compiler: Compiler) -> Iterator[None]:
-        """Blocks for any number of orders and tokens. No graphs are recorded: a step of 20 billion weights takes some
-        60 ms of a large GPU for a picture of 512x512, and the host gives it the work in a tenth of that.
+        """Compile the blocks for any number of orders and tokens.
+
+        No graphs are captured. For a picture of 512x512, a step of 20 billion weights takes a large GPU about 60 ms,
+        and the host launches its kernels in a tenth of that.
         """
         for transformer in self._transformers:
             compiler.compile_blocks(transformer)
@@ -154,8 +156,10 @@ class QwenImage:
     def make_trials(
         self, named: Sequence[tuple[int, int]], *, max_orders: int
     ) -> Iterator[tuple[str, list[ImageOrder]]]:
-        """Of any size: an order alone, several whose prompts are of one length and of different ones, and an edit;
-        then creates of the sizes that are named.
+        """Yield batches of any size, and then creates of the named sizes.
+
+        The batches of any size are an order alone, several with prompts of equal and of different lengths, and an
+        edit.
         """
         patch_pixels = 2 * self._create.vae_scale_factor
         height, width = (patch_pixels * count for count in ODD_GRID)
@@ -178,8 +182,9 @@ class QwenImage:
     def decode_latents(
         self, latents: torch.Tensor, *, height: int, width: int, decoder: DecoderCall
     ) -> torch.Tensor:
-        """The latents of either pipeline, decoded as the pipelines do it: a picture is a video of one frame, and what
-        the VAE remembers between frames is not needed.
+        """Decode the latents of either pipeline as the pipelines do it.
+
+        A picture is a video of one frame, so the VAE's cache between frames is not needed.
         """
         vae = self._create.vae
         unpacked = self._create._unpack_latents(latents, height, width, self._create.vae_scale_factor)
@@ -192,7 +197,7 @@ class QwenImage:
     def _find_latent_scale(
         self, device: torch.device, dtype: torch.dtype
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and deviation of what the VAE encodes, sent to the device once: a recording cannot send them."""
+        """Return mean and deviation of the VAE's latents, moved to the device once: a graph cannot move them."""
         if not self._scale:
             config = self._create.vae.config
             self._scale = [
@@ -203,7 +208,7 @@ class QwenImage:
         return mean_C, deviation_C
 
     def _fit_prompt(self, prompt: str) -> str:
-        """No longer than the pipelines take, and without what would be read as a sign of the pipelines' own."""
+        """Cut the prompt to the pipelines' length, and break up text that would be read as a special token."""
         tokenizer = self._create.tokenizer
         for token in tokenizer.all_special_tokens:
             prompt = prompt.replace(token, f"{token[:1]} {token[1:]}")
@@ -217,7 +222,7 @@ class QwenImage:
 
 
 def load(*, model: ImageModel, device: str) -> PipelineEngine:
-    """The model's engine on `device`: `auto` is the first GPU, or else the CPU. Raises EngineError."""
+    """Return the model's engine on `device`; `auto` is the first GPU, or else the CPU. Raise EngineError."""
     offload, plain = loading.split_offload(model)
     target = loading.resolve_device(device)
     create = loading.load(QwenImagePipeline, model=plain)
@@ -262,15 +267,16 @@ def _make_blank_order(width: int, height: int, *, words: int = 1) -> ImageOrder:
 
 
 def _make_blank_orders(width: int, height: int, count: int) -> list[ImageOrder]:
-    """So many, no two of which have prompts of one length."""
+    """Return this many orders; no two of their prompts have equal lengths."""
     return [_make_blank_order(width, height, words=number) for number in range(1, count + 1)]
 
 
 def _add_token_types(
     text_encoder: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Without it the encoder places patches in a line, as it does words: the pipelines of this release of diffusers do
-    not pass on what this release of transformers wants to know.
+    """Tell the encoder which tokens are images, or it would place patches in a line, as it does words.
+
+    This release of transformers needs the argument, and the pipelines of this release of diffusers do not pass it.
     """
     if kwargs.get("image_grid_thw") is None:
         return args, kwargs

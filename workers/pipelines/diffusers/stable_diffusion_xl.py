@@ -1,6 +1,6 @@
-"""The adapter for Stable Diffusion XL: creates, and edits of one picture, which are made from its noisy latents.
+"""The adapter for Stable Diffusion XL: creates, and edits of one picture, which start from its noisy latents.
 
-The picture of an edit is cropped to the ordered size around its middle; the prompt says what it is to become.
+An edit's picture is cropped around its middle to the ordered size. The prompt describes the result.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,17 +19,17 @@ from workers.pipelines.runtime import compilation, loading
 from workers.pipelines.runtime.compilation import Compiler, GraphedForward
 from workers.pipelines.runtime.device import Device
 
-# There is no option `attention`: diffusers has the layers of this UNet ask torch, which chooses for each by its shape.
+# There is no option `attention`: the layers of this UNet ask torch, which chooses a kernel for each by its shape.
 OPTIONS: Final = {
     "guidance_scale": Option(5.0, is_number(minimum=0, maximum=30)),
     "negative_prompt": Option(None, is_text),
-    # How far an edit may go from its picture: 1 keeps nothing of it.
+    # How far an edit departs from its picture; 1 keeps nothing of it.
     "strength": Option(0.6, is_number(minimum=0.05, maximum=1)),
-    # The sizes for which a start takes minutes and every picture less.
+    # Sizes to compile for: the start then takes minutes, and each picture less time.
     "compile": Option([], are_sizes),
 }
 MAX_SOURCES: Final = 1
-# What `encode_prompt` gives, in its order.
+# The results of `encode_prompt`, in its order.
 EMBEDDINGS: Final = (
     "prompt_embeds",
     "negative_prompt_embeds",
@@ -39,10 +39,10 @@ EMBEDDINGS: Final = (
 
 
 class StableDiffusionXL:
-    """A StagedFamily of two pipelines that share all weights."""
+    """A StagedPipelineAdapter of two pipelines that share all weights."""
 
     def __init__(self, *, create: StableDiffusionXLPipeline, model: ImageModel) -> None:
-        """Raises EngineError for options it does not know, and for more sources than an edit can have."""
+        """Raise EngineError for invalid options, and for more sources than an edit can have."""
         self._options = read(model, OPTIONS)
         self._steps = model.steps
         if model.sources > MAX_SOURCES:
@@ -62,11 +62,11 @@ class StableDiffusionXL:
 
     @property
     def pipelines(self) -> Sequence[Any]:
-        """Both."""
+        """Return the pipeline that creates and the one that edits."""
         return self._create, self._edit
 
     def build_call(self, orders: Sequence[ImageOrder]) -> PipelineCall:
-        """Each order's noise comes from a generator of its own, on the CPU: a seed gives its picture in any company."""
+        """Return the call. Each order has its own noise generator on the CPU: its picture is the same in any batch."""
         first = orders[0]
         negative = self._options["negative_prompt"]
         arguments = {
@@ -85,7 +85,7 @@ class StableDiffusionXL:
         )
 
     def encode(self, call: PipelineCall) -> PipelineCall:
-        """Prompts, and the picture of an edit, as the pipelines themselves encode them."""
+        """Encode prompts, and the picture of an edit, as the pipelines do it."""
         arguments = dict(call.arguments)
         embeddings = self._create.encode_prompt(
             arguments.pop("prompt"),
@@ -100,14 +100,15 @@ class StableDiffusionXL:
 
     @property
     def decoder(self) -> torch.nn.Module:
-        """The VAE's."""
+        """Return the VAE's decoder."""
         decoder: torch.nn.Module = self._create.vae.decoder
         return decoder
 
     @contextmanager
     def compile_steps(self, compiler: Compiler) -> Iterator[None]:
-        """Blocks for any number of orders and tokens, and each size and number of orders as one graph a step, be they
-        creates or edits: for a picture of 512x512 the host would take longer than the device.
+        """Compile the blocks for any batch, and capture a step of each batch inside as one graph, creates and edits.
+
+        For a picture of 512x512 the host would take longer than the device.
         """
         compiler.compile_blocks(self._create.unet)
         forward = GraphedForward(self._create.unet, compiler)
@@ -119,7 +120,7 @@ class StableDiffusionXL:
     def make_trials(
         self, named: Sequence[tuple[int, int]], *, max_orders: int
     ) -> Iterator[tuple[str, list[ImageOrder]]]:
-        """Creates of the sizes that are named, first several, which nearly any number of orders is compiled by."""
+        """Yield creates of the named sizes, the largest batch first: it compiles for nearly any number of orders."""
         for width, height in named:
             for count in range(max_orders, 0, -1):
                 blank = ImageOrder(prompt="", width=width, height=height, seed=0)
@@ -128,7 +129,7 @@ class StableDiffusionXL:
     def decode_latents(
         self, latents: torch.Tensor, *, height: int, width: int, decoder: DecoderCall
     ) -> torch.Tensor:
-        """The latents, decoded."""
+        """Decode the latents."""
         vae = self._create.vae
         mean, deviation = self._find_latent_scale(latents)
         latents_BCHW = (latents * deviation + mean).to(vae.dtype, memory_format=torch.channels_last)
@@ -151,8 +152,9 @@ class StableDiffusionXL:
         return (latents_BCHW - mean) / deviation
 
     def _find_latent_scale(self, latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and deviation of what the VAE encodes; some that are derived from XL have them by channel. They are sent
-        to the device once for each precision: a recording cannot send them.
+        """Return mean and deviation of the VAE's latents; some models derived from XL have them by channel.
+
+        They are moved to the device once for each precision, because a graph cannot move them.
         """
         if latents.dtype not in self._scales:
             config = self._create.vae.config
@@ -166,7 +168,7 @@ class StableDiffusionXL:
 
 
 def load(*, model: ImageModel, device: str) -> PipelineEngine:
-    """The model's engine on `device`: `auto` is the first GPU, or else the CPU. Raises EngineError."""
+    """Return the model's engine on `device`; `auto` is the first GPU, or else the CPU. Raise EngineError."""
     offload, plain = loading.split_offload(model)
     target = loading.resolve_device(device)
     create = loading.load(StableDiffusionXLPipeline, model=plain, add_watermarker=False)
@@ -175,10 +177,10 @@ def load(*, model: ImageModel, device: str) -> PipelineEngine:
     if offload:
         return PipelineEngine(adapter=adapter, model=plain, device=target)
     if create.vae.config.force_upcast and create.vae.dtype == torch.float16:
-        # It overflows in half precision. Pipelines cast it back and forth, which would meet it at work elsewhere.
+        # It overflows in half precision. A pipeline would cast it back and forth while another stage uses it.
         create.vae.to(torch.float32)
     for part in (create.unet, create.vae):
-        # The order of memory that convolutions are fast with.
+        # Convolutions are fast with this memory order.
         part.to(memory_format=torch.channels_last)
     engine = StagedPipelineEngine(adapter=adapter, model=plain, device=target)
     compilation.compile_on_gpu(engine, sizes=read(plain, OPTIONS)["compile"], device=target, name=model.name)

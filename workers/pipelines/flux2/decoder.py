@@ -1,7 +1,7 @@
-"""Latents of FLUX.2 to the bytes of pictures, on the device.
+"""The decoder from FLUX.2's latents to the bytes of pictures, on the device.
 
-Shapes: S tokens of a picture, C channels of a token, H by W pixels. Pictures are decoded one by one: one fills a GPU,
-and what it looks like then depends on nothing else.
+Shapes: S tokens of a picture, C channels of a token, H by W pixels. Pictures are decoded one by one. One picture
+fills a GPU, and decoded alone it does not depend on the others.
 """
 
 from collections.abc import Callable
@@ -15,10 +15,10 @@ from workers.pipelines.runtime.device import Device
 
 
 class Decoder:
-    """The VAE's decoder, in the order of memory that convolutions are fast with."""
+    """The VAE's decoder, in the memory order that convolutions are fast with."""
 
     def __init__(self, *, pipeline: Flux2KleinPipeline, device: Device) -> None:
-        """Takes a pipeline that is on its device already."""
+        """Take a pipeline that is on its device already."""
         self._pipeline = pipeline
         self._vae = pipeline.vae.to(memory_format=torch.channels_last)
         self._device = device
@@ -28,7 +28,7 @@ class Decoder:
         self._deviation_C = torch.sqrt(norm.running_var.view(1, -1, 1, 1) + self._vae.config.batch_norm_eps)
 
     def decode(self, latents_1SC: torch.Tensor, picture: Grid) -> tuple[torch.Tensor, torch.Tensor]:
-        """One picture, (H, W, 3) of uint8, and whether all its pixels are numbers."""
+        """Return one picture as (H, W, 3) of uint8, and whether all its pixels are finite numbers."""
         work = self._graphs.get(picture)
         decoded = (
             work(latents_1SC) if work is not None else self._decode(latents_1SC, picture, self._vae.decoder)
@@ -36,7 +36,7 @@ class Decoder:
         return decoded[0], decoded[1]
 
     def compile(self, compiler: Compiler, picture: Grid) -> None:
-        """Compiles the decoder for this size, and has each such picture run as one graph."""
+        """Compile the decoder for this size, and capture it as one graph."""
         decoder = compiler.compile_copy(self._vae.decoder)
         channels = self._mean_C.shape[1]
         latents_1SC = torch.zeros(

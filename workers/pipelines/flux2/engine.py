@@ -1,6 +1,6 @@
-"""The adapter for FLUX.2-klein, and for the small pipeline of the same classes: diffusers' parts, driven in stages.
+"""The engine for FLUX.2-klein and for the small pipeline of the same classes: diffusers' parts, driven in stages.
 
-What it makes is what Flux2KleinPipeline makes of the same order. Knows nothing of jobs, money or bytes.
+It makes the same pictures as Flux2KleinPipeline. Knows no job, no price and no stored file.
 """
 
 from collections.abc import Hashable, Sequence
@@ -32,18 +32,21 @@ def _are_layers(value: object) -> bool:
 
 
 OPTIONS: Final = {
-    # How the prompt is encoded; the defaults are the pipeline's own.
+    # The encoding of the prompt. The defaults are the pipeline's own.
     "max_sequence_length": Option(512, is_whole_number(minimum=1, maximum=4096)),
     "text_encoder_out_layers": Option([9, 18, 27], _are_layers),
-    # What computes attention: a name of diffusers, or what is fastest of torch's own.
+    # A backend by diffusers' name, or the fastest of torch's own.
     "attention": Option(FASTEST, is_text),
-    # The sizes for which a start takes minutes and every picture less.
+    # Sizes to compile for: the start then takes minutes, and each picture less time.
     "compile": Option([], are_sizes),
 }
 
 
 class Prepared(NamedTuple):
-    """A batch as the transformer takes it. Shapes: B orders, L tokens of text, S of the picture, R of the sources."""
+    """A batch as the transformer takes it.
+
+    Shapes: B orders, L tokens of text, S of the picture, R of the sources.
+    """
 
     text_BLD: torch.Tensor
     noise_BSC: torch.Tensor
@@ -55,7 +58,7 @@ class Prepared(NamedTuple):
 
 
 class Denoised(NamedTuple):
-    """What the transformer made of a batch: each order's latents, and the size in pixels of its picture."""
+    """The transformer's result for a batch: each order's latents, and the size in pixels of its picture."""
 
     latents_BSC: torch.Tensor
     picture: Grid
@@ -66,12 +69,12 @@ class Flux2Klein(DeviceEngine):
     """An Engine on one device. Orders go together if their size and their sources' sizes are equal."""
 
     def __init__(self, *, pipeline: Flux2KleinPipeline, model: ImageModel) -> None:
-        """Takes a pipeline that is on its device already. Raises EngineError for options it does not know."""
+        """Take a pipeline that is on its device already. Raise EngineError for invalid options."""
         super().__init__(model=model, device=pipeline.device)
         options = read(model, OPTIONS)
         if pipeline.scheduler.config.get("stochastic_sampling"):
             raise EngineError(
-                f"the model {model.name} has a scheduler that adds noise, which is not done here"
+                f"the model {model.name} has a scheduler that adds noise, which this adapter does not support"
             )
         self._pipeline = pipeline
         self._patch_pixels = 2 * pipeline.vae_scale_factor
@@ -92,7 +95,7 @@ class Flux2Klein(DeviceEngine):
         self._decoder = Decoder(pipeline=pipeline, device=self._device)
 
     def batch_key(self, order: ImageOrder) -> Hashable:
-        """The shape of all tensors."""
+        """Return the order's size and its sources' token grids, which decide the shape of all tensors."""
         return (
             order.width,
             order.height,
@@ -100,10 +103,10 @@ class Flux2Klein(DeviceEngine):
         )
 
     def prepare(self, orders: Sequence[ImageOrder]) -> HandedOver[Prepared]:
-        """Encodes what is not known from an earlier batch, and draws the noise."""
+        """Encode prompts and sources that no earlier batch had, and draw the noise."""
         first = orders[0]
         if len({self.batch_key(order) for order in orders}) > 1:
-            raise ValueError("a batch is of one size, with sources of the same sizes")
+            raise ValueError("a batch must be of one size, with sources of the same sizes")
         picture = self._make_grid(first.width, first.height)
         layout = Layout(
             picture, tuple(self._reference_encoder.compute_grid(source) for source in first.sources)
@@ -114,7 +117,7 @@ class Flux2Klein(DeviceEngine):
             sources_BRC = self._reference_encoder.encode([order.sources for order in orders])
             prepared = Prepared(
                 text_BLD=text_BLD,
-                # Drawn by the host while the device encodes.
+                # The host draws it while the device encodes.
                 noise_BSC=self._device.to_device(self._draw_noise(orders, picture)),
                 sources_BRC=sources_BRC,
                 cosines=rotary.cosines,
@@ -125,7 +128,7 @@ class Flux2Klein(DeviceEngine):
             return self._device.hand_over(prepared)
 
     def denoise(self, prepared: HandedOver[Prepared], *, on_step: StepCallback) -> HandedOver[Denoised]:
-        """Euler steps along the flow, as the pipeline's scheduler would take them; nothing waits for the device."""
+        """Take Euler steps along the flow, as the pipeline's scheduler does; the host waits for no step."""
         with self._device.enter_main_stage():
             batch = self._device.take_over(prepared)
             latents_BSC, rotary = batch.noise_BSC, RotaryEmbedding(batch.cosines, batch.sines)
@@ -144,7 +147,7 @@ class Flux2Klein(DeviceEngine):
             return self._device.hand_over(Denoised(latents_BSC, batch.layout.picture, batch.size))
 
     def decode(self, denoised: HandedOver[Denoised]) -> list[Picture]:
-        """Pixels, turned into bytes on the device. Raises BadOutput."""
+        """Return the pixels as bytes, converted on the device. Raise BadOutput."""
         with self._device.enter_side_stage():
             batch = self._device.take_over(denoised)
             with self._device.measure_work():
@@ -156,29 +159,31 @@ class Flux2Klein(DeviceEngine):
         pictures, are_numbers = on_host[::2], on_host[1::2]
         width, height = batch.size
         if tuple(pictures[0].shape) != (height, width, 3):
-            raise BadOutput(f"the pipeline made {tuple(pictures[0].shape)} of the ordered {width}x{height}")
+            raise BadOutput(
+                f"the decoder returned shape {tuple(pictures[0].shape)} instead of the ordered {width}x{height}"
+            )
         if not all(are_numbers):
-            raise BadOutput("the pipeline made pixels that are no numbers")
+            raise BadOutput("the decoder returned pixels that are not finite numbers")
         return [np.asarray(picture.numpy()) for picture in pictures]
 
     def choose_attention(self) -> None:
-        """Sets what computes attention: what the model's entry names, or what is fastest here. Raises EngineError."""
+        """Select the attention backend: the option's, or the fastest here. Raise EngineError."""
         with self._device.enter_main_stage():
             self._sampler.select_attention(
                 read(self._model, OPTIONS)["attention"], model_name=self._model.name
             )
 
     def compile(self, *, backend: str | None = "inductor") -> None:
-        """Makes what the model's entry names fast: whatever else is ordered has its blocks compiled, and no more.
+        """Compile the sizes that the model's entry names; of other sizes, only the blocks are compiled.
 
-        Takes minutes, and says so. To be called once, before the first batch; nothing is compiled after it. Raises
-        EngineError. `backend` is torch.compile's; without one nothing is fused, and only graphs are recorded.
+        This takes minutes and is logged. It must be called once, before the first batch; nothing is compiled later.
+        Raise EngineError. `backend` is torch.compile's; with None, nothing is fused and only graphs are captured.
         """
         with self._device.enter_main_stage():
             compilation.run_tasks(self._model.name, self._list_tasks(backend))
 
     def _list_tasks(self, backend: str | None) -> list[Task]:
-        # What runs in different threads runs side by side and cannot share memory.
+        # Stages run in threads side by side, so their graphs must not share memory.
         for_prompts, for_steps, for_pictures = (Compiler(self._device, backend=backend) for _ in range(3))
         tasks: list[Task] = [
             ("prompts", partial(self._prompt_encoder.compile, for_prompts)),
@@ -200,7 +205,7 @@ class Flux2Klein(DeviceEngine):
         return height // self._patch_pixels, width // self._patch_pixels
 
     def _draw_noise(self, orders: Sequence[ImageOrder], picture: Grid) -> torch.Tensor:
-        """On the CPU, and from one generator an order: a seed gives its picture on any device, in any company."""
+        """Draw on the CPU, from one generator an order: a seed gives its picture on any device, in any batch."""
         noise_BCHW = torch.cat(
             [
                 torch.randn(
@@ -215,7 +220,7 @@ class Flux2Klein(DeviceEngine):
 
 
 def load(*, model: ImageModel, device: str) -> Engine:
-    """The model's engine on `device`: `auto` is the first GPU, or else the CPU. Raises EngineError."""
+    """Return the model's engine on `device`; `auto` is the first GPU, or else the CPU. Raise EngineError."""
     offload, plain = loading.split_offload(model)
     options = read(plain, OPTIONS)
     target = loading.resolve_device(device)

@@ -1,4 +1,4 @@
-"""FLUX.2-klein as its own pipeline runs it, for weights that the device cannot hold all at once."""
+"""The adapter that runs FLUX.2-klein's own pipeline, for weights that the device cannot hold all at once."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,16 +11,16 @@ from workers.pipelines.diffusers.engine import PipelineCall
 
 
 class OffloadedFlux2Klein:
-    """A Family of one pipeline that creates and edits."""
+    """A PipelineAdapter of one pipeline that creates and edits."""
 
     def __init__(self, *, pipeline: Flux2KleinPipeline, steps: int, text: Mapping[str, Any]) -> None:
-        """`text` is how the pipeline encodes prompts, by the names of its arguments."""
+        """Take the pipeline's arguments for encoding prompts as `text`."""
         self._pipeline = pipeline
         self._steps = steps
         self._text = text
 
     def build_call(self, orders: Sequence[ImageOrder]) -> PipelineCall:
-        """Each order's noise comes from a generator of its own, on the CPU: a seed gives its picture in any company."""
+        """Return the call. Each order has its own noise generator on the CPU: its picture is the same in any batch."""
         first = orders[0]
         return PipelineCall(
             self._pipeline,

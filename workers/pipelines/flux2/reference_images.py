@@ -1,4 +1,4 @@
-"""Source images as FLUX.2-klein's transformer sees them: fitted as the pipeline fits them, encoded, and kept.
+"""The encoder of source images for FLUX.2-klein's transformer, and its cache. It fits images as the pipeline does.
 
 Shapes: B orders, R tokens of all sources of an order, C channels.
 """
@@ -14,31 +14,34 @@ from PIL import Image
 
 from workers.pipelines.runtime.device import Device
 
-# The pipeline refuses a smaller one.
+# The pipeline refuses a smaller source.
 MIN_PIXELS: Final = 64
-# Larger ones are scaled down, as the pipeline does: their tokens would cost more than the picture's.
+# Larger sources are scaled down, as the pipeline does. Their tokens would cost more than the picture's.
 MAX_AREA_PIXELS: Final = 1024 * 1024
-# The latents of one are 1 MB.
+# The latents of a source are 1 MB.
 MAX_CACHED_SOURCES: Final = 64
 
 
 class ReferenceImageEncoder:
-    """Encodes sources, and those that come again only once."""
+    """An encoder that encodes a source once, however often it comes."""
 
     def __init__(self, *, pipeline: Flux2KleinPipeline, device: Device, patch_pixels: int) -> None:
-        """A token is `patch_pixels` wide and high."""
+        """Take the width and height of a token as `patch_pixels`."""
         self._pipeline = pipeline
         self._device = device
         self._patch_pixels = patch_pixels
         self._cache: LRUCache[bytes, torch.Tensor] = LRUCache(MAX_CACHED_SOURCES)
 
     def compute_grid(self, source: Image.Image) -> tuple[int, int]:
-        """Rows and columns of tokens that it becomes."""
+        """Return the rows and columns of tokens that the source becomes."""
         width, height = self._scale_size(source.size)
         return height // self._patch_pixels, width // self._patch_pixels
 
     def encode(self, rows: Sequence[Sequence[Image.Image]]) -> torch.Tensor | None:
-        """A row an order, of sources of the same sizes: (B, R, C), or None for creates."""
+        """Return the latents (B, R, C) of a row of sources for each order, or None for creates.
+
+        All rows must have sources of the same sizes.
+        """
         if not rows[0]:
             return None
         return torch.cat([torch.cat([self._encode(source) for source in row], dim=1) for row in rows])

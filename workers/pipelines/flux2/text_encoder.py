@@ -1,4 +1,4 @@
-"""What FLUX.2-klein's transformer is told of prompts: the text encoder, driven from its parts, and what it said before.
+"""The encoder of prompts for FLUX.2-klein's transformer, driven from the text encoder's parts, and its cache.
 
 Shapes: B prompts, L tokens of each, D the transformer's width.
 """
@@ -15,7 +15,7 @@ from workers.engine.interface import EngineError
 from workers.pipelines.runtime.compilation import Compiler, Work
 from workers.pipelines.runtime.device import Device
 
-# One of klein-4B is 3 MB.
+# An encoded prompt of klein-4B is 3 MB.
 MAX_CACHED_PROMPTS: Final = 64
 
 
@@ -31,7 +31,7 @@ class PromptEncoder:
         out_layers: Sequence[int],
         embed: Callable[[torch.Tensor], torch.Tensor],
     ) -> None:
-        """`embed` makes of a prompt's embeddings what is kept of it. Raises EngineError."""
+        """Take `embed`, which turns a prompt's embeddings into the tensor to keep. Raise EngineError."""
         self._tokenizer = pipeline.tokenizer
         self._model = pipeline.text_encoder.model
         self._device = device
@@ -41,11 +41,13 @@ class PromptEncoder:
         self._cache: LRUCache[str, torch.Tensor] = LRUCache(MAX_CACHED_PROMPTS)
         self._graph: Work | None = None
         if self._model.has_sliding_layers:
-            raise EngineError("the text encoder has layers with sliding attention, which are not done here")
+            raise EngineError(
+                "the text encoder has layers with sliding attention, which this adapter does not support"
+            )
         _stop_after(self._model, deepest_layer=max(out_layers))
 
     def encode(self, prompts: Sequence[str]) -> torch.Tensor:
-        """What the transformer is told, (B, L, D)."""
+        """Return the prompts as the transformer's blocks take them, (B, L, D)."""
         known = {prompt: self._cache[prompt] for prompt in prompts if prompt in self._cache}
         fresh = list(dict.fromkeys(prompt for prompt in prompts if prompt not in known))
         if fresh:
@@ -56,7 +58,7 @@ class PromptEncoder:
         return torch.cat([known[prompt] for prompt in prompts])
 
     def compile(self, compiler: Compiler) -> None:
-        """Compiles the layers, and has each prompt run as one graph."""
+        """Compile the layers, and capture the encoding of one prompt as one graph."""
         compiler.compile(self._model.layers, dynamic=False)
         self._graph = compiler.capture_graph(self._encode_text, *self._tokenize([""]))
 
@@ -67,7 +69,7 @@ class PromptEncoder:
         return [work(*one)[0] for one in zip(ids_BL.split(1), mask_BL.split(1), strict=True)]
 
     def _tokenize(self, prompts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Each prompt in the template of a chat, cut or padded to its length, as the pipeline does it."""
+        """Put each prompt into the chat template, cut or padded to its length, as the pipeline does."""
         chats = [
             self._tokenizer.apply_chat_template(
                 [{"role": "user", "content": prompt}],
@@ -101,7 +103,7 @@ class PromptEncoder:
 
 
 def _stop_after(text_model: Any, *, deepest_layer: int) -> None:
-    """Drops the layers that no embedding is taken from, and the norm that would follow the last one left."""
+    """Drop the layers that no embedding is taken from, and the norm behind the last one left."""
     if deepest_layer < len(text_model.layers):
         text_model.layers = text_model.layers[:deepest_layer]
         text_model.norm = torch.nn.Identity()

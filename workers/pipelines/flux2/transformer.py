@@ -1,4 +1,4 @@
-"""FLUX.2's transformer, driven from its parts: what all pictures of a shape have in common is computed once.
+"""FLUX.2's transformer, driven from its parts, so that values common to all pictures of a shape are computed once.
 
 Shapes: B orders, L tokens of text, S of the picture, R of the sources, C channels, D the transformer's width.
 """
@@ -18,30 +18,30 @@ from workers.pipelines.runtime.device import Device
 # Rows and columns of tokens.
 Grid = tuple[int, int]
 
-# Two tables of a layout with two sources of a megapixel are 13 MB.
+# The two tables of a layout with two sources of a megapixel are 13 MB.
 MAX_CACHED_LAYOUTS: Final = 32
-# A picture of 1024x1024, where a token is 16 px wide: attention is most of the work there.
+# The grid of a picture of 1024x1024, where a token is 16 px wide and attention is most of the work.
 LARGE_GRID: Final = (64, 64)
-# What any number of tokens is compiled for: a number that equals no other in the transformer.
+# The grid to compile for any number of tokens: its count equals no other number in the transformer.
 ODD_GRID: Final = (31, 33)
 
 
 class Layout(NamedTuple):
-    """Where the tokens of a picture and of its sources lie."""
+    """The token grids of a picture and of its sources."""
 
     picture: Grid
     sources: tuple[Grid, ...] = ()
 
 
 class RotaryEmbedding(NamedTuple):
-    """How queries and keys are turned, by where their tokens lie: text, picture, sources."""
+    """The rotations of queries and keys by their tokens' positions: text, picture, sources."""
 
     cosines: torch.Tensor
     sines: torch.Tensor
 
 
 class DenoisingStep(NamedTuple):
-    """A step of the way: what the transformer's blocks are told of the time, and how far it goes from there."""
+    """A step along the flow: the blocks' modulations for its time, and its length."""
 
     time_1D: torch.Tensor
     picture_1M: torch.Tensor
@@ -51,10 +51,10 @@ class DenoisingStep(NamedTuple):
 
 
 class FlowSampler:
-    """Takes noise to a picture's latents, step by step."""
+    """The sampler from noise to a picture's latents."""
 
     def __init__(self, *, pipeline: Flux2KleinPipeline, device: Device, steps: int, text_length: int) -> None:
-        """Takes a pipeline that is on its device already."""
+        """Take a pipeline that is on its device already."""
         self._pipeline = pipeline
         self._transformer = pipeline.transformer
         self._device = device
@@ -66,22 +66,22 @@ class FlowSampler:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of its weights, and of what it is given."""
+        """Return the dtype of the weights and of the inputs."""
         dtype: torch.dtype = self._transformer.dtype
         return dtype
 
     @property
     def channels(self) -> int:
-        """Of a token of a picture."""
+        """Return the channels of a picture's token."""
         return int(self._transformer.config.in_channels)
 
     def embed_text(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """The text encoder's embeddings as the blocks take them, (B, L, D): the same at every step."""
+        """Return the text encoder's embeddings as the blocks take them, (B, L, D), equal at every step."""
         text_BLD: torch.Tensor = self._transformer.context_embedder(embeddings.to(self.dtype))
         return text_BLD
 
     def compute_rotary(self, layout: Layout) -> RotaryEmbedding:
-        """The tables of a layout, kept for the next batch that has it."""
+        """Return the tables of a layout, cached for the next batch that has it."""
         if layout not in self._rotaries:
             picture, *sources = (torch.empty(1, 1, *grid) for grid in (layout.picture, *layout.sources))
             tables = [
@@ -95,7 +95,7 @@ class FlowSampler:
         return self._rotaries[layout]
 
     def compute_steps(self, picture: Grid) -> list[DenoisingStep]:
-        """The steps for a picture of so many tokens, as the pipeline's scheduler would take them."""
+        """Return the steps for a picture with this token grid, as the pipeline's scheduler takes them."""
         token_count = picture[0] * picture[1]
         if token_count not in self._steps_by_token_count:
             scheduler = self._pipeline.scheduler
@@ -121,34 +121,35 @@ class FlowSampler:
         rotary: RotaryEmbedding,
         step: DenoisingStep,
     ) -> torch.Tensor:
-        """The latents a stride further along the flow; nothing waits for the device."""
+        """Return the latents one step further along the flow. The host does not wait for the device."""
         graph = self._graphs.get((layout, latents_BSC.shape[0]))
         if graph is not None:
             return graph(latents_BSC, text_BLD, *step)[0]
         return self._step(latents_BSC, text_BLD, sources_BRC, rotary, step)
 
     def select_attention(self, wanted: str, *, model_name: str) -> None:
-        """Has its attention computed by this, or by what is fastest here. Raises EngineError."""
+        """Select this attention backend, or the fastest one here. Raise EngineError."""
         config = self._transformer.config
         tokens = self._text_length + LARGE_GRID[0] * LARGE_GRID[1]
         shape = (1, tokens, config.num_attention_heads, config.attention_head_dim)
         attention.select_backend(wanted, [self._transformer], shape, model_name=model_name)
 
     def compile(self, compiler: Compiler) -> None:
-        """Compiles the blocks for any number of orders and tokens."""
+        """Compile the blocks for any number of orders and tokens."""
         blocks = [*self._transformer.transformer_blocks, *self._transformer.single_transformer_blocks]
         compiler.compile(blocks, dynamic=True)
-        # One order and several are two things to torch, and any two numbers that are equal are one.
+        # torch compiles one order and several separately, and takes two equal numbers for one and the same.
         for order_count in (1, 3):
             self._step(*self.make_blank_inputs(Layout(ODD_GRID), order_count))
 
     def capture_graph(self, compiler: Compiler, *, picture: Grid, order_count: int) -> None:
-        """Has creates of this size and number run as one graph a step.
+        """Capture a step of this many creates of this size as one graph.
 
-        Edits are not captured, for they would gain nothing. The least of them, of 512x512 from a single token, is 10
-        TFLOP a step: 13 ms of a GPU that sustains 790 TFLOP/s. The host gives it a step's compiled blocks, some 270
-        kernels, in 2 to 4 ms, and is ahead from the first one on. A source of 512x512 makes it 18 TFLOP, one of a
-        megapixel for a megapixel 77. And each pair of sizes would hold memory of its own.
+        Edits are not captured, because they would gain nothing. The smallest, of 512x512 from a single token, is 10
+        TFLOP a step, which takes 13 ms on a GPU that sustains 790 TFLOP/s. The host launches a step's compiled
+        blocks, about 270 kernels, in 2 to 4 ms, so it is ahead from the first step on. A source of 512x512 makes it
+        18 TFLOP, and a source of a megapixel for a megapixel 77. Each pair of sizes would also hold memory of its
+        own.
         """
         layout = Layout(picture)
         latents_BSC, text_BLD, _, rotary, step = self.make_blank_inputs(layout, order_count)
@@ -159,7 +160,7 @@ class FlowSampler:
         self._graphs[layout, order_count] = compiler.capture_graph(work, latents_BSC, text_BLD, *step)
 
     def make_blank_inputs(self, layout: Layout, order_count: int) -> tuple[Any, ...]:
-        """Latents, text, no sources, rotary and the first step of creates that show nothing, to try steps with."""
+        """Return latents, text, no sources, rotary and first step of blank creates, to try steps with."""
         latents_BSC = self._make_zeros(order_count, layout.picture[0] * layout.picture[1], self.channels)
         text_BLD = self._make_zeros(order_count, self._text_length, self._transformer.inner_dim)
         return latents_BSC, text_BLD, None, self.compute_rotary(layout), self.compute_steps(layout.picture)[0]
@@ -197,7 +198,7 @@ class FlowSampler:
         return stepped_BSC.to(flow_BSC.dtype)
 
     def _compute_step(self, timestep: torch.Tensor, stride: torch.Tensor) -> DenoisingStep:
-        # A thousandth of it is what the pipeline hands over, in its own precision, and the transformer undoes.
+        # The pipeline passes a thousandth in its own precision, and the transformer multiplies it again.
         thousandth_1 = self._device.to_device(timestep.reshape(1)).to(self.dtype) / 1000
         time_1D = self._transformer.time_guidance_embed(thousandth_1 * 1000, None)
         return DenoisingStep(

@@ -1,4 +1,9 @@
-"""Which of torch's kernels a transformer's attention is computed by: the fastest here, found by trying."""
+"""The choice of torch's attention kernel for a transformer, by measuring each on the device.
+
+diffusers' own calls of these kernels forbid torch all other kernels until the call ends, in the whole process. A text
+encoder or a VAE in another thread would be left without a kernel that can do its work. This module therefore
+registers calls of its own, which forbid nothing.
+"""
 
 import logging
 import statistics
@@ -16,22 +21,22 @@ from workers.engine.interface import EngineError
 
 log = logging.getLogger(__name__)
 
-# Queries, keys and values of (batch, heads, tokens, width of a head).
+# Takes queries, keys and values of (batch, heads, tokens, width of a head).
 Kernel = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
-# What an entry says that names none.
+# The default of the option `attention`.
 FASTEST: Final = "fastest"
-# torch's own, by diffusers' names: they need nothing else, and differ by no more than rounding.
+# torch's own backends by diffusers' names. They need no other package, and differ by rounding alone.
 NATIVE: Final = "native"
 CANDIDATES: Final = (NATIVE, "_native_cudnn", "_native_flash")
-# Whether torch itself would choose them here: it knows of versions in which they do harm, and a few tries show none.
+# torch knows of versions in which a kernel is wrong, which a few trials do not show.
 ALLOWED_BY_TORCH: Final = {
     "_native_cudnn": torch.backends.cuda.can_use_cudnn_attention,
     "_native_flash": torch.backends.cuda.can_use_flash_attention,
 }
 ROUNDS: Final = 5
 CALLS: Final = 4
-# Of the norm of what is expected; in bfloat16 rounding makes some 0.005.
+# As a share of the norm of the expected result. Rounding in bfloat16 comes to about 0.005.
 MAX_DIFFERENCE: Final = 0.02
 
 
@@ -42,7 +47,10 @@ def select_backend(
     *,
     model_name: str,
 ) -> None:
-    """Has a model's transformers use what is wanted, or what is fastest here for this shape. Raises EngineError."""
+    """Make a model's transformers use the wanted backend, or the fastest one here for this shape.
+
+    Raise EngineError if the backend does not work here.
+    """
     dtype, device = transformers[0].dtype, transformers[0].device
     name = choose(shape, dtype=dtype, device=device) if wanted == FASTEST else wanted
     for transformer in transformers:
@@ -51,7 +59,10 @@ def select_backend(
 
 
 def choose(shape: tuple[int, int, int, int], *, dtype: torch.dtype, device: torch.device) -> str:
-    """The name of the fastest for queries, keys and values of this shape: (batch, tokens, heads, width of a head)."""
+    """Return the name of the fastest backend for queries, keys and values of this shape.
+
+    The shape is (batch, tokens, heads, width of a head).
+    """
     if device.type != "cuda":
         return NATIVE
     generator = torch.Generator(device).manual_seed(0)
@@ -65,14 +76,14 @@ def _find_fastest(inputs: Sequence[torch.Tensor]) -> str:
     seconds = {NATIVE: _measure_seconds(NATIVE, inputs)}
     for name in CANDIDATES[1:]:
         if not _is_allowed(name, inputs):
-            log.info("attention by %s: not here: torch would not choose it", name)
+            log.info("attention by %s is left out: torch would not choose it", name)
             continue
         try:
             difference = float((_attend(name, inputs) - expected).float().norm() / expected.float().norm())
             if difference <= MAX_DIFFERENCE:
                 seconds[name] = _measure_seconds(name, inputs)
         except (RuntimeError, ValueError) as error:
-            log.info("attention by %s: not here: %s", name, str(error).partition("\n")[0])
+            log.info("attention by %s is left out: %s", name, str(error).partition("\n")[0])
     for name, seconds_per_call in seconds.items():
         log.info(
             "attention by %s: %.3f ms for %s",
@@ -84,7 +95,7 @@ def _find_fastest(inputs: Sequence[torch.Tensor]) -> str:
 
 
 def use(name: str, transformer: Any, shape: tuple[int, int, int, int], *, dtype: torch.dtype) -> None:
-    """Has a transformer of diffusers use these kernels. Raises EngineError if they do not work for it here."""
+    """Make a diffusers transformer use this backend. Raise EngineError if it does not work for it here."""
     active, _ = _AttentionBackendRegistry.get_active_backend()
     if name == NATIVE:
         return
@@ -95,7 +106,7 @@ def use(name: str, transformer: Any, shape: tuple[int, int, int, int], *, dtype:
     except (RuntimeError, ValueError, ImportError) as error:
         raise EngineError(f"attention = {name!r} does not work here: {error}") from error
     finally:
-        # It would change the attention of all other models in the process, too.
+        # diffusers has made it the default of all models in the process.
         _AttentionBackendRegistry.set_active_backend(active)
 
 
@@ -112,7 +123,7 @@ def _attend(name: str, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
 
 
 def _measure_seconds(name: str, inputs: Sequence[torch.Tensor]) -> float:
-    """Of one call: the median of some rounds, by the device's clock."""
+    """Return the seconds of one call by the device's clock, as the median of several rounds."""
     rounds = []
     for _ in range(ROUNDS + 1):
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
@@ -126,7 +137,7 @@ def _measure_seconds(name: str, inputs: Sequence[torch.Tensor]) -> float:
 
 
 def register_kernels() -> None:
-    """From now on diffusers calls these. May be called again."""
+    """Make diffusers call the kernels of this module. May be called again."""
     for name, kernel in KERNELS.items():
         constraints = _AttentionBackendRegistry._constraints[name]
         _AttentionBackendRegistry.register(name, constraints=constraints)(_wrap_kernel(kernel))
@@ -146,7 +157,7 @@ def _wrap_kernel(kernel: Kernel) -> Callable[..., torch.Tensor]:
     ) -> torch.Tensor:
         if attn_mask is None and scale is None and not (dropout_p or is_causal or enable_gqa):
             return kernel(*(tensor.transpose(1, 2) for tensor in (query, key, value))).transpose(1, 2)
-        # Each kernel takes some masks and no others, and torch knows which.
+        # Each kernel supports only some masks, and torch knows which.
         by_torch = _AttentionBackendRegistry._backends[AttentionBackendName.NATIVE]
         result: torch.Tensor = by_torch(
             query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa=enable_gqa
@@ -157,7 +168,7 @@ def _wrap_kernel(kernel: Kernel) -> Callable[..., torch.Tensor]:
 
 
 def _attend_with_cudnn(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    # Of tensors in another order of memory it makes something wrong.
+    # Its result is wrong for tensors with another memory order.
     contiguous = [tensor.contiguous() for tensor in (query, key, value)]
     result: torch.Tensor = torch.ops.aten._scaled_dot_product_cudnn_attention(*contiguous, None, False)[0]
     return result

@@ -1,4 +1,4 @@
-"""Makes what a device does again and again fast: fused by torch.compile, and on a GPU recorded as graphs."""
+"""Compilation of repeated work with torch.compile, and its capture as CUDA graphs. Knows no model."""
 
 import gc
 import logging
@@ -14,15 +14,15 @@ from workers.pipelines.runtime.device import Device
 
 log = logging.getLogger(__name__)
 
-# Takes tensors of one shape each, gives others; knows nothing that changes from call to call but its arguments.
+# Takes tensors of fixed shapes and returns tensors. Depends on nothing that changes but its arguments.
 Work = Callable[..., tuple[torch.Tensor, ...]]
 
-# What is being compiled, for people, and how.
+# A name for people, and the call that compiles it.
 Task = tuple[str, Callable[[], object]]
 
-# Before a graph is recorded: what is compiled, measured or allocated once must be over.
+# Everything that is compiled, measured or allocated only once must be done before a capture.
 WARMUP_RUNS: Final = 3
-# Of one class in this process; torch's own limit is 8.
+# For one class in this process. torch's own limit is 8.
 MAX_SHAPES: Final = 64
 
 
@@ -30,22 +30,22 @@ class CompilableEngine(Protocol):
     """An engine that can be compiled."""
 
     def compile(self) -> None:
-        """Takes minutes. Raises EngineError."""
+        """Compile the engine, which takes minutes. Raise EngineError."""
         ...
 
 
 def compile_on_gpu(
     engine: CompilableEngine, *, sizes: Sequence[str], device: torch.device, name: str
 ) -> None:
-    """Compiles a model's engine if its entry names sizes; on a CPU a line says that this is not done."""
+    """Compile a model's engine if its entry names sizes; on a CPU, only log that this is not done."""
     if sizes and device.type == "cpu":
-        log.warning("%s is not compiled: that is for a GPU, and this is a CPU", name)
+        log.warning("%s is not compiled: compiling needs a GPU, and this device is a CPU", name)
     elif sizes:
         engine.compile()
 
 
 def run_tasks(name: str, tasks: Sequence[Task]) -> None:
-    """Does all that a model's engine is compiled by, which takes minutes, and says so. Raises EngineError."""
+    """Run and log all compile tasks of a model's engine, which takes minutes. Raise EngineError."""
     for number, (name_of_task, task) in enumerate(tasks, start=1):
         log.info("%s: compiling %s, %d of %d", name, name_of_task, number, len(tasks))
         try:
@@ -53,36 +53,42 @@ def run_tasks(name: str, tasks: Sequence[Task]) -> None:
         except EngineError:
             raise
         except Exception as error:
-            # Compilers have kinds of errors of their own, and so have their parts.
+            # Each compiler raises exceptions of its own classes.
             reason = " ".join(str(error).split())
             raise EngineError(f"the model {name} cannot be compiled: {reason}") from error
     log.info("%s is compiled", name)
 
 
 class Compiler:
-    """For one thread's work on one device. What it recorded shares memory, and must not run side by side."""
+    """The compiler of one thread's work on one device.
+
+    All graphs that it captures share memory, so two of them must not run at the same time.
+    """
 
     def __init__(self, device: Device, *, backend: str | None = "inductor") -> None:
-        """`backend` is torch.compile's; without one nothing is fused."""
+        """Take torch.compile's `backend`; with None, nothing is fused."""
         self._device = device
         self._backend = backend
         self._pool = torch.cuda.graph_pool_handle() if device.is_gpu else None
         self._stream = torch.cuda.Stream(device.target) if device.is_gpu else None
 
     def compile(self, modules: Iterable[torch.nn.Module], *, dynamic: bool) -> None:
-        """Compiles the modules when they are called next: of a class once, for each shape or for any (`dynamic`)."""
+        """Mark the modules to be compiled when they are next called.
+
+        A class is compiled once, for each shape that it is called with, or for any shape (`dynamic`).
+        """
         if self._backend is None:
             return
         for module in modules:
             module.compile(backend=self._backend, fullgraph=True, dynamic=dynamic)
 
     def compile_blocks(self, model: Any) -> None:
-        """The same for what diffusers says is repeated in a model of its own, for any shape."""
+        """Do the same for the blocks that diffusers knows to repeat in one of its models, for any shape."""
         if self._backend is not None:
             model.compile_repeated_blocks(backend=self._backend, fullgraph=True, dynamic=True)
 
     def compile_copy(self, module: torch.nn.Module) -> Callable[..., Any]:
-        """The module, compiled for each shape that it is called with; itself it stays as it is."""
+        """Return the module compiled for each shape that it is called with; the module itself does not change."""
         if self._backend is None:
             return module
         compiled: Callable[..., Any] = torch.compile(
@@ -91,9 +97,9 @@ class Compiler:
         return compiled
 
     def capture_graph(self, work: Work, *arguments: torch.Tensor) -> Work:
-        """The same work for tensors of these shapes, started by the host at once instead of kernel by kernel.
+        """Return the same work for tensors of these shapes, launched as one graph instead of kernel by kernel.
 
-        Without a GPU it is run, so that it is compiled, and returned as it is.
+        Without a GPU, the work is run once, so that it is compiled, and returned as it is.
         """
         with self.allow_many_shapes():
             if self._stream is None:
@@ -102,19 +108,20 @@ class Compiler:
             return _Graph(work, arguments, stream=self._stream, pool=self._pool)
 
     def allow_many_shapes(self) -> AbstractContextManager[object]:
-        """Around calls by which what is fused is compiled."""
+        """Return a context in which torch may compile one class for many shapes."""
         patch: AbstractContextManager[object] = torch._dynamo.config.patch(recompile_limit=MAX_SHAPES)
         return patch
 
 
 class GraphedForward:
-    """In place of a module's `forward`: what it was called with while it learned is replayed from then on.
+    """A replacement of a module's `forward` that replays graphs.
 
-    A call is known by the shapes of its tensors and by its other arguments; its result is a tuple of tensors.
+    While `is_capturing`, each new kind of call is captured; later, kinds that are not known run as usual. Calls are
+    of one kind if the shapes of their tensors and their other arguments are equal. A result is a tuple of tensors.
     """
 
     def __init__(self, module: torch.nn.Module, compiler: Compiler) -> None:
-        """Learns until `is_capturing` is set to False."""
+        """Replace the module's `forward`, and capture until `is_capturing` is set to False."""
         self._forward = module.forward
         self._compiler = compiler
         self._graphs: dict[Any, Work] = {}
@@ -122,7 +129,7 @@ class GraphedForward:
         module.forward = self
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """What the module makes of it."""
+        """Return the result of the module's own `forward`."""
         leaves, form = pytree.tree_flatten((args, kwargs))
         tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
         key = (str(form), tuple(_describe(leaf) for leaf in leaves))
@@ -152,12 +159,12 @@ def _describe(leaf: Any) -> Any:
 
 
 class _Graph:
-    """Work as it was recorded: always on the same tensors, so arguments are copied in and results out."""
+    """A captured graph. It always runs on the same tensors, so arguments are copied in and results out."""
 
     def __init__(
         self, work: Work, arguments: tuple[torch.Tensor, ...], *, stream: torch.cuda.Stream, pool: Any
     ) -> None:
-        # Its tensors are read at every replay: they must stay where they were, whoever else lets go of them.
+        # Every replay reads the tensors that the work holds, so they must not be freed.
         self._work = work
         self._arguments = [argument.clone() for argument in arguments]
         self._graph = torch.cuda.CUDAGraph()
@@ -165,7 +172,7 @@ class _Graph:
         with torch.cuda.stream(stream), _benchmark_convolutions(), _pause_garbage_collection():
             for _ in range(WARMUP_RUNS):
                 work(*self._arguments)
-            # Other threads may use the device meanwhile, for another model.
+            # Another model may use the device in another thread at the same time.
             with torch.cuda.graph(self._graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
                 self._results = work(*self._arguments)
         torch.cuda.current_stream(stream.device).wait_stream(stream)
@@ -179,7 +186,7 @@ class _Graph:
 
 @contextmanager
 def _benchmark_convolutions() -> Iterator[None]:
-    """cuDNN tries its ways before the recording, and the recording keeps the fastest."""
+    """Let cuDNN try its algorithms before the capture, which keeps the fastest."""
     before, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, True
     try:
         yield
@@ -189,7 +196,7 @@ def _benchmark_convolutions() -> Iterator[None]:
 
 @contextmanager
 def _pause_garbage_collection() -> Iterator[None]:
-    """What is collected may hold events and graphs of the device, and ending those would end a recording."""
+    """Collect no garbage: it may hold events and graphs, and destroying those would end a capture."""
     collects = gc.isenabled()
     gc.disable()
     try:

@@ -1,5 +1,6 @@
-"""One device as the stages of an engine share it: streams side by side, copies that nobody waits for. On a CPU the
-same calls do just what they say, in turn.
+"""One device that the stages of an engine share, with a stream for each thread and copies that nobody waits for.
+
+On a CPU, the same calls do their work at once.
 """
 
 import threading
@@ -16,7 +17,7 @@ Tensors = TypeVar("Tensors", bound=tuple[Any, ...])
 
 
 class HandedOver(NamedTuple, Generic[Tensors]):
-    """Tensors on their way from one stage to the next, and when they will be there."""
+    """Tensors on their way from one stage to the next, and the event after which they are ready."""
 
     tensors: Tensors
     ready: torch.cuda.Event | None
@@ -33,34 +34,34 @@ class Device:
 
     @property
     def name(self) -> str:
-        """What people call it: `NVIDIA H200 (cuda:0)`."""
+        """Return the name for people, such as `NVIDIA H200 (cuda:0)`."""
         return (
             f"{torch.cuda.get_device_name(self.target)} ({self.target})" if self._is_gpu else str(self.target)
         )
 
     @property
     def is_gpu(self) -> bool:
-        """Whether it works beside the host, in streams."""
+        """Return True if the device works beside the host, in streams."""
         return self._is_gpu
 
     @property
     def busy_seconds(self) -> float:
-        """How long it has worked in all for what is `measure_work`."""
+        """Return for how many seconds in all the device has worked inside `measure_work`."""
         return self._timer.seconds
 
     def measure_work(self) -> AbstractContextManager[None]:
-        """Around the calls that give the device its work, and nothing that only the host does."""
+        """Return a context whose device work counts as busy. Put nothing in it that only the host does."""
         return self._timer.measure_work()
 
     @contextmanager
     def enter_main_stage(self) -> Iterator[None]:
-        """Around the main stage: no gradients, and an error after which the device is of no more use is DeviceLost."""
+        """Run the main stage without gradients, and turn an error that loses the device into DeviceLost."""
         with self._detect_device_loss(), self._select_gpu(), torch.inference_mode():
             yield
 
     @contextmanager
     def enter_side_stage(self) -> Iterator[None]:
-        """The same around a stage that runs beside it, in this thread's own stream."""
+        """Run a stage beside the main one, in this thread's own stream, under the same rules."""
         with self._detect_device_loss(), torch.inference_mode():
             if not self._is_gpu:
                 yield
@@ -71,7 +72,7 @@ class Device:
                 yield
 
     def hand_over(self, tensors: Tensors) -> HandedOver[Tensors]:
-        """What this stage hands on; it need not be computed yet."""
+        """Return this stage's result for another stage; it need not be computed yet."""
         if not self._is_gpu:
             return HandedOver(tensors, None)
         ready = torch.cuda.Event()
@@ -79,24 +80,24 @@ class Device:
         return HandedOver(tensors, ready)
 
     def take_over(self, handed_over: HandedOver[Tensors]) -> Tensors:
-        """What another stage has handed on, for use in this thread's stream; the host does not wait for it."""
+        """Return another stage's result for use in this thread's stream. The host does not wait for it."""
         if handed_over.ready is not None:
             stream = torch.cuda.current_stream(self.target)
             stream.wait_event(handed_over.ready)
             for tensor in handed_over.tensors:
-                # Its memory must not be given away while this stream may still read it.
+                # The allocator must not reuse its memory while this stream may still read it.
                 if isinstance(tensor, torch.Tensor):
                     tensor.record_stream(stream)
         return handed_over.tensors
 
     def to_device(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The tensor on the device; from pinned memory, so that the copy runs beside other work."""
+        """Return the tensor on the device, copied from pinned memory so that other work can go on."""
         if not self._is_gpu or tensor.is_cuda:
             return tensor.to(self.target)
         return tensor.pin_memory().to(self.target, non_blocking=True)
 
     def to_host(self, *tensors: torch.Tensor) -> list[torch.Tensor]:
-        """The tensors on the host, after one wait for all of them."""
+        """Return the tensors on the host, after one wait for all of them."""
         if not self._is_gpu:
             return list(tensors)
         copies = [torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True) for tensor in tensors]
@@ -106,7 +107,7 @@ class Device:
         return copies
 
     def _select_gpu(self) -> AbstractContextManager[object]:
-        # A new thread's current GPU is the first one, whichever this is.
+        # In a new thread the first GPU is current, which may not be this one.
         return torch.cuda.device(self.target) if self._is_gpu else nullcontext()
 
     @contextmanager

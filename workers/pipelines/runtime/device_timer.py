@@ -1,4 +1,7 @@
-"""How long a device has worked in all. A GPU tells it by events of its own, for the host is elsewhere by then."""
+"""The time for which a device has worked.
+
+A GPU measures it by its own events, because the host has gone on by then.
+"""
 
 import threading
 import time
@@ -11,19 +14,19 @@ from typing import Final
 
 import torch
 
-# Work that overlaps is found among so many stretches of it; what comes later than that counts as work of its own.
+# An interval is compared with this many others. If it overlaps an older one, the overlap counts twice.
 MAX_KEPT_INTERVALS: Final = 64
 
 
 class CoveredTime:
-    """The seconds that intervals cover, each second once; they come nearly in the order of their ends."""
+    """The seconds that intervals cover, each second once. Intervals are added nearly in the order of their ends."""
 
     def __init__(self) -> None:
         self._dropped_seconds = 0.0
         self._intervals: list[tuple[float, float]] = []
 
     def add(self, start: float, end: float) -> None:
-        """Notes an interval, both ends in seconds of one clock."""
+        """Add an interval; both ends are in seconds of one clock."""
         apart = [kept for kept in self._intervals if kept[1] < start or kept[0] > end]
         for kept_start, kept_end in self._intervals:
             if kept_end >= start and kept_start <= end:
@@ -34,13 +37,13 @@ class CoveredTime:
 
     @property
     def seconds(self) -> float:
-        """All that is covered."""
+        """Return how many seconds are covered in all."""
         return self._dropped_seconds + sum(end - start for start, end in self._intervals)
 
 
 @dataclass(kw_only=True)
 class _Stream:
-    """A GPU's stream: its last event whose time is known, and the work behind it, which may not have ended."""
+    """A stream of a GPU: its last event with a known time, and the later work, which may not have ended."""
 
     event: torch.cuda.Event
     seconds: float
@@ -48,7 +51,7 @@ class _Stream:
 
 
 class DeviceTimer:
-    """Counts the seconds in which a device has work of any thread; on a CPU, those that the calls take."""
+    """The timer of a device's work in all threads; on a CPU, it counts the time of the calls."""
 
     def __init__(self, target: torch.device) -> None:
         self._target = target
@@ -61,7 +64,7 @@ class DeviceTimer:
 
     @contextmanager
     def measure_work(self) -> Iterator[None]:
-        """Around calls that give the device its work, in the current stream."""
+        """Count the work that the calls inside give the device, in the current stream."""
         start = time.monotonic() if self._epoch is None else self._record_event()
         try:
             yield
@@ -70,9 +73,9 @@ class DeviceTimer:
 
     @property
     def seconds(self) -> float:
-        """In all, of what has ended."""
+        """Return the seconds of all work that has ended."""
         with self._changing:
-            # A device that is lost tells nothing more; who has work for it says so.
+            # A lost device answers no more. The stage that has work for it raises DeviceLost.
             with suppress(RuntimeError):
                 for stream in self._streams.values():
                     self._collect_finished(stream)
@@ -92,7 +95,7 @@ class DeviceTimer:
             self._collect_finished(self._streams[number])
 
     def _collect_finished(self, stream: _Stream) -> None:
-        """From event to event of one stream, for the device tells short times more exactly than long ones."""
+        """Add finished work, timed from event to event, since a GPU measures short times more exactly."""
         while stream.pending and stream.pending[0][1].query():
             start, end = stream.pending.popleft()
             started = stream.seconds + stream.event.elapsed_time(start) / 1000

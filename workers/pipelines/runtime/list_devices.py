@@ -1,6 +1,6 @@
-"""`python -m workers.pipelines.runtime.list_devices`: the visible GPUs, one a line, or the CPU.
+"""The command `python -m workers.pipelines.runtime.list_devices`: it prints each visible GPU on a line, or the CPU.
 
-A process of its own asks it, for torch takes hundreds of megabytes.
+It is a process of its own because torch takes hundreds of megabytes.
 """
 
 import sys
@@ -9,7 +9,7 @@ import torch
 
 
 def list_devices() -> list[str]:
-    """As DEVICE names them."""
+    """Return the devices by the names that DEVICE takes."""
     return [f"cuda:{number}" for number in range(torch.cuda.device_count())] or ["cpu"]
 
 

@@ -1,6 +1,6 @@
-"""Makes small pipelines: the classes of each family's real ones at a toy's size, for machines without weights or GPU.
+"""The construction of small pipelines: the real classes of each adapter at a toy's size, with random weights.
 
-Their weights are random but seeded, so a picture follows the prompt, the seed and the sources without showing them.
+The weights are seeded, so a picture follows the prompt, the seed and the sources without showing them.
 """
 
 import tempfile
@@ -23,7 +23,7 @@ MARKER: Final = "made-by-make_small_model"
 
 
 def make(folder: Path, *, adapter: str = "flux2-klein") -> bool:
-    """Writes the family's small pipeline to `folder` unless one is there; True if this call has written it.
+    """Write the adapter's small pipeline to `folder` unless one is there. Return True if this call has written it.
 
     The folder appears complete or not at all, however many processes make it at once.
     """
@@ -39,7 +39,7 @@ def make(folder: Path, *, adapter: str = "flux2-klein") -> bool:
         try:
             made.rename(folder)
         except OSError:
-            # Another process was first, and its pipeline is the same; anything else in the way is an error.
+            # Another process was first, and its pipeline is equal. Anything else in the way is an error.
             if not _is_pipeline(folder):
                 raise
             return False
@@ -47,12 +47,12 @@ def make(folder: Path, *, adapter: str = "flux2-klein") -> bool:
 
 
 def is_small(folder: Path) -> bool:
-    """True if `make` has written this folder, so that nothing is lost with it."""
+    """Return True if `make` has written this folder, so that deleting it loses nothing."""
     return (folder / MARKER).is_file()
 
 
 def build(adapter: str) -> Mapping[str, Any]:
-    """A family's parts in memory, the same at every call; torch's own random state is left as it was."""
+    """Return an adapter's parts in memory, equal at every call. torch's own random state does not change."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(SEED)
         parts: Mapping[str, Any] = import_module(ADAPTERS[adapter]).build_parts()

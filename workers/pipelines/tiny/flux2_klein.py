@@ -1,6 +1,4 @@
-"""The small pipeline of FLUX.2-klein: its classes at a toy's size. A picture is soft shapes that follow the prompt, the
-seed and the sources.
-"""
+"""The small pipeline of FLUX.2-klein, which paints soft shapes that follow the prompt, the seed and the sources."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -19,15 +17,15 @@ LATENT_CHANNELS: Final = 16
 TEXT_WIDTH: Final = 64
 TEXT_LAYERS: Final = 3
 
-# At torch's own scale the blocks hardly add to the noise, and neither prompt nor source would be seen.
+# At torch's own scale the blocks hardly change the noise, so neither prompt nor source would show.
 TRANSFORMER_GAIN: Final = 2.5
-# What a tap of a smooth kernel has of its mean: colours are clear, and not yet saturated.
+# The factor on a smooth kernel. With it, colours are clear and not yet saturated.
 DECODER_GAIN: Final = 2.0
 
 END_OF_TEXT: Final = "<|endoftext|>"
 START: Final = "<|im_start|>"
 END: Final = "<|im_end|>"
-# Every token of the template is a byte of the prompt less, so it is short.
+# Each token of the template leaves room for one byte less of the prompt, so the template is short.
 CHAT_TEMPLATE: Final = (
     f"{{% for message in messages %}}{START}{{{{ message['content'] }}}}{END}{{% endfor %}}"
     f"{{% if add_generation_prompt %}}{START}{{% endif %}}"
@@ -35,7 +33,7 @@ CHAT_TEMPLATE: Final = (
 
 
 def build_parts() -> Mapping[str, Any]:
-    """The pipeline."""
+    """Return the pipeline."""
     tokenizer = _build_tokenizer()
     pipeline = Flux2KleinPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(shift=2.0),
@@ -93,7 +91,7 @@ def _build_transformer() -> Flux2Transformer2DModel:
 
 
 def _build_vae() -> AutoencoderKLFlux2:
-    """Five levels scale by 16, so a token is 32 px wide and 1024² takes about a second on two cores."""
+    """Scale by 16 with five levels, so a token is 32 px wide, and 1024² takes two cores about a second."""
     vae = AutoencoderKLFlux2(
         down_block_types=("DownEncoderBlock2D",) * 5,
         up_block_types=("UpDecoderBlock2D",) * 5,
@@ -105,7 +103,7 @@ def _build_vae() -> AutoencoderKLFlux2:
     )
     for name, weight in vae.named_parameters():
         if weight.ndim == 4 and weight.shape[-1] > 1:
-            # An even kernel smooths, where a random one would find edges and leave grain.
+            # A uniform kernel smooths. A random one would find edges and leave grain.
             weight.copy_(DECODER_GAIN * weight.mean((2, 3), keepdim=True).expand_as(weight))
         elif weight.ndim == 1 and "norm" not in name:
             weight.zero_()

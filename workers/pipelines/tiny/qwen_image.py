@@ -1,6 +1,4 @@
-"""The small pipeline of Qwen-Image: its classes at a toy's size, and pictures of spots and grain. The same weights can
-edit.
-"""
+"""The small pipeline of Qwen-Image, which paints spots and grain. The same weights can edit."""
 
 import re
 from collections.abc import Mapping
@@ -24,9 +22,9 @@ from workers.pipelines.tiny.tokenizers import build_qwen_tokenizer
 LATENT_CHANNELS: Final = 8
 TEXT_WIDTH: Final = 32
 
-# At torch's own scale the blocks hardly add to the noise, and neither prompt nor source would be seen.
+# At torch's own scale the blocks hardly change the noise, so neither prompt nor source would show.
 TRANSFORMER_GAIN: Final = 2.5
-# How far attention tells tokens apart: at 1 every token of the picture sees the mean of the prompt.
+# The sharpness of attention. At 1, every token of the picture sees the prompt's mean.
 ATTENTION_GAIN: Final = 3.0
 DECODER_GAIN: Final = 1.5
 
@@ -39,8 +37,8 @@ SPECIAL_TOKENS: Final = (
     "<|image_pad|>",
     "<|video_pad|>",
 )
-# The pipelines put words of their own around a prompt, and leave out as many embeddings as the real tokenizer makes of
-# them. With a token for each of these words this one makes as many: byte by byte they would outweigh the prompt.
+# The pipelines put these words around a prompt, and drop as many embeddings as the real tokenizer makes of them. A
+# token for each word gives the same number here. Byte by byte, they would outweigh the prompt.
 FIRST_WORDS: Final = "system user assistant Picture Describe Generate"
 LATER_WORDS: Final = """
 the image by detailing color shape size texture quantity text spatial relationships of objects and background key
@@ -50,7 +48,7 @@ consistency with original where appropriate
 
 
 def build_parts() -> Mapping[str, Any]:
-    """The pipeline that creates, and what the one that edits needs besides."""
+    """Return the pipeline that creates, and the processor that the one that edits needs as well."""
     tokenizer = _build_tokenizer()
     pipeline = QwenImagePipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(shift=2.0),
@@ -123,7 +121,7 @@ def _build_transformer() -> QwenImageTransformer2DModel:
 
 
 def _build_vae() -> AutoencoderKLQwenImage:
-    """Five levels scale by 16, so that a token is 32 px wide."""
+    """Scale by 16 with five levels, so that a token is 32 px wide."""
     vae = AutoencoderKLQwenImage(
         base_dim=4,
         z_dim=LATENT_CHANNELS,

@@ -1,4 +1,4 @@
-"""The small pipeline of Stable Diffusion XL: its classes at a toy's size, and pictures of soft, bright spots."""
+"""The small pipeline of Stable Diffusion XL, which paints soft, bright spots."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -16,14 +16,14 @@ from workers.pipelines.tiny.tokenizers import BYTES, number_symbols
 TEXT_WIDTH: Final = 32
 START: Final = "<|startoftext|>"
 END: Final = "<|endoftext|>"
-# At torch's own scale one letter of the prompt would not be seen.
+# At torch's own scale one letter of the prompt would not show.
 TEXT_GAIN: Final = 8.0
-# What a tap of a smooth kernel has of its mean: colours are clear, and seldom saturated.
+# The factor on a smooth kernel. With it, colours are clear and seldom saturated.
 DECODER_GAIN: Final = 2.0
 
 
 def build_parts() -> Mapping[str, Any]:
-    """The pipeline."""
+    """Return the pipeline."""
     pipeline = StableDiffusionXLPipeline(
         vae=_build_vae(),
         text_encoder=CLIPTextModel(_build_text_config()).eval(),
@@ -44,7 +44,7 @@ def build_parts() -> Mapping[str, Any]:
 
 
 def _build_tokenizer() -> CLIPTokenizer:
-    """A byte is a token, and another one where it ends a word."""
+    """Make each byte a token, and another token where the byte ends a word."""
     symbols = [START, END, *BYTES, *(f"{byte}</w>" for byte in BYTES)]
     return CLIPTokenizer(vocab=number_symbols(symbols), merges=[], model_max_length=77)
 
@@ -68,7 +68,7 @@ def _build_text_config() -> CLIPTextConfig:
 
 
 def _build_unet() -> UNet2DConditionModel:
-    """Attention at a quarter of the latents' side alone, so that 1024² takes seconds on two cores."""
+    """Put attention at a quarter of the latents' side alone, so that 1024² takes two cores seconds."""
     time_width = 8
     return UNet2DConditionModel(
         sample_size=128,
@@ -83,7 +83,7 @@ def _build_unet() -> UNet2DConditionModel:
         cross_attention_dim=2 * TEXT_WIDTH,
         addition_embed_type="text_time",
         addition_time_embed_dim=time_width,
-        # Six numbers say how a picture was cropped and scaled.
+        # Six numbers describe how a picture was cropped and scaled.
         projection_class_embeddings_input_dim=6 * time_width + TEXT_WIDTH,
     ).eval()
 
@@ -102,7 +102,7 @@ def _build_vae() -> AutoencoderKL:
     )
     for name, weight in vae.named_parameters():
         if weight.ndim == 4 and weight.shape[-1] > 1:
-            # An even kernel smooths, where a random one would find edges and leave grain.
+            # A uniform kernel smooths. A random one would find edges and leave grain.
             weight.copy_(DECODER_GAIN * weight.mean((2, 3), keepdim=True).expand_as(weight))
         elif weight.ndim == 1 and "norm" not in name:
             weight.zero_()

@@ -1,4 +1,4 @@
-"""Qwen-Image and Stable Diffusion XL, compiled as `load` compiles them on a GPU, but for code that takes a compiler."""
+"""Qwen-Image and Stable Diffusion XL, compiled as `load` compiles them on a GPU, but without a compiler of C++."""
 
 import logging
 import re
@@ -23,7 +23,7 @@ pytestmark = [
 ]
 ADAPTERS = ["qwen-image", "stable-diffusion-xl"]
 SIZES = ["128x128", "192x128"]
-# Sizes that were named and others, alone and together, with sources and without.
+# Compiled sizes and others, alone and together, with sources and without.
 MIXED = [
     [make_order(size=(128, 128))],
     [make_order("a fox" * seed, size=(192, 128), seed=seed) for seed in range(3)],
@@ -59,7 +59,7 @@ def compiled(model: ImageModel) -> Iterator[StagedPipelineEngine]:
     torch.compiler.reset()
 
 
-def test_any_batch_is_made_as_without_and_nothing_is_compiled_for_it(
+def test_any_batch_comes_out_as_uncompiled_and_nothing_is_compiled_for_it(
     compiled: StagedPipelineEngine, plain: Engine
 ) -> None:
     check_same_pictures(compiled, plain, MIXED)
@@ -75,22 +75,22 @@ def test_a_batch_of_two_sizes_or_with_an_edit_is_refused(plain: Engine) -> None:
 def test_a_picture_of_another_size_is_refused(plain: Engine, shape: tuple[int, ...]) -> None:
     prepared = plain.prepare([make_order(size=(128, 128))])
     denoised = plain.denoise(prepared, on_step=lambda _done, _steps: None)
-    with pytest.raises(BadOutput, match=re.escape(f"made (1, 3, 128, 128) of the ordered {shape}")):
+    with pytest.raises(BadOutput, match=re.escape(f"shape (1, 3, 128, 128) instead of the ordered {shape}")):
         plain.decode(denoised._replace(shape=shape))
 
 
-def test_on_a_cpu_nothing_is_compiled_and_a_line_says_so(
+def test_on_a_cpu_nothing_is_compiled_and_the_log_says_so(
     model: ImageModel, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
         load_engine(model=with_options(model, compile=SIZES), device="cpu")
-    assert "zekron-image-1 is not compiled: that is for a GPU, and this is a CPU" in caplog.text
+    assert "zekron-image-1 is not compiled: compiling needs a GPU, and this device is a CPU" in caplog.text
 
 
 @pytest.mark.parametrize("option", ["compile", "attention"])
-def test_what_is_for_weights_that_stay_is_refused_for_those_that_come_and_go(
+def test_an_option_that_needs_weights_on_the_device_is_refused_with_offload(
     model: ImageModel, option: str
 ) -> None:
     value = SIZES if option == "compile" else "native"
-    with pytest.raises(EngineError, match=f"has offload and {option}, which is for weights that stay"):
+    with pytest.raises(EngineError, match=f"has offload and {option}; {option} needs weights that stay"):
         load_engine(model=with_options(model, offload="model", **{option: value}), device="cpu")

@@ -46,7 +46,7 @@ def test_creates_of_one_size_go_together_and_come_out_as_alone(weights: Path, gu
     engine = load_engine(model=model(weights, options={"guidance_scale": guidance_scale}), device="cpu")
     assert isinstance(engine, StagedPipelineEngine)
     for pipeline in engine._adapter.pipelines:
-        # Guidance enlarges what float32 rounds, otherwise on each kind of processor: 5 of 255 were seen, and here 0.
+        # Guidance enlarges rounding in float32, which differs between processors: up to 5 of 255 were seen, here 0.
         pipeline.to(torch.float64)
     orders = [make_order(), make_order("a mountain at dusk, with snow", seed=7), make_order("", seed=0)]
     assert {engine.batch_key(each) for each in orders} == {(SIDE, SIDE)}
@@ -123,7 +123,7 @@ def test_weights_of_their_own_edit_and_the_others_create(
 
 
 def test_the_encoder_is_told_where_the_pictures_are(engine: Engine) -> None:
-    """In a plane and not in a line, or the weights do not see what they were trained to see."""
+    """Check that patches lie in a plane, as in training, and not in a line."""
     encoder = engine._adapter._create.text_encoder
     positions = []
     hook = encoder.model.language_model.register_forward_pre_hook(
@@ -156,7 +156,7 @@ def test_any_prompt_is_made(engine: Engine, prompt: str, sources: list[Image.Ima
 
 def test_without_weights_that_edit_it_creates_alone(weights: Path) -> None:
     alone = entry(weights, adapter="qwen-image", options=OPTIONS)
-    with pytest.raises(EngineError, match="sources = 2, and no option edit_weights"):
+    with pytest.raises(EngineError, match="sources = 2, but no option edit_weights"):
         load_engine(model=alone, device="cpu")
     engine = load_engine(model=replace(alone, sources=0), device="cpu")
     make_pictures(engine, make_order())
@@ -164,6 +164,6 @@ def test_without_weights_that_edit_it_creates_alone(weights: Path) -> None:
         make_pictures(engine, make_order(sources=[RED]))
 
 
-def test_weights_that_cannot_edit_are_told_by_the_models_name(weights: Path, tmp_path: Path) -> None:
+def test_an_error_about_weights_that_cannot_edit_names_the_model(weights: Path, tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="the weights of zekron-image-1 cannot be loaded"):
         load_engine(model=model(weights, options={"edit_weights": str(tmp_path)}), device="cpu")

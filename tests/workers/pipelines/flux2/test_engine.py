@@ -30,7 +30,7 @@ def test_every_published_size_comes_out(small_engine: Engine, size: tuple[int, i
     assert picture.shape == (size[1], size[0], 3)
 
 
-def test_a_picture_is_colourful_and_no_flat_grey(small_engine: Engine) -> None:
+def test_a_picture_is_colourful(small_engine: Engine) -> None:
     [picture] = make_pictures(small_engine, make_order())
     assert picture.std(axis=(0, 1)).min() > 20
     assert picture.std(axis=2).mean() > 20
@@ -49,7 +49,7 @@ def test_prompt_and_seed_change_the_picture(small_engine: Engine) -> None:
     assert mean_difference(picture, make_pictures(small_engine, make_order(seed=2))[0]) > 5
 
 
-def test_a_picture_does_not_depend_on_its_company(small_engine: Engine) -> None:
+def test_a_picture_does_not_depend_on_its_batch(small_engine: Engine) -> None:
     orders = [
         make_order(),
         make_order("a mountain at dusk", seed=7),
@@ -95,7 +95,7 @@ def test_the_longest_prompt_of_any_script_is_made(small_engine: Engine) -> None:
 
 
 def test_a_picture_of_another_size_is_refused(small_engine: Engine) -> None:
-    with pytest.raises(BadOutput, match="of the ordered"):
+    with pytest.raises(BadOutput, match=r"shape .* instead of the ordered 250x256"):
         make_pictures(small_engine, make_order(size=(250, 256)))
 
 
@@ -155,7 +155,9 @@ def test_layers_that_no_embedding_is_taken_from_are_left_out_and_nothing_changes
         assert torch.allclose(engine._prompt_encoder.encode(["a fox"]), told, atol=1e-5)
 
 
-def test_what_comes_again_is_not_encoded_again(small_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_prompt_or_source_that_comes_again_is_not_encoded_again(
+    small_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine = flux2_engine.load(model=entry(small_model), device="cpu")
     [first] = make_pictures(engine, make_order(sources=[RED, BLUE]))
     monkeypatch.delattr(text_encoder.PromptEncoder, "_encode_text")
@@ -164,12 +166,12 @@ def test_what_comes_again_is_not_encoded_again(small_model: Path, monkeypatch: p
     assert np.array_equal(first, again)
 
 
-def test_missing_weights_are_told_with_what_to_do(tmp_path: Path) -> None:
+def test_an_error_about_missing_weights_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="make_small_model"):
         load_engine(model=entry(tmp_path / "none"), device="cpu")
 
 
-def test_broken_weights_are_told_by_the_models_name(tmp_path: Path) -> None:
+def test_an_error_about_broken_weights_names_the_model(tmp_path: Path) -> None:
     (tmp_path / "model_index.json").write_text(
         '{"_class_name": "Flux2KleinPipeline", "_diffusers_version": "0.42.1"}'
     )

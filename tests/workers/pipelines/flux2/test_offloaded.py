@@ -1,4 +1,4 @@
-"""Weights that stay on the host. There is no GPU here: the same hooks bring the parts from the CPU to the CPU."""
+"""Weights that stay on the host. Without a GPU, the same hooks move the components from the CPU to the CPU."""
 
 from functools import partial
 from typing import Any
@@ -42,8 +42,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ImageModel]:
     return {adapter: entry(folder / adapter, adapter=adapter, **more[adapter]) for adapter in ADAPTERS}
 
 
-def offloaded(model: ImageModel, how: str) -> PipelineEngine:
-    """What `load` makes of the option, had this machine a GPU."""
+def load_offloaded(model: ImageModel, how: str) -> PipelineEngine:
+    """Return the engine that `load` would return for this offload mode on a machine with a GPU."""
     if model.adapter == "flux2-klein":
         pipeline = loading.load(Flux2KleinPipeline, model=model)
         text = {
@@ -72,7 +72,7 @@ def test_offloaded_it_makes_the_same_pictures_in_any_order(
     create, edit = make_order(), make_order(sources=[RED])
     plain = load_engine(model=models[adapter], device="cpu")
     created, edited = (make_pictures(plain, each)[0] for each in (create, edit))
-    engine = offloaded(models[adapter], how)
+    engine = load_offloaded(models[adapter], how)
     for each, expected in ((create, created), (edit, edited), (create, created)):
         assert np.abs(make_pictures(engine, each)[0] - expected).max() <= MAX_DIFFERENCE
     [first, second] = make_pictures(engine, create, make_order("a mountain at dusk", seed=7))
@@ -84,7 +84,7 @@ def test_offloaded_it_makes_the_same_pictures_in_any_order(
 def test_layer_by_layer_no_weights_stay_where_they_are_used(
     models: dict[str, ImageModel], adapter: str
 ) -> None:
-    engine = offloaded(models[adapter], "sequential")
+    engine = load_offloaded(models[adapter], "sequential")
     make_pictures(engine, make_order())
     pipeline = engine._adapter.build_call([make_order()]).pipeline
     transformer = getattr(pipeline, "transformer", None) or pipeline.unet
@@ -94,7 +94,7 @@ def test_layer_by_layer_no_weights_stay_where_they_are_used(
 def test_a_call_that_fails_takes_its_parts_back_from_the_device(
     models: dict[str, ImageModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = offloaded(models["flux2-klein"], "model")
+    engine = load_offloaded(models["flux2-klein"], "model")
     taken_back = []
     monkeypatch.setattr(engine._adapter._pipeline, "maybe_free_model_hooks", lambda: taken_back.append("all"))
 
@@ -115,7 +115,7 @@ def test_without_a_gpu_the_option_is_refused(models: dict[str, ImageModel], adap
 @pytest.mark.parametrize("adapter", ADAPTERS)
 @pytest.mark.parametrize("value", ["cpu", True, ["model"]])
 def test_another_value_is_refused(models: dict[str, ImageModel], adapter: str, value: object) -> None:
-    with pytest.raises(EngineError, match="which is not one of model, sequential"):
+    with pytest.raises(EngineError, match="allowed: model, sequential"):
         _load(models[adapter], value)
 
 

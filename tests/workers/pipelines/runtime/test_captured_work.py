@@ -1,6 +1,6 @@
-"""What a GPU records must be given to it kernel by kernel, without a look at what comes of it, or a recording fails.
+"""A GPU can capture only work that launches kernels and never waits for a result.
 
-There is no GPU here: each operation that torch is asked for is looked at instead.
+There is no GPU here. Instead, each operation that torch runs is inspected.
 """
 
 from dataclasses import replace
@@ -17,7 +17,7 @@ from workers.engine.interface import load_engine
 from workers.pipelines.runtime import compilation
 from workers.pipelines.tiny import build
 
-# A number for the host; a tensor made of the host's numbers; shapes that depend on what is in a tensor.
+# A number for the host, a tensor from the host's numbers, and shapes that depend on a tensor's values.
 WAITS = {
     "_local_scalar_dense",
     "item",
@@ -28,7 +28,7 @@ WAITS = {
     "masked_select",
     "where",
 }
-# Where random numbers come from differs between a recording and its replays.
+# A replay would repeat the random numbers of the capture.
 RANDOM = {
     "rand",
     "randn",
@@ -43,7 +43,7 @@ RANDOM = {
 
 
 class Recording(TorchDispatchMode):
-    """Notes what a recording would refuse."""
+    """A list of the operations that a capture would refuse."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Recording(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__
-        # With one argument, the places where a tensor is true.
+        # With one argument, it returns the indexes at which a tensor is true.
         if name in RANDOM or (name in WAITS and (name != "where" or len(args) == 1)):
             self.refused.add(name)
         self.operation_count += 1
@@ -61,7 +61,7 @@ class Recording(TorchDispatchMode):
 
 @pytest.fixture
 def recordings(monkeypatch: pytest.MonkeyPatch) -> list[Recording]:
-    """A list that gets the recording of each captured graph."""
+    """Return a list that gets the recording of each captured graph."""
     found: list[Recording] = []
 
     def capture(
@@ -83,13 +83,13 @@ def recordings(monkeypatch: pytest.MonkeyPatch) -> list[Recording]:
 def test_it_neither_waits_for_the_device_nor_is_random(
     tmp_path: Path, recordings: list[Recording], adapter: str
 ) -> None:
-    """In the precision of a GPU, in which nothing may be left that is in another."""
+    """Try the work in the precision that a GPU uses."""
     build.make(tmp_path / "small", adapter=adapter)
     options = {**(OPTIONS if adapter == "flux2-klein" else {}), "compile": ["64x64"]}
     model = entry(tmp_path / "small", adapter=adapter, options=options, dtype="bfloat16", sources=0)
     engine: Any = load_engine(model=replace(model, batch_limit=1, steps=2), device="cpu")
     engine.compile(backend=None)
-    # A decoder, and what else the adapter has recorded.
+    # The decoder, and the other graphs of the adapter.
     assert len(recordings) == {"flux2-klein": 3, "qwen-image": 1, "stable-diffusion-xl": 2}[adapter]
     for recording in recordings:
         assert recording.operation_count > 10
@@ -106,7 +106,7 @@ def test_it_neither_waits_for_the_device_nor_is_random(
     ],
     ids=["number", "condition", "from the host", "noise"],
 )
-def test_what_a_recording_would_refuse_is_noticed(work: compilation.Work) -> None:
+def test_an_operation_that_a_capture_would_refuse_is_noticed(work: compilation.Work) -> None:
     with torch.inference_mode(), Recording() as recording:
         work(torch.ones(2))
     assert recording.refused

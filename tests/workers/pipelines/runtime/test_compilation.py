@@ -1,4 +1,4 @@
-"""What is compiled makes the same pictures, and nothing is compiled once there is work. No graphs: that takes a GPU."""
+"""Compiled engines make the same pictures and compile nothing later. Graphs need a GPU and are not tested here."""
 
 import logging
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ KERNEL_CALLS = {
 
 @pytest.fixture(scope="module")
 def compiled(small_model: Path) -> Iterator[Flux2Klein]:
-    """As `load` compiles it, but for the code that no machine needs a compiler of C++ for."""
+    """Compile the engine as `load` does, but without a compiler of C++."""
     engine = load_engine(model=entry(small_model, options={**OPTIONS, "compile": SIZES}), device="cpu")
     assert isinstance(engine, Flux2Klein)
     engine.compile(backend="eager")
@@ -34,30 +34,30 @@ def compiled(small_model: Path) -> Iterator[Flux2Klein]:
     torch.compiler.reset()
 
 
-def test_ten_shapes_are_made_as_without_and_nothing_is_compiled_for_them(
+def test_ten_shapes_come_out_as_uncompiled_and_nothing_is_compiled_for_them(
     compiled: Flux2Klein, small_engine: Engine
 ) -> None:
     check_same_pictures(compiled, small_engine, MIXED)
 
 
-def test_on_a_cpu_nothing_is_compiled_and_a_line_says_so(
+def test_on_a_cpu_nothing_is_compiled_and_the_log_says_so(
     small_model: Path, small_engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = entry(small_model, options={**OPTIONS, "compile": ["1024x1024"]})
     with caplog.at_level(logging.WARNING), torch.compiler.set_stance("fail_on_recompile"):
         engine = load_engine(model=model, device="cpu")
         [picture] = make_pictures(engine, make_order())
-    assert "zekron-image-1 is not compiled: that is for a GPU, and this is a CPU" in caplog.text
+    assert "zekron-image-1 is not compiled: compiling needs a GPU, and this device is a CPU" in caplog.text
     assert np.array_equal(picture, make_pictures(small_engine, make_order())[0])
 
 
 def test_weights_that_are_offloaded_are_not_compiled(small_model: Path) -> None:
     options = {**OPTIONS, "offload": "model", "compile": ["1024x1024"]}
-    with pytest.raises(EngineError, match="has offload and compile, which is for weights that stay"):
+    with pytest.raises(EngineError, match="has offload and compile; compile needs weights that stay"):
         load_engine(model=entry(small_model, options=options), device="cpu")
 
 
-def test_a_compiler_that_fails_is_told_by_the_models_name(small_model: Path) -> None:
+def test_an_error_about_a_failing_compiler_names_the_model(small_model: Path) -> None:
     model = entry(small_model, options={**OPTIONS, "compile": ["128x128"]})
     engine = load_engine(model=model, device="cpu")
     assert isinstance(engine, Flux2Klein)
@@ -97,7 +97,9 @@ def test_attention_by_one_kernel_forbids_no_other_thread_the_others(
 ) -> None:
     kept = {"query": torch.ones(1, 3, 2, 8), "key": torch.ones(1, 3, 2, 8), "value": torch.ones(1, 3, 2, 8)}
     called = []
-    monkeypatch.setattr(torch.nn.attention, "_sdpa_kernel", lambda *_: pytest.fail("it forbids the others"))
+    monkeypatch.setattr(
+        torch.nn.attention, "_sdpa_kernel", lambda *_: pytest.fail("the call forbids the other kernels")
+    )
     monkeypatch.setattr(
         torch.ops.aten, KERNEL_CALLS[kernel.value], lambda query, *_: called.append(query.shape) or (query,)
     )

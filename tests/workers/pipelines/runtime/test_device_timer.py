@@ -1,4 +1,4 @@
-"""How long a device has worked. Of a GPU there are only its events here, told when they happen."""
+"""The time for which a device has worked. A GPU is simulated by events that happen when a test says so."""
 
 import time
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ def test_a_second_counts_once_however_much_work_is_in_it() -> None:
     assert covered.seconds == pytest.approx(3.5 + 0.5)
 
 
-def test_what_is_long_past_still_counts() -> None:
+def test_an_interval_long_past_still_counts() -> None:
     covered = CoveredTime()
     for number in range(3 * MAX_KEPT_INTERVALS):
         covered.add(10.0 * number, 10.0 * number + 1)
@@ -48,7 +48,7 @@ def _fail_after_a_second(now: list[float]) -> None:
 
 @dataclass
 class Event:
-    """A GPU's event, which has happened once its time is known."""
+    """A GPU's event. It has happened once its time is known."""
 
     at: float | None = None
 
@@ -90,7 +90,7 @@ def test_a_gpu_worked_while_any_of_its_streams_did(monkeypatch: pytest.MonkeyPat
     assert gpu.seconds == pytest.approx(4.0)
 
 
-def test_a_gpu_that_is_lost_tells_what_was_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_gpu_keeps_the_time_that_was_known(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = DeviceTimer(CPU)
     with gpu.measure_work():
         pass

@@ -1,6 +1,6 @@
-"""Recorded work always runs on the same tensors: what it is given and what it gives must not be mixed up by that.
+"""Graphs always run on the same tensors, which must mix up neither arguments nor results.
 
-There is no GPU here. In place of one, a replay runs the work again on the tensors of the recording.
+There is no GPU here. Instead, a replay runs the work again on the tensors of the capture.
 """
 
 import gc
@@ -33,7 +33,7 @@ STREAM: Any = SimpleNamespace(wait_stream=lambda _: None, device=None)
 
 
 class OnCpu(compilation._Graph):
-    """A recording that a CPU can replay; `replays` are counted."""
+    """A graph that a CPU can replay. `replays` counts the replays of all graphs."""
 
     replays = 0
 
@@ -65,13 +65,13 @@ def test_a_result_stays_as_it_was_when_the_next_is_made() -> None:
     assert (first.tolist(), second.tolist()) == ([2, 2], [3, 3])
 
 
-def test_what_it_was_recorded_with_is_not_changed() -> None:
+def test_the_arguments_of_a_capture_do_not_change() -> None:
     given = torch.zeros(2)
     OnCpu(lambda a: (a + 1,), given)(torch.ones(2))
     assert given.tolist() == [0, 0]
 
 
-def test_what_a_recording_reads_stays_when_nobody_else_keeps_it() -> None:
+def test_a_graph_keeps_the_tensors_that_it_reads() -> None:
     table = torch.ones(2)
     seen = weakref.ref(table)
     graph = compilation._Graph(lambda a, b=table: (a + b,), (torch.zeros(2),), stream=STREAM, pool=None)
@@ -81,20 +81,20 @@ def test_what_a_recording_reads_stays_when_nobody_else_keeps_it() -> None:
     assert seen() is None
 
 
-def test_nothing_is_collected_while_work_is_recorded() -> None:
+def test_no_garbage_is_collected_during_a_capture() -> None:
     collects = []
     OnCpu(lambda a: (collects.append(gc.isenabled()) or a,), torch.zeros(2))
     assert not any(collects)
     assert gc.isenabled()
 
 
-def test_a_device_is_left_as_it_was_set_for_convolutions() -> None:
+def test_the_setting_for_convolutions_is_restored() -> None:
     before = torch.backends.cudnn.benchmark
     OnCpu(lambda a: (a + 1,), torch.zeros(2))
     assert torch.backends.cudnn.benchmark is before
 
 
-def test_an_engine_of_recordings_makes_the_same_pictures(small_model: Path, small_engine: Engine) -> None:
+def test_an_engine_of_graphs_makes_the_same_pictures(small_model: Path, small_engine: Engine) -> None:
     model = entry(small_model, options={**OPTIONS, "compile": SIZES})
     engine = load(model=model, device="cpu")
     assert isinstance(engine, Flux2Klein)
@@ -114,7 +114,7 @@ def test_an_engine_of_recordings_makes_the_same_pictures(small_model: Path, smal
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-def test_a_unets_recordings_serve_creates_and_edits_of_their_sizes_and_no_others(tmp_path: Path) -> None:
+def test_a_unets_graphs_serve_creates_and_edits_of_their_sizes_and_no_others(tmp_path: Path) -> None:
     build.make(tmp_path / "xl", adapter="stable-diffusion-xl")
     model = entry(tmp_path / "xl", adapter="stable-diffusion-xl", options={"compile": ["128x128"]}, sources=1)
     engine, plain = (load_engine(model=model, device="cpu") for _ in range(2))

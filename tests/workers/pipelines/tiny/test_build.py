@@ -51,7 +51,7 @@ def run_command(**options: object) -> str:
     return output.getvalue()
 
 
-def test_it_is_of_the_classes_of_the_real_one(small_model: Path) -> None:
+def test_it_has_the_classes_of_the_real_pipeline(small_model: Path) -> None:
     index = json.loads((small_model / "model_index.json").read_text())
     assert index["_class_name"] == "Flux2KleinPipeline"
     assert index["is_distilled"] is True
@@ -102,11 +102,11 @@ def test_the_loser_of_a_race_keeps_the_winners_folder(
     folder = tmp_path / "small"
     build = tiny_build.build
 
-    def beaten(adapter: str) -> object:
+    def lose_race(adapter: str) -> object:
         shutil.copytree(small_model, folder)
         return build(adapter)
 
-    monkeypatch.setattr(tiny_build, "build", beaten)
+    monkeypatch.setattr(tiny_build, "build", lose_race)
     assert tiny_build.make(folder) is False
     assert weights(folder) == weights(small_model)
     assert [path.name for path in tmp_path.iterdir()] == ["small"]
@@ -153,7 +153,7 @@ def test_the_command_makes_each_model_what_its_adapter_is(models_file: Path) -> 
     assert not (models_file.parent / "var/models/small").exists()
 
 
-def test_an_adapter_of_ones_own_says_which_family_it_is_of(models_file: Path) -> None:
+def test_the_small_pipeline_for_an_adapter_of_ones_own_can_be_named(models_file: Path) -> None:
     models_file.write_text(models_file.read_text().replace('"flux2-klein"', '"mine.adapter"'))
     with pytest.raises(CommandError, match=r"no small 'mine.adapter'; known are: flux2-klein, qwen-image"):
         run_command()
