@@ -1,1 +1,1 @@
-"""Benchmarks: what each part costs beside what one would have otherwise. `make bench` runs them."""
+"""Benchmarks of each part beside its usual alternative. `make bench` runs them."""

@@ -1,4 +1,4 @@
-"""What a benchmark is: two ways to do one thing, run in turn, and the figures that come of each round."""
+"""The definition of a benchmark: two ways to do one thing, run in turn, and the figures of each round."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final
 
-# A figure's name → what it was in this round.
+# The value of each figure in one round, by the figure's name.
 Samples = Mapping[str, float]
 # One round; True lets B go first.
 Round = Callable[[bool], Samples]
@@ -16,29 +16,31 @@ ROUNDS: Final = 5
 
 
 class Skipped(Exception):
-    """What the benchmark needs is not on this machine and cannot be had; the text is one line that says what."""
+    """The machine lacks something that the benchmark needs. The text is one line that names it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One number of a benchmark, the least that it should be and what is aimed for; neither for what only informs."""
+    """One number of a benchmark, with its bound and its aim. A figure without them only informs."""
 
     name: str
     at_least: float | None = None
     aim: float | None = None
-    # Of sizes and growth: `at_least` is then the most that it may be.
+    # For sizes and growth. `at_least` is then an upper bound.
     lower_is_better: bool = False
-    unit: str = " ×"  # noqa: RUF001 (that is what it is)
+    unit: str = " ×"  # noqa: RUF001 (the sign for "times")
 
     def reaches(self, value: float, bound: float) -> bool:
-        """Whether the value is as good as the bound."""
+        """Return True if the value is as good as the bound."""
         return value <= bound if self.lower_is_better else value >= bound
 
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """`ready` sets the scene, gives the round, and clears up, or raises LeftOut. A is what one would have otherwise, B
-    is ours."""
+    """A comparison of A, the usual alternative, with B, this project.
+
+    `prepare` sets everything up, gives the round, and cleans up afterwards. It may raise Skipped.
+    """
 
     code: str
     name: str
@@ -46,22 +48,22 @@ class Benchmark:
     b: str
     clock: str
     figures: tuple[Figure, ...]
-    ready: Callable[[], AbstractContextManager[Round]]
+    prepare: Callable[[], AbstractContextManager[Round]]
     needs_database: bool = False
-    # Takes so long that it is run only when it is named.
+    # A large benchmark takes long, so it runs only by name.
     large: bool = False
     rounds: int = ROUNDS
 
 
-def cost(work: Callable[[], object], *, clock: Clock = time.process_time, times: int = 1) -> float:
-    """Seconds that one call takes by the clock: unless said otherwise, the processor's, of all threads here."""
+def measure_cost(work: Callable[[], object], *, clock: Clock = time.process_time, times: int = 1) -> float:
+    """Return the seconds of one call by the clock. The default is the processor time of all threads here."""
     started = clock()
     for _ in range(times):
         work()
     return (clock() - started) / times
 
 
-def in_turn(
+def compare_in_turn(
     a: Callable[[], object],
     b: Callable[[], object],
     *,
@@ -69,13 +71,13 @@ def in_turn(
     times_a: int = 1,
     times_b: int = 1,
 ) -> Round:
-    """A round of both: seconds of each, and how many times as many A takes."""
+    """Return a round that gives the seconds of both, and how many times as long A takes as B."""
 
     def measure(b_first: bool) -> Samples:
         seconds = {}
         for name in "BA" if b_first else "AB":
             work, times = (a, times_a) if name == "A" else (b, times_b)
-            seconds[name] = cost(work, clock=clock, times=times)
+            seconds[name] = measure_cost(work, clock=clock, times=times)
         return {**seconds, "ratio": seconds["A"] / seconds["B"]}
 
     return measure

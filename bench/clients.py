@@ -1,4 +1,4 @@
-"""HTTP clients that wait for their replies, several at once, each on one connection. Their own cost is not measured."""
+"""HTTP clients that wait for their replies, several at once, each on one connection. Their cost is not measured."""
 
 import http.client
 import json
@@ -11,25 +11,29 @@ from typing import Any, NamedTuple
 
 
 class Ask(NamedTuple):
-    """One request: where to, with which key, and its body as JSON."""
+    """One request: its path, its key, and its body for JSON."""
 
     path: str
     key: str
     body: dict[str, Any]
 
 
-def ask_all(port: int, asks: Sequence[Ask], *, at_once: int, least_bytes: int = 1) -> float:
-    """Seconds until all have their replies, `at_once` of them waiting at any moment. A reply that is no 200, or shorter
-    than that, is an error."""
+def send_all(port: int, asks: Sequence[Ask], *, at_once: int, min_bytes: int = 1) -> float:
+    """Send the requests, `at_once` of them at any moment, and return the seconds until all replies are there.
+
+    Raise AssertionError for a reply that is not 200 or shorter than `min_bytes`.
+    """
     left, lock = iter(asks), Lock()
     started = time.perf_counter()
     with ThreadPoolExecutor(at_once) as pool:
-        for done in [pool.submit(partial(_work_off, port, left, lock, least_bytes)) for _ in range(at_once)]:
+        for done in [
+            pool.submit(partial(_work_through, port, left, lock, min_bytes)) for _ in range(at_once)
+        ]:
             done.result()
     return time.perf_counter() - started
 
 
-def _work_off(port: int, left: Iterator[Ask], lock: Lock, least_bytes: int) -> None:
+def _work_through(port: int, left: Iterator[Ask], lock: Lock, min_bytes: int) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
     while True:
         with lock:
@@ -41,5 +45,5 @@ def _work_off(port: int, left: Iterator[Ask], lock: Lock, least_bytes: int) -> N
         connection.request("POST", ask.path, json.dumps(ask.body), headers)
         reply = connection.getresponse()
         content = reply.read()
-        if reply.status != 200 or len(content) < least_bytes:
+        if reply.status != 200 or len(content) < min_bytes:
             raise AssertionError(f"{ask.path} said {reply.status}: {content[:300]!r}")

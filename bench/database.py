@@ -1,19 +1,20 @@
-"""A database of the benchmarks' own, on the server that the settings name; nobody's data is touched."""
+"""A database of the benchmarks' own, on the server that the settings name. Other databases stay untouched."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from django.conf import settings
 from django.db import connection
 
 from zekron_api.local import servers
 
-NAME = "zekron_bench"
+NAME: Final = "zekron_bench"
 
 
 @contextmanager
-def temporary() -> Iterator[None]:
-    """Makes the database with all tables, and drops it in the end; a server is started where none is named."""
+def create_temporary() -> Iterator[None]:
+    """Create the database with all tables, and drop it afterwards. Start a server if none is named."""
     with servers.running(settings.VAR_DIR):
         before = str(settings.DATABASES["default"]["NAME"])
         connection.settings_dict["TEST"]["NAME"] = f"{NAME}_{before}"
@@ -24,8 +25,8 @@ def temporary() -> Iterator[None]:
             connection.creation.destroy_test_db(before, verbosity=0)
 
 
-def settings_of_server() -> dict[str, str]:
-    """Which PostgreSQL it was, and whether a COMMIT waits for the disk, on which its figures depend."""
+def read_server_settings() -> dict[str, str]:
+    """Return PostgreSQL's version and the settings that its figures depend on."""
     names = ("server_version", "fsync", "synchronous_commit", "shared_buffers")
     with connection.cursor() as cursor:
         cursor.execute("SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", [list(names)])

@@ -1,6 +1,6 @@
-"""An adapter in the place of a device: it takes no time, unless a prompt says so, and gives a picture of a kind.
+"""An adapter in place of a device. It takes no time unless a prompt says so, and returns a picture of a kind.
 
-Its diary has a line for each order, as soon as the worker has brought it: when, by which process, which prompt.
+Its diary has a line for each order, with the time of its arrival at the engine, the process, and the prompt.
 """
 
 import json
@@ -9,7 +9,7 @@ import time
 from collections.abc import Hashable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -17,11 +17,14 @@ from bench import pictures
 from workers.catalogue import ImageModel
 from workers.engine.interface import ImageOrder, Picture, StepCallback
 
-SLEEP = "sleep "
+SLEEP: Final = "sleep "
 
 
-class StandIn:
-    """An Engine. A prompt is a kind of picture or `sleep` and seconds, and whatever else tells it from others."""
+class FakeEngine:
+    """An Engine whose prompts choose its behaviour.
+
+    A prompt starts with a kind of picture, or with `sleep` and seconds. The rest makes it unique.
+    """
 
     def __init__(self, *, diary: Path, batch_limit: int) -> None:
         self.batch_limit = batch_limit
@@ -29,7 +32,7 @@ class StandIn:
         self._seen: set[tuple[str, int]] = set()
 
     def batch_key(self, order: ImageOrder) -> Hashable:
-        """What is asked first of an order, and so the moment at which its work begins."""
+        """Write the diary, since this is the first call for an order, and return the order's size."""
         if (order.prompt, order.seed) not in self._seen:
             self._seen.add((order.prompt, order.seed))
             line = json.dumps({"at": time.time(), "pid": os.getpid(), "prompt": order.prompt})
@@ -38,32 +41,32 @@ class StandIn:
         return order.width, order.height
 
     def prepare(self, orders: Sequence[ImageOrder]) -> Sequence[ImageOrder]:
-        """Nothing."""
+        """Return the orders."""
         return orders
 
     def denoise(self, prepared: Sequence[ImageOrder], *, on_step: StepCallback) -> Sequence[ImageOrder]:
-        """Sleeps where a prompt asks for that."""
+        """Sleep if a prompt asks for it."""
         for order in prepared:
             if order.prompt.startswith(SLEEP):
                 time.sleep(float(order.prompt.split()[1]))
         return prepared
 
     def decode(self, denoised: Sequence[ImageOrder]) -> list[Picture]:
-        """The kind of picture that each prompt begins with, or a flat one."""
-        return [_picture(order.prompt.partition(" ")[0], order.width) for order in denoised]
+        """Return the kind of picture that each prompt starts with, or a flat one."""
+        return [_paint(order.prompt.partition(" ")[0], order.width) for order in denoised]
 
 
 @cache
-def _picture(kind: str, side: int) -> Picture:
+def _paint(kind: str, side: int) -> Picture:
     return np.array(pictures.KINDS.get(kind, pictures.flat)(side))
 
 
-def load(*, model: ImageModel, device: str) -> StandIn:
-    """What an adapter's module has; `weights` is the folder of the diary."""
+def load(*, model: ImageModel, device: str) -> FakeEngine:
+    """Return the engine. `weights` of the models file is the folder of the diary."""
     del device
-    return StandIn(diary=Path(model.weights) / "diary", batch_limit=model.batch_limit)
+    return FakeEngine(diary=Path(model.weights) / "diary", batch_limit=model.batch_limit)
 
 
 def read(diary: Path) -> list[dict[str, Any]]:
-    """The lines of the diary so far."""
+    """Return the lines of the diary so far."""
     return [json.loads(line) for line in diary.read_text().splitlines()]

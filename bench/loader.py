@@ -1,9 +1,11 @@
-"""Thousands of clients in one process, each a bare socket, so that they cost little beside the server they wait for.
+"""Thousands of clients in one process, each a bare socket, so that they cost little beside the server.
 
-`python -m bench.loader PORT` takes one order a line of standard input and answers each with a line, as JSON:
-`{"post": [[key, body], …]}` opens a connection for each and says when all requests are sent; `{"answers": count}` waits
-until so many replies have come since the last time, and gives status, id, and the moments of asking and of the last
-byte; `{"get": [path, key, count]}` asks one after the other on one connection and gives the seconds of each.
+`python -m bench.loader PORT` reads one order a line from standard input and answers each with a line, both JSON:
+
+- `{"post": [[key, body], …]}` opens a connection for each, and answers when all requests are sent.
+- `{"answers": count}` waits for this many replies, and gives the status, the id, and the monotonic times of the request
+  and of the last byte of each.
+- `{"get": [path, key, count]}` sends requests one after the other on one connection, and gives the seconds of each.
 """
 
 import asyncio
@@ -15,7 +17,7 @@ import time
 from functools import partial
 from typing import Any, Final
 
-# Each of them has ports of its own, and one has too few for everybody.
+# Each address has its own ports, and one address has too few for all clients.
 SOURCE_ADDRESSES: Final = tuple(f"127.0.0.{last}" for last in range(2, 10))
 _LENGTH: Final = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 _ID: Final = re.compile(rb'"id":(\d+)')
@@ -24,7 +26,7 @@ Answer = tuple[int, int, float, float]
 
 
 class Client(asyncio.Protocol):
-    """Sends one request and notes when its reply was whole; a connection that is lost before is status 0."""
+    """One request, which notes when its reply is complete. A connection that is lost before is status 0."""
 
     __slots__ = ("_answers", "_asked_at", "_head", "_missing", "_request", "_transport")
 
@@ -32,17 +34,17 @@ class Client(asyncio.Protocol):
         self._request = request
         self._answers = answers
         self._head = b""
-        # Of the reply, in bytes; None until its head has come.
+        # The missing bytes of the reply; None until its head has come.
         self._missing: int | None = None
 
     def connection_made(self, transport: Any) -> None:
-        """Sends the request."""
+        """Send the request."""
         self._transport, self._asked_at = transport, time.monotonic()
         transport.write(self._request)
         self._request = b""
 
     def data_received(self, data: bytes) -> None:
-        """Keeps the head and the beginning of the body, in which the id is."""
+        """Keep the head and the beginning of the body, which holds the id."""
         if self._missing is None:
             self._head += data
             head, blank, body = self._head.partition(b"\r\n\r\n")
@@ -57,7 +59,7 @@ class Client(asyncio.Protocol):
             self._end(int(self._head[9:12]))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Too early, or after the reply."""
+        """Report status 0 if the reply is not complete."""
         if self._missing is None or self._missing > 0:
             self._end(0)
 
@@ -69,7 +71,7 @@ class Client(asyncio.Protocol):
 
 
 async def post(port: int, requests: list[tuple[str, str]], answers: "asyncio.Queue[Answer]") -> None:
-    """Sends all of them, each on a connection of its own."""
+    """Send all requests, each on a connection of its own."""
     loop = asyncio.get_running_loop()
     for number, (key, body) in enumerate(requests):
         head = (
@@ -78,24 +80,26 @@ async def post(port: int, requests: list[tuple[str, str]], answers: "asyncio.Que
         )
         client = Client(head.encode(), answers)
         source = SOURCE_ADDRESSES[number % len(SOURCE_ADDRESSES)]
-        await loop.create_connection(partial(_itself, client), "127.0.0.1", port, local_addr=(source, 0))
+        await loop.create_connection(
+            partial(_return_client, client), "127.0.0.1", port, local_addr=(source, 0)
+        )
 
 
-def _itself(client: Client) -> Client:
+def _return_client(client: Client) -> Client:
     return client
 
 
 async def get(port: int, path: str, key: str, count: int) -> list[float]:
-    """Seconds of each request, on one connection."""
+    """Return the seconds of each request, all on one connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     seconds = []
     for _ in range(count):
         asked_at = time.monotonic()
         head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n\r\n"
         writer.write(head.encode())
-        answered = await reader.readuntil(b"\r\n\r\n")
-        assert answered.startswith(b"HTTP/1.1 200"), answered
-        length = _LENGTH.search(answered)
+        head_of_reply = await reader.readuntil(b"\r\n\r\n")
+        assert head_of_reply.startswith(b"HTTP/1.1 200"), head_of_reply
+        length = _LENGTH.search(head_of_reply)
         assert length
         await reader.readexactly(int(length[1]))
         seconds.append(time.monotonic() - asked_at)
@@ -104,7 +108,7 @@ async def get(port: int, path: str, key: str, count: int) -> list[float]:
 
 
 async def main(port: int) -> None:
-    """Carries out orders until there are no more."""
+    """Carry out orders until standard input ends."""
     answers: asyncio.Queue[Answer] = asyncio.Queue()
     while line := await asyncio.to_thread(sys.stdin.readline):
         order = json.loads(line)

@@ -1,4 +1,4 @@
-"""What came of a benchmark: each figure over all rounds."""
+"""The outcome of a benchmark: each figure over all rounds."""
 
 import statistics
 from collections.abc import Sequence
@@ -10,19 +10,19 @@ from bench.benchmark import Benchmark, Figure, Samples
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """A figure over the rounds, in their order."""
+    """A figure's values over the rounds, in their order."""
 
     figure: Figure
     samples: tuple[float, ...]
 
     @property
     def median(self) -> float:
-        """What counts."""
+        """Return the median, which decides."""
         return statistics.median(self.samples)
 
     @property
     def verdict(self) -> str:
-        """Whether the median reaches what was aimed for, at least what it must, or neither."""
+        """Return whether the median reaches the aim or the bound, or misses both."""
         if self.figure.at_least is None:
             return ""
         if not self.figure.reaches(self.median, self.figure.at_least):
@@ -30,8 +30,8 @@ class Measured:
         aimed_for = self.figure.aim is not None and self.figure.reaches(self.median, self.figure.aim)
         return "aim" if aimed_for else "at least"
 
-    def described(self) -> dict[str, Any]:
-        """What is kept of it."""
+    def describe(self) -> dict[str, Any]:
+        """Return the figure for the results file."""
         return {
             "median": self.median,
             "samples": self.samples,
@@ -44,40 +44,40 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """A benchmark with its figures, and the seconds of A and B where they were compared."""
+    """A benchmark with its rounds."""
 
     benchmark: Benchmark
     rounds: tuple[Samples, ...]
 
     @property
     def measured(self) -> Sequence[Measured]:
-        """The declared figures."""
+        """Return the declared figures."""
         return [
             Measured(figure=figure, samples=tuple(samples[figure.name] for samples in self.rounds))
             for figure in self.benchmark.figures
         ]
 
     def seconds(self, side: str) -> float | None:
-        """The median of side "A" or "B"; None where the figures are of something else."""
+        """Return the median of side "A" or "B"; None if the figures do not compare seconds."""
         if side not in self.rounds[0]:
             return None
         return statistics.median(samples[side] for samples in self.rounds)
 
-    def described(self) -> dict[str, Any]:
-        """What is kept of it, whatever it was measured on."""
+    def describe(self) -> dict[str, Any]:
+        """Return the outcome for the results file, without the machine that it was measured on."""
         return {
             "a": self.benchmark.a,
             "b": self.benchmark.b,
             "clock": self.benchmark.clock,
             "seconds_a": self.seconds("A"),
             "seconds_b": self.seconds("B"),
-            "figures": {measured.figure.name: measured.described() for measured in self.measured},
+            "figures": {measured.figure.name: measured.describe() for measured in self.measured},
         }
 
 
 def run(benchmark: Benchmark) -> Outcome:
-    """All its rounds: A B, B A, A B, and so on, after one that does not count, in which everything is touched once."""
-    with benchmark.ready() as one_round:
+    """Run all rounds: A B, B A, A B, and so on. A warm-up round before them does not count."""
+    with benchmark.prepare() as one_round:
         one_round(False)
         rounds = tuple(one_round(number % 2 == 1) for number in range(benchmark.rounds))
     return Outcome(benchmark=benchmark, rounds=rounds)

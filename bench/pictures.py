@@ -1,4 +1,4 @@
-"""Five kinds of picture, made from seeds: what the tail of a generation is given. Knows nothing of what is measured."""
+"""Five kinds of picture, made from seeds, that benchmarks encode. Knows no benchmark."""
 
 from collections.abc import Callable
 from typing import Final
@@ -13,7 +13,7 @@ Plane = NDArray[np.float32]
 
 
 def flat(side: int = SIDE_PIXELS) -> Image.Image:
-    """A drawing: forty plain shapes on paper, without grain and without soft edges."""
+    """Draw forty plain shapes on paper, without grain and without soft edges."""
     random = np.random.default_rng(1)
     picture = Image.new("RGB", (side, side), "#e8e0d0")
     draw = ImageDraw.Draw(picture)
@@ -32,22 +32,22 @@ def flat(side: int = SIDE_PIXELS) -> Image.Image:
 
 
 def typical(side: int = SIDE_PIXELS) -> Image.Image:
-    """What a model paints: soft shading with the least grain that a decoder leaves."""
+    """Paint soft shading with the least grain that a decoder leaves, as models do."""
     return _grainy(seed=2, side=side, octaves=6, falloff=0.45, grain=1.2)
 
 
 def photo(side: int = SIDE_PIXELS) -> Image.Image:
-    """Detail at every scale, and the grain of a sensor."""
+    """Paint detail at every scale, with the grain of a sensor."""
     return _grainy(seed=3, side=side, octaves=9, falloff=0.6, grain=3.0)
 
 
 def noisy(side: int = SIDE_PIXELS) -> Image.Image:
-    """Shading under heavy grain, of which hardly anything can be predicted."""
+    """Paint shading under heavy grain, of which hardly anything can be predicted."""
     return _grainy(seed=4, side=side, octaves=6, falloff=0.5, grain=20.0)
 
 
 def upscaled(side: int = SIDE_PIXELS) -> Image.Image:
-    """A photo of half the size, enlarged: every pixel resembles its neighbours."""
+    """Enlarge a photo of half the size, so that every pixel resembles its neighbours."""
     small = _grainy(seed=5, side=max(1, side // 2), octaves=8, falloff=0.6, grain=2.0)
     return small.resize((side, side), Image.Resampling.BICUBIC)
 
@@ -71,7 +71,7 @@ def _grainy(*, seed: int, side: int, octaves: int, falloff: float, grain: float)
 
 
 def _octaves(random: np.random.Generator, side: int, count: int, falloff: float) -> Plane:
-    """Smooth noise: each octave twice as fine as the one before, and `falloff` times as strong."""
+    """Return smooth noise; each octave is twice as fine as the one before, and `falloff` times as strong."""
     plane = np.zeros((side, side), np.float32)
     for octave in range(count):
         cells = min(4 * 2**octave, side)

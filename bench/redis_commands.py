@@ -1,4 +1,4 @@
-"""Which commands Redis is sent, as its MONITOR shows them. What a script does inside Redis is not sent to it."""
+"""The commands that Redis is sent, as its MONITOR shows them. Commands inside a script are not shown."""
 
 import threading
 import uuid
@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import redis
 
-# What is sent because time has passed or a connection is new, however much work there is: looks at whether connections
-# live, what workers show of themselves, Celery's events, and its looks after messages of workers that may be dead.
+# Commands that depend on time or on new connections, and not on the amount of work: health checks of connections, the
+# registry of workers, Celery's events, and its search for messages of dead workers.
 _BY_THE_CLOCK: Final = (
     "HELLO ",
     "AUTH ",
@@ -24,17 +24,17 @@ _BY_THE_CLOCK: Final = (
     "SET unacked_mutex",
     "ZREVRANGEBYSCORE unacked_index",
 )
-# Asked again every second while nothing comes, and once for each message that does.
+# An idle worker repeats it every second. Each message needs it once.
 _POLL: Final = "BRPOP "
 _MESSAGE: Final = "LPUSH "
 
 
 @contextmanager
-def recorded(client: redis.Redis) -> Iterator[list[str]]:
-    """The list gets each command that the client's database is sent while the block runs, complete after it."""
+def record_commands(client: redis.Redis) -> Iterator[list[str]]:
+    """Collect the commands sent to the client's database in the block. The list is complete after it."""
     sent: list[str] = []
     marker = f"ECHO {uuid.uuid4()}"
-    # Its own connections are opened before anything is recorded. redis-py has no types for its monitor.
+    # Its own connections open before the recording begins. redis-py has no types for its monitor.
     with client.client() as speaker, client.monitor() as monitor:  # type: ignore[no-untyped-call]
         thread = threading.Thread(
             target=_record, args=(monitor, sent, marker, client.get_connection_kwargs().get("db", 0))
@@ -43,13 +43,13 @@ def recorded(client: redis.Redis) -> Iterator[list[str]]:
         try:
             yield sent
         finally:
-            # MONITOR tells in the order in which Redis was told.
+            # MONITOR shows commands in the order in which Redis receives them.
             speaker.echo(marker.partition(" ")[2])
             thread.join()
 
 
-def for_work(sent: Sequence[str], *, queue: str) -> list[str]:
-    """Those that were sent because of work. Of the polls for messages of the queue, one for each message counts."""
+def select_work(sent: Sequence[str], *, queue: str) -> list[str]:
+    """Return the commands that work causes. Of the polls of the queue, one for each message counts."""
     worked = [command for command in sent if not command.startswith((*_BY_THE_CLOCK, _POLL))]
     messages = [command for command in worked if command.startswith(f"{_MESSAGE}{queue} ")]
     return worked + [f"{_POLL}{queue}"] * len(messages)

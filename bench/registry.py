@@ -1,4 +1,4 @@
-"""Finds the benchmarks: each module of `bench.cases` has one or several, and nothing else need know of it."""
+"""The list of benchmarks. Each module of `bench.cases` defines one or several as BENCHMARKS."""
 
 import pkgutil
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ class UnknownBenchmark(Exception):
     """No benchmark has this name or code."""
 
 
-def every() -> list[Benchmark]:
-    """All there are, large ones too, by code."""
+def list_benchmarks() -> list[Benchmark]:
+    """Return all benchmarks, large ones too, by code."""
     return sorted(
         (found for name in _modules() for found in import_module(name).BENCHMARKS),
         key=lambda found: (found.code[0], int(found.code[1:]), found.name),
@@ -21,14 +21,16 @@ def every() -> list[Benchmark]:
 
 
 def find(names: Sequence[str]) -> list[Benchmark]:
-    """The benchmarks of these names or codes, or all, by code; large ones only by name. Raises UnknownBenchmark."""
+    """Return the benchmarks of these names or codes, or all; large ones only by name. Raise UnknownBenchmark."""
     wanted = {name.lower() for name in names}
-    known = {word.lower() for found in every() for word in (found.code, found.name)}
+    known = {word.lower() for found in list_benchmarks() for word in (found.code, found.name)}
     if wanted - known:
-        raise UnknownBenchmark(f"{', '.join(sorted(wanted - known))}; there are: {', '.join(sorted(known))}")
+        raise UnknownBenchmark(
+            f"Unknown benchmark {', '.join(sorted(wanted - known))}. Allowed: {', '.join(sorted(known))}"
+        )
     return [
         found
-        for found in every()
+        for found in list_benchmarks()
         if found.name.lower() in wanted or (not found.large and (not wanted or found.code.lower() in wanted))
     ]
 

@@ -1,4 +1,4 @@
-"""Processes around a benchmark: they die with it, log into its folder, and are waited for until they answer."""
+"""Processes around a benchmark. They die with it, log into its folder, and are awaited until they answer."""
 
 import http.client
 import os
@@ -27,7 +27,7 @@ class NotUp(Exception):
 def start(
     name: str, command: Sequence[str], *, folder: Path, environment: Mapping[str, str] | None = None
 ) -> Process:
-    """Starts it in a session of its own; what it says is in `<name>.log`."""
+    """Start the command in a session of its own, with its output in `<name>.log`."""
     with (folder / f"{name}.log").open("ab") as log:
         return subprocess.Popen(
             commands.tied(command, signal_name="KILL"),
@@ -41,7 +41,7 @@ def start(
 
 
 def end(process: Process) -> None:
-    """Asks it to end, and kills what is left of its session once it has, or has not for long."""
+    """Terminate the process, and kill the rest of its session when it has ended or after a time limit."""
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
         process.wait(timeout=STOP_SECONDS)
@@ -49,17 +49,17 @@ def end(process: Process) -> None:
 
 
 def kill(process: Process) -> None:
-    """SIGKILL to it and to all that it started."""
+    """Send SIGKILL to the process and to all that it has started."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
 @contextmanager
-def running(
+def run(
     name: str, command: Sequence[str], *, folder: Path, environment: Mapping[str, str] | None = None
 ) -> Iterator[Process]:
-    """The process for as long as the block runs."""
+    """Run the process for as long as the block runs."""
     process = start(name, command, folder=folder, environment=environment)
     try:
         yield process
@@ -67,29 +67,29 @@ def running(
         end(process)
 
 
-def python(*arguments: str) -> list[str]:
-    """A command of this Python."""
+def build_python_command(*arguments: str) -> list[str]:
+    """Return a command of this Python."""
     return [sys.executable, *arguments]
 
 
-def redis(*, port: int, folder: Path) -> list[str]:
-    """A command of the project's Redis, on this port, which keeps nothing."""
+def build_redis_command(*, port: int, folder: Path) -> list[str]:
+    """Return a command of the project's Redis on this port, without persistence."""
     where = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)]
     return [redis_server.binary(), *where, "--save", ""]
 
 
 def wait_until_up(process: Process, *, port: int, path: str, log: Path) -> None:
-    """Returns once GET says 200; raises NotUp with the end of its log."""
+    """Return once GET gives 200. Raise NotUp with the end of the log."""
     give_up_at = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < give_up_at:
-        if _answers(port, path):
+        if _is_up(port, path):
             return
         time.sleep(0.1)
     said = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
     raise NotUp(f"{log.stem} is not up:\n{said}")
 
 
-def _answers(port: int, path: str) -> bool:
+def _is_up(port: int, path: str) -> bool:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
         connection.request("GET", path)

@@ -1,15 +1,28 @@
 """The outcomes as one table for people."""
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from bench.outcome import Measured, Outcome
 
-_HEADINGS = ("", "benchmark", "clock", "A", "B", "figure", "median", "spread", "at least", "aim", "reached")
+_HEADINGS: Final = (
+    "",
+    "benchmark",
+    "clock",
+    "A",
+    "B",
+    "figure",
+    "median",
+    "spread",
+    "at least",
+    "aim",
+    "reached",
+)
 
 
-def lines(outcomes: Sequence[Outcome]) -> Iterator[str]:
-    """A row for each figure; A and B in seconds a piece, the spread from the lowest to the highest round."""
-    rows = [_HEADINGS, *(row for outcome in outcomes for row in _rows(outcome))]
+def format_lines(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """Yield a row for each figure. A and B are seconds of one call, the spread is from lowest to highest round."""
+    rows = [_HEADINGS, *(row for outcome in outcomes for row in _format_rows(outcome))]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -20,21 +33,21 @@ def lines(outcomes: Sequence[Outcome]) -> Iterator[str]:
         yield f"  B: {outcome.benchmark.b}"
 
 
-def _rows(outcome: Outcome) -> Iterator[tuple[str, ...]]:
+def _format_rows(outcome: Outcome) -> Iterator[tuple[str, ...]]:
     benchmark = outcome.benchmark
     named: tuple[str, ...] = (
         benchmark.code,
         benchmark.name,
         benchmark.clock,
-        _seconds(outcome.seconds("A")),
-        _seconds(outcome.seconds("B")),
+        _format_seconds(outcome.seconds("A")),
+        _format_seconds(outcome.seconds("B")),
     )
     for measured in outcome.measured:
-        yield *named, *_figure(measured)
+        yield *named, *_format_figure(measured)
         named = ("",) * len(named)
 
 
-def _figure(measured: Measured) -> tuple[str, ...]:
+def _format_figure(measured: Measured) -> tuple[str, ...]:
     figure, unit = measured.figure, measured.figure.unit
     sign = "≤ " if figure.lower_is_better else "≥ "
     bounds = ("" if bound is None else f"{sign}{bound:g}{unit}" for bound in (figure.at_least, figure.aim))
@@ -42,7 +55,7 @@ def _figure(measured: Measured) -> tuple[str, ...]:
     return figure.name, f"{measured.median:.4g}{unit}", spread, *bounds, measured.verdict
 
 
-def _seconds(value: float | None) -> str:
+def _format_seconds(value: float | None) -> str:
     if value is None:
         return ""
     return f"{value:.2f} s" if value >= 1 else f"{1000 * value:.3g} ms"

@@ -1,4 +1,4 @@
-"""Runs work in threads as the web process and the worker do, each with a database connection of its own."""
+"""Threads that work as those of the web process and the worker do, each with its own database connection."""
 
 import threading
 import time
@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from django.db import connection
 
 
-def seconds_together(works: Sequence[Callable[[], object]]) -> float:
-    """From when all threads are connected until the last is done. Raises what one of them raises."""
+def measure_together(works: Sequence[Callable[[], object]]) -> float:
+    """Return the seconds from when all threads are connected until the last is done. Raise what one raises."""
     start = threading.Barrier(len(works) + 1)
 
     def run(work: Callable[[], object]) -> None:

@@ -1,4 +1,4 @@
-"""A web process of the benchmarks' own, the clients that wait in it, and what the system says that it uses."""
+"""A web process of the benchmarks' own, the clients that wait in it, and the resources that it uses."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from zekron_api.local.run import free_port
 
 @dataclass(frozen=True)
 class Web:
-    """A web process under its own name, and the process with its clients."""
+    """A web process with a name of its own, and the process of its clients."""
 
     name: str
     server: subprocesses.Process
@@ -28,75 +28,75 @@ class Web:
 
     @property
     def memory_bytes(self) -> int:
-        """What is its alone or its share of what others have too."""
-        return 1024 * self._number("smaps_rollup", "Pss:")
+        """Return its proportional set size: its own memory, and its share of shared memory."""
+        return 1024 * self._read_number("smaps_rollup", "Pss:")
 
     @property
     def thread_count(self) -> int:
-        """All of its threads."""
-        return self._number("status", "Threads:")
+        """Return the number of its threads."""
+        return self._read_number("status", "Threads:")
 
     @property
     def cpu_seconds(self) -> float:
-        """What all of its threads have used since it began."""
-        return processor_time.seconds_of([self.server.pid])[self.server.pid]
+        """Return the processor seconds of all its threads since it began."""
+        return processor_time.read_seconds([self.server.pid])[self.server.pid]
 
     @property
     def database_connection_count(self) -> int:
-        """Its connections, as the database counts them."""
+        """Return the number of its connections, as the database counts them."""
         with connection.cursor() as cursor:
             cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = %s", [self.name])
             return int(cursor.fetchone()[0])
 
     def order(self, **order: Any) -> Any:
-        """Has the clients do something, and gives what came of it."""
-        self.tell(**order)
-        return self.told()
+        """Send an order to the clients, and return its result."""
+        self.send(**order)
+        return self.receive()
 
-    def tell(self, **order: Any) -> None:
-        """Begins it; `told` gives what came of it."""
+    def send(self, **order: Any) -> None:
+        """Send an order; `receive` returns its result."""
         assert self.clients.stdin
         self.clients.stdin.write(json.dumps(order) + "\n")
         self.clients.stdin.flush()
 
-    def told(self) -> Any:
-        """What came of the order that was told first."""
+    def receive(self) -> Any:
+        """Return the result of the oldest order."""
         assert self.clients.stdout
         return json.loads(self.clients.stdout.readline())
 
-    def _number(self, file: str, name: str) -> int:
+    def _read_number(self, file: str, name: str) -> int:
         text = (processor_time.PROC / str(self.server.pid) / file).read_text()
         return int(next(line for line in text.splitlines() if line.startswith(name)).split()[1])
 
 
 @contextmanager
-def serving(application: str, *, name: str, folder: Path, environment: Mapping[str, str]) -> Iterator[Web]:
-    """Inside, uvicorn serves the application as the Procfile says, on this database; then all has ended."""
+def serve(application: str, *, name: str, folder: Path, environment: Mapping[str, str]) -> Iterator[Web]:
+    """Serve the application by uvicorn, as the Procfile does, on this database during the block."""
     port = free_port()
-    command = subprocesses.python(
+    command = subprocesses.build_python_command(
         *("-m", "uvicorn", application, "--port", str(port)),
         *("--backlog", "2048", "--no-access-log", "--log-level", "warning"),
     )
-    variables = {**os.environ, "DATABASE_URL": _database_url(), "PGAPPNAME": name, **environment}
-    with subprocesses.running(name, command, folder=folder, environment=variables) as server:
+    variables = {**os.environ, "DATABASE_URL": _build_database_url(), "PGAPPNAME": name, **environment}
+    with subprocesses.run(name, command, folder=folder, environment=variables) as server:
         clients = subprocess.Popen(
-            subprocesses.python("-m", "bench.loader", str(port)),
+            subprocesses.build_python_command("-m", "bench.loader", str(port)),
             cwd=subprocesses.ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
         try:
-            _wait_until_it_listens(port, server)
+            _wait_until_listening(port, server)
             yield Web(name, server, clients)
         finally:
             clients.kill()
             clients.communicate()
-            # It would wait for those whose turn has not come.
+            # A graceful end would wait for requests that are not answered yet.
             server.kill()
 
 
-def _wait_until_it_listens(port: int, server: subprocesses.Process) -> None:
+def _wait_until_listening(port: int, server: subprocesses.Process) -> None:
     give_up_at = time.monotonic() + subprocesses.START_SECONDS
     while True:
         try:
@@ -109,7 +109,7 @@ def _wait_until_it_listens(port: int, server: subprocesses.Process) -> None:
             return
 
 
-def _database_url() -> str:
+def _build_database_url() -> str:
     values: dict[str, str] = connection.settings_dict
     password = f":{quote(values['PASSWORD'], safe='')}" if values["PASSWORD"] else ""
     login = f"{quote(values['USER'], safe='')}{password}"

@@ -1,1 +1,1 @@
-"""What one would have otherwise: small servers and workers to compare with, as their documentation shows them."""
+"""The usual alternatives: small servers and workers to compare with, as their documentation shows them."""

@@ -1,6 +1,7 @@
-"""C4's A: the same request by Django's own ASGI handler, whose asynchronous view waits for the same event.
+"""C4's A: the same request in Django's own ASGI handler, whose asynchronous view waits for the same event.
 
-It has only middleware that can be asynchronous: around any other, Django blocks a thread for as long as the view waits.
+It has only middleware that can be asynchronous. Around any other middleware, Django blocks a thread while a view
+waits.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ settings.MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.common.CommonMiddleware",
 ]
-# As Django's manual says of ASGI: no thread would ever use its connection again.
+# Django's manual says so for ASGI: no thread would use its connection again.
 settings.DATABASES["default"]["CONN_MAX_AGE"] = 0
 
 from django.core.handlers.asgi import ASGIHandler  # noqa: E402 (all of these need the settings)
@@ -36,18 +37,18 @@ from zekron_api.waiting.completion_waiters import CompletionWaiters  # noqa: E40
 _listeners: set["asyncio.Task[None]"] = set()
 
 
-async def _ended_among(generation_ids: Any) -> set[int]:
+async def _find_ended(generation_ids: Any) -> set[int]:
     return await sync_to_async(queries.ended_among)(generation_ids=generation_ids)
 
 
-waiters = CompletionWaiters(ended_among=_ended_among)
+waiters = CompletionWaiters(ended_among=_find_ended)
 
 
 async def generate(request: HttpRequest) -> HttpResponse:
-    """POST /v1/generate."""
+    """Answer POST /v1/generate."""
     if not _listeners:
         _listeners.add(asyncio.create_task(waiters.listen()))
-    generation_id = await sync_to_async(_place)(request)
+    generation_id = await sync_to_async(_create)(request)
     ended = waiters.add(generation_id)
     try:
         async with asyncio.timeout(settings.SYNC_WAIT_SECONDS):
@@ -57,15 +58,15 @@ async def generate(request: HttpRequest) -> HttpResponse:
     return await sync_to_async(generation_response.build)(generation_id=generation_id)
 
 
-def _place(request: HttpRequest) -> int:
+def _create(request: HttpRequest) -> int:
     account = keys.authenticate(text=request.headers["Authorization"].removeprefix("Bearer "))
     rate_limit.consume(account_id=account.pk)
     fields = GenerateSerializer(data=json.loads(request.body))
     fields.is_valid(raise_exception=True)
-    placed = create_generation.create(
+    created = create_generation.create(
         account_id=account.pk, fields=fields.validated_data, idempotency_key=None
     )
-    return placed.generation.pk
+    return created.generation.pk
 
 
 urlpatterns = [path("v1/generate", generate)]

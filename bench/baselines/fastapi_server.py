@@ -1,8 +1,9 @@
 # mypy: ignore-errors
-# FastAPI is only there where the benchmarks were installed.
-"""A pipeline behind HTTP as its tutorials have it: one process, one lock around the pipeline, PNG by Pillow, base64.
+# FastAPI is installed only with the benchmarks.
+"""A pipeline behind HTTP as tutorials have it: one process, one lock around the pipeline, Pillow's PNG, base64.
 
-`uvicorn bench.baselines.fastapi_server:app`, with BASELINE_WEIGHTS. It has no key, price, queue, store or history.
+The command is `uvicorn bench.baselines.fastapi_server:app`, with BASELINE_WEIGHTS. It has no key, price, queue, store
+or history.
 """
 
 import base64
@@ -18,12 +19,12 @@ from pydantic import BaseModel
 app = FastAPI()
 pipeline = Flux2KleinPipeline.from_pretrained(os.environ["BASELINE_WEIGHTS"], torch_dtype=torch.float32)
 pipeline.set_progress_bar_config(disable=True)
-# A pipeline keeps its state in itself, so one call at a time.
+# A pipeline keeps state, so only one call may run at a time.
 lock = threading.Lock()
 
 
 class Order(BaseModel):
-    """What is asked for."""
+    """The fields of a request."""
 
     prompt: str
     size: str
@@ -32,13 +33,13 @@ class Order(BaseModel):
 
 @app.get("/healthz")
 def alive() -> dict[str, str]:
-    """Once it answers, the pipeline is loaded."""
+    """Answer once the pipeline is loaded."""
     return {"status": "ok"}
 
 
 @app.post("/generate")
 def generate(order: Order) -> dict[str, str]:
-    """In one of the threads that FastAPI has for functions that block."""
+    """Make the image, in one of the threads that FastAPI has for functions that block."""
     width, height = map(int, order.size.split("x"))
     with lock:
         image = pipeline(

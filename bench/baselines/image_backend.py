@@ -1,6 +1,6 @@
-"""An image backend behind a proxy that costs nothing: OpenAI's reply for one image, ready to send, by URL or as base64.
+"""An image backend that costs nothing, for a proxy: OpenAI's reply for one image, by URL or as base64.
 
-`uvicorn bench.baselines.image_backend:app`; the first part of the path chooses.
+The command is `uvicorn bench.baselines.image_backend:app`. The first part of the path chooses the reply.
 """
 
 import base64
@@ -8,7 +8,7 @@ import json
 import random
 from typing import Any, Final
 
-# As base64 they are 2 MB.
+# 2 MB as base64.
 IMAGE_BYTE_COUNT: Final = 1_500_000
 
 
@@ -25,7 +25,7 @@ REPLIES: Final = {
 
 
 async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """One request: read to its end, answered."""
+    """Read one request to its end, and answer it."""
     while (await receive()).get("more_body"):
         pass
     body = REPLIES.get(scope["path"].split("/")[1], b"{}")

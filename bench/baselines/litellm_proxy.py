@@ -1,4 +1,4 @@
-"""LiteLLM's proxy before a backend that costs nothing, in a virtual environment that is made for it once."""
+"""LiteLLM's proxy before a backend that costs nothing, in a virtual environment of its own."""
 
 import os
 import secrets
@@ -17,7 +17,7 @@ from zekron_api.local.run import free_port
 
 REQUIREMENTS: Final = Path(__file__).parent.parent / "requirements-litellm.txt"
 INSTALL_SECONDS: Final = 1800
-# The paths of the backend, each a model of the proxy.
+# Each path of the backend is a model of the proxy.
 MODELS: Final = ("url", "base64")
 
 _CONFIGURATION: Final = """
@@ -32,7 +32,7 @@ _MODEL: Final = """
 
 
 class Proxy(NamedTuple):
-    """Where it listens, its key, and its process."""
+    """The port, the key and the process of a running proxy."""
 
     port: int
     key: str
@@ -40,16 +40,19 @@ class Proxy(NamedTuple):
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Proxy]:
-    """The proxy with one worker process and no database, and its backend; logs go to the folder. Raises LeftOut."""
-    python = _environment()
+def run(folder: Path) -> Iterator[Proxy]:
+    """Run the proxy with one worker process and no database, and its backend. Raise Skipped.
+
+    Both log to the folder.
+    """
+    python = _install()
     port, backend_port, key = free_port(), free_port(), f"sk-{secrets.token_hex(16)}"
     models = "".join(_MODEL.format(name=name, port=backend_port) for name in MODELS)
     configuration = folder / "litellm.yaml"
     configuration.write_text(_CONFIGURATION.format(key=key) + models)
     backend = ["-m", "uvicorn", "bench.baselines.image_backend:app", "--lifespan", "off", "--no-access-log"]
     command = [str(python.parent / "litellm"), "--config", str(configuration), "--host", "127.0.0.1"]
-    # Nothing of ours: it would take DATABASE_URL for its own. And no look at the network for prices of models.
+    # The proxy would take DATABASE_URL for its own, and look up the prices of models in the network.
     environment = {
         "PATH": f"{python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "HOME": str(folder),
@@ -57,10 +60,10 @@ def running(folder: Path) -> Iterator[Proxy]:
         "LITELLM_LOG": "ERROR",
     }
     with (
-        subprocesses.running(
-            "backend", subprocesses.python(*backend, "--port", str(backend_port)), folder=folder
+        subprocesses.run(
+            "backend", subprocesses.build_python_command(*backend, "--port", str(backend_port)), folder=folder
         ),
-        subprocesses.running(
+        subprocesses.run(
             "litellm", [*command, "--port", str(port)], folder=folder, environment=environment
         ) as process,
     ):
@@ -68,8 +71,8 @@ def running(folder: Path) -> Iterator[Proxy]:
         yield Proxy(port, key, process)
 
 
-def _environment() -> Path:
-    """Its Python, installed now unless it is; raises LeftOut where that cannot be."""
+def _install() -> Path:
+    """Return the environment's Python, and install it first if necessary. Raise Skipped if that fails."""
     home = settings.VAR_DIR / "bench" / "litellm"
     python, done = home / "bin" / "python", home / "installed.txt"
     if done.exists() and done.read_text() == REQUIREMENTS.read_text():

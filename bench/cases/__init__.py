@@ -1,1 +1,1 @@
-"""One module a benchmark, or a few that measure one thing. Each says what A is, and has `BENCHMARKS`."""
+"""The cases: a module for each benchmark or for a few that measure one thing. Each defines BENCHMARKS."""

@@ -1,7 +1,7 @@
-"""C14: what waits does not slow down what is done with it: a long queue, and one of very many tenants.
+"""C14: a long queue, and a queue of very many tenants, do not slow down the work on it.
 
-A is what one writes first: the oldest that is queued, locked by `select_for_update` and saved, and a `COUNT(*)` of what
-is open. B is a worker's claim, the admission of a hundred requests in a second, a submission, and a round of the sweep.
+A is the usual first version: the oldest queued row, locked by `select_for_update` and saved, and a `COUNT(*)` of open
+rows. B is a worker's claim, the admission of a hundred requests in a second, a submission, and a round of the sweep.
 """
 
 import statistics
@@ -14,7 +14,7 @@ from typing import Final
 
 from django.db import connection, transaction
 
-from bench.benchmark import Benchmark, Figure, Round, Samples, cost
+from bench.benchmark import Benchmark, Figure, Round, Samples, measure_cost
 from billing import ledger
 from workers.catalogue import DEFAULT_MODEL
 from workers.lifecycle import admission, generations, recovery
@@ -25,7 +25,7 @@ from workers.models import OPEN_STATUSES, Generation, Kind, Status
 TIMES: Final = 10
 REQUESTS_A_SECOND: Final = 100
 WORKER: Final = "benchmark depth"
-# So fast that the longest queue here is just short enough to be let in: its every row is counted.
+# At this speed the longest queue here is just short enough to be admitted, so every row is counted.
 SECONDS_PER_IMAGE: Final = 0.0009
 WAIT_SECONDS: Final = 100
 
@@ -54,7 +54,7 @@ _names = count(1)
 
 
 @contextmanager
-def _ready(few: tuple[int, int], many: tuple[int, int]) -> Iterator[Round]:
+def _prepare(few: tuple[int, int], many: tuple[int, int]) -> Iterator[Round]:
     try:
         yield partial(_measure, few, many)
     finally:
@@ -63,9 +63,9 @@ def _ready(few: tuple[int, int], many: tuple[int, int]) -> Iterator[Round]:
 
 def _measure(few: tuple[int, int], many: tuple[int, int], b_first: bool) -> Samples:
     seconds = {}
-    for scene in (few, many):
-        _fill(*scene)
-        seconds[scene] = _seconds_of_each(b_first)
+    for queue in (few, many):
+        _fill(*queue)
+        seconds[queue] = _measure_each(b_first)
     growth = {name: seconds[many][name] / seconds[few][name] for name in seconds[few]}
     return {
         "A": seconds[many]["claim of A"],
@@ -77,36 +77,36 @@ def _measure(few: tuple[int, int], many: tuple[int, int], b_first: bool) -> Samp
     }
 
 
-def _seconds_of_each(b_first: bool) -> dict[str, float]:
+def _measure_each(b_first: bool) -> dict[str, float]:
     owner = ledger.open_account(
         name=f"benchmark depth {next(_names)}", opening_micros=10**10, actor="benchmark"
     ).pk
     works: list[tuple[str, Callable[[], float]]] = [
-        ("claim of A", _claims_as_usual),
-        ("claim", _claims),
-        ("admission of A", _counts),
-        ("admission", _admissions),
-        ("submission", partial(_wall, partial(_submit, owner))),
-        ("sweep", partial(_wall, recovery.run)),
+        ("claim of A", _measure_usual_claims),
+        ("claim", _measure_claims),
+        ("admission of A", _measure_count),
+        ("admission", _measure_admissions),
+        ("submission", partial(_measure_median, partial(_submit, owner))),
+        ("sweep", partial(_measure_median, recovery.run)),
     ]
     return {name: work() for name, work in (reversed(works) if b_first else works)}
 
 
-def _wall(work: Callable[[], object]) -> float:
-    # The usual one: a single call that waits for the disk would be the whole mean.
-    return statistics.median(cost(work, clock=time.perf_counter) for _ in range(TIMES))
+def _measure_median(work: Callable[[], object]) -> float:
+    # A single call that waits for the disk would dominate the mean.
+    return statistics.median(measure_cost(work, clock=time.perf_counter) for _ in range(TIMES))
 
 
-def _claims() -> float:
+def _measure_claims() -> float:
     claimed: list[Generation] = []
-    seconds = _wall(lambda: claimed.append(generations.claim_next(models={DEFAULT_MODEL})))
+    seconds = _measure_median(lambda: claimed.append(generations.claim_next(models={DEFAULT_MODEL})))
     generations.put_back(lease_tokens=[one.lease_token for one in claimed if one.lease_token])
     return seconds
 
 
-def _claims_as_usual() -> float:
+def _measure_usual_claims() -> float:
     with transaction.atomic():
-        seconds = _wall(_claim_as_usual)
+        seconds = _measure_median(_claim_as_usual)
         transaction.set_rollback(True)
     return seconds
 
@@ -119,16 +119,16 @@ def _claim_as_usual() -> None:
     oldest.save()
 
 
-def _counts() -> float:
-    return _wall(Generation.objects.filter(status__in=OPEN_STATUSES).count)
+def _measure_count() -> float:
+    return _measure_median(Generation.objects.filter(status__in=OPEN_STATUSES).count)
 
 
-def _admissions() -> float:
+def _measure_admissions() -> float:
     worker_registry.show(worker_name=WORKER, seconds_per_image=SECONDS_PER_IMAGE)
-    # What an earlier second has counted is forgotten by then.
+    # The counts of an earlier second are stale by then.
     time.sleep(admission.FRESH_SECONDS)
     admit = partial(admission.refuse_if_too_long, model_name=DEFAULT_MODEL, limit_seconds=WAIT_SECONDS)
-    return cost(admit, clock=time.perf_counter, times=REQUESTS_A_SECOND)
+    return measure_cost(admit, clock=time.perf_counter, times=REQUESTS_A_SECOND)
 
 
 def _submit(account_id: int) -> None:
@@ -140,14 +140,14 @@ def _submit(account_id: int) -> None:
         parameters={"width": 1024, "height": 1024, "seed": 1},
         quote_micros=26_700,
     )
-    # Without the end of the transaction no hint is sent, which another benchmark measures.
+    # Without a COMMIT, no message is sent. Another benchmark measures messages.
     with transaction.atomic():
         generations.submit(submission=submission, open_limit=10**6)
         transaction.set_rollback(True)
 
 
 def _fill(tenants: int, each: int) -> None:
-    """So many tenants, of whom each waits for so many."""
+    """Fill the queue with `each` generations of each of the tenants."""
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE workers_generation CASCADE")
         cursor.execute(
@@ -157,7 +157,7 @@ def _fill(tenants: int, each: int) -> None:
         cursor.execute("CHECKPOINT")
 
 
-def _depth(name: str, a: str, few: tuple[int, int], many: tuple[int, int]) -> Benchmark:
+def _build_benchmark(name: str, a: str, few: tuple[int, int], many: tuple[int, int]) -> Benchmark:
     ours = ("claim", "admission", "submission", "sweep")
     return Benchmark(
         code="C14",
@@ -170,12 +170,12 @@ def _depth(name: str, a: str, few: tuple[int, int], many: tuple[int, int]) -> Be
             Figure(name="claim's growth of A"),
             Figure(name="admission's growth of A"),
         ),
-        ready=partial(_ready, few, many),
+        prepare=partial(_prepare, few, many),
         needs_database=True,
     )
 
 
-BENCHMARKS = (
-    _depth("depth", "10 and then 100,000 in the queue", (1, 10), (1, 100_000)),
-    _depth("tenants", "10 and then 10,000 tenants who wait for ten each", (10, 10), (10_000, 10)),
+BENCHMARKS: Final = (
+    _build_benchmark("depth", "10 and then 100,000 in the queue", (1, 10), (1, 100_000)),
+    _build_benchmark("tenants", "10 and then 10,000 tenants who wait for ten each", (10, 10), (10_000, 10)),
 )

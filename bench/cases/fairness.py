@@ -1,9 +1,9 @@
-"""C8: how long one generation waits behind 10,000 of another account, in the time that one takes to be made.
+"""C8: the wait of one generation behind 10,000 of another account, in units of one image's time.
 
-Nothing is made here: in each step every worker claims one, all at once, and a step stands for that time. A claims in
-the order in which generations were accepted. B is `generations.claim_next`. All have the turns that
-`generations.submit` would give them: each open generation of an account puts off its next one by `TURN_SECONDS`. So who
-comes a minute later has a minute's turns of the flood before it, as far as they still wait.
+Nothing is made. In each step every worker claims one generation, all at once, and a step stands for an image's time.
+A claims in the order of acceptance. B is `generations.claim_next`. All generations have the turns that
+`generations.submit` would give them: each open generation of an account delays its next one by `TURN_SECONDS`. An
+account that comes a minute later therefore has a minute's turns of the flood before it, if they still wait.
 """
 
 import threading
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from itertools import count
+from typing import Final
 
 from django.db import connection, connections, transaction
 
@@ -19,11 +20,11 @@ from billing.models import Account
 from workers.lifecycle import generations, submission
 from workers.models import Generation, Status
 
-FLOOD = 10_000
-WORKERS = 4
-QUOTE_MICROS = 26_700
+FLOOD: Final = 10_000
+WORKERS: Final = 4
+QUOTE_MICROS: Final = 26_700
 
-_INSERT = """
+_INSERT: Final = """
 WITH reservation AS (
     INSERT INTO billing_reservation (account_id, quote_micros, resolution)
     SELECT %(account)s, %(quote)s, '' FROM generate_series(1, %(count)s)
@@ -42,8 +43,8 @@ _names = count(1)
 Claim = Callable[[], Generation]
 
 
-def as_accepted() -> Generation:
-    """The one that was accepted first."""
+def claim_oldest() -> Generation:
+    """Claim the generation that was accepted first."""
     queued = Generation.objects.filter(status=Status.QUEUED).order_by("pk")
     with transaction.atomic():
         first = queued.select_for_update(skip_locked=True, no_key=True).values_list("pk", flat=True).first()
@@ -53,43 +54,43 @@ def as_accepted() -> Generation:
 
 
 @contextmanager
-def _ready() -> Iterator[Round]:
+def _prepare() -> Iterator[Round]:
     yield _measure
 
 
 def _measure(b_first: bool) -> Samples:
     waits = {}
     for side in "BA" if b_first else "AB":
-        waits[side] = _wait(generations.claim_next if side == "B" else as_accepted, WORKERS)
+        waits[side] = _count_steps(generations.claim_next if side == "B" else claim_oldest, WORKERS)
     return {
         "ratio": waits["A"] / waits["B"],
         "wait": waits["B"],
-        "wait with one worker": _wait(generations.claim_next, 1),
+        "wait with one worker": _count_steps(generations.claim_next, 1),
         "wait of A": waits["A"],
     }
 
 
-def _wait(claim: Claim, workers: int) -> int:
-    """Steps until the other's generation is claimed."""
+def _count_steps(claim: Claim, workers: int) -> int:
+    """Return the steps until the other account's generation is claimed."""
     Generation.objects.filter(status=Status.QUEUED).delete()
     _queue(FLOOD)
     other = _queue(1)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE workers_generation")
-    return _steps_until(other.pk, claim, workers)
+    return _count_steps_until(other.pk, claim, workers)
 
 
-def _steps_until(account_id: int, claim: Claim, workers: int) -> int:
-    """All workers claim at once, and again, until one has got a generation of this account."""
+def _count_steps_until(account_id: int, claim: Claim, workers: int) -> int:
+    """Let all workers claim at once, again and again, until one has a generation of this account."""
     step_over, found = threading.Barrier(workers), threading.Event()
 
     def work() -> int:
         steps = 0
         try:
-            # Whoever finds it says so before the step is over, so that all end with the same one.
+            # The finder sets the event before the step ends, so that all workers end with the same step.
             while not found.is_set():
                 steps += 1
-                # At the very end there are more workers than generations.
+                # In the last step there may be more workers than generations.
                 with suppress(generations.NotClaimable):
                     if claim().account_id == account_id:
                         found.set()
@@ -106,7 +107,7 @@ def _steps_until(account_id: int, claim: Claim, workers: int) -> int:
 
 
 def _queue(count: int) -> Account:
-    """So many generations, accepted now, of an account of their own."""
+    """Queue this many generations, accepted now, of an account of their own."""
     held_micros = QUOTE_MICROS * count
     account = Account.objects.create(
         name=f"benchmark fairness {next(_names)}",
@@ -121,7 +122,7 @@ def _queue(count: int) -> Account:
     return account
 
 
-BENCHMARKS = (
+BENCHMARKS: Final = (
     Benchmark(
         code="C8",
         name="fairness",
@@ -134,7 +135,7 @@ BENCHMARKS = (
             Figure(name="wait with one worker", at_least=FLOOD / 100, aim=2, lower_is_better=True, unit=""),
             Figure(name="wait of A", unit=""),
         ),
-        ready=_ready,
+        prepare=_prepare,
         needs_database=True,
     ),
 )

@@ -1,9 +1,9 @@
-"""C2: from the engine's pixels to an object in the store.
+"""C2: the path from the engine's pixels to an object in the store.
 
-A is what one writes without this project: Pillow's default PNG, padded and encrypted by `cryptography` as its manual
-shows (AES-256-CBC, then HMAC-SHA-512 over all of it), saved by Django's store of files. B is `workers.imaging.png` and
-`storage.images.put`, which besides wraps the key and makes sure that the object is on the disk. Both write to one
-folder, and each object is opened again and compared.
+A is the usual code without this project: Pillow's default PNG, padded and encrypted by `cryptography` as its manual
+shows (AES-256-CBC, then HMAC-SHA-512 over all of it), and saved by Django's store of files. B is
+`workers.imaging.png` and `storage.images.put`, which also wraps the key and syncs the object to the disk. Both write
+to one folder, and each object is opened again and compared.
 """
 
 import io
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from cryptography.hazmat.primitives import hashes, hmac, padding
@@ -24,18 +24,18 @@ from django.test import override_settings
 from PIL import Image
 
 from bench import pictures
-from bench.benchmark import Benchmark, Figure, Round, in_turn
-from bench.cases.png import by_pillow
+from bench.benchmark import Benchmark, Figure, Round, compare_in_turn
+from bench.cases.png import encode_with_pillow
 from storage import envelope, images, keyring
 from storage.models import StoredImage
 from workers.imaging import png
 
 
-def naively(pixels: png.Pixels, store: FileSystemStorage) -> tuple[str, bytes, bytes]:
-    """The name of the object, and its keys."""
+def store_naively(pixels: png.Pixels, store: FileSystemStorage) -> tuple[str, bytes, bytes]:
+    """Store the picture, and return the name of the object and its keys."""
     encryption_key, mac_key, iv = secrets.token_bytes(32), secrets.token_bytes(32), secrets.token_bytes(16)
     padder = padding.PKCS7(128).padder()
-    padded = padder.update(by_pillow(pixels)) + padder.finalize()
+    padded = padder.update(encode_with_pillow(pixels)) + padder.finalize()
     encryptor = Cipher(algorithms.AES(encryption_key), modes.CBC(iv)).encryptor()
     sealed = iv + encryptor.update(padded) + encryptor.finalize()
     mac = hmac.HMAC(mac_key, hashes.SHA512())
@@ -43,8 +43,8 @@ def naively(pixels: png.Pixels, store: FileSystemStorage) -> tuple[str, bytes, b
     return store.save(secrets.token_hex(16), ContentFile(sealed + mac.finalize())), encryption_key, mac_key
 
 
-def ours(pixels: png.Pixels) -> StoredImage:
-    """The row, not saved."""
+def store_ours(pixels: png.Pixels) -> StoredImage:
+    """Store the picture, and return its unsaved row."""
     expires_at = datetime.now(UTC) + timedelta(hours=24)
     return images.put(
         content=png.encode(pixels), mime_type="image/png", associated_data="benchmark", expires_at=expires_at
@@ -52,16 +52,16 @@ def ours(pixels: png.Pixels) -> StoredImage:
 
 
 @contextmanager
-def _ready() -> Iterator[Round]:
-    arrays = [np.array(submit_order(pictures.SIDE_PIXELS)) for submit_order in pictures.KINDS.values()]
+def _prepare() -> Iterator[Round]:
+    arrays = [np.array(paint(pictures.SIDE_PIXELS)) for paint in pictures.KINDS.values()]
     with tempfile.TemporaryDirectory() as folder, override_settings(STORAGES=_stores(Path(folder))):
         store = FileSystemStorage(Path(folder) / "naive")
         for pixels in arrays:
-            assert np.array_equal(_decoded(_opened_naively(*naively(pixels, store), store)), pixels)
-            assert np.array_equal(_decoded(_opened(ours(pixels))), pixels)
-        yield in_turn(
-            lambda: [naively(pixels, store) for pixels in arrays],
-            lambda: [ours(pixels) for pixels in arrays],
+            assert np.array_equal(_decode(_open_naively(*store_naively(pixels, store), store)), pixels)
+            assert np.array_equal(_decode(_open(store_ours(pixels))), pixels)
+        yield compare_in_turn(
+            lambda: [store_naively(pixels, store) for pixels in arrays],
+            lambda: [store_ours(pixels) for pixels in arrays],
             times_b=5,
         )
 
@@ -71,7 +71,7 @@ def _stores(folder: Path) -> dict[str, Any]:
     return {"objects": objects}
 
 
-def _opened_naively(name: str, encryption_key: bytes, mac_key: bytes, store: FileSystemStorage) -> bytes:
+def _open_naively(name: str, encryption_key: bytes, mac_key: bytes, store: FileSystemStorage) -> bytes:
     with store.open(name) as file:
         content = file.read()
     mac = hmac.HMAC(mac_key, hashes.SHA512())
@@ -82,7 +82,7 @@ def _opened_naively(name: str, encryption_key: bytes, mac_key: bytes, store: Fil
     return unpadder.update(decryptor.update(content[16:-64]) + decryptor.finalize()) + unpadder.finalize()
 
 
-def _opened(row: StoredImage) -> bytes:
+def _open(row: StoredImage) -> bytes:
     with storages["objects"].open(row.object_key) as file:
         sealed = file.read()
     assert row.wrapped_key is not None
@@ -96,12 +96,12 @@ def _opened(row: StoredImage) -> bytes:
     )
 
 
-def _decoded(content: bytes) -> png.Pixels:
+def _decode(content: bytes) -> png.Pixels:
     with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
         return np.array(picture)
 
 
-BENCHMARKS = (
+BENCHMARKS: Final = (
     Benchmark(
         code="C2",
         name="image-tail",
@@ -109,6 +109,6 @@ BENCHMARKS = (
         b="the same by workers.imaging.png and storage.images.put, to a disk that has them for sure",
         clock="CPU",
         figures=(Figure(name="ratio", at_least=12, aim=20),),
-        ready=_ready,
+        prepare=_prepare,
     ),
 )

@@ -1,33 +1,35 @@
 """C9: the money of one generation, held and then settled.
 
-A is the usual way: two transactions, and in each the rows read by `select_for_update`, judged in Python, saved, and an
-entry written. B is `billing.ledger`. Both keep the same tables under the same constraints, refuse the same things,
-and leave the same balances. Four threads of one process do it: on accounts of their own, and all on one.
+A is the usual way: two transactions, and in each the rows are read by `select_for_update`, checked in Python and
+saved, and an entry is written. B is `billing.ledger`. Both keep the same tables under the same constraints, refuse
+the same things, and leave the same balances. Four threads of one process work on accounts of their own, or all on
+one.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
+from typing import Final
 
 from django.db import transaction
 from django.utils import timezone
 
 from bench.benchmark import Benchmark, Figure, Round, Samples
-from bench.threads import seconds_together
+from bench.threads import measure_together
 from billing import ledger
 from billing.models import Account, LedgerEntry, Reservation
 
-THREADS = 4
-GENERATIONS_A_THREAD = 40
-QUOTE_MICROS = 26_700
-OPENING_MICROS = 10**12
+THREADS: Final = 4
+GENERATIONS_A_THREAD: Final = 40
+QUOTE_MICROS: Final = 26_700
+OPENING_MICROS: Final = 10**12
 
 _names = count(1)
 
 
-def usual(account_id: int) -> None:
-    """A hold and its settlement, each as one writes it first."""
+def hold_and_settle_as_usual(account_id: int) -> None:
+    """Hold and settle in the usual way."""
     with transaction.atomic():
         account = Account.objects.select_for_update().get(pk=account_id)
         if account.status != Account.Status.ACTIVE:
@@ -56,8 +58,8 @@ def usual(account_id: int) -> None:
         _save(account, reservation, LedgerEntry.Kind.SETTLE)
 
 
-def ours(account_id: int) -> None:
-    """The same by the ledger."""
+def hold_and_settle(account_id: int) -> None:
+    """Hold and settle by the ledger."""
     with transaction.atomic():
         held = ledger.hold(account_id=account_id, quote_micros=QUOTE_MICROS)
     with transaction.atomic():
@@ -79,39 +81,41 @@ def _save(account: Account, reservation: Reservation, kind: LedgerEntry.Kind) ->
 
 
 @contextmanager
-def _spread() -> Iterator[Round]:
-    yield _round([_account() for _ in range(THREADS)], [_account() for _ in range(THREADS)])
+def _prepare_spread() -> Iterator[Round]:
+    yield _build_round([_open_account() for _ in range(THREADS)], [_open_account() for _ in range(THREADS)])
 
 
 @contextmanager
-def _hot() -> Iterator[Round]:
-    yield _round([_account()] * THREADS, [_account()] * THREADS)
+def _prepare_hot() -> Iterator[Round]:
+    yield _build_round([_open_account()] * THREADS, [_open_account()] * THREADS)
 
 
-def _account() -> int:
+def _open_account() -> int:
     name = f"benchmark {next(_names)}"
     return ledger.open_account(name=name, opening_micros=OPENING_MICROS, actor="benchmark").pk
 
 
-def _round(accounts_a: Sequence[int], accounts_b: Sequence[int]) -> Round:
+def _build_round(accounts_a: Sequence[int], accounts_b: Sequence[int]) -> Round:
     def measure(b_first: bool) -> Samples:
         seconds = {}
         for side in "BA" if b_first else "AB":
-            work, accounts = (usual, accounts_a) if side == "A" else (ours, accounts_b)
-            works = [partial(_repeatedly, work, account) for account in accounts]
-            seconds[side] = seconds_together(works) / (THREADS * GENERATIONS_A_THREAD)
-        assert _totals(accounts_a) == _totals(accounts_b)
+            work, accounts = (
+                (hold_and_settle_as_usual, accounts_a) if side == "A" else (hold_and_settle, accounts_b)
+            )
+            works = [partial(_repeat, work, account) for account in accounts]
+            seconds[side] = measure_together(works) / (THREADS * GENERATIONS_A_THREAD)
+        assert _read_totals(accounts_a) == _read_totals(accounts_b)
         return {**seconds, "ratio": seconds["A"] / seconds["B"]}
 
     return measure
 
 
-def _repeatedly(work: Callable[[int], None], account_id: int) -> None:
+def _repeat(work: Callable[[int], None], account_id: int) -> None:
     for _ in range(GENERATIONS_A_THREAD):
         work(account_id)
 
 
-def _totals(account_ids: Sequence[int]) -> list[tuple[int, ...]]:
+def _read_totals(account_ids: Sequence[int]) -> list[tuple[int, ...]]:
     fields = (
         "balance_micros",
         "reserved_micros",
@@ -123,7 +127,7 @@ def _totals(account_ids: Sequence[int]) -> list[tuple[int, ...]]:
     return sorted(Account.objects.filter(pk__in=account_ids).values_list(*fields))
 
 
-BENCHMARKS = (
+BENCHMARKS: Final = (
     Benchmark(
         code="C9",
         name="ledger",
@@ -131,7 +135,7 @@ BENCHMARKS = (
         b="the same by billing.ledger",
         clock="wall",
         figures=(Figure(name="ratio", at_least=2, aim=3),),
-        ready=_spread,
+        prepare=_prepare_spread,
         needs_database=True,
     ),
     Benchmark(
@@ -141,7 +145,7 @@ BENCHMARKS = (
         b="the same by billing.ledger",
         clock="wall",
         figures=(Figure(name="ratio", at_least=2.5, aim=3),),
-        ready=_hot,
+        prepare=_prepare_hot,
         needs_database=True,
     ),
 )

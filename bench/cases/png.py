@@ -1,34 +1,36 @@
-"""C1: encoding a finished picture.
+"""C1: the encoding of a finished picture.
 
-A is what Pillow's users have: `Image.fromarray(pixels).save(file, "PNG")`. B is `png.encode(pixels)`. Both get
-the array that the engine hands over, both results are decoded by Pillow and must be equal to it.
+A is Pillow's `Image.fromarray(pixels).save(file, "PNG")`. B is `png.encode(pixels)`. Both get the engine's array, and
+Pillow decodes both results, which must be equal to it.
 """
 
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Final
 
 import numpy as np
 from PIL import Image
 
 from bench import pictures
-from bench.benchmark import Benchmark, Figure, Round, Samples, in_turn
+from bench.benchmark import Benchmark, Figure, Round, Samples, compare_in_turn
 from workers.imaging import png
 
 
-def by_pillow(pixels: png.Pixels) -> bytes:
-    """A PNG as Pillow writes it unless told otherwise."""
+def encode_with_pillow(pixels: png.Pixels) -> bytes:
+    """Return a PNG with Pillow's default settings."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     return file.getvalue()
 
 
 @contextmanager
-def _ready() -> Iterator[Round]:
-    arrays = [np.array(submit_order(pictures.SIDE_PIXELS)) for submit_order in pictures.KINDS.values()]
-    sizes = [_compared(pixels) for pixels in arrays]
+def _prepare() -> Iterator[Round]:
+    arrays = [np.array(paint(pictures.SIDE_PIXELS)) for paint in pictures.KINDS.values()]
+    sizes = [_compare(pixels) for pixels in arrays]
     rounds = [
-        in_turn(lambda pixels=pixels: by_pillow(pixels), lambda pixels=pixels: png.encode(pixels), times_b=5)  # type: ignore[misc]
+        compare_in_turn(partial(encode_with_pillow, pixels), partial(png.encode, pixels), times_b=5)
         for pixels in arrays
     ]
 
@@ -46,9 +48,9 @@ def _ready() -> Iterator[Round]:
     yield measure
 
 
-def _compared(pixels: png.Pixels) -> float:
-    """The size of B's file beside A's, after a look at what is in both."""
-    files = [by_pillow(pixels), png.encode(pixels)]
+def _compare(pixels: png.Pixels) -> float:
+    """Check both files' pixels, and return the size of B's file as a share of A's."""
+    files = [encode_with_pillow(pixels), png.encode(pixels)]
     for content in files:
         with Image.open(io.BytesIO(content), formats=["PNG"]) as decoded:
             assert decoded.mode == "RGB"
@@ -56,7 +58,7 @@ def _compared(pixels: png.Pixels) -> float:
     return len(files[1]) / len(files[0])
 
 
-BENCHMARKS = (
+BENCHMARKS: Final = (
     Benchmark(
         code="C1",
         name="png",
@@ -68,6 +70,6 @@ BENCHMARKS = (
             Figure(name="largest of the sizes", at_least=1.05, aim=1.0, lower_is_better=True),
             *(Figure(name=kind) for kind in pictures.KINDS),
         ),
-        ready=_ready,
+        prepare=_prepare,
     ),
 )

@@ -1,13 +1,12 @@
-"""C6: from "accepted" to "begun", with a worker that has nothing else to do.
+"""C6: the time from "accepted" to "begun", with an idle worker.
 
-A is stock Celery: `delay().get()`, and of that the time until the task begins. B is from the COMMIT of
-`generations.submit` until the worker has claimed the generation, read it, and asks the device: the row is locked and
-leased in between, so that nothing is lost and nothing done twice, which A does not promise. Raw Redis is one LPUSH to
-one BRPOP.
+A is stock Celery: `delay().get()`, and its part until the task begins. B lasts from the COMMIT of
+`generations.submit` until the worker has claimed the generation, read it, and calls the engine. In between, B locks
+and leases the row, so that nothing is lost and nothing is done twice, which A does not guarantee. Raw Redis is one
+LPUSH to one BRPOP.
 
-Redis commands are counted as they are sent, over the whole path of HTTP: asked, hinted, made, announced, answered.
-What a process sends because time has passed is not of a generation; `redis_commands` says what that is. Of A it is the
-commands of `delay().get()` alone.
+Redis commands are counted as they are sent, over the whole path of an HTTP request. Commands that depend on time are
+not counted; `redis_commands` lists them. For A, the commands of `delay().get()` alone are counted.
 """
 
 import statistics
@@ -19,7 +18,7 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import redis
 from celery import Celery
@@ -29,45 +28,45 @@ from django.test import override_settings
 from bench import fake_engine, redis_commands, service, subprocesses
 from bench.baselines import stock_celery
 from bench.benchmark import Benchmark, Figure, Round, Samples
-from bench.clients import Ask, ask_all
+from bench.clients import Ask, send_all
 from bench.service import Service
 from workers.lifecycle import generations
 from workers.lifecycle.submission import Submission
 from workers.models import OPEN_STATUSES, Generation, Kind
 from zekron_api.local.run import free_port
 
-TIMES = 40
-COUNTED = 10
-LOOK_SECONDS = 0.002
+TIMES: Final = 40
+COUNTED: Final = 10
+LOOK_SECONDS: Final = 0.002
 
 _prompts = count(1)
 
 
 @contextmanager
-def _ready() -> Iterator[Round]:
-    with tempfile.TemporaryDirectory(prefix="zekron-bench-") as name, service.running() as ours:
-        # No other benchmark sends messages from this process, so its connections are made now.
+def _prepare() -> Iterator[Round]:
+    with tempfile.TemporaryDirectory(prefix="zekron-bench-") as name, service.run() as ours:
+        # No other benchmark sends messages from this process, so its connections open here.
         its_redis = {"REDIS_URL": ours.redis_url, "CELERY_BROKER_URL": ours.redis_url}
-        with override_settings(**its_redis), _stock(Path(name)) as stock:
+        with override_settings(**its_redis), _run_stock(Path(name)) as stock:
             yield partial(_measure, stock, ours)
 
 
 @contextmanager
-def _stock(folder: Path) -> Iterator[Celery]:
-    """Celery's worker on a Redis of its own; the application to send tasks with."""
+def _run_stock(folder: Path) -> Iterator[Celery]:
+    """Run Celery's worker on a Redis of its own, and give the application that sends tasks."""
     port = free_port()
-    server = subprocesses.redis(port=port, folder=folder)
+    server = subprocesses.build_redis_command(port=port, folder=folder)
     environment = {"BASELINE_REDIS_URL": f"redis://127.0.0.1:{port}/0"}
-    worker = subprocesses.python(
+    worker = subprocesses.build_python_command(
         "-m", "celery", "-A", "bench.baselines.stock_celery", "worker", "-l", "ERROR"
     )
     with (
-        subprocesses.running("redis", server, folder=folder),
-        subprocesses.running("celery", worker, folder=folder, environment=environment),
+        subprocesses.run("redis", server, folder=folder),
+        subprocesses.run("celery", worker, folder=folder, environment=environment),
     ):
-        stock = stock_celery.application(environment["BASELINE_REDIS_URL"])
-        # Once it answers, all are up and connected.
-        _delay(stock).get(timeout=subprocesses.START_SECONDS)
+        stock = stock_celery.build_application(environment["BASELINE_REDIS_URL"])
+        # Its answer shows that all processes are up and connected.
+        _send_task(stock).get(timeout=subprocesses.START_SECONDS)
         yield stock
         stock_celery.forget(stock)
 
@@ -75,8 +74,8 @@ def _stock(folder: Path) -> Iterator[Celery]:
 def _measure(stock: Celery, ours: Service, b_first: bool) -> Samples:
     samples: dict[str, float] = {}
     for b in (True, False) if b_first else (False, True):
-        samples |= _of_ours(ours) if b else _of_stock(stock)
-    raw = _raw_seconds(ours.redis_url)
+        samples |= _measure_service(ours) if b else _measure_stock(stock)
+    raw = _measure_raw_redis(ours.redis_url)
     return {
         **samples,
         "ratio": samples["A"] / samples["B"],
@@ -85,17 +84,20 @@ def _measure(stock: Celery, ours: Service, b_first: bool) -> Samples:
     }
 
 
-def _of_stock(stock: Celery) -> Samples:
+def _measure_stock(stock: Celery) -> Samples:
     whole, begun = [], []
     for _ in range(TIMES):
         sent_at = time.time()
-        began_at = _delay(stock).get()
+        began_at = _send_task(stock).get()
         whole.append(time.time() - sent_at)
         begun.append(began_at - sent_at)
-    with redis.Redis.from_url(stock.conf.broker_url) as client, redis_commands.recorded(client) as sent:
+    with (
+        redis.Redis.from_url(stock.conf.broker_url) as client,
+        redis_commands.record_commands(client) as sent,
+    ):
         for _ in range(COUNTED):
-            _delay(stock).get()
-    commands = len(redis_commands.for_work(sent, queue="celery")) / COUNTED
+            _send_task(stock).get()
+    commands = len(redis_commands.select_work(sent, queue="celery")) / COUNTED
     return {
         "A": statistics.median(whole),
         "A begins": statistics.median(begun),
@@ -103,30 +105,30 @@ def _of_stock(stock: Celery) -> Samples:
     }
 
 
-def _delay(stock: Celery) -> Any:
+def _send_task(stock: Celery) -> Any:
     return stock.send_task("stock.begin")
 
 
-def _of_ours(ours: Service) -> Samples:
-    account_id = ours.account()
-    begun = [_seconds_to_begin(ours, account_id) for _ in range(TIMES)]
-    (key,) = ours.keys(COUNTED)
+def _measure_service(ours: Service) -> Samples:
+    account_id = ours.open_account()
+    begun = [_measure_seconds_to_begin(ours, account_id) for _ in range(TIMES)]
+    (key,) = ours.issue_keys(COUNTED)
     ask = Ask("/v1/generate", key, {"prompt": "flat", "size": "512x512"})
-    # The first one of an account and a thread opens what the others find open.
-    ask_all(ours.port, [ask], at_once=1)
-    with ours.redis() as client, redis_commands.recorded(client) as sent:
-        ask_all(ours.port, [ask] * COUNTED, at_once=1)
-    commands = len(redis_commands.for_work(sent, queue="gpu")) / COUNTED
+    # The first request of a thread opens connections that the others use.
+    send_all(ours.port, [ask], at_once=1)
+    with ours.connect_redis() as client, redis_commands.record_commands(client) as sent:
+        send_all(ours.port, [ask] * COUNTED, at_once=1)
+    commands = len(redis_commands.select_work(sent, queue="gpu")) / COUNTED
     return {"B": statistics.median(begun), "Redis commands": commands}
 
 
-def _seconds_to_begin(ours: Service, account_id: int) -> float:
+def _measure_seconds_to_begin(ours: Service, account_id: int) -> float:
     accepted_at: list[float] = []
     written = ours.diary.stat().st_size
     with transaction.atomic():
-        # Before the hint is sent, which is done at the COMMIT as well.
+        # This runs before the message is sent, which also happens on COMMIT.
         transaction.on_commit(lambda: accepted_at.append(time.time()))
-        generations.submit(submission=_submission(account_id), open_limit=1)
+        generations.submit(submission=_build_submission(account_id), open_limit=1)
     while ours.diary.stat().st_size == written:
         time.sleep(LOOK_SECONDS)
     while Generation.objects.filter(account_id=account_id, status__in=OPEN_STATUSES).exists():
@@ -134,7 +136,7 @@ def _seconds_to_begin(ours: Service, account_id: int) -> float:
     return float(fake_engine.read(ours.diary)[-1]["at"]) - accepted_at[0]
 
 
-def _submission(account_id: int) -> Submission:
+def _build_submission(account_id: int) -> Submission:
     return Submission(
         account_id=account_id,
         kind=Kind.CREATE,
@@ -145,8 +147,8 @@ def _submission(account_id: int) -> Submission:
     )
 
 
-def _raw_seconds(url: str) -> float:
-    """From before LPUSH until BRPOP has given it to another thread."""
+def _measure_raw_redis(url: str) -> float:
+    """Return the seconds from before LPUSH until BRPOP has given the message to another thread."""
     seconds: list[float] = []
 
     def take() -> None:
@@ -159,14 +161,14 @@ def _raw_seconds(url: str) -> float:
     thread.start()
     with redis.Redis.from_url(url) as sender:
         for _ in range(TIMES):
-            # The other waits by then.
+            # The other thread waits by then.
             time.sleep(LOOK_SECONDS)
             sender.lpush("benchmark", time.time())
     thread.join()
     return statistics.median(seconds)
 
 
-BENCHMARKS = (
+BENCHMARKS: Final = (
     Benchmark(
         code="C6",
         name="queue",
@@ -180,7 +182,7 @@ BENCHMARKS = (
             Figure(name="ratio to A's begin"),
             Figure(name="beside raw Redis"),
         ),
-        ready=_ready,
+        prepare=_prepare,
         needs_database=True,
     ),
 )

@@ -1,7 +1,7 @@
 """C3: the body of a reply that holds 2 MB of base64.
 
-A is what a view of the Django REST framework does: `base64.b64encode(…).decode()` into a dict, and JSONRenderer. B is
-`zekron_api.endpoints.response_bodies.generation_body`, from the same row. Both must be the same JSON.
+A does as a view of the Django REST framework does: `base64.b64encode(…).decode()` into a dict, and JSONRenderer. B is
+`zekron_api.endpoints.response_bodies.generation_body`, from the same row. Both results must be the same JSON.
 """
 
 import base64
@@ -9,22 +9,23 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Final
 
 import numpy as np
 from rest_framework.renderers import JSONRenderer
 
-from bench.benchmark import Benchmark, Figure, Round, in_turn
+from bench.benchmark import Benchmark, Figure, Round, compare_in_turn
 from billing.models import Account
 from storage.models import StoredImage
 from workers.models import Generation, Kind, Status
 from zekron_api.endpoints import response_bodies
 
-# As base64 they are 2 MB.
-IMAGE_BYTE_COUNT = 1_500_000
+# 2 MB as base64.
+IMAGE_BYTE_COUNT: Final = 1_500_000
 
 
-def by_the_framework(generation: Generation, content: bytes, account: Account) -> bytes:
-    """The reply with the image as a string in it, rendered as the framework renders."""
+def render_with_framework(generation: Generation, content: bytes, account: Account) -> bytes:
+    """Return the reply with the image as a string in it, rendered by the framework."""
     reply = response_bodies.generation_reply(generation, b"", account)
     reply["data"]["image"]["b64_json"] = base64.b64encode(content).decode()
     rendered: bytes = JSONRenderer().render(reply)
@@ -32,23 +33,23 @@ def by_the_framework(generation: Generation, content: bytes, account: Account) -
 
 
 @contextmanager
-def _ready() -> Iterator[Round]:
+def _prepare() -> Iterator[Round]:
     content = np.random.default_rng(1).bytes(IMAGE_BYTE_COUNT)
-    generation, account = _completed(), Account(balance_micros=9_973_300)
+    generation, account = _build_generation(), Account(balance_micros=9_973_300)
     usual, ours = (
-        by_the_framework(generation, content, account),
+        render_with_framework(generation, content, account),
         response_bodies.generation_body(generation, content, account),
     )
     assert json.loads(usual) == json.loads(ours)
-    yield in_turn(
-        lambda: by_the_framework(generation, content, account),
+    yield compare_in_turn(
+        lambda: render_with_framework(generation, content, account),
         lambda: response_bodies.generation_body(generation, content, account),
         times_a=20,
         times_b=500,
     )
 
 
-def _completed() -> Generation:
+def _build_generation() -> Generation:
     noon = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
     return Generation(
         pk=42,
@@ -65,7 +66,7 @@ def _completed() -> Generation:
     )
 
 
-BENCHMARKS = (
+BENCHMARKS: Final = (
     Benchmark(
         code="C3",
         name="reply",
@@ -73,6 +74,6 @@ BENCHMARKS = (
         b="the same by zekron_api.endpoints.response_bodies",
         clock="CPU",
         figures=(Figure(name="ratio", at_least=30, aim=60),),
-        ready=_ready,
+        prepare=_prepare,
     ),
 )

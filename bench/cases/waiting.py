@@ -1,9 +1,9 @@
 """C4: clients that wait in one web process, ten of them and ten thousand.
 
-A is Django's own ASGI handler with an asynchronous view, up to as many clients as the database has connections for: it
-keeps a thread with its connection for each. B is the waiting room. Both are uvicorn with real requests, keys, holds and
-images, whose completions the benchmark makes as a worker would. `more` clients come and are answered while the others
-wait; in a storm very many are answered at once, and requests that do not wait are timed beside.
+A is Django's own ASGI handler with an asynchronous view, with as many clients as the database has connections for,
+because it keeps a thread with a connection for each. B is the waiting room. Both are uvicorn with real requests,
+keys, holds and images, whose completions the benchmark makes as a worker would. `more` clients come and are answered
+while the others wait. In a storm, very many are answered at once, and requests that do not wait are timed beside it.
 """
 
 import resource
@@ -38,91 +38,89 @@ from zekron_api.celery import app as celery
 
 FEW: Final = 10
 MANY: Final = 10_000
-# A has a connection for each client, and PostgreSQL here has two hundred: those who come and go share what is left.
+# A needs a connection for each client. PostgreSQL has two hundred here, and clients that come and go share the rest.
 MANY_OF_A: Final = 60
 MORE: Final = 200
 MORE_AT_ONCE: Final = {"A": 50, "B": MORE}
 STORM: Final = 1_000
-# An account has five open at most, and sends sixty in a minute.
+# An account has at most five open generations, and sends sixty requests in a minute.
 OPEN_A_ACCOUNT: Final = 5
-# So many requests are on their way at once.
+# The number of requests that are sent at once.
 AT_ONCE: Final = 250
-# A busy fleet's pace, at which the web process is not: what is measured is the waking, not a queue before it.
+# The pace of a busy fleet. The web process is not busy at it, so the wake-up is measured, and not a queue.
 BETWEEN_ENDS_SECONDS: Final = 0.02
-IMAGE: Final = b"an image of few bytes: what replies cost is another benchmark's"
+IMAGE: Final = b"an image of few bytes: another benchmark measures the cost of replies"
 BODY: Final = '{"prompt": "A serene mountain landscape at golden hour", "size": "1024x1024"}'
 WORKER: Final = "benchmark waiting"
 SHOW_SECONDS: Final = 3.0
 APPLICATIONS: Final = {"A": "bench.baselines.django_alone:application", "B": "zekron_api.asgi:application"}
-# Linux's folder in memory: thousands of images a round would measure the disk.
-MEMORY: Final = Path("/dev/shm")  # noqa: S108 (a folder of one's own is made in it)
+# Linux's folder in memory. On a disk, thousands of images a round would measure the disk.
+MEMORY: Final = Path("/dev/shm")  # noqa: S108 (each run makes its own folder in it)
 
 _names = count(1)
 
 
-class Scene(NamedTuple):
-    """The web processes, how many wait in each, and keys for those that come and go."""
+class Context(NamedTuple):
+    """The web processes, the number of clients that wait in each, and keys for those that come and go."""
 
     waiting: dict[str, int]
     webs: dict[str, Web]
     kib_each: dict[str, float]
     guests: Sequence[str]
-    # Another each round, for it may send sixty in a minute.
+    # Each round uses another key, because a key may send sixty requests in a minute.
     askers: Iterator[str]
 
 
 @contextmanager
-def _ready() -> Iterator[Round]:
+def _prepare() -> Iterator[Round]:
     _refuse_small_machines()
     with ExitStack() as stack:
         objects = stack.enter_context(tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None))
         store = {"BACKEND": "storage.file_store.FileStore", "OPTIONS": {"location": objects}}
         stack.enter_context(override_settings(STORAGES={"objects": store}))
-        stack.enter_context(_a_worker_lives())
+        stack.enter_context(_show_worker())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         environment = {"STORAGE_URL": Path(objects).as_uri(), "SYNC_WAIT_SECONDS": "3600", "DEBUG": "1"}
         waiting = {"A few": FEW, "A many": MANY_OF_A, "B few": FEW, "B many": MANY}
         webs = {
             name: stack.enter_context(
-                web.serving(
-                    APPLICATIONS[name[0]], name=f"bench {name}", folder=folder, environment=environment
-                )
+                web.serve(APPLICATIONS[name[0]], name=f"bench {name}", folder=folder, environment=environment)
             )
             for name in waiting
         }
-        guests = _keys(STORM)
+        guests = _issue_keys(STORM)
         kib_each = {name: _fill(webs[name], number, guests) for name, number in waiting.items()}
-        scene = Scene(waiting, webs, kib_each, guests, cycle(reversed(guests)))
-        yield lambda b_first: _measure(scene, b_first)
+        context = Context(waiting, webs, kib_each, guests, cycle(reversed(guests)))
+        yield lambda b_first: _measure(context, b_first)
 
 
 def _refuse_small_machines() -> None:
     if not processor_time.PROC.is_dir():
-        raise Skipped("what other processes take is read from /proc, which this system lacks")
+        raise Skipped("the resources of other processes are read from /proc, which this system lacks")
     if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < MANY + 1000:
-        raise Skipped(f"a process may not open {MANY:,} files here: see `ulimit -Hn`")
+        raise Skipped(f"a process must be able to open {MANY:,} files here; raise `ulimit -Hn`")
 
 
 def _fill(into: Web, number: int, guests: Sequence[str]) -> float:
-    """So many clients wait from now on; KiB that each has taken."""
-    # What the first requests load stays, however many follow.
+    """Let this many clients wait from now on, and return the KiB that each has taken."""
+    # The first requests load code that stays in memory.
     _answer(into, _post(into, guests[:FEW]))
     before = into.memory_bytes
-    _post(into, _keys(-(-number // OPEN_A_ACCOUNT)) * OPEN_A_ACCOUNT, most=number)
+    _post(into, _issue_keys(-(-number // OPEN_A_ACCOUNT)) * OPEN_A_ACCOUNT, max_count=number)
     return (into.memory_bytes - before) / number / 1024
 
 
-def _measure(scene: Scene, b_first: bool) -> Samples:
+def _measure(context: Context, b_first: bool) -> Samples:
     samples: dict[str, float] = {}
-    for name in sorted(scene.webs, reverse=b_first):
-        more = _more(scene, scene.webs[name], at_once=MORE_AT_ONCE[name[0]])
+    for name in sorted(context.webs, reverse=b_first):
+        more = _measure_more(context, context.webs[name], at_once=MORE_AT_ONCE[name[0]])
         samples |= {f"{what} {name}": value for what, value in more.items()}
-    many = scene.webs["B many"]
-    new_ms, error_count = _storm(scene, many)
+    many = context.webs["B many"]
+    new_ms, error_count = _measure_storm(context, many)
     return {
         "A": samples["CPU A many"],
         "B": samples["CPU B many"],
-        "KiB a client": scene.kib_each["B many"],
+        "KiB a client": context.kib_each["B many"],
         "threads": many.thread_count,
         "database connections": many.database_connection_count,
         "errors": error_count + samples["errors B many"] + samples["errors B few"],
@@ -130,18 +128,18 @@ def _measure(scene: Scene, b_first: bool) -> Samples:
         "ms from end to client, median": samples["median ms B many"],
         "ms from end to client, 99 %": samples["most ms B many"],
         "ms of a new request in a storm, 99 %": new_ms,
-        "KiB a client of A": scene.kib_each["A many"],
-        "threads of A": scene.webs["A many"].thread_count,
-        "database connections of A": scene.webs["A many"].database_connection_count,
+        "KiB a client of A": context.kib_each["A many"],
+        "threads of A": context.webs["A many"].thread_count,
+        "database connections of A": context.webs["A many"].database_connection_count,
         "CPU's growth of A": samples["CPU A many"] / samples["CPU A few"],
     }
 
 
-def _more(scene: Scene, asked: Web, *, at_once: int) -> dict[str, float]:
-    """Clients come and are answered while the others wait: CPU of one, and how long the answers take."""
+def _measure_more(context: Context, asked: Web, *, at_once: int) -> dict[str, float]:
+    """Return the processor time of one client that comes and goes while others wait, and its latencies."""
     before, answers, ended_at = asked.cpu_seconds, list[Any](), dict[int, float]()
     for start in range(0, MORE, at_once):
-        ids = _post(asked, scene.guests[start : start + at_once])
+        ids = _post(asked, context.guests[start : start + at_once])
         some, some_ended_at = _answer(asked, ids, pause_seconds=BETWEEN_ENDS_SECONDS)
         answers, ended_at = answers + some, ended_at | some_ended_at
     cpu_seconds = (asked.cpu_seconds - before) / MORE
@@ -156,23 +154,23 @@ def _more(scene: Scene, asked: Web, *, at_once: int) -> dict[str, float]:
     }
 
 
-def _storm(scene: Scene, many: Web) -> tuple[float, int]:
-    """Very many end at the same moment: what a new request then takes, in ms, and how many replies were errors."""
-    ids = _post(many, scene.guests)
-    made = _made(ids)
-    # Announced when all of it is committed.
+def _measure_storm(context: Context, many: Web) -> tuple[float, int]:
+    """Complete very many at once. Return the ms of a new request meanwhile, and the number of failed replies."""
+    ids = _post(many, context.guests)
+    made = _make(ids)
+    # The completions are announced when all of them are committed.
     with transaction.atomic():
         for generation, image in made:
             _complete(generation, image)
-    seconds = many.order(get=["/v1/balance", next(scene.askers), 40])
+    seconds = many.order(get=["/v1/balance", next(context.askers), 40])
     answers = many.order(answers=len(ids))
     return 1000 * statistics.quantiles(seconds, n=100)[98], sum(status != 200 for status, *_ in answers)
 
 
-def _post(into: Web, whose: Sequence[str], most: int | None = None) -> list[int]:
-    """Sends a request with each key; returns the ids of what they are waiting for, once they all wait."""
-    before = _newest()
-    requests = [(key, BODY) for key in whose][:most]
+def _post(into: Web, whose: Sequence[str], max_count: int | None = None) -> list[int]:
+    """Send a request with each key, and return the ids of their generations once all clients wait."""
+    before = _find_newest()
+    requests = [(key, BODY) for key in whose][:max_count]
     for start in range(0, len(requests), AT_ONCE):
         into.order(post=requests[start : start + AT_ONCE])
         _wait_for(before, min(start + AT_ONCE, len(requests)))
@@ -182,8 +180,8 @@ def _post(into: Web, whose: Sequence[str], most: int | None = None) -> list[int]
 def _answer(
     asked: Web, ids: Sequence[int], *, pause_seconds: float = 0
 ) -> tuple[list[Any], dict[int, float]]:
-    """Completes them and takes the answers; and when each had ended, on the same clock."""
-    made, ended_at = _made(ids), {}
+    """Complete the generations. Return the answers, and the time of each completion on the same clock."""
+    made, ended_at = _make(ids), {}
     for generation, image in made:
         time.sleep(pause_seconds)
         ended_at[generation.pk] = time.monotonic()
@@ -191,16 +189,16 @@ def _answer(
     return asked.order(answers=len(ids)), ended_at
 
 
-def _made(ids: Sequence[int]) -> list[tuple[Generation, StoredImage]]:
-    """The worker's part, but for completing it."""
-    return [(generations.claim(generation_id=number), _sealed()) for number in ids]
+def _make(ids: Sequence[int]) -> list[tuple[Generation, StoredImage]]:
+    """Do a worker's part up to the completion."""
+    return [(generations.claim(generation_id=number), _seal_image()) for number in ids]
 
 
 def _complete(generation: Generation, image: StoredImage) -> None:
     generations.complete(generation=generation, image=image, cost_micros=generation.quote_micros)
 
 
-def _sealed() -> StoredImage:
+def _seal_image() -> StoredImage:
     return images.put(
         content=IMAGE,
         mime_type="image/png",
@@ -209,7 +207,7 @@ def _sealed() -> StoredImage:
     )
 
 
-def _newest() -> int:
+def _find_newest() -> int:
     return Generation.objects.aggregate(newest=Max("pk"))["newest"] or 0
 
 
@@ -221,8 +219,8 @@ def _wait_for(before: int, number: int) -> None:
         time.sleep(0.02)
 
 
-def _keys(number: int) -> list[str]:
-    """Keys of as many new accounts."""
+def _issue_keys(number: int) -> list[str]:
+    """Return keys of as many new accounts."""
     names = [f"benchmark waiting {next(_names)}" for _ in range(number)]
     owners = Account.objects.bulk_create(
         [Account(name=name, balance_micros=10**9) for name in names], batch_size=1000
@@ -239,8 +237,8 @@ def _keys(number: int) -> list[str]:
 
 
 @contextmanager
-def _a_worker_lives() -> Iterator[None]:
-    """Shows one that is fast enough for everybody; afterwards nothing is left that a service would take for its own."""
+def _show_worker() -> Iterator[None]:
+    """Register a worker that is fast enough for all clients, and remove all traces of it afterwards."""
     ended = Event()
 
     def show() -> None:
@@ -259,7 +257,7 @@ def _a_worker_lives() -> Iterator[None]:
         broker().delete(celery.conf.task_routes[GENERATE_TASK]["queue"])
 
 
-BENCHMARKS = (
+BENCHMARKS: Final = (
     Benchmark(
         code="C4",
         name="waiting",
@@ -280,7 +278,7 @@ BENCHMARKS = (
             Figure(name="database connections of A", unit=""),
             Figure(name="CPU's growth of A"),
         ),
-        ready=_ready,
+        prepare=_prepare,
         needs_database=True,
     ),
 )

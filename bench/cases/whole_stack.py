@@ -1,7 +1,7 @@
-"""C12: images a second of the whole service with the small pipeline on this processor, several clients at once.
+"""C12: images a second of the whole service with the small pipeline on this processor, with several clients.
 
-A is a minimal FastAPI server around the same pipeline of diffusers, as a tutorial has it: one process, one lock, PNG by
-Pillow. It has no keys, prices, rates, queue, store, history, retries or second attempts, and what it has taken dies
+A is a minimal FastAPI server around the same pipeline of diffusers, as a tutorial has it: one process, one lock,
+Pillow's PNG. It has no keys, prices, rate limits, queue, store, history or retries, and its accepted requests die
 with it. B is web, worker, PostgreSQL, Redis and the store. No prompt comes twice.
 """
 
@@ -13,21 +13,23 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import Final
 
 from django.conf import settings
 
 from bench import service, subprocesses
 from bench.benchmark import Benchmark, Figure, Round, Samples, Skipped
-from bench.clients import Ask, ask_all
+from bench.clients import Ask, send_all
+from bench.models_file import PRICE
 from bench.service import Service
 from zekron_api.local.run import free_port
 
-CLIENTS = 4
-IMAGES = 24
-SIZE = "512x512"
+CLIENTS: Final = 4
+IMAGES: Final = 24
+SIZE: Final = "512x512"
 
-# As the other server calls its pipeline.
-MODELS = """
+# The other server calls its pipeline with the same values.
+MODELS: Final = """
 [zekron-image-1]
 adapter = "flux2-klein"
 weights = "{weights}"
@@ -44,18 +46,18 @@ _prompts = count(1)
 
 
 @contextmanager
-def _ready() -> Iterator[Round]:
+def _prepare() -> Iterator[Round]:
     if importlib.util.find_spec("fastapi") is None:
-        raise Skipped("FastAPI is not installed; `make bench` does it, from bench/requirements.txt")
-    weights = _small_pipeline()
+        raise Skipped("FastAPI is not installed; run `make bench` to install bench/requirements.txt")
+    weights = _make_small_pipeline()
     with (
-        _fastapi(weights) as port,
-        service.running(models=MODELS.format(weights=weights) + service.PRICE) as ours,
+        _run_fastapi(weights) as port,
+        service.run(models=MODELS.format(weights=weights) + PRICE) as ours,
     ):
         yield partial(_measure, port, ours)
 
 
-def _small_pipeline() -> Path:
+def _make_small_pipeline() -> Path:
     # Imported here, because torch takes seconds.
     from workers.pipelines.tiny import build  # noqa: PLC0415
 
@@ -65,33 +67,33 @@ def _small_pipeline() -> Path:
 
 
 @contextmanager
-def _fastapi(weights: Path) -> Iterator[int]:
-    """The other server; the port on which it listens."""
+def _run_fastapi(weights: Path) -> Iterator[int]:
+    """Run the other server, and give its port."""
     port, environment = free_port(), {**os.environ, "BASELINE_WEIGHTS": str(weights)}
     server = ["-m", "uvicorn", "bench.baselines.fastapi_server:app", "--no-access-log", "--port", str(port)]
     with tempfile.TemporaryDirectory(prefix="zekron-bench-") as name:
         folder = Path(name)
-        with subprocesses.running(
-            "fastapi", subprocesses.python(*server), folder=folder, environment=environment
+        with subprocesses.run(
+            "fastapi", subprocesses.build_python_command(*server), folder=folder, environment=environment
         ) as process:
             subprocesses.wait_until_up(process, port=port, path="/healthz", log=folder / "fastapi.log")
             yield port
 
 
 def _measure(port: int, ours: Service, b_first: bool) -> Samples:
-    keys = ours.keys(CLIENTS * service.REQUESTS_AN_ACCOUNT)
+    keys = ours.issue_keys(CLIENTS * service.REQUESTS_AN_ACCOUNT)
     seconds = {}
     for side in "BA" if b_first else "AB":
         bodies = [{"prompt": f"boat {next(_prompts)}", "size": SIZE} for _ in range(IMAGES)]
         if side == "A":
             asks = [Ask("/generate", "", body) for body in bodies]
         else:
-            asks = [Ask("/v1/generate", keys[place % CLIENTS], body) for place, body in enumerate(bodies)]
-        seconds[side] = ask_all(port if side == "A" else ours.port, asks, at_once=CLIENTS) / IMAGES
+            asks = [Ask("/v1/generate", keys[index % CLIENTS], body) for index, body in enumerate(bodies)]
+        seconds[side] = send_all(port if side == "A" else ours.port, asks, at_once=CLIENTS) / IMAGES
     return {**seconds, "images a second beside A": seconds["A"] / seconds["B"]}
 
 
-BENCHMARKS = (
+BENCHMARKS: Final = (
     Benchmark(
         code="C12",
         name="whole-stack",
@@ -100,7 +102,7 @@ BENCHMARKS = (
         b="the whole service around the same pipeline",
         clock="wall",
         figures=(Figure(name="images a second beside A", at_least=0.95, aim=1.0),),
-        ready=_ready,
+        prepare=_prepare,
         needs_database=True,
     ),
 )

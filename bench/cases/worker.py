@@ -1,8 +1,9 @@
-"""C7: how much of the time the device has work.
+"""C7: the share of the time in which the device has work.
 
-The device is simulated: it sleeps for 50 or 250 ms an image, then gives a 1024² picture. All else is real: claimed from
-PostgreSQL in its turn, encoded, sealed, stored, settled, announced. A does one generation after the other, as Celery's
-solo pool does. B is the worker's threads around the batcher. How messages come to either is not part of it.
+The device is simulated. It sleeps for 50 or 250 ms an image, and then returns a 1024² picture. Everything else is
+real: a generation is claimed from PostgreSQL in its turn, encoded, sealed, stored, settled and announced. A makes one
+generation after the other, as Celery's solo pool does. B is the worker's threads around the batcher. The transport of
+messages is not measured.
 """
 
 import tempfile
@@ -12,6 +13,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
+from typing import Final
 
 import numpy as np
 from django.db import connection
@@ -19,21 +21,21 @@ from django.test import override_settings
 
 from bench import pictures
 from bench.benchmark import Benchmark, Figure, Round, Samples
-from bench.threads import seconds_together
+from bench.threads import measure_together
 from billing.models import Account
 from workers.engine.batcher import Batcher
-from workers.engine.interface import ImageOrder, Picture, StepCallback, make
+from workers.engine.interface import ImageOrder, Picture, StepCallback
 from workers.gpu_worker import attempt
 from workers.gpu_worker.attempt import AttemptContext
 from workers.gpu_worker.heartbeat import Heartbeat
 from workers.models import Generation, Status
 
-THREADS = 8
-# Milliseconds of the device, and how many images are made with it.
-DEVICES = {50: 60, 250: 24}
-MANY = 100_000
+THREADS: Final = 8
+# The milliseconds of a device for an image, and the number of images to make with it.
+DEVICES: Final = {50: 60, 250: 24}
+MANY: Final = 100_000
 
-_INSERT = """
+_INSERT: Final = """
 WITH reservation AS (
     INSERT INTO billing_reservation (account_id, quote_micros, resolution)
     SELECT %(account)s, 26700, '' FROM generate_series(1, %(count)s)
@@ -53,7 +55,7 @@ _names = count(1)
 
 
 class SleepingEngine:
-    """An Engine whose device needs so many seconds an image, and that notes when it worked."""
+    """An Engine whose device needs a fixed time for an image, and which notes when it worked."""
 
     batch_limit = 1
 
@@ -65,15 +67,15 @@ class SleepingEngine:
         self._picture = picture
 
     def batch_key(self, order: ImageOrder) -> object:
-        """Nothing is made together: that is another benchmark's."""
+        """Return None, because another benchmark measures batches."""
         return None
 
     def prepare(self, orders: Sequence[ImageOrder]) -> Sequence[ImageOrder]:
-        """Nothing."""
+        """Return the orders."""
         return orders
 
     def denoise(self, prepared: Sequence[ImageOrder], *, on_step: StepCallback) -> Sequence[ImageOrder]:
-        """Sleeps."""
+        """Sleep."""
         started = time.perf_counter()
         self.began_at = self.began_at or started
         time.sleep(self._seconds)
@@ -82,58 +84,60 @@ class SleepingEngine:
         return prepared
 
     def decode(self, denoised: Sequence[ImageOrder]) -> list[Picture]:
-        """The same picture for each order."""
+        """Return the same picture for each order."""
         return [self._picture for _ in denoised]
 
     @property
     def busy(self) -> float:
-        """The share of the time from its first work to its last in which it worked."""
+        """Return the busy share of the time from its first work to its last."""
         assert self.began_at is not None
         return self.busy_seconds / (self.ended_at - self.began_at)
 
 
-def one_by_one(engine: SleepingEngine, images: int) -> None:
-    """A process that does one thing at a time."""
+def run_one_by_one(engine: SleepingEngine, images: int) -> None:
+    """Make the images in a process that does one thing at a time."""
 
     def submit_order(_: str, order: ImageOrder) -> "Future[Picture]":
-        painted: Future[Picture] = Future()
-        painted.set_result(make(engine, [order], on_step=lambda done, steps: None)[0])
-        return painted
+        future: Future[Picture] = Future()
+        future.set_result(
+            engine.decode(engine.denoise(engine.prepare([order]), on_step=lambda done, steps: None))[0]
+        )
+        return future
 
-    _work_off(
+    _work_through(
         images,
         AttemptContext(submit_order=submit_order, heartbeat=Heartbeat(worker_name="benchmark")),
         threads=1,
     )
 
 
-def by_threads(engine: SleepingEngine, images: int) -> None:
-    """The worker of this project."""
+def run_in_threads(engine: SleepingEngine, images: int) -> None:
+    """Make the images as this project's worker does."""
     batcher = Batcher(engine)
     try:
         heartbeat = Heartbeat(worker_name="benchmark")
         context = AttemptContext(submit_order=lambda _, order: batcher.submit(order), heartbeat=heartbeat)
-        _work_off(images, context, threads=THREADS)
+        _work_through(images, context, threads=THREADS)
     finally:
         batcher.close()
 
 
-def _work_off(images: int, context: AttemptContext, *, threads: int) -> None:
+def _work_through(images: int, context: AttemptContext, *, threads: int) -> None:
     messages = iter(range(images))
     completed = Generation.objects.filter(status=Status.COMPLETED)
     before = completed.count()
 
     def work() -> None:
-        # A range's iterator gives each number once, whoever asks.
+        # A range's iterator gives each number to one thread only.
         for _ in messages:
             attempt.run_next(context=context)
 
-    seconds_together([work] * threads)
+    measure_together([work] * threads)
     assert completed.count() == before + images
 
 
 @contextmanager
-def _ready(queued: int) -> Iterator[Round]:
+def _prepare(queued: int) -> Iterator[Round]:
     picture = np.array(pictures.typical())
     with tempfile.TemporaryDirectory() as name, _queue(queued):
         store = {"BACKEND": "storage.file_store.FileStore", "OPTIONS": {"location": name}}
@@ -147,14 +151,14 @@ def _measure(picture: Picture, queued: int, b_first: bool) -> Samples:
         for milliseconds, images in DEVICES.items():
             engine = SleepingEngine(milliseconds / 1000, picture)
             with _queue(0 if queued else images):
-                (by_threads if ours else one_by_one)(engine, images)
+                (run_in_threads if ours else run_one_by_one)(engine, images)
             samples[f"{'busy' if ours else 'busy of A'} at {milliseconds} ms"] = engine.busy
     return samples
 
 
 @contextmanager
 def _queue(count: int) -> Iterator[None]:
-    """So many generations that wait, of an account of their own; what was not made of them is forgotten."""
+    """Queue this many generations of an account of their own, and delete the rest afterwards."""
     held_micros = 26_700 * count
     account = Account.objects.create(
         name=f"benchmark worker {next(_names)}",
@@ -170,7 +174,7 @@ def _queue(count: int) -> Iterator[None]:
     Generation.objects.filter(account=account, status=Status.QUEUED).delete()
 
 
-def _worker(name: str, what: str, queued: int) -> Benchmark:
+def _build_benchmark(name: str, what: str, queued: int) -> Benchmark:
     devices = list(DEVICES)
     return Benchmark(
         code="C7",
@@ -182,12 +186,12 @@ def _worker(name: str, what: str, queued: int) -> Benchmark:
             *(Figure(name=f"busy at {device} ms", at_least=0.985, aim=0.995, unit="") for device in devices),
             *(Figure(name=f"busy of A at {device} ms", unit="") for device in devices),
         ),
-        ready=partial(_ready, queued),
+        prepare=partial(_prepare, queued),
         needs_database=True,
     )
 
 
-BENCHMARKS = (
-    _worker("worker", "", 0),
-    _worker("worker-queue", f", taken from a queue of {MANY:,}", MANY),
+BENCHMARKS: Final = (
+    _build_benchmark("worker", "", 0),
+    _build_benchmark("worker-queue", f", taken from a queue of {MANY:,}", MANY),
 )

@@ -1,4 +1,4 @@
-"""What a GPU makes of it: G1 to G7, in one command, with random weights of the true architecture, which are as fast.
+"""Benchmarks of the engine on a GPU, G1 to G7, with random weights of the true architecture.
 
-Needs torch, diffusers, transformers and what `workers.pipelines` imports; no database, no Redis and no weights.
+They need torch, diffusers, transformers and the imports of `workers.pipelines`; no database, no Redis and no weights.
 """

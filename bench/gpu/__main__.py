@@ -1,4 +1,4 @@
-"""`python -m bench.gpu`: G1 to G7 on this machine's GPU, in ten minutes; with `--small`, every line on any machine."""
+"""The command `python -m bench.gpu`: G1 to G7 on a GPU in ten minutes, or with `--small` on any machine."""
 
 import argparse
 import logging
@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import torch
 from diffusers.utils import logging as diffusers_logging
@@ -21,55 +22,55 @@ from bench.gpu.contenders import Orders, Ours, Stock
 from bench.gpu.context import Context
 from bench.gpu.machine import Machine
 from bench.gpu.models import SMALL, TRUE
-from bench.gpu.report import FOLDER, Report, machine_lines
+from bench.gpu.report import FOLDER, Report, describe_machine
 from bench.outcome import Outcome
 
-MINUTES = 9.0
-# A benchmark that can begin gets a part of what is left, so that those behind it have their turn.
-SHARE = 0.4
+MINUTES: Final = 9.0
+# A benchmark gets this share of the remaining time, so that later ones have their turn.
+SHARE: Final = 0.4
 
 
 class Session:
-    """One run: what is left of its time, what came of it, and what went wrong."""
+    """One run: its remaining time, its outcomes and its errors."""
 
-    def __init__(self, scene: Context, report: Report, *, ends_at: float) -> None:
-        """`ends_at` by the monotonic clock: nothing more is begun then."""
-        self._scene = scene
+    def __init__(self, context: Context, report: Report, *, ends_at: float) -> None:
+        """Begin nothing more after `ends_at`, on the monotonic clock."""
+        self._context = context
         self._report = report
         self._ends_at = ends_at
         self.outcomes: list[Outcome] = []
-        self.problems: list[str] = []
+        self.errors: list[str] = []
 
     @property
     def left_seconds(self) -> float:
-        """Of the whole run."""
+        """Return the remaining seconds of the whole run."""
         return self._ends_at - time.monotonic()
 
     def attempt(self, name: str, work: Callable[[], object], *, needs_seconds: float = 0.0) -> None:
-        """Does it, unless too little time is left; what goes wrong is told in the end and stops nothing else."""
+        """Do the work unless too little time is left. An error is kept for the end and stops nothing else."""
         if self.left_seconds < needs_seconds:
-            self.problems.append(f"{name}: left out, for {self.left_seconds:.0f} s were left")
+            self.errors.append(f"{name}: skipped, because only {self.left_seconds:.0f} s was left")
             return
         say(f"{name} … ({self.left_seconds:.0f} s left)")
         try:
             work()
         except Exception:  # noqa: BLE001
-            # Each figure is worth having without the others.
-            self.problems.append(f"{name}: {traceback.format_exc(limit=-6)}")
+            # The other benchmarks are of use without this one.
+            self.errors.append(f"{name}: {traceback.format_exc(limit=-6)}")
 
     def measure(self, benchmark: Benchmark) -> None:
-        """One round that does not count, then as many as there are, or as there is time for."""
+        """Run a warm-up round, and then as many rounds as the benchmark has or as there is time for."""
         until = time.monotonic() + SHARE * self.left_seconds
-        with benchmark.ready() as one_round:
+        with benchmark.prepare() as one_round:
             one_round(False)
             rounds = [one_round(True)]
             while len(rounds) < benchmark.rounds and time.monotonic() < until:
                 rounds.append(one_round(len(rounds) % 2 == 0))
         self.outcomes.append(Outcome(benchmark=replace(benchmark, rounds=len(rounds)), rounds=tuple(rounds)))
-        self._report.add(self.outcomes[-1], self._scene)
+        self._report.add(self.outcomes[-1], self._context)
 
     def note(self, name: str, seen: Callable[[], dict[str, object]]) -> None:
-        """Keeps and says what informs."""
+        """Keep and print a finding that is no benchmark."""
         result = seen()
         self._report.note(name, result)
         for key, value in result.items():
@@ -78,21 +79,19 @@ class Session:
 
 
 def say(line: str) -> None:
-    """At once, so that a run that is cut off has said what it did."""
+    """Print the line at once, so that a run that is cut off has reported its progress."""
     print(line, flush=True)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs all there is time for; the exit status is 1 if anything went wrong. A missed figure is nothing wrong."""
+    """Run everything that there is time for. Return 1 if there was an error; a missed figure is none."""
     parser = argparse.ArgumentParser(prog="python -m bench.gpu", description=__doc__)
     parser.add_argument("--device", default="cuda:0" if torch.cuda.is_available() else "cpu")
     parser.add_argument(
-        "--small", action="store_true", help="the small pipeline, to try the benchmarks themselves"
+        "--small", action="store_true", help="use the small pipeline, to try the benchmarks themselves"
     )
-    parser.add_argument("--minutes", type=float, default=MINUTES, help="after which nothing more is begun")
-    parser.add_argument(
-        "--results", type=Path, default=FOLDER, help="the folder that keeps what was measured"
-    )
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="begin nothing more after this time")
+    parser.add_argument("--results", type=Path, default=FOLDER, help="the folder of the results files")
     options = parser.parse_args(arguments)
     if not settings.configured:
         settings.configure(USE_TZ=True)
@@ -101,81 +100,86 @@ def main(arguments: Sequence[str]) -> int:
     ends_at = time.monotonic() + 60 * options.minutes
     machine = Machine(torch.device(options.device))
     scale = SMALL if options.small else TRUE
-    say("\n".join([f"{scale.name} on {machine.name}", *machine_lines()]))
-    scene = Context(
+    say("\n".join([f"{scale.name} on {machine.name}", *describe_machine()]))
+    context = Context(
         machine=machine,
         scale=scale,
         orders=Orders(scale),
         stock=Stock(scale, machine),
         ours=Ours(scale, machine),
     )
-    session = Session(scene, Report(scale.name, machine.name, folder=options.results), ends_at=ends_at)
-    run(session, scene)
-    say("\n".join(["", *table.lines(session.outcomes), *session.problems]))
-    return 1 if session.problems else 0
+    session = Session(context, Report(scale.name, machine.name, folder=options.results), ends_at=ends_at)
+    run(session, context)
+    say("\n".join(["", *table.format_lines(session.outcomes), *session.errors]))
+    return 1 if session.errors else 0
 
 
-def run(session: Session, scene: Context) -> None:
-    """What matters most first; what takes minutes to compile last."""
-    sides = (scene.scale.large, scene.scale.little)
-    scene.flop_rate = scene.machine.flop_rate()
-    session.attempt("counting operations", scene.count_operations)
-    session.attempt("floor", lambda: session.note("floor", lambda: _floor(scene)))
-    session.attempt("stages, eager", lambda: session.note("stages eager", lambda: _stages(scene)))
-    session.attempt("compiling", scene.ours.compile, needs_seconds=60)
-    say(f"our engine is {scene.ours.mode}")
-    session.attempt("stages", lambda: session.note("stages", lambda: _stages(scene)))
-    session.attempt("launches", lambda: session.note("launches", lambda: profile.launches(scene)))
-    listed = {benchmark.name: benchmark for benchmark in _listed(scene)}
-    for name, benchmark in listed.items():
+def run(session: Session, context: Context) -> None:
+    """Measure the most important figures first, and those that need minutes of compiling last."""
+    sides = (context.scale.large, context.scale.little)
+    context.flop_rate = context.machine.measure_flop_rate()
+    session.attempt("counting operations", context.count_operations)
+    session.attempt("floor", lambda: session.note("floor", lambda: _describe_floor(context)))
+    session.attempt("stages, eager", lambda: session.note("stages eager", lambda: _measure_stages(context)))
+    session.attempt("compiling", context.ours.compile, needs_seconds=60)
+    say(f"our engine is {context.ours.mode}")
+    session.attempt("stages", lambda: session.note("stages", lambda: _measure_stages(context)))
+    session.attempt("launches", lambda: session.note("launches", lambda: profile.measure_launches(context)))
+    benchmarks = {benchmark.name: benchmark for benchmark in _list_benchmarks(context)}
+    for name, benchmark in benchmarks.items():
         session.attempt(f"{benchmark.code} {name}", partial(session.measure, benchmark), needs_seconds=15)
     session.attempt(
-        "differences", lambda: session.note("differences", lambda: _differences(scene)), needs_seconds=10
+        "differences",
+        lambda: session.note("differences", lambda: _measure_differences(context)),
+        needs_seconds=10,
     )
     for side in sides:
         session.attempt(
             f"kernels of {side}²",
-            partial(session.note, f"kernels {side}", partial(profile.kernels, scene, side)),
+            partial(session.note, f"kernels {side}", partial(profile.list_kernels, context, side)),
             needs_seconds=20,
         )
-    session.attempt("G1b", lambda: session.measure(pictures.tuned(scene)), needs_seconds=75)
+    session.attempt("G1b", lambda: session.measure(pictures.build_tuned_benchmark(context)), needs_seconds=75)
     session.attempt(
         "other ways",
-        lambda: session.note("other ways", lambda: profile.other_ways(scene)),
+        lambda: session.note("other ways", lambda: profile.measure_alternatives(context)),
         needs_seconds=30,
     )
 
 
-def _listed(scene: Context) -> list[Benchmark]:
+def _list_benchmarks(context: Context) -> list[Benchmark]:
     return [
-        *steady.benchmarks(scene)[:1],
-        *pictures.benchmarks(scene),
-        *jobs.benchmarks(scene),
-        *steady.benchmarks(scene)[1:],
+        *steady.list_benchmarks(context)[:1],
+        *pictures.list_benchmarks(context),
+        *jobs.list_benchmarks(context),
+        *steady.list_benchmarks(context)[1:],
     ]
 
 
-def _floor(scene: Context) -> dict[str, object]:
+def _describe_floor(context: Context) -> dict[str, object]:
     return {
         f"{side}²": {
             "TFLOP": {name: round(count / 1e12, 4) for name, count in counted.items()},
-            "milliseconds at least": 1000 * scene.floor_seconds(side),
-            "TFLOP/s of large products": scene.flop_rate / 1e12,
+            "milliseconds at least": 1000 * context.compute_floor_seconds(side),
+            "TFLOP/s of large products": context.flop_rate / 1e12,
         }
-        for side, counted in scene.operations.items()
+        for side, counted in context.operations.items()
     }
 
 
-def _stages(scene: Context) -> dict[str, object]:
-    return {f"{side}²": profile.stages(scene, side) for side in (scene.scale.large, scene.scale.little)}
-
-
-def _differences(scene: Context) -> dict[str, object]:
-    large, little = scene.scale.large, scene.scale.little
+def _measure_stages(context: Context) -> dict[str, object]:
     return {
-        f"{large}²": scene.differences(large),
-        f"{little}²": scene.differences(little),
-        "edit of two": scene.differences(little, sources=2),
+        f"{side}²": profile.measure_stages(context, side)
+        for side in (context.scale.large, context.scale.little)
+    }
+
+
+def _measure_differences(context: Context) -> dict[str, object]:
+    large, little = context.scale.large, context.scale.little
+    return {
+        f"{large}²": context.measure_differences(large),
+        f"{little}²": context.measure_differences(little),
+        "edit of two": context.measure_differences(little, sources=2),
     }
 
 

@@ -1,10 +1,10 @@
-"""Who makes the pictures: diffusers' pipeline as it is, the same tuned as its manual says, and our engine."""
+"""The engines to compare: diffusers' pipeline as it is, the same tuned as its manual says, and this project's."""
 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -13,42 +13,42 @@ from PIL import Image
 from bench.gpu import models
 from bench.gpu.machine import Machine
 from bench.gpu.models import Scale
-from workers.engine.interface import EngineError, ImageOrder, Picture, make
+from workers.engine.interface import EngineError, ImageOrder, Picture
 from workers.pipelines.flux2.engine import Flux2Klein
 from workers.pipelines.runtime import attention
 
-logger = logging.getLogger("workers.bench")
+log = logging.getLogger("workers.bench")
 
-# Tried in turn: fused and recorded, only recorded.
-BACKENDS: tuple[str | None, ...] = ("inductor", None)
-# Where there is no GPU, a compiler of C++ may be missing too.
-CPU_BACKEND = "eager"
+# Tried in this order: fused and captured, only captured.
+BACKENDS: Final[tuple[str | None, ...]] = ("inductor", None)
+# A machine without a GPU may lack a compiler of C++ too.
+CPU_BACKEND: Final = "eager"
 
 
 @dataclass
 class Orders:
-    """Orders that no cache knows: each has a prompt and sources of its own."""
+    """Orders that no cache knows, because each has a prompt and sources of its own."""
 
     scale: Scale
     numbers: "count[int]" = field(default_factory=count)
 
     def __call__(self, side: int, *, how_many: int = 1, sources: int = 0) -> list[ImageOrder]:
-        """Squares of this side, from so many sources each."""
-        return [self.one(side, side, sources=[(side, side)] * sources) for _ in range(how_many)]
+        """Return squares of this side, from this many sources each."""
+        return [self.make_one(side, side, sources=[(side, side)] * sources) for _ in range(how_many)]
 
-    def one(self, width: int, height: int, *, sources: Sequence[tuple[int, int]] = ()) -> ImageOrder:
-        """One order, with sources of these sizes."""
+    def make_one(self, width: int, height: int, *, sources: Sequence[tuple[int, int]] = ()) -> ImageOrder:
+        """Return one order, with sources of these sizes."""
         number = next(self.numbers)
         return ImageOrder(
             prompt=f"A serene mountain landscape at golden hour, number {number}",
             width=width,
             height=height,
             seed=number,
-            sources=tuple(_source(number, size) for size in sources),
+            sources=tuple(_make_source(number, size) for size in sources),
         )
 
 
-def _source(seed: int, size: tuple[int, int]) -> Image.Image:
+def _make_source(seed: int, size: tuple[int, int]) -> Image.Image:
     random = np.random.default_rng(seed)
     grain = random.integers(0, 256, (max(1, size[1] // 8), max(1, size[0] // 8), 3), np.uint8)
     return Image.fromarray(grain).resize(size, Image.Resampling.BICUBIC)
@@ -58,11 +58,11 @@ class Stock:
     """diffusers' pipeline, called as its page says."""
 
     def __init__(self, scale: Scale, machine: Machine) -> None:
-        self.pipeline = models.pipeline(scale, machine)
+        self.pipeline = models.build_pipeline(scale, machine)
         self._scale = scale
 
     def make(self, orders: Sequence[ImageOrder]) -> list[Image.Image]:
-        """One picture after the other."""
+        """Make one picture after the other."""
         return [self._make(order) for order in orders]
 
     def _make(self, order: ImageOrder) -> Image.Image:
@@ -99,46 +99,46 @@ class Ours:
     def __init__(self, scale: Scale, machine: Machine) -> None:
         self._scale = scale
         self._machine = machine
-        self.sizes = [scale.size(side) for side in (scale.large, scale.little)]
+        self.sizes = [scale.format_size(side) for side in (scale.large, scale.little)]
         self.mode = "eager"
-        self.engine = self._loaded()
+        self.engine = self._load()
 
     def compile(self) -> None:
-        """As far as it goes here; `mode` says how far."""
+        """Compile the engine as far as possible here, and describe it in `mode`."""
         for backend in BACKENDS if self._machine.is_gpu else (CPU_BACKEND,):
             try:
                 self.engine.compile(backend=backend)
             except EngineError:
-                logger.exception("not compiled with %s", backend)
-                self.engine = self._loaded()
+                log.exception("not compiled with %s", backend)
+                self.engine = self._load()
             else:
-                recorded = "recorded as graphs" if self._machine.is_gpu else "no graphs"
-                self.mode = f"fused by {backend}, {recorded}"
+                graphs = "captured as graphs" if self._machine.is_gpu else "no graphs"
+                self.mode = f"fused by {backend}, {graphs}"
                 return
 
     def make(self, orders: Sequence[ImageOrder]) -> list[Picture]:
-        """One batch."""
-        return make(self.engine, orders, on_step=_nothing)
+        """Make one batch."""
+        return self.engine.decode(self.denoise(self.engine.prepare(orders)))
 
     def denoise(self, prepared: Any) -> Any:
-        """The long stage alone."""
-        return self.engine.denoise(prepared, on_step=_nothing)
+        """Run the denoising stage alone."""
+        return self.engine.denoise(prepared, on_step=_ignore_step)
 
-    def _loaded(self) -> Flux2Klein:
+    def _load(self) -> Flux2Klein:
         engine = Flux2Klein(
-            pipeline=models.pipeline(self._scale, self._machine),
-            model=models.entry(self._scale, compile_sizes=self.sizes),
+            pipeline=models.build_pipeline(self._scale, self._machine),
+            model=models.build_entry(self._scale, compile_sizes=self.sizes),
         )
         engine.choose_attention()
         return engine
 
 
 def select_attention(pipeline: Any, name: str) -> None:
-    """Has a pipeline's transformer use this attention, and no other pipeline's."""
+    """Make a pipeline's transformer use this attention, and no other pipeline's."""
     transformer, heads = pipeline.transformer, pipeline.transformer.config
     shape = (1, 64, heads.num_attention_heads, heads.attention_head_dim)
     attention.use(name, transformer, shape, dtype=transformer.dtype)
 
 
-def _nothing(_done: int, _steps: int) -> None:
+def _ignore_step(_done: int, _steps: int) -> None:
     pass

@@ -1,4 +1,4 @@
-"""What all measurements share: the device, who makes pictures on it, and how much arithmetic a picture is."""
+"""The things that all measurements share: the device, the engines on it, and the operations of a picture."""
 
 from dataclasses import dataclass, field
 
@@ -13,7 +13,7 @@ from bench.gpu.models import Scale
 
 @dataclass(kw_only=True)
 class Context:
-    """Filled as it is made; `flop_rate` is the latest that was measured."""
+    """The shared state of a run. `flop_rate` is the latest measurement."""
 
     machine: Machine
     scale: Scale
@@ -21,20 +21,20 @@ class Context:
     stock: Stock
     ours: Ours
     flop_rate: float = 0.0
-    # By side in pixels and stage: floating-point operations of one create, counted, not estimated.
+    # The counted floating-point operations of one create, by side in pixels and by stage.
     operations: dict[int, dict[str, float]] = field(default_factory=dict)
 
     _tuned: Tuned | None = None
 
     @property
     def tuned(self) -> Tuned:
-        """Made when it is first asked for: compiling it takes minutes."""
+        """Return the tuned pipeline, made at its first use because compiling it takes minutes."""
         if self._tuned is None:
             self._tuned = Tuned(self.scale, self.machine)
         return self._tuned
 
     def count_operations(self) -> None:
-        """To be called before anything is compiled: only then does torch see each operation."""
+        """Count the operations of each stage. Call it before compiling, or torch does not see them all."""
         for side in (self.scale.large, self.scale.little):
             engine = self.ours.engine
             counted = {}
@@ -49,12 +49,12 @@ class Context:
             counted["decode"] = float(counter.get_total_flops())
             self.operations[side] = counted
 
-    def floor_seconds(self, side: int) -> float:
-        """What one create takes at least, at the rate of the matrix products that were just measured."""
+    def compute_floor_seconds(self, side: int) -> float:
+        """Return the least seconds of one create, at the latest rate of matrix products."""
         return sum(self.operations[side].values()) / self.flop_rate
 
-    def differences(self, side: int, *, sources: int = 0) -> dict[str, float]:
-        """Of 255, between the pipeline's picture of an order and ours."""
+    def measure_differences(self, side: int, *, sources: int = 0) -> dict[str, float]:
+        """Return the differences, of 255, between the pipeline's picture of an order and this engine's."""
         [order] = self.orders(side, sources=sources)
         theirs = np.asarray(self.stock.make([order])[0]).astype(int)
         apart = np.abs(theirs - self.ours.make([order])[0].astype(int))
@@ -66,6 +66,6 @@ class Context:
         }
 
 
-def memory_gigabytes(machine: Machine) -> float:
-    """The most that tensors have held on the device so far."""
+def read_memory_gigabytes(machine: Machine) -> float:
+    """Return the most memory that tensors have held on the device so far."""
     return torch.cuda.max_memory_allocated(machine.device) / 1e9 if machine.is_gpu else 0.0

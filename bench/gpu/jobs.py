@@ -1,7 +1,7 @@
-"""G6: many jobs through all that a worker does with them but the database: batcher, line, PNG, seal, and a file.
+"""G6: many jobs through a worker's batcher, stage executor, PNG, seal and file, without the database.
 
-A is one thing after the other, with Pillow's PNG and Django's store of files; B is the worker's own, in its threads.
-The rows are left out, so that a machine with a GPU needs no PostgreSQL; C7 measures what they cost.
+A does one thing after the other, with Pillow's PNG and Django's store of files. B is the worker's own code, in its
+threads. The rows are left out, so that a machine with a GPU needs no PostgreSQL; C7 measures their cost.
 """
 
 import io
@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
+from typing import Final
 
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage
@@ -23,63 +24,65 @@ from workers.engine.batcher import Batcher
 from workers.engine.interface import ImageOrder, Picture
 from workers.imaging import png
 
-# As many attempts as the Procfile's `gpu` has at once.
-THREADS = 8
-# What one after the other is measured by: it is the slower side, and each of its pictures takes as long as the last.
-SERIAL_JOBS = 8
-CONTENT_KEY = bytes(range(envelope.CONTENT_KEY_BYTE_COUNT))
+# The Procfile's `gpu` has this many attempts at once.
+THREADS: Final = 8
+# A measures fewer jobs. It is slower, and each of its pictures takes equally long.
+SERIAL_JOBS: Final = 8
+CONTENT_KEY: Final = bytes(range(envelope.CONTENT_KEY_BYTE_COUNT))
 
 
-def benchmarks(scene: Context) -> list[Benchmark]:
-    """One of each size."""
+def list_benchmarks(context: Context) -> list[Benchmark]:
+    """Return a benchmark for each size."""
     return [
         Benchmark(
             code="G6",
             name=f"jobs-{name}",
             a=f"creates of {side}², one after the other: Flux2KleinPipeline, Pillow's PNG, seal, write",
-            b=f"{scene.scale.jobs} of them through our batcher, our PNG, seal, write in {THREADS} threads",
+            b=f"{context.scale.jobs} of them through our batcher, our PNG, seal, write in {THREADS} threads",
             clock="wall",
             figures=(
                 Figure(name="ratio", at_least=2.5, aim=3.3),
                 Figure(name="device busy", at_least=0.97, aim=0.99, unit=""),
                 Figure(name="images a second", unit="/s"),
             ),
-            ready=partial(_ready, scene, side),
+            prepare=partial(_prepare, context, side),
             rounds=2,
         )
-        for name, side in (("large", scene.scale.large), ("little", scene.scale.little))
+        for name, side in (("large", context.scale.large), ("little", context.scale.little))
     ]
 
 
 @contextmanager
-def _ready(scene: Context, side: int) -> Iterator[Round]:
+def _prepare(context: Context, side: int) -> Iterator[Round]:
     with tempfile.TemporaryDirectory() as folder:
         plain, ours = FileSystemStorage(f"{folder}/plain"), FileStore(f"{folder}/ours")
         names = count()
 
-        def serially(order: ImageOrder) -> None:
+        def make_serially(order: ImageOrder) -> None:
             file = io.BytesIO()
-            scene.stock.make([order])[0].save(file, "PNG")
-            plain.save(str(next(names)), ContentFile(_sealed(file.getvalue())))
+            context.stock.make([order])[0].save(file, "PNG")
+            plain.save(str(next(names)), ContentFile(_seal(file.getvalue())))
 
         def tail(picture: Picture) -> None:
-            ours.save(str(next(names)), ContentFile(sealed_png(picture)))
+            ours.save(str(next(names)), ContentFile(seal_png(picture)))
 
         def measure(b_first: bool) -> Samples:
             samples: dict[str, float] = {}
             for name in "BA" if b_first else "AB":
                 if name == "A":
-                    orders = scene.orders(side, how_many=min(SERIAL_JOBS, scene.scale.jobs))
-                    samples["A"] = scene.machine.seconds(partial(_each, serially, orders)) / len(orders)
+                    orders = context.orders(side, how_many=min(SERIAL_JOBS, context.scale.jobs))
+                    samples["A"] = context.machine.measure_seconds(
+                        partial(_do_each, make_serially, orders)
+                    ) / len(orders)
                 else:
-                    samples |= _by_batcher(scene, side, tail)
+                    samples |= _measure_batcher(context, side, tail)
             return {**samples, "ratio": samples["A"] / samples["B"]}
 
         yield measure
 
 
-def _by_batcher(scene: Context, side: int, tail: Callable[[Picture], None]) -> dict[str, float]:
-    orders, engine = scene.orders(side, how_many=scene.scale.jobs), scene.ours.engine
+def _measure_batcher(context: Context, side: int, tail: Callable[[Picture], None]) -> dict[str, float]:
+    orders, engine = context.orders(side, how_many=context.scale.jobs), context.ours.engine
     batcher = Batcher(engine)
 
     def attempt(order: ImageOrder) -> None:
@@ -88,7 +91,7 @@ def _by_batcher(scene: Context, side: int, tail: Callable[[Picture], None]) -> d
     try:
         before = engine.busy_seconds
         with ThreadPoolExecutor(THREADS) as pool:
-            seconds = scene.machine.seconds(lambda: list(pool.map(attempt, orders)))
+            seconds = context.machine.measure_seconds(lambda: list(pool.map(attempt, orders)))
         busy = engine.busy_seconds - before
     finally:
         batcher.close()
@@ -99,12 +102,12 @@ def _by_batcher(scene: Context, side: int, tail: Callable[[Picture], None]) -> d
     }
 
 
-def _each(work: Callable[[ImageOrder], None], orders: list[ImageOrder]) -> None:
+def _do_each(work: Callable[[ImageOrder], None], orders: list[ImageOrder]) -> None:
     for order in orders:
         work(order)
 
 
-def _sealed(content: bytes) -> bytes:
+def _seal(content: bytes) -> bytes:
     return envelope.seal(
         content=content,
         content_key=CONTENT_KEY,
@@ -114,6 +117,6 @@ def _sealed(content: bytes) -> bytes:
     )
 
 
-def sealed_png(picture: Picture) -> bytes:
-    """What the tail of a job makes of a picture."""
-    return _sealed(png.encode(picture))
+def seal_png(picture: Picture) -> bytes:
+    """Return the sealed PNG of a picture, as the last part of a job makes it."""
+    return _seal(png.encode(picture))

@@ -1,4 +1,4 @@
-"""The device that is measured: its clock, and the rate that its matrix units sustain."""
+"""The device that is measured: its clock, and the sustained rate of its matrix units."""
 
 import statistics
 import time
@@ -13,30 +13,30 @@ class Machine:
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.is_gpu = device.type == "cuda"
-        # The weights' precision, and a product that fills the device.
+        # The dtype is the weights', and a product of this side fills the device.
         self.dtype = torch.bfloat16 if self.is_gpu else torch.float32
         self._side = 8192 if self.is_gpu else 512
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """Return the name for people."""
         return torch.cuda.get_device_name(self.device) if self.is_gpu else "CPU"
 
     def wait(self) -> None:
-        """Until the device has nothing left to do."""
+        """Wait until the device has nothing left to do."""
         if self.is_gpu:
             torch.cuda.synchronize(self.device)
 
-    def seconds(self, work: Callable[[], object]) -> float:
-        """From an idle device to an idle device."""
+    def measure_seconds(self, work: Callable[[], object]) -> float:
+        """Return the seconds of the work, from an idle device to an idle device."""
         self.wait()
         started = time.perf_counter()
         work()
         self.wait()
         return time.perf_counter() - started
 
-    def host_seconds(self, work: Callable[[], object]) -> float:
-        """Until the host has given the idle device all its work."""
+    def measure_host_seconds(self, work: Callable[[], object]) -> float:
+        """Return the seconds until the host has given the idle device all its work."""
         self.wait()
         started = time.perf_counter()
         work()
@@ -44,10 +44,10 @@ class Machine:
         self.wait()
         return seconds
 
-    def device_seconds(self, work: Callable[[], object]) -> float:
-        """The same by the device's own clock, where it has one: from the first kernel to the last."""
+    def measure_device_seconds(self, work: Callable[[], object]) -> float:
+        """Return the seconds from the first kernel to the last, by the device's clock if it has one."""
         if not self.is_gpu:
-            return self.seconds(work)
+            return self.measure_seconds(work)
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         self.wait()
         begin.record()
@@ -56,8 +56,8 @@ class Machine:
         self.wait()
         return float(begin.elapsed_time(end)) / 1000
 
-    def flop_rate(self, *, rounds: int = 5, times: int = 10) -> float:
-        """Floating-point operations a second of large matrix products: the median of some rounds, on random numbers."""
+    def measure_flop_rate(self, *, rounds: int = 5, times: int = 10) -> float:
+        """Return the floating-point operations a second of large random matrix products, as a median."""
         shape = (self._side, self._side)
         a, b = (torch.randn(shape, dtype=self.dtype, device=self.device) for _ in range(2))
 
@@ -66,5 +66,5 @@ class Machine:
                 torch.mm(a, b)
 
         products()
-        each = [self.device_seconds(products) / times for _ in range(rounds)]
+        each = [self.measure_device_seconds(products) / times for _ in range(rounds)]
         return float(2 * self._side**3 / statistics.median(each))

@@ -1,9 +1,9 @@
-"""FLUX.2-klein-4B's true architecture with random weights, made on the device; or the project's small pipeline."""
+"""FLUX.2-klein-4B's true architecture with random weights, made on the device, or the project's small pipeline."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
 from diffusers import (
@@ -19,13 +19,13 @@ from billing.prices import PriceRule
 from workers.catalogue import ImageModel
 from workers.pipelines.tiny import build
 
-SEED = 20_240_407
-STEPS = 4
+SEED: Final = 20_240_407
+STEPS: Final = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """How large all is: sides in pixels of a large picture and of a small one, and how prompts are encoded."""
+    """The sizes of a model: sides in pixels of a large picture and of a small one, and the encoding of prompts."""
 
     name: str
     large: int
@@ -34,26 +34,28 @@ class Scale:
     layers: tuple[int, ...]
     jobs: int
 
-    def size(self, side: int) -> str:
-        """As models.toml names it."""
+    def format_size(self, side: int) -> str:
+        """Return the size as models.toml names it."""
         return f"{side}x{side}"
 
 
-TRUE = Scale(name="klein-4B", large=1024, little=512, length=512, layers=(9, 18, 27), jobs=64)
-SMALL = Scale(name="small", large=256, little=128, length=256, layers=(1, 2, 3), jobs=8)
+TRUE: Final = Scale(name="klein-4B", large=1024, little=512, length=512, layers=(9, 18, 27), jobs=64)
+SMALL: Final = Scale(name="small", large=256, little=128, length=256, layers=(1, 2, 3), jobs=8)
 
 
-def pipeline(scale: Scale, machine: Machine) -> Any:
-    """A pipeline on the device. Each that is made has the same weights."""
+def build_pipeline(scale: Scale, machine: Machine) -> Any:
+    """Return a pipeline on the device. All pipelines of a scale have equal weights."""
     made = (
-        _true(machine) if scale is TRUE else build.build("flux2-klein")[""].to(machine.device, machine.dtype)
+        _build_true_pipeline(machine)
+        if scale is TRUE
+        else build.build("flux2-klein")[""].to(machine.device, machine.dtype)
     )
     made.set_progress_bar_config(disable=True)
     return made
 
 
-def entry(scale: Scale, *, compile_sizes: list[str]) -> ImageModel:
-    """What models.toml would say of it."""
+def build_entry(scale: Scale, *, compile_sizes: list[str]) -> ImageModel:
+    """Return the entry that models.toml would have for it."""
     price = PriceRule(
         base_micros=100, megapixel_micros=0, source_image_micros=0, least_micros=100, most_micros=100
     )
@@ -75,10 +77,10 @@ def entry(scale: Scale, *, compile_sizes: list[str]) -> ImageModel:
     )
 
 
-def _true(machine: Machine) -> Any:
+def _build_true_pipeline(machine: Machine) -> Any:
     tokenizer = build.build("flux2-klein")[""].tokenizer
     torch.manual_seed(SEED)
-    with _made_as(machine.dtype), torch.device(machine.device):
+    with _use_default_dtype(machine.dtype), torch.device(machine.device):
         transformer = Flux2Transformer2DModel(
             in_channels=128,
             num_layers=5,
@@ -88,7 +90,7 @@ def _true(machine: Machine) -> Any:
             joint_attention_dim=7680,
             guidance_embeds=False,
         )
-        text_encoder = Qwen3ForCausalLM(_text_config())
+        text_encoder = Qwen3ForCausalLM(_build_text_config())
         vae = AutoencoderKLFlux2()
     for module in (transformer, text_encoder, vae):
         module.eval().requires_grad_(False)
@@ -106,8 +108,8 @@ def _true(machine: Machine) -> Any:
     return made.to(machine.device)
 
 
-def _text_config() -> Qwen3Config:
-    """Qwen3-4B's. The tokenizer is another one: what the tokens are changes no time."""
+def _build_text_config() -> Qwen3Config:
+    """Return Qwen3-4B's configuration. The tokenizer is another one, since the tokens change no time."""
     return Qwen3Config(
         vocab_size=151_936,
         hidden_size=2560,
@@ -127,7 +129,7 @@ def _text_config() -> Qwen3Config:
 
 
 @contextmanager
-def _made_as(dtype: torch.dtype) -> Iterator[None]:
+def _use_default_dtype(dtype: torch.dtype) -> Iterator[None]:
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:

@@ -1,4 +1,4 @@
-"""Keeps what was measured beside the other benchmarks of the day and the device, each as soon as it is there."""
+"""The results file of a run, written after each result."""
 
 import json
 import platform
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import torch
 
-from bench.gpu.context import Context, memory_gigabytes
+from bench.gpu.context import Context, read_memory_gigabytes
 from bench.outcome import Outcome
 
 FOLDER: Final = Path(__file__).parent.parent / "results"
@@ -21,41 +21,41 @@ PACKAGES: Final = ("torch", "triton", "diffusers", "transformers", "accelerate",
 
 
 class Report:
-    """One file; `benchmarks` by their names, and what else was seen under `G0`."""
+    """One file, with `benchmarks` by their names, and other findings under `G0`."""
 
-    def __init__(self, scene_name: str, device: str, *, folder: Path) -> None:
-        """Begins with what the file holds already."""
+    def __init__(self, scale_name: str, device: str, *, folder: Path) -> None:
+        """Begin with the present content of the file."""
         name = re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
         self.path = folder / f"{datetime.now(UTC):%Y-%m-%d}-{name}.json"
-        self._scene_name = scene_name
+        self._scale_name = scale_name
         self._document: dict[str, Any] = {"device": device, "benchmarks": {}}
         if self.path.exists():
             self._document |= json.loads(self.path.read_text())
 
-    def add(self, outcome: Outcome, scene: Context) -> None:
-        """A benchmark's figures."""
+    def add(self, outcome: Outcome, context: Context) -> None:
+        """Add a benchmark's figures."""
         benchmark = outcome.benchmark
         self._put(
             f"{benchmark.code} {benchmark.name}",
             {
-                **outcome.described(),
-                "b": f"{benchmark.b}; {scene.ours.mode}",
-                "memory_gigabytes": memory_gigabytes(scene.machine),
+                **outcome.describe(),
+                "b": f"{benchmark.b}; {context.ours.mode}",
+                "memory_gigabytes": read_memory_gigabytes(context.machine),
             },
         )
 
     def note(self, name: str, seen: Mapping[str, Any]) -> None:
-        """What informs and is no benchmark."""
+        """Add a finding that is no benchmark."""
         self._put(f"G0 {name}", dict(seen))
 
     def _put(self, name: str, entry: dict[str, Any]) -> None:
         described = {
             **entry,
-            "weights": self._scene_name,
+            "weights": self._scale_name,
             "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "commit": _commit(),
+            "commit": _read_commit(),
             "python": sys.version.split()[0],
-            "packages": _packages(),
+            "packages": _list_packages(),
         }
         merged = {**self._document["benchmarks"], name: described}
         self._document["benchmarks"] = dict(sorted(merged.items()))
@@ -63,13 +63,13 @@ class Report:
         self.path.write_text(json.dumps(self._document, indent=1, ensure_ascii=False) + "\n")
 
 
-def machine_lines() -> list[str]:
-    """What the figures depend on, for people."""
+def describe_machine() -> list[str]:
+    """Return the versions that the figures depend on, for people."""
     cuda = torch.version.cuda or "none"
     return [f"torch {torch.__version__}, CUDA {cuda}, Python {platform.python_version()}"]
 
 
-def _packages() -> dict[str, str]:
+def _list_packages() -> dict[str, str]:
     found = {}
     for name in PACKAGES:
         try:
@@ -79,7 +79,7 @@ def _packages() -> dict[str, str]:
     return found
 
 
-def _commit() -> str:
+def _read_commit() -> str:
     try:
         done = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--exclude=*"],  # noqa: S607

@@ -1,10 +1,10 @@
-"""G4 and G7: the denoising alone, beside what the matrix units can do, and of many shapes in turn."""
+"""G4 and G7: the denoising alone, compared with the rate of the matrix units, and of many shapes in turn."""
 
 import statistics
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch._dynamo.utils import counters
@@ -13,13 +13,13 @@ from bench.benchmark import Benchmark, Figure, Round, Samples
 from bench.gpu.context import Context
 from workers.engine.interface import DeviceLost, ImageOrder
 
-# Of each shape in a round.
-TIMES = 10
+# The number of calls of each shape in a round.
+TIMES: Final = 10
 
 
-def benchmarks(scene: Context) -> list[Benchmark]:
-    """Both."""
-    large = scene.scale.large
+def list_benchmarks(context: Context) -> list[Benchmark]:
+    """Return both benchmarks."""
+    large = context.scale.large
     return [
         Benchmark(
             code="G4",
@@ -33,7 +33,7 @@ def benchmarks(scene: Context) -> list[Benchmark]:
                 Figure(name="milliseconds", unit=" ms", lower_is_better=True),
                 Figure(name="waits of the host", at_least=0, lower_is_better=True, unit=""),
             ),
-            ready=partial(_denoise, scene),
+            prepare=partial(_prepare_denoise, context),
         ),
         Benchmark(
             code="G7",
@@ -46,47 +46,47 @@ def benchmarks(scene: Context) -> list[Benchmark]:
                 Figure(name="slowest of a shape", at_least=1.02, lower_is_better=True),
                 Figure(name="slowest unnamed", lower_is_better=True),
             ),
-            ready=partial(_mixed, scene),
+            prepare=partial(_prepare_mixed_shapes, context),
             rounds=3,
         ),
     ]
 
 
 @contextmanager
-def _denoise(scene: Context) -> Iterator[Round]:
-    large, machine = scene.scale.large, scene.machine
+def _prepare_denoise(context: Context) -> Iterator[Round]:
+    large, machine = context.scale.large, context.machine
 
     def measure(b_first: bool) -> Samples:
-        rates = [] if b_first else [machine.flop_rate(rounds=3)]
-        prepared = [scene.ours.engine.prepare(scene.orders(large)) for _ in range(TIMES)]
-        edit = scene.ours.engine.prepare(scene.orders(large, sources=1))
+        rates = [] if b_first else [machine.measure_flop_rate(rounds=3)]
+        prepared = [context.ours.engine.prepare(context.orders(large)) for _ in range(TIMES)]
+        edit = context.ours.engine.prepare(context.orders(large, sources=1))
         seconds = statistics.median(
-            machine.device_seconds(partial(scene.ours.denoise, each)) for each in prepared
+            machine.measure_device_seconds(partial(context.ours.denoise, each)) for each in prepared
         )
         if b_first:
-            rates.append(machine.flop_rate(rounds=3))
-        scene.flop_rate = rates[0]
+            rates.append(machine.measure_flop_rate(rounds=3))
+        context.flop_rate = rates[0]
         return {
-            "of the products' rate": scene.operations[large]["denoise"] / seconds / rates[0],
+            "of the products' rate": context.operations[large]["denoise"] / seconds / rates[0],
             "TFLOP/s of the products": rates[0] / 1e12,
             "milliseconds": 1000 * seconds,
-            "waits of the host": float(_waits(scene, prepared[0]) + _waits(scene, edit)),
+            "waits of the host": float(_waits(context, prepared[0]) + _waits(context, edit)),
         }
 
     yield measure
 
 
-def _waits(scene: Context, prepared: Any) -> bool:
-    """Whether the host has to wait for the device while it denoises."""
-    if not scene.machine.is_gpu:
+def _waits(context: Context, prepared: Any) -> bool:
+    """Return True if the host has to wait for the device while it denoises."""
+    if not context.machine.is_gpu:
         return False
-    scene.machine.wait()
+    context.machine.wait()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        scene.ours.denoise(prepared)
-    except (RuntimeError, DeviceLost) as problem:
-        # The engine, too, asks the device whether it still answers, and is refused that in the same words.
-        if "synchroniz" not in str(problem):
+        context.ours.denoise(prepared)
+    except (RuntimeError, DeviceLost) as error:
+        # The engine's own check of the device is refused too, with the same message.
+        if "synchroniz" not in str(error):
             raise
         return True
     finally:
@@ -95,21 +95,23 @@ def _waits(scene: Context, prepared: Any) -> bool:
 
 
 @contextmanager
-def _mixed(scene: Context) -> Iterator[Round]:
-    shapes = _shapes(scene)
-    prepared = {name: scene.ours.engine.prepare(orders) for name, orders in shapes.items()}
+def _prepare_mixed_shapes(context: Context) -> Iterator[Round]:
+    shapes = _list_shapes(context)
+    prepared = {name: context.ours.engine.prepare(orders) for name, orders in shapes.items()}
 
     def measure(_: bool) -> Samples:
-        before = _compiled_count()
+        before = _count_compiled()
         seconds: dict[str, list[float]] = {name: [] for name in prepared}
         for _time in range(TIMES):
             for name, each in prepared.items():
-                seconds[name].append(scene.machine.device_seconds(partial(scene.ours.denoise, each)))
+                seconds[name].append(
+                    context.machine.measure_device_seconds(partial(context.ours.denoise, each))
+                )
         slowest = {name: max(times) / statistics.median(times) for name, times in seconds.items()}
         named = [value for name, value in slowest.items() if not name.startswith("unnamed")]
         unnamed = [value for name, value in slowest.items() if name.startswith("unnamed")]
         return {
-            "compiled anew": float(_compiled_count() - before),
+            "compiled anew": float(_count_compiled() - before),
             "slowest of a shape": max(named),
             "slowest unnamed": max(unnamed),
         }
@@ -117,8 +119,8 @@ def _mixed(scene: Context) -> Iterator[Round]:
     yield measure
 
 
-def _shapes(scene: Context) -> dict[str, list[ImageOrder]]:
-    large, little, orders = scene.scale.large, scene.scale.little, scene.orders
+def _list_shapes(context: Context) -> dict[str, list[ImageOrder]]:
+    large, little, orders = context.scale.large, context.scale.little, context.orders
     wide = large * 3 // 4
     return {
         "large": orders(large),
@@ -126,13 +128,13 @@ def _shapes(scene: Context) -> dict[str, list[ImageOrder]]:
         "little": orders(little),
         "little, 3": orders(little, how_many=3),
         "little, 4": orders(little, how_many=4),
-        "unnamed wide": [orders.one(large, wide)],
-        "unnamed high, 2": [orders.one(wide, large) for _ in range(2)],
+        "unnamed wide": [orders.make_one(large, wide)],
+        "unnamed high, 2": [orders.make_one(wide, large) for _ in range(2)],
         "unnamed edit": orders(little, sources=1),
-        "unnamed edit of two": [orders.one(little, little, sources=[(little, wide), (wide, little)])],
-        "unnamed edits, 2": [orders.one(little, large, sources=[(wide, wide)]) for _ in range(2)],
+        "unnamed edit of two": [orders.make_one(little, little, sources=[(little, wide), (wide, little)])],
+        "unnamed edits, 2": [orders.make_one(little, large, sources=[(wide, wide)]) for _ in range(2)],
     }
 
 
-def _compiled_count() -> int:
+def _count_compiled() -> int:
     return int(counters["stats"]["unique_graphs"])

@@ -1,4 +1,4 @@
-"""A run on a GPU may lose a contender, a recording or its time: what was measured before and after stays."""
+"""A run on a GPU keeps its other results if a benchmark fails or its time is over."""
 
 import json
 import time
@@ -16,12 +16,12 @@ from bench.gpu.__main__ import Session
 from bench.gpu.machine import Machine
 from bench.gpu.report import Report
 
-SCENE: Any = SimpleNamespace(ours=SimpleNamespace(mode="eager"), machine=Machine(torch.device("cpu")))
+CONTEXT: Any = SimpleNamespace(ours=SimpleNamespace(mode="eager"), machine=Machine(torch.device("cpu")))
 
 
 def benchmark(name: str, *, fails: bool) -> Benchmark:
     @contextmanager
-    def ready() -> Iterator[Round]:
+    def prepare() -> Iterator[Round]:
         def measure(_b_first: bool) -> Samples:
             if fails:
                 raise RuntimeError("operation not permitted when stream is capturing")
@@ -36,37 +36,37 @@ def benchmark(name: str, *, fails: bool) -> Benchmark:
         b="ours",
         clock="wall",
         figures=(Figure(name="ratio", at_least=1.0),),
-        ready=ready,
+        prepare=prepare,
         rounds=2,
     )
 
 
 def session(folder: Path, *, seconds: float = 60.0) -> Session:
-    return Session(SCENE, Report("small", "CPU", folder=folder), ends_at=time.monotonic() + seconds)
+    return Session(CONTEXT, Report("small", "CPU", folder=folder), ends_at=time.monotonic() + seconds)
 
 
-def test_what_fails_is_told_and_the_figures_before_and_after_it_are_kept(tmp_path: Path) -> None:
+def test_a_failure_is_reported_and_the_figures_before_and_after_it_are_kept(tmp_path: Path) -> None:
     run = session(tmp_path)
     for name, fails in (("first", False), ("broken", True), ("last", False)):
         run.attempt(name, lambda: run.measure(benchmark(name, fails=fails)))  # noqa: B023 (called within)
         [kept] = [json.loads(file.read_text())["benchmarks"] for file in tmp_path.iterdir()]
         assert "G9 first" in kept
     assert list(kept) == ["G9 first", "G9 last"]
-    [problem] = run.problems
-    assert problem.startswith("broken: ")
-    assert "stream is capturing" in problem
+    [error] = run.errors
+    assert error.startswith("broken: ")
+    assert "stream is capturing" in error
 
 
 def test_without_time_nothing_is_begun(tmp_path: Path) -> None:
     run = session(tmp_path, seconds=1.0)
     run.attempt("long", lambda: run.measure(benchmark("long", fails=False)), needs_seconds=10)
-    assert run.problems == ["long: left out, for 1 s were left"]
+    assert run.errors == ["long: skipped, because only 1 s was left"]
     assert not list(tmp_path.iterdir())
 
 
-def test_a_way_that_does_not_work_here_is_kept_as_that() -> None:
+def test_an_alternative_that_does_not_work_is_kept_as_its_error() -> None:
     def broken() -> float:
         raise RuntimeError("no such kernel")
 
-    assert profile._seen(broken) == "RuntimeError: no such kernel"
-    assert profile._seen(lambda: 1.5) == 1.5
+    assert profile._try(broken) == "RuntimeError: no such kernel"
+    assert profile._try(lambda: 1.5) == 1.5

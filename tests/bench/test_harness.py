@@ -1,4 +1,4 @@
-"""The harness: in which order it runs what, what it makes of the figures, and what it keeps. No benchmark is run."""
+"""The harness: the order of its rounds, its verdicts on figures, and its results files. No benchmark is run."""
 
 import json
 from collections.abc import Iterator
@@ -10,14 +10,14 @@ import pytest
 
 from bench import __main__ as command
 from bench import registry, results, table
-from bench.benchmark import Benchmark, Figure, Round, Skipped, in_turn
+from bench.benchmark import Benchmark, Figure, Round, Skipped, compare_in_turn
 from bench.outcome import Outcome, run
 
 NOW = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 
 
 class Ticks:
-    """A clock that moves only when it is told to."""
+    """A clock that moves only on request."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -31,11 +31,11 @@ class Ticks:
 
 def benchmark(one_round: Round, *figures: Figure, name: str = "made-up") -> Benchmark:
     @contextmanager
-    def ready() -> Iterator[Round]:
+    def prepare() -> Iterator[Round]:
         yield one_round
 
     return Benchmark(
-        code="C99", name=name, a="the old way", b="ours", clock="CPU", figures=figures, ready=ready
+        code="C99", name=name, a="the old way", b="ours", clock="CPU", figures=figures, prepare=prepare
     )
 
 
@@ -49,19 +49,21 @@ def test_a_and_b_take_turns_in_going_first_after_a_round_that_does_not_count() -
 
     def work(name: str, seconds: float) -> None:
         order.append(name)
-        # The first time everything is slow.
+        # Everything is slow the first time.
         clock.spend(seconds if len(order) > 2 else 1000)
 
-    one_round = in_turn(lambda: work("A", 6.0), lambda: work("B", 2.0), clock=clock)
+    one_round = compare_in_turn(lambda: work("A", 6.0), lambda: work("B", 2.0), clock=clock)
     made = run(benchmark(one_round, Figure(name="ratio", at_least=2, aim=4)))
     assert "".join(order) == "AB" + "ABBAABBAAB"
     assert [samples["ratio"] for samples in made.rounds] == [3.0] * 5
     assert (made.seconds("A"), made.seconds("B")) == (6.0, 2.0)
 
 
-def test_what_is_run_several_times_counts_as_once() -> None:
+def test_a_call_that_is_repeated_counts_as_one() -> None:
     clock = Ticks()
-    one_round = in_turn(lambda: clock.spend(6), lambda: clock.spend(2), clock=clock, times_a=2, times_b=10)
+    one_round = compare_in_turn(
+        lambda: clock.spend(6), lambda: clock.spend(2), clock=clock, times_a=2, times_b=10
+    )
     assert one_round(True) == {"A": 6.0, "B": 2.0, "ratio": 3.0}
 
 
@@ -88,7 +90,7 @@ def test_growth_is_to_be_low(value: float, verdict: str) -> None:
     assert measured.verdict == verdict
 
 
-def test_what_has_no_aim_reaches_none() -> None:
+def test_a_figure_without_an_aim_reaches_none() -> None:
     (measured,) = outcome(99.0, Figure(name="ratio", at_least=10)).measured
     assert measured.verdict == "at least"
     (measured,) = outcome(99.0, Figure(name="a kind")).measured
@@ -96,7 +98,7 @@ def test_what_has_no_aim_reaches_none() -> None:
 
 
 def test_the_table_says_what_is_missed_and_what_a_and_b_are() -> None:
-    lines = list(table.lines([outcome(9.0, Figure(name="ratio", at_least=10, aim=20))]))
+    lines = list(table.format_lines([outcome(9.0, Figure(name="ratio", at_least=10, aim=20))]))
     assert lines[1].split()[:2] == ["C99", "made-up"]
     assert lines[1].endswith("MISSED")
     assert "  A: the old way" in lines
@@ -107,7 +109,7 @@ def test_a_second_run_of_a_day_keeps_the_others_of_that_day(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(results, "FOLDER", tmp_path)
-    monkeypatch.setattr(results, "device", lambda: "A Chip (TM) 3000")
+    monkeypatch.setattr(results, "find_device", lambda: "A Chip (TM) 3000")
     figure = Figure(name="ratio", at_least=10, aim=20)
     for made in (
         outcome(9.0, figure, "first"),
@@ -124,7 +126,7 @@ def test_a_second_run_of_a_day_keeps_the_others_of_that_day(
 
 
 def test_each_benchmark_is_found_by_its_name_and_says_what_it_compares() -> None:
-    every = registry.every()
+    every = registry.list_benchmarks()
     names = [found.name for found in every]
     assert len(set(names)) == len(names) >= 3
     for found in every:
@@ -137,7 +139,7 @@ def test_each_benchmark_is_found_by_its_name_and_says_what_it_compares() -> None
 
 
 def test_a_large_benchmark_is_run_only_by_its_name() -> None:
-    large = [found for found in registry.every() if found.large]
+    large = [found for found in registry.list_benchmarks() if found.large]
     assert large
     for found in large:
         assert found not in registry.find([])
@@ -145,19 +147,19 @@ def test_a_large_benchmark_is_run_only_by_its_name() -> None:
         assert registry.find([found.name]) == [found]
 
 
-def test_what_cannot_be_compared_here_is_left_out_with_its_reason_and_the_others_are_run(
+def test_a_skipped_benchmark_is_named_with_its_reason_and_the_others_are_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     put_before_another(Skipped("there is no network"), "lacking", monkeypatch)
     assert command.main(["--discard"]) == 0
     printed = capsys.readouterr().out
-    assert "C97 lacking was left out: there is no network\n" in printed
+    assert "C97 lacking was skipped: there is no network\n" in printed
     assert "made-up" in printed
-    # And of those that are too large to be run unasked, their names.
+    # The large benchmarks are named.
     assert "purge-large" in printed
 
 
-def test_one_that_fails_is_told_and_the_others_are_run(
+def test_a_failing_benchmark_is_reported_and_the_others_are_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     put_before_another(RuntimeError("it broke"), "broken", monkeypatch)
@@ -168,19 +170,19 @@ def test_one_that_fails_is_told_and_the_others_are_run(
     assert "made-up" in printed
 
 
-def put_before_another(problem: Exception, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All there is to run are a benchmark that raises when it gets ready, and one that does not."""
+def put_before_another(error: Exception, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the registry find one benchmark that raises while it is prepared, and one that does not."""
 
     @contextmanager
-    def ready() -> Iterator[Round]:
-        raise problem
+    def prepare() -> Iterator[Round]:
+        raise error
         yield
 
     ratio = Figure(name="ratio", at_least=1)
-    stopped = Benchmark(code="C97", name=name, a="", b="", clock="", figures=(ratio,), ready=ready)
+    stopped = Benchmark(code="C97", name=name, a="", b="", clock="", figures=(ratio,), prepare=prepare)
     monkeypatch.setattr(registry, "find", lambda _: [stopped, benchmark(lambda _: {"ratio": 2.0}, ratio)])
 
 
-def test_a_name_that_there_is_not_is_refused() -> None:
-    with pytest.raises(registry.UnknownBenchmark, match=r"^nothing; there are: c1, "):
+def test_an_unknown_name_is_refused() -> None:
+    with pytest.raises(registry.UnknownBenchmark, match=r"^Unknown benchmark nothing\. Allowed: c1, "):
         registry.find(["png", "nothing"])

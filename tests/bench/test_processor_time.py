@@ -16,9 +16,9 @@ WORK = "import time\nwhile time.process_time() < 0.3: pass\n"
 
 def test_a_child_that_has_ended_still_counts():
     own = os.getpid()
-    before = processor_time.seconds_of_children(own, without=0)
+    before = processor_time.read_seconds_of_children(own, without=0)
     subprocess.run([sys.executable, "-c", WORK], check=True)
-    assert processor_time.seconds_of_children(own, without=0) - before >= 0.25
+    assert processor_time.read_seconds_of_children(own, without=0) - before >= 0.25
 
 
 def test_a_living_child_counts_unless_it_is_left_out():
@@ -30,9 +30,9 @@ def test_a_living_child_counts_unless_it_is_left_out():
         assert child.stdout
         assert child.stdin
         child.stdout.readline()
-        own = processor_time.parent_of(child.pid)
-        with_it = processor_time.seconds_of_children(own, without=0)
-        without_it = processor_time.seconds_of_children(own, without=child.pid)
+        own = processor_time.find_parent(child.pid)
+        with_it = processor_time.read_seconds_of_children(own, without=0)
+        without_it = processor_time.read_seconds_of_children(own, without=child.pid)
         child.stdin.close()
     assert own == os.getpid()
     assert with_it - without_it >= 0.25

@@ -63,10 +63,10 @@ def test_a_create_sends_redis_eight_commands(tmp_path: Path, objects_folder: Pat
         body = {"prompt": "a boat", "size": "512x512"}
         # The first one opens connections and declares the queue.
         assert server.ask("/v1/generate", body).status == 200
-        with redis_commands.recorded(redis_client.connection()) as sent:
+        with redis_commands.record_commands(redis_client.connection()) as sent:
             for _ in range(5):
                 assert server.ask("/v1/generate", body).status == 200
     # The rate is counted and read; three reads say who works; sent, taken, announced.
-    worked = redis_commands.for_work(sent, queue="gpu")
+    worked = redis_commands.select_work(sent, queue="gpu")
     assert len(worked) <= 5 * 8, "\n".join(worked)
     assert len([command for command in worked if command.startswith("PUBLISH zekron:")]) == 5
