@@ -17,6 +17,7 @@ from pathlib import Path
 import psycopg
 import redis
 
+from bench.models_file import PRICE
 from tests.chaos import engine
 from tests.chaos.supervisor import ROOT, Supervisor
 from zekron_api.local import commands, postgres, redis_server, servers, unix_sockets
@@ -31,7 +32,8 @@ START_SECONDS = 120
 SYNC_WAIT_SECONDS = 30
 BUCKET = "chaos"
 
-MODELS = """
+MODELS = (
+    """
 [zekron-image-1]
 adapter = "tests.chaos.engine"
 weights = "{engine_folder}"
@@ -40,13 +42,9 @@ steps = 2
 dtype = "float32"
 batch_limit = 4
 [zekron-image-1.options]
-[zekron-image-1.price]
-base = "0.0250"
-per_megapixel = "0.0017"
-per_source_image = "0.0004"
-least = "0.0250"
-most = "0.0290"
 """
+    + PRICE
+)
 
 
 class Cluster:

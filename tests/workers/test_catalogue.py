@@ -4,11 +4,13 @@ from typing import Any
 import pytest
 from django.conf import settings as project_settings
 
+from bench.models_file import PRICE
 from demo_model.config import PROMPT_TOKENS, STEPS
 from workers import catalogue
 from workers.catalogue import CatalogueError, load
 
-ENTRY = """
+ENTRY = (
+    """
 [zekron-image-1]
 adapter = "flux2-klein"
 weights = "var/models/small"
@@ -17,14 +19,9 @@ steps = 4
 dtype = "float32"
 batch_limit = 4
 options = {max_sequence_length = 256}
-
-[zekron-image-1.price]
-base = "0.0250"
-per_megapixel = "0.0017"
-per_source_image = "0.0004"
-least = "0.0250"
-most = "0.0290"
 """
+    + PRICE
+)
 
 
 def written(folder: Path, text: str) -> Path:
