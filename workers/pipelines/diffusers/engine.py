@@ -98,7 +98,7 @@ class PipelineEngine(DeviceEngine):
     def prepare(self, orders: Sequence[ImageOrder]) -> Prepared:
         """Return the pipeline's arguments."""
         with self._device.enter_side_stage():
-            return self._hand_over_call(self._call(orders), orders)
+            return self._hand_over_call(self._build_call(orders), orders)
 
     def denoise(self, prepared: Prepared, *, on_step: StepCallback) -> Denoised:
         """Run the whole pipeline."""
@@ -110,7 +110,7 @@ class PipelineEngine(DeviceEngine):
             [pixels_BCHW] = self._device.take_over(denoised.output)
             return self._make_pictures(pixels_BCHW, denoised.shape)
 
-    def _call(self, orders: Sequence[ImageOrder]) -> PipelineCall:
+    def _build_call(self, orders: Sequence[ImageOrder]) -> PipelineCall:
         keys = {self.batch_key(order) for order in orders}
         if len(orders) > 1 and (len(keys) > 1 or None in keys):
             raise ValueError("a batch must be creates of one size, or one edit")
@@ -168,7 +168,7 @@ class StagedPipelineEngine(PipelineEngine):
     def prepare(self, orders: Sequence[ImageOrder]) -> Prepared:
         """Return the pipeline's arguments, with prompts and sources encoded."""
         with self._device.enter_side_stage(), self._device.measure_work():
-            return self._hand_over_call(self._adapter.encode(self._call(orders)), orders)
+            return self._hand_over_call(self._adapter.encode(self._build_call(orders)), orders)
 
     def denoise(self, prepared: Prepared, *, on_step: StepCallback) -> Denoised:
         """Run the pipeline's steps alone."""
