@@ -164,6 +164,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     # Without a timeout a half-open connection makes a publish hang for ever.
     "socket_timeout": 5,
     "socket_connect_timeout": 2,
+    # A publish that finds no broker fails at once: kombu would connect again for six seconds while a request waits.
+    "max_retries": 0,
     "health_check_interval": 10,
 }
 CELERY_BEAT_SCHEDULE = {

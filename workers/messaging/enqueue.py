@@ -1,11 +1,15 @@
-"""Sends the message that a generation waits. It is only a hint: it may be lost or come twice, the row decides."""
+"""Messages that tell GPU workers of a queued generation, sent through Celery.
+
+A message is only a hint: it may be lost or arrive twice, and the generation's row decides. Knows no transport.
+"""
 
 import logging
 
+from celery import current_app
 from django.db import DatabaseError
 
 from workers.catalogue import DEFAULT_QUEUE, catalogue
-from workers.messaging import messages, redis_client
+from workers.messaging import redis_client
 from workers.models import Generation
 
 log = logging.getLogger(__name__)
@@ -14,14 +18,25 @@ GENERATE_TASK = "workers.tasks.generate"
 
 
 def send(*, generation_id: int) -> None:
-    """Enqueues the generation's id for the workers that have its model; when the broker is away, the sweep sends it
-    again later.
+    """Send the generation's id to the workers that have its model.
+
+    The function never raises for an unavailable broker or database, and it never retries: the sweep sends it later.
     """
     try:
         queue = _queue_of(generation_id)
-        message = messages.message(task=GENERATE_TASK, values={"generation_id": generation_id}, queue=queue)
-        with redis_client.connection_or_unavailable() as connection:
-            connection.lpush(queue, message)
+        # A broker that hangs keeps all pooled connections in use. Celery itself would wait for one without a limit.
+        with (
+            redis_client.circuit_breaker().guard(),
+            current_app.pool.acquire(block=True, timeout=redis_client.TIMEOUT_SECONDS) as connection,
+        ):
+            current_app.send_task(
+                GENERATE_TASK,
+                kwargs={"generation_id": generation_id},
+                queue=queue,
+                ignore_result=True,
+                retry=False,
+                connection=connection,
+            )
     except (redis_client.RedisUnavailable, DatabaseError) as error:
         log.debug("could not enqueue generation %s, the sweep will: %s", generation_id, error)
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import redis
 from django.conf import settings
-from kombu.exceptions import OperationalError
+from kombu.exceptions import LimitExceeded, OperationalError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -36,13 +36,16 @@ class CircuitBreaker:
         self._resting_until: float | None = None
 
     @contextmanager
-    def asking(self) -> Iterator[None]:
-        """Around one question: raises Away when it fails, or at once while Redis rests from an earlier failure."""
+    def guard(self) -> Iterator[None]:
+        """Run one command or publish in the block, and raise RedisUnavailable when it fails.
+
+        The guard also raises RedisUnavailable at once, before the block, while Redis rests from an earlier failure.
+        """
         if self._rests():
             raise RedisUnavailable("Redis did not answer a moment ago.")
         try:
             yield
-        except (redis.RedisError, OperationalError) as error:
+        except (redis.RedisError, OperationalError, LimitExceeded) as error:
             self._note(error)
             raise RedisUnavailable(str(error)) from error
         self._note(None)
@@ -72,8 +75,13 @@ class CircuitBreaker:
 @contextmanager
 def connection_or_unavailable() -> Iterator[redis.Redis]:
     """The connection, for one question. Raises Away where that fails, and then soon without asking."""
-    with _line(settings.REDIS_URL).asking():
+    with circuit_breaker().guard():
         yield connection()
+
+
+def circuit_breaker() -> CircuitBreaker:
+    """Return this process's circuit breaker for Redis, which also guards Celery's publishing."""
+    return _circuit_breaker(settings.REDIS_URL)
 
 
 def connection() -> redis.Redis:
@@ -97,5 +105,5 @@ def _connection(url: str) -> redis.Redis:
 
 
 @cache
-def _line(url: str) -> CircuitBreaker:
+def _circuit_breaker(url: str) -> CircuitBreaker:
     return CircuitBreaker()

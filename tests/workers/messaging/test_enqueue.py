@@ -1,6 +1,12 @@
 """A model's work goes to the workers of its queue, and to nobody else."""
 
 import subprocess
+import base64
+import json
+import os
+import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -9,6 +15,7 @@ from pathlib import Path
 import pytest
 from django.db.models.functions import Now
 from pytest_django import DjangoAssertNumQueries, Settings
+from celery import Celery, current_app
 
 from tests import factories, processes
 from workers.gpu_worker import attempt, poller
@@ -50,6 +57,68 @@ def test_with_one_queue_no_model_is_looked_up(
     settings.MODELS_FILE = processes.ROOT / "models.toml"
     with django_assert_num_queries(0):
         enqueue.send(generation_id=1)
+
+
+def test_the_message_names_the_task_and_the_generation_and_asks_for_no_result() -> None:
+    enqueue.send(generation_id=7)
+    message = json.loads(redis_client.connection().lindex("gpu", 0))
+    positional, keywords, _ = json.loads(base64.b64decode(message["body"]))
+    assert (message["headers"]["task"], positional, keywords) == (
+        "workers.tasks.generate",
+        [],
+        {"generation_id": 7},
+    )
+    assert message["headers"]["ignore_result"] is True
+
+
+def test_threads_that_send_one_after_the_other_share_one_connection_to_the_broker(settings) -> None:
+    # With one queue no thread looks up a model, and so none leaves a connection to the database behind.
+    settings.MODELS_FILE = processes.ROOT / "models.toml"
+    enqueue.send(generation_id=1)
+    redis = redis_client.connection()
+    before = redis.info("stats")["total_connections_received"]
+    for generation_id in range(5):
+        thread = threading.Thread(target=enqueue.send, kwargs={"generation_id": generation_id})
+        thread.start()
+        thread.join()
+    assert redis.llen("gpu") == 6
+    assert redis.info("stats")["total_connections_received"] == before
+
+
+@pytest.fixture
+def absent_broker(monkeypatch: pytest.MonkeyPatch) -> Celery:
+    """A Celery application with the project's settings whose broker nothing listens for."""
+    app = Celery("absent", broker="redis://127.0.0.1:1/0", set_as_current=False)
+    app.conf.broker_transport_options = current_app.conf.broker_transport_options
+    monkeypatch.setattr(enqueue, "current_app", app)
+    redis_client._circuit_breaker.cache_clear()
+    yield app
+    redis_client._circuit_breaker.cache_clear()
+    app.close()
+
+
+def test_a_broker_that_is_not_there_is_tried_once_and_then_left_alone(absent_broker, caplog) -> None:
+    """Kombu's own retries would take six seconds."""
+    started = time.monotonic()
+    for _ in range(3):
+        enqueue.send(generation_id=1)
+    assert time.monotonic() - started < 2
+    assert caplog.text.count("Redis is away") == 1
+
+
+def test_a_publish_waits_for_a_free_connection_no_longer_than_the_timeout(monkeypatch, caplog) -> None:
+    monkeypatch.setattr(redis_client, "TIMEOUT_SECONDS", 0.1)
+    redis_client._circuit_breaker.cache_clear()
+    pool = current_app.pool
+    taken = [pool.acquire(block=True) for _ in range(pool.limit)]
+    try:
+        enqueue.send(generation_id=1)
+    finally:
+        for connection in taken:
+            connection.release()
+        redis_client._circuit_breaker.cache_clear()
+    assert redis_client.connection().llen("gpu") == 0
+    assert caplog.text.count("Redis is away") == 1
 
 
 def test_of_all_whose_turn_it_is_a_worker_claims_the_first_that_it_can_make() -> None:

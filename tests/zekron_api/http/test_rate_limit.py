@@ -72,7 +72,7 @@ def half_open() -> Iterator[str]:
 @pytest.fixture
 def absent() -> str:
     """The address of no Redis, of which this process knows nothing yet."""
-    redis_client._line.cache_clear()
+    redis_client._circuit_breaker.cache_clear()
     rate_limit._own.cache_clear()
     return "redis://127.0.0.1:1/0"
 
@@ -213,11 +213,11 @@ def test_the_log_says_once_that_redis_is_away_and_once_that_it_is_back(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     clock = [0.0]
-    line = redis_client.CircuitBreaker(clock=lambda: clock[0])
+    breaker = redis_client.CircuitBreaker(clock=lambda: clock[0])
 
     def ask(error: Exception | None = None) -> bool:
         try:
-            with line.asking():
+            with breaker.guard():
                 if error:
                     raise error
         except redis_client.RedisUnavailable:
@@ -240,11 +240,11 @@ def test_the_log_says_once_that_redis_is_away_and_once_that_it_is_back(
 
 def test_after_the_rest_one_asks_for_all() -> None:
     clock = [0.0]
-    line = redis_client.CircuitBreaker(clock=lambda: clock[0])
-    with pytest.raises(redis_client.RedisUnavailable), line.asking():
+    breaker = redis_client.CircuitBreaker(clock=lambda: clock[0])
+    with pytest.raises(redis_client.RedisUnavailable), breaker.guard():
         raise redis_client.redis.ConnectionError
     clock[0] = redis_client.REST_SECONDS
-    with line.asking(), pytest.raises(redis_client.RedisUnavailable), line.asking():
+    with breaker.guard(), pytest.raises(redis_client.RedisUnavailable), breaker.guard():
         pytest.fail("a second one asks before the first has an answer")
 
 
