@@ -20,8 +20,7 @@ from workers.gpu_worker.attempt import AttemptContext
 from workers.gpu_worker.heartbeat import Heartbeat
 from workers.lifecycle import generations
 from workers.lifecycle.submission import Submission
-from workers.models import MAX_ATTEMPTS, Generation, Kind, Status
-from workers.moments import Moment
+from workers.models import MAX_ATTEMPTS, Generation, Kind, Status, Timestamp
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 QUOTE_MICROS = 26_700
@@ -35,7 +34,7 @@ def account(*, balance_micros: int = 10_000_000) -> Account:
     return ledger.open_account(name=f"account {next(_names)}", opening_micros=balance_micros, actor="test")
 
 
-def submit(owner: Account, *, open_limit: int = 1000, now: Moment = NOW, **changes: Any) -> Generation:
+def submit(owner: Account, *, open_limit: int = 1000, now: Timestamp = NOW, **changes: Any) -> Generation:
     """A queued create of 512x512, fresh from the database."""
     fields: dict[str, Any] = {
         "account_id": owner.pk,
@@ -50,7 +49,7 @@ def submit(owner: Account, *, open_limit: int = 1000, now: Moment = NOW, **chang
     return Generation.objects.get(pk=made.pk)
 
 
-def finish(running: Generation, *, now: Moment = NOW) -> Generation:
+def finish(running: Generation, *, now: Timestamp = NOW) -> Generation:
     """Completes a running generation with an image of three bytes."""
     generations.complete(generation=running, image=sealed(), cost_micros=running.quote_micros, now=now)
     return Generation.objects.get(pk=running.pk)

@@ -1,13 +1,22 @@
 """What is stored of the work: one row a generation, which is the truth of it and the outbox of its messages."""
 
+from datetime import datetime
+from typing import Final
+
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.expressions import Combinable
 
 from billing.models import Account, Reservation
 from storage.models import StoredImage
 
 # A generation that failed this often is poison: it fails for good instead of taking a worker along again.
-MAX_ATTEMPTS = 3
+MAX_ATTEMPTS: Final = 3
+# Programs of clients see this as the type of the error of a generation that failed.
+GENERATION_FAILED: Final = "generation_failed"
+
+# Tests pass a datetime. Everything else passes the clock of the database, on which all machines agree.
+Timestamp = datetime | Combinable
 
 
 class Status(models.TextChoices):

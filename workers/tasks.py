@@ -30,7 +30,7 @@ def generate(*, generation_id: int) -> None:
 @shared_task(name="workers.tasks.sweep")
 def sweep_stuck() -> None:
     """Moves on what is stuck. Run twice, or by many at once, each row still moves once."""
-    swept = recovery.run()
+    swept = recovery.sweep()
     if any(swept):
         log.info("sweep: %s", swept)
 

@@ -87,7 +87,7 @@ def _measure_each(b_first: bool) -> dict[str, float]:
         ("admission of A", _measure_count),
         ("admission", _measure_admissions),
         ("submission", partial(_measure_median, partial(_submit, owner))),
-        ("sweep", partial(_measure_median, recovery.run)),
+        ("sweep", partial(_measure_median, recovery.sweep)),
     ]
     return {name: work() for name, work in (reversed(works) if b_first else works)}
 

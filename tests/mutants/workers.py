@@ -66,7 +66,7 @@ GUARDS = (
     ),
     Mutation(
         name="rescue: the cap on attempts",
-        path="workers/lifecycle/stuck.py",
+        path="workers/lifecycle/recovery.py",
         text="abandoned = silent & Q(attempt_count__lt=MAX_ATTEMPTS, deadline_at__gt=now)",
         without="abandoned = silent & Q(deadline_at__gt=now)",
         tests=(f"{SWEEP}::test_what_has_had_all_its_attempts_is_not_taken_back",),
@@ -108,7 +108,7 @@ GUARDS = (
     ),
     Mutation(
         name="rescue: only what no worker holds",
-        path="workers/lifecycle/stuck.py",
+        path="workers/lifecycle/recovery.py",
         text="status=Status.RUNNING, lease_until__lt=now + timedelta(seconds=LEASE_SECONDS - silence_seconds)",
         without="status=Status.RUNNING",
         tests=(f"{SWEEP}::test_a_dead_workers_generation_is_queued_and_hinted_again",),

@@ -19,7 +19,7 @@ from workers.gpu_worker import attempt
 from workers.gpu_worker.attempt import AttemptContext
 from workers.gpu_worker.heartbeat import INTERVAL_SECONDS, Heartbeat
 from workers.gpu_worker.poller import SILENCE_SECONDS
-from workers.lifecycle import recovery, stuck
+from workers.lifecycle import recovery
 
 # What a task may raise: Celery logs it and goes on. That a constraint refused something is no such accident.
 FAILURES: Final = (OperationalError, InterfaceError, FailpointReached, StoreFailed)
@@ -86,8 +86,8 @@ class Chores:
         """One chore after another."""
         while not actor.world.is_over:
             chores = (
-                recovery.run,
-                recovery.run,
+                recovery.sweep,
+                recovery.sweep,
                 images.purge,
                 remove_orphans,
                 remove_orphans,
@@ -126,7 +126,7 @@ class Chores:
 
 def _take_back() -> None:
     """What an idle worker does, here also when it has only just reached the database again."""
-    stuck.rescue(limit=recovery.MAX_ROWS_PER_SWEEP, silence_seconds=SILENCE_SECONDS)
+    recovery.rescue(limit=recovery.MAX_ROWS_PER_SWEEP, silence_seconds=SILENCE_SECONDS)
 
 
 def remove_orphans() -> int:

@@ -12,7 +12,7 @@ from storage.models import StoredImage
 from storage.statements import Statement, given
 from tests.simulation.faults import Fault
 from tests.simulation.scenario import Theatre, theatre
-from workers.lifecycle import eligibility, generations, idempotency, recovery, stuck, transitions
+from workers.lifecycle import eligibility, generations, idempotency, recovery, transitions
 from workers.models import MAX_ATTEMPTS, OPEN_STATUSES, Generation, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -90,12 +90,16 @@ REMOVED = {
         (Fault.BROKEN, Fault.DOUBLED, Fault.JUMP),
     ),
     "the cap on attempts": Removed(
-        (generations, stuck, eligibility), "MAX_ATTEMPTS", 100, "generation_attempts_capped", (Fault.BROKEN,)
+        (generations, recovery, eligibility),
+        "MAX_ATTEMPTS",
+        100,
+        "generation_attempts_capped",
+        (Fault.BROKEN,),
     ),
     "the status in every transition": Removed(
         transitions, "_rows", _without_status, "while another held it", (Fault.DOUBLED,)
     ),
-    "the lease's end in rescue": Removed(stuck, "lock_some", _all_open, "under a live lease"),
+    "the lease's end in rescue": Removed(recovery, "lock_some", _all_open, "under a live lease"),
     "giving up": Removed(
         recovery, "_give_up", lambda _: 0, "does not quieten down", (Fault.KILLED, Fault.FROZEN)
     ),

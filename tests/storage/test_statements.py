@@ -14,13 +14,12 @@ from storage.statements import Statement
 from tests import factories
 from tests.factories import NOW
 from workers.lifecycle import generations, queries
-from workers.models import Generation
-from workers.moments import Moment
+from workers.models import Generation, Timestamp
 
 pytestmark = pytest.mark.django_db
 
 
-def _due_by(moment: Moment) -> Statement[Generation]:
+def _due_by(moment: Timestamp) -> Statement[Generation]:
     return statements.selection(Generation.objects.filter(not_before__lte=moment))
 
 

@@ -8,14 +8,13 @@ from django.db.models.functions import Concat, Now
 from storage import images
 from storage.models import StoredImage
 from workers import error_redaction
-from workers.models import Generation, Status
-from workers.moments import Moment
+from workers.models import Generation, Status, Timestamp
 
 # Images read from the table at once; their bytes are read one image after the other.
 ROWS_AT_ONCE = 500
 
 
-def audit(*, now: Moment = Now()) -> Iterator[str]:
+def audit(*, now: Timestamp = Now()) -> Iterator[str]:
     """One line, with ids, for each unexpired image that does not open. Reads the whole store: minutes, or hours."""
     yield from _misplaced(now)
     live = StoredImage.objects.filter(wrapped_key__isnull=False, expires_at__gt=now).order_by("pk")
@@ -27,7 +26,7 @@ def audit(*, now: Moment = Now()) -> Iterator[str]:
         after_id = batch[-1].pk
 
 
-def _misplaced(now: Moment) -> Iterator[str]:
+def _misplaced(now: Timestamp) -> Iterator[str]:
     """An image opens wherever its row says it belongs, so the row must say that it belongs to its generation."""
     belongs_to = Concat(
         Value("account "), F("account_id"), Value(" generation "), F("pk"), output_field=TextField()

@@ -13,8 +13,7 @@ from django.db.models.functions import Now
 from billing import audit as money
 from billing.models import Account
 from storage.models import StoredImage
-from workers.models import OPEN_STATUSES, Generation, IdempotencyKey, SourceImage
-from workers.moments import Moment
+from workers.models import OPEN_STATUSES, Generation, IdempotencyKey, SourceImage, Timestamp
 
 # What a generation's status says of its reservation: charged once, free, or still held.
 RESOLUTIONS = """
@@ -120,7 +119,7 @@ def audit() -> Iterator[str]:
     yield from money.missing_constraints(models=(Generation, SourceImage, IdempotencyKey, StoredImage))
 
 
-def overdue(*, now: Moment = Now()) -> Iterator[str]:
+def overdue(*, now: Timestamp = Now()) -> Iterator[str]:
     """One line for each generation that should have ended, and each key and object that should be gone, by now."""
     past_deadline = Generation.objects.filter(status__in=OPEN_STATUSES, deadline_at__lt=now - OPEN_GRACE)
     for pk, status, deadline_at in _rows(past_deadline, "pk", "status", "deadline_at"):

@@ -21,12 +21,10 @@ from workers.gpu_worker.heartbeat import Heartbeat
 from workers.imaging import png, source_images
 from workers.lifecycle import completion, error_codes, generations
 from workers.messaging import counters
-from workers.models import Generation, Kind
+from workers.models import GENERATION_FAILED, Generation, Kind
 
 log = logging.getLogger(__name__)
 
-# What a client that is told of a failure sees as its type.
-FAILED = "generation_failed"
 # A second attempt waits this long, a third four times as long, so that what is broken can recover.
 BACKOFF_SECONDS = 2.0
 
@@ -152,9 +150,9 @@ def _give_back(generation: Generation, error: Exception) -> None:
 
 
 def _fail(generation: Generation, detail: str) -> None:
-    code = error_codes.new_code(error_type=FAILED)
+    code = error_codes.new_code(error_type=GENERATION_FAILED)
     try:
-        generations.fail(generation=generation, error_type=FAILED, error_code=code, detail=detail)
+        generations.fail(generation=generation, error_type=GENERATION_FAILED, error_code=code, detail=detail)
         log.error("%s generation %s: failed for good: %s", code, generation.pk, detail)
     except generations.LeaseLost:
         log.warning("generation %s: the lease was lost, so another decides", generation.pk)

@@ -16,8 +16,7 @@ from django.db import close_old_connections, connections
 from storage import images
 from workers.gpu_worker import attempt
 from workers.gpu_worker.attempt import AttemptContext
-from workers.gpu_worker.contact import Contact
-from workers.lifecycle import generations, recovery, stuck
+from workers.lifecycle import generations, recovery
 from workers.models import Generation
 
 log = logging.getLogger(__name__)
@@ -34,6 +33,27 @@ MAX_PURGED_IMAGES = 200
 SILENCE_SECONDS = 12.0
 # Two looks into the table, and a little.
 PAUSE_SECONDS = 5.0
+
+
+class DatabaseContact:
+    """The time for which one thread has reached the database without a pause.
+
+    A process that has not reached the database cannot tell a dead worker from one that did not reach it either.
+    """
+
+    def __init__(self, *, pause_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """Count two answers that lie further apart than `pause_seconds` as a pause."""
+        self._pause_seconds = pause_seconds
+        self._clock = clock
+        self._since = self._last = clock()
+
+    def record_answer(self) -> float:
+        """Record that the database has answered just now, and return for how many seconds it has done so."""
+        now = self._clock()
+        if now - self._last > self._pause_seconds:
+            self._since = now
+        self._last = now
+        return now - self._since
 
 
 class IdlePoller:
@@ -63,18 +83,18 @@ class IdlePoller:
 
     def _run(self) -> None:
         sweep_at = purge_at = time.monotonic()
-        contact = Contact(pause_seconds=PAUSE_SECONDS)
+        contact = DatabaseContact(pause_seconds=PAUSE_SECONDS)
         while not self._closed.wait(CLAIM_SECONDS):
             room = self._room
             if room <= 0:
                 continue
             close_old_connections()
             # In this order: what hung while the database did is followed by no rescue, but by others' renewals.
-            if _try(partial(self._claim, room)) and contact.note() >= SILENCE_SECONDS:
+            if _try(partial(self._claim, room)) and contact.record_answer() >= SILENCE_SECONDS:
                 _try(self._rescue)
             if time.monotonic() >= sweep_at:
                 sweep_at = time.monotonic() + SWEEP_SECONDS
-                _try(recovery.run)
+                _try(recovery.sweep)
             if time.monotonic() >= purge_at:
                 purge_at = time.monotonic() + PURGE_SECONDS
                 _try(partial(images.purge, limit=MAX_PURGED_IMAGES))
@@ -86,7 +106,7 @@ class IdlePoller:
 
     def _rescue(self) -> None:
         """Takes back what silent workers have, and claims what there is room for; the sweep hints at the rest."""
-        if stuck.rescue(limit=recovery.MAX_ROWS_PER_SWEEP, silence_seconds=SILENCE_SECONDS):
+        if recovery.rescue(limit=recovery.MAX_ROWS_PER_SWEEP, silence_seconds=SILENCE_SECONDS):
             self._claim(self._room)
 
     def _claim(self, room: int) -> None:

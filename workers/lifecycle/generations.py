@@ -24,8 +24,7 @@ from workers.lifecycle import eligibility, idempotency, image_tokens
 from workers.lifecycle.submission import Submission, queued
 from workers.lifecycle.transitions import move, move_all, moving
 from workers.messaging import completion_events, enqueue
-from workers.models import MAX_ATTEMPTS, OPEN_STATUSES, Generation, Kind, SourceImage, Status
-from workers.moments import Moment
+from workers.models import MAX_ATTEMPTS, OPEN_STATUSES, Generation, Kind, SourceImage, Status, Timestamp
 
 # A worker renews its leases every few seconds; one that misses this many seconds is taken for dead.
 LEASE_SECONDS = 30
@@ -49,7 +48,7 @@ class NotQueued(Exception):
     """The generation has left the queue, so it cannot be cancelled."""
 
 
-def submit(*, submission: Submission, open_limit: int, now: Moment = Now()) -> Generation:
+def submit(*, submission: Submission, open_limit: int, now: Timestamp = Now()) -> Generation:
     """Holds the quote and queues the generation, in one transaction; afterwards sends its hint.
 
     Raises AlreadyAccepted, KeyReused, TooManyOpen, InsufficientBalance or AccountSuspended, and then nothing was
@@ -69,12 +68,12 @@ def submit(*, submission: Submission, open_limit: int, now: Moment = Now()) -> G
     return generation
 
 
-def claim(*, generation_id: int, now: Moment = Now()) -> Generation:
+def claim(*, generation_id: int, now: Timestamp = Now()) -> Generation:
     """queued → running under a fresh lease. Of any number that try at once one wins; the rest raise NotClaimable."""
     return _claim(statements.written(_claim_of_one, now), generation_id=generation_id)
 
 
-def claim_next(*, models: Collection[str] | None = None, now: Moment = Now()) -> Generation:
+def claim_next(*, models: Collection[str] | None = None, now: Timestamp = Now()) -> Generation:
     """The same for the one of these models, or of all, whose turn it is; raises NotClaimable where none is due."""
     for model in eligibility.models_by_turn(models=catalogue().keys() if models is None else models, now=now):
         with suppress(NotClaimable):
@@ -82,7 +81,7 @@ def claim_next(*, models: Collection[str] | None = None, now: Moment = Now()) ->
     raise NotClaimable
 
 
-def renew(*, lease_tokens: Collection[uuid.UUID], now: Moment = Now()) -> set[uuid.UUID]:
+def renew(*, lease_tokens: Collection[uuid.UUID], now: Timestamp = Now()) -> set[uuid.UUID]:
     """Prolongs all of a worker's leases in one statement; returns those it has lost."""
     mine = Generation.objects.filter(status=Status.RUNNING, lease_token__in=lease_tokens)
     if mine.update(lease_until=now + timedelta(seconds=LEASE_SECONDS)) == len(lease_tokens):
@@ -91,7 +90,7 @@ def renew(*, lease_tokens: Collection[uuid.UUID], now: Moment = Now()) -> set[uu
 
 
 def complete(
-    *, generation: Generation, image: StoredImage, cost_micros: int, now: Moment = TransactionNow()
+    *, generation: Generation, image: StoredImage, cost_micros: int, now: Timestamp = TransactionNow()
 ) -> None:
     """running → completed and charged, in one transaction, if the lease is still ours; else raises LeaseLost.
 
@@ -113,7 +112,7 @@ def complete(
 
 
 def fail(
-    *, generation: Generation, error_type: str, error_code: str, detail: str, now: Moment = Now()
+    *, generation: Generation, error_type: str, error_code: str, detail: str, now: Timestamp = Now()
 ) -> None:
     """running → failed and free, if the lease is still ours; else raises LeaseLost."""
     if not _end_unpaid(
@@ -129,7 +128,7 @@ def fail(
         raise LeaseLost
 
 
-def retry(*, generation: Generation, backoff_seconds: float, detail: str, now: Moment = Now()) -> None:
+def retry(*, generation: Generation, backoff_seconds: float, detail: str, now: Timestamp = Now()) -> None:
     """running → queued until the backoff is over, if the lease is ours and an attempt is left; else LeaseLost."""
     moved = move(
         generation.pk,
@@ -144,7 +143,7 @@ def retry(*, generation: Generation, backoff_seconds: float, detail: str, now: M
         raise LeaseLost
 
 
-def put_back(*, lease_tokens: Collection[uuid.UUID], now: Moment = Now()) -> int:
+def put_back(*, lease_tokens: Collection[uuid.UUID], now: Timestamp = Now()) -> int:
     """running → queued for all that are ours, as though these attempts had not been; says how many. Called twice,
     the second changes nothing. For a worker that stops: its attempts failed at nothing.
     """
@@ -159,7 +158,7 @@ def put_back(*, lease_tokens: Collection[uuid.UUID], now: Moment = Now()) -> int
     )
 
 
-def cancel(*, generation: Generation, error_type: str, error_code: str, now: Moment = Now()) -> None:
+def cancel(*, generation: Generation, error_type: str, error_code: str, now: Timestamp = Now()) -> None:
     """queued → cancelled and free; raises NotQueued when a worker was faster or it has ended."""
     if not _end_unpaid(
         generation,
@@ -174,7 +173,7 @@ def cancel(*, generation: Generation, error_type: str, error_code: str, now: Mom
         raise NotQueued
 
 
-def give_up(*, generation: Generation, error_type: str, error_code: str, now: Moment = Now()) -> bool:
+def give_up(*, generation: Generation, error_type: str, error_code: str, now: Timestamp = Now()) -> bool:
     """open → failed and free, if its deadline is over, or its lease at the last attempt; says whether it was."""
     return any(
         _end_unpaid(
@@ -199,17 +198,17 @@ def _claim(statement: Statement[Generation], **given: object) -> Generation:
     return claimed
 
 
-def _claim_of_one(now: Moment) -> Statement[Generation]:
+def _claim_of_one(now: Timestamp) -> Statement[Generation]:
     return _claiming(Q(pk=given("generation_id")), now)
 
 
-def _claim_of_the_first(now: Moment) -> Statement[Generation]:
+def _claim_of_the_first(now: Timestamp) -> Statement[Generation]:
     queue = eligibility.queue_for(model=given("model"), now=now)
     first = queue.select_for_update(skip_locked=True, no_key=True).values("pk")[:1]
     return _claiming(Q(pk=Subquery(first)), now)
 
 
-def _claiming(which: Q, now: Moment) -> Statement[Generation]:
+def _claiming(which: Q, now: Timestamp) -> Statement[Generation]:
     """A claim that a crash of the database forgets never was: the row waits again, and the lease is lost."""
     return moving(
         which & eligibility.claimable(now),
@@ -223,7 +222,7 @@ def _claiming(which: Q, now: Moment) -> Statement[Generation]:
     )
 
 
-def _completion(now: Moment) -> Statement[Generation]:
+def _completion(now: Timestamp) -> Statement[Generation]:
     return moving(
         Q(pk=given("generation_id"), lease_token=given("lease_token")),
         Status.RUNNING,
@@ -236,7 +235,7 @@ def _completion(now: Moment) -> Statement[Generation]:
     )
 
 
-def _hold(submission: Submission, open_limit: int, now: Moment) -> ledger.Hold:
+def _hold(submission: Submission, open_limit: int, now: Timestamp) -> ledger.Hold:
     """From here on the account's submissions take turns, so that a request and its twin are told apart."""
     who, named = submission.account_id, submission.idempotency
     try:

@@ -7,8 +7,7 @@ from datetime import timedelta
 
 from django.db.models.functions import Now
 
-from workers.models import Generation, IdempotencyKey, Status
-from workers.moments import Moment
+from workers.models import Generation, IdempotencyKey, Status, Timestamp
 
 # As long as the image of a completed generation can be had at least.
 KEY_LIFE = timedelta(hours=24)
@@ -44,7 +43,7 @@ class Idempotency:
         )
 
 
-def find(*, account_id: int, idempotency: Idempotency, now: Moment = Now()) -> Generation | None:
+def find(*, account_id: int, idempotency: Idempotency, now: Timestamp = Now()) -> Generation | None:
     """The generation that was accepted under the key, if it is open or completed; raises KeyReused.
 
     One that ended without an image was free, so its key may be used again: that is what a retry is for.
@@ -62,13 +61,13 @@ def find(*, account_id: int, idempotency: Idempotency, now: Moment = Now()) -> G
     return remembered.generation
 
 
-def refuse_accepted(*, account_id: int, idempotency: Idempotency | None, now: Moment) -> None:
+def refuse_accepted(*, account_id: int, idempotency: Idempotency | None, now: Timestamp) -> None:
     """Raises AlreadyAccepted with what `find` finds; a request without a key is always new."""
     if idempotency and (accepted := find(account_id=account_id, idempotency=idempotency, now=now)):
         raise AlreadyAccepted(accepted)
 
 
-def remember(*, generation: Generation, idempotency: Idempotency, now: Moment) -> None:
+def remember(*, generation: Generation, idempotency: Idempotency, now: Timestamp) -> None:
     """Notes the key, in the transaction that submits the generation and under its account's lock."""
     row = IdempotencyKey(
         account_id=generation.account_id,
@@ -85,7 +84,7 @@ def remember(*, generation: Generation, idempotency: Idempotency, now: Moment) -
     )
 
 
-def forget(*, limit: int, now: Moment = Now()) -> int:
+def forget(*, limit: int, now: Timestamp = Now()) -> int:
     """Deletes at most `limit` keys that are over a day old; says how many."""
     old = IdempotencyKey.objects.filter(created_at__lte=now - KEY_LIFE).values("pk")[:limit]
     deleted, _ = IdempotencyKey.objects.filter(pk__in=old).delete()

@@ -9,8 +9,7 @@ from typing import Any
 from billing.ledger import Hold
 from storage.models import StoredImage
 from workers.lifecycle.idempotency import Idempotency
-from workers.models import Generation
-from workers.moments import Moment
+from workers.models import Generation, Timestamp
 
 # From acceptance to the last moment at which an attempt may start; over it, the hold is given back.
 DEADLINE_SECONDS = 600
@@ -32,7 +31,7 @@ class Submission:
     idempotency: Idempotency | None = None
 
 
-def queued(*, submission: Submission, held: Hold, now: Moment) -> Generation:
+def queued(*, submission: Submission, held: Hold, now: Timestamp) -> Generation:
     """The row that waits for a worker, not inserted yet."""
     return Generation(
         account_id=submission.account_id,
@@ -49,7 +48,7 @@ def queued(*, submission: Submission, held: Hold, now: Moment) -> Generation:
 
 # As many as an account may have open, and far more; tests have moments of their own.
 @lru_cache(maxsize=64)
-def _times(now: Moment, open_count: int) -> dict[str, Any]:
+def _times(now: Timestamp, open_count: int) -> dict[str, Any]:
     """The same expressions each time, not equal ones: they tell the statement, and are not compared part by part."""
     return {
         "created_at": now,

@@ -35,7 +35,7 @@ def send(*, generation_id: int) -> None:
                 queue=queue,
                 ignore_result=True,
                 retry=False,
-                connection=connection,
+                connection=connection,  # type: ignore[arg-type] # Celery types its pool as one of producers.
             )
     except (redis_client.RedisUnavailable, DatabaseError) as error:
         log.debug("could not enqueue generation %s, the sweep will: %s", generation_id, error)

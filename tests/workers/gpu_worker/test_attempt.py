@@ -14,7 +14,7 @@ from storage import images
 from tests import factories
 from workers.engine.batcher import Batcher
 from workers.gpu_worker import attempt, heartbeat
-from workers.lifecycle import generations, stuck
+from workers.lifecycle import generations, recovery
 from workers.models import MAX_ATTEMPTS, Generation, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -120,7 +120,7 @@ def test_a_lost_lease_charges_nothing_and_leaves_no_object(objects_folder: Path)
     class Thief(factories.StandInEngine):
         def generate(self, orders, *, on_step):
             late = datetime.now(UTC) + timedelta(seconds=generations.LEASE_SECONDS + 1)
-            stuck.rescue(limit=10, now=late)
+            recovery.rescue(limit=10, now=late)
             connections.close_all()
             return super().generate(orders, on_step=on_step)
 

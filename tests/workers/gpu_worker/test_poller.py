@@ -13,9 +13,8 @@ from tests import factories
 from tests.factories import NOW
 from tests.processes import wait_until
 from workers.gpu_worker import poller
-from workers.gpu_worker.contact import Contact
-from workers.gpu_worker.poller import IdlePoller
-from workers.lifecycle import generations, recovery, stuck
+from workers.gpu_worker.poller import DatabaseContact, IdlePoller
+from workers.lifecycle import generations, recovery
 from workers.models import Generation, Status
 
 CLOCK = Now()
@@ -61,7 +60,7 @@ def _left_by_a_worker(owner) -> Generation:
 def test_what_a_silent_worker_has_is_begun_again_before_its_lease_is_over(
     quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Contact, "note", lambda self: poller.SILENCE_SECONDS)
+    monkeypatch.setattr(DatabaseContact, "record_answer", lambda self: poller.SILENCE_SECONDS)
     left = _left_by_a_worker(factories.account())
     with _idle_hands():
         completed = _wait_until_completed(left)
@@ -85,13 +84,13 @@ def test_a_round_claims_then_notes_that_it_reached_the_database_and_then_rescues
 ) -> None:
     happened = []
 
-    def note(_: Contact) -> float:
+    def note(_: DatabaseContact) -> float:
         happened.append("note")
         return poller.SILENCE_SECONDS
 
     monkeypatch.setattr(generations, "claim_next", _refusing(happened, generations.NotClaimable))
-    monkeypatch.setattr(Contact, "note", note)
-    monkeypatch.setattr(stuck, "rescue", lambda **_: happened.append("rescue"))
+    monkeypatch.setattr(DatabaseContact, "record_answer", note)
+    monkeypatch.setattr(recovery, "rescue", lambda **_: happened.append("rescue"))
     with _idle_hands():
         wait_until(lambda: len(happened) >= 6)
     # A sweep, which rescues as well, follows the first round.
@@ -105,8 +104,10 @@ def test_who_does_not_reach_the_table_neither_notes_it_nor_rescues(
 ) -> None:
     happened = []
     monkeypatch.setattr(generations, "claim_next", _refusing(happened, DatabaseError))
-    monkeypatch.setattr(Contact, "note", lambda _: pytest.fail("it did not reach the database"))
-    monkeypatch.setattr(recovery, "run", lambda: happened.append("sweep"))
+    monkeypatch.setattr(
+        DatabaseContact, "record_answer", lambda _: pytest.fail("it did not reach the database")
+    )
+    monkeypatch.setattr(recovery, "sweep", lambda: happened.append("sweep"))
     with _idle_hands():
         wait_until(lambda: happened.count("claim") >= 3)
     assert set(happened) == {"claim", "sweep"}
@@ -126,10 +127,10 @@ def test_a_lease_is_silent_by_its_last_renewal(seconds: int, rescued: int) -> No
     running = generations.claim(generation_id=factories.submit(factories.account()).pk, now=NOW)
     generations.renew(lease_tokens=[running.lease_token], now=NOW + timedelta(seconds=5))
     later = NOW + timedelta(seconds=5 + seconds)
-    assert len(stuck.rescue(limit=10, silence_seconds=12, now=later)) == rescued
+    assert len(recovery.rescue(limit=10, silence_seconds=12, now=later)) == rescued
 
 
 def test_contact_lasts_from_the_first_answer_after_a_pause() -> None:
     moments = iter([0.0, 2.0, 4.0, 9.0, 14.5, 16.5])
-    contact = Contact(pause_seconds=5.0, clock=lambda: next(moments))
-    assert [contact.note() for _ in range(5)] == [2.0, 4.0, 9.0, 0.0, 2.0]
+    contact = DatabaseContact(pause_seconds=5.0, clock=lambda: next(moments))
+    assert [contact.record_answer() for _ in range(5)] == [2.0, 4.0, 9.0, 0.0, 2.0]

@@ -26,7 +26,7 @@ from tests.storage.faults import files_of_at_most, hanging, standing_still
 from workers.audit import rows
 from workers.gpu_worker import attempt
 from workers.gpu_worker.heartbeat import Heartbeat
-from workers.lifecycle import generations, stuck
+from workers.lifecycle import generations, recovery
 from workers.messaging import counters
 from workers.models import MAX_ATTEMPTS, Generation, Status
 from zekron_api.config.storage_url import object_store
@@ -85,7 +85,7 @@ def attempted(generation: Generation) -> Generation:
 def rescued(generation: Generation) -> Generation:
     """The generation after its lease is over and a sweep has been."""
     later = datetime.now(UTC) + timedelta(seconds=generations.LEASE_SECONDS + 1)
-    stuck.rescue(limit=10, now=later)
+    recovery.rescue(limit=10, now=later)
     return Generation.objects.get(pk=generation.pk)
 
 

@@ -115,7 +115,7 @@ def _take_over(moment: datetime) -> list[Generation]:
         # A transaction that a killed process had open ends a moment after it.
         list(Generation.objects.select_for_update())
     images.purge(now=moment)
-    recovery.run(now=moment)
+    recovery.sweep(now=moment)
     queued = Generation.objects.filter(status=Status.QUEUED)
     # Their backoff, or the moment of the sweep that freed them, is over.
     queued.update(not_before=factories.NOW)
@@ -215,7 +215,7 @@ def _work(job: Job) -> None:
     if job.failpoint == "submitted":
         factories.submit(Account.objects.get(pk=job.account_id), now=Now())
     elif job.failpoint == "rescued":
-        recovery.run(now=job.moment)
+        recovery.sweep(now=job.moment)
     elif job.failpoint in PURGES:
         images.purge(now=job.moment)
     else:

@@ -15,7 +15,7 @@ from billing.models import LedgerEntry
 from storage import images
 from tests import factories
 from tests.factories import NOW
-from workers.lifecycle import generations, image_tokens, stuck, submission, transitions
+from workers.lifecycle import generations, image_tokens, recovery, submission, transitions
 from workers.models import MAX_ATTEMPTS, Generation, SourceImage, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -53,7 +53,7 @@ def _give_up(generation: Generation) -> None:
 
 
 def _rescue(_: Generation) -> None:
-    stuck.rescue(limit=10, now=LEASE_OVER)
+    recovery.rescue(limit=10, now=LEASE_OVER)
 
 
 TRANSITIONS = {
@@ -97,7 +97,7 @@ def test_the_machine_allows_just_what_its_table_says() -> None:
 def test_a_worker_whose_lease_went_to_another_changes_nothing(transition: Any) -> None:
     generation = factories.generation_in(Status.RUNNING, factories.account())
     frozen = Generation.objects.get(pk=generation.pk)
-    stuck.rescue(limit=10, now=LEASE_OVER)
+    recovery.rescue(limit=10, now=LEASE_OVER)
     heir = generations.claim(generation_id=generation.pk, now=LEASE_OVER)
     with pytest.raises(generations.LeaseLost):
         transition(frozen)
@@ -240,7 +240,7 @@ def test_a_lease_is_renewed_in_one_statement_and_lost_ones_are_named(
     held = {generation.lease_token for generation in mine}
     with django_assert_num_queries(1):
         assert generations.renew(lease_tokens=held, now=LEASE_OVER) == set()
-    assert stuck.rescue(limit=10, now=LEASE_OVER + timedelta(seconds=1)) == []
+    assert recovery.rescue(limit=10, now=LEASE_OVER + timedelta(seconds=1)) == []
     stranger = uuid.uuid4()
     assert generations.renew(lease_tokens={*held, stranger}, now=NOW) == {stranger}
 
@@ -248,7 +248,7 @@ def test_a_lease_is_renewed_in_one_statement_and_lost_ones_are_named(
 def test_a_lease_that_is_not_named_is_not_renewed() -> None:
     mine, others = [factories.generation_in(Status.RUNNING, factories.account()) for _ in range(2)]
     generations.renew(lease_tokens={mine.lease_token}, now=LEASE_OVER)
-    assert stuck.rescue(limit=10, now=LEASE_OVER + timedelta(seconds=1)) == [others.pk]
+    assert recovery.rescue(limit=10, now=LEASE_OVER + timedelta(seconds=1)) == [others.pk]
 
 
 def test_what_is_queued_after_all_its_attempts_is_not_claimed() -> None:

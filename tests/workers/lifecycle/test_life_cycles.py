@@ -59,7 +59,7 @@ class World:
         generations.renew(lease_tokens={_pick(self.held, index).lease_token}, now=self.now)
 
     def sweep(self, _: int) -> None:
-        recovery.run(now=self.now)
+        recovery.sweep(now=self.now)
 
     def wait(self, index: int) -> None:
         self.now += timedelta(seconds=(1, 10, 31, 700)[index % 4])
@@ -97,7 +97,7 @@ def test_the_equations_hold_after_any_life(steps, monkeypatch: pytest.MonkeyPatc
             step(world, index)
     assert [*audit_money(), *audit_work()] == []
     world.now += timedelta(seconds=submission.DEADLINE_SECONDS + 1)
-    recovery.run(now=world.now)
+    recovery.sweep(now=world.now)
     world.owner.refresh_from_db()
     assert not Generation.objects.filter(account=world.owner, status__in=OPEN_STATUSES).exists()
     assert world.owner.reserved_micros == 0

@@ -16,7 +16,7 @@ from billing.models import Account
 from storage import images
 from tests import factories
 from tests.workers.lifecycle.plans import Plan, plans_of
-from workers.lifecycle import generations, idempotency, image_tokens, queries, recovery, stuck
+from workers.lifecycle import generations, idempotency, image_tokens, queries, recovery
 from workers.lifecycle.idempotency import Idempotency
 from workers.messaging import enqueue
 from workers.models import Generation, Status
@@ -176,14 +176,14 @@ def test_a_generation_from_its_claim_to_its_end(owner: Account) -> None:
 
 
 def test_a_sweep_with_nothing_to_do(owner: Account) -> None:
-    plans = refuse_costly(recovery.run)
+    plans = refuse_costly(recovery.sweep)
     assert len(plans) >= 4
 
 
 def test_a_sweep_that_takes_a_batch_back_or_hints_at_one_looks_at_that_batch_alone(owner: Account) -> None:
     over, batch = Now() + timedelta(hours=2), recovery.MAX_ROWS_PER_SWEEP
-    hint = partial(stuck.take_due_hints, limit=batch, interval_seconds=15, now=over)
-    for work in (hint, partial(stuck.rescue, limit=batch, now=over), hint):
+    hint = partial(recovery.take_due_hints, limit=batch, interval_seconds=15, now=over)
+    for work in (hint, partial(recovery.rescue, limit=batch, now=over), hint):
         refuse_costly(work, rows=2 * batch, blocks=60 * batch)
 
 

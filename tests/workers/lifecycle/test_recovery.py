@@ -8,7 +8,7 @@ from django.db import transaction
 
 from tests import factories
 from tests.factories import NOW
-from workers.lifecycle import generations, recovery, stuck, submission
+from workers.lifecycle import generations, recovery, submission
 from workers.messaging import enqueue
 from workers.models import Generation, Status
 
@@ -31,8 +31,8 @@ def test_a_dead_workers_generation_is_queued_and_hinted_again(hinted: list[int])
     running = factories.generation_in(Status.RUNNING, factories.account())
     lease_over = NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)
     hinted.clear()
-    assert recovery.run(now=NOW + timedelta(seconds=1)) == (0, 0, 0)
-    assert recovery.run(now=lease_over) == (0, 1, 1)
+    assert recovery.sweep(now=NOW + timedelta(seconds=1)) == (0, 0, 0)
+    assert recovery.sweep(now=lease_over) == (0, 1, 1)
     assert (_status(running), hinted) == (Status.QUEUED, [running.pk])
 
 
@@ -40,8 +40,8 @@ def test_a_lost_message_is_sent_again_but_not_at_every_sweep(hinted: list[int]) 
     queued = factories.submit(factories.account())
     hinted.clear()
     later = NOW + timedelta(seconds=recovery.HINT_INTERVAL_SECONDS + 1)
-    assert recovery.run(now=later).hinted == 1
-    assert recovery.run(now=later + timedelta(seconds=1)).hinted == 0
+    assert recovery.sweep(now=later).hinted == 1
+    assert recovery.sweep(now=later + timedelta(seconds=1)).hinted == 0
     assert hinted == [queued.pk]
 
 
@@ -51,7 +51,7 @@ def test_the_oldest_is_hinted_first_whatever_was_written_last(hinted: list[int])
     hinted.clear()
     for pk in reversed(queued):
         Generation.objects.filter(pk=pk).update(hinted_at=None)
-    assert recovery.run(now=NOW + timedelta(seconds=1)).hinted == len(queued)
+    assert recovery.sweep(now=NOW + timedelta(seconds=1)).hinted == len(queued)
     assert hinted == queued
 
 
@@ -63,7 +63,7 @@ def test_the_oldest_is_given_up_first_whatever_was_written_last(monkeypatch: pyt
         Generation.objects.filter(pk=pk).update(deadline_at=late)
     given_up = []
     monkeypatch.setattr(generations, "give_up", lambda *, generation, **_: given_up.append(generation.pk))
-    recovery.run(now=late + timedelta(seconds=1))
+    recovery.sweep(now=late + timedelta(seconds=1))
     assert given_up == running
 
 
@@ -71,8 +71,8 @@ def test_a_generation_waits_for_its_backoff_before_it_is_hinted_again(hinted: li
     running = factories.generation_in(Status.RUNNING, factories.account())
     generations.retry(generation=running, backoff_seconds=8, detail="", now=NOW)
     hinted.clear()
-    assert recovery.run(now=NOW + timedelta(seconds=7)).hinted == 0
-    assert recovery.run(now=NOW + timedelta(seconds=9)).hinted == 1
+    assert recovery.sweep(now=NOW + timedelta(seconds=7)).hinted == 0
+    assert recovery.sweep(now=NOW + timedelta(seconds=9)).hinted == 1
 
 
 @pytest.mark.parametrize("status", [Status.QUEUED, Status.RUNNING])
@@ -80,7 +80,7 @@ def test_what_is_open_past_its_deadline_fails_and_is_free(hinted: list[int], sta
     owner = factories.account()
     generation = factories.generation_in(status, owner)
     late = NOW + timedelta(seconds=submission.DEADLINE_SECONDS + 1)
-    assert recovery.run(now=late).given_up == 1
+    assert recovery.sweep(now=late).given_up == 1
     owner.refresh_from_db()
     failed = Generation.objects.get(pk=generation.pk)
     assert (failed.status, failed.error_type, owner.reserved_micros) == (
@@ -93,14 +93,14 @@ def test_what_is_open_past_its_deadline_fails_and_is_free(hinted: list[int], sta
 
 def test_a_generation_whose_workers_died_three_times_fails(hinted: list[int]) -> None:
     last = factories.exhausted(factories.account())
-    assert recovery.run(now=NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)).given_up == 1
+    assert recovery.sweep(now=NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)).given_up == 1
     assert _status(last) == Status.FAILED
 
 
 def test_what_has_had_all_its_attempts_is_not_taken_back() -> None:
     factories.exhausted(factories.account())
     lease_over = NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)
-    assert stuck.rescue(limit=10, now=lease_over) == []
+    assert recovery.rescue(limit=10, now=lease_over) == []
 
 
 def test_what_is_not_overdue_is_not_given_up_even_when_asked_for() -> None:
@@ -116,7 +116,7 @@ def test_a_sweep_passes_over_what_another_has_locked(hinted: list[int]) -> None:
     lease_over = NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)
     with transaction.atomic():
         Generation.objects.select_for_update().get(pk=running.pk)
-        assert factories.at_once(1, lambda _: recovery.run(now=lease_over)) == [(0, 0, 0)]
+        assert factories.at_once(1, lambda _: recovery.sweep(now=lease_over)) == [(0, 0, 0)]
 
 
 def test_many_sweeps_at_once_move_each_row_once(hinted: list[int]) -> None:
@@ -125,6 +125,6 @@ def test_many_sweeps_at_once_move_each_row_once(hinted: list[int]) -> None:
         factories.generation_in(Status.RUNNING, owner)
     hinted.clear()
     lease_over = NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)
-    swept = factories.at_once(4, lambda _: recovery.run(now=lease_over))
+    swept = factories.at_once(4, lambda _: recovery.sweep(now=lease_over))
     assert sum(each.rescued for each in swept) == 20
     assert len(hinted) == len(set(hinted)) == 20

@@ -153,7 +153,7 @@ def test_after_a_day_a_key_is_forgotten(me: Caller, engine: factories.StandInEng
     second = send(me)
     assert first.json()["data"]["id"] != second.json()["data"]["id"]
     IdempotencyKey.objects.update(created_at=past)
-    recovery.run()
+    recovery.sweep()
     assert not IdempotencyKey.objects.exists()
 
 

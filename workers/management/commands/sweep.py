@@ -13,7 +13,7 @@ class Command(BaseCommand):
     help = "Give up what is overdue, take back what dead workers hold, send lost messages again."
 
     def handle(self, *_args: Any, **_options: Any) -> None:
-        swept = recovery.run()
+        swept = recovery.sweep()
         self.stdout.write(
             f"{swept.given_up} given up, {swept.rescued} rescued, {swept.hinted} hinted at again"
         )
