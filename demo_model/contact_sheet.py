@@ -3,14 +3,15 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import torch
 from PIL import Image
 
-from demo_model.inference import Brush
+from demo_model.inference import InferencePipeline
 
 # The examples of the published API, then something of everything.
-PROMPTS = (
+PROMPTS: Final = (
     "A serene mountain landscape at golden hour",
     "A futuristic city with flying cars at sunset",
     "A cute robot in a garden",
@@ -25,14 +26,17 @@ PROMPTS = (
     "A blue robot in the forest at night with fireflies",
 )
 # Each begins with the picture of a prompt above, by its place.
-EDITS = (
+EDITS: Final = (
     (0, "Add a rainbow in the sky"),
     (2, "Make it look like winter with snow"),
     (5, "Turn day into night"),
     (6, "Make the house blue"),
 )
-BLEND = ((9, 0), "Combine these two images: put the person from image 1 into the background of image 2")
-COLUMNS = 4
+BLEND: Final = (
+    (9, 0),
+    "Combine these two images: put the person from image 1 into the background of image 2",
+)
+COLUMNS: Final = 4
 
 
 def main() -> None:
@@ -47,26 +51,30 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, help="of torch, on a CPU")
     parser.add_argument("--seed", type=int, default=1)
-    asked = parser.parse_args()
-    if asked.threads:
-        torch.set_num_threads(asked.threads)
-    pictures = painted(Brush(asked.weights, asked.device), side=asked.side, seed=asked.seed)
-    asked.to.parent.mkdir(parents=True, exist_ok=True)
-    laid_out(pictures, side=asked.shown).save(asked.to)
-    print(f"{asked.to}: {len(pictures)} pictures")
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    pictures = generate_pictures(
+        InferencePipeline(arguments.weights, arguments.device), side=arguments.side, seed=arguments.seed
+    )
+    arguments.to.parent.mkdir(parents=True, exist_ok=True)
+    lay_out(pictures, side=arguments.shown).save(arguments.to)
+    print(f"{arguments.to}: {len(pictures)} pictures")
 
 
-def painted(brush: Brush, *, side: int, seed: int) -> list[Image.Image]:
+def generate_pictures(pipeline: InferencePipeline, *, side: int, seed: int) -> list[Image.Image]:
     """A picture of each prompt, each edit after its source, and the blend."""
     size = (side, side)
-    made = list(brush.paint(PROMPTS, size=size, first_seed=seed))
-    edits = [picture for at, text in EDITS for picture in brush.paint([text], size=size, sources=[made[at]])]
+    made = list(pipeline.generate(PROMPTS, size=size, first_seed=seed))
+    edits = [
+        picture for at, text in EDITS for picture in pipeline.generate([text], size=size, sources=[made[at]])
+    ]
     sources, text = BLEND
-    blended = list(brush.paint([text], size=size, sources=[made[at] for at in sources]))
+    blended = list(pipeline.generate([text], size=size, sources=[made[at] for at in sources]))
     return [*made, *edits, *(made[at] for at in sources), *blended]
 
 
-def laid_out(pictures: Sequence[Image.Image], *, side: int) -> Image.Image:
+def lay_out(pictures: Sequence[Image.Image], *, side: int) -> Image.Image:
     """Row by row."""
     rows = -(-len(pictures) // COLUMNS)
     sheet = Image.new("RGB", (COLUMNS * side, rows * side), "white")

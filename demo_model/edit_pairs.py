@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
+from typing import Final
 
 from demo_model import vocabulary
-from demo_model.captions import subject_phrase
+from demo_model.captions import describe_subject
 from demo_model.painter.scene import COLOURS, PLACES, SUBJECTS, TIMES, USUAL_COLOURS, WEATHERS, Scene
 
 
@@ -18,7 +19,7 @@ class Edit:
     instruction: str
 
 
-TO_WEATHER: vocabulary.Phrases = {
+TO_WEATHER: Final[vocabulary.Phrases] = {
     "clear": ("make the weather fine", "make the sky clear", "let the weather be good"),
     "snow": (
         "make it look like winter with snow",
@@ -47,14 +48,14 @@ TO_WEATHER: vocabulary.Phrases = {
         "add sparkles",
     ),
 }
-FROM_WEATHER: vocabulary.Phrases = {
+FROM_WEATHER: Final[vocabulary.Phrases] = {
     "snow": ("remove the snow", "no more snow", "make it summer"),
     "fog": ("remove the fog", "lift the fog", "no more mist"),
     "rain": ("stop the rain", "remove the rain", "no more rain"),
     "rainbow": ("remove the rainbow", "take the rainbow away"),
     "magical lights": ("remove the lights", "take the magical lights away"),
 }
-TO_TIME: vocabulary.Phrases = {
+TO_TIME: Final[vocabulary.Phrases] = {
     "dawn": ("make it dawn", "make it sunrise", "change the time to early morning", "turn it into a sunrise"),
     "noon": (
         "make it day",
@@ -81,9 +82,9 @@ TO_TIME: vocabulary.Phrases = {
 }
 
 
-def edit(scene: Scene, *, seed: int) -> Edit:
+def make_edit(scene: Scene, *, seed: int) -> Edit:
     """Changes one thing of the scene; which and to what depends on the seed."""
-    dice = Random(seed)  # noqa: S311 - a choice of edits is no secret
+    random = Random(seed)  # noqa: S311 - a choice of edits is no secret
     changes: tuple[Callable[[Scene, Random], Edit], ...] = (
         _change_weather,
         _change_weather,
@@ -93,15 +94,17 @@ def edit(scene: Scene, *, seed: int) -> Edit:
         _change_colour,
         _change_place,
     )
-    return _worded(dice.choice(changes)(scene, dice), dice)
+    return _vary_wording(random.choice(changes)(scene, random), random)
 
 
-def blend(subject: Scene, background: Scene, *, seed: int) -> Edit:
+def make_blend(subject: Scene, background: Scene, *, seed: int) -> Edit:
     """Puts the subject of the first scene, which has one, before the second."""
-    dice = Random(seed)  # noqa: S311 - a choice of words is no secret
-    target = replace(background, subject=subject.subject, colour=subject.colour, figure=subject.figure)
-    noun = dice.choice((*vocabulary.SUBJECT[subject.subject], "subject", "figure"))
-    instruction = dice.choice(
+    random = Random(seed)  # noqa: S311 - a choice of words is no secret
+    target = replace(
+        background, subject=subject.subject, colour=subject.colour, subject_seed=subject.subject_seed
+    )
+    noun = random.choice((*vocabulary.SUBJECT[subject.subject], "subject", "figure"))
+    instruction = random.choice(
         (
             f"combine these two images: put the {noun} from image 1 into the background of image 2",
             f"put the {noun} from image 1 into the background of image 2",
@@ -112,67 +115,71 @@ def blend(subject: Scene, background: Scene, *, seed: int) -> Edit:
             "combine these two images",
         )
     )
-    return _worded(Edit(sources=(subject, background), target=target, instruction=instruction), dice)
+    return _vary_wording(Edit(sources=(subject, background), target=target, instruction=instruction), random)
 
 
-def _change_weather(scene: Scene, dice: Random) -> Edit:
-    weather = _other(WEATHERS, scene.weather, dice)
+def _change_weather(scene: Scene, random: Random) -> Edit:
+    weather = _choose_other(WEATHERS, scene.weather, random)
     phrases = TO_WEATHER[weather]
     if weather == "clear":
         phrases += FROM_WEATHER[scene.weather]
-    return _single(scene, replace(scene, weather=weather), dice.choice(phrases))
+    return _make_single_source_edit(scene, replace(scene, weather=weather), random.choice(phrases))
 
 
-def _change_time(scene: Scene, dice: Random) -> Edit:
-    time = _other(TIMES, scene.time, dice)
-    return _single(scene, replace(scene, time=time), dice.choice(TO_TIME[time]))
+def _change_time(scene: Scene, random: Random) -> Edit:
+    time = _choose_other(TIMES, scene.time, random)
+    return _make_single_source_edit(scene, replace(scene, time=time), random.choice(TO_TIME[time]))
 
 
-def _change_subject(scene: Scene, dice: Random) -> Edit:
-    subject = _other(SUBJECTS, scene.subject, dice)
-    was = dice.choice(vocabulary.SUBJECT.get(scene.subject, ("",)))
+def _change_subject(scene: Scene, random: Random) -> Edit:
+    subject = _choose_other(SUBJECTS, scene.subject, random)
+    was = random.choice(vocabulary.SUBJECT.get(scene.subject, ("",)))
     if subject == "none":
         target = replace(scene, subject="none")
-        return _single(scene, target, f"{dice.choice(('remove', 'take away', 'erase', 'delete'))} the {was}")
-    colour = dice.choice(USUAL_COLOURS.get(subject, COLOURS))
+        return _make_single_source_edit(
+            scene, target, f"{random.choice(('remove', 'take away', 'erase', 'delete'))} the {was}"
+        )
+    colour = random.choice(USUAL_COLOURS.get(subject, COLOURS))
     target = replace(scene, subject=subject, colour=colour)
-    what = subject_phrase(target, dice, coloured=dice.random() < 0.75)
+    what = describe_subject(target, random, coloured=random.random() < 0.75)
     if scene.subject == "none":
-        return _single(scene, target, f"{dice.choice(('add', 'put in', 'draw', 'paint'))} {what}")
-    return _single(scene, target, f"replace the {was} with {what}")
+        return _make_single_source_edit(
+            scene, target, f"{random.choice(('add', 'put in', 'draw', 'paint'))} {what}"
+        )
+    return _make_single_source_edit(scene, target, f"replace the {was} with {what}")
 
 
-def _change_colour(scene: Scene, dice: Random) -> Edit:
+def _change_colour(scene: Scene, random: Random) -> Edit:
     if scene.subject == "none":
-        return _change_time(scene, dice)
-    colour = _other(USUAL_COLOURS.get(scene.subject, COLOURS), scene.colour, dice)
-    word = dice.choice((vocabulary.TREE_COLOUR if scene.subject == "tree" else vocabulary.COLOUR)[colour])
-    noun = dice.choice(vocabulary.SUBJECT[scene.subject])
-    pattern = dice.choice(("make the {0} {1}", "change the colour of the {0} to {1}", "paint the {0} {1}"))
-    return _single(scene, replace(scene, colour=colour), pattern.format(noun, word))
+        return _change_time(scene, random)
+    colour = _choose_other(USUAL_COLOURS.get(scene.subject, COLOURS), scene.colour, random)
+    word = random.choice((vocabulary.TREE_COLOUR if scene.subject == "tree" else vocabulary.COLOUR)[colour])
+    noun = random.choice(vocabulary.SUBJECT[scene.subject])
+    pattern = random.choice(("make the {0} {1}", "change the colour of the {0} to {1}", "paint the {0} {1}"))
+    return _make_single_source_edit(scene, replace(scene, colour=colour), pattern.format(noun, word))
 
 
-def _change_place(scene: Scene, dice: Random) -> Edit:
-    place = _other(PLACES, scene.place, dice)
-    noun, where = dice.choice(vocabulary.PLACE[place]), dice.choice(vocabulary.PLACE_AFTER[place])
+def _change_place(scene: Scene, random: Random) -> Edit:
+    place = _choose_other(PLACES, scene.place, random)
+    noun, where = random.choice(vocabulary.PLACE[place]), random.choice(vocabulary.PLACE_AFTER[place])
     patterns = [f"change the background to the {noun}", f"move it to the {noun}", f"make it a {noun}"]
     if scene.subject != "none":
-        patterns.append(f"put the {dice.choice(vocabulary.SUBJECT[scene.subject])} {where}")
-    return _single(scene, replace(scene, place=place), dice.choice(patterns))
+        patterns.append(f"put the {random.choice(vocabulary.SUBJECT[scene.subject])} {where}")
+    return _make_single_source_edit(scene, replace(scene, place=place), random.choice(patterns))
 
 
-def _single(source: Scene, target: Scene, instruction: str) -> Edit:
+def _make_single_source_edit(source: Scene, target: Scene, instruction: str) -> Edit:
     return Edit(sources=(source,), target=target, instruction=instruction)
 
 
-def _worded(edit: Edit, dice: Random) -> Edit:
+def _vary_wording(edit: Edit, random: Random) -> Edit:
     text = edit.instruction
-    if dice.random() < 0.12:
+    if random.random() < 0.12:
         text = f"please {text}"
-    if dice.random() < 0.6:
+    if random.random() < 0.6:
         text = text[0].upper() + text[1:]
     return replace(edit, instruction=text)
 
 
-def _other(words_: tuple[str, ...], word: str, dice: Random) -> str:
-    return dice.choice([each for each in dict.fromkeys(words_) if each != word])
+def _choose_other(words: tuple[str, ...], word: str, random: Random) -> str:
+    return random.choice([each for each in dict.fromkeys(words) if each != word])

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
 import torch
 from diffusers import Flux2KleinPipeline
@@ -11,10 +12,10 @@ from transformers.utils import logging as transformers_logging
 
 from demo_model.config import PROMPT_TOKENS, STEPS, TEXT_LAYERS
 
-AT_ONCE = 8
+BATCH_SIZE: Final = 8
 
 
-class Brush:
+class InferencePipeline:
     """A trained pipeline on a device."""
 
     def __init__(self, folder: Path, device: torch.device | str) -> None:
@@ -28,7 +29,7 @@ class Brush:
         self._pipeline.set_progress_bar_config(disable=True)
         self._pipeline.to(device)
 
-    def paint(
+    def generate(
         self,
         prompts: Sequence[str],
         *,
@@ -37,8 +38,8 @@ class Brush:
         first_seed: int = 0,
     ) -> Iterator[Image.Image]:
         """A picture a prompt, all from the same sources; the seeds are counted on."""
-        for start in range(0, len(prompts), AT_ONCE):
-            part = list(prompts[start : start + AT_ONCE])
+        for start in range(0, len(prompts), BATCH_SIZE):
+            part = list(prompts[start : start + BATCH_SIZE])
             yield from self._pipeline(
                 prompt=part,
                 image=list(sources) or None,

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from functools import cache
 from itertools import chain, pairwise
+from typing import Final
 
 import torch
 from diffusers import (
@@ -15,49 +16,56 @@ from diffusers import (
 from tokenizers import ByteLevelBPETokenizer
 from transformers import Qwen2TokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from demo_model.captions import caption
-from demo_model.config import PROMPT_TOKENS, SHIFT, TEXT_LAYERS, Sizes
-from demo_model.edit_pairs import blend, edit
-from demo_model.painter.scene import scenes
+from demo_model.captions import write_caption
+from demo_model.config import PROMPT_TOKENS, SHIFT, TEXT_LAYERS, NetworkSizes
+from demo_model.edit_pairs import make_blend, make_edit
+from demo_model.painter.scene import draw_scenes
 
-HEAD_WIDTH = 32
-CAPTIONS_TO_SPLIT = 12_000
-END_OF_TEXT, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+HEAD_WIDTH: Final = 32
+TOKENIZER_CAPTION_COUNT: Final = 12_000
+END_OF_TEXT: Final = "<|endoftext|>"
+START: Final = "<|im_start|>"
+END: Final = "<|im_end|>"
 # Short, because each of its tokens is a word of the prompt less.
-CHAT_TEMPLATE = (
+CHAT_TEMPLATE: Final = (
     f"{{% for message in messages %}}{START}{{{{ message['content'] }}}}{END}{{% endfor %}}"
     f"{{% if add_generation_prompt %}}{START}{{% endif %}}"
 )
 
 
 @cache
-def tokenizer(sizes: Sizes) -> Qwen2TokenizerFast:
+def build_tokenizer(sizes: NetworkSizes) -> Qwen2TokenizerFast:
     """Splits prompts into the words of the captions, and what it does not know into bytes."""
     trained = ByteLevelBPETokenizer()
     trained.train_from_iterator(
-        _spoken(), vocab_size=sizes.vocabulary, special_tokens=[END_OF_TEXT, START, END], show_progress=False
+        _generate_training_texts(),
+        vocab_size=sizes.vocabulary,
+        special_tokens=[END_OF_TEXT, START, END],
+        show_progress=False,
     )
-    vocabulary, merges = trained.get_vocab(), _merges(trained)
+    vocabulary, merges = trained.get_vocab(), _read_merges(trained)
     made = Qwen2TokenizerFast(vocab=vocabulary, merges=merges, additional_special_tokens=[START, END])
     made.chat_template = CHAT_TEMPLATE
     return made
 
 
-def tokens_of(prompts: list[str], sizes: Sizes) -> torch.Tensor:
+def tokenize(prompts: list[str], sizes: NetworkSizes) -> torch.Tensor:
     """Prompts as the pipeline would split them, of shape (B, PROMPT_TOKENS)."""
-    known = tokenizer(sizes)
+    tokenizer = build_tokenizer(sizes)
     texts = [f"{START}{prompt}{END}{START}" for prompt in prompts]
-    split = known(texts, padding="max_length", truncation=True, max_length=PROMPT_TOKENS, return_tensors="pt")
+    split = tokenizer(
+        texts, padding="max_length", truncation=True, max_length=PROMPT_TOKENS, return_tensors="pt"
+    )
     tokens_BL: torch.Tensor = split["input_ids"]
     return tokens_BL
 
 
-def text_encoder(sizes: Sizes) -> Qwen3ForCausalLM:
+def build_text_encoder(sizes: NetworkSizes) -> Qwen3ForCausalLM:
     """Reads prompts."""
-    known = tokenizer(sizes)
+    tokenizer = build_tokenizer(sizes)
     return Qwen3ForCausalLM(
         Qwen3Config(
-            vocab_size=len(known),
+            vocab_size=len(tokenizer),
             hidden_size=sizes.text_width,
             intermediate_size=2 * sizes.text_width,
             num_hidden_layers=TEXT_LAYERS,
@@ -67,13 +75,13 @@ def text_encoder(sizes: Sizes) -> Qwen3ForCausalLM:
             max_position_embeddings=512,
             tie_word_embeddings=True,
             bos_token_id=None,
-            eos_token_id=known.eos_token_id,
-            pad_token_id=known.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
         )
     )
 
 
-def transformer(sizes: Sizes) -> Flux2Transformer2DModel:
+def build_transformer(sizes: NetworkSizes) -> Flux2Transformer2DModel:
     """Turns noise into latents, step by step."""
     return Flux2Transformer2DModel(
         in_channels=4 * sizes.latent_channels,
@@ -89,7 +97,7 @@ def transformer(sizes: Sizes) -> Flux2Transformer2DModel:
     )
 
 
-def autoencoder(sizes: Sizes) -> AutoencoderKLFlux2:
+def build_autoencoder(sizes: NetworkSizes) -> AutoencoderKLFlux2:
     """Turns pictures into latents and back."""
     levels = len(sizes.encoder_channels)
     return AutoencoderKLFlux2(
@@ -105,8 +113,8 @@ def autoencoder(sizes: Sizes) -> AutoencoderKLFlux2:
     )
 
 
-def pipeline(
-    sizes: Sizes,
+def build_pipeline(
+    sizes: NetworkSizes,
     *,
     vae: AutoencoderKLFlux2,
     text: Qwen3ForCausalLM,
@@ -117,22 +125,22 @@ def pipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(shift=SHIFT),
         vae=vae,
         text_encoder=text,
-        tokenizer=tokenizer(sizes),
+        tokenizer=build_tokenizer(sizes),
         transformer=flow,
         is_distilled=True,
     )
 
 
-def _spoken() -> Iterator[str]:
+def _generate_training_texts() -> Iterator[str]:
     """What the tokenizer learns its words from: captions and instructions, the same ones always."""
-    drawn = scenes(range(CAPTIONS_TO_SPLIT))
-    captions = (caption(scene, seed=scene.seed).text for scene in drawn)
-    edits = (edit(scene, seed=scene.seed).instruction for scene in drawn[: CAPTIONS_TO_SPLIT // 3])
-    shown = [scene for scene in drawn[: CAPTIONS_TO_SPLIT // 6] if scene.subject != "none"]
-    blends = (blend(one, two, seed=one.seed).instruction for one, two in pairwise(shown))
+    drawn = draw_scenes(range(TOKENIZER_CAPTION_COUNT))
+    captions = (write_caption(scene, seed=scene.seed).text for scene in drawn)
+    edits = (make_edit(scene, seed=scene.seed).instruction for scene in drawn[: TOKENIZER_CAPTION_COUNT // 3])
+    shown = [scene for scene in drawn[: TOKENIZER_CAPTION_COUNT // 6] if scene.subject != "none"]
+    blends = (make_blend(one, two, seed=one.seed).instruction for one, two in pairwise(shown))
     return chain(captions, edits, blends)
 
 
-def _merges(trained: ByteLevelBPETokenizer) -> list[tuple[str, str]]:
+def _read_merges(trained: ByteLevelBPETokenizer) -> list[tuple[str, str]]:
     merges = json.loads(trained._tokenizer.to_str())["model"]["merges"]
     return [tuple(pair) for pair in merges]

@@ -1,9 +1,11 @@
 """How people say what the painter knows: more words for a thing than it has names for."""
 
+from typing import Final
+
 # Where a word can stand: after what it describes (`at night`), before it (`moonlit`), or as what the picture is of.
 Phrases = dict[str, tuple[str, ...]]
 
-TIME_AFTER: Phrases = {
+TIME_AFTER: Final[Phrases] = {
     "dawn": (
         "at dawn",
         "at sunrise",
@@ -39,21 +41,21 @@ TIME_AFTER: Phrases = {
         "after dark",
     ),
 }
-TIME_BEFORE: Phrases = {
+TIME_BEFORE: Final[Phrases] = {
     "dawn": ("morning", "early morning"),
     "noon": ("sunny", "bright", "sunlit"),
     "golden hour": ("golden", "warm golden"),
     "sunset": ("evening", "twilight"),
     "night": ("moonlit", "dark", "starry", "nocturnal"),
 }
-TIME_OVER: Phrases = {
+TIME_OVER: Final[Phrases] = {
     "dawn": ("sunrise", "dawn", "daybreak"),
     "noon": ("blue sky", "bright day", "midday sun"),
     "golden hour": ("golden hour", "golden light"),
     "sunset": ("sunset", "red sunset", "dusk", "beautiful sunset"),
     "night": ("night", "starry night", "moon", "night sky"),
 }
-PLACE_AFTER: Phrases = {
+PLACE_AFTER: Final[Phrases] = {
     "mountains": (
         "in the mountains",
         "in the alps",
@@ -97,7 +99,7 @@ PLACE_AFTER: Phrases = {
         "in the metropolis",
     ),
 }
-PLACE: Phrases = {
+PLACE: Final[Phrases] = {
     "mountains": (
         "mountain landscape",
         "mountains",
@@ -112,7 +114,7 @@ PLACE: Phrases = {
     "garden": ("garden", "park", "meadow", "flower garden", "field of flowers", "countryside"),
     "city": ("city", "cityscape", "skyline", "town", "metropolis", "city street"),
 }
-PLACE_MOODS: Phrases = {
+PLACE_MOODS: Final[Phrases] = {
     "mountains": ("serene", "majestic", "quiet", "beautiful", "vast", "peaceful"),
     "ocean": ("calm", "endless", "peaceful", "blue", "beautiful", "wide"),
     "desert": ("lonely", "endless", "hot", "wide", "quiet", "dry"),
@@ -120,7 +122,7 @@ PLACE_MOODS: Phrases = {
     "garden": ("blooming", "lovely", "lush", "flowery", "beautiful", "green"),
     "city": ("futuristic", "modern", "big", "busy", "sci-fi", "sprawling"),
 }
-WEATHER_AFTER: Phrases = {
+WEATHER_AFTER: Final[Phrases] = {
     "clear": ("under a clear sky", "in fine weather", "with a clear sky", "in good weather"),
     "snow": (
         "in the snow",
@@ -151,14 +153,14 @@ WEATHER_AFTER: Phrases = {
         "with magic in the air",
     ),
 }
-WEATHER_BEFORE: Phrases = {
+WEATHER_BEFORE: Final[Phrases] = {
     "clear": ("clear",),
     "snow": ("snowy", "wintry", "frozen", "winter", "snow-covered"),
     "fog": ("foggy", "misty", "hazy"),
     "rain": ("rainy", "stormy", "wet"),
     "magical lights": ("magical", "enchanted", "fairytale", "mystical", "glowing", "sparkling"),
 }
-SUBJECT: Phrases = {
+SUBJECT: Final[Phrases] = {
     "robot": ("robot", "android", "little robot", "droid", "bot", "machine"),
     "house": ("house", "cottage", "cabin", "hut", "home", "farmhouse", "little house"),
     "tree": ("tree", "big tree", "lonely tree", "old tree", "oak"),
@@ -168,7 +170,7 @@ SUBJECT: Phrases = {
     "flying cars": ("flying cars", "hover cars", "flying vehicles", "hovering cars", "futuristic cars"),
     "person": ("person", "man", "woman", "girl", "boy", "child", "traveller", "hiker", "lady", "human"),
 }
-SUBJECT_MOODS: Phrases = {
+SUBJECT_MOODS: Final[Phrases] = {
     "robot": ("cute", "friendly", "small", "shiny"),
     "house": ("small", "cosy", "lonely", "pretty"),
     "tree": ("beautiful", "great", "tall"),
@@ -178,8 +180,8 @@ SUBJECT_MOODS: Phrases = {
     "flying cars": ("fast", "shiny", "many"),
     "person": ("young", "happy", "smiling", "lone"),
 }
-CLOTHES = ("coat", "jacket", "dress", "raincoat", "shirt")
-COLOUR: Phrases = {
+CLOTHES: Final = ("coat", "jacket", "dress", "raincoat", "shirt")
+COLOUR: Final[Phrases] = {
     "red": ("red", "crimson", "scarlet"),
     "orange": ("orange", "amber"),
     "yellow": ("yellow", "lemon yellow"),
@@ -189,12 +191,12 @@ COLOUR: Phrases = {
     "pink": ("pink", "rosy"),
     "white": ("white", "cream", "pale"),
 }
-TREE_COLOUR: Phrases = {
+TREE_COLOUR: Final[Phrases] = {
     "green": ("green", "leafy"),
     "pink": ("pink", "cherry blossom", "blossoming"),
     "orange": ("orange", "autumn", "autumnal"),
 }
-BEGINNINGS = (
+BEGINNINGS: Final = (
     "a picture of",
     "an illustration of",
     "a painting of",
@@ -204,7 +206,7 @@ BEGINNINGS = (
     "please draw",
     "show me",
 )
-ENDINGS = (
+ENDINGS: Final = (
     "digital art",
     "flat style",
     "highly detailed",

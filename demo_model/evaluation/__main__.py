@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 
 from demo_model.config import SIZES
-from demo_model.evaluation.table import table
-from demo_model.train.run import Studio
+from demo_model.evaluation.table import build_tables
+from demo_model.train.run import TrainingRun
 
 
 def main() -> None:
@@ -25,11 +25,17 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=200)
     parser.add_argument("--width", type=int, default=1024)
     parser.add_argument("--height", type=int, default=1024)
-    asked = parser.parse_args()
-    if asked.threads:
-        torch.set_num_threads(asked.threads)
-    studio = Studio(folder=asked.folder, device=torch.device(asked.device), sizes=SIZES[asked.sizes])
-    print(table(studio, weights=asked.weights, count=asked.prompts, size=(asked.width, asked.height)))
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    run = TrainingRun(
+        folder=arguments.folder, device=torch.device(arguments.device), sizes=SIZES[arguments.sizes]
+    )
+    print(
+        build_tables(
+            run, weights=arguments.weights, count=arguments.prompts, size=(arguments.width, arguments.height)
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import torch
 
 from demo_model.painter.places import paint_place
 from demo_model.painter.scene import Scene
-from demo_model.painter.scene_batch import Easel
+from demo_model.painter.scene_batch import SceneBatch
 from demo_model.painter.sky import paint_sky
 from demo_model.painter.subjects import paint_subject
 from demo_model.painter.weather import paint_weather
@@ -18,7 +18,7 @@ def paint(
 ) -> torch.Tensor:
     """Pictures of shape (B, 3, height, width), from 0 to 1."""
     pixels_BCHW = torch.zeros(len(scenes), 3, height, width, device=device)
-    easel = Easel(scenes, pixels_BCHW)
+    batch = SceneBatch(scenes, pixels_BCHW)
     for paint_part in (paint_sky, paint_place, paint_subject, paint_weather):
-        paint_part(easel)
-    return easel.canvas.pixels_BCHW.clamp_(0, 1)
+        paint_part(batch)
+    return batch.canvas.pixels_BCHW.clamp_(0, 1)

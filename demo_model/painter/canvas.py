@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from demo_model.painter.seeded_random import Numbers
-from demo_model.painter.shapes import EVERYWHERE, Bounds, Shape, column
+from demo_model.painter.seeded_random import Floats
+from demo_model.painter.shapes import EVERYWHERE, Bounds, Shape, to_column
 
 # A colour a scene, of shape (B, 3), or what gives one a pixel, of shape (B, 3, H, W).
-Paint = Numbers | Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Paint = Floats | Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class Canvas:
@@ -27,28 +27,28 @@ class Canvas:
 
     def draw(self, shape: Shape, paint: Paint, *, alpha: ArrayLike = 1.0, soft: float = 0.0) -> None:
         """Paints a shape over what is there; its edge is a pixel and `soft` wide."""
-        window = self._window(shape.bounds, soft)
+        window = self._find_window(shape.bounds, soft)
         if window is None or not np.any(alpha):
             return
         rows, columns = window
         x_11W, y_1H1 = self._x_11W[..., columns], self._y_1H1[:, rows]
         cover_BHW = (0.5 - shape.distance(x_11W, y_1H1) / (self._pixel + soft)).clamp(0, 1)
-        self._blend(window, cover_BHW * column(alpha, x_11W), paint)
+        self._blend(window, cover_BHW * to_column(alpha, x_11W), paint)
 
     def wash(self, strength: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], paint: Paint) -> None:
         """Tints everything, by a strength of 0 to 1 for each pixel."""
-        window = self._window(EVERYWHERE, 0.0)
+        window = self._find_window(EVERYWHERE, 0.0)
         assert window is not None
         self._blend(window, strength(self._x_11W, self._y_1H1), paint)
 
     def glow(
-        self, x: ArrayLike, y: ArrayLike, radius: ArrayLike, colour_B3: Numbers, alpha: ArrayLike
+        self, x: ArrayLike, y: ArrayLike, radius: ArrayLike, colour_B3: Floats, alpha: ArrayLike
     ) -> None:
         """A light that fades outward."""
 
         def strength(x_11W: torch.Tensor, y_1H1: torch.Tensor) -> torch.Tensor:
-            away = (x_11W - column(x, x_11W)) ** 2 + (y_1H1 - column(y, x_11W)) ** 2
-            return column(alpha, x_11W) * torch.exp(-3 * away / column(radius, x_11W) ** 2)
+            away = (x_11W - to_column(x, x_11W)) ** 2 + (y_1H1 - to_column(y, x_11W)) ** 2
+            return to_column(alpha, x_11W) * torch.exp(-3 * away / to_column(radius, x_11W) ** 2)
 
         self.wash(strength, colour_B3)
 
@@ -60,23 +60,23 @@ class Canvas:
             colour = torch.from_numpy(paint.astype(np.float32)).to(cover_BHW.device)[:, :, None, None]
         self.pixels_BCHW[:, :, rows, columns].lerp_(colour, cover_BHW[:, None])
 
-    def _window(self, bounds: Bounds, soft: float) -> tuple[slice, slice] | None:
+    def _find_window(self, bounds: Bounds, soft: float) -> tuple[slice, slice] | None:
         """The pixels that a shape in these bounds can touch; None if there are none."""
         height, width = self.pixels_BCHW.shape[2:]
         edge = self._pixel + soft
-        left, top = (max(0, _whole((side - edge) * height, width + height)) for side in bounds[:2])
-        right = min(width, _whole((bounds[2] + edge) * height, width) + 1)
-        bottom = min(height, _whole((bounds[3] + edge) * height, height) + 1)
+        left, top = (max(0, _floor_within((side - edge) * height, width + height)) for side in bounds[:2])
+        right = min(width, _floor_within((bounds[2] + edge) * height, width) + 1)
+        bottom = min(height, _floor_within((bounds[3] + edge) * height, height) + 1)
         if left >= right or top >= bottom:
             return None
         return slice(top, bottom), slice(left, right)
 
 
-def gradient(top_B3: Numbers, bottom_B3: Numbers, *, start: ArrayLike, end: ArrayLike) -> Paint:
+def make_gradient(top_B3: Floats, bottom_B3: Floats, *, start: ArrayLike, end: ArrayLike) -> Paint:
     """From one colour to another on the way down."""
 
     def paint(x_11W: torch.Tensor, y_1H1: torch.Tensor) -> torch.Tensor:
-        first, last = column(start, y_1H1), column(end, y_1H1)
+        first, last = to_column(start, y_1H1), to_column(end, y_1H1)
         part = ((y_1H1 - first) / (last - first)).clamp(0, 1)[:, None]
         top, bottom = (
             torch.from_numpy(colour.astype(np.float32)).to(x_11W.device)[:, :, None, None]
@@ -87,5 +87,5 @@ def gradient(top_B3: Numbers, bottom_B3: Numbers, *, start: ArrayLike, end: Arra
     return paint
 
 
-def _whole(position: float, most: int) -> int:
-    return int(np.floor(np.clip(position, -1, most)))
+def _floor_within(position: float, maximum: int) -> int:
+    return int(np.floor(np.clip(position, -1, maximum)))

@@ -1,32 +1,34 @@
 """The places, each from its horizon to its foreground."""
 
+from typing import Final
+
 import numpy as np
 import torch
 
 from demo_model.painter import palette
-from demo_model.painter.canvas import gradient
-from demo_model.painter.scene_batch import Easel
-from demo_model.painter.seeded_random import Numbers
+from demo_model.painter.canvas import make_gradient
+from demo_model.painter.scene_batch import SceneBatch
+from demo_model.painter.seeded_random import Floats
 from demo_model.painter.shapes import box, ellipse, stroke, union, within
-from demo_model.painter.sky import disc_place
-from demo_model.painter.terrain import flowers, hill, leafy_tree, peaks, pines
+from demo_model.painter.sky import place_disc
+from demo_model.painter.terrain import paint_flowers, paint_hill, paint_leafy_tree, paint_peaks, paint_pines
 from demo_model.painter.town import paint_city
 from demo_model.painter.water import paint_water
 
 
-def paint_place(easel: Easel) -> None:
+def paint_place(batch: SceneBatch) -> None:
     """Each scene's place."""
-    for name, painted in PLACES_PAINTED.items():
-        for part in easel.parts(place=name):
-            painted(part)
+    for name, paint_part in PLACE_PAINTERS.items():
+        for part in batch.select(place=name):
+            paint_part(part)
 
 
-def _paint_mountains(easel: Easel) -> None:
-    peaks(easel, "far peaks", foot=0.66, tall=(0.20, 0.34), count=4, rock="#8d92b8", haze=0.55)
-    peaks(easel, "near peaks", foot=0.74, tall=(0.22, 0.44), count=3, rock="#6f7294", haze=0.22)
-    hill(easel, "far meadow", y=0.70, swing=0.035, colour="#7da36a", haze=0.25, snow=0.75)
-    pines(
-        easel,
+def _paint_mountains(batch: SceneBatch) -> None:
+    paint_peaks(batch, "far peaks", foot=0.66, tall=(0.20, 0.34), count=4, rock="#8d92b8", haze=0.55)
+    paint_peaks(batch, "near peaks", foot=0.74, tall=(0.22, 0.44), count=3, rock="#6f7294", haze=0.22)
+    paint_hill(batch, "far meadow", y=0.70, swing=0.035, colour="#7da36a", haze=0.25, snow=0.75)
+    paint_pines(
+        batch,
         "far pines",
         foot=0.745,
         tall=(0.06, 0.10),
@@ -35,17 +37,17 @@ def _paint_mountains(easel: Easel) -> None:
         colour="#3f7a5c",
         haze=0.25,
     )
-    hill(easel, "near meadow", y=0.80, swing=0.045, colour="#5b8f55", haze=0.0, snow=0.85)
-    pines(
-        easel, "near pines", foot=0.92, tall=(0.13, 0.20), pitch=0.17, share=0.34, colour="#27604a", haze=0.0
+    paint_hill(batch, "near meadow", y=0.80, swing=0.045, colour="#5b8f55", haze=0.0, snow=0.85)
+    paint_pines(
+        batch, "near pines", foot=0.92, tall=(0.13, 0.20), pitch=0.17, share=0.34, colour="#27604a", haze=0.0
     )
 
 
-def _paint_ocean(easel: Easel) -> None:
-    paint_water(easel, top=0.56)
-    [has_beach] = easel.numbers("beach", (0, 1))
-    hill(
-        easel,
+def _paint_ocean(batch: SceneBatch) -> None:
+    paint_water(batch, top=0.56)
+    [has_beach] = batch.draw_numbers("beach", (0, 1))
+    paint_hill(
+        batch,
         "beach",
         y=0.93,
         swing=0.02,
@@ -56,29 +58,31 @@ def _paint_ocean(easel: Easel) -> None:
     )
 
 
-def _paint_desert(easel: Easel) -> None:
-    x, wide, tall, chance = easel.numbers("mesa", (0.15, 0.85), (0.10, 0.2), (0.14, 0.24), (0, 1))
+def _paint_desert(batch: SceneBatch) -> None:
+    x, wide, tall, chance = batch.draw_numbers("mesa", (0.15, 0.85), (0.10, 0.2), (0.14, 0.24), (0, 1))
     for number, (shift, scale) in enumerate(((0.0, 1.0), (0.33, 0.65))):
-        middle, half, top = (x + shift) * easel.aspect, wide * scale, 0.64 - tall * scale
-        rock = easel.snowy(easel.lit("#c4745a", haze=0.35), 0.3)
-        foot = easel.lit("#a85c4c", haze=0.3)
+        middle, half, top = (x + shift) * batch.aspect, wide * scale, 0.64 - tall * scale
+        rock = batch.add_snow(batch.light("#c4745a", haze=0.35), 0.3)
+        foot = batch.light("#a85c4c", haze=0.3)
         mesa = union(
             box(middle - half * 0.62, top, middle + half * 0.62, 0.9, 0.012),
             box(middle - half, top + 0.4 * tall * scale, middle + half, 0.9, 0.02),
         )
         alpha = (chance < 0.8 - 0.3 * number).astype(np.float32)
-        easel.canvas.draw(mesa, gradient(rock, foot, start=top, end=0.68), alpha=alpha)
-    hill(easel, "far dunes", y=0.64, swing=0.04, colour="#e9c185", haze=0.15, snow=0.7)
-    hill(easel, "middle dunes", y=0.74, swing=0.05, colour="#dba963", haze=0.05, snow=0.8)
-    _paint_cacti(easel)
-    hill(easel, "near dunes", y=0.88, swing=0.05, colour="#cd9550", haze=0.0, snow=0.85)
+        batch.canvas.draw(mesa, make_gradient(rock, foot, start=top, end=0.68), alpha=alpha)
+    paint_hill(batch, "far dunes", y=0.64, swing=0.04, colour="#e9c185", haze=0.15, snow=0.7)
+    paint_hill(batch, "middle dunes", y=0.74, swing=0.05, colour="#dba963", haze=0.05, snow=0.8)
+    _paint_cacti(batch)
+    paint_hill(batch, "near dunes", y=0.88, swing=0.05, colour="#cd9550", haze=0.0, snow=0.85)
 
 
-def _paint_cacti(easel: Easel) -> None:
-    green = easel.snowy(easel.lit("#3f8a56"), 0.35)
+def _paint_cacti(batch: SceneBatch) -> None:
+    green = batch.add_snow(batch.light("#3f8a56"), 0.35)
     for number in range(3):
-        x, foot, tall, chance = easel.numbers(f"cactus {number}", (0, 1), (0.80, 0.90), (0.10, 0.19), (0, 1))
-        x, thick = x * easel.aspect, tall * 0.115
+        x, foot, tall, chance = batch.draw_numbers(
+            f"cactus {number}", (0, 1), (0.80, 0.90), (0.10, 0.19), (0, 1)
+        )
+        x, thick = x * batch.aspect, tall * 0.115
         cactus = union(
             stroke(x, foot, x, foot - tall, thick),
             stroke(x - tall * 0.32, foot - tall * 0.42, x, foot - tall * 0.42, thick * 0.75),
@@ -86,22 +90,26 @@ def _paint_cacti(easel: Easel) -> None:
             stroke(x + tall * 0.30, foot - tall * 0.30, x, foot - tall * 0.30, thick * 0.75),
             stroke(x + tall * 0.30, foot - tall * 0.30, x + tall * 0.30, foot - tall * 0.58, thick * 0.75),
         )
-        easel.canvas.draw(cactus, green, alpha=(chance < 0.7).astype(np.float32))
+        batch.canvas.draw(cactus, green, alpha=(chance < 0.7).astype(np.float32))
 
 
-def _paint_forest(easel: Easel) -> None:
-    hill(easel, "forest floor", y=0.64, swing=0.02, colour="#6f9a62", haze=0.3, snow=0.7)
-    pines(easel, "pines 4", foot=0.70, tall=(0.22, 0.34), pitch=0.075, share=1.0, colour="#6fae8c", haze=0.5)
-    pines(
-        easel, "pines 3", foot=0.74, tall=(0.26, 0.38), pitch=0.105, share=0.95, colour="#4a967a", haze=0.28
+def _paint_forest(batch: SceneBatch) -> None:
+    paint_hill(batch, "forest floor", y=0.64, swing=0.02, colour="#6f9a62", haze=0.3, snow=0.7)
+    paint_pines(
+        batch, "pines 4", foot=0.70, tall=(0.22, 0.34), pitch=0.075, share=1.0, colour="#6fae8c", haze=0.5
     )
-    hill(easel, "forest clearing", y=0.73, swing=0.02, colour="#5b8c52", haze=0.1, snow=0.8)
-    pines(easel, "pines 2", foot=0.83, tall=(0.34, 0.46), pitch=0.19, share=0.62, colour="#337f68", haze=0.1)
-    hill(easel, "forest front", y=0.82, swing=0.03, colour="#447843", haze=0.0, snow=0.85)
+    paint_pines(
+        batch, "pines 3", foot=0.74, tall=(0.26, 0.38), pitch=0.105, share=0.95, colour="#4a967a", haze=0.28
+    )
+    paint_hill(batch, "forest clearing", y=0.73, swing=0.02, colour="#5b8c52", haze=0.1, snow=0.8)
+    paint_pines(
+        batch, "pines 2", foot=0.83, tall=(0.34, 0.46), pitch=0.19, share=0.62, colour="#337f68", haze=0.1
+    )
+    paint_hill(batch, "forest front", y=0.82, swing=0.03, colour="#447843", haze=0.0, snow=0.85)
     for side in (0, 1):
-        [chance] = easel.numbers(f"front pine {side}", (0, 1))
-        pines(
-            easel,
+        [chance] = batch.draw_numbers(f"front pine {side}", (0, 1))
+        paint_pines(
+            batch,
             f"pines {side}",
             foot=0.96,
             tall=(0.58, 0.72),
@@ -109,56 +117,58 @@ def _paint_forest(easel: Easel) -> None:
             share=1.0,
             colour="#1f5c4a",
             haze=0.0,
-            only=((chance < 0.65).astype(np.float32), 0.0 if side == 0 else easel.aspect - 0.27),
+            only=((chance < 0.65).astype(np.float32), 0.0 if side == 0 else batch.aspect - 0.27),
         )
 
 
-def _paint_garden(easel: Easel) -> None:
-    hill(easel, "far garden", y=0.62, swing=0.04, colour="#9cc47e", haze=0.25, snow=0.75)
+def _paint_garden(batch: SceneBatch) -> None:
+    paint_hill(batch, "far garden", y=0.62, swing=0.04, colour="#9cc47e", haze=0.25, snow=0.75)
     for number in range(3):
-        x, foot, size, chance = easel.numbers(
+        x, foot, size, chance = batch.draw_numbers(
             f"garden tree {number}", (0, 1), (0.66, 0.70), (0.09, 0.14), (0, 1)
         )
         shown = (chance < 0.85 - 0.2 * number).astype(np.float32)
-        leafy_tree(easel, f"leaves {number}", x * easel.aspect, foot, size, leaves="#5fa35a", alpha=shown)
-    _paint_fence(easel)
-    hill(easel, "near garden", y=0.74, swing=0.025, colour="#74ad57", haze=0.0, snow=0.8)
-    flowers(easel)
+        paint_leafy_tree(
+            batch, f"leaves {number}", x * batch.aspect, foot, size, leaves="#5fa35a", alpha=shown
+        )
+    _paint_fence(batch)
+    paint_hill(batch, "near garden", y=0.74, swing=0.025, colour="#74ad57", haze=0.0, snow=0.8)
+    paint_flowers(batch)
 
 
-def _paint_fence(easel: Easel) -> None:
-    [chance] = easel.numbers("fence", (0, 1))
+def _paint_fence(batch: SceneBatch) -> None:
+    [chance] = batch.draw_numbers("fence", (0, 1))
     shown = (chance < 0.55).astype(np.float32)
-    white = easel.lit("#f3ece0", haze=0.05)
-    count = int(np.ceil(easel.aspect / 0.06)) + 1
+    white = batch.light("#f3ece0", haze=0.05)
+    count = int(np.ceil(batch.aspect / 0.06)) + 1
     rails = union(box(-1, 0.675, 3, 0.69), box(-1, 0.72, 3, 0.735))
-    easel.canvas.draw(rails, white, alpha=shown)
+    batch.canvas.draw(rails, white, alpha=shown)
 
     def posts(x_11W: torch.Tensor, y_1H1: torch.Tensor) -> torch.Tensor:
         across = (torch.remainder(x_11W, 0.06) - 0.03).abs()
         return torch.maximum(across - 0.013, 0.645 + across * 0.9 - y_1H1)
 
     whole = box(-1, 0.63, count * 0.06, 0.79)
-    easel.canvas.draw(within(whole, whole._replace(distance=posts)), white, alpha=shown)
+    batch.canvas.draw(within(whole, whole._replace(distance=posts)), white, alpha=shown)
 
 
-def _paint_sea(easel: Easel) -> None:
-    _paint_ocean(easel)
-    _paint_islet(easel)
+def _paint_sea(batch: SceneBatch) -> None:
+    _paint_ocean(batch)
+    _paint_islet(batch)
 
 
-def _paint_islet(easel: Easel) -> None:
-    x, wide, chance = easel.numbers("islet", (0.05, 0.95), (0.10, 0.2), (0, 1))
-    sun_x, _, _ = disc_place(easel)
-    centre = x * easel.aspect
+def _paint_islet(batch: SceneBatch) -> None:
+    x, wide, chance = batch.draw_numbers("islet", (0.05, 0.95), (0.10, 0.2), (0, 1))
+    sun_x, _, _ = place_disc(batch)
+    centre = x * batch.aspect
     # Not before the sun, whose glitter lies there.
-    shown: Numbers = ((chance < 0.4) & (np.abs(centre - sun_x) > wide + 0.08)).astype(np.float32)
+    shown: Floats = ((chance < 0.4) & (np.abs(centre - sun_x) > wide + 0.08)).astype(np.float32)
     land = within(ellipse(centre, 0.565, wide, 0.05), box(-1, 0, 3, 0.565))
-    shade = palette.mixed(easel.lit("#6b7f8a", haze=0.45), easel.by_time(palette.HAZE), 0.2)
-    easel.canvas.draw(land, easel.snowy(shade, 0.6), alpha=shown)
+    shade = palette.mix(batch.light("#6b7f8a", haze=0.45), batch.pick_by_time(palette.HAZE), 0.2)
+    batch.canvas.draw(land, batch.add_snow(shade, 0.6), alpha=shown)
 
 
-PLACES_PAINTED = {
+PLACE_PAINTERS: Final = {
     "mountains": _paint_mountains,
     "ocean": _paint_sea,
     "desert": _paint_desert,

@@ -2,19 +2,27 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
-from demo_model.painter.seeded_random import uniform
+from demo_model.painter.seeded_random import draw_uniform
 
-TIMES = ("dawn", "noon", "golden hour", "sunset", "night")
-PLACES = ("mountains", "ocean", "desert", "forest", "garden", "city")
-WEATHERS = ("clear", "snow", "fog", "rain", "rainbow", "magical lights")
-SUBJECTS = ("none", "robot", "house", "tree", "boat", "cat", "balloon", "flying cars", "person")
-COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "white")
+TIMES: Final = ("dawn", "noon", "golden hour", "sunset", "night")
+PLACES: Final = ("mountains", "ocean", "desert", "forest", "garden", "city")
+WEATHERS: Final = ("clear", "snow", "fog", "rain", "rainbow", "magical lights")
+SUBJECTS: Final = ("none", "robot", "house", "tree", "boat", "cat", "balloon", "flying cars", "person")
+COLOURS: Final = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "white")
+ATTRIBUTES: Final = {
+    "time": TIMES,
+    "place": PLACES,
+    "weather": WEATHERS,
+    "subject": SUBJECTS,
+    "colour": COLOURS,
+}
 
 # What a subject is drawn in when no colour is asked for is one of these, so that a tree is mostly green.
-USUAL_COLOURS = {"tree": ("green", "pink", "orange", "green")}
+USUAL_COLOURS: Final = {"tree": ("green", "pink", "orange", "green")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +30,7 @@ class Scene:
     """The seed decides where everything lies, the figure what the subject looks like."""
 
     seed: int
-    figure: int
+    subject_seed: int
     time: str
     place: str
     weather: str
@@ -30,17 +38,17 @@ class Scene:
     colour: str
 
 
-def scenes(seeds: Sequence[int]) -> list[Scene]:
+def draw_scenes(seeds: Sequence[int]) -> list[Scene]:
     """A scene drawn from each seed."""
-    chances = uniform(np.asarray(seeds, dtype=np.uint64), "scene", 6)
-    return [_scene(seed, row.tolist()) for seed, row in zip(seeds, chances, strict=True)]
+    chances = draw_uniform(np.asarray(seeds, dtype=np.uint64), "scene", 6)
+    return [_make_scene(seed, row.tolist()) for seed, row in zip(seeds, chances, strict=True)]
 
 
-def _scene(seed: int, chances: list[float]) -> Scene:
+def _make_scene(seed: int, chances: list[float]) -> Scene:
     subject = _pick(SUBJECTS, chances[3])
     return Scene(
         seed=seed,
-        figure=seed,
+        subject_seed=seed,
         time=_pick(TIMES, chances[0]),
         place=_pick(PLACES, chances[1]),
         # Four in ten have no weather to speak of, as most prompts say none.

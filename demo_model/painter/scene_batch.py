@@ -9,23 +9,27 @@ import torch
 from demo_model.painter import palette
 from demo_model.painter.canvas import Canvas
 from demo_model.painter.scene import COLOURS, TIMES, WEATHERS, Scene
-from demo_model.painter.seeded_random import Numbers, uniform
+from demo_model.painter.seeded_random import Floats, draw_uniform
 
 
-class Easel:
+class SceneBatch:
     """B scenes that are painted together."""
 
     def __init__(
-        self, scenes: Sequence[Scene], pixels_BCHW: torch.Tensor, *, by: Literal["seed", "figure"] = "seed"
+        self,
+        scenes: Sequence[Scene],
+        pixels_BCHW: torch.Tensor,
+        *,
+        by: Literal["seed", "subject_seed"] = "seed",
     ) -> None:
-        """The pixels are painted over. Numbers are drawn by the scenes' seeds, or by those of their figures."""
+        """The pixels are painted over. Floats are drawn by the scenes' seeds, or by those of their figures."""
         self.scenes = list(scenes)
         self.canvas = Canvas(pixels_BCHW)
         self._by = by
         self.seeds_B = np.asarray([getattr(scene, by) for scene in scenes], dtype=np.uint64)
-        self.time_B = palette.numbered([scene.time for scene in scenes], TIMES)
-        self.weather_B = palette.numbered([scene.weather for scene in scenes], WEATHERS)
-        self.colour_B = palette.numbered([scene.colour for scene in scenes], COLOURS)
+        self.time_B = palette.find_indexes([scene.time for scene in scenes], TIMES)
+        self.weather_B = palette.find_indexes([scene.weather for scene in scenes], WEATHERS)
+        self.colour_B = palette.find_indexes([scene.colour for scene in scenes], COLOURS)
 
     @property
     def count(self) -> int:
@@ -37,56 +41,56 @@ class Easel:
         """A picture's width, its height being 1."""
         return self.canvas.aspect
 
-    def is_time(self, *names: str) -> Numbers:
+    def is_time(self, *names: str) -> Floats:
         """1 for each scene at one of these times of day, else 0."""
         return np.asarray([scene.time in names for scene in self.scenes], dtype=np.float32)
 
-    def is_weather(self, *names: str) -> Numbers:
+    def is_weather(self, *names: str) -> Floats:
         """1 for each scene in such weather, else 0."""
         return np.asarray([scene.weather in names for scene in self.scenes], dtype=np.float32)
 
-    def numbers(self, name: str, *ranges: tuple[float, float]) -> list[Numbers]:
+    def draw_numbers(self, name: str, *ranges: tuple[float, float]) -> list[Floats]:
         """For each range a number a scene; they depend on the seed and on the name alone."""
-        drawn_BN = uniform(self.seeds_B, name, len(ranges))
+        drawn_BN = draw_uniform(self.seeds_B, name, len(ranges))
         return [low + drawn_BN[:, at] * np.float32(high - low) for at, (low, high) in enumerate(ranges)]
 
-    def by_time(self, colours: Numbers) -> Numbers:
+    def pick_by_time(self, colours: Floats) -> Floats:
         """Each scene's colour of those that are given for the times of day, in its weather."""
         gloom, share = palette.GLOOM[self.weather_B], palette.GLOOM_SHARE[self.weather_B]
         light = colours[self.time_B]
         lamp = palette.LIGHT[self.time_B]
         # Under clouds the light has less of its hour's colour.
-        dimmed = gloom * palette.mixed(lamp, lamp.mean(1, keepdims=True), 0.7)
-        return palette.mixed(light, dimmed, share)
+        dimmed = gloom * palette.mix(lamp, lamp.mean(1, keepdims=True), 0.7)
+        return palette.mix(light, dimmed, share)
 
-    def plain(self, code: str) -> Numbers:
+    def repeat(self, code: str) -> Floats:
         """One colour for all, whatever the light."""
-        return np.repeat(palette.colour(code)[None], self.count, axis=0)
+        return np.repeat(palette.parse_colour(code)[None], self.count, axis=0)
 
-    def lit(self, colour: str | Numbers, *, haze: float = 0.0) -> Numbers:
+    def light(self, colour: str | Floats, *, haze: float = 0.0) -> Floats:
         """A thing's colour in the scene's light, at a distance: 0 is near, 1 is lost in the haze."""
-        own = self.plain(colour) if isinstance(colour, str) else colour
+        own = self.repeat(colour) if isinstance(colour, str) else colour
         light = palette.LIGHT[self.time_B]
         share = palette.GLOOM_SHARE[self.weather_B] * 0.55
-        near = palette.mixed(own * light, palette.GLOOM[self.weather_B] * light, share)
-        far = self.by_time(palette.HAZE)
-        return palette.mixed(near, far, np.clip(haze + 0.25 * haze * self.is_weather("fog"), 0, 1))
+        near = palette.mix(own * light, palette.GLOOM[self.weather_B] * light, share)
+        far = self.pick_by_time(palette.HAZE)
+        return palette.mix(near, far, np.clip(haze + 0.25 * haze * self.is_weather("fog"), 0, 1))
 
-    def staged(self, colour: Numbers) -> Numbers:
+    def highlight(self, colour: Floats) -> Floats:
         """The colour of what matters in the picture: at night it is lit a little more than the rest."""
-        return palette.mixed(self.lit(colour), colour, 0.12 + 0.2 * self.is_time("night"))
+        return palette.mix(self.light(colour), colour, 0.12 + 0.2 * self.is_time("night"))
 
-    def snowy(self, colour_B3: Numbers, share: float, *, haze: float = 0.0) -> Numbers:
+    def add_snow(self, colour_B3: Floats, share: float, *, haze: float = 0.0) -> Floats:
         """The colour with snow on it, where it snows."""
-        white = palette.mixed(self.lit("#f4f8ff", haze=haze), self.plain("#e6eefb"), 0.3)
-        return palette.mixed(colour_B3, white, share * self.is_weather("snow"))
+        white = palette.mix(self.light("#f4f8ff", haze=haze), self.repeat("#e6eefb"), 0.3)
+        return palette.mix(colour_B3, white, share * self.is_weather("snow"))
 
-    def by_figure(self) -> "Easel":
+    def use_subject_seeds(self) -> "SceneBatch":
         """The same scenes and pixels, with numbers that depend on the figures."""
-        return Easel(self.scenes, self.canvas.pixels_BCHW, by="figure")
+        return SceneBatch(self.scenes, self.canvas.pixels_BCHW, by="subject_seed")
 
-    def parts(self, **wanted: str) -> Iterator["Easel"]:
-        """The scenes with these properties, if any, on an easel of their own; their pixels come back afterwards."""
+    def select(self, **wanted: str) -> Iterator["SceneBatch"]:
+        """The scenes with these properties, if any, on an batch of their own; their pixels come back afterwards."""
         chosen = [
             at
             for at, scene in enumerate(self.scenes)
@@ -97,6 +101,6 @@ class Easel:
         elif chosen:
             pixels_BCHW = self.canvas.pixels_BCHW
             at_B = torch.tensor(chosen, device=pixels_BCHW.device)
-            part = Easel([self.scenes[at] for at in chosen], pixels_BCHW[at_B], by=self._by)
+            part = SceneBatch([self.scenes[at] for at in chosen], pixels_BCHW[at_B], by=self._by)
             yield part
             pixels_BCHW[at_B] = part.canvas.pixels_BCHW

@@ -1,27 +1,22 @@
-"""Numbers that look random and depend on nothing but a seed and a name: whatever else a scene holds, they stay."""
+"""Floats that sample random and depend on nothing but a seed and a name: whatever else a scene holds, they stay."""
 
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
-Numbers = NDArray[np.float32]
+Floats = NDArray[np.float32]
 Seeds = NDArray[np.uint64]
 
 
-def uniform(seeds_B: Seeds, name: str, count: int) -> Numbers:
+def draw_uniform(seeds_B: Seeds, name: str, count: int) -> Floats:
     """`count` numbers in [0, 1) for each seed, shape (B, count), by SplitMix64 (Steele et al., OOPSLA 2014)."""
     steps = np.arange(1, count + 1, dtype=np.uint64) + (np.uint64(crc32(name.encode())) << np.uint64(16))
-    state = _mixed(seeds_B)[:, None] + steps * np.uint64(0x9E3779B97F4A7C15)
-    return (_mixed(state) >> np.uint64(40)).astype(np.float32) / np.float32(1 << 24)
+    state = _mix(seeds_B)[:, None] + steps * np.uint64(0x9E3779B97F4A7C15)
+    return (_mix(state) >> np.uint64(40)).astype(np.float32) / np.float32(1 << 24)
 
 
-def between(numbers: Numbers, low: float, high: float) -> Numbers:
-    """Numbers of [0, 1) spread over [low, high)."""
-    return np.float32(low) + numbers * np.float32(high - low)
-
-
-def _mixed(state: Seeds) -> Seeds:
+def _mix(state: Seeds) -> Seeds:
     with np.errstate(over="ignore"):
         state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -4,15 +4,15 @@ Tensors: B scenes, H rows, W columns.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
 Bounds = tuple[float, float, float, float]
-SHARP = 0.02
-EVERYWHERE: Bounds = (-np.inf, -np.inf, np.inf, np.inf)
+SHARP: Final = 0.02
+EVERYWHERE: Final[Bounds] = (-np.inf, -np.inf, np.inf, np.inf)
 
 
 class Shape(NamedTuple):
@@ -22,7 +22,7 @@ class Shape(NamedTuple):
     bounds: Bounds
 
 
-def column(number: ArrayLike, like: torch.Tensor) -> torch.Tensor:
+def to_column(number: ArrayLike, like: torch.Tensor) -> torch.Tensor:
     """A number a scene, as a tensor that goes with rows and columns."""
     values = np.asarray(number, dtype=np.float32).reshape(-1, 1, 1)
     return torch.from_numpy(np.ascontiguousarray(values)).to(like.device, non_blocking=True)
@@ -32,14 +32,14 @@ def ellipse(x: ArrayLike, y: ArrayLike, width: ArrayLike, height: ArrayLike) -> 
     """By its centre and half axes; the distance is exact on the edge."""
 
     def distance(x_11W: torch.Tensor, y_1H1: torch.Tensor) -> torch.Tensor:
-        half_width, half_height = column(width, x_11W), column(height, x_11W)
-        across = (x_11W - column(x, x_11W)) / half_width
-        down = (y_1H1 - column(y, x_11W)) / half_height
+        half_width, half_height = to_column(width, x_11W), to_column(height, x_11W)
+        across = (x_11W - to_column(x, x_11W)) / half_width
+        down = (y_1H1 - to_column(y, x_11W)) / half_height
         scaled = torch.sqrt(across**2 + down**2)
         slope = torch.sqrt((across / half_width) ** 2 + (down / half_height) ** 2).clamp_min(1e-6)
         return scaled * (scaled - 1) / slope
 
-    return Shape(distance, _around(x, y, width, height))
+    return Shape(distance, _bound_ellipse(x, y, width, height))
 
 
 def box(
@@ -49,9 +49,9 @@ def box(
     left, top, right, bottom = (np.asarray(side, dtype=np.float32) for side in (left, top, right, bottom))
 
     def distance(x_11W: torch.Tensor, y_1H1: torch.Tensor) -> torch.Tensor:
-        radius = column(round_by, x_11W)
-        across = _beyond(x_11W, left, right) + radius
-        down = _beyond(y_1H1, top, bottom) + radius
+        radius = to_column(round_by, x_11W)
+        across = _measure_beyond(x_11W, left, right) + radius
+        down = _measure_beyond(y_1H1, top, bottom) + radius
         outside = torch.sqrt(across.clamp_min(0) ** 2 + down.clamp_min(0) ** 2)
         return outside + torch.maximum(across, down).clamp_max(0) - radius
 
@@ -70,15 +70,17 @@ def polygon(*points: tuple[ArrayLike, ArrayLike]) -> Shape:
             )
             length = np.maximum(np.hypot(x1 - x0, y1 - y0), 1e-6)
             normal_x, normal_y = (y1 - y0) / length, (x0 - x1) / length
-            offset = column(normal_x * x0 + normal_y * y0, x_11W)
-            beyond = x_11W * column(normal_x, x_11W) + (y_1H1 * column(normal_y, x_11W) - offset)
+            offset = to_column(normal_x * x0 + normal_y * y0, x_11W)
+            beyond = x_11W * to_column(normal_x, x_11W) + (y_1H1 * to_column(normal_y, x_11W) - offset)
             farthest = beyond if farthest is None else torch.maximum(farthest, beyond)
         assert farthest is not None
         return farthest
 
-    right, bottom = (-_least([-np.asarray(value) for value in values]) for values in (xs, ys))
+    right, bottom = (-_find_minimum([-np.asarray(value) for value in values]) for values in (xs, ys))
     # A sharp corner's edge reaches beyond its point.
-    return Shape(distance, (_least(xs) - SHARP, _least(ys) - SHARP, right + SHARP, bottom + SHARP))
+    return Shape(
+        distance, (_find_minimum(xs) - SHARP, _find_minimum(ys) - SHARP, right + SHARP, bottom + SHARP)
+    )
 
 
 def stroke(x0: ArrayLike, y0: ArrayLike, x1: ArrayLike, y1: ArrayLike, radius: ArrayLike) -> Shape:
@@ -86,12 +88,12 @@ def stroke(x0: ArrayLike, y0: ArrayLike, x1: ArrayLike, y1: ArrayLike, radius: A
     x0, y0, x1, y1, radius = (np.asarray(value, dtype=np.float32) for value in (x0, y0, x1, y1, radius))
 
     def distance(x_11W: torch.Tensor, y_1H1: torch.Tensor) -> torch.Tensor:
-        along_x, along_y = column(x1 - x0, x_11W), column(y1 - y0, x_11W)
-        from_x, from_y = x_11W - column(x0, x_11W), y_1H1 - column(y0, x_11W)
+        along_x, along_y = to_column(x1 - x0, x_11W), to_column(y1 - y0, x_11W)
+        from_x, from_y = x_11W - to_column(x0, x_11W), y_1H1 - to_column(y0, x_11W)
         part = (from_x * along_x + from_y * along_y) / (along_x**2 + along_y**2).clamp_min(1e-9)
         part = part.clamp(0, 1)
         off_x, off_y = from_x - along_x * part, from_y - along_y * part
-        return torch.sqrt(off_x**2 + off_y**2) - column(radius, x_11W)
+        return torch.sqrt(off_x**2 + off_y**2) - to_column(radius, x_11W)
 
     widest = float(radius.max())
     left, right = np.minimum(x0, x1), np.maximum(x0, x1)
@@ -149,16 +151,16 @@ def without(shape: Shape, hole: Shape) -> Shape:
     return Shape(lambda x, y: torch.maximum(shape.distance(x, y), -hole.distance(x, y)), shape.bounds)
 
 
-def _beyond(along: torch.Tensor, low: ArrayLike, high: ArrayLike) -> torch.Tensor:
-    first, last = column(low, along), column(high, along)
+def _measure_beyond(along: torch.Tensor, low: ArrayLike, high: ArrayLike) -> torch.Tensor:
+    first, last = to_column(low, along), to_column(high, along)
     return (along - (first + last) / 2).abs() - (last - first) / 2
 
 
-def _least(values: Sequence[ArrayLike]) -> float:
+def _find_minimum(values: Sequence[ArrayLike]) -> float:
     return min(float(np.min(np.asarray(value))) for value in values)
 
 
-def _around(x: ArrayLike, y: ArrayLike, width: ArrayLike, height: ArrayLike) -> Bounds:
+def _bound_ellipse(x: ArrayLike, y: ArrayLike, width: ArrayLike, height: ArrayLike) -> Bounds:
     x, y, width, height = (np.asarray(value, dtype=np.float32) for value in (x, y, width, height))
     return (
         float((x - width).min()),

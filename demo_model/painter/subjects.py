@@ -1,111 +1,121 @@
 """Where a scene's subject stands and how large it is; who stands is in figures.py, what is built in things.py."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from demo_model.painter import characters, objects, palette
-from demo_model.painter.scene_batch import Easel
-from demo_model.painter.seeded_random import Numbers
-from demo_model.painter.terrain import islet, leafy_tree, pond, shadow
+from demo_model.painter.scene_batch import SceneBatch
+from demo_model.painter.seeded_random import Floats
+from demo_model.painter.terrain import paint_islet, paint_leafy_tree, paint_pond, paint_shadow
 
 # A subject stands in the middle, on the lines of a grid of so many to a picture's height: the model sees a picture in
 # squares, and a figure that may be anywhere, in any size, would be as many figures to learn.
-GRID = 16
-FOOT, SIZE, LIFT = 14 / GRID, 8 / GRID, 10 / GRID
+GRID_LINES: Final = 16
+FOOT: Final = 14 / GRID_LINES
+SIZE: Final = 8 / GRID_LINES
+LIFT: Final = 10 / GRID_LINES
 # The middle of each flying car, of width and height, and whether it is bound left (-1) or right (1).
-CARS = ((0.20, 3 / GRID, 1.0), (0.50, 7 / GRID, -1.0), (0.80, 5 / GRID, 1.0))
-CAR_SIZE = 4 / GRID
+CARS: Final = ((0.20, 3 / GRID_LINES, 1.0), (0.50, 7 / GRID_LINES, -1.0), (0.80, 5 / GRID_LINES, 1.0))
+CAR_SIZE: Final = 4 / GRID_LINES
 
 
-class Spot(NamedTuple):
+class Placement(NamedTuple):
     """The middle of a subject's foot, its height, and its bright and dark colours."""
 
-    x: Numbers
-    foot: Numbers
-    size: Numbers
-    bright: Numbers
-    dark: Numbers
+    x: Floats
+    foot: Floats
+    size: Floats
+    bright: Floats
+    dark: Floats
 
 
-def paint_subject(easel: Easel) -> None:
+def paint_subject(batch: SceneBatch) -> None:
     """Each scene's subject, if it has one."""
-    for name, painted in SUBJECTS_PAINTED.items():
-        for part in easel.by_figure().parts(subject=name):
-            painted(part, _spot(part))
+    for name, paint_part in SUBJECT_PAINTERS.items():
+        for part in batch.use_subject_seeds().select(subject=name):
+            paint_part(part, _place_subject(part))
 
 
-def _spot(easel: Easel) -> Spot:
-    one = np.ones(easel.count, dtype=np.float32)
-    bright, dark = (easel.staged(tones[easel.colour_B]) for tones in (palette.THINGS, palette.SHADES))
-    return Spot(
-        x=_on_grid(0.5 * easel.aspect) * one,
+def _place_subject(batch: SceneBatch) -> Placement:
+    one = np.ones(batch.count, dtype=np.float32)
+    bright, dark = (batch.highlight(tones[batch.colour_B]) for tones in (palette.THINGS, palette.SHADES))
+    return Placement(
+        x=_round_to_grid(0.5 * batch.aspect) * one,
         foot=FOOT * one,
-        size=_on_grid(SIZE * (0.25 + 0.75 * min(1.0, easel.aspect))) * one,
+        size=_round_to_grid(SIZE * (0.25 + 0.75 * min(1.0, batch.aspect))) * one,
         bright=bright,
         dark=dark,
     )
 
 
-def _paint_robot(easel: Easel, spot: Spot) -> None:
-    _ground(easel, spot, wide=0.34)
-    characters.robot(easel, *spot)
+def _paint_robot(batch: SceneBatch, placement: Placement) -> None:
+    _paint_ground(batch, placement, wide=0.34)
+    characters.paint_robot(batch, *placement)
 
 
-def _paint_cat(easel: Easel, spot: Spot) -> None:
-    _ground(easel, spot, wide=0.32)
-    characters.cat(easel, spot.x, spot.foot, spot.size * 0.92, spot.bright, spot.dark)
+def _paint_cat(batch: SceneBatch, placement: Placement) -> None:
+    _paint_ground(batch, placement, wide=0.32)
+    characters.paint_cat(
+        batch, placement.x, placement.foot, placement.size * 0.92, placement.bright, placement.dark
+    )
 
 
-def _paint_person(easel: Easel, spot: Spot) -> None:
-    _ground(easel, spot, wide=0.22)
-    characters.person(easel, *spot)
+def _paint_person(batch: SceneBatch, placement: Placement) -> None:
+    _paint_ground(batch, placement, wide=0.22)
+    characters.paint_person(batch, *placement)
 
 
-def _paint_house(easel: Easel, spot: Spot) -> None:
-    _ground(easel, spot, wide=0.55)
-    objects.house(easel, *spot)
+def _paint_house(batch: SceneBatch, placement: Placement) -> None:
+    _paint_ground(batch, placement, wide=0.55)
+    objects.paint_house(batch, *placement)
 
 
-def _paint_tree(easel: Easel, spot: Spot) -> None:
-    _ground(easel, spot, wide=0.3)
-    leaves = palette.THINGS[easel.colour_B]
-    leafy_tree(easel, "great tree", spot.x, spot.foot, spot.size * 0.52, leaves=leaves)
+def _paint_tree(batch: SceneBatch, placement: Placement) -> None:
+    _paint_ground(batch, placement, wide=0.3)
+    leaves = palette.THINGS[batch.colour_B]
+    paint_leafy_tree(batch, "great tree", placement.x, placement.foot, placement.size * 0.52, leaves=leaves)
 
 
-def _paint_boat(easel: Easel, spot: Spot) -> None:
-    is_ashore = 1 - np.asarray([scene.place == "ocean" for scene in easel.scenes], dtype=np.float32)
-    foot = spot.foot - 0.07 * (1 - is_ashore) - 0.02 * is_ashore
-    pond(easel, spot.x, foot + 0.01, spot.size * 0.72, is_ashore)
-    objects.boat(easel, *spot._replace(foot=foot))
+def _paint_boat(batch: SceneBatch, placement: Placement) -> None:
+    is_ashore = 1 - np.asarray([scene.place == "ocean" for scene in batch.scenes], dtype=np.float32)
+    foot = placement.foot - 0.07 * (1 - is_ashore) - 0.02 * is_ashore
+    paint_pond(batch, placement.x, foot + 0.01, placement.size * 0.72, is_ashore)
+    objects.paint_boat(batch, *placement._replace(foot=foot))
 
 
-def _paint_balloon(easel: Easel, spot: Spot) -> None:
-    objects.balloon(easel, *spot._replace(foot=np.full_like(spot.foot, LIFT)))
+def _paint_balloon(batch: SceneBatch, placement: Placement) -> None:
+    objects.paint_balloon(batch, *placement._replace(foot=np.full_like(placement.foot, LIFT)))
 
 
-def _paint_cars(easel: Easel, spot: Spot) -> None:
-    one = np.ones(easel.count, dtype=np.float32)
-    size = _on_grid(CAR_SIZE * min(1.0, easel.aspect))
+def _paint_cars(batch: SceneBatch, placement: Placement) -> None:
+    one = np.ones(batch.count, dtype=np.float32)
+    size = _round_to_grid(CAR_SIZE * min(1.0, batch.aspect))
     for x, y, way in CARS:
-        objects.car(
-            easel, _on_grid(x * easel.aspect) * one, y * one, size * one, way * one, spot.bright, spot.dark
+        objects.paint_car(
+            batch,
+            _round_to_grid(x * batch.aspect) * one,
+            y * one,
+            size * one,
+            way * one,
+            placement.bright,
+            placement.dark,
         )
 
 
-def _on_grid(length: float) -> float:
-    return round(length * GRID) / GRID
+def _round_to_grid(length: float) -> float:
+    return round(length * GRID_LINES) / GRID_LINES
 
 
-def _ground(easel: Easel, spot: Spot, *, wide: float) -> None:
+def _paint_ground(batch: SceneBatch, placement: Placement, *, wide: float) -> None:
     """What a subject stands on, and its shadow there."""
-    for part in easel.parts(place="ocean"):
-        at = _spot(part)
-        islet(part, at.x, at.foot, at.size * wide * 1.5)
-    shadow(easel, spot.x, spot.foot, spot.size * wide)
+    for part in batch.select(place="ocean"):
+        at = _place_subject(part)
+        paint_islet(part, at.x, at.foot, at.size * wide * 1.5)
+    paint_shadow(batch, placement.x, placement.foot, placement.size * wide)
 
 
-SUBJECTS_PAINTED = {
+SUBJECT_PAINTERS: Final = {
     "robot": _paint_robot,
     "house": _paint_house,
     "tree": _paint_tree,

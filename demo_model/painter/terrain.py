@@ -1,20 +1,24 @@
 """What grows and rises: hills, peaks, pines, leafy trees, flowers."""
 
+from typing import Final
+
 import numpy as np
 import torch
 
 from demo_model.painter import palette
-from demo_model.painter.canvas import gradient
-from demo_model.painter.grid import Cells, Look, sizes, table
-from demo_model.painter.scene_batch import Easel
-from demo_model.painter.seeded_random import Numbers
-from demo_model.painter.shapes import Shape, below, box, column, ellipse, polygon, union
+from demo_model.painter.canvas import make_gradient
+from demo_model.painter.grid import Grid, GridSample, draw_table, spread_table
+from demo_model.painter.scene_batch import SceneBatch
+from demo_model.painter.seeded_random import Floats
+from demo_model.painter.shapes import Shape, below, box, ellipse, polygon, to_column, union
 
-PETALS = palette.colours("#f26d7d", "#f7b733", "#fff3e6", "#c77dff", "#ff8fab", "#f25f3a", "#7aa7ff")
+PETALS: Final = palette.parse_colours(
+    "#f26d7d", "#f7b733", "#fff3e6", "#c77dff", "#ff8fab", "#f25f3a", "#7aa7ff"
+)
 
 
-def hill(
-    easel: Easel,
+def paint_hill(
+    batch: SceneBatch,
     name: str,
     *,
     y: float,
@@ -22,42 +26,50 @@ def hill(
     colour: str,
     haze: float,
     snow: float,
-    alpha: Numbers | float = 1.0,
+    alpha: Floats | float = 1.0,
 ) -> None:
     """Ground whose edge swings about a height, darker towards its foot."""
-    first, second, slow, quick = easel.numbers(name, (0, 6.28), (0, 6.28), (2.0, 4.0), (5.0, 8.0))
+    first, second, slow, quick = batch.draw_numbers(name, (0, 6.28), (0, 6.28), (2.0, 4.0), (5.0, 8.0))
 
     def height(x_11W: torch.Tensor) -> torch.Tensor:
-        wide = torch.sin(x_11W * column(slow, x_11W) + column(first, x_11W))
-        narrow = torch.sin(x_11W * column(quick, x_11W) + column(second, x_11W))
+        wide = torch.sin(x_11W * to_column(slow, x_11W) + to_column(first, x_11W))
+        narrow = torch.sin(x_11W * to_column(quick, x_11W) + to_column(second, x_11W))
         return y + swing * (0.7 * wide + 0.3 * narrow)
 
-    light = easel.snowy(easel.lit(colour, haze=haze), snow, haze=haze)
-    dark = palette.mixed(light, easel.lit("#20303c", haze=haze * 0.5), 0.22)
-    easel.canvas.draw(
-        below(height, y - swing), gradient(light, dark, start=y - swing, end=y + 0.26), alpha=alpha
+    light = batch.add_snow(batch.light(colour, haze=haze), snow, haze=haze)
+    dark = palette.mix(light, batch.light("#20303c", haze=haze * 0.5), 0.22)
+    batch.canvas.draw(
+        below(height, y - swing), make_gradient(light, dark, start=y - swing, end=y + 0.26), alpha=alpha
     )
 
 
-def peaks(
-    easel: Easel, name: str, *, foot: float, tall: tuple[float, float], count: int, rock: str, haze: float
+def paint_peaks(
+    batch: SceneBatch,
+    name: str,
+    *,
+    foot: float,
+    tall: tuple[float, float],
+    count: int,
+    rock: str,
+    haze: float,
 ) -> None:
     """A range of peaks with snow on their tops, lit from the right."""
-    lit = easel.snowy(easel.lit(rock, haze=haze), 0.35, haze=haze)
-    dark = palette.mixed(lit, easel.lit("#23263f", haze=haze), 0.36)
-    cap = easel.lit("#fbfbff", haze=haze * 0.7)
-    shaded_cap = palette.mixed(cap, dark, 0.35)
+    lit = batch.add_snow(batch.light(rock, haze=haze), 0.35, haze=haze)
+    dark = palette.mix(lit, batch.light("#23263f", haze=haze), 0.36)
+    cap = batch.light("#fbfbff", haze=haze * 0.7)
+    shaded_cap = palette.mix(cap, dark, 0.35)
     for number in range(count):
-        shift, height, lean, wide, part = easel.numbers(
+        shift, height, lean, wide, part = batch.draw_numbers(
             f"{name} {number}", (-0.5, 0.5), tall, (-0.05, 0.05), (0.75, 1.05), (0.24, 0.36)
         )
-        x: Numbers = ((number + 0.5 + 0.6 * shift) / count * easel.aspect).astype(np.float32)
+        x: Floats = ((number + 0.5 + 0.6 * shift) / count * batch.aspect).astype(np.float32)
         top, half = foot - height, height * wide
-        part = part + np.float32(0.3) * easel.is_weather("snow")
+        part = part + np.float32(0.3) * batch.is_weather("snow")
         left, right, inner = x - half, x + half, x + lean
-        canvas = easel.canvas
+        canvas = batch.canvas
         canvas.draw(
-            polygon((x, top), (right, foot), (left, foot)), gradient(lit, dark, start=top, end=foot + 0.3)
+            polygon((x, top), (right, foot), (left, foot)),
+            make_gradient(lit, dark, start=top, end=foot + 0.3),
         )
         canvas.draw(polygon((x, top), (inner, foot), (left, foot)), dark, alpha=0.75)
         edge = top + height * part
@@ -65,7 +77,7 @@ def peaks(
         canvas.draw(_cap(x, top, x + lean * part, x - half * part, edge), shaded_cap)
 
 
-def _cap(x: Numbers, top: Numbers, right: Numbers, left: Numbers, edge: Numbers) -> Shape:
+def _cap(x: Floats, top: Floats, right: Floats, left: Floats, edge: Floats) -> Shape:
     """The top of one side of a peak, with a torn lower edge."""
     middle = (left + right) / 2
     return union(
@@ -74,8 +86,8 @@ def _cap(x: Numbers, top: Numbers, right: Numbers, left: Numbers, edge: Numbers)
     )
 
 
-def pines(  # noqa: PLR0913 - a row of pines is all this
-    easel: Easel,
+def paint_pines(  # noqa: PLR0913 - a row of pines is all this
+    batch: SceneBatch,
     name: str,
     *,
     foot: float,
@@ -84,13 +96,13 @@ def pines(  # noqa: PLR0913 - a row of pines is all this
     share: float,
     colour: str,
     haze: float,
-    only: tuple[Numbers, float] | None = None,
+    only: tuple[Floats, float] | None = None,
 ) -> None:
     """A row of pines, each in its own stretch; with `only` one of them, from a certain x on, where a scene has it."""
     start = -pitch * 0.5 if only is None else only[1]
-    columns = 1 if only is not None else int(np.ceil(easel.aspect / pitch)) + 1
-    numbers = sizes(
-        table(easel.seeds_B, name, kinds=4, rows=1, columns=columns),
+    columns = 1 if only is not None else int(np.ceil(batch.aspect / pitch)) + 1
+    numbers = spread_table(
+        draw_table(batch.seeds_B, name, kinds=4, rows=1, columns=columns),
         (-0.1, 0.1),
         tall,
         (0, 1),
@@ -98,16 +110,16 @@ def pines(  # noqa: PLR0913 - a row of pines is all this
     )
     if only is not None:
         numbers[:, 2] = np.where(only[0] > 0, 0, 2)[:, None, None]
-    cells = Cells(numbers, pitch=(pitch, 1.0), left=start)
+    grid = Grid(numbers, pitch=(pitch, 1.0), left=start)
     right = np.inf if only is None else start + pitch
     bounds = (start, foot - tall[1], right, foot + 0.04)
 
     def trunk(x_11W: torch.Tensor, y_1H1: torch.Tensor) -> torch.Tensor:
-        x, rise, wide = _pine(cells.look(x_11W, y_1H1), y_1H1, pitch=pitch, share=share, foot=foot)
+        x, rise, wide = _measure_pine(grid.sample(x_11W, y_1H1), y_1H1, pitch=pitch, share=share, foot=foot)
         return torch.maximum(x - 0.09 * wide, torch.maximum(-rise, rise - 0.3) * 0.2)
 
     def leaves(x_11W: torch.Tensor, y_1H1: torch.Tensor) -> torch.Tensor:
-        x, rise, wide = _pine(cells.look(x_11W, y_1H1), y_1H1, pitch=pitch, share=share, foot=foot)
+        x, rise, wide = _measure_pine(grid.sample(x_11W, y_1H1), y_1H1, pitch=pitch, share=share, foot=foot)
         # Three skirts, each narrower than the one below it.
         skirts = [(0.14, 0.58, 1.0), (0.40, 0.80, 0.78), (0.64, 1.0, 0.54)]
         inside = [
@@ -116,129 +128,129 @@ def pines(  # noqa: PLR0913 - a row of pines is all this
         ]
         return torch.minimum(torch.minimum(inside[0], inside[1]), inside[2]) * 0.8
 
-    bright = easel.snowy(easel.lit(colour, haze=haze), 0.55, haze=haze)
-    dark = palette.mixed(bright, easel.lit("#10302e", haze=haze), 0.35)
-    easel.canvas.draw(Shape(trunk, bounds), easel.lit("#7a4a34", haze=haze))
-    easel.canvas.draw(Shape(leaves, bounds), gradient(bright, dark, start=foot - tall[1], end=foot))
+    bright = batch.add_snow(batch.light(colour, haze=haze), 0.55, haze=haze)
+    dark = palette.mix(bright, batch.light("#10302e", haze=haze), 0.35)
+    batch.canvas.draw(Shape(trunk, bounds), batch.light("#7a4a34", haze=haze))
+    batch.canvas.draw(Shape(leaves, bounds), make_gradient(bright, dark, start=foot - tall[1], end=foot))
 
 
-def _pine(
-    look: Look, y_1H1: torch.Tensor, *, pitch: float, share: float, foot: float
+def _measure_pine(
+    sample: GridSample, y_1H1: torch.Tensor, *, pitch: float, share: float, foot: float
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """How far a pixel is from its pine's middle, how high up in it (0 to 1), and how wide the pine is there at most."""
-    shift, tall, chance, sink = look.numbers_KBHW
+    shift, tall, chance, sink = sample.numbers_KBHW
     rise = (foot + sink - y_1H1) / tall
     wide = (tall * 0.3).clamp_max(pitch * 0.4)
     # Where no pine stands, all is far from one.
-    away = torch.where(chance <= share, (look.x_BHW - shift * pitch).abs(), 1.0)
+    away = torch.where(chance <= share, (sample.x_BHW - shift * pitch).abs(), 1.0)
     return away, rise, wide
 
 
-def leafy_tree(
-    easel: Easel,
+def paint_leafy_tree(
+    batch: SceneBatch,
     name: str,
-    x: Numbers,
-    foot: Numbers,
-    size: Numbers,
+    x: Floats,
+    foot: Floats,
+    size: Floats,
     *,
-    leaves: str | Numbers,
-    alpha: Numbers | float = 1.0,
+    leaves: str | Floats,
+    alpha: Floats | float = 1.0,
 ) -> None:
     """A trunk and a round crown, `size` being the crown's radius."""
-    tall, left, right = easel.numbers(name, (1.3, 1.7), (0.55, 0.7), (0.55, 0.7))
+    tall, left, right = batch.draw_numbers(name, (1.3, 1.7), (0.55, 0.7), (0.55, 0.7))
     crown = foot - size * tall - size * 0.35
-    bright = easel.snowy(easel.lit(leaves), 0.6)
-    dark = palette.mixed(bright, easel.lit("#173a33"), 0.32)
-    canvas = easel.canvas
+    bright = batch.add_snow(batch.light(leaves), 0.6)
+    dark = palette.mix(bright, batch.light("#173a33"), 0.32)
+    canvas = batch.canvas
     half = size * 0.11
     trunk = polygon(
         (x - half * 0.7, crown), (x + half * 0.7, crown), (x + half * 1.5, foot), (x - half * 1.5, foot)
     )
-    canvas.draw(trunk, easel.lit("#7b4b36"), alpha=alpha)
+    canvas.draw(trunk, batch.light("#7b4b36"), alpha=alpha)
     puffs = union(
         ellipse(x, crown - size * 0.25, size * 0.85, size * 0.85),
         ellipse(x - size * 0.62, crown + size * 0.2, size * left, size * left),
         ellipse(x + size * 0.62, crown + size * 0.15, size * right, size * right),
     )
-    canvas.draw(puffs, gradient(bright, dark, start=crown - size, end=crown + size * 0.9), alpha=alpha)
+    canvas.draw(puffs, make_gradient(bright, dark, start=crown - size, end=crown + size * 0.9), alpha=alpha)
     shine = ellipse(x - size * 0.28, crown - size * 0.5, size * 0.34, size * 0.26)
     canvas.draw(
-        shine, palette.mixed(bright, easel.lit("#ffffff"), 0.25), alpha=0.45 * np.asarray(alpha), soft=0.02
+        shine, palette.mix(bright, batch.light("#ffffff"), 0.25), alpha=0.45 * np.asarray(alpha), soft=0.02
     )
 
 
-def flowers(easel: Easel) -> None:
+def paint_flowers(batch: SceneBatch) -> None:
     """A meadow's flowers, from small ones at the back to large ones in front."""
     for number, (top, pitch) in enumerate(((0.775, 0.062), (0.84, 0.085), (0.915, 0.11))):
-        columns = int(np.ceil(easel.aspect / pitch)) + 1
-        numbers = sizes(
-            table(easel.seeds_B, f"flowers {number}", kinds=5, rows=1, columns=columns),
+        columns = int(np.ceil(batch.aspect / pitch)) + 1
+        numbers = spread_table(
+            draw_table(batch.seeds_B, f"flowers {number}", kinds=5, rows=1, columns=columns),
             (-0.22, 0.22),
             (-0.2, 0.2),
             (0.13, 0.22),
             (0, 1),
             (0, 1),
         )
-        numbers[:, 3] -= 0.25 * easel.is_weather("snow")[:, None, None]
-        _paint_flowers(easel, Cells(numbers, pitch=(pitch, pitch), top=top), pitch=pitch, top=top)
+        numbers[:, 3] -= 0.25 * batch.is_weather("snow")[:, None, None]
+        _paint_flower_row(batch, Grid(numbers, pitch=(pitch, pitch), top=top), pitch=pitch, top=top)
 
 
-def _paint_flowers(easel: Easel, cells: Cells, *, pitch: float, top: float) -> None:
+def _paint_flower_row(batch: SceneBatch, grid: Grid, *, pitch: float, top: float) -> None:
     bounds = (-np.inf, top, np.inf, top + pitch)
     petals = torch.from_numpy(
-        np.stack([easel.lit(np.repeat(petal[None], easel.count, axis=0)) for petal in PETALS])
-    ).to(easel.canvas.pixels_BCHW.device)
+        np.stack([batch.light(np.repeat(petal[None], batch.count, axis=0)) for petal in PETALS])
+    ).to(batch.canvas.pixels_BCHW.device)
 
     def flower(x_11W: torch.Tensor, y_1H1: torch.Tensor, *, leaves: float) -> torch.Tensor:
-        look = cells.look(x_11W, y_1H1)
-        shift_x, shift_y, size, chance, _ = look.numbers_KBHW
-        x, y = look.x_BHW - shift_x * pitch, look.y_BHW - shift_y * pitch
+        sample = grid.sample(x_11W, y_1H1)
+        shift_x, shift_y, size, chance, _ = sample.numbers_KBHW
+        x, y = sample.x_BHW - shift_x * pitch, sample.y_BHW - shift_y * pitch
         radius = torch.where(chance > 0.42, size * pitch, -pitch)
         away, angle = torch.hypot(x, y), torch.atan2(y, x)
         return away - radius * (1 - leaves + leaves * torch.cos(5 * angle)) * (1 if leaves else 0.42)
 
     def petal_paint(x_11W: torch.Tensor, y_1H1: torch.Tensor) -> torch.Tensor:
-        kind_BHW = (cells.look(x_11W, y_1H1).numbers_KBHW[4] * len(PETALS)).long()
-        scene_B11 = torch.arange(easel.count, device=kind_BHW.device).view(-1, 1, 1)
+        kind_BHW = (grid.sample(x_11W, y_1H1).numbers_KBHW[4] * len(PETALS)).long()
+        scene_B11 = torch.arange(batch.count, device=kind_BHW.device).view(-1, 1, 1)
         return petals[kind_BHW, scene_B11].permute(0, 3, 1, 2)
 
     def stem(x_11W: torch.Tensor, y_1H1: torch.Tensor) -> torch.Tensor:
-        look = cells.look(x_11W, y_1H1)
-        shift_x, shift_y, _, chance, _ = look.numbers_KBHW
-        across = (look.x_BHW - shift_x * pitch).abs() - torch.where(chance > 0.42, 0.03 * pitch, -pitch)
-        return torch.maximum(across, shift_y * pitch - look.y_BHW)
+        sample = grid.sample(x_11W, y_1H1)
+        shift_x, shift_y, _, chance, _ = sample.numbers_KBHW
+        across = (sample.x_BHW - shift_x * pitch).abs() - torch.where(chance > 0.42, 0.03 * pitch, -pitch)
+        return torch.maximum(across, shift_y * pitch - sample.y_BHW)
 
-    canvas = easel.canvas
-    canvas.draw(Shape(stem, bounds), easel.snowy(easel.lit("#3f7d3f"), 0.4))
+    canvas = batch.canvas
+    canvas.draw(Shape(stem, bounds), batch.add_snow(batch.light("#3f7d3f"), 0.4))
     canvas.draw(Shape(lambda x, y: flower(x, y, leaves=0.24), bounds), petal_paint)
-    canvas.draw(Shape(lambda x, y: flower(x, y, leaves=0.0), bounds), easel.lit("#ffe48a"))
+    canvas.draw(Shape(lambda x, y: flower(x, y, leaves=0.0), bounds), batch.light("#ffe48a"))
 
 
-def shadow(easel: Easel, x: Numbers, foot: Numbers, wide: Numbers) -> None:
+def paint_shadow(batch: SceneBatch, x: Floats, foot: Floats, wide: Floats) -> None:
     """What something that stands there throws on the ground."""
-    dark = easel.lit("#1c2433")
-    easel.canvas.draw(ellipse(x, foot, wide, wide * 0.16), dark, alpha=0.30, soft=0.015)
+    dark = batch.light("#1c2433")
+    batch.canvas.draw(ellipse(x, foot, wide, wide * 0.16), dark, alpha=0.30, soft=0.015)
 
 
-def islet(easel: Easel, x: Numbers, foot: Numbers, wide: Numbers) -> None:
+def paint_islet(batch: SceneBatch, x: Floats, foot: Floats, wide: Floats) -> None:
     """A little sand in the sea, for who cannot swim."""
-    sand, wet = easel.snowy(easel.lit("#efd9a4"), 0.8), easel.lit("#c9a96f")
-    foam = easel.by_time(palette.SKY_FOOT)
-    easel.canvas.draw(ellipse(x, foot + 0.015, wide * 1.1, wide * 0.25), foam, alpha=0.55, soft=0.012)
-    sandy = gradient(sand, wet, start=foot - wide * 0.1, end=foot + wide * 0.22)
-    easel.canvas.draw(ellipse(x, foot + 0.01, wide, wide * 0.2), sandy)
+    sand, wet = batch.add_snow(batch.light("#efd9a4"), 0.8), batch.light("#c9a96f")
+    foam = batch.pick_by_time(palette.SKY_FOOT)
+    batch.canvas.draw(ellipse(x, foot + 0.015, wide * 1.1, wide * 0.25), foam, alpha=0.55, soft=0.012)
+    sandy = make_gradient(sand, wet, start=foot - wide * 0.1, end=foot + wide * 0.22)
+    batch.canvas.draw(ellipse(x, foot + 0.01, wide, wide * 0.2), sandy)
 
 
-def pond(easel: Easel, x: Numbers, y: Numbers, wide: Numbers, alpha: Numbers) -> None:
+def paint_pond(batch: SceneBatch, x: Floats, y: Floats, wide: Floats, alpha: Floats) -> None:
     """A little water for a boat that is not at sea."""
-    light, dark = easel.by_time(palette.SKY_FOOT), easel.lit("#3d86b8")
-    easel.canvas.draw(ellipse(x, y, wide * 1.06, wide * 0.30), easel.lit("#b79a6b"), alpha=alpha)
-    blue = palette.mixed(dark, light, 0.25)
-    easel.canvas.draw(
+    light, dark = batch.pick_by_time(palette.SKY_FOOT), batch.light("#3d86b8")
+    batch.canvas.draw(ellipse(x, y, wide * 1.06, wide * 0.30), batch.light("#b79a6b"), alpha=alpha)
+    blue = palette.mix(dark, light, 0.25)
+    batch.canvas.draw(
         ellipse(x, y, wide, wide * 0.26),
-        gradient(dark, blue, start=y - wide * 0.26, end=y + wide * 0.26),
+        make_gradient(dark, blue, start=y - wide * 0.26, end=y + wide * 0.26),
         alpha=alpha,
     )
     for shift in (-0.45, 0.3):
         line = box(x + wide * (shift - 0.16), y + wide * 0.10, x + wide * (shift + 0.16), y + wide * 0.12)
-        easel.canvas.draw(line, light, alpha=0.6 * alpha)
+        batch.canvas.draw(line, light, alpha=0.6 * alpha)

@@ -2,95 +2,103 @@
 
 import argparse
 from pathlib import Path
+from typing import Final
 
 import torch
 
 from demo_model.config import PLANS, SIZES
-from demo_model.evaluation import classifier
-from demo_model.train import autoencoder, dataset, distil, export, flow, text
-from demo_model.train.run import POOL_SEEDS, Studio
-from demo_model.train.trainer import Sitting
+from demo_model.train import autoencoder, classifier, dataset, distil, export, flow, text
+from demo_model.train.run import DATASET_FIRST_SEED, TrainingRun
+from demo_model.train.trainer import Budget
 
-FOLDER = Path("var/demo_model")
-TRAINED = ("decoder", "text", "judge", "transformer", "distil")
+DEFAULT_FOLDER: Final = Path("var/demo_model")
+TRAINED_STAGES: Final = ("decoder", "text", "classifier", "transformer", "distil")
 # In these the learning rate falls to zero, so that each of their sittings ends with something finished.
-DECAYING = ("decoder", "judge", "distil")
-STAGES = ("encoder", *TRAINED, "paint", "encode", "export", "reopen")
+DECAYING_STAGES: Final = ("decoder", "classifier", "distil")
+STAGES: Final = ("encoder", *TRAINED_STAGES, "paint", "encode", "export", "reopen")
 
 
 def main() -> None:
     """Parses, and calls the stages."""
-    asked = _arguments()
-    if asked.threads:
-        torch.set_num_threads(asked.threads)
+    arguments = _parse_arguments()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.benchmark = True
-    studio = Studio(
-        folder=asked.folder,
-        device=torch.device(asked.device),
-        sizes=SIZES[asked.sizes],
-        compiles=asked.compile,
+    run = TrainingRun(
+        folder=arguments.folder,
+        device=torch.device(arguments.device),
+        sizes=SIZES[arguments.sizes],
+        is_compiling=arguments.compile,
     )
-    for stage, minutes in asked.stages:
-        sitting = Sitting(
+    for stage, minutes in arguments.stages:
+        budget = Budget(
             minutes=minutes,
-            steps=asked.steps,
-            decay=asked.decay or stage in DECAYING,
-            report_seconds=asked.report_seconds,
+            steps=arguments.steps,
+            decay=arguments.decay or stage in DECAYING_STAGES,
+            report_seconds=arguments.report_seconds,
         )
-        _sit(asked, stage, studio, sitting)
+        _run_stage(arguments, stage, run, budget)
 
 
-def _sit(asked: argparse.Namespace, stage: str, studio: Studio, sitting: Sitting) -> None:
+def _run_stage(arguments: argparse.Namespace, stage: str, run: TrainingRun, budget: Budget) -> None:
     match stage:
         case "encoder":
-            autoencoder.begin(studio)
+            autoencoder.initialize(run)
         case "decoder":
             autoencoder.train(
-                studio,
-                sitting,
-                sides=asked.sides,
-                crop=asked.crop,
-                batch=asked.batch,
-                picture_count=asked.pictures,
+                run,
+                budget,
+                sides=arguments.sides,
+                crop=arguments.crop,
+                batch=arguments.batch,
+                picture_count=arguments.pictures,
             )
         case "text":
-            text.train(studio, sitting)
-        case "judge":
-            classifier.train(studio, sitting, picture_count=asked.pictures, batch=asked.batch)
+            text.train(run, budget)
+        case "classifier":
+            classifier.train(run, budget, picture_count=arguments.pictures, batch=arguments.batch)
         case "paint" | "encode":
             fill = dataset.prepaint if stage == "paint" else dataset.fill
-            fill(studio, plan=asked.plan, count=asked.orders, say=sitting.say, first_seed=asked.first_seed)
+            fill(
+                run,
+                plan=arguments.plan,
+                count=arguments.examples,
+                print_line=budget.print_line,
+                first_seed=arguments.first_seed,
+            )
         case "transformer":
             flow.train(
-                studio,
-                sitting,
-                plan=asked.plan,
-                token_count=asked.tokens,
-                rate=asked.rate,
-                subject_weight=asked.subject_weight,
+                run,
+                budget,
+                plan=arguments.plan,
+                token_count=arguments.tokens,
+                learning_rate=arguments.rate,
+                subject_weight=arguments.subject_weight,
             )
         case "distil":
             distil.train(
-                studio,
-                sitting,
-                plan=asked.plan,
-                token_count=asked.tokens,
-                walk_count=asked.walks,
-                guidance=asked.guidance,
-                subject_weight=asked.subject_weight,
+                run,
+                budget,
+                plan=arguments.plan,
+                token_count=arguments.tokens,
+                trajectory_count=arguments.trajectories,
+                guidance=arguments.guidance,
+                subject_weight=arguments.subject_weight,
             )
         case "export":
-            byte_count = export.export(studio, asked.to)
-            sitting.say(f"{asked.to}: {byte_count / 1e6:.1f} MB of weights")
+            byte_count = export.export(run, arguments.to)
+            budget.print_line(f"{arguments.to}: {byte_count / 1e6:.1f} MB of weights")
         case "reopen":
-            export.reopen(studio, asked.to)
+            export.reopen(run, arguments.to)
 
 
-def _arguments() -> argparse.Namespace:
+def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m demo_model.train", description=__doc__)
-    parser.add_argument("stages", nargs="+", type=_stage, metavar="STAGE[=MINUTES]", help=", ".join(STAGES))
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="where checkpoints are kept")
+    parser.add_argument(
+        "stages", nargs="+", type=_parse_stage, metavar="STAGE[=MINUTES]", help=", ".join(STAGES)
+    )
+    parser.add_argument("--folder", type=Path, default=DEFAULT_FOLDER, help="where checkpoints are kept")
     parser.add_argument(
         "--to", type=Path, default=Path("var/models/demo"), help="where export writes, and reopen reads"
     )
@@ -100,12 +108,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--compile", action="store_true", help="the networks: slow to begin, then faster")
     parser.add_argument("--steps", type=int, help="how many steps each stage trains at most")
     parser.add_argument(
-        "--decay", action="store_true", help="let every learning rate fall to zero in this sitting"
+        "--decay", action="store_true", help="let every learning rate fall to zero in this budget"
     )
     parser.add_argument(
         "--rate",
         type=float,
-        default=flow.RATE,
+        default=flow.LEARNING_RATE,
         help="at which the transformer learns; less for small batches",
     )
     parser.add_argument(
@@ -119,30 +127,32 @@ def _arguments() -> argparse.Namespace:
         "--sides",
         type=int,
         nargs="+",
-        default=autoencoder.BEGUN_FROM,
+        default=autoencoder.INITIAL_SIDES,
         help="of the pictures that the decoder learns from",
     )
     parser.add_argument("--crop", type=int, default=256, help="of which it sees squares of this side")
     parser.add_argument("--batch", type=int, default=64, help="of the autoencoder and of the judge")
     parser.add_argument("--pictures", type=int, default=4096, help="that these learn from")
-    parser.add_argument("--plan", choices=PLANS, default="whole", help="which kinds of orders the pool has")
+    parser.add_argument("--plan", choices=PLANS, default="whole", help="which kinds of examples the pool has")
     parser.add_argument(
-        "--orders", type=int, default=16_000, help="how many the pool has of all kinds together"
+        "--examples", type=int, default=16_000, help="how many the pool has of all kinds together"
     )
-    parser.add_argument("--first-seed", type=int, default=POOL_SEEDS, help="of what the pool shows")
+    parser.add_argument("--first-seed", type=int, default=DATASET_FIRST_SEED, help="of what the pool shows")
     parser.add_argument("--tokens", type=int, default=65_536, help="how many a batch of the transformer has")
-    parser.add_argument("--walks", type=int, default=64, help="batches that the distilled flow learns from")
+    parser.add_argument(
+        "--trajectories", type=int, default=64, help="batches that the distilled flow learns from"
+    )
     parser.add_argument(
         "--guidance", type=float, default=distil.GUIDANCE, help="of the flow that is distilled"
     )
-    asked = parser.parse_args()
-    for stage, minutes in asked.stages:
-        if stage in TRAINED and minutes is None and asked.steps is None:
+    arguments = parser.parse_args()
+    for stage, minutes in arguments.stages:
+        if stage in TRAINED_STAGES and minutes is None and arguments.steps is None:
             parser.error(f"say for how long: {stage}=MINUTES, or --steps")
-    return asked
+    return arguments
 
 
-def _stage(text: str) -> tuple[str, float | None]:
+def _parse_stage(text: str) -> tuple[str, float | None]:
     name, _, minutes = text.partition("=")
     if name not in STAGES:
         raise argparse.ArgumentTypeError(f"{name} is none of {', '.join(STAGES)}")

@@ -5,33 +5,33 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 from diffusers import AutoencoderKLFlux2, Flux2KleinPipeline
 from torch.nn import functional
 
-from demo_model.captions import caption
-from demo_model.config import PLANS, Kind
-from demo_model.edit_pairs import Edit, blend, edit
-from demo_model.networks import tokens_of
+from demo_model.captions import write_caption
+from demo_model.config import PLANS, ExampleKind
+from demo_model.edit_pairs import Edit, make_blend, make_edit
+from demo_model.networks import tokenize
 from demo_model.painter import paint
-from demo_model.painter.scene import Scene, scenes
+from demo_model.painter.scene import Scene, draw_scenes
 from demo_model.train import pca_autoencoder
-from demo_model.train.autoencoder import checkpoint, finished
-from demo_model.train.run import POOL_SEEDS, Studio
-from demo_model.train.trainer import Say, write
+from demo_model.train.autoencoder import load_trained, locate_checkpoint
+from demo_model.train.run import DATASET_FIRST_SEED, TrainingRun
+from demo_model.train.trainer import PrintLine, write_atomically
 
 # Wordings of each picture. An edit has the one that it was made with.
-CAPTIONS = 4
-PART = 64
-SEEDS_A_SCENE = 4
+CAPTIONS_PER_PICTURE: Final = 4
+SHARD_SIZE: Final = 64
+SEEDS_PER_SCENE: Final = 4
 # One scene in nine has no subject; among so many is one that has.
-SURELY_SHOWN = 16
+EXTRA_SCENES: Final = 16
 # Where a target's subject is, is seen well enough on a picture of a token's side divided by so much.
-MASK_TOKEN = 4
+MASK_PIXELS_PER_TOKEN: Final = 4
 # A pixel that changes by less than this, of 1, when the subject is left out, does not show it.
-SHOWN = 0.05
+MIN_PIXEL_CHANGE: Final = 0.05
 
 
 class Example(NamedTuple):
@@ -44,12 +44,12 @@ class Example(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedDataset:
-    """All orders of a kind, encoded: latents as the transformer sees them, N orders, K wordings, L tokens.
+    """All examples of a kind, encoded: latents as the transformer sees them, N examples, K wordings, L tokens.
 
     `subjects_NHW` says which tokens of a target show its subject.
     """
 
-    kind: Kind
+    kind: ExampleKind
     targets_NCHW: torch.Tensor
     sources_NCHW: tuple[torch.Tensor, ...]
     tokens_NKL: torch.Tensor
@@ -68,206 +68,234 @@ class EncodedDataset:
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """Orders of a kind that are painted, encoded and kept together."""
+    """Orders of a kind that are painted, encoded and shards together."""
 
-    kind: Kind
+    kind: ExampleKind
     seeds: range
 
-    def path(self, folder: Path) -> Path:
+    def locate(self, folder: Path) -> Path:
         """Its file in a folder."""
         return folder / f"{self.kind.name}.{self.seeds.start}-{self.seeds.stop}.pt"
 
-    def pictures(self) -> list[tuple[list[Scene], tuple[int, int]]]:
+    def list_pictures(self) -> list[tuple[list[Scene], tuple[int, int]]]:
         """What it shows."""
-        return pictures_of(self.kind, orders(self.kind, self.seeds))
+        return list_pictures(self.kind, make_examples(self.kind, self.seeds))
 
 
 def prepaint(
-    studio: Studio, *, plan: str, count: int, say: Say = print, first_seed: int = POOL_SEEDS
+    run: TrainingRun,
+    *,
+    plan: str,
+    count: int,
+    print_line: PrintLine = print,
+    first_seed: int = DATASET_FIRST_SEED,
 ) -> None:
     """Paints what `fill` will encode, so that painting need not wait for the autoencoder."""
-    for part in _parts(plan, count, first_seed):
-        path = part.path(studio.folder / "painted" / plan)
+    for shard in _plan_shards(plan, count, first_seed):
+        path = shard.locate(run.folder / "painted" / plan)
         if not path.is_file():
-            write(path, [_painted(studio, shown, size) for shown, size in part.pictures()])
-            say(f"paint {path.stem}")
+            write_atomically(path, [_paint_bytes(run, shown, size) for shown, size in shard.list_pictures()])
+            print_line(f"paint {path.stem}")
 
 
-def fill(studio: Studio, *, plan: str, count: int, say: Say = print, first_seed: int = POOL_SEEDS) -> None:
-    """Paints and encodes `count` orders of the plan's kinds, part by part. What is there already is kept."""
-    vae = finished(studio).to(memory_format=torch.channels_last)
-    for part in _parts(plan, count, first_seed):
-        path = part.path(_folder(studio, plan))
+def fill(
+    run: TrainingRun,
+    *,
+    plan: str,
+    count: int,
+    print_line: PrintLine = print,
+    first_seed: int = DATASET_FIRST_SEED,
+) -> None:
+    """Paints and encodes `count` examples of the plan's kinds, part by part. What is there already is shards."""
+    vae = load_trained(run).to(memory_format=torch.channels_last)
+    for shard in _plan_shards(plan, count, first_seed):
+        path = shard.locate(_locate_folder(run, plan))
         if path.is_file():
             continue
-        painted = part.path(studio.folder / "painted" / plan)
-        known = torch.load(painted, weights_only=True) if painted.is_file() else None
-        lot = encoded(studio, vae, part.kind, orders(part.kind, part.seeds), painted=known)
-        kept = {
-            "targets": lot.targets_NCHW,
-            "sources": list(lot.sources_NCHW),
-            "tokens": lot.tokens_NKL,
-            "subjects": lot.subjects_NHW,
+        painted = shard.locate(run.folder / "painted" / plan)
+        prepainted = torch.load(painted, weights_only=True) if painted.is_file() else None
+        dataset = encode_examples(
+            run, vae, shard.kind, make_examples(shard.kind, shard.seeds), painted=prepainted
+        )
+        tensors = {
+            "targets": dataset.targets_NCHW,
+            "sources": list(dataset.sources_NCHW),
+            "tokens": dataset.tokens_NKL,
+            "subjects": dataset.subjects_NHW,
         }
-        write(path, kept)
+        write_atomically(path, tensors)
         painted.unlink(missing_ok=True)
-        say(f"encode {path.stem}")
+        print_line(f"encode {path.stem}")
 
 
-def filled(studio: Studio, *, plan: str) -> list[EncodedDataset]:
+def load_datasets(run: TrainingRun, *, plan: str) -> list[EncodedDataset]:
     """What `fill` has written so far. Raises FileNotFoundError if that is nothing."""
-    lots = []
+    datasets = []
     for kind in PLANS[plan]:
-        paths = sorted(_folder(studio, plan).glob(f"{kind.name}.*.pt"))
+        paths = sorted(_locate_folder(run, plan).glob(f"{kind.name}.*.pt"))
         if not paths:
             continue
-        kept = [torch.load(path, weights_only=True) for path in paths]
-        lots.append(
+        shards = [torch.load(path, weights_only=True) for path in paths]
+        datasets.append(
             EncodedDataset(
                 kind=kind,
-                targets_NCHW=torch.cat([each["targets"] for each in kept]),
-                sources_NCHW=tuple(map(torch.cat, zip(*(each["sources"] for each in kept), strict=True))),
-                tokens_NKL=torch.cat([each["tokens"] for each in kept]),
-                subjects_NHW=torch.cat([each["subjects"] for each in kept]),
+                targets_NCHW=torch.cat([each["targets"] for each in shards]),
+                sources_NCHW=tuple(map(torch.cat, zip(*(each["sources"] for each in shards), strict=True))),
+                tokens_NKL=torch.cat([each["tokens"] for each in shards]),
+                subjects_NHW=torch.cat([each["subjects"] for each in shards]),
             )
         )
-    if not lots:
-        raise FileNotFoundError(f"{_folder(studio, plan)} is empty: run the stage encode first")
-    return lots
+    if not datasets:
+        raise FileNotFoundError(f"{_locate_folder(run, plan)} is empty: run the stage encode first")
+    return datasets
 
 
-def orders(kind: Kind, seeds: Sequence[int]) -> list[Example]:
-    """An order of this kind for each seed, with all its wordings."""
-    drawn = scenes(seeds) if kind.sources else _scenes_of(kind, seeds)
+def make_examples(kind: ExampleKind, seeds: Sequence[int]) -> list[Example]:
+    """An example of this kind for each seed, with all its wordings."""
+    drawn = draw_scenes(seeds) if kind.sources else _draw_scenes(kind, seeds)
     if not kind.sources:
         return [
             Example(
                 target=scene,
                 sources=(),
-                texts=tuple(caption(scene, seed=scene.seed + at).text for at in range(CAPTIONS)),
+                texts=tuple(
+                    write_caption(scene, seed=scene.seed + at).text for at in range(CAPTIONS_PER_PICTURE)
+                ),
             )
             for scene in drawn
         ]
     if len(kind.sources) == 1:
-        return [_order(edit(scene, seed=scene.seed)) for scene in drawn]
-    tried = _scenes_of(kind, range(seeds[0] + 500_000, seeds[-1] + 500_000 + SURELY_SHOWN))
+        return [_make_example(make_edit(scene, seed=scene.seed)) for scene in drawn]
+    tried = _draw_scenes(kind, range(seeds[0] + 500_000, seeds[-1] + 500_000 + EXTRA_SCENES))
     shown = [scene for scene in tried if scene.subject != "none"]
-    return [_order(blend(shown[at % len(shown)], scene, seed=scene.seed)) for at, scene in enumerate(drawn)]
+    return [
+        _make_example(make_blend(shown[at % len(shown)], scene, seed=scene.seed))
+        for at, scene in enumerate(drawn)
+    ]
 
 
 @torch.no_grad()
-def encoded(
-    studio: Studio,
+def encode_examples(
+    run: TrainingRun,
     vae: AutoencoderKLFlux2,
-    kind: Kind,
-    orders: Sequence[Example],
+    kind: ExampleKind,
+    examples: Sequence[Example],
     *,
     painted: Sequence[torch.Tensor] | None = None,
 ) -> EncodedDataset:
-    """The orders' pictures, painted now if they are not yet, as latents, and their wordings as tokens."""
-    words = [text for order in orders for text in (order.texts * CAPTIONS)[:CAPTIONS]]
+    """The examples' pictures, painted now if they are not yet, as latents, and their wordings as tokens."""
+    texts = [
+        text for example in examples for text in (example.texts * CAPTIONS_PER_PICTURE)[:CAPTIONS_PER_PICTURE]
+    ]
     if painted is None:
-        painted = [_painted(studio, shown, size) for shown, size in pictures_of(kind, orders)]
-    targets_NCHW, *sources = (_latents(studio, vae, bytes_NCHW) for bytes_NCHW in painted)
+        painted = [_paint_bytes(run, shown, size) for shown, size in list_pictures(kind, examples)]
+    targets_NCHW, *sources = (_encode_bytes(run, vae, bytes_NCHW) for bytes_NCHW in painted)
     return EncodedDataset(
         kind=kind,
         targets_NCHW=targets_NCHW,
         sources_NCHW=tuple(sources),
-        tokens_NKL=tokens_of(words, studio.sizes).view(len(orders), CAPTIONS, -1).short(),
-        subjects_NHW=subjects_shown([order.target for order in orders], kind.size, studio),
+        tokens_NKL=tokenize(texts, run.sizes).view(len(examples), CAPTIONS_PER_PICTURE, -1).short(),
+        subjects_NHW=mask_subjects([example.target for example in examples], kind.size, run),
     )
 
 
-def subjects_shown(shown: Sequence[Scene], size: tuple[int, int], studio: Studio) -> torch.Tensor:
+def mask_subjects(shown: Sequence[Scene], size: tuple[int, int], run: TrainingRun) -> torch.Tensor:
     """Which tokens of these scenes' pictures show the subject: those that it changes, of shape (N, H, W)."""
-    width, height = (side // studio.sizes.patch_pixels * MASK_TOKEN for side in size)
+    width, height = (side // run.sizes.patch_pixels * MASK_PIXELS_PER_TOKEN for side in size)
     without = [replace(scene, subject="none") for scene in shown]
     with_BCHW, without_BCHW = (
-        paint(each, width=width, height=height, device=studio.device) for each in (shown, without)
+        paint(each, width=width, height=height, device=run.device) for each in (shown, without)
     )
     changes_B1HW = (with_BCHW - without_BCHW).abs().amax(1, keepdim=True)
-    return (functional.max_pool2d(changes_B1HW, MASK_TOKEN) > SHOWN).squeeze(1).cpu()
+    return (functional.max_pool2d(changes_B1HW, MASK_PIXELS_PER_TOKEN) > MIN_PIXEL_CHANGE).squeeze(1).cpu()
 
 
-def scaled_latents(vae: AutoencoderKLFlux2, pixels_BCHW: torch.Tensor) -> torch.Tensor:
+def encode_scaled(vae: AutoencoderKLFlux2, pixels_BCHW: torch.Tensor) -> torch.Tensor:
     """Pictures, from -1 to 1, as the pipeline gives them to the transformer."""
     latents_BCHW: torch.Tensor = Flux2KleinPipeline._patchify_latents(
-        pca_autoencoder.encoded(vae, pixels_BCHW)
+        pca_autoencoder.encode(vae, pixels_BCHW)
     )
-    mean_C, deviation_C = scale_of(vae)
+    mean_C, deviation_C = read_scale(vae)
     return (latents_BCHW.float() - mean_C) / deviation_C
 
 
-def unscaled_pictures(vae: AutoencoderKLFlux2, latents_BCHW: torch.Tensor) -> torch.Tensor:
+def decode_scaled(vae: AutoencoderKLFlux2, latents_BCHW: torch.Tensor) -> torch.Tensor:
     """The pictures, from 0 to 1, that the pipeline would decode of a transformer's latents."""
-    mean_C, deviation_C = scale_of(vae)
+    mean_C, deviation_C = read_scale(vae)
     unpacked = Flux2KleinPipeline._unpatchify_latents(latents_BCHW * deviation_C + mean_C)
     pictures_BCHW: torch.Tensor = vae.decode(unpacked).sample
     return (pictures_BCHW.float() / 2 + 0.5).clamp(0, 1)
 
 
-def scale_of(vae: AutoencoderKLFlux2) -> tuple[torch.Tensor, torch.Tensor]:
+def read_scale(vae: AutoencoderKLFlux2) -> tuple[torch.Tensor, torch.Tensor]:
     """The latents' mean and deviation."""
     deviation_C = torch.sqrt(vae.bn.running_var + vae.config.batch_norm_eps)
     return vae.bn.running_mean.view(1, -1, 1, 1), deviation_C.view(1, -1, 1, 1)
 
 
-def _scenes_of(kind: Kind, seeds: Sequence[int]) -> list[Scene]:
+def _draw_scenes(kind: ExampleKind, seeds: Sequence[int]) -> list[Scene]:
     """A scene for each seed; where the kind has only some subjects, of the seeds from there on that have them."""
     if not kind.subjects:
-        return scenes(seeds)
+        return draw_scenes(seeds)
     # A range of seeds for each, so that neighbours share no scene; few subjects may leave fewer scenes.
-    tried = scenes(range(seeds[0] * SEEDS_A_SCENE, (seeds[-1] + 1) * SEEDS_A_SCENE))
+    tried = draw_scenes(range(seeds[0] * SEEDS_PER_SCENE, (seeds[-1] + 1) * SEEDS_PER_SCENE))
     return list(islice((scene for scene in tried if scene.subject in kind.subjects), len(seeds)))
 
 
-def _order(change: Edit) -> Example:
+def _make_example(change: Edit) -> Example:
     return Example(target=change.target, sources=change.sources, texts=(change.instruction,))
 
 
-def pictures_of(kind: Kind, orders: Sequence[Example]) -> list[tuple[list[Scene], tuple[int, int]]]:
+def list_pictures(
+    kind: ExampleKind, examples: Sequence[Example]
+) -> list[tuple[list[Scene], tuple[int, int]]]:
     """What is to be painted, and how large: the targets, then each source."""
-    sources = [([order.sources[at] for order in orders], size) for at, size in enumerate(kind.sources)]
-    return [([order.target for order in orders], kind.size), *sources]
+    sources = [([example.sources[at] for example in examples], size) for at, size in enumerate(kind.sources)]
+    return [([example.target for example in examples], kind.size), *sources]
 
 
-def _painted(studio: Studio, shown: Sequence[Scene], size: tuple[int, int]) -> torch.Tensor:
+def _paint_bytes(run: TrainingRun, shown: Sequence[Scene], size: tuple[int, int]) -> torch.Tensor:
     width, height = size
-    at_once = studio.pictures_at_once(width, height)
+    batch_size = run.choose_batch_size(width, height)
     parts = []
-    for start in range(0, len(shown), at_once):
-        pixels = paint(shown[start : start + at_once], width=width, height=height, device=studio.device)
+    for start in range(0, len(shown), batch_size):
+        pixels = paint(shown[start : start + batch_size], width=width, height=height, device=run.device)
         parts.append((pixels * 255).round().byte().cpu())
     return torch.cat(parts)
 
 
-def _latents(studio: Studio, vae: AutoencoderKLFlux2, bytes_NCHW: torch.Tensor) -> torch.Tensor:
+def _encode_bytes(run: TrainingRun, vae: AutoencoderKLFlux2, bytes_NCHW: torch.Tensor) -> torch.Tensor:
     parts = []
-    for bytes_BCHW in bytes_NCHW.split(studio.pictures_at_once(*bytes_NCHW.shape[2:])):
-        pixels = bytes_BCHW.to(studio.device).float() / 127.5 - 1
-        latents_BCHW = scaled_latents(vae, pixels.contiguous(memory_format=torch.channels_last))
+    for bytes_BCHW in bytes_NCHW.split(run.choose_batch_size(*bytes_NCHW.shape[2:])):
+        pixels = bytes_BCHW.to(run.device).float() / 127.5 - 1
+        latents_BCHW = encode_scaled(vae, pixels.contiguous(memory_format=torch.channels_last))
         parts.append(latents_BCHW.half().cpu())
     return torch.cat(parts)
 
 
-def _parts(plan: str, count: int, first_seed: int) -> Iterator[Shard]:
+def _plan_shards(plan: str, count: int, first_seed: int) -> Iterator[Shard]:
     """All kinds grow together, so that a pool that is not full yet has something of each."""
     kinds = PLANS[plan]
     wanted = [max(1, round(count * kind.share)) for kind in kinds]
-    parts = [
-        (min(start + PART, most) / most, number, start, min(start + PART, most))
-        for number, most in enumerate(wanted)
-        for start in range(0, most, PART)
+    shards = [
+        (
+            min(start + SHARD_SIZE, count_of_kind) / count_of_kind,
+            number,
+            start,
+            min(start + SHARD_SIZE, count_of_kind),
+        )
+        for number, count_of_kind in enumerate(wanted)
+        for start in range(0, count_of_kind, SHARD_SIZE)
     ]
-    for _, number, start, end in sorted(parts):
+    for _, number, start, end in sorted(shards):
         seed = first_seed + number * 1_000_000
         yield Shard(kind=kinds[number], seeds=range(seed + start, seed + end))
 
 
-def _folder(studio: Studio, plan: str) -> Path:
+def _locate_folder(run: TrainingRun, plan: str) -> Path:
     """Latents of another autoencoder are others, so its weights are part of the name."""
-    weights = torch.load(checkpoint(studio), map_location="cpu", weights_only=True)["networks"][0]
-    settled = (
+    weights = torch.load(locate_checkpoint(run), map_location="cpu", weights_only=True)["networks"][0]
+    encoder_bytes = (
         weights["bn.running_mean"].numpy().tobytes() + weights["encoder.conv_in.weight"].numpy().tobytes()
     )
-    return studio.folder / "pool" / f"{plan}-{hashlib.sha256(settled).hexdigest()[:8]}"
+    return run.folder / "pool" / f"{plan}-{hashlib.sha256(encoder_bytes).hexdigest()[:8]}"

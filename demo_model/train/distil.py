@@ -1,6 +1,6 @@
 """The stage `distil`: a few steps without guidance lead where many with guidance did.
 
-The trained flow, guided, walks from noise to pictures in small steps. Then it learns to go as far in one step of the
+The trained flow, guided, goes from noise to pictures in small steps. Then it learns to go as far in one step of the
 worker's as it went in some of those (progressive distillation, Salimans and Ho, ICLR 2022; of guidance, Meng et al.,
 CVPR 2023). So a worker, which asks once a step and without guidance, gets pictures that follow the prompt.
 """
@@ -8,23 +8,24 @@ CVPR 2023). So a worker, which asks once a step and without guidance, gets pictu
 import copy
 from collections.abc import Sequence
 from itertools import islice
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 
 from demo_model.config import STEPS
-from demo_model.train.flow import Batch, Drawer, Flow, drawer_of, levels, walked, weighted_error
-from demo_model.train.flow import taken_up as flow_taken_up
-from demo_model.train.run import Studio
-from demo_model.train.trainer import Course, Say, Sitting, averaged_copy, drawn_at
-from demo_model.train.validation import Gate
+from demo_model.train.flow import Batch, BatchSampler, compute_weighted_error, make_batch_sampler
+from demo_model.train.flow import load as load_flow
+from demo_model.train.run import TrainingRun
+from demo_model.train.sampling import FlowModel, compute_noise_levels, sample_trajectory
+from demo_model.train.trainer import Budget, PrintLine, Trainer, copy_averaged, make_generator
+from demo_model.train.validation import Validator
 
-RATE = 8e-4
-GUIDANCE = 3.5
-SMALL_STEPS = 2
+LEARNING_RATE: Final = 8e-4
+GUIDANCE: Final = 3.5
+SMALL_STEPS: Final = 2
 
 
-class Walk(NamedTuple):
+class Trajectory(NamedTuple):
     """Orders, and the latents at each of the worker's noise levels on the teacher's way: noise first, pictures last."""
 
     batch: Batch
@@ -32,78 +33,92 @@ class Walk(NamedTuple):
 
 
 def train(
-    studio: Studio,
-    sitting: Sitting,
+    run: TrainingRun,
+    budget: Budget,
     *,
     plan: str,
     token_count: int,
-    walk_count: int,
+    trajectory_count: int,
     guidance: float = GUIDANCE,
     subject_weight: float = 1.0,
 ) -> None:
-    """Walks, and then learns from that for as long as the sitting is to last; the learning rate falls to zero."""
-    teacher = averaged_copy(*flow_taken_up(studio))
+    """Walks, and then learns from that for as long as the budget is to last; the learning rate falls to zero."""
+    teacher = copy_averaged(*load_flow(run))
     flow = copy.deepcopy(teacher).requires_grad_(True)
-    course = Course(studio.folder / "distil.pt", [flow], rate=RATE)
-    drawer = drawer_of(studio, plan=plan, token_count=token_count)
-    gate = Gate(studio, size=drawer.lots[0].kind.size)
-    walks = walks_of(studio, teacher, drawer, count=walk_count, guidance=guidance, say=sitting.say)
+    trainer = Trainer(run.folder / "distil.pt", [flow], learning_rate=LEARNING_RATE)
+    batch_sampler = make_batch_sampler(run, plan=plan, token_count=token_count)
+    validator = Validator(run, size=batch_sampler.datasets[0].kind.size)
+    trajectories = sample_trajectories(
+        run, teacher, batch_sampler, count=trajectory_count, guidance=guidance, print_line=budget.print_line
+    )
 
-    def loss_at(step: int) -> torch.Tensor:
-        drawn = drawn_at(step, torch.device("cpu"), salt=7)
-        number, at = (int(torch.randint(most, (), generator=drawn)) for most in (len(walks), STEPS))
-        with studio.reckoning():
-            return step_loss(flow, walks[number], at, subject_weight=subject_weight)
+    def compute_loss(step: int) -> torch.Tensor:
+        generator = make_generator(step, torch.device("cpu"), salt=7)
+        number, at = (
+            int(torch.randint(count, (), generator=generator)) for count in (len(trajectories), STEPS)
+        )
+        with run.autocast():
+            return compute_step_loss(flow, trajectories[number], at, subject_weight=subject_weight)
 
     def report() -> str:
-        with course.averaged():
-            return gate.report(flow)
+        with trainer.use_average():
+            return validator.report(flow)
 
-    course.run(loss_at, sitting, report=report, name="distil")
+    trainer.train(compute_loss, budget, report=report, name="distil")
 
 
-def walks_of(
-    studio: Studio, teacher: Flow, drawer: Drawer, *, count: int, guidance: float, say: Say
-) -> Sequence[Walk]:
-    """What the teacher passes on its way from noise to pictures of some orders."""
-    walks = []
+def sample_trajectories(
+    run: TrainingRun,
+    teacher: FlowModel,
+    batch_sampler: BatchSampler,
+    *,
+    count: int,
+    guidance: float,
+    print_line: PrintLine,
+) -> Sequence[Trajectory]:
+    """What the teacher passes on its way from noise to pictures of some examples."""
+    trajectories = []
     for number in range(count):
-        asked = drawer.batch(number + 1_000_000, dropped=0.0)
-        drawn = drawn_at(number, studio.device, salt=6)
-        noise_BCHW = torch.randn(asked.latents_BCHW.shape, generator=drawn, device=studio.device)
-        with studio.reckoning():
-            passed = walked(
+        batch = batch_sampler.draw(number + 1_000_000, drop_chance=0.0)
+        generator = make_generator(number, run.device, salt=6)
+        noise_BCHW = torch.randn(batch.latents_BCHW.shape, generator=generator, device=run.device)
+        with run.autocast():
+            latents = sample_trajectory(
                 teacher,
-                asked.tokens_BL,
+                batch.tokens_BL,
                 noise_BCHW,
-                asked.sources,
+                batch.sources,
                 steps=STEPS * SMALL_STEPS,
                 guidance=guidance,
-                nothing_L=drawer.nothing_L,
+                empty_prompt_L=batch_sampler.empty_prompt_L,
             )
-            walks.append(Walk(asked, tuple(islice(passed, 0, None, SMALL_STEPS))))
-    say(f"distil: {count} walks with guidance {guidance}")
-    return walks
+            trajectories.append(Trajectory(batch, tuple(islice(latents, 0, None, SMALL_STEPS))))
+    print_line(f"distil: {count} trajectories with guidance {guidance}")
+    return trajectories
 
 
-def step_loss(flow: Flow, walk: Walk, at: int, *, subject_weight: float = 1.0) -> torch.Tensor:
+def compute_step_loss(
+    flow: FlowModel, trajectory: Trajectory, at: int, *, subject_weight: float = 1.0
+) -> torch.Tensor:
     """How far one step of the worker's, the `at`th, leads from where the teacher came to."""
-    level, following = levels(STEPS)[at : at + 2]
-    here_BCHW, there_BCHW = walk.latents[at : at + 2]
+    level, following = compute_noise_levels(STEPS)[at : at + 2]
+    here_BCHW, there_BCHW = trajectory.latents[at : at + 2]
     sigma_B = torch.full((len(here_BCHW),), level, device=here_BCHW.device)
-    velocity_BCHW = flow.velocity(walk.batch.tokens_BL, here_BCHW, sigma_B, walk.batch.sources)
+    velocity_BCHW = flow.predict_velocity(
+        trajectory.batch.tokens_BL, here_BCHW, sigma_B, trajectory.batch.sources
+    )
     wanted_BCHW = (there_BCHW - here_BCHW) / (following - level)
-    return weighted_error(velocity_BCHW, wanted_BCHW, walk.batch, subject_weight=subject_weight)
+    return compute_weighted_error(velocity_BCHW, wanted_BCHW, trajectory.batch, subject_weight=subject_weight)
 
 
-def taken_up(studio: Studio) -> Flow:
+def load_served(run: TrainingRun) -> FlowModel:
     """The flow that is to be served: the distilled one if there is one, else the trained one. Raises
     FileNotFoundError.
     """
-    flow, trained = flow_taken_up(studio)
-    path = studio.folder / "distil.pt"
+    flow, trained = load_flow(run)
+    path = run.folder / "distil.pt"
     if path.is_file():
-        return averaged_copy(flow, Course(path, [flow], rate=RATE))
+        return copy_averaged(flow, Trainer(path, [flow], learning_rate=LEARNING_RATE))
     if not trained.path.is_file():
         raise FileNotFoundError(f"{trained.path}: train the stage transformer first")
-    return averaged_copy(flow, trained)
+    return copy_averaged(flow, trained)

@@ -1,36 +1,36 @@
 """The optimizer: matrices by Muon (Jordan et al., 2024), all else by AdamW.
 
-A matrix moves by its momentum made orthogonal, so that no direction is left behind: small networks learn from about
+A matrix moves by its momentum made orthogonalize, so that no direction is left behind: small networks learn from about
 half as many pictures. Kernels of convolutions count as matrices.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import torch
 
-MOMENTUM = 0.95
-BETAS = (0.9, 0.99)
-EPSILON = 1e-8
-WEIGHT_DECAY = 0.01
+MOMENTUM: Final = 0.95
+BETAS: Final = (0.9, 0.99)
+EPSILON: Final = 1e-8
+WEIGHT_DECAY: Final = 0.01
 # The size of AdamW's own steps, so that one learning rate serves both (Liu et al., 2025).
-STEP_RMS = 0.2
-ITERATIONS = 5
-COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+STEP_RMS: Final = 0.2
+ITERATIONS: Final = 5
+COEFFICIENTS: Final = (3.4445, -4.7750, 2.0315)
 
 
 class Muon(torch.optim.Optimizer):
     """Steps all weights with one learning rate."""
 
     def __init__(
-        self, weights: Sequence[torch.Tensor], *, rate: float, tables: Sequence[torch.Tensor] = ()
+        self, weights: Sequence[torch.Tensor], *, learning_rate: float, tables: Sequence[torch.Tensor] = ()
     ) -> None:
-        """Matrices become a group of their own. A table of embeddings is none: most of its rows see no gradient."""
-        apart = {id(table) for table in tables}
-        matrices = [weight for weight in weights if weight.ndim >= 2 and id(weight) not in apart]
-        others = [weight for weight in weights if weight.ndim < 2 or id(weight) in apart]
+        """Matrices become a group of their own. A table of embed_tokens is none: most of its rows see no gradient."""
+        table_ids = {id(table) for table in tables}
+        matrices = [weight for weight in weights if weight.ndim >= 2 and id(weight) not in table_ids]
+        others = [weight for weight in weights if weight.ndim < 2 or id(weight) in table_ids]
         groups = [{"params": matrices, "is_matrix": True}, {"params": others, "is_matrix": False}]
-        super().__init__([group for group in groups if group["params"]], {"lr": rate})
+        super().__init__([group for group in groups if group["params"]], {"lr": learning_rate})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -45,7 +45,7 @@ class Muon(torch.optim.Optimizer):
                 for weight in weights:
                     self._move_other(weight, weight.grad, self.state[weight], group["lr"])
 
-    def _move_matrices(self, weights: Sequence[torch.Tensor], rate: float) -> None:
+    def _move_matrices(self, weights: Sequence[torch.Tensor], learning_rate: float) -> None:
         """Those of one shape together: one by one, a GPU would wait for the next more than it reckons."""
         for weight in weights:
             if not self.state[weight]:
@@ -54,18 +54,18 @@ class Muon(torch.optim.Optimizer):
         gradients = [weight.grad for weight in weights if weight.grad is not None]
         torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
         ahead = torch._foreach_lerp(gradients, momenta, MOMENTUM)
-        alike: dict[tuple[int, int], list[tuple[torch.Tensor, torch.Tensor]]] = {}
+        by_shape: dict[tuple[int, int], list[tuple[torch.Tensor, torch.Tensor]]] = {}
         for weight, each in zip(weights, ahead, strict=True):
             matrix = each.reshape(len(each), -1)
-            alike.setdefault((matrix.shape[0], matrix.shape[1]), []).append((weight, matrix))
-        for shape, members in alike.items():
-            steps = orthogonal(torch.stack([matrix for _, matrix in members]))
+            by_shape.setdefault((matrix.shape[0], matrix.shape[1]), []).append((weight, matrix))
+        for shape, members in by_shape.items():
+            steps = orthogonalize(torch.stack([matrix for _, matrix in members]))
             moved = [weight for weight, _ in members]
             shaped = [step.view(weight.shape) for weight, step in zip(moved, steps, strict=True)]
-            torch._foreach_add_(moved, shaped, alpha=-rate * STEP_RMS * max(shape) ** 0.5)
+            torch._foreach_add_(moved, shaped, alpha=-learning_rate * STEP_RMS * max(shape) ** 0.5)
 
     def _move_other(
-        self, weight: torch.Tensor, gradient: torch.Tensor, state: dict[str, Any], rate: float
+        self, weight: torch.Tensor, gradient: torch.Tensor, state: dict[str, Any], learning_rate: float
     ) -> None:
         if not state:
             state.update(steps=0, mean=torch.zeros_like(weight), square=torch.zeros_like(weight))
@@ -73,17 +73,17 @@ class Muon(torch.optim.Optimizer):
         state["mean"].lerp_(gradient, 1 - BETAS[0])
         state["square"].lerp_(gradient.square(), 1 - BETAS[1])
         deviation = (state["square"] / (1 - BETAS[1] ** state["steps"])).sqrt_().add_(EPSILON)
-        weight.addcdiv_(state["mean"], deviation, value=-rate / (1 - BETAS[0] ** state["steps"]))
+        weight.addcdiv_(state["mean"], deviation, value=-learning_rate / (1 - BETAS[0] ** state["steps"]))
 
 
-def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
+def orthogonalize(matrix: torch.Tensor) -> torch.Tensor:
     """The nearest matrices whose singular values are all about 1, by Newton and Schulz's iteration."""
     is_high = matrix.shape[-2] > matrix.shape[-1]
-    found = matrix.mT if is_high else matrix
-    found = found / (found.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    matrices = matrix.mT if is_high else matrix
+    matrices = matrices / (matrices.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     a, b, c = COEFFICIENTS
     for _ in range(ITERATIONS):
-        product = found @ found.mT
-        found = a * found + (b * product + c * product @ product) @ found
-    turned: torch.Tensor = found.mT if is_high else found
-    return turned
+        product = matrices @ matrices.mT
+        matrices = a * matrices + (b * product + c * product @ product) @ matrices
+    result: torch.Tensor = matrices.mT if is_high else matrices
+    return result

@@ -9,19 +9,20 @@ Tensors: N squares of C channels, K components.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import torch
 from diffusers import AutoencoderKLFlux2
 from torch import nn
 from torch.nn import functional
 
-SAMPLES = 60_000
-RIDGE = 1e-4
+SAMPLE_COUNT: Final = 60_000
+RIDGE: Final = 1e-4
 # Stands in a normalised group for so much that what else is in it hardly changes how it is scaled.
-ENCODER_ANCHOR, DECODER_ANCHOR = 2000.0, 20.0
+ENCODER_ANCHOR: Final = 2000.0
+DECODER_ANCHOR: Final = 20.0
 # The logarithm of the latents' variance: none.
-CERTAIN = -20.0
+LOG_VARIANCE: Final = -20.0
 
 Pictures = Sequence[torch.Tensor]
 
@@ -30,25 +31,29 @@ Pictures = Sequence[torch.Tensor]
 def set_encoder(vae: AutoencoderKLFlux2, pictures: Pictures) -> list[Pictures]:
     """Sets the encoder from pictures, from -1 to 1, of any sizes; what its levels make of them, finest first."""
     encoder = vae.encoder
-    _set_apart(encoder.conv_in, torch.eye(3))
+    _set_matrix(encoder.conv_in, torch.eye(3))
     levels, features = [pictures], pictures
     for block in encoder.down_blocks:
-        _pass_on(block)
+        _set_identity(block)
         if block.downsamplers:
             folded = [functional.pixel_unshuffle(each, 2) for each in features]
             conv = block.downsamplers[0].conv
             is_first = features is pictures
-            components_KC, bias = averages() if is_first else principal(folded, most=conv.out_channels)
+            components_KC, bias = (
+                build_average_map()
+                if is_first
+                else find_principal_components(folded, max_count=conv.out_channels)
+            )
             _clear(conv)
             count = len(components_KC)
             # Unfolding puts the four squares of a channel side by side: row by row, two by two.
             conv.weight[:count, : folded[0].shape[1] // 4, :2, :2] = components_KC.view(count, -1, 2, 2)
             conv.bias[:count] = bias
-            features = [_mapped(each, components_KC, bias) for each in folded]
+            features = [_apply_map(each, components_KC, bias) for each in folded]
             levels.append(features)
-    components_KC, bias = principal(features, most=vae.config.latent_channels)
-    _set_last(vae, components_KC, bias)
-    return [*levels, [_mapped(each, components_KC, bias) for each in features]]
+    components_KC, bias = find_principal_components(features, max_count=vae.config.latent_channels)
+    _set_last_level(vae, components_KC, bias)
+    return [*levels, [_apply_map(each, components_KC, bias) for each in features]]
 
 
 @torch.no_grad()
@@ -57,22 +62,22 @@ def set_decoder(vae: AutoencoderKLFlux2, levels: Sequence[Pictures]) -> None:
     decoder = vae.decoder
     count = vae.config.latent_channels
     _clear(vae.post_quant_conv)
-    _set_apart(vae.post_quant_conv, torch.eye(count))
+    _set_matrix(vae.post_quant_conv, torch.eye(count))
     decoder.conv_in.weight[:count] = 0
     decoder.conv_in.bias[:count] = 0
     decoder.conv_in.weight[range(count), range(count), 1, 1] = 1
     features = levels[-1]
     finer = list(reversed(levels[:-2]))
     for block in decoder.up_blocks:
-        _pass_on(block)
+        _set_identity(block)
         if block.upsamplers:
             conv = block.upsamplers[0].conv
-            features = _fitted(conv, features, finer.pop(0))
+            features = _fit_upsampler(conv, features, finer.pop(0))
     _set_colours(vae)
 
 
 @torch.no_grad()
-def encoded(vae: AutoencoderKLFlux2, pixels: torch.Tensor) -> torch.Tensor:
+def encode(vae: AutoencoderKLFlux2, pixels: torch.Tensor) -> torch.Tensor:
     """The latents that the encoder would find, in a tenth of the time: without the branches that do nothing in it."""
     encoder = vae.encoder
     features = encoder.conv_in(pixels)
@@ -85,26 +90,26 @@ def encoded(vae: AutoencoderKLFlux2, pixels: torch.Tensor) -> torch.Tensor:
     return latents
 
 
-def averages() -> tuple[torch.Tensor, torch.Tensor]:
+def build_average_map() -> tuple[torch.Tensor, torch.Tensor]:
     """The map to the mean colour of four neighbours, and its bias."""
     return torch.eye(3).repeat_interleave(4, 1) / 4, torch.zeros(3)
 
 
-def principal(features: Pictures, *, most: int) -> tuple[torch.Tensor, torch.Tensor]:
+def find_principal_components(features: Pictures, *, max_count: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The map to the components that tell most, and its bias: together they centre and turn features."""
     flat_NC = torch.cat([each.transpose(1, 3).flatten(0, 2) for each in features])
-    drawn = torch.Generator().manual_seed(0)
-    flat_NC = flat_NC[torch.randint(len(flat_NC), (SAMPLES,), generator=drawn)]
-    _, turned = torch.linalg.eigh(torch.cov(flat_NC.T))
-    components_KC = turned.flip(1)[:, :most].T
+    generator = torch.Generator().manual_seed(0)
+    flat_NC = flat_NC[torch.randint(len(flat_NC), (SAMPLE_COUNT,), generator=generator)]
+    _, vectors = torch.linalg.eigh(torch.cov(flat_NC.T))
+    components_KC = vectors.flip(1)[:, :max_count].T
     return components_KC, -components_KC @ flat_NC.mean(0)
 
 
-def _mapped(each: torch.Tensor, components_KC: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+def _apply_map(each: torch.Tensor, components_KC: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     return functional.conv2d(each, components_KC[:, :, None, None], bias)
 
 
-def _set_last(vae: AutoencoderKLFlux2, components_KC: torch.Tensor, bias: torch.Tensor) -> None:
+def _set_last_level(vae: AutoencoderKLFlux2, components_KC: torch.Tensor, bias: torch.Tensor) -> None:
     """The last level's components, through a normalisation and a bend that must not bend them.
 
     Each is there twice, with either sign: together they have no mean, and silu(x) - silu(-x) is x.
@@ -116,16 +121,16 @@ def _set_last(vae: AutoencoderKLFlux2, components_KC: torch.Tensor, bias: torch.
         last.weight[start : start + count, : components_KC.shape[1], 0, 0] = sign * components_KC
         last.bias[start : start + count] = sign * bias
     last.bias[2 * count : 2 * count + 2] = torch.tensor([ENCODER_ANCHOR, -ENCODER_ANCHOR])
-    _pass_on(encoder.mid_block)
-    encoder.conv_norm_out.weight.fill_(_deviation(ENCODER_ANCHOR, last.out_channels))
+    _set_identity(encoder.mid_block)
+    encoder.conv_norm_out.weight.fill_(_compute_deviation(ENCODER_ANCHOR, last.out_channels))
     encoder.conv_norm_out.bias.zero_()
     _clear(encoder.conv_out)
     for at in range(count):
         encoder.conv_out.weight[at, at, 1, 1] = 1
         encoder.conv_out.weight[at, at + count, 1, 1] = -1
     _clear(vae.quant_conv)
-    _set_apart(vae.quant_conv, torch.eye(count))
-    vae.quant_conv.bias[count:] = CERTAIN
+    _set_matrix(vae.quant_conv, torch.eye(count))
+    vae.quant_conv.bias[count:] = LOG_VARIANCE
 
 
 def _set_colours(vae: AutoencoderKLFlux2) -> None:
@@ -135,30 +140,30 @@ def _set_colours(vae: AutoencoderKLFlux2) -> None:
     conv.weight[3:6], conv.bias[3:6] = -conv.weight[:3], -conv.bias[:3]
     conv.weight[6:8] = 0
     conv.bias[6:8] = torch.tensor([DECODER_ANCHOR, -DECODER_ANCHOR])
-    decoder.conv_norm_out.weight.fill_(_deviation(DECODER_ANCHOR, decoder.conv_norm_out.num_channels))
+    decoder.conv_norm_out.weight.fill_(_compute_deviation(DECODER_ANCHOR, decoder.conv_norm_out.num_channels))
     _clear(decoder.conv_out)
     for at in range(3):
         decoder.conv_out.weight[at, at, 1, 1] = 1
         decoder.conv_out.weight[at, at + 3, 1, 1] = -1
 
 
-def _fitted(conv: nn.Conv2d, coarse: Pictures, fine: Pictures) -> Pictures:
+def _fit_upsampler(conv: nn.Conv2d, coarse: Pictures, fine: Pictures) -> Pictures:
     """Sets a convolution of enlarged features to come closest to finer ones; what it makes of them."""
     product, target = torch.zeros(()), torch.zeros(())
     for each, wanted in zip(coarse, fine, strict=True):
         for one, other in zip(each.split(8), wanted.split(8), strict=True):
             enlarged = functional.interpolate(one, scale_factor=2, mode="nearest")
             unfolded = functional.unfold(enlarged, 3, padding=1)
-            seen_NC = functional.pad(unfolded.transpose(1, 2).flatten(0, 1), (0, 1), value=1.0)
-            product = product + seen_NC.T @ seen_NC
-            target = target + seen_NC.T @ other.flatten(2).transpose(1, 2).flatten(0, 1)
+            inputs_NC = functional.pad(unfolded.transpose(1, 2).flatten(0, 1), (0, 1), value=1.0)
+            product = product + inputs_NC.T @ inputs_NC
+            target = target + inputs_NC.T @ other.flatten(2).transpose(1, 2).flatten(0, 1)
     product = product + RIDGE * product.diagonal().mean() * torch.eye(len(product))
-    found = torch.linalg.solve(product, target)
+    solution = torch.linalg.solve(product, target)
     count_in, count_out = coarse[0].shape[1], fine[0].shape[1]
     conv.weight[:count_out] = 0
-    conv.weight[:count_out, :count_in] = found[:-1].T.reshape(count_out, count_in, 3, 3)
-    _bias(conv)[:count_out] = found[-1]
-    weight, bias = conv.weight[:count_out, :count_in], found[-1]
+    conv.weight[:count_out, :count_in] = solution[:-1].T.reshape(count_out, count_in, 3, 3)
+    _require_bias(conv)[:count_out] = solution[-1]
+    weight, bias = conv.weight[:count_out, :count_in], solution[-1]
     return [
         functional.conv2d(
             functional.interpolate(each, scale_factor=2, mode="nearest"), weight, bias, padding=1
@@ -167,16 +172,16 @@ def _fitted(conv: nn.Conv2d, coarse: Pictures, fine: Pictures) -> Pictures:
     ]
 
 
-def _pass_on(block: Any) -> None:
+def _set_identity(block: Any) -> None:
     """Lets a block's residual branches do nothing yet, and its shortcuts keep the first channels as they are."""
     for resnet in block.resnets:
         _clear(resnet.conv2)
         if resnet.conv_shortcut is not None:
             shortcut = resnet.conv_shortcut
-            _set_apart(shortcut, torch.eye(min(shortcut.in_channels, shortcut.out_channels)))
+            _set_matrix(shortcut, torch.eye(min(shortcut.in_channels, shortcut.out_channels)))
 
 
-def _set_apart(conv: nn.Conv2d, first: torch.Tensor) -> None:
+def _set_matrix(conv: nn.Conv2d, first: torch.Tensor) -> None:
     """The first channels by a matrix, at the middle of the kernel, and nothing else."""
     _clear(conv)
     middle = conv.kernel_size[0] // 2
@@ -185,13 +190,13 @@ def _set_apart(conv: nn.Conv2d, first: torch.Tensor) -> None:
 
 def _clear(conv: nn.Conv2d) -> None:
     conv.weight.zero_()
-    _bias(conv).zero_()
+    _require_bias(conv).zero_()
 
 
-def _bias(conv: nn.Conv2d) -> torch.Tensor:
+def _require_bias(conv: nn.Conv2d) -> torch.Tensor:
     assert conv.bias is not None
     return conv.bias
 
 
-def _deviation(anchor: float, channels: int) -> float:
+def _compute_deviation(anchor: float, channels: int) -> float:
     return float((2 * anchor**2 / channels) ** 0.5)

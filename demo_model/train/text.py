@@ -2,86 +2,91 @@
 
 from collections.abc import Sequence
 from random import Random
+from typing import Final
 
 import torch
 from torch import nn
 from torch.nn import functional
 from transformers import Qwen3ForCausalLM
 
-from demo_model.captions import caption
+from demo_model.captions import write_caption
 from demo_model.config import TEXT_LAYERS
-from demo_model.edit_pairs import edit
-from demo_model.networks import text_encoder, tokens_of
-from demo_model.painter.scene import COLOURS, PLACES, SUBJECTS, TIMES, WEATHERS, Scene, scenes
-from demo_model.train.run import POOL_SEEDS, Studio
-from demo_model.train.trainer import Course, Sitting
+from demo_model.edit_pairs import make_edit
+from demo_model.networks import build_text_encoder, tokenize
+from demo_model.painter.scene import ATTRIBUTES, Scene, draw_scenes
+from demo_model.train.run import DATASET_FIRST_SEED, TrainingRun
+from demo_model.train.trainer import Budget, Trainer
 
-RATE = 1e-3
-BATCH = 64
-EDITS_AMONG = 0.2
-TOLD = {"time": TIMES, "place": PLACES, "weather": WEATHERS, "subject": SUBJECTS, "colour": COLOURS}
+LEARNING_RATE: Final = 1e-3
+BATCH_SIZE: Final = 64
+EDIT_SHARE: Final = 0.2
 # What a caption does not tell is no one's to guess.
-UNTOLD = -100
+IGNORED_CLASS: Final = -100
 
 
-class Reader(nn.Module):
+class CaptionClassifier(nn.Module):
     """A text encoder, and a head for each attribute that is thrown away after this stage."""
 
-    def __init__(self, studio: Studio) -> None:
+    def __init__(self, run: TrainingRun) -> None:
         """Untrained."""
         super().__init__()
-        self.encoder = text_encoder(studio.sizes)
-        width = TEXT_LAYERS * studio.sizes.text_width
-        self.heads = nn.ModuleDict({name: nn.Linear(width, len(known)) for name, known in TOLD.items()})
+        self.encoder = build_text_encoder(run.sizes)
+        width = TEXT_LAYERS * run.sizes.text_width
+        self.heads = nn.ModuleDict(
+            {name: nn.Linear(width, len(values)) for name, values in ATTRIBUTES.items()}
+        )
 
-    def loss(self, tokens_BL: torch.Tensor, answers: dict[str, torch.Tensor]) -> torch.Tensor:
-        """How badly the attributes can be read off the embeddings, on average over all tokens."""
-        read_BD = embeddings(self.encoder, tokens_BL).mean(1)
+    def compute_loss(self, tokens_BL: torch.Tensor, answers: dict[str, torch.Tensor]) -> torch.Tensor:
+        """How badly the attributes can be read off the embed_tokens, on average over all tokens."""
+        read_BD = embed_tokens(self.encoder, tokens_BL).mean(1)
         missed = [
             functional.cross_entropy(self.heads[name](read_BD), answers[name], reduction="sum")
-            / (answers[name] != UNTOLD).sum().clamp_min(1)
-            for name in TOLD
+            / (answers[name] != IGNORED_CLASS).sum().clamp_min(1)
+            for name in ATTRIBUTES
         ]
         return torch.stack(missed).sum()
 
     @torch.no_grad()
-    def right(self, tokens_BL: torch.Tensor, answers: dict[str, torch.Tensor]) -> dict[str, float]:
-        """The share of told attributes that are read rightly."""
-        read_BD = embeddings(self.encoder, tokens_BL).mean(1)
+    def measure_accuracy(self, tokens_BL: torch.Tensor, answers: dict[str, torch.Tensor]) -> dict[str, float]:
+        """The share of labelled attributes that are read rightly."""
+        read_BD = embed_tokens(self.encoder, tokens_BL).mean(1)
         shares = {}
         for name, answer_B in answers.items():
-            told_B = answer_B != UNTOLD
-            shares[name] = float((self.heads[name](read_BD).argmax(1) == answer_B)[told_B].float().mean())
+            is_stated_B = answer_B != IGNORED_CLASS
+            shares[name] = float(
+                (self.heads[name](read_BD).argmax(1) == answer_B)[is_stated_B].float().mean()
+            )
         return shares
 
 
-def train(studio: Studio, sitting: Sitting) -> None:
+def train(run: TrainingRun, budget: Budget) -> None:
     """Captions without end; none of them comes twice."""
-    reader, course = taken_up(studio)
-    held_tokens, held_answers = captions_and_answers(studio, range(512))
+    classifier, trainer = load(run)
+    held_tokens, held_answers = make_labelled_texts(run, range(512))
 
-    def loss_at(step: int) -> torch.Tensor:
-        first = POOL_SEEDS + step * BATCH
-        tokens_BL, answers = captions_and_answers(studio, range(first, first + BATCH))
-        with studio.reckoning():
-            return reader.loss(tokens_BL, answers)
+    def compute_loss(step: int) -> torch.Tensor:
+        first = DATASET_FIRST_SEED + step * BATCH_SIZE
+        tokens_BL, answers = make_labelled_texts(run, range(first, first + BATCH_SIZE))
+        with run.autocast():
+            return classifier.compute_loss(tokens_BL, answers)
 
     def report() -> str:
         return " ".join(
-            f"{name} {share:.1%}" for name, share in reader.right(held_tokens, held_answers).items()
+            f"{name} {share:.1%}"
+            for name, share in classifier.measure_accuracy(held_tokens, held_answers).items()
         )
 
-    course.run(loss_at, sitting, report=report, name="text")
+    trainer.train(compute_loss, budget, report=report, name="text")
 
 
-def taken_up(studio: Studio) -> tuple[Reader, Course]:
-    """The reader as it stands, with its course."""
+def load(run: TrainingRun) -> tuple[CaptionClassifier, Trainer]:
+    """The classifier as it stands, with its trainer."""
     torch.manual_seed(1)
-    reader = Reader(studio).to(studio.device)
-    return reader, Course(studio.folder / "text.pt", [reader], rate=RATE)
+    classifier = CaptionClassifier(run).to(run.device)
+    return classifier, Trainer(run.folder / "text.pt", [classifier], learning_rate=LEARNING_RATE)
 
 
-def embeddings(encoder: Qwen3ForCausalLM, tokens_BL: torch.Tensor) -> torch.Tensor:
+def embed_tokens(encoder: Qwen3ForCausalLM, tokens_BL: torch.Tensor) -> torch.Tensor:
     """What the pipeline makes of a prompt's tokens, of shape (B, L, layers * width)."""
     read = encoder.model(
         input_ids=tokens_BL,
@@ -93,31 +98,34 @@ def embeddings(encoder: Qwen3ForCausalLM, tokens_BL: torch.Tensor) -> torch.Tens
     return layers_BKLD.permute(0, 2, 1, 3).flatten(2)
 
 
-def captions_and_answers(
-    studio: Studio, seeds: Sequence[int]
+def make_labelled_texts(
+    run: TrainingRun, seeds: Sequence[int]
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """A caption or an instruction of each seed's scene, as tokens, and what it tells."""
-    texts, told = [], []
-    for scene in scenes(seeds):
-        if Random(scene.seed).random() < EDITS_AMONG:  # noqa: S311 - which of them are edits is no secret
-            change = edit(scene, seed=scene.seed)
+    texts, labelled = [], []
+    for scene in draw_scenes(seeds):
+        if Random(scene.seed).random() < EDIT_SHARE:  # noqa: S311 - which of them are edits is no secret
+            change = make_edit(scene, seed=scene.seed)
             texts.append(change.instruction)
-            told.append((change.target, _changed(scene, change.target)))
+            labelled.append((change.target, _list_changes(scene, change.target)))
         else:
-            written = caption(scene, seed=scene.seed)
+            written = write_caption(scene, seed=scene.seed)
             texts.append(written.text)
-            told.append((scene, written.said))
+            labelled.append((scene, written.attributes))
     answers = {
         name: torch.tensor(
-            [known.index(getattr(scene, name)) if name in said else UNTOLD for scene, said in told],
-            device=studio.device,
+            [
+                values.index(getattr(scene, name)) if name in attributes else IGNORED_CLASS
+                for scene, attributes in labelled
+            ],
+            device=run.device,
         )
-        for name, known in TOLD.items()
+        for name, values in ATTRIBUTES.items()
     }
-    return tokens_of(texts, studio.sizes).to(studio.device), answers
+    return tokenize(texts, run.sizes).to(run.device), answers
 
 
-def _changed(scene: Scene, target: Scene) -> frozenset[str]:
+def _list_changes(scene: Scene, target: Scene) -> frozenset[str]:
     changed = {
         name
         for name in ("time", "place", "weather", "subject")

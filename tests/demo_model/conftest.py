@@ -8,49 +8,49 @@ import torch
 
 from demo_model.config import TINY
 from demo_model.train import autoencoder, dataset, distil, export, flow, text
-from demo_model.train.run import Studio
-from demo_model.train.trainer import Sitting
+from demo_model.train.run import TrainingRun
+from demo_model.train.trainer import Budget
 
-ORDERS = 24
-TOKENS = 300
+EXAMPLE_COUNT = 24
+TOKEN_COUNT = 300
 
 
-def sitting(steps: int, said: list[str] | None = None) -> Sitting:
+def make_budget(steps: int, said: list[str] | None = None) -> Budget:
     """So many steps, in silence."""
     lines: list[str] = [] if said is None else said
-    return Sitting(steps=steps, say=lines.append)
+    return Budget(steps=steps, print_line=lines.append)
 
 
-def studio_in(folder: Path) -> Studio:
+def make_run(folder: Path) -> TrainingRun:
     """The tiny sizes, on the CPU."""
-    return Studio(folder=folder, device=torch.device("cpu"), sizes=TINY)
+    return TrainingRun(folder=folder, device=torch.device("cpu"), sizes=TINY)
 
 
-def begin_autoencoder(studio: Studio) -> None:
+def initialize_autoencoder(run: TrainingRun) -> None:
     """From a few small pictures."""
-    autoencoder.begin(studio, sizes=(64,), pixel_count=16 * 64**2)
+    autoencoder.initialize(run, sides=(64,), pixel_count=16 * 64**2)
 
 
-def train_decoder(studio: Studio, steps: int) -> None:
+def train_decoder(run: TrainingRun, steps: int) -> None:
     """On a handful of small pictures."""
-    autoencoder.train(studio, sitting(steps), sides=(64,), crop=64, batch=4, picture_count=8)
+    autoencoder.train(run, make_budget(steps), sides=(64,), crop=64, batch=4, picture_count=8)
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Studio:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> TrainingRun:
     """Every stage has sat once. Not to be trained on."""
-    studio = studio_in(tmp_path_factory.mktemp("demo_model"))
-    begin_autoencoder(studio)
-    train_decoder(studio, 2)
-    text.train(studio, sitting(2))
-    dataset.fill(studio, plan="stamps", count=ORDERS, say=lambda _: None)
-    flow.train(studio, sitting(2), plan="stamps", token_count=TOKENS)
-    distil.train(studio, sitting(2), plan="stamps", token_count=TOKENS, walk_count=2)
-    return studio
+    run = make_run(tmp_path_factory.mktemp("demo_model"))
+    initialize_autoencoder(run)
+    train_decoder(run, 2)
+    text.train(run, make_budget(2))
+    dataset.fill(run, plan="stamps", count=EXAMPLE_COUNT, print_line=lambda _: None)
+    flow.train(run, make_budget(2), plan="stamps", token_count=TOKEN_COUNT)
+    distil.train(run, make_budget(2), plan="stamps", token_count=TOKEN_COUNT, trajectory_count=2)
+    return run
 
 
 @pytest.fixture(scope="session")
-def exported(trained: Studio, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(trained: TrainingRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that a worker loads."""
     folder = tmp_path_factory.mktemp("weights") / "demo"
     export.export(trained, folder)
@@ -58,15 +58,15 @@ def exported(trained: Studio, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def copied(trained: Studio, tmp_path: Path) -> Callable[..., Studio]:
+def copied(trained: TrainingRun, tmp_path: Path) -> Callable[..., TrainingRun]:
     """A copy of some of the trained stages' checkpoints, and of the pool, to go on from."""
 
-    def copy(*stages: str, name: str = "copy") -> Studio:
+    def copy(*stages: str, name: str = "copy") -> TrainingRun:
         folder = tmp_path / name
         folder.mkdir()
         for stage in stages:
             (folder / f"{stage}.pt").write_bytes((trained.folder / f"{stage}.pt").read_bytes())
         (folder / "pool").symlink_to(trained.folder / "pool")
-        return studio_in(folder)
+        return make_run(folder)
 
     return copy

@@ -7,11 +7,11 @@ from PIL import Image
 
 from demo_model import contact_sheet
 from demo_model.config import PROMPT_TOKENS, STEPS, TINY
-from demo_model.inference import Brush
+from demo_model.inference import InferencePipeline
 from demo_model.train import distil, export
-from demo_model.train.dataset import unscaled_pictures
-from demo_model.train.flow import sampled
-from demo_model.train.run import Studio
+from demo_model.train.dataset import decode_scaled
+from demo_model.train.run import TrainingRun
+from demo_model.train.sampling import sample_latents
 from tests.workers.conftest import entry
 from workers.engine.interface import Engine, ImageOrder, load_engine, make
 
@@ -39,26 +39,28 @@ def test_the_worker_s_adapter_paints_with_the_exported_folder(engine: Engine) ->
     assert not np.array_equal(painted(engine, "make it night", (source,)), painted(engine, "make it night"))
 
 
-def test_the_adapter_paints_what_training_samples(engine: Engine, exported: Path, trained: Studio) -> None:
-    from demo_model.networks import tokens_of  # noqa: PLC0415
+def test_the_adapter_paints_what_training_samples(
+    engine: Engine, exported: Path, trained: TrainingRun
+) -> None:
+    from demo_model.networks import tokenize  # noqa: PLC0415
     from demo_model.train import autoencoder  # noqa: PLC0415
 
-    flow, vae = distil.taken_up(trained).half().float(), autoencoder.finished(trained).half().float()
+    flow, vae = distil.load_served(trained).half().float(), autoencoder.load_trained(trained).half().float()
     shape = (1, 4 * TINY.latent_channels, SIZE[1] // TINY.patch_pixels, SIZE[0] // TINY.patch_pixels)
     noise_BCHW = torch.randn(shape, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        latents_BCHW = sampled(flow, tokens_of(["A cute robot in a garden"], TINY), noise_BCHW)
-        pixels = (unscaled_pictures(vae, latents_BCHW)[0].permute(1, 2, 0) * 255).round().numpy()
+        latents_BCHW = sample_latents(flow, tokenize(["A cute robot in a garden"], TINY), noise_BCHW)
+        pixels = (decode_scaled(vae, latents_BCHW)[0].permute(1, 2, 0) * 255).round().numpy()
     assert np.abs(painted(engine, "A cute robot in a garden") - pixels).max() <= 2
 
 
 def test_the_brush_paints_what_the_adapter_does(engine: Engine, exported: Path) -> None:
-    [picture] = Brush(exported, "cpu").paint(["A magical forest"], size=SIZE, first_seed=5)
+    [picture] = InferencePipeline(exported, "cpu").generate(["A magical forest"], size=SIZE, first_seed=5)
     assert np.abs(np.asarray(picture).astype(int) - painted(engine, "A magical forest", seed=5)).max() <= 2
 
 
 def test_the_exported_weights_are_in_half_precision_and_stay_as_they_are(
-    exported: Path, trained: Studio
+    exported: Path, trained: TrainingRun
 ) -> None:
     names = {path.parent.name for path in exported.rglob("*.safetensors")}
     assert names == {"vae", "text_encoder", "transformer"}
@@ -67,6 +69,6 @@ def test_the_exported_weights_are_in_half_precision_and_stay_as_they_are(
 
 
 def test_the_sheet_shows_prompts_edits_and_a_blend(exported: Path) -> None:
-    pictures = contact_sheet.painted(Brush(exported, "cpu"), side=64, seed=1)
+    pictures = contact_sheet.generate_pictures(InferencePipeline(exported, "cpu"), side=64, seed=1)
     assert len(pictures) == len(contact_sheet.PROMPTS) + len(contact_sheet.EDITS) + 3
-    assert contact_sheet.laid_out(pictures, side=16).size == (64, 80)
+    assert contact_sheet.lay_out(pictures, side=16).size == (64, 80)

@@ -5,11 +5,13 @@ import pytest
 import torch
 
 from demo_model.painter import paint
-from demo_model.painter.scene import PLACES, SUBJECTS, TIMES, WEATHERS, Scene, scenes
-from demo_model.painter.subjects import GRID
+from demo_model.painter.scene import PLACES, SUBJECTS, TIMES, WEATHERS, Scene, draw_scenes
+from demo_model.painter.subjects import GRID_LINES
 
 SIDE = 64
-SCENE = Scene(seed=7, figure=7, time="noon", place="garden", weather="clear", subject="robot", colour="red")
+SCENE = Scene(
+    seed=7, subject_seed=7, time="noon", place="garden", weather="clear", subject="robot", colour="red"
+)
 
 
 def painted(*shown: Scene, size: tuple[int, int] = (SIDE, SIDE)) -> torch.Tensor:
@@ -22,13 +24,13 @@ def difference(one: Scene, other: Scene) -> torch.Tensor:
 
 
 def test_a_seed_is_always_the_same_scene_and_a_scene_the_same_picture() -> None:
-    assert scenes([1, 2, 3]) == scenes([1, 2, 3])
-    drawn = scenes(range(8))
+    assert draw_scenes([1, 2, 3]) == draw_scenes([1, 2, 3])
+    drawn = draw_scenes(range(8))
     assert torch.equal(painted(*drawn), painted(*drawn))
 
 
 def test_a_picture_does_not_depend_on_its_company() -> None:
-    drawn = scenes(range(12))
+    drawn = draw_scenes(range(12))
     together = painted(*drawn)
     alone = torch.cat([painted(scene) for scene in drawn])
     # What lies outside a shape's bounds is not looked at, and the bounds are those of the company.
@@ -85,7 +87,7 @@ def test_a_rainbow_stays_in_the_sky() -> None:
 
 
 def test_a_figure_looks_the_same_before_another_background() -> None:
-    person = replace(SCENE, subject="person", place="city", figure=3)
+    person = replace(SCENE, subject="person", place="city", subject_seed=3)
     elsewhere = replace(person, seed=99)
     without = [painted(replace(scene, subject="none")) for scene in (person, elsewhere)]
     is_person = [
@@ -98,10 +100,12 @@ def test_a_figure_looks_the_same_before_another_background() -> None:
 
 
 def test_every_figure_stands_in_the_middle_on_the_lines_of_a_grid() -> None:
-    side, line = 256, 256 // GRID
+    side, line = 256, 256 // GRID_LINES
     for figure in range(8):
-        with_it = painted(replace(SCENE, place="desert", figure=figure), size=(side, side))
-        without = painted(replace(SCENE, place="desert", figure=figure, subject="none"), size=(side, side))
+        with_it = painted(replace(SCENE, place="desert", subject_seed=figure), size=(side, side))
+        without = painted(
+            replace(SCENE, place="desert", subject_seed=figure, subject="none"), size=(side, side)
+        )
         changes = (with_it - without).abs().amax(dim=(0, 1)).gt(0.1)
         columns, rows = (changes.any(dim=at).nonzero() for at in (0, 1))
         assert int(columns.min() + columns.max()) + 1 == side
