@@ -1,3 +1,4 @@
-"""A small model that paints, and everything it is made from: painter, captions, training, judge. The service knows
-nothing of this package, and this package nothing of the service.
+"""Small image model with all its sources: painter, captions, training, evaluation and weights.
+
+The service does not import this package, and this package does not import the service.
 """

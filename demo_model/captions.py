@@ -1,4 +1,4 @@
-"""Scenes in people's words: many wordings of each, some of which leave things unsaid."""
+"""Captions of scenes: many wordings of each, and most of them leave something out."""
 
 from dataclasses import dataclass
 from random import Random
@@ -14,19 +14,22 @@ DEFAULT_TIME_OMISSION_CHANCE: Final = 0.12
 
 @dataclass(frozen=True, kw_only=True)
 class Caption:
-    """A prompt, and which of the scene's attributes it tells."""
+    """A prompt, and the scene's attributes that it states."""
 
     text: str
     attributes: frozenset[str]
 
 
 def write_caption(scene: Scene, *, seed: int, complete: bool = False) -> Caption:
-    """One wording of the scene; with `whole` it says time, place, weather and subject."""
+    """Write one wording of the scene. The same seed gives the same wording.
+
+    With `complete` the caption states time, place, weather and subject.
+    """
     return _Writer(scene, Random(seed), complete=complete).write()  # noqa: S311 - a choice of words is no secret
 
 
 def describe_subject(scene: Scene, random: Random, *, coloured: bool) -> str:
-    """The scene's subject with its article: `a red house`, `a girl in a blue coat`, `flying cars`."""
+    """Return the scene's subject with its article: `a red house`, `a girl in a blue coat`, `flying cars`."""
     noun = random.choice(vocabulary.SUBJECT[scene.subject])
     mood = random.choice(vocabulary.SUBJECT_MOODS[scene.subject]) if random.random() < 0.35 else ""
     colours = vocabulary.TREE_COLOUR if scene.subject == "tree" else vocabulary.COLOUR
@@ -40,7 +43,7 @@ def describe_subject(scene: Scene, random: Random, *, coloured: bool) -> str:
 
 
 class _Writer:
-    """Chooses what is said first, then how."""
+    """Writer of one caption. It chooses the attributes first, and then their wording."""
 
     def __init__(self, scene: Scene, random: Random, *, complete: bool) -> None:
         self._scene, self._random = scene, random
@@ -148,7 +151,7 @@ class _Writer:
         return ", ".join(parts)
 
     def _choose_adjectives(self, *, max_before: int) -> tuple[str, list[str]]:
-        """What is said of time and weather before the place, at most so many words, and what after it."""
+        """Return the adjectives before the place, `max_before` at most, and the phrases after it."""
         before: list[str] = []
         after: list[str] = []
         for has, name, word_before, word_after in (
@@ -180,7 +183,7 @@ class _Writer:
 def _add_article(phrase: str) -> str:
     phrase = " ".join(phrase.split())
     last = phrase.split(" in ")[0].split(" of ")[0].split()[-1]
-    # `mountains`, `woods` and the like take none.
+    # Plurals such as `mountains` and `woods` take no article.
     if last.endswith("s") and not last.endswith("ss"):
         return phrase
     return f"{'an' if phrase[0] in 'aeiou' else 'a'} {phrase}"

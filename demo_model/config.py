@@ -1,19 +1,22 @@
-"""How large the networks are, and for which sizes of picture they are made."""
+"""Sizes of the networks, and the plans of examples to train on."""
 
 from dataclasses import dataclass
 from typing import Final
 
-# Tokens of a prompt with the template's; what the worker's model entry says as `max_sequence_length`.
+# A prompt's tokens, with those of the chat template. The model's entry has them as `max_sequence_length`.
 PROMPT_TOKENS: Final = 48
 TEXT_LAYERS: Final = 3
 STEPS: Final = 6
-# The scheduler's static shift: the pipeline's own, dynamic one leaves most of the way to the last of few steps.
+# The scheduler's static shift. The pipeline's dynamic shift leaves most of the way to the last of few steps.
 SHIFT: Final = 2.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkSizes:
-    """Widths and depths. A level of the autoencoder halves a picture, but for the first; the patch does once more."""
+    """Widths and depths of the networks.
+
+    Each level of the autoencoder except the first halves a picture, and the transformer's patches halve it once more.
+    """
 
     vocabulary: int
     text_width: int
@@ -27,23 +30,23 @@ class NetworkSizes:
 
     @property
     def patch_pixels(self) -> int:
-        """The side of what one token of the picture shows."""
+        """The side of the square that one token of a picture shows, in pixels."""
         return int(2 ** len(self.decoder_channels))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExampleKind:
-    """A kind of example to learn: what it makes, what from, of which subjects, and its share. Width, then height."""
+    """A kind of training example: its size, its sources' sizes (width, height), its subjects and its share."""
 
     name: str
     size: tuple[int, int]
     sources: tuple[tuple[int, int], ...] = ()
-    # Which subjects are shown; any, or none, where nothing is said.
+    # An empty tuple stands for all subjects, and for scenes without one.
     subjects: tuple[str, ...] = ()
     share: float
 
 
-# 14 MB in half precision.
+# The weights take 14 MB in half precision.
 WHOLE: Final = NetworkSizes(
     vocabulary=2048,
     text_width=96,
@@ -55,7 +58,7 @@ WHOLE: Final = NetworkSizes(
     single_blocks=5,
     mlp_ratio=3.0,
 )
-# For tests: everything works, and nothing is learned.
+# Tests use these sizes, which are too small to learn anything.
 TINY: Final = NetworkSizes(
     vocabulary=512,
     text_width=32,
@@ -74,10 +77,10 @@ LARGE: Final = (1024, 1024)
 WIDE: Final = (1024, 768)
 TALL: Final = (768, 1024)
 STAMP: Final = (64, 64)
-# What is narrow or has corners is learned last: see the judge's table by subject.
+# Narrow and angular subjects are learned last. The evaluation's table by subject shows it.
 FIGURES: Final = ("person", "cat", "flying cars", "house", "robot")
-# `stamps` is for tests, `squares` is quick to learn, for a first look; `whole` has every size that the API sells;
-# `figures` goes on from there, with what it has learned least.
+# `stamps` is for tests. `squares` learns quickly, for a first look. `whole` has every size that the API sells.
+# `figures` continues from there with the subjects that were learned least.
 PLANS: Final[dict[str, tuple[ExampleKind, ...]]] = {
     "squares": (
         ExampleKind(name="create", size=SQUARE, share=0.76),

@@ -1,4 +1,4 @@
-"""Pairs for editing: a scene, the same scene with one thing changed, and an instruction that says what."""
+"""Examples of editing: one or two source scenes, a target scene, and an instruction in words."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from demo_model.painter.scene import COLOURS, PLACES, SUBJECTS, TIMES, USUAL_COL
 
 @dataclass(frozen=True, kw_only=True)
 class Edit:
-    """What the sources show, what is to become of them, and in which words."""
+    """The source scenes, the target scene, and the instruction that leads from one to the other."""
 
     sources: tuple[Scene, ...]
     target: Scene
@@ -83,7 +83,7 @@ TO_TIME: Final[vocabulary.Phrases] = {
 
 
 def make_edit(scene: Scene, *, seed: int) -> Edit:
-    """Changes one thing of the scene; which and to what depends on the seed."""
+    """Change one attribute of the scene. The seed decides which one, and what it becomes."""
     random = Random(seed)  # noqa: S311 - a choice of edits is no secret
     changes: tuple[Callable[[Scene, Random], Edit], ...] = (
         _change_weather,
@@ -98,7 +98,7 @@ def make_edit(scene: Scene, *, seed: int) -> Edit:
 
 
 def make_blend(subject: Scene, background: Scene, *, seed: int) -> Edit:
-    """Puts the subject of the first scene, which has one, before the second."""
+    """Put the first scene's subject into the second scene. The first scene must have a subject."""
     random = Random(seed)  # noqa: S311 - a choice of words is no secret
     target = replace(
         background, subject=subject.subject, colour=subject.colour, subject_seed=subject.subject_seed

@@ -1,4 +1,4 @@
-"""Paints with a trained folder, as a worker does: the same pipeline, steps and way of reading prompts."""
+"""Inference with a trained folder, with the pipeline, the steps and the options that a worker uses."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ class InferencePipeline:
     """A trained pipeline on a device."""
 
     def __init__(self, folder: Path, device: torch.device | str) -> None:
-        """Loads it."""
+        """Load the pipeline from a folder. Nothing is downloaded."""
         diffusers_logging.disable_progress_bar()
         transformers_logging.disable_progress_bar()
         diffusers_logging.set_verbosity_error()
@@ -37,7 +37,10 @@ class InferencePipeline:
         sources: Sequence[Image.Image] = (),
         first_seed: int = 0,
     ) -> Iterator[Image.Image]:
-        """A picture a prompt, all from the same sources; the seeds are counted on."""
+        """Yield one picture for each prompt, all from the same sources.
+
+        Sizes are width and height. Picture number N has the seed `first_seed` + N.
+        """
         for start in range(0, len(prompts), BATCH_SIZE):
             part = list(prompts[start : start + BATCH_SIZE])
             yield from self._pipeline(

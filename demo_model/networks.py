@@ -1,4 +1,4 @@
-"""The parts of the pipeline, untrained, and the pipeline of trained ones. Its classes are those of FLUX.2-klein."""
+"""Untrained networks of the pipeline, and the pipeline of trained ones. The classes are those of FLUX.2-klein."""
 
 import json
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ TOKENIZER_CAPTION_COUNT: Final = 12_000
 END_OF_TEXT: Final = "<|endoftext|>"
 START: Final = "<|im_start|>"
 END: Final = "<|im_end|>"
-# Short, because each of its tokens is a word of the prompt less.
+# The template is short, because each of its tokens takes the place of a word of the prompt.
 CHAT_TEMPLATE: Final = (
     f"{{% for message in messages %}}{START}{{{{ message['content'] }}}}{END}{{% endfor %}}"
     f"{{% if add_generation_prompt %}}{START}{{% endif %}}"
@@ -35,7 +35,10 @@ CHAT_TEMPLATE: Final = (
 
 @cache
 def build_tokenizer(sizes: NetworkSizes) -> Qwen2TokenizerFast:
-    """Splits prompts into the words of the captions, and what it does not know into bytes."""
+    """Return a tokenizer that splits prompts into the words of the captions.
+
+    It splits unknown words into bytes. The tokenizer is cached by the sizes.
+    """
     trained = ByteLevelBPETokenizer()
     trained.train_from_iterator(
         _generate_training_texts(),
@@ -50,7 +53,7 @@ def build_tokenizer(sizes: NetworkSizes) -> Qwen2TokenizerFast:
 
 
 def tokenize(prompts: list[str], sizes: NetworkSizes) -> torch.Tensor:
-    """Prompts as the pipeline would split them, of shape (B, PROMPT_TOKENS)."""
+    """Split prompts as the pipeline does. The tokens have the shape (B, PROMPT_TOKENS)."""
     tokenizer = build_tokenizer(sizes)
     texts = [f"{START}{prompt}{END}{START}" for prompt in prompts]
     split = tokenizer(
@@ -61,7 +64,7 @@ def tokenize(prompts: list[str], sizes: NetworkSizes) -> torch.Tensor:
 
 
 def build_text_encoder(sizes: NetworkSizes) -> Qwen3ForCausalLM:
-    """Reads prompts."""
+    """Return an untrained text encoder."""
     tokenizer = build_tokenizer(sizes)
     return Qwen3ForCausalLM(
         Qwen3Config(
@@ -82,7 +85,7 @@ def build_text_encoder(sizes: NetworkSizes) -> Qwen3ForCausalLM:
 
 
 def build_transformer(sizes: NetworkSizes) -> Flux2Transformer2DModel:
-    """Turns noise into latents, step by step."""
+    """Return an untrained transformer, which turns noise into latents step by step."""
     return Flux2Transformer2DModel(
         in_channels=4 * sizes.latent_channels,
         num_layers=sizes.double_blocks,
@@ -98,7 +101,7 @@ def build_transformer(sizes: NetworkSizes) -> Flux2Transformer2DModel:
 
 
 def build_autoencoder(sizes: NetworkSizes) -> AutoencoderKLFlux2:
-    """Turns pictures into latents and back."""
+    """Return an untrained autoencoder, which turns pictures into latents and back."""
     levels = len(sizes.encoder_channels)
     return AutoencoderKLFlux2(
         down_block_types=("DownEncoderBlock2D",) * levels,
@@ -107,7 +110,7 @@ def build_autoencoder(sizes: NetworkSizes) -> AutoencoderKLFlux2:
         decoder_block_out_channels=sizes.decoder_channels,
         layers_per_block=1,
         latent_channels=sizes.latent_channels,
-        # One group, for a group of few channels would lose how bright a picture is.
+        # There is one group, because a group of few channels would lose the brightness of a picture.
         norm_num_groups=1,
         mid_block_add_attention=False,
     )
@@ -120,7 +123,7 @@ def build_pipeline(
     text: Qwen3ForCausalLM,
     flow: Flux2Transformer2DModel,
 ) -> Flux2KleinPipeline:
-    """The parts as the worker's adapter loads them."""
+    """Return the pipeline of these networks, as the worker's adapter loads it."""
     return Flux2KleinPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(shift=SHIFT),
         vae=vae,
@@ -132,7 +135,7 @@ def build_pipeline(
 
 
 def _generate_training_texts() -> Iterator[str]:
-    """What the tokenizer learns its words from: captions and instructions, the same ones always."""
+    """Yield the captions and instructions that the tokenizer learns from. They are always the same."""
     drawn = draw_scenes(range(TOKENIZER_CAPTION_COUNT))
     captions = (write_caption(scene, seed=scene.seed).text for scene in drawn)
     edits = (make_edit(scene, seed=scene.seed).instruction for scene in drawn[: TOKENIZER_CAPTION_COUNT // 3])

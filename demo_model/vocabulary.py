@@ -1,8 +1,8 @@
-"""How people say what the painter knows: more words for a thing than it has names for."""
+"""Words and phrases for the attributes of a scene: several for each value."""
 
 from typing import Final
 
-# Where a word can stand: after what it describes (`at night`), before it (`moonlit`), or as what the picture is of.
+# A phrase stands after the thing (`at night`), before it (`moonlit`), or for the whole picture (`starry night`).
 Phrases = dict[str, tuple[str, ...]]
 
 TIME_AFTER: Final[Phrases] = {

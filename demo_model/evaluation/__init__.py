@@ -1,1 +1,4 @@
-"""Says what a picture shows. It learns from the painter alone, so that it cannot take the model's side."""
+"""Evaluation of a trained model by a classifier of pictures.
+
+The classifier learns from the painter's pictures alone, so it cannot favour the model.
+"""

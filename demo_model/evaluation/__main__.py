@@ -1,4 +1,4 @@
-"""`python -m demo_model.evaluation`: what the judge sees in a model's pictures, as a Markdown table."""
+"""Markdown tables of the attributes that a classifier recognises in a model's pictures."""
 
 import argparse
 from pathlib import Path
@@ -11,18 +11,21 @@ from demo_model.train.run import TrainingRun
 
 
 def main() -> None:
-    """Parses, and asks the judge, which was trained by `python -m demo_model.train judge=MINUTES`."""
+    """Parse the arguments, and print the tables.
+
+    `python -m demo_model.train classifier=MINUTES` must have trained the classifier.
+    """
     parser = argparse.ArgumentParser(prog="python -m demo_model.evaluation", description=__doc__)
     parser.add_argument(
-        "--folder", type=Path, default=Path("var/demo_model"), help="where checkpoints are kept"
+        "--folder", type=Path, default=Path("var/demo_model"), help="folder of the checkpoints"
     )
     parser.add_argument(
-        "--weights", type=Path, default=Path("var/models/demo"), help="the model that is judged"
+        "--weights", type=Path, default=Path("var/models/demo"), help="folder of the model to evaluate"
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--threads", type=int, help="of torch, on a CPU")
+    parser.add_argument("--threads", type=int, help="number of torch threads on a CPU")
     parser.add_argument("--sizes", choices=SIZES, default="whole")
-    parser.add_argument("--prompts", type=int, default=200)
+    parser.add_argument("--prompts", type=int, default=200, help="number of held-out prompts")
     parser.add_argument("--width", type=int, default=1024)
     parser.add_argument("--height", type=int, default=1024)
     arguments = parser.parse_args()

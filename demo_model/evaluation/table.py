@@ -1,4 +1,4 @@
-"""What the classifier sees of held-out prompts in the model's pictures, beside what it sees in right pictures."""
+"""Tables of classified pictures: the model's pictures of held-out prompts, beside the painter's own pictures."""
 
 import math
 from collections import Counter
@@ -18,7 +18,7 @@ from demo_model.train.dataset import decode_scaled, encode_scaled
 from demo_model.train.run import HELD_OUT_FIRST_SEED, TrainingRun
 
 COLUMNS: Final = tuple(ATTRIBUTES)
-# What a model must reach to be worth showing, in per cent.
+# A model that is worth showing reaches these shares, in per cent.
 TARGETS: Final = {"time": 85, "place": 85, "weather": 75, "subject": 60}
 BATCH_SIZE: Final = 8
 
@@ -27,36 +27,37 @@ PromptedScene = tuple[Scene, Caption]
 
 
 def build_tables(run: TrainingRun, *, weights: Path, count: int, size: tuple[int, int]) -> str:
-    """Markdown tables of percentages: what was prompted for, and which subject was. Raises FileNotFoundError without a
-    trained classifier or autoencoder.
+    """Return Markdown tables of the attributes recognised, in per cent, and of the subjects recognised.
+
+    Raises FileNotFoundError if the classifier or the autoencoder is not trained.
     """
     trained = classifier.load_trained(run)
     if trained is None:
-        raise FileNotFoundError(f"{run.folder / 'classifier.pt'}: run the stage classifier first")
+        raise FileNotFoundError(f"{run.folder / 'classifier.pt'} is missing. Run the stage classifier first.")
     shown = draw_scenes(range(HELD_OUT_FIRST_SEED, HELD_OUT_FIRST_SEED + count))
-    # The first scenes' prompts are drawn by another seed than the validator's.
+    # The offset gives the first scenes other wordings than the validation's.
     prompts = [write_caption(scene, seed=scene.seed + 7_000, complete=True) for scene in shown]
     prompted = list(zip(shown, prompts, strict=True))
     painted = _classify(trained, shown, lambda part: _paint(run, part, size))
-    seen_again = _classify(trained, shown, lambda part: _reconstruct(run, part, size))
+    reconstructed = _classify(trained, shown, lambda part: _reconstruct(run, part, size))
     pipeline = InferencePipeline(weights, run.device)
     made = _classify(trained, shown, _generate_with(pipeline, prompted, size, run.device))
     rows = [
         ("painter", painted, prompted),
-        ("painter, through the autoencoder", seen_again, prompted),
+        ("painter, reconstructed by the autoencoder", reconstructed, prompted),
         ("**model**", made, prompted),
-        ("model, against another prompt", made, [*prompted[1:], prompted[0]]),
+        ("model, compared with another prompt", made, [*prompted[1:], prompted[0]]),
     ]
     head = f"| {count} held-out prompts, {size[0]} by {size[1]} pixels | " + " | ".join(COLUMNS) + " |"
     target = [f"{TARGETS[name]} %" if name in TARGETS else "" for name in COLUMNS]
     lines = [head, "| --- |" + " ---: |" * len(COLUMNS)]
     lines += [_format_row(name, compute_shares(answers, right)) for name, answers, right in rows]
-    lines.append("| to reach | " + " | ".join(target) + " |")
+    lines.append("| target | " + " | ".join(target) + " |")
     return "\n".join([*lines, "", *_build_subject_rows(rows[:3])])
 
 
 def compute_shares(answers: Sequence[dict[str, str]], right: Sequence[PromptedScene]) -> list[float]:
-    """How often the classifier saw what was prompted for, for each column, of the prompts that say it."""
+    """Return, for each column, the share of right answers among the prompts that state the attribute."""
     shares = []
     for name in COLUMNS:
         is_seen = [
@@ -71,8 +72,8 @@ def compute_shares(answers: Sequence[dict[str, str]], right: Sequence[PromptedSc
 def _build_subject_rows(
     rows: Sequence[tuple[str, Sequence[dict[str, str]], Sequence[PromptedScene]]],
 ) -> Iterator[str]:
-    """How often each subject was seen, of those that were to show it."""
-    yield "| of those with this subject | " + " | ".join(SUBJECTS) + " |"
+    """Yield the rows of the table that counts right answers by subject."""
+    yield "| right answers by subject | " + " | ".join(SUBJECTS) + " |"
     yield "| --- |" + " ---: |" * len(SUBJECTS)
     for name, answers, right in rows:
         prompted = Counter(scene.subject for scene, _ in right)

@@ -1,4 +1,7 @@
-"""Draws pictures from scenes, flat and soft: many at once, on any device that torch knows, and always the same ones."""
+"""Painter of flat, soft pictures from scenes.
+
+It paints many scenes at once on any torch device, and the same scenes always give the same pictures.
+"""
 
 from collections.abc import Sequence
 
@@ -16,7 +19,7 @@ from demo_model.painter.weather import paint_weather
 def paint(
     scenes: Sequence[Scene], *, width: int, height: int, device: torch.device | str = "cpu"
 ) -> torch.Tensor:
-    """Pictures of shape (B, 3, height, width), from 0 to 1."""
+    """Paint the scenes. The pictures have the shape (B, 3, height, width) and values from 0 to 1."""
     pixels_BCHW = torch.zeros(len(scenes), 3, height, width, device=device)
     batch = SceneBatch(scenes, pixels_BCHW)
     for paint_part in (paint_sky, paint_place, paint_subject, paint_weather):

@@ -1,4 +1,4 @@
-"""Pictures of many scenes at once, painted shape over shape. The origin is top left and a picture is 1 high."""
+"""Canvas of many scenes, painted shape over shape. The origin is at the top left, and a picture's height is 1."""
 
 from collections.abc import Callable
 
@@ -9,15 +9,18 @@ from numpy.typing import ArrayLike
 from demo_model.painter.seeded_random import Floats
 from demo_model.painter.shapes import EVERYWHERE, Bounds, Shape, to_column
 
-# A colour a scene, of shape (B, 3), or what gives one a pixel, of shape (B, 3, H, W).
+# A paint is one colour for each scene, of shape (B, 3), or a function that gives each pixel one, of (B, 3, H, W).
 Paint = Floats | Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class Canvas:
-    """Pixels from 0 to 1, in sRGB. What is painted on any scene is painted on all, in its own place and colour."""
+    """Pixels of B pictures, from 0 to 1, in sRGB.
+
+    A shape is painted on all pictures at once, with a place and a colour of its own in each.
+    """
 
     def __init__(self, pixels_BCHW: torch.Tensor) -> None:
-        """Paints on these pixels."""
+        """Paint on the given pixels, in place."""
         self.pixels_BCHW = pixels_BCHW
         height, width = pixels_BCHW.shape[2:]
         self.aspect = width / height
@@ -26,7 +29,7 @@ class Canvas:
         self._y_1H1 = ((torch.arange(height, device=pixels_BCHW.device) + 0.5) / height).view(1, -1, 1)
 
     def draw(self, shape: Shape, paint: Paint, *, alpha: ArrayLike = 1.0, soft: float = 0.0) -> None:
-        """Paints a shape over what is there; its edge is a pixel and `soft` wide."""
+        """Paint a shape over the picture. Its edge is one pixel plus `soft` wide."""
         window = self._find_window(shape.bounds, soft)
         if window is None or not np.any(alpha):
             return
@@ -36,7 +39,7 @@ class Canvas:
         self._blend(window, cover_BHW * to_column(alpha, x_11W), paint)
 
     def wash(self, strength: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], paint: Paint) -> None:
-        """Tints everything, by a strength of 0 to 1 for each pixel."""
+        """Tint all pixels. `strength` gives a number from 0 to 1 for each pixel."""
         window = self._find_window(EVERYWHERE, 0.0)
         assert window is not None
         self._blend(window, strength(self._x_11W, self._y_1H1), paint)
@@ -44,7 +47,7 @@ class Canvas:
     def glow(
         self, x: ArrayLike, y: ArrayLike, radius: ArrayLike, colour_B3: Floats, alpha: ArrayLike
     ) -> None:
-        """A light that fades outward."""
+        """Paint a light that fades outward."""
 
         def strength(x_11W: torch.Tensor, y_1H1: torch.Tensor) -> torch.Tensor:
             away = (x_11W - to_column(x, x_11W)) ** 2 + (y_1H1 - to_column(y, x_11W)) ** 2
@@ -61,7 +64,7 @@ class Canvas:
         self.pixels_BCHW[:, :, rows, columns].lerp_(colour, cover_BHW[:, None])
 
     def _find_window(self, bounds: Bounds, soft: float) -> tuple[slice, slice] | None:
-        """The pixels that a shape in these bounds can touch; None if there are none."""
+        """Return the rows and columns that a shape in these bounds can touch, or None."""
         height, width = self.pixels_BCHW.shape[2:]
         edge = self._pixel + soft
         left, top = (max(0, _floor_within((side - edge) * height, width + height)) for side in bounds[:2])
@@ -73,7 +76,7 @@ class Canvas:
 
 
 def make_gradient(top_B3: Floats, bottom_B3: Floats, *, start: ArrayLike, end: ArrayLike) -> Paint:
-    """From one colour to another on the way down."""
+    """Return a paint that goes from one colour to another, from the top down."""
 
     def paint(x_11W: torch.Tensor, y_1H1: torch.Tensor) -> torch.Tensor:
         first, last = to_column(start, y_1H1), to_column(end, y_1H1)

@@ -1,4 +1,4 @@
-"""Who may stand in a scene: a robot, a cat, a person. Each by the middle of its foot and its height."""
+"""Characters: a robot, a cat and a person. Each is placed by the middle of its foot and by its height."""
 
 from typing import Final
 
@@ -17,7 +17,7 @@ HAIRS: Final = palette.parse_colours("#3a2a24", "#7a4a2a", "#d9a648", "#8c2f2f")
 def paint_robot(
     batch: SceneBatch, x: Floats, foot: Floats, size: Floats, bright: Floats, dark: Floats
 ) -> None:
-    """Boxes with a lit face."""
+    """Paint a robot of boxes with a lit face."""
     canvas, s, y = batch.canvas, size, foot
     metal = batch.light("#5b6478")
     body = make_gradient(bright, dark, start=y - s, end=y + 0.15 * s)
@@ -44,7 +44,7 @@ def paint_robot(
 
 
 def paint_cat(batch: SceneBatch, x: Floats, foot: Floats, size: Floats, bright: Floats, dark: Floats) -> None:
-    """Sitting, with its tail to one side."""
+    """Paint a sitting cat, with its tail to one side."""
     canvas, s, y = batch.canvas, size, foot
     fur = make_gradient(bright, palette.mix(bright, dark, 0.6), start=y - s, end=y)
     tail = union(
@@ -79,7 +79,7 @@ def paint_cat(batch: SceneBatch, x: Floats, foot: Floats, size: Floats, bright: 
 def paint_person(
     batch: SceneBatch, x: Floats, foot: Floats, size: Floats, bright: Floats, dark: Floats
 ) -> None:
-    """Standing, seen from the front, in a coat of the scene's colour."""
+    """Paint a standing person, seen from the front, in a coat of the scene's colour."""
     canvas, s, y = batch.canvas, size, foot
     skin_chance, hair_chance, has_long = batch.draw_numbers("person", (0, 0.999), (0, 0.999), (0, 1))
     skin = batch.light(palette.choose(SKINS, skin_chance))
@@ -126,7 +126,7 @@ def paint_person(
 def _paint_ear(
     canvas: Canvas, x: Floats, y: Floats, s: Floats, *, side: int, paint: Paint, scale: float
 ) -> None:
-    """A triangle that leans outward."""
+    """Paint a triangle that leans outward."""
     tip = (x + side * 0.03 * s, y - 0.13 * scale * s)
     left, right = (x - 0.10 * scale * s, y + 0.06 * s), (x + 0.10 * scale * s, y + 0.06 * s)
     canvas.draw(polygon(tip, right, left), paint)

@@ -1,4 +1,4 @@
-"""Many of a kind at the price of one: a grid whose every cell holds numbers of its own, and a shape within it."""
+"""Grids of many like shapes for the cost of one: each cell holds numbers of its own."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,10 @@ from demo_model.painter.shapes import to_column
 
 
 class GridSample(NamedTuple):
-    """Of each pixel: where it lies from its cell's centre, in the units of the picture, and its cell's numbers."""
+    """Each pixel's offset from the centre of its cell, and the numbers of that cell.
+
+    The offsets are in the units of the picture.
+    """
 
     x_BHW: torch.Tensor
     y_BHW: torch.Tensor
@@ -19,7 +22,10 @@ class GridSample(NamedTuple):
 
 
 class Grid:
-    """A grid from `left` and `top` on, with grid of `pitch` each way; what lies beyond belongs to its last grid."""
+    """A grid that starts at `left` and `top`. `pitch` is the width and height of a cell.
+
+    Pixels outside the grid belong to its nearest cells.
+    """
 
     def __init__(
         self,
@@ -30,13 +36,13 @@ class Grid:
         top: ArrayLike = 0.0,
         slant: float = 0.0,
     ) -> None:
-        """With a slant the grid leans to the left on its way down, by so much of the height."""
+        """Take the numbers of the cells. With `slant`, the grid leans left by that share of the height going down."""
         self._table_BKJI = table_BKJI
         self._pitch = pitch
         self._left, self._top, self._slant = left, top, slant
 
     def sample(self, x_11W: torch.Tensor, y_1H1: torch.Tensor) -> GridSample:
-        """The grid of these pixels."""
+        """Return the cells of these pixels."""
         rows, columns = self._table_BKJI.shape[2:]
         wide, high = (to_column(side, x_11W) for side in self._pitch)
         leaning = x_11W + self._slant * y_1H1 if self._slant else x_11W
@@ -59,7 +65,10 @@ def _pick_cells(table_KBJI: torch.Tensor, j_BHW: torch.Tensor, i_BHW: torch.Tens
 
 
 def _pick_by_rows(table_KBJI: torch.Tensor, j_BH1: torch.Tensor, i_B1W: torch.Tensor) -> torch.Tensor:
-    """The same where a row's grid are those of every row: it is copied, which takes a tenth of the time."""
+    """Pick the cells where all rows of pixels share their columns.
+
+    It gives the result of `_pick_cells` in a tenth of the time, because it copies whole rows.
+    """
     count = table_KBJI.shape[1]
     rows_BH, columns_BW = (at[:, :, 0] for at in (j_BH1.expand(count, -1, 1), i_B1W.expand(count, 1, -1).mT))
     pairs = zip(rows_BH, columns_BW, table_KBJI.unbind(1), strict=True)
@@ -70,12 +79,12 @@ def _pick_by_rows(table_KBJI: torch.Tensor, j_BH1: torch.Tensor, i_B1W: torch.Te
 
 
 def draw_table(seeds_B: Seeds, name: str, *, kinds: int, rows: int, columns: int) -> Floats:
-    """Floats in [0, 1) for the grid of a grid, shape (B, K, J, I)."""
+    """Draw numbers in [0, 1) for the cells of a grid, of shape (B, K, J, I)."""
     return draw_uniform(seeds_B, name, kinds * rows * columns).reshape(-1, kinds, rows, columns)
 
 
 def spread_table(table_BKJI: Floats, *ranges: tuple[float, float]) -> Floats:
-    """The same table with each kind of number spread over its range."""
+    """Scale each kind of number of a table from [0, 1) to its range."""
     low, high = np.asarray(ranges, dtype=np.float32).T[..., None, None]
     spread: Floats = low + table_BKJI * (high - low)
     return spread

@@ -1,4 +1,4 @@
-"""What people have made and a scene may hold: a house, a boat, a balloon, cars that fly."""
+"""Objects that people make: a house, a boat, a balloon and flying cars."""
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from demo_model.painter.shapes import Shape, box, ellipse, polygon, stroke, to_c
 def paint_house(
     batch: SceneBatch, x: Floats, foot: Floats, size: Floats, bright: Floats, dark: Floats
 ) -> None:
-    """Walls of the scene's colour, a roof, a chimney, two windows, a door."""
+    """Paint a house: walls of the scene's colour, a roof, a chimney, two windows and a door."""
     canvas, s, y = batch.canvas, size * 0.95, foot
     is_dark = batch.is_time("night", "sunset", "dawn")
     eaves, half = y - 0.46 * s, 0.40 * s
@@ -45,7 +45,7 @@ def paint_house(
 def paint_boat(
     batch: SceneBatch, x: Floats, foot: Floats, size: Floats, bright: Floats, dark: Floats
 ) -> None:
-    """A sailing boat; its foot is the water's line."""
+    """Paint a sailing boat. Its foot is the waterline."""
     canvas, s, y = batch.canvas, size, foot
     canvas.draw(
         stroke(x - 0.02 * s, y - 0.15 * s, x - 0.02 * s, y - 0.95 * s, 0.014 * s), batch.light("#7a4f35")
@@ -78,7 +78,7 @@ def paint_boat(
 def paint_balloon(
     batch: SceneBatch, x: Floats, foot: Floats, size: Floats, bright: Floats, dark: Floats
 ) -> None:
-    """A hot-air balloon with stripes; its foot is the basket's."""
+    """Paint a striped hot-air balloon. Its foot is the bottom of the basket."""
     canvas, s, y = batch.canvas, size * 1.05, foot
     middle, wide, tall = y - 0.62 * s, 0.34 * s, 0.38 * s
     skirt = polygon(
@@ -103,7 +103,7 @@ def paint_balloon(
 
 
 def _stripe(x: Floats, y: Floats, wide: Floats, tall: Floats, *, out: float) -> Shape:
-    """The middle stripe of a balloon, or with `out` the pair beside it, curved like its skin."""
+    """Return the middle stripe of a balloon, or with `out` the pair beside it, curved like the envelope."""
 
     def distance(x_11W: torch.Tensor, y_1H1: torch.Tensor) -> torch.Tensor:
         down = ((y_1H1 - to_column(y, x_11W)) / to_column(tall, x_11W)).clamp(-1, 1)
@@ -123,7 +123,7 @@ def paint_car(
     bright: Floats,
     dark: Floats,
 ) -> None:
-    """A car in the air, `size` long, bound left (-1) or right (1), on two pads of light."""
+    """Paint a flying car of length `size` on two pads of light. It faces left (-1) or right (1)."""
     canvas, s = batch.canvas, size
     glow = batch.repeat("#7ff0ff")
     for side in (-1, 1):

@@ -1,4 +1,4 @@
-"""The places, each from its horizon to its foreground."""
+"""Places, each painted from its horizon to its foreground."""
 
 from typing import Final
 
@@ -17,7 +17,7 @@ from demo_model.painter.water import paint_water
 
 
 def paint_place(batch: SceneBatch) -> None:
-    """Each scene's place."""
+    """Paint the place of each scene."""
     for name, paint_part in PLACE_PAINTERS.items():
         for part in batch.select(place=name):
             paint_part(part)
@@ -161,7 +161,7 @@ def _paint_islet(batch: SceneBatch) -> None:
     x, wide, chance = batch.draw_numbers("islet", (0.05, 0.95), (0.10, 0.2), (0, 1))
     sun_x, _, _ = place_disc(batch)
     centre = x * batch.aspect
-    # Not before the sun, whose glitter lies there.
+    # No islet lies below the sun, because the sun's glitter is there.
     shown: Floats = ((chance < 0.4) & (np.abs(centre - sun_x) > wide + 0.08)).astype(np.float32)
     land = within(ellipse(centre, 0.565, wide, 0.05), box(-1, 0, 3, 0.565))
     shade = palette.mix(batch.light("#6b7f8a", haze=0.45), batch.pick_by_time(palette.HAZE), 0.2)

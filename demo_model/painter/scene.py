@@ -1,4 +1,4 @@
-"""What a picture shows, in words of the painter's own. The same scene and seed are the same picture."""
+"""Scenes: the attributes of a picture in the painter's own words. Equal scenes give equal pictures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ ATTRIBUTES: Final = {
     "colour": COLOURS,
 }
 
-# What a subject is drawn in when no colour is asked for is one of these, so that a tree is mostly green.
+# Some subjects have usual colours of their own: most trees are green.
 USUAL_COLOURS: Final = {"tree": ("green", "pink", "orange", "green")}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """The seed decides where everything lies, the figure what the subject looks like."""
+    """The attributes of a picture. `seed` decides the layout, and `subject_seed` the subject's look."""
 
     seed: int
     subject_seed: int
@@ -39,7 +39,7 @@ class Scene:
 
 
 def draw_scenes(seeds: Sequence[int]) -> list[Scene]:
-    """A scene drawn from each seed."""
+    """Draw a scene from each seed."""
     chances = draw_uniform(np.asarray(seeds, dtype=np.uint64), "scene", 6)
     return [_make_scene(seed, row.tolist()) for seed, row in zip(seeds, chances, strict=True)]
 
@@ -51,7 +51,7 @@ def _make_scene(seed: int, chances: list[float]) -> Scene:
         subject_seed=seed,
         time=_pick(TIMES, chances[0]),
         place=_pick(PLACES, chances[1]),
-        # Four in ten have no weather to speak of, as most prompts say none.
+        # About four scenes in ten are clear, because most prompts state no weather.
         weather="clear" if chances[5] < 0.3 else _pick(WEATHERS, chances[2]),
         subject=subject,
         colour=_pick(USUAL_COLOURS.get(subject, COLOURS), chances[4]),

@@ -1,4 +1,4 @@
-"""Scenes beside the canvas they are painted on: who paints a part asks here for the light and for numbers."""
+"""Batches of scenes with their canvas. The painting functions ask a batch for colours in its light and for numbers."""
 
 from collections.abc import Iterator, Sequence
 from typing import Literal
@@ -22,7 +22,7 @@ class SceneBatch:
         *,
         by: Literal["seed", "subject_seed"] = "seed",
     ) -> None:
-        """The pixels are painted over. Floats are drawn by the scenes' seeds, or by those of their figures."""
+        """Paint over the given pixels. Numbers are drawn by `seed` or by `subject_seed` of each scene."""
         self.scenes = list(scenes)
         self.canvas = Canvas(pixels_BCHW)
         self._by = by
@@ -33,42 +33,42 @@ class SceneBatch:
 
     @property
     def count(self) -> int:
-        """How many scenes there are."""
+        """The number of scenes."""
         return len(self.scenes)
 
     @property
     def aspect(self) -> float:
-        """A picture's width, its height being 1."""
+        """The width of a picture whose height is 1."""
         return self.canvas.aspect
 
     def is_time(self, *names: str) -> Floats:
-        """1 for each scene at one of these times of day, else 0."""
+        """Return 1 for each scene at one of these times of day, else 0."""
         return np.asarray([scene.time in names for scene in self.scenes], dtype=np.float32)
 
     def is_weather(self, *names: str) -> Floats:
-        """1 for each scene in such weather, else 0."""
+        """Return 1 for each scene in one of these weathers, else 0."""
         return np.asarray([scene.weather in names for scene in self.scenes], dtype=np.float32)
 
     def draw_numbers(self, name: str, *ranges: tuple[float, float]) -> list[Floats]:
-        """For each range a number a scene; they depend on the seed and on the name alone."""
+        """Draw one number for each range and scene. The numbers depend only on the seed and the name."""
         drawn_BN = draw_uniform(self.seeds_B, name, len(ranges))
         return [low + drawn_BN[:, at] * np.float32(high - low) for at, (low, high) in enumerate(ranges)]
 
     def pick_by_time(self, colours: Floats) -> Floats:
-        """Each scene's colour of those that are given for the times of day, in its weather."""
+        """Pick each scene's colour by its time of day, and dim it by its weather."""
         gloom, share = palette.GLOOM[self.weather_B], palette.GLOOM_SHARE[self.weather_B]
         light = colours[self.time_B]
         lamp = palette.LIGHT[self.time_B]
-        # Under clouds the light has less of its hour's colour.
+        # Clouds take some of the hour's colour out of the light.
         dimmed = gloom * palette.mix(lamp, lamp.mean(1, keepdims=True), 0.7)
         return palette.mix(light, dimmed, share)
 
     def repeat(self, code: str) -> Floats:
-        """One colour for all, whatever the light."""
+        """Return one colour for all scenes, whatever their light."""
         return np.repeat(palette.parse_colour(code)[None], self.count, axis=0)
 
     def light(self, colour: str | Floats, *, haze: float = 0.0) -> Floats:
-        """A thing's colour in the scene's light, at a distance: 0 is near, 1 is lost in the haze."""
+        """Return a thing's colour in each scene's light. `haze` is 0 near the viewer and 1 at the farthest."""
         own = self.repeat(colour) if isinstance(colour, str) else colour
         light = palette.LIGHT[self.time_B]
         share = palette.GLOOM_SHARE[self.weather_B] * 0.55
@@ -77,20 +77,23 @@ class SceneBatch:
         return palette.mix(near, far, np.clip(haze + 0.25 * haze * self.is_weather("fog"), 0, 1))
 
     def highlight(self, colour: Floats) -> Floats:
-        """The colour of what matters in the picture: at night it is lit a little more than the rest."""
+        """Return the colour of a subject, which has a little more light than the rest at night."""
         return palette.mix(self.light(colour), colour, 0.12 + 0.2 * self.is_time("night"))
 
     def add_snow(self, colour_B3: Floats, share: float, *, haze: float = 0.0) -> Floats:
-        """The colour with snow on it, where it snows."""
+        """Mix the colour with snow in the scenes where it snows."""
         white = palette.mix(self.light("#f4f8ff", haze=haze), self.repeat("#e6eefb"), 0.3)
         return palette.mix(colour_B3, white, share * self.is_weather("snow"))
 
     def use_subject_seeds(self) -> "SceneBatch":
-        """The same scenes and pixels, with numbers that depend on the figures."""
+        """Return a batch of the same scenes and pixels that draws numbers by `subject_seed`."""
         return SceneBatch(self.scenes, self.canvas.pixels_BCHW, by="subject_seed")
 
     def select(self, **wanted: str) -> Iterator["SceneBatch"]:
-        """The scenes with these properties, if any, on an batch of their own; their pixels come back afterwards."""
+        """Yield a batch of the scenes with these attributes, if there are any.
+
+        Its pixels are copied back when the caller asks for the next item.
+        """
         chosen = [
             at
             for at, scene in enumerate(self.scenes)

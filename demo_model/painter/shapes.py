@@ -1,6 +1,6 @@
-"""Shapes as signed distances: below zero inside, in units of a picture's height. Sizes and places differ by scene.
+"""Shapes as signed distances, which are negative inside, in units of a picture's height.
 
-Tensors: B scenes, H rows, W columns.
+Sizes and places differ from scene to scene. Tensors: B scenes, H rows, W columns.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,20 +16,23 @@ EVERYWHERE: Final[Bounds] = (-np.inf, -np.inf, np.inf, np.inf)
 
 
 class Shape(NamedTuple):
-    """`distance` takes x_11W and y_1H1 to distances_BHW; nothing lies outside `bounds` (left, top, right, bottom)."""
+    """A distance function, and bounds outside of which the shape is empty.
+
+    `distance` takes x_11W and y_1H1 and returns distances_BHW. The bounds are left, top, right and bottom.
+    """
 
     distance: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     bounds: Bounds
 
 
 def to_column(number: ArrayLike, like: torch.Tensor) -> torch.Tensor:
-    """A number a scene, as a tensor that goes with rows and columns."""
+    """Return one number for each scene as a tensor that broadcasts over rows and columns."""
     values = np.asarray(number, dtype=np.float32).reshape(-1, 1, 1)
     return torch.from_numpy(np.ascontiguousarray(values)).to(like.device, non_blocking=True)
 
 
 def ellipse(x: ArrayLike, y: ArrayLike, width: ArrayLike, height: ArrayLike) -> Shape:
-    """By its centre and half axes; the distance is exact on the edge."""
+    """Return an ellipse by its centre and half axes. The distance is exact on the edge."""
 
     def distance(x_11W: torch.Tensor, y_1H1: torch.Tensor) -> torch.Tensor:
         half_width, half_height = to_column(width, x_11W), to_column(height, x_11W)
@@ -45,7 +48,7 @@ def ellipse(x: ArrayLike, y: ArrayLike, width: ArrayLike, height: ArrayLike) -> 
 def box(
     left: ArrayLike, top: ArrayLike, right: ArrayLike, bottom: ArrayLike, round_by: ArrayLike = 0.0
 ) -> Shape:
-    """A rectangle, its corners rounded by a radius."""
+    """Return a rectangle whose corners are rounded by a radius."""
     left, top, right, bottom = (np.asarray(side, dtype=np.float32) for side in (left, top, right, bottom))
 
     def distance(x_11W: torch.Tensor, y_1H1: torch.Tensor) -> torch.Tensor:
@@ -59,7 +62,7 @@ def box(
 
 
 def polygon(*points: tuple[ArrayLike, ArrayLike]) -> Shape:
-    """A convex one, its corners clockwise as they are seen."""
+    """Return a convex polygon. Its corners are clockwise on the screen."""
     xs, ys = zip(*points, strict=True)
 
     def distance(x_11W: torch.Tensor, y_1H1: torch.Tensor) -> torch.Tensor:
@@ -77,14 +80,14 @@ def polygon(*points: tuple[ArrayLike, ArrayLike]) -> Shape:
         return farthest
 
     right, bottom = (-_find_minimum([-np.asarray(value) for value in values]) for values in (xs, ys))
-    # A sharp corner's edge reaches beyond its point.
+    # The soft edge of a sharp corner reaches beyond the corner's point.
     return Shape(
         distance, (_find_minimum(xs) - SHARP, _find_minimum(ys) - SHARP, right + SHARP, bottom + SHARP)
     )
 
 
 def stroke(x0: ArrayLike, y0: ArrayLike, x1: ArrayLike, y1: ArrayLike, radius: ArrayLike) -> Shape:
-    """A line with round ends."""
+    """Return a line with round ends."""
     x0, y0, x1, y1, radius = (np.asarray(value, dtype=np.float32) for value in (x0, y0, x1, y1, radius))
 
     def distance(x_11W: torch.Tensor, y_1H1: torch.Tensor) -> torch.Tensor:
@@ -110,7 +113,7 @@ def stroke(x0: ArrayLike, y0: ArrayLike, x1: ArrayLike, y1: ArrayLike, radius: A
 
 
 def below(height: Callable[[torch.Tensor], torch.Tensor], top: float) -> Shape:
-    """All that lies below a curve y = height(x), which nowhere rises above `top`."""
+    """Return the area below a curve y = height(x), which nowhere rises above `top`."""
 
     def distance(x_11W: torch.Tensor, y_1H1: torch.Tensor) -> torch.Tensor:
         heights = height(x_11W)
@@ -121,7 +124,7 @@ def below(height: Callable[[torch.Tensor], torch.Tensor], top: float) -> Shape:
 
 
 def union(*shapes: Shape) -> Shape:
-    """Where any of them is."""
+    """Return the area that any of the shapes covers."""
 
     def distance(x_11W: torch.Tensor, y_1H1: torch.Tensor) -> torch.Tensor:
         nearest = shapes[0].distance(x_11W, y_1H1)
@@ -134,7 +137,7 @@ def union(*shapes: Shape) -> Shape:
 
 
 def within(shape: Shape, limit: Shape) -> Shape:
-    """Where both are."""
+    """Return the area that both shapes cover."""
     return Shape(
         lambda x, y: torch.maximum(shape.distance(x, y), limit.distance(x, y)),
         (
@@ -147,7 +150,7 @@ def within(shape: Shape, limit: Shape) -> Shape:
 
 
 def without(shape: Shape, hole: Shape) -> Shape:
-    """Where the first is and the second is not."""
+    """Return the area that the first shape covers and the second does not."""
     return Shape(lambda x, y: torch.maximum(shape.distance(x, y), -hole.distance(x, y)), shape.bounds)
 
 

@@ -1,4 +1,4 @@
-"""The sky: its gradient, stars, sun or moon, clouds, rainbow."""
+"""Sky: its gradient, stars, sun or moon, clouds and rainbow."""
 
 from typing import Final
 
@@ -12,16 +12,16 @@ from demo_model.painter.scene_batch import SceneBatch
 from demo_model.painter.seeded_random import Floats
 from demo_model.painter.shapes import Shape, box, ellipse, to_column, union, within, without
 
-# Of a picture's height. No place's ground rises above it by much, and no disc sinks below it.
+# A share of a picture's height. No place rises far above it, and no disc sinks below it.
 HORIZON: Final = 0.56
-# In the order of scene.TIMES: how high the sun or the moon stands.
+# The sun or the moon stands between these heights. The order is that of scene.TIMES.
 DISC_TOP: Final = np.asarray([0.34, 0.10, 0.20, 0.40, 0.10], dtype=np.float32)
 DISC_BOTTOM: Final = np.asarray([0.46, 0.22, 0.34, 0.50, 0.24], dtype=np.float32)
 BANDS: Final = ("#e8505b", "#f59a45", "#f7dc5a", "#5cc26e", "#4a90e0", "#8a5fd0")
 
 
 def paint_sky(batch: SceneBatch) -> None:
-    """Everything that is behind the place."""
+    """Paint everything that is behind the place."""
     canvas = batch.canvas
     top, middle, foot = (
         batch.pick_by_time(tone) for tone in (palette.SKY_TOP, palette.SKY_MIDDLE, palette.SKY_FOOT)
@@ -38,7 +38,7 @@ def paint_sky(batch: SceneBatch) -> None:
 
 
 def place_disc(batch: SceneBatch) -> tuple[Floats, Floats, Floats]:
-    """Where the sun or the moon stands, and its radius."""
+    """Return the place of the sun or the moon, x and y, and its radius."""
     side, height, size = batch.draw_numbers("disc", (0.14, 0.86), (0, 1), (0.045, 0.062))
     low, high = DISC_TOP[batch.time_B], DISC_BOTTOM[batch.time_B]
     return side * batch.aspect, low + height * (high - low), size + 0.02 * batch.is_time("sunset", "dawn")
@@ -88,7 +88,7 @@ def _paint_clouds(batch: SceneBatch) -> None:
     light, shade = light * (1 - is_wet) + grey * is_wet, shade * (1 - is_wet) + 0.9 * grey * is_wet
     for number in range(4):
         x, y, size, chance = batch.draw_numbers(f"cloud {number}", (0, 1), (0.04, 0.30), (0.07, 0.13), (0, 1))
-        # The first two are mostly there, more of them in wet weather, hardly any at night.
+        # The first two clouds are common. Wet weather has more clouds, and nights have few.
         likely = 0.62 - 0.14 * number + 0.5 * batch.is_weather("rain", "snow") - 0.25 * batch.is_time("night")
         alpha = (chance < likely) * (0.93 - 0.2 * batch.is_time("night"))
         cloud = _cloud(batch, f"puffs {number}", x * batch.aspect, y, size)
@@ -98,7 +98,7 @@ def _paint_clouds(batch: SceneBatch) -> None:
 
 
 def _cloud(batch: SceneBatch, name: str, x: Floats, y: Floats, size: Floats) -> Shape:
-    """Puffs on a flat foot."""
+    """Return a cloud of puffs on a flat foot."""
     tall, left, right = batch.draw_numbers(name, (0.62, 0.85), (0.38, 0.58), (0.38, 0.58))
     puffs = union(
         ellipse(x, y - size * 0.18, size * 0.62, size * tall),

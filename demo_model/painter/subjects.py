@@ -1,4 +1,4 @@
-"""Where a scene's subject stands and how large it is; who stands is in figures.py, what is built in things.py."""
+"""Subjects: where they stand, and how large they are. `characters.py` and `objects.py` paint them."""
 
 from typing import Final, NamedTuple
 
@@ -9,13 +9,13 @@ from demo_model.painter.scene_batch import SceneBatch
 from demo_model.painter.seeded_random import Floats
 from demo_model.painter.terrain import paint_islet, paint_leafy_tree, paint_pond, paint_shadow
 
-# A subject stands in the middle, on the lines of a grid of so many to a picture's height: the model sees a picture in
-# squares, and a figure that may be anywhere, in any size, would be as many figures to learn.
+# A subject stands in the middle, on the lines of a grid that divides a picture's height. The model sees a picture in
+# squares, so each other place or size of a subject would be one more thing to learn.
 GRID_LINES: Final = 16
 FOOT: Final = 14 / GRID_LINES
 SIZE: Final = 8 / GRID_LINES
 LIFT: Final = 10 / GRID_LINES
-# The middle of each flying car, of width and height, and whether it is bound left (-1) or right (1).
+# Each car's middle is a share of the width and the height. It faces left (-1) or right (1).
 CARS: Final = ((0.20, 3 / GRID_LINES, 1.0), (0.50, 7 / GRID_LINES, -1.0), (0.80, 5 / GRID_LINES, 1.0))
 CAR_SIZE: Final = 4 / GRID_LINES
 
@@ -31,7 +31,7 @@ class Placement(NamedTuple):
 
 
 def paint_subject(batch: SceneBatch) -> None:
-    """Each scene's subject, if it has one."""
+    """Paint the subject of each scene that has one."""
     for name, paint_part in SUBJECT_PAINTERS.items():
         for part in batch.use_subject_seeds().select(subject=name):
             paint_part(part, _place_subject(part))
@@ -108,7 +108,7 @@ def _round_to_grid(length: float) -> float:
 
 
 def _paint_ground(batch: SceneBatch, placement: Placement, *, wide: float) -> None:
-    """What a subject stands on, and its shadow there."""
+    """Paint the ground under a subject, and the subject's shadow on it."""
     for part in batch.select(place="ocean"):
         at = _place_subject(part)
         paint_islet(part, at.x, at.foot, at.size * wide * 1.5)

@@ -1,4 +1,4 @@
-"""What grows and rises: hills, peaks, pines, leafy trees, flowers."""
+"""Terrain and plants: hills, peaks, pines, leafy trees and flowers, and the ground under a subject."""
 
 from typing import Final
 
@@ -28,7 +28,7 @@ def paint_hill(
     snow: float,
     alpha: Floats | float = 1.0,
 ) -> None:
-    """Ground whose edge swings about a height, darker towards its foot."""
+    """Paint ground whose edge swings about a height. It is darker towards its foot."""
     first, second, slow, quick = batch.draw_numbers(name, (0, 6.28), (0, 6.28), (2.0, 4.0), (5.0, 8.0))
 
     def height(x_11W: torch.Tensor) -> torch.Tensor:
@@ -53,7 +53,7 @@ def paint_peaks(
     rock: str,
     haze: float,
 ) -> None:
-    """A range of peaks with snow on their tops, lit from the right."""
+    """Paint a range of peaks with snow on their tops, lit from the right."""
     lit = batch.add_snow(batch.light(rock, haze=haze), 0.35, haze=haze)
     dark = palette.mix(lit, batch.light("#23263f", haze=haze), 0.36)
     cap = batch.light("#fbfbff", haze=haze * 0.7)
@@ -78,7 +78,7 @@ def paint_peaks(
 
 
 def _cap(x: Floats, top: Floats, right: Floats, left: Floats, edge: Floats) -> Shape:
-    """The top of one side of a peak, with a torn lower edge."""
+    """Return the snow on one side of a peak, with a torn lower edge."""
     middle = (left + right) / 2
     return union(
         polygon((x, top), (right, edge), (middle, edge - 0.25 * (edge - top))),
@@ -86,7 +86,7 @@ def _cap(x: Floats, top: Floats, right: Floats, left: Floats, edge: Floats) -> S
     )
 
 
-def paint_pines(  # noqa: PLR0913 - a row of pines is all this
+def paint_pines(  # noqa: PLR0913 - a row of pines has this many properties
     batch: SceneBatch,
     name: str,
     *,
@@ -98,7 +98,10 @@ def paint_pines(  # noqa: PLR0913 - a row of pines is all this
     haze: float,
     only: tuple[Floats, float] | None = None,
 ) -> None:
-    """A row of pines, each in its own stretch; with `only` one of them, from a certain x on, where a scene has it."""
+    """Paint a row of pines, each in its own stretch of the width.
+
+    With `only` (is_shown, x) there is one pine, from x on, in the scenes that have it.
+    """
     start = -pitch * 0.5 if only is None else only[1]
     columns = 1 if only is not None else int(np.ceil(batch.aspect / pitch)) + 1
     numbers = spread_table(
@@ -120,7 +123,7 @@ def paint_pines(  # noqa: PLR0913 - a row of pines is all this
 
     def leaves(x_11W: torch.Tensor, y_1H1: torch.Tensor) -> torch.Tensor:
         x, rise, wide = _measure_pine(grid.sample(x_11W, y_1H1), y_1H1, pitch=pitch, share=share, foot=foot)
-        # Three skirts, each narrower than the one below it.
+        # A pine has three skirts, each narrower than the one below it.
         skirts = [(0.14, 0.58, 1.0), (0.40, 0.80, 0.78), (0.64, 1.0, 0.54)]
         inside = [
             torch.maximum(x - wide * part * (high - rise) / (high - low), (low - rise) * 0.3)
@@ -137,11 +140,14 @@ def paint_pines(  # noqa: PLR0913 - a row of pines is all this
 def _measure_pine(
     sample: GridSample, y_1H1: torch.Tensor, *, pitch: float, share: float, foot: float
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """How far a pixel is from its pine's middle, how high up in it (0 to 1), and how wide the pine is there at most."""
+    """Return each pixel's distance from the middle of its pine, its height, and the pine's half width.
+
+    The height in the pine is 0 at the foot and 1 at the top. The half width is the largest one.
+    """
     shift, tall, chance, sink = sample.numbers_KBHW
     rise = (foot + sink - y_1H1) / tall
     wide = (tall * 0.3).clamp_max(pitch * 0.4)
-    # Where no pine stands, all is far from one.
+    # A cell without a pine gets a distance that is outside of any pine.
     away = torch.where(chance <= share, (sample.x_BHW - shift * pitch).abs(), 1.0)
     return away, rise, wide
 
@@ -156,7 +162,7 @@ def paint_leafy_tree(
     leaves: str | Floats,
     alpha: Floats | float = 1.0,
 ) -> None:
-    """A trunk and a round crown, `size` being the crown's radius."""
+    """Paint a trunk and a round crown. `size` is the crown's radius."""
     tall, left, right = batch.draw_numbers(name, (1.3, 1.7), (0.55, 0.7), (0.55, 0.7))
     crown = foot - size * tall - size * 0.35
     bright = batch.add_snow(batch.light(leaves), 0.6)
@@ -180,7 +186,7 @@ def paint_leafy_tree(
 
 
 def paint_flowers(batch: SceneBatch) -> None:
-    """A meadow's flowers, from small ones at the back to large ones in front."""
+    """Paint a meadow's flowers, from small ones at the back to large ones in front."""
     for number, (top, pitch) in enumerate(((0.775, 0.062), (0.84, 0.085), (0.915, 0.11))):
         columns = int(np.ceil(batch.aspect / pitch)) + 1
         numbers = spread_table(
@@ -227,13 +233,13 @@ def _paint_flower_row(batch: SceneBatch, grid: Grid, *, pitch: float, top: float
 
 
 def paint_shadow(batch: SceneBatch, x: Floats, foot: Floats, wide: Floats) -> None:
-    """What something that stands there throws on the ground."""
+    """Paint the shadow of a subject on the ground."""
     dark = batch.light("#1c2433")
     batch.canvas.draw(ellipse(x, foot, wide, wide * 0.16), dark, alpha=0.30, soft=0.015)
 
 
 def paint_islet(batch: SceneBatch, x: Floats, foot: Floats, wide: Floats) -> None:
-    """A little sand in the sea, for who cannot swim."""
+    """Paint a little sand in the sea under a subject that stands."""
     sand, wet = batch.add_snow(batch.light("#efd9a4"), 0.8), batch.light("#c9a96f")
     foam = batch.pick_by_time(palette.SKY_FOOT)
     batch.canvas.draw(ellipse(x, foot + 0.015, wide * 1.1, wide * 0.25), foam, alpha=0.55, soft=0.012)
@@ -242,7 +248,7 @@ def paint_islet(batch: SceneBatch, x: Floats, foot: Floats, wide: Floats) -> Non
 
 
 def paint_pond(batch: SceneBatch, x: Floats, y: Floats, wide: Floats, alpha: Floats) -> None:
-    """A little water for a boat that is not at sea."""
+    """Paint a pond under a boat that is not at sea."""
     light, dark = batch.pick_by_time(palette.SKY_FOOT), batch.light("#3d86b8")
     batch.canvas.draw(ellipse(x, y, wide * 1.06, wide * 0.30), batch.light("#b79a6b"), alpha=alpha)
     blue = palette.mix(dark, light, 0.25)

@@ -1,4 +1,4 @@
-"""The city: rows of towers with windows, and a street."""
+"""City: rows of towers with windows, and a street."""
 
 from typing import Final
 
@@ -17,7 +17,7 @@ WINDOWS: Final = palette.parse_colours("#ffdf7a", "#ffe9b0", "#7fe7f0", "#ff9be6
 
 
 def paint_city(batch: SceneBatch) -> None:
-    """Two rows of towers behind a street."""
+    """Paint two rows of towers behind a street."""
     _paint_towers(batch, "far towers", pitch=0.135, tall=(0.24, 0.52), haze=0.55)
     _paint_towers(batch, "near towers", pitch=0.17, tall=(0.16, 0.46), haze=0.08)
     canvas = batch.canvas
@@ -38,7 +38,7 @@ def _paint_towers(
     batch: SceneBatch, name: str, *, pitch: float, tall: tuple[float, float], haze: float
 ) -> None:
     columns = int(np.ceil(batch.aspect / pitch)) + 1
-    # Height, width, what the roof is like, what the walls are like, and where the row begins.
+    # The numbers are the height, the width, the kind of roof and the kind of wall.
     numbers = spread_table(
         draw_table(batch.seeds_B, name, kinds=4, rows=1, columns=columns),
         tall,

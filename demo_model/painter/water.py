@@ -1,4 +1,4 @@
-"""The sea: its gradient, the glitter under sun or moon, small waves."""
+"""Sea: its gradient, its glitter under the sun or the moon, and small waves."""
 
 from typing import Final
 
@@ -12,13 +12,13 @@ from demo_model.painter.scene_batch import SceneBatch
 from demo_model.painter.shapes import Shape, box, to_column
 from demo_model.painter.sky import place_disc
 
-# In the order of scene.TIMES.
+# The order is that of scene.TIMES.
 WATER: Final = palette.parse_colours("#7f86c8", "#3f97cf", "#5d9a94", "#66476f", "#1b2c6e")
 DEEP: Final = palette.parse_colours("#5a5aa8", "#12539c", "#1f5b63", "#2a2348", "#080e38")
 
 
 def paint_water(batch: SceneBatch, *, top: float) -> None:
-    """Water from `top` down."""
+    """Paint water from `top` down."""
     canvas = batch.canvas
     near, far = batch.pick_by_time(DEEP), batch.pick_by_time(WATER)
     canvas.draw(box(-1, top, 3, 2), make_gradient(far, near, start=top, end=1.0))

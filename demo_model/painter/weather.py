@@ -1,4 +1,4 @@
-"""What lies in the air before everything else: fog, rain, snow, lights."""
+"""Weather in front of everything else: fog, rain, snow and lights."""
 
 from typing import Final
 
@@ -11,12 +11,12 @@ from demo_model.painter.scene_batch import SceneBatch
 from demo_model.painter.shapes import Shape, box, to_column
 
 LIGHTS: Final = palette.parse_colours("#fff2a8", "#9ff5e6", "#ffb3e6", "#c9b8ff")
-# Layers of flakes, each with its cell's side and its largest radius, from far to near.
+# Each layer of flakes has its cell's side and its largest radius. The order is from far to near.
 FLAKES: Final = ((0.045, 0.0045), (0.075, 0.008), (0.13, 0.0125))
 
 
 def paint_weather(batch: SceneBatch) -> None:
-    """The weather of each scene that has some."""
+    """Paint the weather of each scene that has one. The rainbow belongs to the sky."""
     for name, paint_part in WEATHER_PAINTERS.items():
         for part in batch.select(weather=name):
             paint_part(part)
@@ -82,7 +82,7 @@ def _paint_rain(batch: SceneBatch) -> None:
 
 def _paint_lights(batch: SceneBatch) -> None:
     pitch = 0.14
-    # Each halo has room in its cell.
+    # The cells are large enough for a whole halo.
     grid = _make_grid(batch, "lights", pitch, (0.008, 0.013), shift=0.22)
     tones = torch.from_numpy(LIGHTS).to(batch.canvas.pixels_BCHW.device)
 
@@ -108,7 +108,7 @@ def _paint_lights(batch: SceneBatch) -> None:
 def _make_grid(
     batch: SceneBatch, name: str, pitch: float, radius: tuple[float, float], *, shift: float = 0.3
 ) -> Grid:
-    """Grid with a shift each way, a radius, a chance to be empty and a kind."""
+    """Return a grid whose cells hold a shift each way, a radius, a chance to be empty and a kind."""
     rows, columns = int(1 / pitch) + 2, int(batch.aspect / pitch) + 2
     numbers = draw_table(batch.seeds_B, name, kinds=5, rows=rows, columns=columns)
     return Grid(

@@ -1,1 +1,1 @@
-"""Trains the parts one after the other. Every stage goes on from its checkpoint, so that many sittings add up."""
+"""Training of the networks, stage by stage. Each stage continues from its checkpoint."""

@@ -1,4 +1,4 @@
-"""`python -m demo_model.train STAGE[=MINUTES] ...`: trains stage after stage, or writes or reopens a folder."""
+"""Training of one stage after another, and writing or reopening the folder of a model."""
 
 import argparse
 from pathlib import Path
@@ -13,13 +13,13 @@ from demo_model.train.trainer import Budget
 
 DEFAULT_FOLDER: Final = Path("var/demo_model")
 TRAINED_STAGES: Final = ("decoder", "text", "classifier", "transformer", "distil")
-# In these the learning rate falls to zero, so that each of their sittings ends with something finished.
+# The learning rate of these stages falls to zero, so that each call ends with finished weights.
 DECAYING_STAGES: Final = ("decoder", "classifier", "distil")
 STAGES: Final = ("encoder", *TRAINED_STAGES, "paint", "encode", "export", "reopen")
 
 
 def main() -> None:
-    """Parses, and calls the stages."""
+    """Parse the arguments, and run the stages in their order."""
     arguments = _parse_arguments()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -98,29 +98,31 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "stages", nargs="+", type=_parse_stage, metavar="STAGE[=MINUTES]", help=", ".join(STAGES)
     )
-    parser.add_argument("--folder", type=Path, default=DEFAULT_FOLDER, help="where checkpoints are kept")
+    parser.add_argument("--folder", type=Path, default=DEFAULT_FOLDER, help="folder of the checkpoints")
     parser.add_argument(
-        "--to", type=Path, default=Path("var/models/demo"), help="where export writes, and reopen reads"
+        "--to", type=Path, default=Path("var/models/demo"), help="folder that export writes and reopen reads"
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--threads", type=int, help="of torch, on a CPU")
+    parser.add_argument("--threads", type=int, help="number of torch threads on a CPU")
     parser.add_argument("--sizes", choices=SIZES, default="whole")
-    parser.add_argument("--compile", action="store_true", help="the networks: slow to begin, then faster")
-    parser.add_argument("--steps", type=int, help="how many steps each stage trains at most")
     parser.add_argument(
-        "--decay", action="store_true", help="let every learning rate fall to zero in this budget"
+        "--compile", action="store_true", help="compile the networks: a slow start, then faster steps"
+    )
+    parser.add_argument("--steps", type=int, help="maximum number of steps of each stage")
+    parser.add_argument(
+        "--decay", action="store_true", help="let every learning rate fall to zero by the end of this call"
     )
     parser.add_argument(
         "--rate",
         type=float,
         default=flow.LEARNING_RATE,
-        help="at which the transformer learns; less for small batches",
+        help="learning rate of the transformer; small batches need a lower one",
     )
     parser.add_argument(
         "--subject-weight",
         type=float,
         default=1.0,
-        help="how much more than others the transformer learns from tokens that show the subject",
+        help="weight of tokens that show the subject; other tokens weigh 1",
     )
     parser.add_argument("--report-seconds", type=float, default=30.0)
     parser.add_argument(
@@ -128,34 +130,46 @@ def _parse_arguments() -> argparse.Namespace:
         type=int,
         nargs="+",
         default=autoencoder.INITIAL_SIDES,
-        help="of the pictures that the decoder learns from",
+        help="sides of the pictures that the decoder learns from, in pixels",
     )
-    parser.add_argument("--crop", type=int, default=256, help="of which it sees squares of this side")
-    parser.add_argument("--batch", type=int, default=64, help="of the autoencoder and of the judge")
-    parser.add_argument("--pictures", type=int, default=4096, help="that these learn from")
-    parser.add_argument("--plan", choices=PLANS, default="whole", help="which kinds of examples the pool has")
+    parser.add_argument("--crop", type=int, default=256, help="side of the decoder's crops, in pixels")
     parser.add_argument(
-        "--examples", type=int, default=16_000, help="how many the pool has of all kinds together"
-    )
-    parser.add_argument("--first-seed", type=int, default=DATASET_FIRST_SEED, help="of what the pool shows")
-    parser.add_argument("--tokens", type=int, default=65_536, help="how many a batch of the transformer has")
-    parser.add_argument(
-        "--trajectories", type=int, default=64, help="batches that the distilled flow learns from"
+        "--batch", type=int, default=64, help="pictures in a batch of the decoder and of the classifier"
     )
     parser.add_argument(
-        "--guidance", type=float, default=distil.GUIDANCE, help="of the flow that is distilled"
+        "--pictures",
+        type=int,
+        default=4096,
+        help="number of pictures that the decoder and the classifier learn from",
+    )
+    parser.add_argument("--plan", choices=PLANS, default="whole", help="kinds of examples in the dataset")
+    parser.add_argument(
+        "--examples",
+        type=int,
+        default=16_000,
+        help="number of examples in the dataset, of all kinds together",
+    )
+    parser.add_argument(
+        "--first-seed", type=int, default=DATASET_FIRST_SEED, help="first seed of the dataset's scenes"
+    )
+    parser.add_argument("--tokens", type=int, default=65_536, help="tokens in a batch of the transformer")
+    parser.add_argument(
+        "--trajectories", type=int, default=64, help="number of batches that the distilled flow learns from"
+    )
+    parser.add_argument(
+        "--guidance", type=float, default=distil.GUIDANCE, help="guidance of the flow that is distilled"
     )
     arguments = parser.parse_args()
     for stage, minutes in arguments.stages:
         if stage in TRAINED_STAGES and minutes is None and arguments.steps is None:
-            parser.error(f"say for how long: {stage}=MINUTES, or --steps")
+            parser.error(f"{stage} needs a training time. Write {stage}=MINUTES or --steps.")
     return arguments
 
 
 def _parse_stage(text: str) -> tuple[str, float | None]:
     name, _, minutes = text.partition("=")
     if name not in STAGES:
-        raise argparse.ArgumentTypeError(f"{name} is none of {', '.join(STAGES)}")
+        raise argparse.ArgumentTypeError(f"Unknown stage {name!r}. Allowed: {', '.join(STAGES)}.")
     return name, float(minutes) if minutes else None
 
 

@@ -1,4 +1,4 @@
-"""The stages `encoder` and `decoder`: pictures to latents, which is reckoned once, and back, which is trained."""
+"""Stages `encoder` and `decoder`. The encoder is computed once, and the decoder is trained."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,12 +17,12 @@ from demo_model.train.trainer import Budget, Trainer, copy_averaged, make_genera
 
 LEARNING_RATE: Final = 1e-3
 EDGE_WEIGHT: Final = 0.5
-# What a transformer's latents are off by at most; a decoder that has seen such errors paints over them.
+# A transformer's latents are off by this much at most. A decoder that has learned such errors corrects them.
 MAX_LATENT_ERROR: Final = 0.2
-# Latents are scaled by this power of their variance: by 0, noise would drown all but colours; by 1, a channel that
-# carries little would be blown up to the size of one that carries much, and be as hard to learn.
+# Latents are scaled by this power of their variance. With 0, noise would hide everything but colours. With 1, a
+# channel with little information would be as large as one with much, and as hard to learn.
 VARIANCE_EXPONENT: Final = 0.6
-# The sides of the pictures that the autoencoder begins from, and how many pixels it sees of each.
+# The autoencoder is computed from pictures of these sides, with this many pixels of each.
 INITIAL_SIDES: Final = (512, 1024)
 INITIAL_PIXEL_COUNT: Final = 2**23
 ENCODING_BATCH_SIZE: Final = 32
@@ -32,10 +32,13 @@ HELD_OUT_COUNT: Final = 8
 def initialize(
     run: TrainingRun, *, sides: Sequence[int] = INITIAL_SIDES, pixel_count: int = INITIAL_PIXEL_COUNT
 ) -> None:
-    """Sets encoder and decoder from painted pictures, and measures the latents. Raises FileExistsError."""
+    """Compute encoder and decoder from painted pictures, and measure the scale of the latents.
+
+    Raises FileExistsError if there is a checkpoint.
+    """
     path = locate_checkpoint(run)
     if path.exists():
-        raise FileExistsError(f"{path} is there already")
+        raise FileExistsError(f"{path} exists already.")
     pictures = [
         _collect_pictures(run, count=max(1, pixel_count // side**2), side=side).cpu().float() / 127.5 - 1
         for side in sides
@@ -50,7 +53,10 @@ def initialize(
 def train(
     run: TrainingRun, budget: Budget, *, sides: Sequence[int], crop: int, batch: int, picture_count: int
 ) -> None:
-    """Trains the decoder on crops of painted pictures, of each size in turn; the first has so many pictures."""
+    """Train the decoder on crops of painted pictures, of each size in turn.
+
+    `picture_count` is for the first of the sides. The others have as many pixels in total.
+    """
     vae, trainer = load(run)
     counts = [max(1, picture_count * sides[0] ** 2 // side**2) for side in sides]
     pictures = [
@@ -76,29 +82,29 @@ def train(
 
 
 def load(run: TrainingRun) -> tuple[AutoencoderKLFlux2, Trainer]:
-    """The autoencoder as it stands, with its decoder's trainer. Raises FileNotFoundError before it has begun."""
+    """Load the autoencoder and its decoder's trainer. Raises FileNotFoundError before `initialize`."""
     path = locate_checkpoint(run)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: run the stage encoder first")
+        raise FileNotFoundError(f"{path} is missing. Run the stage encoder first.")
     vae = build_autoencoder(run.sizes).to(run.device, memory_format=torch.channels_last)
     return vae, Trainer(path, [vae], learning_rate=LEARNING_RATE, frozen=[vae.encoder, vae.quant_conv])
 
 
 def load_trained(run: TrainingRun) -> AutoencoderKLFlux2:
-    """The trained autoencoder. Raises FileNotFoundError."""
+    """Load the autoencoder with averaged weights. Raises FileNotFoundError before `initialize`."""
     vae, trainer = load(run)
     trained: AutoencoderKLFlux2 = copy_averaged(vae, trainer)
     return trained
 
 
 def locate_checkpoint(run: TrainingRun) -> Path:
-    """Where it is kept."""
+    """Return the path of the checkpoint."""
     return run.folder / "decoder.pt"
 
 
 @torch.no_grad()
 def paint_squares(run: TrainingRun, *, first_seed: int, count: int, side: int) -> torch.Tensor:
-    """Square pictures as bytes."""
+    """Paint square pictures, as bytes of shape (N, 3, side, side)."""
     parts, batch_size = [], run.choose_batch_size(side, side)
     for start in range(first_seed, first_seed + count, batch_size):
         seeds = range(start, min(start + batch_size, first_seed + count))
@@ -108,7 +114,7 @@ def paint_squares(run: TrainingRun, *, first_seed: int, count: int, side: int) -
 
 
 def compute_decoder_loss(vae: AutoencoderKLFlux2, pixels_BCHW: torch.Tensor, step: int) -> torch.Tensor:
-    """What the decoder gets wrong of settled latents that are a little off."""
+    """Compute the error of pictures decoded from latents with a little noise."""
     with torch.no_grad():
         with torch.autocast(pixels_BCHW.device.type, enabled=False):
             latents_BCHW = encode(vae, pixels_BCHW)
@@ -117,7 +123,7 @@ def compute_decoder_loss(vae: AutoencoderKLFlux2, pixels_BCHW: torch.Tensor, ste
             generator=make_generator(step, latents_BCHW.device, salt=1),
             device=latents_BCHW.device,
         )
-        # A latent is four channels of what the transformer sees, one for each square of its patch.
+        # Each latent is four of the transformer's channels, one for each square of its patch.
         scale_C = vae.bn.running_var.view(vae.config.latent_channels, -1).mean(1).sqrt().view(1, -1, 1, 1)
         level_B = torch.rand(
             len(noise), generator=make_generator(step, noise.device, salt=8), device=noise.device
@@ -128,7 +134,7 @@ def compute_decoder_loss(vae: AutoencoderKLFlux2, pixels_BCHW: torch.Tensor, ste
 
 @torch.no_grad()
 def measure_latent_scale(vae: AutoencoderKLFlux2, pictures: Sequence[torch.Tensor]) -> None:
-    """Measures the latents' mean and variance, by which the pipeline scales them."""
+    """Measure the mean and variance of the latents. The pipeline scales the latents by them."""
     packed = [
         Flux2KleinPipeline._patchify_latents(vae.encode(part).latent_dist.mode()).transpose(0, 1).flatten(1)
         for each in pictures
@@ -141,14 +147,14 @@ def measure_latent_scale(vae: AutoencoderKLFlux2, pictures: Sequence[torch.Tenso
 
 @torch.no_grad()
 def measure_psnr_decibels(vae: AutoencoderKLFlux2, pixels_BCHW: torch.Tensor) -> float:
-    """The peak signal-to-noise ratio of pictures that went through, on average."""
+    """Measure the mean peak signal-to-noise ratio of reconstructed pictures."""
     seen_BCHW = vae.decode(vae.encode(pixels_BCHW).latent_dist.mode()).sample.clamp(-1, 1)
     error_B = ((seen_BCHW - pixels_BCHW) / 2).pow(2).mean(dim=(1, 2, 3))
     return float((-10 * error_B.log10()).mean())
 
 
 def _collect_pictures(run: TrainingRun, *, count: int, side: int) -> torch.Tensor:
-    """As many as are wanted: those that are painted already, then more."""
+    """Load the pictures that are painted already, and paint the missing ones."""
     kept_NCHW = run.load_prepainted(side)[:count]
     missing = count - len(kept_NCHW)
     if not missing:
@@ -159,7 +165,10 @@ def _collect_pictures(run: TrainingRun, *, count: int, side: int) -> torch.Tenso
 
 
 def _compute_difference(seen_BCHW: torch.Tensor, wanted_BCHW: torch.Tensor) -> torch.Tensor:
-    """The error of pixels, and of the steps between neighbours at three scales: edges count more than their width."""
+    """Compute the error of pixels, and of differences between neighbours at three scales.
+
+    Edges weigh more than their few pixels would.
+    """
     seen_BCHW, wanted_BCHW = seen_BCHW.float(), wanted_BCHW.float()
     loss = functional.l1_loss(seen_BCHW, wanted_BCHW) + functional.mse_loss(seen_BCHW, wanted_BCHW)
     for _ in range(3):

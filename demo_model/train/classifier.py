@@ -1,4 +1,4 @@
-"""The classifier: a small network that reads time, place, weather, subject and colour off a picture."""
+"""Stage `classifier`: a small network that recognises time, place, weather, subject and colour in a picture."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -18,15 +18,15 @@ SIDE: Final = 128
 PAINTED_SIDE: Final = 512
 STORED_SIDE: Final = 256
 WIDTHS: Final = (24, 48, 96, 128, 160)
-# No subject has no colour, and is not asked for it.
+# The loss ignores the colour of scenes without a subject.
 IGNORED_CLASS: Final = -100
 
 
 class Classifier(nn.Module):
-    """Five convolutions and a head for each question."""
+    """A network of five pairs of convolutions, with a head for each attribute."""
 
     def __init__(self) -> None:
-        """Untrained."""
+        """Build an untrained classifier."""
         super().__init__()
         layers: list[nn.Module] = []
         for before, after in zip((3, *WIDTHS), WIDTHS, strict=False):
@@ -44,14 +44,14 @@ class Classifier(nn.Module):
         )
 
     def forward(self, pixels_BCHW: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Scores for each question's answers, of pictures of any size, from 0 to 1."""
+        """Score the values of each attribute. Pictures have any size and values from 0 to 1."""
         small = functional.interpolate(pixels_BCHW, (SIDE, SIDE), mode="bilinear", antialias=True)
         features_BD = self.body(small * 2 - 1).flatten(1)
         return {name: head(features_BD) for name, head in self.heads.items()}
 
     @torch.no_grad()
     def classify(self, pixels_BCHW: torch.Tensor) -> list[dict[str, str]]:
-        """What it takes each picture to show."""
+        """Return the most likely value of each attribute for each picture."""
         best = {name: scores.argmax(1).tolist() for name, scores in self(pixels_BCHW).items()}
         return [
             {name: ATTRIBUTES[name][numbers[at]] for name, numbers in best.items()}
@@ -60,7 +60,10 @@ class Classifier(nn.Module):
 
 
 def train(run: TrainingRun, budget: Budget, *, picture_count: int, batch: int) -> None:
-    """On painted pictures and on what the autoencoder makes of them, blurred and tinted a little by chance."""
+    """Train on painted pictures and on their reconstructions by the autoencoder.
+
+    The pictures are blurred and tinted a little, at random.
+    """
     classifier, trainer = load(run)
     shown = draw_scenes(range(CLASSIFIER_FIRST_SEED, CLASSIFIER_FIRST_SEED + picture_count))
     painted_NCHW = autoencoder.paint_squares(
@@ -82,14 +85,14 @@ def train(run: TrainingRun, budget: Budget, *, picture_count: int, batch: int) -
 
 
 def load(run: TrainingRun) -> tuple[Classifier, Trainer]:
-    """The classifier as it stands, with its trainer."""
+    """Load the classifier and its trainer."""
     torch.manual_seed(3)
     classifier = Classifier().to(run.device)
     return classifier, Trainer(run.folder / "classifier.pt", [classifier], learning_rate=LEARNING_RATE)
 
 
 def load_trained(run: TrainingRun) -> Classifier | None:
-    """The trained classifier, if there is one."""
+    """Load the classifier with averaged weights, or return None if it is not trained."""
     if not (run.folder / "classifier.pt").is_file():
         return None
     classifier, trainer = load(run)
@@ -98,7 +101,7 @@ def load_trained(run: TrainingRun) -> Classifier | None:
 
 
 def label_scenes(shown: Sequence[Scene], device: torch.device) -> dict[str, torch.Tensor]:
-    """What a classifier should say of these scenes."""
+    """Return the right class of each attribute of these scenes. Without a subject, the colour is ignored."""
     answers = {
         name: torch.tensor([values.index(getattr(scene, name)) for scene in shown])
         for name, values in ATTRIBUTES.items()
@@ -110,7 +113,7 @@ def label_scenes(shown: Sequence[Scene], device: torch.device) -> dict[str, torc
 
 @torch.no_grad()
 def _reconstruct(run: TrainingRun, painted_NCHW: torch.Tensor) -> torch.Tensor:
-    """The same pictures through the autoencoder; without one, simply again."""
+    """Pass pictures through the autoencoder. Without a trained one, return them as they are."""
     try:
         vae = autoencoder.load_trained(run)
     except FileNotFoundError:
@@ -125,7 +128,7 @@ def _reconstruct(run: TrainingRun, painted_NCHW: torch.Tensor) -> torch.Tensor:
 
 
 def _downscale(bytes_NCHW: torch.Tensor) -> torch.Tensor:
-    """The same in fewer pixels, which are still more than the classifier looks at."""
+    """Shrink pictures to save memory. They still have more pixels than the classifier uses."""
     return torch.cat(
         [
             functional.adaptive_avg_pool2d(part.float(), STORED_SIDE).round().byte()
@@ -135,7 +138,7 @@ def _downscale(bytes_NCHW: torch.Tensor) -> torch.Tensor:
 
 
 def _augment(pixels_BCHW: torch.Tensor, step: int) -> torch.Tensor:
-    """Half of the time through fewer pixels; always a little noise and another exposure."""
+    """Blur the pictures at every second step, and vary noise and exposure a little at each step."""
     device = pixels_BCHW.device
     generator = make_generator(step, device, salt=5)
     if step % 2:

@@ -1,4 +1,4 @@
-"""The stage `encode`: paints what the transformer learns from, and keeps it as latents and tokens."""
+"""Stages `paint` and `encode`: the transformer's examples, kept as latents and tokens."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -22,20 +22,20 @@ from demo_model.train.autoencoder import load_trained, locate_checkpoint
 from demo_model.train.run import DATASET_FIRST_SEED, TrainingRun
 from demo_model.train.trainer import PrintLine, write_atomically
 
-# Wordings of each picture. An edit has the one that it was made with.
+# A picture has several captions. An edit has one instruction, which is repeated.
 CAPTIONS_PER_PICTURE: Final = 4
 SHARD_SIZE: Final = 64
 SEEDS_PER_SCENE: Final = 4
-# One scene in nine has no subject; among so many is one that has.
+# One scene in nine has no subject. Among this many more, at least one has a subject.
 EXTRA_SCENES: Final = 16
-# Where a target's subject is, is seen well enough on a picture of a token's side divided by so much.
+# A picture with this many pixels for each side of a token is large enough to find the subject.
 MASK_PIXELS_PER_TOKEN: Final = 4
-# A pixel that changes by less than this, of 1, when the subject is left out, does not show it.
+# A pixel shows the subject if it changes by more than this, on a scale of 1, when the subject is left out.
 MIN_PIXEL_CHANGE: Final = 0.05
 
 
 class Example(NamedTuple):
-    """What is to be painted, from what, and in which words it may be asked for."""
+    """A target scene, its source scenes, and the texts that may ask for it."""
 
     target: Scene
     sources: tuple[Scene, ...]
@@ -44,9 +44,10 @@ class Example(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedDataset:
-    """All examples of a kind, encoded: latents as the transformer sees them, N examples, K wordings, L tokens.
+    """All examples of a kind, encoded: N examples, K texts, L tokens.
 
-    `subjects_NHW` says which tokens of a target show its subject.
+    The latents are scaled as the transformer sees them.
+    `subjects_NHW` marks the tokens of a target that show its subject.
     """
 
     kind: ExampleKind
@@ -56,7 +57,7 @@ class EncodedDataset:
     subjects_NHW: torch.Tensor
 
     def to(self, device: torch.device) -> "EncodedDataset":
-        """The same on a device."""
+        """Copy the dataset to a device."""
         return EncodedDataset(
             kind=self.kind,
             targets_NCHW=self.targets_NCHW.to(device),
@@ -68,17 +69,17 @@ class EncodedDataset:
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """Orders of a kind that are painted, encoded and shards together."""
+    """Examples of a kind that are painted, encoded and saved together."""
 
     kind: ExampleKind
     seeds: range
 
     def locate(self, folder: Path) -> Path:
-        """Its file in a folder."""
+        """Return the path of the shard's file in a folder."""
         return folder / f"{self.kind.name}.{self.seeds.start}-{self.seeds.stop}.pt"
 
     def list_pictures(self) -> list[tuple[list[Scene], tuple[int, int]]]:
-        """What it shows."""
+        """List the scenes of the shard's pictures, with their sizes."""
         return list_pictures(self.kind, make_examples(self.kind, self.seeds))
 
 
@@ -90,7 +91,7 @@ def prepaint(
     print_line: PrintLine = print,
     first_seed: int = DATASET_FIRST_SEED,
 ) -> None:
-    """Paints what `fill` will encode, so that painting need not wait for the autoencoder."""
+    """Paint the pictures that `fill` will encode. Painting does not need the autoencoder. Existing shards are kept."""
     for shard in _plan_shards(plan, count, first_seed):
         path = shard.locate(run.folder / "painted" / plan)
         if not path.is_file():
@@ -106,7 +107,7 @@ def fill(
     print_line: PrintLine = print,
     first_seed: int = DATASET_FIRST_SEED,
 ) -> None:
-    """Paints and encodes `count` examples of the plan's kinds, part by part. What is there already is shards."""
+    """Paint and encode `count` examples of the plan's kinds, shard by shard. Existing shards are kept."""
     vae = load_trained(run).to(memory_format=torch.channels_last)
     for shard in _plan_shards(plan, count, first_seed):
         path = shard.locate(_locate_folder(run, plan))
@@ -129,7 +130,7 @@ def fill(
 
 
 def load_datasets(run: TrainingRun, *, plan: str) -> list[EncodedDataset]:
-    """What `fill` has written so far. Raises FileNotFoundError if that is nothing."""
+    """Load the shards that `fill` has written so far. Raises FileNotFoundError if there are none."""
     datasets = []
     for kind in PLANS[plan]:
         paths = sorted(_locate_folder(run, plan).glob(f"{kind.name}.*.pt"))
@@ -146,12 +147,12 @@ def load_datasets(run: TrainingRun, *, plan: str) -> list[EncodedDataset]:
             )
         )
     if not datasets:
-        raise FileNotFoundError(f"{_locate_folder(run, plan)} is empty: run the stage encode first")
+        raise FileNotFoundError(f"{_locate_folder(run, plan)} is empty. Run the stage encode first.")
     return datasets
 
 
 def make_examples(kind: ExampleKind, seeds: Sequence[int]) -> list[Example]:
-    """An example of this kind for each seed, with all its wordings."""
+    """Make an example of this kind for each seed, with all its texts."""
     drawn = draw_scenes(seeds) if kind.sources else _draw_scenes(kind, seeds)
     if not kind.sources:
         return [
@@ -183,7 +184,7 @@ def encode_examples(
     *,
     painted: Sequence[torch.Tensor] | None = None,
 ) -> EncodedDataset:
-    """The examples' pictures, painted now if they are not yet, as latents, and their wordings as tokens."""
+    """Encode the examples' pictures as latents and their texts as tokens. Paint the pictures if needed."""
     texts = [
         text for example in examples for text in (example.texts * CAPTIONS_PER_PICTURE)[:CAPTIONS_PER_PICTURE]
     ]
@@ -200,7 +201,10 @@ def encode_examples(
 
 
 def mask_subjects(shown: Sequence[Scene], size: tuple[int, int], run: TrainingRun) -> torch.Tensor:
-    """Which tokens of these scenes' pictures show the subject: those that it changes, of shape (N, H, W)."""
+    """Mark the tokens that show the subject, of shape (N, H, W).
+
+    A token shows the subject if its pixels change when the subject is left out.
+    """
     width, height = (side // run.sizes.patch_pixels * MASK_PIXELS_PER_TOKEN for side in size)
     without = [replace(scene, subject="none") for scene in shown]
     with_BCHW, without_BCHW = (
@@ -211,7 +215,7 @@ def mask_subjects(shown: Sequence[Scene], size: tuple[int, int], run: TrainingRu
 
 
 def encode_scaled(vae: AutoencoderKLFlux2, pixels_BCHW: torch.Tensor) -> torch.Tensor:
-    """Pictures, from -1 to 1, as the pipeline gives them to the transformer."""
+    """Encode pictures, from -1 to 1, as the scaled latents that the pipeline gives to the transformer."""
     latents_BCHW: torch.Tensor = Flux2KleinPipeline._patchify_latents(
         pca_autoencoder.encode(vae, pixels_BCHW)
     )
@@ -220,7 +224,7 @@ def encode_scaled(vae: AutoencoderKLFlux2, pixels_BCHW: torch.Tensor) -> torch.T
 
 
 def decode_scaled(vae: AutoencoderKLFlux2, latents_BCHW: torch.Tensor) -> torch.Tensor:
-    """The pictures, from 0 to 1, that the pipeline would decode of a transformer's latents."""
+    """Decode a transformer's latents as the pipeline does. The pictures are from 0 to 1."""
     mean_C, deviation_C = read_scale(vae)
     unpacked = Flux2KleinPipeline._unpatchify_latents(latents_BCHW * deviation_C + mean_C)
     pictures_BCHW: torch.Tensor = vae.decode(unpacked).sample
@@ -228,16 +232,19 @@ def decode_scaled(vae: AutoencoderKLFlux2, latents_BCHW: torch.Tensor) -> torch.
 
 
 def read_scale(vae: AutoencoderKLFlux2) -> tuple[torch.Tensor, torch.Tensor]:
-    """The latents' mean and deviation."""
+    """Return the mean and the deviation of the latents."""
     deviation_C = torch.sqrt(vae.bn.running_var + vae.config.batch_norm_eps)
     return vae.bn.running_mean.view(1, -1, 1, 1), deviation_C.view(1, -1, 1, 1)
 
 
 def _draw_scenes(kind: ExampleKind, seeds: Sequence[int]) -> list[Scene]:
-    """A scene for each seed; where the kind has only some subjects, of the seeds from there on that have them."""
+    """Draw a scene for each seed.
+
+    If the kind has only some subjects, draw from more seeds and keep the scenes that have these subjects.
+    """
     if not kind.subjects:
         return draw_scenes(seeds)
-    # A range of seeds for each, so that neighbours share no scene; few subjects may leave fewer scenes.
+    # Each seed has a range of its own, so that no two share a scene. With few subjects, the scenes may be fewer.
     tried = draw_scenes(range(seeds[0] * SEEDS_PER_SCENE, (seeds[-1] + 1) * SEEDS_PER_SCENE))
     return list(islice((scene for scene in tried if scene.subject in kind.subjects), len(seeds)))
 
@@ -249,7 +256,7 @@ def _make_example(change: Edit) -> Example:
 def list_pictures(
     kind: ExampleKind, examples: Sequence[Example]
 ) -> list[tuple[list[Scene], tuple[int, int]]]:
-    """What is to be painted, and how large: the targets, then each source."""
+    """List the scenes to paint, with their sizes: the targets first, then each source."""
     sources = [([example.sources[at] for example in examples], size) for at, size in enumerate(kind.sources)]
     return [([example.target for example in examples], kind.size), *sources]
 
@@ -274,7 +281,7 @@ def _encode_bytes(run: TrainingRun, vae: AutoencoderKLFlux2, bytes_NCHW: torch.T
 
 
 def _plan_shards(plan: str, count: int, first_seed: int) -> Iterator[Shard]:
-    """All kinds grow together, so that a pool that is not full yet has something of each."""
+    """Yield the shards of all kinds in turn, so that an unfinished dataset has examples of each kind."""
     kinds = PLANS[plan]
     wanted = [max(1, round(count * kind.share)) for kind in kinds]
     shards = [
@@ -293,7 +300,7 @@ def _plan_shards(plan: str, count: int, first_seed: int) -> Iterator[Shard]:
 
 
 def _locate_folder(run: TrainingRun, plan: str) -> Path:
-    """Latents of another autoencoder are others, so its weights are part of the name."""
+    """Return the folder of the latents. Its name has a hash of the encoder's weights, which the latents depend on."""
     weights = torch.load(locate_checkpoint(run), map_location="cpu", weights_only=True)["networks"][0]
     encoder_bytes = (
         weights["bn.running_mean"].numpy().tobytes() + weights["encoder.conv_in.weight"].numpy().tobytes()

@@ -1,8 +1,9 @@
-"""The stage `distil`: a few steps without guidance lead where many with guidance did.
+"""Stage `distil`: few steps without guidance learn to replace many steps with guidance.
 
-The trained flow, guided, goes from noise to pictures in small steps. Then it learns to go as far in one step of the
-worker's as it went in some of those (progressive distillation, Salimans and Ho, ICLR 2022; of guidance, Meng et al.,
-CVPR 2023). So a worker, which asks once a step and without guidance, gets pictures that follow the prompt.
+The trained and guided flow goes from noise to pictures in small steps. The student learns to go as far in one of a
+worker's steps as the teacher went in several (progressive distillation, Salimans and Ho, ICLR 2022; for guidance,
+Meng et al., CVPR 2023). A worker evaluates the model once a step and without guidance, and its pictures still follow
+the prompt.
 """
 
 import copy
@@ -26,7 +27,10 @@ SMALL_STEPS: Final = 2
 
 
 class Trajectory(NamedTuple):
-    """Orders, and the latents at each of the worker's noise levels on the teacher's way: noise first, pictures last."""
+    """Examples, and the teacher's latents at each of the worker's noise levels.
+
+    The first latents are noise, and the last ones are pictures.
+    """
 
     batch: Batch
     latents: tuple[torch.Tensor, ...]
@@ -42,7 +46,7 @@ def train(
     guidance: float = GUIDANCE,
     subject_weight: float = 1.0,
 ) -> None:
-    """Walks, and then learns from that for as long as the budget is to last; the learning rate falls to zero."""
+    """Sample trajectories, and learn from them until the budget is spent."""
     teacher = copy_averaged(*load_flow(run))
     flow = copy.deepcopy(teacher).requires_grad_(True)
     trainer = Trainer(run.folder / "distil.pt", [flow], learning_rate=LEARNING_RATE)
@@ -76,7 +80,7 @@ def sample_trajectories(
     guidance: float,
     print_line: PrintLine,
 ) -> Sequence[Trajectory]:
-    """What the teacher passes on its way from noise to pictures of some examples."""
+    """Sample the teacher's trajectories from noise to pictures of some examples."""
     trajectories = []
     for number in range(count):
         batch = batch_sampler.draw(number + 1_000_000, drop_chance=0.0)
@@ -93,14 +97,14 @@ def sample_trajectories(
                 empty_prompt_L=batch_sampler.empty_prompt_L,
             )
             trajectories.append(Trajectory(batch, tuple(islice(latents, 0, None, SMALL_STEPS))))
-    print_line(f"distil: {count} trajectories with guidance {guidance}")
+    print_line(f"distil {count} trajectories with guidance {guidance}")
     return trajectories
 
 
 def compute_step_loss(
     flow: FlowModel, trajectory: Trajectory, at: int, *, subject_weight: float = 1.0
 ) -> torch.Tensor:
-    """How far one step of the worker's, the `at`th, leads from where the teacher came to."""
+    """Compute the error of the worker's step number `at` against the teacher's latents after it."""
     level, following = compute_noise_levels(STEPS)[at : at + 2]
     here_BCHW, there_BCHW = trajectory.latents[at : at + 2]
     sigma_B = torch.full((len(here_BCHW),), level, device=here_BCHW.device)
@@ -112,13 +116,14 @@ def compute_step_loss(
 
 
 def load_served(run: TrainingRun) -> FlowModel:
-    """The flow that is to be served: the distilled one if there is one, else the trained one. Raises
-    FileNotFoundError.
+    """Load the flow to serve: the distilled one if there is one, else the trained one.
+
+    Raises FileNotFoundError if neither is trained.
     """
     flow, trained = load_flow(run)
     path = run.folder / "distil.pt"
     if path.is_file():
         return copy_averaged(flow, Trainer(path, [flow], learning_rate=LEARNING_RATE))
     if not trained.path.is_file():
-        raise FileNotFoundError(f"{trained.path}: train the stage transformer first")
+        raise FileNotFoundError(f"{trained.path} is missing. Run the stage transformer first.")
     return copy_averaged(flow, trained)

@@ -1,4 +1,4 @@
-"""Writes what was trained as the folder that a worker loads, and makes checkpoints of such a folder again."""
+"""Export of the trained networks as a folder that a worker loads, and checkpoints from such a folder."""
 
 import json
 import tempfile
@@ -14,17 +14,17 @@ from demo_model.train import autoencoder, distil
 from demo_model.train.run import TrainingRun
 from demo_model.train.trainer import write_atomically
 
-# How many steps each stage has trained, for whoever goes on.
+# The number of steps of each stage, from which `reopen` continues.
 STEPS_FILE: Final = "trained_steps.json"
 
 
 def export(run: TrainingRun, folder: Path) -> int:
-    """The pipeline in half precision; how many bytes its weights have. The folder appears complete or not at all.
+    """Write the pipeline in half precision, and return the size of its weights in bytes.
 
-    Raises FileExistsError, and FileNotFoundError if a stage is missing.
+    The folder appears complete or not at all. Raises FileExistsError, and FileNotFoundError if a stage is missing.
     """
     if folder.exists():
-        raise FileExistsError(f"{folder} is there already")
+        raise FileExistsError(f"{folder} exists already.")
     served = distil.load_served(run).cpu().half()
     vae = autoencoder.load_trained(run).cpu().half()
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -38,7 +38,7 @@ def export(run: TrainingRun, folder: Path) -> int:
 
 
 def _read_steps(run: TrainingRun) -> dict[str, int]:
-    """How far each stage has come."""
+    """Read the number of steps that each stage has trained."""
     return {
         path.stem: torch.load(path, map_location="cpu", weights_only=True)["step"]
         for path in sorted(run.folder.glob("*.pt"))
@@ -46,9 +46,9 @@ def _read_steps(run: TrainingRun) -> dict[str, int]:
 
 
 def reopen(run: TrainingRun, folder: Path) -> None:
-    """Makes checkpoints of an exported folder, so that training goes on from it where there is nothing else.
+    """Write checkpoints from an exported folder, so that training can continue from it.
 
-    Raises FileExistsError rather than lose checkpoints.
+    Raises FileExistsError if there is a checkpoint already.
     """
     made = Flux2KleinPipeline.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     steps = json.loads((folder / STEPS_FILE).read_text())
@@ -60,5 +60,5 @@ def reopen(run: TrainingRun, folder: Path) -> None:
     for stage, weights in (("decoder", made.vae.state_dict()), ("transformer", flow_weights)):
         path = run.folder / f"{stage}.pt"
         if path.exists():
-            raise FileExistsError(f"{path} is there already")
+            raise FileExistsError(f"{path} exists already.")
         write_atomically(path, {"step": steps[stage], "networks": [weights]})

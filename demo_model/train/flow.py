@@ -1,6 +1,6 @@
-"""The stage `transformer`: text and noise to latents, by rectified flow (Liu et al., ICLR 2023).
+"""Stage `transformer`: rectified flow from text and noise to latents (Liu et al., ICLR 2023).
 
-Tensors: B examples, S tokens of the picture, R of its sources, C channels, L tokens of text, D of an embedding.
+Tensors: B examples, C channels, H rows and W columns of tokens, L tokens of text.
 """
 
 import math
@@ -20,12 +20,12 @@ from demo_model.train.trainer import Budget, Trainer, copy_averaged, make_genera
 from demo_model.train.validation import Validator
 
 LEARNING_RATE: Final = 2e-3
-# How many prompts are dropped, for guidance needs to know what comes of none.
+# Guidance needs the velocity of the empty prompt, so this share of the prompts is dropped.
 PROMPT_DROP_CHANCE: Final = 0.1
 
 
 class Batch(NamedTuple):
-    """Orders of one kind."""
+    """Examples of one kind."""
 
     tokens_BL: torch.Tensor
     latents_BCHW: torch.Tensor
@@ -35,14 +35,17 @@ class Batch(NamedTuple):
 
 @dataclass(kw_only=True)
 class BatchSampler:
-    """Draws batches from datasets, each kind as often as it has examples, and of about so many tokens."""
+    """Sampler of batches of about `token_count` tokens.
+
+    It draws each kind as often as the kind has examples.
+    """
 
     datasets: Sequence[EncodedDataset]
     token_count: int
     empty_prompt_L: torch.Tensor
 
     def draw(self, step: int, *, drop_chance: float) -> Batch:
-        """The examples of a step, all of one kind; some have lost their prompt."""
+        """Draw the examples of a step, all of one kind. Some of them lose their prompt, by `drop_chance`."""
         generator = make_generator(step, torch.device("cpu"), salt=2)
         counts = torch.tensor([float(len(dataset.tokens_NKL)) for dataset in self.datasets])
         dataset = self.datasets[int(torch.multinomial(counts, 1, generator=generator))]
@@ -75,7 +78,7 @@ def train(
     learning_rate: float = LEARNING_RATE,
     subject_weight: float = 1.0,
 ) -> None:
-    """Learns from the pool; the progress lines say how much the right prompt helps, and what the judge sees."""
+    """Train on the dataset. The progress lines have the report of `Validator`."""
     flow, trainer = load(run, learning_rate=learning_rate)
     batch_sampler = make_batch_sampler(run, plan=plan, token_count=token_count)
     validator = Validator(run, size=batch_sampler.datasets[0].kind.size)
@@ -91,9 +94,9 @@ def train(
             )
 
     def report() -> str:
-        # A pool that is still being filled has more by now.
+        # The dataset may have grown, if the stage `encode` still runs.
         batch_sampler.datasets = [dataset.to(run.device) for dataset in load_datasets(run, plan=plan)]
-        # What is reported is not worth compiling for.
+        # The report runs too rarely to be worth compiling.
         with trainer.use_average(), torch.compiler.set_stance("force_eager"):
             return (
                 f"examples {sum(len(dataset.tokens_NKL) for dataset in batch_sampler.datasets)} "
@@ -111,7 +114,7 @@ def compute_flow_loss(
     *,
     subject_weight: float = 1.0,
 ) -> torch.Tensor:
-    """How far the velocity is from that of the straight way between picture and noise."""
+    """Compute the error of the velocity on the straight line between picture and noise."""
     sigma_B111 = sigma_B[:, None, None, None]
     noisy_BCHW = (1 - sigma_B111) * batch.latents_BCHW + sigma_B111 * noise_BCHW
     velocity_BCHW = flow.predict_velocity(batch.tokens_BL, noisy_BCHW, sigma_B, batch.sources)
@@ -123,15 +126,19 @@ def compute_flow_loss(
 def compute_weighted_error(
     velocity_BCHW: torch.Tensor, wanted_BCHW: torch.Tensor, batch: Batch, *, subject_weight: float
 ) -> torch.Tensor:
-    """The mean square of what is between them. A token that shows the subject counts as much more than another as is
-    said: it has the fewest of a picture's tokens, and is looked at first.
+    """Compute the mean square error. A token that shows the subject weighs `subject_weight` times as much.
+
+    The subject has few of a picture's tokens, and people look at it first.
     """
     weights_B1HW = 1 + (subject_weight - 1) * batch.subjects_BHW[:, None].float()
     return (weights_B1HW * (velocity_BCHW - wanted_BCHW).square()).mean() / weights_B1HW.mean()
 
 
 def draw_sigmas(batch: Batch, generator: torch.Generator) -> torch.Tensor:
-    """Noise levels, mostly high: what a picture shows is settled there. The more tokens, the higher."""
+    """Draw noise levels, mostly high ones, because they decide the content of a picture.
+
+    The levels are higher for pictures of more tokens.
+    """
     count = batch.latents_BCHW.shape[2] * batch.latents_BCHW.shape[3]
     shift = min(4.0, max(2.0, 3.0 * math.sqrt(count / 256)))
     normal_B = torch.randn(len(batch.tokens_BL), generator=generator, device=generator.device)
@@ -140,14 +147,14 @@ def draw_sigmas(batch: Batch, generator: torch.Generator) -> torch.Tensor:
 
 
 def make_batch_sampler(run: TrainingRun, *, plan: str, token_count: int) -> BatchSampler:
-    """The pool, on the device."""
+    """Load the dataset to the device, and return its sampler."""
     empty_prompt_L = tokenize([""], run.sizes)[0].short().to(run.device)
     datasets = [dataset.to(run.device) for dataset in load_datasets(run, plan=plan)]
     return BatchSampler(datasets=datasets, token_count=token_count, empty_prompt_L=empty_prompt_L)
 
 
 def load(run: TrainingRun, *, learning_rate: float = LEARNING_RATE) -> tuple[FlowModel, Trainer]:
-    """The flow as it stands, with its trainer."""
+    """Load the flow model and its trainer."""
     caption_classifier, reading = load_caption_classifier(run)
     caption_classifier = copy_averaged(caption_classifier, reading)
     torch.manual_seed(2)

@@ -1,7 +1,7 @@
-"""The optimizer: matrices by Muon (Jordan et al., 2024), all else by AdamW.
+"""Optimizer: Muon for matrices (Jordan et al., 2024), and AdamW for all other weights.
 
-A matrix moves by its momentum made orthogonalize, so that no direction is left behind: small networks learn from about
-half as many pictures. Kernels of convolutions count as matrices.
+Muon orthogonalizes a matrix's momentum, so that every direction moves. Small networks learn from about half as many
+pictures with it. Kernels of convolutions count as matrices.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,19 +13,22 @@ MOMENTUM: Final = 0.95
 BETAS: Final = (0.9, 0.99)
 EPSILON: Final = 1e-8
 WEIGHT_DECAY: Final = 0.01
-# The size of AdamW's own steps, so that one learning rate serves both (Liu et al., 2025).
+# AdamW's steps have this size, so one learning rate serves both optimizers (Liu et al., 2025).
 STEP_RMS: Final = 0.2
 ITERATIONS: Final = 5
 COEFFICIENTS: Final = (3.4445, -4.7750, 2.0315)
 
 
 class Muon(torch.optim.Optimizer):
-    """Steps all weights with one learning rate."""
+    """Optimizer of all weights with one learning rate."""
 
     def __init__(
         self, weights: Sequence[torch.Tensor], *, learning_rate: float, tables: Sequence[torch.Tensor] = ()
     ) -> None:
-        """Matrices become a group of their own. A table of embed_tokens is none: most of its rows see no gradient."""
+        """Sort the weights into matrices and others.
+
+        A table of embeddings is no matrix here, because most of its rows get no gradient.
+        """
         table_ids = {id(table) for table in tables}
         matrices = [weight for weight in weights if weight.ndim >= 2 and id(weight) not in table_ids]
         others = [weight for weight in weights if weight.ndim < 2 or id(weight) in table_ids]
@@ -34,7 +37,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Moves every weight that has a gradient."""
+        """Move every weight that has a gradient."""
         assert closure is None
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
@@ -46,7 +49,7 @@ class Muon(torch.optim.Optimizer):
                     self._move_other(weight, weight.grad, self.state[weight], group["lr"])
 
     def _move_matrices(self, weights: Sequence[torch.Tensor], learning_rate: float) -> None:
-        """Those of one shape together: one by one, a GPU would wait for the next more than it reckons."""
+        """Move the matrices of one shape together. One by one, a GPU would mostly wait."""
         for weight in weights:
             if not self.state[weight]:
                 self.state[weight]["momentum"] = torch.zeros_like(weight)
@@ -77,7 +80,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalize(matrix: torch.Tensor) -> torch.Tensor:
-    """The nearest matrices whose singular values are all about 1, by Newton and Schulz's iteration."""
+    """Return the nearest matrices with all singular values near 1, by Newton-Schulz iteration."""
     is_high = matrix.shape[-2] > matrix.shape[-1]
     matrices = matrix.mT if is_high else matrix
     matrices = matrices / (matrices.norm(dim=(-2, -1), keepdim=True) + 1e-7)

@@ -1,9 +1,8 @@
-"""An autoencoder set rather than trained: its encoder by principal components, its decoder by least squares.
+"""Autoencoder without training: principal components for the encoder, least squares for the decoder.
 
-What a square of pixels shows is told best, as far as a linear map can tell it, by its principal components. The encoder
-takes them level by level, each from the four squares of the level before, but for the first, which only halves the
-picture: its edges are sharp, and the decoder learns to sharpen them. No step of training is needed, and latents of flat
-pictures lose little. The decoder begins with the linear way back that fits best, and training does the rest.
+Principal components are the best linear description of a square of pixels. The encoder computes them level by level,
+each level from four squares of the level before. The first level only halves the picture: a picture's edges are sharp,
+and the decoder learns to sharpen them. The decoder starts as the best linear inverse, and is trained from there.
 
 Tensors: N squares of C channels, K components.
 """
@@ -18,10 +17,10 @@ from torch.nn import functional
 
 SAMPLE_COUNT: Final = 60_000
 RIDGE: Final = 1e-4
-# Stands in a normalised group for so much that what else is in it hardly changes how it is scaled.
+# An anchor is so large in its group that the other channels hardly change the normalisation.
 ENCODER_ANCHOR: Final = 2000.0
 DECODER_ANCHOR: Final = 20.0
-# The logarithm of the latents' variance: none.
+# The encoder returns this logarithm of the latents' variance, which is practically no variance.
 LOG_VARIANCE: Final = -20.0
 
 Pictures = Sequence[torch.Tensor]
@@ -29,7 +28,10 @@ Pictures = Sequence[torch.Tensor]
 
 @torch.no_grad()
 def set_encoder(vae: AutoencoderKLFlux2, pictures: Pictures) -> list[Pictures]:
-    """Sets the encoder from pictures, from -1 to 1, of any sizes; what its levels make of them, finest first."""
+    """Compute the encoder from pictures of any sizes, with values from -1 to 1.
+
+    Returns the features of each level, the finest level first.
+    """
     encoder = vae.encoder
     _set_matrix(encoder.conv_in, torch.eye(3))
     levels, features = [pictures], pictures
@@ -46,7 +48,7 @@ def set_encoder(vae: AutoencoderKLFlux2, pictures: Pictures) -> list[Pictures]:
             )
             _clear(conv)
             count = len(components_KC)
-            # Unfolding puts the four squares of a channel side by side: row by row, two by two.
+            # Unfolding puts the four squares of a channel next to each other, row by row.
             conv.weight[:count, : folded[0].shape[1] // 4, :2, :2] = components_KC.view(count, -1, 2, 2)
             conv.bias[:count] = bias
             features = [_apply_map(each, components_KC, bias) for each in folded]
@@ -58,7 +60,7 @@ def set_encoder(vae: AutoencoderKLFlux2, pictures: Pictures) -> list[Pictures]:
 
 @torch.no_grad()
 def set_decoder(vae: AutoencoderKLFlux2, levels: Sequence[Pictures]) -> None:
-    """Sets the decoder to lead from latents back to each finer level."""
+    """Compute the decoder, which leads from the latents back to each finer level."""
     decoder = vae.decoder
     count = vae.config.latent_channels
     _clear(vae.post_quant_conv)
@@ -78,7 +80,7 @@ def set_decoder(vae: AutoencoderKLFlux2, levels: Sequence[Pictures]) -> None:
 
 @torch.no_grad()
 def encode(vae: AutoencoderKLFlux2, pixels: torch.Tensor) -> torch.Tensor:
-    """The latents that the encoder would find, in a tenth of the time: without the branches that do nothing in it."""
+    """Compute the encoder's latents in a tenth of the time, without its branches that are zero."""
     encoder = vae.encoder
     features = encoder.conv_in(pixels)
     for block in encoder.down_blocks:
@@ -91,12 +93,15 @@ def encode(vae: AutoencoderKLFlux2, pixels: torch.Tensor) -> torch.Tensor:
 
 
 def build_average_map() -> tuple[torch.Tensor, torch.Tensor]:
-    """The map to the mean colour of four neighbours, and its bias."""
+    """Return the map to the mean colour of four neighbours, and its bias."""
     return torch.eye(3).repeat_interleave(4, 1) / 4, torch.zeros(3)
 
 
 def find_principal_components(features: Pictures, *, max_count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The map to the components that tell most, and its bias: together they centre and turn features."""
+    """Return the map to the first principal components, and its bias.
+
+    Map and bias together centre and rotate the features.
+    """
     flat_NC = torch.cat([each.transpose(1, 3).flatten(0, 2) for each in features])
     generator = torch.Generator().manual_seed(0)
     flat_NC = flat_NC[torch.randint(len(flat_NC), (SAMPLE_COUNT,), generator=generator)]
@@ -110,9 +115,9 @@ def _apply_map(each: torch.Tensor, components_KC: torch.Tensor, bias: torch.Tens
 
 
 def _set_last_level(vae: AutoencoderKLFlux2, components_KC: torch.Tensor, bias: torch.Tensor) -> None:
-    """The last level's components, through a normalisation and a bend that must not bend them.
+    """Set the last level, whose components must pass a normalisation and a SiLU unchanged.
 
-    Each is there twice, with either sign: together they have no mean, and silu(x) - silu(-x) is x.
+    Each component is there with either sign: the pair has mean zero, and silu(x) - silu(-x) is x.
     """
     encoder, count = vae.encoder, len(components_KC)
     last = encoder.down_blocks[-1].resnets[0].conv_shortcut
@@ -134,7 +139,7 @@ def _set_last_level(vae: AutoencoderKLFlux2, components_KC: torch.Tensor, bias: 
 
 
 def _set_colours(vae: AutoencoderKLFlux2) -> None:
-    """Colours out of the decoder's last, normalised level, by the same way as the encoder's last."""
+    """Set the decoder's last, normalised level, in the same way as the encoder's last level."""
     decoder = vae.decoder
     conv = decoder.up_blocks[-2].upsamplers[0].conv
     conv.weight[3:6], conv.bias[3:6] = -conv.weight[:3], -conv.bias[:3]
@@ -148,7 +153,7 @@ def _set_colours(vae: AutoencoderKLFlux2) -> None:
 
 
 def _fit_upsampler(conv: nn.Conv2d, coarse: Pictures, fine: Pictures) -> Pictures:
-    """Sets a convolution of enlarged features to come closest to finer ones; what it makes of them."""
+    """Fit a convolution of enlarged features to finer ones, and return its output."""
     product, target = torch.zeros(()), torch.zeros(())
     for each, wanted in zip(coarse, fine, strict=True):
         for one, other in zip(each.split(8), wanted.split(8), strict=True):
@@ -173,7 +178,7 @@ def _fit_upsampler(conv: nn.Conv2d, coarse: Pictures, fine: Pictures) -> Picture
 
 
 def _set_identity(block: Any) -> None:
-    """Lets a block's residual branches do nothing yet, and its shortcuts keep the first channels as they are."""
+    """Set a block's residual branches to zero, and let its shortcuts keep the first channels."""
     for resnet in block.resnets:
         _clear(resnet.conv2)
         if resnet.conv_shortcut is not None:
@@ -182,7 +187,7 @@ def _set_identity(block: Any) -> None:
 
 
 def _set_matrix(conv: nn.Conv2d, first: torch.Tensor) -> None:
-    """The first channels by a matrix, at the middle of the kernel, and nothing else."""
+    """Set a convolution to a matrix of its first channels, at the middle of the kernel."""
     _clear(conv)
     middle = conv.kernel_size[0] // 2
     conv.weight[: first.shape[0], : first.shape[1], middle, middle] = first

@@ -1,4 +1,4 @@
-"""Where training keeps its files, on which device it runs, and how exactly it reckons there."""
+"""Training run: the folder of its files, its device, and its precision."""
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import torch
 
 from demo_model.config import NetworkSizes
 
-# First seeds of what is painted for each purpose, far enough apart that no picture serves two.
+# Each purpose has a first seed. They are far enough apart that no picture serves two purposes.
 HELD_OUT_FIRST_SEED: Final = 0
 AUTOENCODER_FIRST_SEED: Final = 10_000_000
 DATASET_FIRST_SEED: Final = 20_000_000
@@ -28,23 +28,26 @@ class TrainingRun:
     is_compiling: bool = False
 
     def load_prepainted(self, side: int) -> torch.Tensor:
-        """Square pictures that the stage `paint` has painted already."""
+        """Load the square pictures of this side that the stage `paint` has painted."""
         names = {512: "create-square", 1024: "create-large"}
         paths = sorted((self.folder / "painted").glob(f"*/{names.get(side, '-')}.*.pt"))
         none = torch.empty(0, 3, side, side, dtype=torch.uint8)
         return torch.cat([none, *(torch.load(path, weights_only=True)[0] for path in paths)])
 
     def choose_batch_size(self, width: int, height: int) -> int:
-        """How many pictures are painted together: enough to keep the device busy, and few enough for its memory."""
+        """Return the number of pictures to paint at once, which fits the device's memory."""
         return max(1, MAX_BATCH_PIXELS[self.device.type] // (width * height))
 
     def compile_networks(self, *networks: torch.nn.Module, has_many_shapes: bool = False) -> None:
-        """Compiles networks, if that is wished: it takes a minute or more, and then steps take about half as long."""
+        """Compile networks if the run asks for it.
+
+        Compiling takes a minute or more, and then a step takes about half as long.
+        """
         for network in networks if self.is_compiling else ():
             network.compile(dynamic=has_many_shapes or None)
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """bfloat16 where a GPU is quick at it; float32 on a CPU, which is slow at anything else."""
+        """Return a context of bfloat16 on a GPU, and of float32 on a CPU, which is slow at bfloat16."""
         if self.device.type == "cuda":
             return torch.autocast("cuda", dtype=torch.bfloat16)
         return nullcontext()

@@ -1,4 +1,4 @@
-"""The flow model, and how latents are sampled from noise with it as a worker does.
+"""Flow model, and the sampling of latents from noise as a worker does it.
 
 Tensors: B examples, S tokens of the picture, C channels, L tokens of text, D of an embedding.
 """
@@ -17,17 +17,17 @@ from demo_model.train.text import CaptionClassifier, embed_tokens
 
 
 class FlowModel(nn.Module):
-    """What is trained together: the text encoder and the transformer."""
+    """The text encoder and the transformer, which are trained together."""
 
     def __init__(self, run: TrainingRun, caption_classifier: CaptionClassifier) -> None:
-        """The text encoder is the caption_classifier's, the transformer untrained."""
+        """Take the caption classifier's text encoder, and an untrained transformer."""
         super().__init__()
         self.text = caption_classifier.encoder
         self.transformer: Flux2Transformer2DModel = build_transformer(run.sizes)
 
     @property
     def blocks(self) -> list[nn.Module]:
-        """Where nearly all of the time goes."""
+        """The transformer's blocks, which take nearly all of the time."""
         return [*self.transformer.transformer_blocks, *self.transformer.single_transformer_blocks]
 
     def predict_velocity(
@@ -37,7 +37,7 @@ class FlowModel(nn.Module):
         sigma_B: torch.Tensor,
         sources: Sequence[torch.Tensor] = (),
     ) -> torch.Tensor:
-        """Where the latents flow at noise levels sigma, reckoned just as the pipeline does it."""
+        """Predict the latents' velocity at noise levels sigma, exactly as the pipeline does."""
         embedded_BLD = embed_tokens(self.text, tokens_BL.long())
         pipeline = Flux2KleinPipeline
         ids_BS4 = pipeline._prepare_latent_ids(noisy_BCHW[:1])
@@ -59,7 +59,7 @@ class FlowModel(nn.Module):
 
 
 def sample_latents(flow: FlowModel, tokens_BL: torch.Tensor, noise_BCHW: torch.Tensor) -> torch.Tensor:
-    """Latents from noise as a worker makes them."""
+    """Sample latents from noise in the worker's steps."""
     *_, latents_BCHW = sample_trajectory(flow, tokens_BL, noise_BCHW, steps=STEPS)
     return latents_BCHW
 
@@ -75,7 +75,10 @@ def sample_trajectory(
     guidance: float = 1.0,
     empty_prompt_L: torch.Tensor | None = None,
 ) -> Iterator[torch.Tensor]:
-    """The noise, and the latents after each Euler step. With guidance above 1, away from what comes of no prompt."""
+    """Yield the noise, and the latents after each Euler step.
+
+    With guidance other than 1, each step leads away from the velocity of the empty prompt, which must be given.
+    """
     yield noise_BCHW
     latents_BCHW = noise_BCHW
     for level, following in pairwise(compute_noise_levels(steps)):
@@ -92,6 +95,6 @@ def sample_trajectory(
 
 
 def compute_noise_levels(steps: int) -> list[float]:
-    """The noise levels that so many steps lead through, from 1 to 0, as the worker's scheduler has them."""
+    """Return the noise levels of `steps` steps, from 1 to 0, as the worker's scheduler has them."""
     part = torch.linspace(1, 0, steps + 1)
     return (SHIFT * part / (1 + (SHIFT - 1) * part)).tolist()

@@ -1,4 +1,4 @@
-"""The stage `text`: the text encoder first learns what captions tell, so that the transformer can use it at once."""
+"""Stage `text`: the text encoder learns the meaning of captions, before the transformer needs them."""
 
 from collections.abc import Sequence
 from random import Random
@@ -20,15 +20,15 @@ from demo_model.train.trainer import Budget, Trainer
 LEARNING_RATE: Final = 1e-3
 BATCH_SIZE: Final = 64
 EDIT_SHARE: Final = 0.2
-# What a caption does not tell is no one's to guess.
+# The loss ignores attributes that a caption does not state.
 IGNORED_CLASS: Final = -100
 
 
 class CaptionClassifier(nn.Module):
-    """A text encoder, and a head for each attribute that is thrown away after this stage."""
+    """A text encoder with a head for each attribute. The heads serve this stage only."""
 
     def __init__(self, run: TrainingRun) -> None:
-        """Untrained."""
+        """Build an untrained classifier."""
         super().__init__()
         self.encoder = build_text_encoder(run.sizes)
         width = TEXT_LAYERS * run.sizes.text_width
@@ -37,7 +37,7 @@ class CaptionClassifier(nn.Module):
         )
 
     def compute_loss(self, tokens_BL: torch.Tensor, answers: dict[str, torch.Tensor]) -> torch.Tensor:
-        """How badly the attributes can be read off the embed_tokens, on average over all tokens."""
+        """Compute the error of the attributes, classified from the mean embedding of all tokens."""
         read_BD = embed_tokens(self.encoder, tokens_BL).mean(1)
         missed = [
             functional.cross_entropy(self.heads[name](read_BD), answers[name], reduction="sum")
@@ -48,7 +48,7 @@ class CaptionClassifier(nn.Module):
 
     @torch.no_grad()
     def measure_accuracy(self, tokens_BL: torch.Tensor, answers: dict[str, torch.Tensor]) -> dict[str, float]:
-        """The share of labelled attributes that are read rightly."""
+        """Return the share of stated attributes that are classified rightly."""
         read_BD = embed_tokens(self.encoder, tokens_BL).mean(1)
         shares = {}
         for name, answer_B in answers.items():
@@ -60,7 +60,7 @@ class CaptionClassifier(nn.Module):
 
 
 def train(run: TrainingRun, budget: Budget) -> None:
-    """Captions without end; none of them comes twice."""
+    """Train on new captions at each step."""
     classifier, trainer = load(run)
     held_tokens, held_answers = make_labelled_texts(run, range(512))
 
@@ -80,14 +80,14 @@ def train(run: TrainingRun, budget: Budget) -> None:
 
 
 def load(run: TrainingRun) -> tuple[CaptionClassifier, Trainer]:
-    """The classifier as it stands, with its trainer."""
+    """Load the caption classifier and its trainer."""
     torch.manual_seed(1)
     classifier = CaptionClassifier(run).to(run.device)
     return classifier, Trainer(run.folder / "text.pt", [classifier], learning_rate=LEARNING_RATE)
 
 
 def embed_tokens(encoder: Qwen3ForCausalLM, tokens_BL: torch.Tensor) -> torch.Tensor:
-    """What the pipeline makes of a prompt's tokens, of shape (B, L, layers * width)."""
+    """Embed a prompt's tokens as the pipeline does, of shape (B, L, layers * width)."""
     read = encoder.model(
         input_ids=tokens_BL,
         attention_mask=(tokens_BL != encoder.config.pad_token_id).long(),
@@ -101,7 +101,7 @@ def embed_tokens(encoder: Qwen3ForCausalLM, tokens_BL: torch.Tensor) -> torch.Te
 def make_labelled_texts(
     run: TrainingRun, seeds: Sequence[int]
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """A caption or an instruction of each seed's scene, as tokens, and what it tells."""
+    """Write a caption or an instruction for each seed. Returns tokens, and the stated attributes as classes."""
     texts, labelled = [], []
     for scene in draw_scenes(seeds):
         if Random(scene.seed).random() < EDIT_SHARE:  # noqa: S311 - which of them are edits is no secret

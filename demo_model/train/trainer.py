@@ -1,4 +1,4 @@
-"""A stage of training: its networks, their optimizer, a slow average of their weights, and how far it has come."""
+"""Trainer of one stage: its networks, optimizer, averaged weights and number of steps."""
 
 import copy
 import time
@@ -21,8 +21,10 @@ PrintLine = Callable[[str], None]
 
 @dataclass(kw_only=True)
 class Budget:
-    """How long one call trains, from its first step on: minutes or steps, whichever ends first. With `decay` the
-    learning rate falls to 0.
+    """The limits of one training call, and where its progress is printed.
+
+    Minutes count from the first step. The first limit that is reached ends the call. With `decay` the learning rate
+    falls to 0 by then.
     """
 
     minutes: float | None = None
@@ -32,7 +34,7 @@ class Budget:
     print_line: PrintLine = print
 
     def measure_progress(self, *, seconds: float, steps: int) -> float:
-        """How much of the budget is over, 1 being all of it."""
+        """Return the spent share of the budget. 1 is all of it."""
         parts = [0.0]
         if self.minutes is not None:
             parts.append(seconds / 60 / max(self.minutes, 1e-9))
@@ -42,7 +44,10 @@ class Budget:
 
 
 class Trainer:
-    """One stage's state. What is drawn at a step depends on the step alone, so a budget can end after any."""
+    """The state of one stage.
+
+    A step's random numbers depend on the step alone, so that training can stop after any step and continue later.
+    """
 
     def __init__(
         self,
@@ -52,7 +57,7 @@ class Trainer:
         learning_rate: float,
         frozen: Sequence[torch.nn.Module] = (),
     ) -> None:
-        """Takes up from the checkpoint at `path`, if there is one. What is frozen is saved and not trained."""
+        """Continue from the checkpoint at `path`, if there is one. Frozen networks are saved and not trained."""
         self.path = path
         self.step = 0
         self._learning_rate = learning_rate
@@ -77,7 +82,7 @@ class Trainer:
         report: Callable[[], str] = lambda: "",
         name: str,
     ) -> None:
-        """Trains until the budget is over, saying how it goes; then saves."""
+        """Train until the budget is spent, print the progress, and save."""
         first_step, started_at, losses = self.step, time.monotonic(), list[torch.Tensor]()
         reported_at = started_at
         while (
@@ -97,11 +102,11 @@ class Trainer:
         self.save()
 
     def use_average(self) -> "AveragedWeights":
-        """The networks with the average of their weights, while the context lasts."""
+        """Return a context in which the networks have their averaged weights."""
         return AveragedWeights(self._weights, self._average)
 
     def save(self) -> None:
-        """Writes the checkpoint."""
+        """Write the checkpoint."""
         state: dict[str, Any] = {
             "step": self.step,
             "begun_at_step": self._begun_at_step,
@@ -115,13 +120,13 @@ class Trainer:
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self._weights, MAX_GRADIENT)
-        # The optimizer's own memory may not have come along, so every budget begins slowly.
+        # A new or reopened stage has no optimizer state, so its first steps are small.
         warm = min(1.0, (self.step - self._begun_at_step + 1) / WARM_UP_STEPS)
         for group in self._optimizer.param_groups:
             group["lr"] = self._learning_rate * warm * decay
         self._optimizer.step()
         self.step += 1
-        # What was reopened must forget what it came from within this budget.
+        # The average of a reopened checkpoint must forget its start soon, so it counts steps from there.
         known = self.step - self._begun_at_step
         share = 1 - min(MAX_EMA, (1 + known) / (10 + known))
         torch._foreach_lerp_(self._average, [weight.detach() for weight in self._weights], share)
@@ -138,7 +143,7 @@ class Trainer:
         self.step = state["step"]
         for network, weights in zip(self._networks, state["networks"], strict=True):
             network.load_state_dict(weights)
-        # What was reopened from an exported folder has nothing but averaged weights, and warms up again.
+        # A checkpoint from an exported folder has averaged weights only, and warms up again.
         if "optimizer" not in state:
             self._begun_at_step = self.step
             self._average = [weight.detach().clone() for weight in self._weights]
@@ -159,20 +164,20 @@ def _find_embedding_tables(networks: Sequence[torch.nn.Module]) -> list[torch.Te
 
 
 class AveragedWeights:
-    """Swaps weights for their averages and back."""
+    """Context that swaps weights for their averages and back."""
 
     def __init__(self, weights: Sequence[torch.Tensor], average: Sequence[torch.Tensor]) -> None:
-        """Nothing is swapped yet."""
+        """Take the weights and their averages. Nothing is swapped yet."""
         self._weights, self._average = weights, average
         self._own: list[torch.Tensor] = []
 
     def __enter__(self) -> None:
-        """Puts the averages in."""
+        """Put the averages in."""
         self._own = [weight.detach().clone() for weight in self._weights]
         self._put(self._average)
 
     def __exit__(self, *_: object) -> None:
-        """Puts the weights back."""
+        """Put the weights back."""
         self._put(self._own)
 
     @torch.no_grad()
@@ -182,7 +187,7 @@ class AveragedWeights:
 
 
 def write_atomically(path: Path, kept: object) -> None:
-    """Writes a file that torch can load, complete or not at all, and the folder that it is in."""
+    """Write a file for `torch.load`, complete or not at all, and create its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".part")
     torch.save(kept, unfinished)
@@ -190,11 +195,11 @@ def write_atomically(path: Path, kept: object) -> None:
 
 
 def copy_averaged(network: Network, trainer: Trainer) -> Network:
-    """A copy of the network with averaged weights, for use alone."""
+    """Copy the network with averaged weights, for inference."""
     with trainer.use_average():
         return copy.deepcopy(network).eval().requires_grad_(False)
 
 
 def make_generator(step: int, device: torch.device, *, salt: int = 0) -> torch.Generator:
-    """The random numbers of a step: the same whichever budget it falls in."""
+    """Return the random generator of a step, which does not depend on earlier steps."""
     return torch.Generator(device).manual_seed(step * 1_000_003 + salt)

@@ -1,6 +1,6 @@
-"""Whether training is on its way: does the right prompt help, does the classifier see what was asked?
+"""Validation on held-out scenes: the effect of the right prompt, and the classifier's answers.
 
-A loss that falls says neither: pictures can become smooth long before they follow the prompt.
+A falling loss shows neither. Pictures can become smooth long before they follow the prompt.
 """
 
 from typing import Final
@@ -20,7 +20,7 @@ from demo_model.train.sampling import FlowModel, sample_latents
 
 HELD_OUT_COUNT: Final = 64
 CLASSIFIED_COUNT: Final = 32
-# Where almost nothing of the picture is left, what it will show can be known from the prompt alone.
+# At this level almost nothing of the picture is left, so its content is known from the prompt alone.
 SIGMA: Final = 0.9
 
 
@@ -28,7 +28,7 @@ class Validator:
     """Held-out scenes with their latents, prompts and noise."""
 
     def __init__(self, run: TrainingRun, *, size: tuple[int, int]) -> None:
-        """Paints and encodes them."""
+        """Paint and encode the scenes."""
         self._run = run
         self._vae = load_trained(run)
         self._scenes = draw_scenes(range(HELD_OUT_FIRST_SEED, HELD_OUT_FIRST_SEED + HELD_OUT_COUNT))
@@ -46,10 +46,10 @@ class Validator:
         self._noise_BCHW = torch.randn(self._latents_BCHW.shape, generator=generator).to(run.device)
 
     def report(self, flow: FlowModel) -> str:
-        """A line for people."""
+        """Return a progress line for people."""
         right, shuffled = self.compute_losses(flow)
         line = f"right {right:.4f} shuffled {shuffled:.4f} gap {shuffled - right:+.4f}"
-        # Decoder and classifier may be trained beside.
+        # The classifier may still be in training, in another process.
         trained = classifier.load_trained(self._run)
         if trained is None:
             return line
@@ -58,7 +58,7 @@ class Validator:
 
     @torch.no_grad()
     def compute_losses(self, flow: FlowModel) -> tuple[float, float]:
-        """At a high noise level: with each picture's own prompt, and with its neighbour's."""
+        """Return the losses at a high noise level, with the right prompts and with another picture's."""
         sigma_B = torch.full((HELD_OUT_COUNT,), SIGMA, device=self._run.device)
         noisy_BCHW = (1 - SIGMA) * self._latents_BCHW + SIGMA * self._noise_BCHW
         wanted_BCHW = self._noise_BCHW - self._latents_BCHW
@@ -71,7 +71,7 @@ class Validator:
 
     @torch.no_grad()
     def measure_accuracy(self, flow: FlowModel, trained: classifier.Classifier) -> dict[str, float]:
-        """The shares of what was asked for that the trained sees in pictures of the flow's."""
+        """Return the shares of attributes that the classifier recognises in the flow's pictures."""
         with self._run.autocast():
             latents_BCHW = sample_latents(
                 flow, self._tokens_BL[:CLASSIFIED_COUNT], self._noise_BCHW[:CLASSIFIED_COUNT]

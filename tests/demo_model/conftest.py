@@ -1,4 +1,4 @@
-"""A tiny model, taken through every stage once."""
+"""A tiny model that has passed every stage once."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,29 +16,29 @@ TOKEN_COUNT = 300
 
 
 def make_budget(steps: int, said: list[str] | None = None) -> Budget:
-    """So many steps, in silence."""
+    """Return a budget of steps that prints nothing."""
     lines: list[str] = [] if said is None else said
     return Budget(steps=steps, print_line=lines.append)
 
 
 def make_run(folder: Path) -> TrainingRun:
-    """The tiny sizes, on the CPU."""
+    """Return a run of the tiny networks on the CPU."""
     return TrainingRun(folder=folder, device=torch.device("cpu"), sizes=TINY)
 
 
 def initialize_autoencoder(run: TrainingRun) -> None:
-    """From a few small pictures."""
+    """Compute the autoencoder from a few small pictures."""
     autoencoder.initialize(run, sides=(64,), pixel_count=16 * 64**2)
 
 
 def train_decoder(run: TrainingRun, steps: int) -> None:
-    """On a handful of small pictures."""
+    """Train the decoder on a few small pictures."""
     autoencoder.train(run, make_budget(steps), sides=(64,), crop=64, batch=4, picture_count=8)
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> TrainingRun:
-    """Every stage has sat once. Not to be trained on."""
+    """Return a run that has trained each stage once. Tests do not train it further."""
     run = make_run(tmp_path_factory.mktemp("demo_model"))
     initialize_autoencoder(run)
     train_decoder(run, 2)
@@ -51,7 +51,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> TrainingRun:
 
 @pytest.fixture(scope="session")
 def exported(trained: TrainingRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that a worker loads."""
+    """Return the folder that a worker loads."""
     folder = tmp_path_factory.mktemp("weights") / "demo"
     export.export(trained, folder)
     return folder
@@ -59,7 +59,7 @@ def exported(trained: TrainingRun, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture
 def copied(trained: TrainingRun, tmp_path: Path) -> Callable[..., TrainingRun]:
-    """A copy of some of the trained stages' checkpoints, and of the pool, to go on from."""
+    """Return a function that copies some checkpoints and the dataset of the trained run."""
 
     def copy(*stages: str, name: str = "copy") -> TrainingRun:
         folder = tmp_path / name

@@ -82,7 +82,7 @@ def test_words_exist_for_all_that_the_painter_knows() -> None:
 )
 def test_the_published_examples_are_made_of_whole_words(prompt: str) -> None:
     split = int((tokenize([prompt], WHOLE)[0] != 0).sum()) - 3
-    # The numbers of the images and the colon are tokens besides.
+    # The numbers of the images and the colon are tokens too.
     assert split <= len(prompt.split()) + 4
 
 

@@ -14,10 +14,10 @@ from demo_model.train.run import TrainingRun
 from tests.demo_model.conftest import make_budget
 
 SIZE = (128, 64)
-ALL = frozenset(COLUMNS)
+ALL_ATTRIBUTES = frozenset(COLUMNS)
 
 
-def test_the_judge_learns_a_handful_of_pictures_and_answers_in_the_painter_s_words(
+def test_the_classifier_learns_a_few_pictures_and_answers_in_the_painter_s_words(
     trained: TrainingRun,
 ) -> None:
     classifier_, trainer = classifier.load(trained)
@@ -36,14 +36,14 @@ def test_the_judge_learns_a_handful_of_pictures_and_answers_in_the_painter_s_wor
     (trained.folder / "classifier.pt").unlink()
 
 
-def test_the_judge_s_table_has_a_row_for_each_kind_of_picture(exported: Path, trained: TrainingRun) -> None:
-    with pytest.raises(FileNotFoundError, match="run the stage classifier first"):
+def test_the_table_has_a_row_for_each_kind_of_picture(exported: Path, trained: TrainingRun) -> None:
+    with pytest.raises(FileNotFoundError, match="Run the stage classifier first"):
         build_tables(trained, weights=exported, count=2, size=SIZE)
     classifier.train(trained, make_budget(1), picture_count=4, batch=2)
     attributes, subjects = build_tables(trained, weights=exported, count=4, size=SIZE).split("\n\n")
     (trained.folder / "classifier.pt").unlink()
-    right = ["painter", "painter, through the autoencoder", "**model**"]
-    assert _read_names(attributes) == [*right, "model, against another prompt", "to reach"]
+    right = ["painter", "painter, reconstructed by the autoencoder", "**model**"]
+    assert _read_names(attributes) == [*right, "model, compared with another prompt", "target"]
     assert _read_names(subjects) == right
     asked = [cell.split(" of ")[1] for cell in subjects.splitlines()[2].strip("| ").split(" | ")[1:]]
     assert sum(map(int, asked)) == 4
@@ -53,13 +53,13 @@ def _read_names(table: str) -> list[str]:
     return [row.split("|")[1].strip() for row in table.splitlines()[2:]]
 
 
-def test_what_a_prompt_leaves_unsaid_is_not_held_against_the_model() -> None:
+def test_an_attribute_that_a_prompt_omits_does_not_count() -> None:
     red = replace(draw_scenes([1])[0], subject="house", colour="red")
     answer = {name: getattr(red, name) for name in COLUMNS} | {"colour": "blue"}
-    said, unsaid = (
-        Caption(text="a red house", attributes=ALL),
-        Caption(text="a house", attributes=ALL - {"colour"}),
+    stated, omitted = (
+        Caption(text="a red house", attributes=ALL_ATTRIBUTES),
+        Caption(text="a house", attributes=ALL_ATTRIBUTES - {"colour"}),
     )
-    assert compute_shares([answer, answer], [(red, said), (red, unsaid)]) == [1, 1, 1, 1, 0]
-    assert compute_shares([answer], [(red, unsaid)])[:-1] == [1, 1, 1, 1]
-    assert math.isnan(compute_shares([answer], [(red, unsaid)])[-1])
+    assert compute_shares([answer, answer], [(red, stated), (red, omitted)]) == [1, 1, 1, 1, 0]
+    assert compute_shares([answer], [(red, omitted)])[:-1] == [1, 1, 1, 1]
+    assert math.isnan(compute_shares([answer], [(red, omitted)])[-1])

@@ -19,7 +19,7 @@ def painted(*shown: Scene, size: tuple[int, int] = (SIDE, SIDE)) -> torch.Tensor
 
 
 def difference(one: Scene, other: Scene) -> torch.Tensor:
-    """How much each pixel differs, of shape (SIDE, SIDE)."""
+    """Return the difference of each pixel, of shape (SIDE, SIDE)."""
     return (painted(one) - painted(other)).abs().amax(dim=(0, 1))
 
 
@@ -29,11 +29,11 @@ def test_a_seed_is_always_the_same_scene_and_a_scene_the_same_picture() -> None:
     assert torch.equal(painted(*drawn), painted(*drawn))
 
 
-def test_a_picture_does_not_depend_on_its_company() -> None:
+def test_a_picture_does_not_depend_on_its_batch() -> None:
     drawn = draw_scenes(range(12))
     together = painted(*drawn)
     alone = torch.cat([painted(scene) for scene in drawn])
-    # What lies outside a shape's bounds is not looked at, and the bounds are those of the company.
+    # A shape is not painted outside its bounds, and the bounds are those of the whole batch.
     assert float((together - alone).abs().mean()) < 1e-4
     assert float((together - alone).abs().max()) < 0.1
 
@@ -86,7 +86,7 @@ def test_a_rainbow_stays_in_the_sky() -> None:
     assert float(change[int(SIDE * 0.8) :].max()) < 0.02
 
 
-def test_a_figure_looks_the_same_before_another_background() -> None:
+def test_a_subject_looks_the_same_before_another_background() -> None:
     person = replace(SCENE, subject="person", place="city", subject_seed=3)
     elsewhere = replace(person, seed=99)
     without = [painted(replace(scene, subject="none")) for scene in (person, elsewhere)]
@@ -99,15 +99,15 @@ def test_a_figure_looks_the_same_before_another_background() -> None:
     assert float((painted(person) - painted(elsewhere)).abs().amax(dim=(0, 1))[both].median()) < 0.02
 
 
-def test_every_figure_stands_in_the_middle_on_the_lines_of_a_grid() -> None:
+def test_every_subject_stands_in_the_middle_on_the_lines_of_a_grid() -> None:
     side, line = 256, 256 // GRID_LINES
-    for figure in range(8):
-        with_it = painted(replace(SCENE, place="desert", subject_seed=figure), size=(side, side))
+    for seed in range(8):
+        with_it = painted(replace(SCENE, place="desert", subject_seed=seed), size=(side, side))
         without = painted(
-            replace(SCENE, place="desert", subject_seed=figure, subject="none"), size=(side, side)
+            replace(SCENE, place="desert", subject_seed=seed, subject="none"), size=(side, side)
         )
         changes = (with_it - without).abs().amax(dim=(0, 1)).gt(0.1)
         columns, rows = (changes.any(dim=at).nonzero() for at in (0, 1))
         assert int(columns.min() + columns.max()) + 1 == side
-        # The robot's feet end on a line, but for its shadow.
+        # The robot's feet end on a line. Its shadow reaches a little further.
         assert abs(int(rows.max()) + 1 - 14 * line) <= line // 2

@@ -30,7 +30,7 @@ def weights(path: Path) -> list[torch.Tensor]:
     return [weight for network in state["networks"] for weight in network.values()] + state["average"]
 
 
-def test_an_untrained_autoencoder_knows_pictures_again_by_least_squares(tmp_path: Path) -> None:
+def test_an_untrained_autoencoder_reconstructs_pictures_by_least_squares(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     initialize_autoencoder(run)
     vae = autoencoder.load_trained(run)
@@ -39,7 +39,7 @@ def test_an_untrained_autoencoder_knows_pictures_again_by_least_squares(tmp_path
     assert autoencoder.measure_psnr_decibels(vae, pixels_BCHW) > float(grey) + 6
 
 
-def test_the_short_way_finds_the_latents_that_the_encoder_finds(trained: TrainingRun) -> None:
+def test_the_short_computation_gives_the_encoder_s_latents(trained: TrainingRun) -> None:
     vae = autoencoder.load_trained(trained)
     pixels_BCHW = paint(draw_scenes(range(3)), width=96, height=64) * 2 - 1
     latents_BCHW = vae.encode(pixels_BCHW).latent_dist.mode()
@@ -53,12 +53,12 @@ def test_the_encoder_begins_by_halving_pictures(trained: TrainingRun) -> None:
     assert torch.allclose(halved_BCHW, functional.avg_pool2d(pixels_BCHW, 2), atol=1e-5)
 
 
-def test_an_autoencoder_that_has_begun_is_not_begun_again(trained: TrainingRun) -> None:
+def test_an_initialized_autoencoder_is_not_initialized_again(trained: TrainingRun) -> None:
     with pytest.raises(FileExistsError):
         initialize_autoencoder(trained)
 
 
-def test_the_decoder_learns_a_handful_of_pictures(copied: Callable[..., TrainingRun]) -> None:
+def test_the_decoder_learns_a_few_pictures(copied: Callable[..., TrainingRun]) -> None:
     vae, trainer = autoencoder.load(copied("decoder"))
     pixels_BCHW = paint(draw_scenes(range(4)), width=64, height=64) * 2 - 1
     before = float(autoencoder.compute_decoder_loss(vae, pixels_BCHW, 0).detach())
@@ -70,7 +70,7 @@ def test_the_decoder_learns_a_handful_of_pictures(copied: Callable[..., Training
     assert float(autoencoder.compute_decoder_loss(vae, pixels_BCHW, 0).detach()) < 0.8 * before
 
 
-def test_the_text_encoder_learns_what_captions_tell(tmp_path: Path) -> None:
+def test_the_text_encoder_learns_what_captions_state(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     caption_classifier, trainer = text.load(run)
     tokens_BL, answers = text.make_labelled_texts(run, range(24))
@@ -81,7 +81,7 @@ def test_the_text_encoder_learns_what_captions_tell(tmp_path: Path) -> None:
     assert float(caption_classifier.compute_loss(tokens_BL, answers).detach()) < 0.6 * before
 
 
-def test_the_transformer_learns_a_handful_of_orders(copied: Callable[..., TrainingRun]) -> None:
+def test_the_transformer_learns_a_few_examples(copied: Callable[..., TrainingRun]) -> None:
     run = copied("decoder", "text")
     learner, trainer = flow.load(run)
     batch = flow.make_batch_sampler(run, plan="stamps", token_count=TOKEN_COUNT).draw(0, drop_chance=0.0)
@@ -97,7 +97,7 @@ def test_the_transformer_learns_a_handful_of_orders(copied: Callable[..., Traini
 
 
 @pytest.mark.parametrize("stage", ["decoder", "text", "transformer"])
-def test_two_sittings_end_where_one_long_one_does(stage: str, copied: Callable[..., TrainingRun]) -> None:
+def test_two_short_calls_end_where_one_long_call_does(stage: str, copied: Callable[..., TrainingRun]) -> None:
     begun = {"decoder": ["decoder"], "transformer": ["decoder", "text"]}.get(stage, [])
     train: Callable[[TrainingRun, int], None] = {
         "decoder": train_decoder,
@@ -126,7 +126,7 @@ def test_the_decoder_s_stage_leaves_the_latents_as_they_are(copied: Callable[...
     assert not torch.equal(decode_scaled(before, latents_BCHW), decode_scaled(after, latents_BCHW))
 
 
-def test_the_pool_has_the_latents_of_what_its_orders_show(trained: TrainingRun) -> None:
+def test_the_dataset_has_the_latents_of_its_examples(trained: TrainingRun) -> None:
     [create, edit, blend] = flow.make_batch_sampler(trained, plan="stamps", token_count=TOKEN_COUNT).datasets
     assert [len(each.sources_NCHW) for each in (create, edit, blend)] == [0, 1, 2]
     for each in (create, edit, blend):
@@ -152,7 +152,7 @@ def test_a_kind_of_some_subjects_shows_these_and_no_others() -> None:
     }
 
 
-def test_an_order_for_a_blend_comes_of_every_seed() -> None:
+def test_every_seed_gives_an_example_of_a_blend() -> None:
     kind = ExampleKind(name="blend", size=STAMP, sources=(STAMP, STAMP), share=1)
     assert all(len(dataset.make_examples(kind, [seed])) == 1 for seed in range(100))
 
@@ -170,7 +170,7 @@ def test_the_tokens_that_show_a_subject_are_where_it_is_painted(tmp_path: Path) 
     assert float(changes[~found].mean()) < 0.1 * float(changes[found].mean())
 
 
-def test_a_token_that_shows_the_subject_counts_as_much_more_as_is_said() -> None:
+def test_a_token_that_shows_the_subject_weighs_as_much_as_asked() -> None:
     noise_BCHW = torch.zeros(1, 2, 1, 4)
     subjects_BHW = torch.tensor([[[True, False, False, False]]])
     batch = flow.Batch(torch.zeros(1, 3), noise_BCHW, (), subjects_BHW)
@@ -182,7 +182,7 @@ def test_a_token_that_shows_the_subject_counts_as_much_more_as_is_said() -> None
         assert float(found) == pytest.approx(loss)
 
 
-def test_a_progress_line_tells_the_right_prompt_from_a_wrong_one(trained: TrainingRun) -> None:
+def test_a_progress_line_compares_the_right_prompt_with_a_wrong_one(trained: TrainingRun) -> None:
     learner, _ = flow.load(trained)
     validator = Validator(trained, size=(64, 64))
     right, shuffled = validator.compute_losses(learner)
@@ -203,7 +203,7 @@ def test_guidance_leads_away_from_no_prompt(trained: TrainingRun) -> None:
     assert not torch.equal(plain[-1], guided[-1])
 
 
-def test_a_walk_has_the_worker_s_levels_on_the_teacher_s_way(trained: TrainingRun) -> None:
+def test_a_trajectory_has_the_worker_s_levels_of_the_teacher_s_latents(trained: TrainingRun) -> None:
     teacher, _ = flow.load(trained)
     batch_sampler = flow.make_batch_sampler(trained, plan="stamps", token_count=TOKEN_COUNT)
     [trajectory] = distil.sample_trajectories(
@@ -223,7 +223,7 @@ def test_a_walk_has_the_worker_s_levels_on_the_teacher_s_way(trained: TrainingRu
     )
 
 
-def test_a_step_that_leads_where_the_teacher_came_to_has_no_loss(trained: TrainingRun) -> None:
+def test_a_step_to_the_teacher_s_latents_has_no_loss(trained: TrainingRun) -> None:
     learner, _ = flow.load(trained)
     batch_sampler = flow.make_batch_sampler(trained, plan="stamps", token_count=TOKEN_COUNT)
     [trajectory] = distil.sample_trajectories(
@@ -239,7 +239,7 @@ def test_a_step_that_leads_where_the_teacher_came_to_has_no_loss(trained: Traini
         assert float(distil.compute_step_loss(learner, trajectory, at).detach()) > 1e-6
 
 
-def test_training_goes_on_from_an_exported_folder(
+def test_training_continues_from_an_exported_folder(
     exported: Path, trained: TrainingRun, tmp_path: Path
 ) -> None:
     run = make_run(tmp_path)
@@ -254,7 +254,7 @@ def test_training_goes_on_from_an_exported_folder(
         export.reopen(run, exported)
 
 
-def test_what_was_painted_before_is_encoded_as_if_it_were_painted_now(
+def test_prepainted_pictures_are_encoded_like_new_ones(
     trained: TrainingRun, copied: Callable[..., TrainingRun], tmp_path: Path
 ) -> None:
     run = copied("decoder")
@@ -270,7 +270,7 @@ def test_what_was_painted_before_is_encoded_as_if_it_were_painted_now(
         assert torch.equal(one.targets_NCHW, other.targets_NCHW)
 
 
-def test_a_pool_grows_by_what_it_lacks(copied: Callable[..., TrainingRun]) -> None:
+def test_a_dataset_grows_by_the_missing_shards(copied: Callable[..., TrainingRun]) -> None:
     run = copied("decoder")
     (run.folder / "pool").unlink()
     for count in (4, 8):
@@ -280,7 +280,7 @@ def test_a_pool_grows_by_what_it_lacks(copied: Callable[..., TrainingRun]) -> No
     assert [len(each.tokens_NKL) for each in dataset.load_datasets(run, plan="stamps")] == [256, 128, 128]
 
 
-def test_an_orthogonal_step_leaves_no_direction_behind() -> None:
+def test_an_orthogonalized_step_moves_every_direction() -> None:
     drawn = torch.Generator().manual_seed(0)
     for shape in ((8, 24), (24, 8)):
         matrix = torch.randn(shape, generator=drawn) * torch.logspace(0, -2, shape[1])
@@ -289,7 +289,7 @@ def test_an_orthogonal_step_leaves_no_direction_behind() -> None:
         assert float(values.max()) < 1.3
 
 
-def test_an_optimizer_moves_matrices_and_all_else_to_the_least_loss() -> None:
+def test_the_optimizer_minimizes_the_loss_of_matrices_and_other_weights() -> None:
     drawn = torch.Generator().manual_seed(0)
     wanted = [torch.randn(4, 3, 3, 3, generator=drawn), torch.randn(5, generator=drawn)]
     weights_ = [torch.zeros_like(each).requires_grad_() for each in wanted]
@@ -303,7 +303,7 @@ def test_an_optimizer_moves_matrices_and_all_else_to_the_least_loss() -> None:
 
 
 def test_a_missing_stage_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="run the stage encoder first"):
+    with pytest.raises(FileNotFoundError, match="Run the stage encoder first"):
         autoencoder.load_trained(make_run(tmp_path))
 
 
