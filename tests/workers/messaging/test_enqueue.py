@@ -1,10 +1,8 @@
 """A model's work goes to the workers of its queue, and to nobody else."""
 
-import subprocess
 import base64
 import json
-import os
-import sys
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -13,9 +11,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from celery import Celery, current_app
 from django.db.models.functions import Now
 from pytest_django import DjangoAssertNumQueries, Settings
-from celery import Celery, current_app
 
 from tests import factories, processes
 from workers.gpu_worker import attempt, poller
