@@ -24,7 +24,11 @@ from workers.models import MAX_ATTEMPTS, Generation, Kind, Status, Timestamp
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 QUOTE_MICROS = 26_700
-ERROR = {"error_type": "generation_failed", "error_code": "GENERATION_FAILED_ABCDEF_1", "detail": "told so"}
+ERROR: dict[str, Any] = {
+    "error_type": "generation_failed",
+    "error_code": "GENERATION_FAILED_ABCDEF_1",
+    "detail": "told so",
+}
 
 _names = itertools.count(1)
 

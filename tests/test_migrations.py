@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from django.apps import apps
@@ -17,8 +18,9 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 from django.db.models import Q
 from django.db.models.functions import Now
-from django_migration_linter.sql_analyser import PostgresqlAnalyser, analyse_sql_statements
+from django_migration_linter.sql_analyser.analyser import analyse_sql_statements
 from django_migration_linter.sql_analyser.base import Check, CheckMode, CheckType
+from django_migration_linter.sql_analyser.postgresql import PostgresqlAnalyser
 
 # Outside a transaction, as what is done CONCURRENTLY must be.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -157,7 +159,7 @@ UNSAFE: dict[str, tuple[list[Operation], str]] = {
 
 def trial(operations: list[Operation]) -> list[str]:
     """What would be said of a migration of accounts with these operations."""
-    migration = migrations.Migration("trial", "billing")
+    migration: Any = migrations.Migration("trial", "billing")
     migration.operations = operations
     migration.atomic = False
     return problems(migration, MigrationLoader(None).project_state())

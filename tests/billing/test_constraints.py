@@ -15,14 +15,14 @@ pytestmark = pytest.mark.django_db
 APPEND_ONLY = import_module("billing.migrations.0002_ledger_append_only")
 
 
-def run(statement: str, *values: object) -> None:
+def run(statement: str, *values: Any) -> None:
     """Runs it as written, with deferred checks at once, and leaves the test's transaction usable."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         cursor.execute(statement, values)
 
 
-def refused(constraint: str, statement: str, *values: object) -> None:
+def refused(constraint: str, statement: str, *values: Any) -> None:
     with pytest.raises(IntegrityError, match=f'"{constraint}"'):
         run(statement, *values)
 

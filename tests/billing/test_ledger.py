@@ -1,5 +1,6 @@
 """Money moves only as the ledger says: what each movement does to an account, and what is refused."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -70,7 +71,7 @@ def test_a_hold_reserves_the_quote(account: Account) -> None:
 def test_settling_charges_the_cost_and_frees_the_rest(account: Account) -> None:
     reservation = ledger.hold(account_id=account.pk, quote_micros=26_700)
     ledger.settle(reservation_id=reservation.reservation_id, cost_micros=25_000)
-    reservation = Reservation.objects.get(pk=reservation.reservation_id)
+    resolved = Reservation.objects.get(pk=reservation.reservation_id)
     entry = LedgerEntry.objects.get(kind="settle")
     assert figures(account) == (9_975_000, 0, 25_000, 1, 3)
     assert (entry.amount_micros, entry.balance_after_micros, entry.reserved_after_micros) == (
@@ -78,17 +79,17 @@ def test_settling_charges_the_cost_and_frees_the_rest(account: Account) -> None:
         9_975_000,
         0,
     )
-    assert (reservation.resolution, reservation.settled_micros) == ("settled", 25_000)
-    assert reservation.resolved_at is not None
+    assert (resolved.resolution, resolved.settled_micros) == ("settled", 25_000)
+    assert resolved.resolved_at is not None
 
 
 def test_a_release_charges_nothing(account: Account) -> None:
     reservation = ledger.hold(account_id=account.pk, quote_micros=26_700)
     ledger.release(reservation_id=reservation.reservation_id)
-    reservation = Reservation.objects.get(pk=reservation.reservation_id)
+    resolved = Reservation.objects.get(pk=reservation.reservation_id)
     assert figures(account) == (10_000_000, 0, 0, 0, 3)
     assert LedgerEntry.objects.get(kind="release").amount_micros == 26_700
-    assert (reservation.resolution, reservation.settled_micros) == ("released", None)
+    assert (resolved.resolution, resolved.settled_micros) == ("released", None)
 
 
 def test_holds_are_numbered_and_those_that_are_open_are_counted_and_limited(account: Account) -> None:
@@ -148,12 +149,13 @@ def test_an_amount_that_is_no_positive_multiple_of_100_micros_is_refused(
     account: Account, amount_micros: int
 ) -> None:
     reservation = ledger.hold(account_id=account.pk, quote_micros=26_700)
-    for move in (
+    moves: tuple[Callable[[], object], ...] = (
         lambda: ledger.hold(account_id=account.pk, quote_micros=amount_micros),
         lambda: ledger.settle(reservation_id=reservation.reservation_id, cost_micros=amount_micros),
         lambda: ledger.top_up(account_id=account.pk, amount_micros=amount_micros, actor="a", reason="r"),
         lambda: ledger.refund(account_id=account.pk, amount_micros=amount_micros, actor="a", reason="r"),
-    ):
+    )
+    for move in moves:
         with pytest.raises(ValueError, match="multiple of 100"):
             move()
     assert figures(account)[4] == 2
@@ -208,11 +210,12 @@ def test_money_is_refused_outside_a_transaction(account: Account) -> None:
     assert not connection.in_atomic_block
     with transaction.atomic():
         reservation = ledger.hold(account_id=account.pk, quote_micros=26_700)
-    for move in (
+    moves: tuple[Callable[[], object], ...] = (
         lambda: ledger.hold(account_id=account.pk, quote_micros=26_700),
         lambda: ledger.settle(reservation_id=reservation.reservation_id, cost_micros=26_700),
         lambda: ledger.release(reservation_id=reservation.reservation_id),
-    ):
+    )
+    for move in moves:
         with pytest.raises(transaction.TransactionManagementError):
             move()
     assert figures(account) == (10_000_000, 26_700, 0, 0, 2)

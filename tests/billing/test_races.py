@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Barrier
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
@@ -65,16 +67,18 @@ def test_of_two_that_resolve_one_reservation_one_wins(account: Account, rivals: 
         with transaction.atomic():
             reservation = ledger.hold(account_id=account.pk, quote_micros=QUOTE)
         pk = reservation.reservation_id
-        outcomes = race([lambda kind=kind, pk=pk: tasks[kind](pk) for kind in rivals * 2])
+        outcomes = race([partial(tasks[kind], pk) for kind in rivals * 2])
         assert sorted(map(str, outcomes)) == sorted(map(str, [None] + [ledger.AlreadyResolved] * 3))
         assert LedgerEntry.objects.filter(reservation=pk).count() == 2
     assert list(audit.audit()) == []
 
 
 def test_refunds_and_holds_never_spend_the_same_money(account: Account) -> None:
-    move = {"account_id": account.pk, "amount_micros": 1_000_000, "actor": "a", "reason": "r"}
-    refunds = [lambda: ledger.refund(**move)] * 8
-    holds = [lambda: ledger.hold(account_id=account.pk, quote_micros=1_000_000)] * 8
+    move: dict[str, Any] = {"account_id": account.pk, "amount_micros": 1_000_000, "actor": "a", "reason": "r"}
+    refunds: list[Callable[[], object]] = [lambda: ledger.refund(**move)] * 8
+    holds: list[Callable[[], object]] = [
+        lambda: ledger.hold(account_id=account.pk, quote_micros=1_000_000)
+    ] * 8
     outcomes = race(refunds + holds)
     assert outcomes.count(ledger.InsufficientBalance) == 6
     assert list(audit.audit()) == []

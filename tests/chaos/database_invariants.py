@@ -5,6 +5,7 @@ Each equation yields a line for whatever violates it. The sums are made here ane
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from billing.money import format_usd
 from tests.chaos.client_log import ClientLog
@@ -207,7 +208,7 @@ def _sum(evidence: Snapshot, account_id: int, kind: str) -> int:
     return sum(entry.amount_micros for entry in evidence.entries[account_id] if entry.kind == kind)
 
 
-def _completed(evidence: Snapshot, account_id: int) -> list:
+def _completed(evidence: Snapshot, account_id: int) -> list[Any]:
     return [
         made
         for made in evidence.generations.values()

@@ -54,7 +54,8 @@ def compare(*, seed: int, tasks: int = TASKS, kills: int = KILLS) -> str:
     """Sends the tasks, kills workers among them, waits until nothing moves; one line of what was lost and doubled."""
     folder = Path(tempfile.mkdtemp(prefix="zekron-plain-"))
     port = free_port()
-    os.environ["PLAIN_BROKER"] = app.conf.broker_url = f"redis://127.0.0.1:{port}/0"
+    os.environ["PLAIN_BROKER"] = f"redis://127.0.0.1:{port}/0"
+    app.conf.update(broker_url=os.environ["PLAIN_BROKER"])
     os.environ["PLAIN_TRACES"] = str(folder / "traces")
     (folder / "traces").touch()
     supervisor = Supervisor(logs=folder / "log")
@@ -79,7 +80,7 @@ def _run(supervisor: Supervisor, names: list[str], chance: random.Random, tasks:
     """Sends everything, and kills a worker in the midst of each part of the tasks, at the pace at which they run."""
     traces = Path(os.environ["PLAIN_TRACES"])
     for number in range(tasks):
-        write.apply_async(args=[number])
+        write.apply_async(args=(number,))
     for kill in range(1, kills + 1):
         give_up_at = time.monotonic() + 15
         while len(_lines(traces)) < tasks * kill / (kills + 1) and time.monotonic() < give_up_at:

@@ -115,5 +115,5 @@ def _history(clerk: Clerk, owner: Owner) -> Iterator[dict[str, Any]]:
 
 
 @cache
-def _palette() -> list:
+def _palette() -> list[Any]:
     return clients.palette()

@@ -38,7 +38,9 @@ def gather(database: "psycopg.Connection[Any]", *, object_keys: Collection[str])
     cursor = database.cursor(row_factory=namedtuple_row)
     # Django's connections give JSON as text.
     set_json_loads(json.loads, cursor)
-    rows = {name: cursor.execute(statement).fetchall() for name, statement in TABLES.items()}
+    rows: dict[str, list[Any]] = {
+        name: cursor.execute(statement).fetchall() for name, statement in TABLES.items()
+    }
     entries: dict[int, list[Any]] = defaultdict(list)
     for entry in rows["entries"]:
         entries[entry.account_id].append(entry)

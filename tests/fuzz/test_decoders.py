@@ -71,14 +71,14 @@ def _samples(file_format: str) -> list[bytes]:
         "JPEG": ["RGB", "L", "CMYK"],
         "WEBP": ["RGB", "RGBA"],
     }
-    options: list[dict[str, Any]] = {
+    options: dict[str, list[dict[str, Any]]] = {
         "PNG": [{"exif": EXIF}, {"compress_level": 0}],
         "JPEG": [{"exif": EXIF}, {"progressive": True}],
         "WEBP": [{"exif": EXIF}, {"lossless": True}],
-    }[file_format]
+    }
     samples = []
     for mode in modes[file_format]:
-        for chosen in options:
+        for chosen in options[file_format]:
             file = io.BytesIO()
             (colours.convert("L") if mode == "I;16" else colours).convert(mode).save(
                 file, file_format, **chosen

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import orjson
+import psycopg
 import pybase64
 from django.db import IntegrityError, InterfaceError, OperationalError, close_old_connections, connections
 
@@ -154,7 +155,7 @@ class Client:
             actor.world.note(actor, f"gets 500: {type(failure).__name__}")
         except IntegrityError as error:
             # A source that was in the store for so long before it was recorded that it counts as nobody's.
-            if error.__cause__.diag.table_name != "storage_storedimage":
+            if cast(psycopg.Error, error.__cause__).diag.table_name != "storage_storedimage":
                 raise
             actor.world.note(actor, "gets 500: its source has a tombstone")
         except Killed:

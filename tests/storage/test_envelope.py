@@ -1,5 +1,6 @@
 """The envelope: what goes in comes out, and nothing else ever does."""
 
+import secrets
 from typing import Any
 
 import pytest
@@ -54,7 +55,7 @@ def test_what_was_sealed_is_unsealed(sealed: bytes) -> None:
 
 
 def test_the_golden_object_is_still_made_and_still_opened(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(envelope.secrets, "token_bytes", lambda byte_count: b"\7" * byte_count)
+    monkeypatch.setattr(secrets, "token_bytes", lambda byte_count: b"\7" * byte_count)
     assert seal() == GOLDEN
     assert envelope.unseal(sealed=GOLDEN, **AS_SEALED) == CONTENT
 
@@ -142,7 +143,7 @@ def test_a_content_key_of_another_length_is_our_own_mistake() -> None:
 def test_anything_comes_back_as_it_was(
     content: bytes, content_key: bytes, master_key_id: str, associated_data: str, mime_type: str
 ) -> None:
-    arguments = {"content_key": content_key, "associated_data": associated_data, "mime_type": mime_type}
+    arguments: dict[str, Any] = {"content_key": content_key, "associated_data": associated_data, "mime_type": mime_type}
     sealed = envelope.seal(content=content, master_key_id=master_key_id, **arguments)
     opened = envelope.unseal(sealed=sealed, algorithm="A256CBC-HS512", byte_count=len(content), **arguments)
     assert opened == content

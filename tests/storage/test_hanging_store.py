@@ -2,6 +2,7 @@
 
 import signal
 from datetime import timedelta
+from typing import Any, cast
 
 import pytest
 from django.core.files.base import ContentFile
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.processes
 @pytest.fixture
 def store(own_server: s3.Server) -> S3Store:
     """A store on a server that a test may stop."""
-    return storages["objects"]
+    return cast(S3Store, storages["objects"])
 
 
 def test_a_store_that_does_not_answer_is_asked_three_times_and_then_given_up(
@@ -45,7 +46,7 @@ def test_a_store_that_stood_still_for_a_moment_is_asked_again(
     store.save(OBJECT, ContentFile(b"before"))
     made: list[str] = []
 
-    def go_on_at_the_second(request: object, **_: object) -> None:
+    def go_on_at_the_second(request: Any, **_: object) -> None:
         made.append(request.method)
         if len(made) == 2:
             own_server.process.send_signal(signal.SIGCONT)

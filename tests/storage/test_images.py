@@ -11,7 +11,7 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models.functions import Now
 from pytest_django import Settings
 
-from storage import images
+from storage import images, keyring
 from storage.models import StoredImage
 from tests.storage.conftest import EXPIRES_AT, bytes_of, names, overwrite
 
@@ -276,9 +276,9 @@ def test_after_a_new_master_key_old_images_open_and_new_ones_are_sealed_by_it(
 
 def test_a_key_wrapped_anew_opens_the_object_as_it_is(stored: Store, settings: Settings) -> None:
     image = stored()
-    content_key = images.keyring.unwrap(master_key_id="old", wrapped_key=bytes(image.wrapped_key or b""))
+    content_key = keyring.unwrap(master_key_id="old", wrapped_key=bytes(image.wrapped_key or b""))
     settings.MASTER_KEYS = {"new": b"n" * 32}
-    master_key_id, wrapped_key = images.keyring.wrap(content_key=content_key)
+    master_key_id, wrapped_key = keyring.wrap(content_key=content_key)
     StoredImage.objects.update(master_key_id=master_key_id, wrapped_key=wrapped_key)
     assert images.load(image=image) == b"an image"
 

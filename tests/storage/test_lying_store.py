@@ -1,11 +1,11 @@
 """A store that has not what it was given: its reader gets a 500, and never another's image."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.core.files.storage import Storage
 from django.db.models.functions import Now
-from django.http import HttpResponse
 from pytest_django import Settings
 
 from tests import factories
@@ -74,7 +74,7 @@ def test_an_object_that_is_not_what_was_stored_is_a_500_and_never_anothers_image
     assert fetch(me, mine).status_code == 200
 
 
-def fetch(who: Caller, generation: Generation) -> HttpResponse:
+def fetch(who: Caller, generation: Generation) -> Any:
     return who.get(f"/v1/images/{image_tokens.token_of(generation_id=generation.pk)}")
 
 

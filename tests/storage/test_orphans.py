@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.files.base import ContentFile
@@ -42,7 +43,7 @@ def remove(minutes: float = 60) -> int:
     return orphans.remove(now=in_minutes(minutes))
 
 
-def elsewhere(work: Callable[[], object]) -> object:
+def elsewhere(work: Callable[[], Any]) -> Any:
     """The result of this in a thread with a connection of its own."""
 
     def run() -> object:

@@ -175,7 +175,7 @@ def test_a_purge_killed_at_a_statement_is_finished_by_the_next_one(
         stored()
     really_update, calls = images._update_unlocked, iter(range(10))
 
-    def update(*rows: object, **changes: Any) -> int:
+    def update(*rows: Any, **changes: Any) -> int:
         dies = next(calls) == step
         with connection.execute_wrapper(kill_after_update) if dies and not committed else nullcontext():
             count = really_update(*rows, **changes)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, BrokenBarrierError
+from typing import Any
 
 import pytest
 from django.core.files.storage import Storage
@@ -35,7 +36,7 @@ def test_the_key_is_destroyed_and_committed_before_the_bytes_are_touched(
     assert seen == [None]
 
 
-def in_own_connection(work: Callable[[], object]) -> object:
+def in_own_connection(work: Callable[[], Any]) -> Any:
     try:
         return work()
     finally:

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from io import StringIO
+from typing import Any
 
 import pytest
 from django.core.files.storage import Storage
@@ -150,7 +152,7 @@ def test_images_are_read_put_and_purged_while_keys_are_rewrapped(
     doomed = [stored() for _ in range(20)]
     add_new()
 
-    def apart(work: Callable[[], object]) -> object:
+    def apart(work: Callable[[], Any]) -> Any:
         try:
             return work()
         finally:
@@ -158,12 +160,9 @@ def test_images_are_read_put_and_purged_while_keys_are_rewrapped(
 
     with ThreadPoolExecutor(6) as pool:
         rotations = [pool.submit(apart, rotation.rotate) for _ in range(2)]
-        ends = [
-            pool.submit(apart, lambda image=image: images.destroy_keys(image_ids=[image.pk]))
-            for image in doomed
-        ]
+        ends = [pool.submit(apart, partial(images.destroy_keys, image_ids=[image.pk])) for image in doomed]
         puts = [pool.submit(apart, stored) for _ in range(10)]
-        reads = [pool.submit(apart, lambda image=image: images.load(image=image)) for image in living]
+        reads = [pool.submit(apart, partial(images.load, image=image)) for image in living]
         assert [read.result() for read in reads] == [b"image %d" % number for number in range(60)]
         assert all(end.result() is None for end in ends)
         assert 60 <= sum(ended.result().rewrapped_count for ended in rotations) <= 80

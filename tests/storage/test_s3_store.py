@@ -6,10 +6,10 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.files.base import ContentFile
-from django.core.files.storage import Storage
 from pytest_django import Settings
 
 from storage import images
@@ -28,7 +28,8 @@ from zekron_api.waiting import asgi_handler
 
 def fresh(url: str) -> S3Store:
     """A store with a client of its own."""
-    return S3Store(**object_store(url)["OPTIONS"])
+    options: Any = object_store(url)["OPTIONS"]
+    return S3Store(**options)
 
 
 @pytest.mark.parametrize("byte_count", [1, 20_000_000])
@@ -87,7 +88,7 @@ def test_what_is_missing_is_said_as_a_disk_says_it(bucket: S3Store) -> None:
 
 @pytest.mark.parametrize("name", list(s3.CREDENTIALS))
 def test_who_has_not_the_secret_is_refused_everything(
-    bucket: Storage, s3_server: s3.Server, monkeypatch: pytest.MonkeyPatch, name: str
+    bucket: S3Store, s3_server: s3.Server, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     bucket.save(OBJECT, ContentFile(b"mine"))
     monkeypatch.setenv(name, "not the one of the tests")

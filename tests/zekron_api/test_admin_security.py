@@ -52,12 +52,14 @@ def staff(ada: User) -> Client:
     return browser
 
 
-def login(password: str, *, name: str = "ada", address: str = "192.0.2.1", browser: Client | None = None):
+def login(
+    password: str, *, name: str = "ada", address: str = "192.0.2.1", browser: Client | None = None
+) -> Any:
     data = {"username": name, "password": password}
     return (browser or Client()).post(LOGIN, data, REMOTE_ADDR=address)
 
 
-def fail(times: int, **who: str) -> None:
+def fail(times: int, **who: Any) -> None:
     for _ in range(times):
         login("wrong", **who)
 
@@ -249,5 +251,5 @@ def test_no_page_of_staff_changes_money_without_the_ledger(staff: Client, accoun
     assert account.balance_micros == 10_000_000
 
 
-def _request(staff: Client):
+def _request(staff: Client) -> Any:
     return staff.get("/admin/").wsgi_request

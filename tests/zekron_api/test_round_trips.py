@@ -12,8 +12,8 @@ from billing import keys
 from tests import factories, processes
 from workers.catalogue import catalogue
 from workers.gpu_worker import attempt
-from workers.lifecycle import generations
 from workers.messaging import redis_client
+from workers.models import Generation
 from zekron_api.endpoints import create_generation, generation_response
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -48,7 +48,7 @@ def test_a_create_takes_six_statements_at_the_front_and_four_in_the_worker() -> 
     worker = _statements(worked)
     assert len(front) <= 6, "\n".join(front)
     assert len(worker) <= 4, "\n".join(worker)
-    assert generations.Generation.objects.get(pk=placed.generation.pk).status == "completed"
+    assert Generation.objects.get(pk=placed.generation.pk).status == "completed"
 
 
 @pytest.mark.processes

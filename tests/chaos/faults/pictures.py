@@ -1,5 +1,7 @@
 """Faults of the device, of orders that break it, and of images in the store that change behind our back."""
 
+from typing import Any
+
 from tests.chaos import engine
 from tests.chaos.faults import Rig, TooEarly, kind
 
@@ -56,7 +58,7 @@ def let_an_image_expire(rig: Rig) -> None:
         database.execute(f"UPDATE storage_storedimage {past} = {owned}", [generation_id])
 
 
-def _some_objects(rig: Rig, count: int) -> list:
+def _some_objects(rig: Rig, count: int) -> list[Any]:
     """Images that clients have got, by generation, with the files in which the store keeps them."""
     came = rig.journal.whole()
     if len(came) < count:

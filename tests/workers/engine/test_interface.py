@@ -21,7 +21,8 @@ def test_a_module_of_ones_own_is_an_adapter(tmp_path: Path, monkeypatch: pytest.
     )
     monkeypatch.syspath_prepend(tmp_path)
     model = replace(entry(Path("/nowhere")), adapter="studio.crayons")
-    assert load_engine(model=model, device="cuda:0") == ("zekron-image-1", "cuda:0")
+    engine: object = load_engine(model=model, device="cuda:0")
+    assert engine == ("zekron-image-1", "cuda:0")
 
 
 def test_a_module_that_is_not_there_is_refused_by_name() -> None:

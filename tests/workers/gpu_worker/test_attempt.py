@@ -1,6 +1,7 @@
 """One attempt, with a stand-in for the GPU and everything else real."""
 
 import io
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from billing.audit import audit
 from storage import images
 from tests import factories
 from workers.engine.batcher import Batcher
+from workers.engine.interface import ImageOrder, StepCallback
 from workers.gpu_worker import attempt, heartbeat
 from workers.lifecycle import generations, recovery
 from workers.models import MAX_ATTEMPTS, Generation, Status
@@ -89,7 +91,7 @@ def test_a_picture_that_is_black_all_over_is_never_stored_nor_charged(objects_fo
     owner = factories.account()
 
     class Blind(factories.StandInEngine):
-        def generate(self, orders, *, on_step):
+        def generate(self, orders: Sequence[ImageOrder], *, on_step: StepCallback) -> list[Image.Image]:
             return [Image.new("RGB", (order.width, order.height)) for order in orders]
 
     again = _run(Blind(), factories.submit(owner, now=CLOCK))
@@ -118,7 +120,7 @@ def test_a_lost_lease_charges_nothing_and_leaves_no_object(objects_folder: Path)
     generation = factories.submit(owner, now=CLOCK)
 
     class Thief(factories.StandInEngine):
-        def generate(self, orders, *, on_step):
+        def generate(self, orders: Sequence[ImageOrder], *, on_step: StepCallback) -> list[Image.Image]:
             late = datetime.now(UTC) + timedelta(seconds=generations.LEASE_SECONDS + 1)
             recovery.rescue(limit=10, now=late)
             connections.close_all()

@@ -3,6 +3,7 @@
 import threading
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db.models.functions import Now
@@ -83,7 +84,7 @@ def test_an_attempt_is_on_its_way_while_it_is_claimed(
     )
     claim_next = generations.claim_next
 
-    def claim(**about: object) -> Generation:
+    def claim(**about: Any) -> Generation:
         seen.append(arrivals.any())
         return claim_next(**about)
 

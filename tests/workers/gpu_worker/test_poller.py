@@ -4,11 +4,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import DatabaseError
 from django.db.models.functions import Now
 
+from billing.models import Account
 from tests import factories
 from tests.factories import NOW
 from tests.processes import wait_until
@@ -46,7 +48,7 @@ def _idle_hands() -> Iterator[None]:
             hands.close()
 
 
-def _left_by_a_worker(owner) -> Generation:
+def _left_by_a_worker(owner: Account) -> Generation:
     """Running, and not renewed for 13 seconds."""
     running = generations.claim(generation_id=factories.submit(owner, now=CLOCK).pk)
     silent_seconds = 13
@@ -82,7 +84,7 @@ def test_who_has_reached_the_database_for_a_moment_only_takes_nothing_back(quick
 def test_a_round_claims_then_notes_that_it_reached_the_database_and_then_rescues(
     quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    happened = []
+    happened: list[Any] = []
 
     def note(_: DatabaseContact) -> float:
         happened.append("note")
@@ -102,7 +104,7 @@ def test_a_round_claims_then_notes_that_it_reached_the_database_and_then_rescues
 def test_who_does_not_reach_the_table_neither_notes_it_nor_rescues(
     quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    happened = []
+    happened: list[Any] = []
     monkeypatch.setattr(generations, "claim_next", _refusing(happened, DatabaseError))
     monkeypatch.setattr(
         DatabaseContact, "record_answer", lambda _: pytest.fail("it did not reach the database")

@@ -138,7 +138,7 @@ def test_a_store_that_takes_something_again_at_the_third_attempt_is_soon_enough(
 def test_a_full_disk_delays_the_generation_and_leaves_nothing_torn(
     objects: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    really_save = objects._save
+    really_save = getattr(objects, "_save")  # noqa: B009 (the stubs have no private names)
 
     def save(name: str, content: object) -> str:
         with files_of_at_most(500):

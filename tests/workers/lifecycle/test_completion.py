@@ -2,12 +2,14 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import OperationalError, connection, connections
 from django.db.models.functions import Now
 
 from billing.audit import audit
+from billing.models import Account
 from storage import failpoints
 from storage.models import StoredImage
 from tests import factories
@@ -28,7 +30,7 @@ class Troubled:
         self._before, self._after = before, after
         self.calls = 0
 
-    def __call__(self, **arguments: object) -> None:
+    def __call__(self, **arguments: Any) -> None:
         self.calls += 1
         if self._before:
             self._before -= 1
@@ -39,12 +41,14 @@ class Troubled:
             raise OperationalError("server closed the connection unexpectedly")
 
 
-def _settle(monkeypatch, running, image, trouble):
+def _settle(
+    monkeypatch: pytest.MonkeyPatch, running: Generation, image: StoredImage, trouble: Troubled
+) -> None:
     monkeypatch.setattr(generations, "complete", trouble)
     completion.complete_with_retry(generation=running, image=image, pauses_seconds=NO_PAUSES)
 
 
-def _charged_once(owner, running, image) -> None:
+def _charged_once(owner: Account, running: Generation, image: StoredImage) -> None:
     owner.refresh_from_db()
     assert owner.spent_micros == factories.QUOTE_MICROS
     assert Generation.objects.get(pk=running.pk).image.object_key == image.object_key
@@ -101,7 +105,7 @@ def test_a_connection_that_is_ended_inside_the_settling_transaction_costs_nothin
 ) -> None:
     owner = factories.account()
     generation = factories.submit(owner, now=CLOCK)
-    ended = []
+    ended: list[Any] = []
 
     def end_the_connection(point: str) -> None:
         if point == "settling" and not ended:

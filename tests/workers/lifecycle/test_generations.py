@@ -13,6 +13,7 @@ from billing import ledger
 from billing.audit import audit
 from billing.models import LedgerEntry
 from storage import images
+from storage.models import StoredImage
 from tests import factories
 from tests.factories import NOW
 from workers.lifecycle import generations, image_tokens, recovery, submission, transitions
@@ -41,7 +42,7 @@ def _retry(generation: Generation) -> None:
 
 
 def _put_back(generation: Generation) -> None:
-    generations.put_back(lease_tokens=filter(None, [generation.lease_token]), now=NOW)
+    generations.put_back(lease_tokens=[token for token in [generation.lease_token] if token], now=NOW)
 
 
 def _cancel(generation: Generation) -> None:
@@ -201,10 +202,10 @@ def test_on_the_databases_own_clock_both_rows_expire_at_the_same_instant() -> No
 def test_a_lost_completion_records_no_image() -> None:
     frozen = factories.generation_in(Status.RUNNING, factories.account())
     _give_up(frozen)
-    before = images.StoredImage.objects.count()
+    before = StoredImage.objects.count()
     with pytest.raises(generations.LeaseLost):
         _complete(frozen)
-    assert images.StoredImage.objects.count() == before
+    assert StoredImage.objects.count() == before
 
 
 @pytest.mark.parametrize("end", [_complete, _fail], ids=lambda end: end.__name__)

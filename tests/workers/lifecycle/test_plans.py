@@ -100,7 +100,7 @@ def _fill() -> None:
     with connection.cursor() as cursor:
         cursor.execute(_OTHERS, {"completed": COMPLETED})
         for before, (status, count, model, ahead, resolution) in enumerate(kinds):
-            values = {
+            values: dict[str, Any] = {
                 "status": status,
                 "count": count,
                 "model": model,

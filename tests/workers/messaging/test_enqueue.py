@@ -177,9 +177,8 @@ def test_a_worker_has_the_models_of_its_queues_alone_and_says_so(
     mine = [factories.submit(owner, now=CLOCK, model="big") for _ in range(3)]
     with _worker("large,chores", objects_folder, models_file):
         for generation in mine:
-            processes.wait_until(
-                lambda pk=generation.pk: Generation.objects.get(pk=pk).status == Status.COMPLETED
-            )
+            completed = Generation.objects.filter(pk=generation.pk, status=Status.COMPLETED)
+            processes.wait_until(completed.exists)
         processes.wait_until(lambda: any(worker.seconds_of("big") for worker in worker_registry.alive()))
         [worker] = worker_registry.alive()
     others.refresh_from_db()

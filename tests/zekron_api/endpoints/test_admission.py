@@ -1,6 +1,7 @@
 """Nobody is let in to wait in vain: the queue and the workers' speed predict the wait."""
 
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 
 @pytest.fixture
-def no_hints(monkeypatch: pytest.MonkeyPatch):
+def no_hints(monkeypatch: pytest.MonkeyPatch) -> None:
     """Messages go nowhere, and no worker shows itself."""
     monkeypatch.setattr("workers.messaging.enqueue.send", lambda *, generation_id: None)
 
@@ -165,7 +166,7 @@ def test_a_large_fleet_is_asked_once_a_second_and_a_small_one_for_each_request(
     monkeypatch.setattr(worker_registry, "alive", alive)
     monkeypatch.setattr(admission, "_fleet", {})
     for now in (0.0, 0.9, 1.0):
-        assert len(admission._alive(clock=lambda moment=now: moment)) == workers
+        assert len(admission._alive(clock=partial(float, now))) == workers
     assert len(asked) == times_asked
 
 
@@ -185,7 +186,7 @@ def test_a_worker_that_is_silent_or_has_left_does_not_count(
 def test_without_redis_nothing_can_be_predicted_and_requests_are_let_in(
     me: Caller, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away():
+    def away() -> None:
         raise redis.ConnectionError("away")
 
     settings.SYNC_WAIT_SECONDS = 1

@@ -140,7 +140,7 @@ def test_still_running_at_the_deadline_is_kept_and_named(
 def test_a_failed_generation_is_a_500_with_the_code_of_its_row_and_free(
     me: Caller, idle_worker: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*, generation_id):
+    def fail(*, generation_id: int) -> None:
         generations.fail(generation=generations.claim(generation_id=generation_id), **ERROR)
 
     monkeypatch.setattr(enqueue, "send", fail)

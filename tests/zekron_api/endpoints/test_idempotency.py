@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 BODY = {"prompt": "a boat", "size": "512x512"}
 
 
-def send(caller: Caller, key: str = "k-1", **body: object):
+def send(caller: Caller, key: str = "k-1", **body: object) -> Any:
     """The request, under this key."""
     return caller.post("/v1/generate", {**BODY, **body}, **{"Idempotency-Key": key})
 
@@ -58,13 +58,13 @@ def test_a_retry_of_a_running_request_waits_for_it(
     assert again["Idempotent-Replayed"] == "true"
 
 
-def cut_off(file):
+def cut_off(file: Path) -> None:
     """A folder in its place: the store cannot read it."""
     file.unlink()
     file.mkdir()
 
 
-def broken(file):
+def broken(file: Path) -> None:
     """Not what was sealed."""
     file.write_bytes(b"x" * file.stat().st_size)
 

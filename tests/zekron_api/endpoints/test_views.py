@@ -186,7 +186,7 @@ def test_a_host_that_is_not_ours_is_a_json_400() -> None:
 def test_an_error_of_ours_is_a_json_500_that_shows_nothing(
     me: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(_account):
+    def broken(_account: object) -> None:
         raise RuntimeError("secret detail")
 
     monkeypatch.setattr("zekron_api.endpoints.response_bodies.balance_reply", broken)

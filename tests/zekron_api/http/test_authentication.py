@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -89,7 +90,8 @@ def test_each_endpoint_tells_each_caller_what_the_table_says(
 
 
 def test_the_table_has_every_endpoint_that_asks_for_a_key() -> None:
-    views = {str(pattern.pattern): getattr(pattern.callback, "view_class", None) for pattern in urlpatterns}
+    patterns: list[Any] = urlpatterns
+    views = {str(pattern.pattern): getattr(pattern.callback, "view_class", None) for pattern in patterns}
     assert {route for route, view in views.items() if view and issubclass(view, ApiView)} == set(ENDPOINTS)
 
 
@@ -159,7 +161,7 @@ def test_unknown_revoked_and_expired_keys_are_refused_by_the_same_statement_and_
         with CaptureQueriesContext(
             connection,
         ) as asked:
-            lines.add(tuple(_lines_of_keys_run_by(lambda request=request: answers.add(_said(request)))))
+            lines.add(tuple(_lines_of_keys_run_by(partial(lambda asked: answers.add(_said(asked)), request))))
         [query] = asked.captured_queries
         statements.add(query["sql"].replace(keys.digest(text), "DIGEST"))
     assert len(statements) == len(lines) == len(answers) == 1

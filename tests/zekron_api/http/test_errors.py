@@ -1,6 +1,7 @@
 """Whatever is sent beside a body is answered with the right status in the envelope, in the contract's order."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ JSON = ("content-type", "application/json")
 
 
 @pytest.fixture(autouse=True)
-def unlimited(settings: Settings):
+def unlimited(settings: Settings) -> None:
     settings.SYNC_WAIT_SECONDS = 0
     settings.REQUESTS_PER_MINUTE = 10_000
 
@@ -198,7 +199,12 @@ def test_checks_come_in_the_contracts_order(
     me.account.__class__.objects.filter(pk=me.account.pk).update(balance_micros=0)
     kinds = []
 
-    def told(method="POST", path="/v1/generate", headers=(), content=b"x" * 2001) -> None:
+    def told(
+        method: str = "POST",
+        path: str = "/v1/generate",
+        headers: Sequence[tuple[str, str]] = (),
+        content: bytes = b"x" * 2001,
+    ) -> None:
         kinds.append(refusal(room.send(method, path, headers, content)))
 
     def told_of(**fields: Any) -> None:

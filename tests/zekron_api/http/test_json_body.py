@@ -21,7 +21,7 @@ IMAGE = picture()
 
 
 @pytest.fixture(autouse=True)
-def unlimited(settings: Settings):
+def unlimited(settings: Settings) -> None:
     settings.SYNC_WAIT_SECONDS = 0
     settings.REQUESTS_PER_MINUTE = 10_000
 

@@ -31,7 +31,7 @@ METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 UNDESCRIBED = {"admin/", "docs", "metrics", "v1/openapi.json"}
 
 
-def served_methods(path: str, view) -> set[str]:
+def served_methods(path: str, view: Any) -> set[str]:
     """What a route answers with anything but 405."""
     if issubclass(getattr(view, "cls", object), APIView):
         # Django's View answers HEAD wherever there is a GET.
@@ -41,19 +41,19 @@ def served_methods(path: str, view) -> set[str]:
     return {name for name in METHODS if ask.generic(name.upper(), f"/{path}").status_code != 405}
 
 
-def operations() -> list[tuple[str, str, dict]]:
+def operations() -> list[tuple[str, str, dict[str, Any]]]:
     """Path, method and operation, of each operation of the document."""
     paths = document()["paths"].items()
     return [(path, method, item[method]) for path, item in paths for method in METHODS if method in item]
 
 
-def problems(schema: dict, value: object) -> list[str]:
+def problems(schema: dict[str, Any], value: object) -> list[str]:
     """What is wrong with a value by a schema of the document."""
     validator = Draft202012Validator({**schema, "components": document()["components"]})
     return [f"{error.instance_path}: {error.message}" for error in validator.iter_errors(value)]
 
 
-def check(path: str, method: str, response) -> None:
+def check(path: str, method: str, response: Any) -> None:
     """Holds a real reply to what the document says of it: status, type, headers, every field."""
     described = document()["paths"][path][method]["responses"][str(response.status_code)]
     assert response["Content-Type"] in described["content"]
@@ -69,7 +69,8 @@ def check(path: str, method: str, response) -> None:
 
 @pytest.mark.django_db
 def test_every_route_is_described_with_exactly_its_methods() -> None:
-    routes = {str(route.pattern): route.callback for route in urls.urlpatterns if hasattr(route, "callback")}
+    patterns: list[Any] = urls.urlpatterns
+    routes = {str(route.pattern): route.callback for route in patterns if hasattr(route, "callback")}
     routes = {path: view for path, view in routes.items() if path not in UNDESCRIBED}
     described = {
         path: {name for name in item if name in METHODS} for path, item in document()["paths"].items()
@@ -146,7 +147,7 @@ def test_every_error_that_the_table_or_a_field_knows_is_described() -> None:
     assert set(everything["enum"]) == known - {""}
 
 
-def document_types(schema: dict) -> list[str]:
+def document_types(schema: dict[str, Any]) -> list[str]:
     """The types that a response narrows the envelope to."""
     if "allOf" not in schema:
         return []
@@ -242,7 +243,7 @@ def test_a_queue_that_is_too_long_is_as_described(me: Caller) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_an_error_of_ours_is_as_described(me: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*, generation_id):
+    def fail(*, generation_id: int) -> None:
         raise RuntimeError
 
     monkeypatch.setattr(enqueue, "send", fail)

@@ -18,16 +18,19 @@ class Page(HTMLParser):
 
     def __init__(self, content: str) -> None:
         super().__init__()
-        self.text, self.tags, self.ids, self.links = "", set(), set(), set()
+        self.text = ""
+        self.tags: set[str] = set()
+        self.ids: set[str | None] = set()
+        self.links: set[str | None] = set()
         self.feed(content)
 
-    def handle_starttag(self, tag, attrs):
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
         self.ids |= {value for name, value in attrs if name == "id"}
         self.links |= {value for name, value in attrs if name in {"href", "src", "action"}}
         assert not [name for name, _ in attrs if name == "style" or name.startswith("on")]
 
-    def handle_data(self, data):
+    def handle_data(self, data: str) -> None:
         self.text += data
 
 

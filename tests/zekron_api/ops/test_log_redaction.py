@@ -7,7 +7,7 @@ import logging
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pytest
@@ -22,6 +22,7 @@ from billing import keys
 from tests import factories
 from tests.zekron_api.callers import Caller
 from workers import tasks
+from workers.engine.interface import ImageOrder, StepCallback
 from workers.gpu_worker import attempt, process
 from workers.messaging import enqueue
 from workers.messaging.redis_client import connection as broker
@@ -85,7 +86,7 @@ def heard() -> Iterator[io.StringIO]:
 def everything_in_redis() -> str:
     """Each key and value of the test's database, the queues of Celery included."""
     client = broker()
-    readers = {
+    readers: dict[Any, Callable[[Any], Any]] = {
         b"string": client.get,
         b"list": lambda key: client.lrange(key, 0, -1),
         b"hash": client.hgetall,
@@ -203,19 +204,20 @@ def test_an_exception_in_an_attempt_leaves_no_canary_in_logs_rows_or_redis(
     generation = factories.submit(me.account, prompt=canaries.prompt, now=Now())
 
     class Broken(factories.StandInEngine):
-        def generate(self, orders, *, on_step):
+        def generate(self, orders: Sequence[ImageOrder], *, on_step: StepCallback) -> list[Image.Image]:
             if kind == "of a library":
                 raise ValueError(f"cannot read {orders[0].prompt!r}")
             try:
                 failing_row(generation.pk)
             finally:
                 connections.close_all()
+            raise AssertionError("the database took the row")
 
     with factories.attempt_context(Broken()) as context:
         for _ in range(MAX_ATTEMPTS):
             Generation.objects.filter(pk=generation.pk).update(not_before=factories.NOW)
             attempt.run(generation_id=generation.pk, context=context)
-    row = Generation.objects.values().get(pk=generation.pk)
+    row: dict[str, Any] = {**Generation.objects.values().get(pk=generation.pk)}
     assert row.pop("prompt") == canaries.prompt
     assert "IntegrityError" in heard.getvalue() or row["error_detail"] == "ValueError"
     assert canaries.seen_in(heard.getvalue() + everything_in_redis() + str(row)) == set()
@@ -265,7 +267,7 @@ print({type(handler.formatter).__name__ for handler in logging.root.handlers})
 
 
 def test_a_new_key_of_the_admin_is_in_no_log_and_not_in_redis(
-    me: Caller, heard: io.StringIO, admin_client
+    me: Caller, heard: io.StringIO, admin_client: Client
 ) -> None:
     form = {"account": me.account.pk, "name": "x", "expires_at_0": "", "expires_at_1": ""}
     page = admin_client.post("/admin/billing/apikey/add/", form).content.decode()

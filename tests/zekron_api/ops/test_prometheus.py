@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.core.files.storage import storages
@@ -31,7 +32,7 @@ def token(settings: Settings) -> None:
     settings.METRICS_TOKEN = TOKEN
 
 
-def ask(method: str = "get", *, authorization: str = f"Bearer {TOKEN}"):
+def ask(method: str = "get", *, authorization: str = f"Bearer {TOKEN}") -> Any:
     return getattr(Client(enforce_csrf_checks=True), method)(
         "/metrics", headers={"Authorization": authorization}
     )

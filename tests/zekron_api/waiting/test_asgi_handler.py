@@ -93,7 +93,8 @@ def test_a_server_that_stops_as_soon_as_it_has_started_does_stop(
 
     async def all_stop() -> None:
         async with asyncio.timeout(60):
-            await asyncio.to_thread(lambda: [served(scenario) for _ in range(5)])
+            for _ in range(5):
+                await asyncio.to_thread(served, scenario)
 
     asyncio.run(all_stop())
 
