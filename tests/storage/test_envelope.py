@@ -143,7 +143,11 @@ def test_a_content_key_of_another_length_is_our_own_mistake() -> None:
 def test_anything_comes_back_as_it_was(
     content: bytes, content_key: bytes, master_key_id: str, associated_data: str, mime_type: str
 ) -> None:
-    arguments: dict[str, Any] = {"content_key": content_key, "associated_data": associated_data, "mime_type": mime_type}
+    arguments: dict[str, Any] = {
+        "content_key": content_key,
+        "associated_data": associated_data,
+        "mime_type": mime_type,
+    }
     sealed = envelope.seal(content=content, master_key_id=master_key_id, **arguments)
     opened = envelope.unseal(sealed=sealed, algorithm="A256CBC-HS512", byte_count=len(content), **arguments)
     assert opened == content
