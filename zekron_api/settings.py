@@ -110,12 +110,15 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["zekron_api.http.json_body.ObjectParser"],
     "DEFAULT_RENDERER_CLASSES": ["zekron_api.http.json_body.OrjsonRenderer"],
     "DEFAULT_METADATA_CLASS": None,
-    "DEFAULT_SCHEMA_CLASS": "zekron_api.openapi.operations.ContractSchema",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "zekron_api.http.errors.exception_handler",
     "UNAUTHENTICATED_USER": None,
 }
 SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.1",
+    # The hook says which operations need a key.
+    "AUTHENTICATION_WHITELIST": [],
+    "PREPROCESSING_HOOKS": ["zekron_api.openapi.operations.add_health"],
     "POSTPROCESSING_HOOKS": ["zekron_api.openapi.document.complete"],
     "SORT_OPERATIONS": False,
     "SORT_OPERATION_PARAMETERS": False,

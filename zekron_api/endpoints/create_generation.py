@@ -1,4 +1,7 @@
-"""From checked fields to a queued generation: finds a retry, quotes the price, seals the source images, submits."""
+"""Idempotent creation of a generation from the validated fields of a request.
+
+It finds a retry, quotes the price, encrypts the source images and submits the generation.
+"""
 
 import secrets
 from collections.abc import Sequence
@@ -17,21 +20,21 @@ from workers.lifecycle.idempotency import Idempotency
 from workers.lifecycle.submission import Submission
 from workers.models import Generation, Kind
 
-# Source images outlive every deadline of their generation, and go with its end.
+# Longer than every deadline of a generation. The end of the generation deletes its source images earlier.
 _SOURCE_LIFE = timedelta(hours=1)
 
 
 class Created(NamedTuple):
-    """A generation that was accepted, now or under the same idempotency key before."""
+    """A generation that was accepted now, or earlier under the same idempotency key (`replayed`)."""
 
     generation: Generation
     replayed: bool
 
 
 def create(*, account_id: int, fields: dict[str, Any], idempotency_key: str | None) -> Created:
-    """Submits what a GenerateSerializer has checked, unless the key says that it was accepted before.
+    """Submit the validated fields of a GenerateSerializer, unless the key names an accepted generation.
 
-    Raises KeyReused, QueueTooLong, and what `generations.submit` raises; then no sealed source is left.
+    Raises KeyReused, QueueTooLong, and the exceptions of `generations.submit`. Refusals leave no source image behind.
     """
     named = _idempotency(idempotency_key, fields)
     if named and (accepted := idempotency.find(account_id=account_id, idempotency=named)):
@@ -43,7 +46,7 @@ def create(*, account_id: int, fields: dict[str, Any], idempotency_key: str | No
     try:
         generation = generations.submit(submission=submission, open_limit=settings.OPEN_GENERATIONS_LIMIT)
     except idempotency.AlreadyAccepted as twin:
-        # The same request at the same moment: only the account's lock tells which came first.
+        # The same request arrived twice at once. The lock on the account decided which came first.
         _discard_all(sealed)
         return Created(twin.generation, replayed=True)
     except (
@@ -52,7 +55,7 @@ def create(*, account_id: int, fields: dict[str, Any], idempotency_key: str | No
         ledger.InsufficientBalance,
         ledger.AccountSuspended,
     ):
-        # Only a refusal is sure to have recorded nothing; after any other error the row may be there.
+        # Only a refusal certainly recorded nothing. After any other error the row may exist and need its sources.
         _discard_all(sealed)
         raise
     return Created(generation, replayed=False)
@@ -78,7 +81,7 @@ def _submission(
         kind=Kind.EDIT if sealed else Kind.CREATE,
         model=model.name,
         prompt=fields["prompt"],
-        # The seed is the generation's, so that a second attempt makes the same picture.
+        # The generation keeps its seed, so that a second attempt makes the same image.
         parameters={"width": width, "height": height, "seed": secrets.randbits(32)},
         quote_micros=model.price.quote_micros(width=width, height=height, source_count=len(sealed)),
         sources=sealed,

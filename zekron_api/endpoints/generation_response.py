@@ -1,7 +1,8 @@
-"""From a generation that has ended, or that was waited for long enough, to the reply of the client that waits."""
+"""The reply to a client that waited: made from a generation that ended, or that took too long."""
 
 import logging
 from contextlib import suppress
+from typing import Final
 
 from django.http import HttpResponse
 
@@ -15,61 +16,65 @@ from zekron_api.http import errors
 
 log = logging.getLogger(__name__)
 
+_MESSAGES: Final[dict[type[errors.WithoutImage], str]] = {
+    errors.GenerationFailed: "Image generation failed. Nothing was charged. Try again.",
+    errors.ServiceBusy: errors.BUSY,
+    errors.GenerationTimeout: "Generation {id} is still running. Its image will appear in GET /v1/generations.",
+    errors.ImageUnreachable: "Generation {id} is completed and charged, but its image is temporarily unavailable. "
+    "Get it later from GET /v1/generations.",
+}
+
 
 def build(*, generation_id: int) -> HttpResponse:
-    """The reply by the row's state. What is still queued is cancelled first: nobody pays for what nobody awaits.
+    """Return the reply for the state of the generation's row.
 
-    Raises GenerationFailed, ServiceBusy, GenerationTimeout or ImageUnreachable when there is no image.
+    Cancels a generation that is still queued, because nobody waits for it any longer and nobody shall pay for it.
+    Raises GenerationFailed, ServiceBusy, GenerationTimeout or ImageUnreachable when there is no image to send.
     """
     generation = queries.get(generation_id=generation_id)
     if generation.status == Status.QUEUED:
-        generation = _cancelled(generation)
-    if generation.status == Status.COMPLETED:
-        return _completed(generation)
-    raise _without_image(generation)
+        generation = _cancel(generation)
+    match generation.status:
+        case Status.COMPLETED:
+            return _completed(generation)
+        case Status.FAILED:
+            raise error(errors.GenerationFailed, generation_id=generation.pk, code=generation.error_code)
+        case Status.CANCELLED:
+            raise error(errors.ServiceBusy, generation_id=generation.pk, code=generation.error_code)
+    code = error_codes.new_code(error_type="generation_timeout")
+    raise error(errors.GenerationTimeout, generation_id=generation.pk, code=code)
+
+
+def error(kind: type[errors.WithoutImage], *, generation_id: int, code: str) -> errors.WithoutImage:
+    """Return an error of this kind, with its message for clients."""
+    return kind(_MESSAGES[kind].format(id=generation_id), code=code, generation_id=generation_id)
 
 
 def _completed(generation: Generation) -> HttpResponse:
     assert generation.image is not None
     try:
         content = images.load(image=generation.image)
-    except (OSError, images.ImageUnreadable, images.ObjectMissing) as error:
-        # To send it again without a key, as other errors of ours ask for, would be paid a second time.
-        raise _unreachable(generation, error) from error
+    except (OSError, images.ImageUnreadable, images.ObjectMissing) as cause:
+        # The general message for internal errors asks to send the request again. The client would pay twice.
+        raise _unreachable(generation, cause) from cause
     body = response_bodies.generation_body(generation, content, generation.account)
     return HttpResponse(body, content_type="application/json")
 
 
-def _cancelled(generation: Generation) -> Generation:
-    """Cancels it, unless a worker was faster; either way the row as it is now."""
+def _cancel(generation: Generation) -> Generation:
+    """Cancel the generation, unless a worker was faster. Return the row as it is afterwards."""
     code = error_codes.new_code(error_type="service_busy")
-    # A worker that has just taken it finishes and keeps it, which the fresh row says.
+    # A worker that has just claimed the generation finishes it. The row that is read next says so.
     with suppress(generations.NotQueued):
         generations.cancel(generation=generation, error_type="service_busy", error_code=code)
     return queries.get(generation_id=generation.pk)
 
 
-def _unreachable(generation: Generation, error: Exception) -> errors.WithoutImage:
-    if not isinstance(error, OSError):
+def _unreachable(generation: Generation, cause: Exception) -> errors.WithoutImage:
+    if not isinstance(cause, OSError):
         counters.count_unreadable_image()
     code = error_codes.new_code(error_type="image_unreachable")
     log.error(
-        "%s generation %s: its image cannot be read: %s", code, generation.pk, error_redaction.summary(error)
+        "%s generation %s: its image cannot be read: %s", code, generation.pk, error_redaction.summary(cause)
     )
-    message = (
-        f"Generation {generation.pk} is completed and charged, but its image cannot be read at this moment."
-        " It is in GET /v1/generations."
-    )
-    return errors.ImageUnreachable(message, code=code, generation_id=generation.pk)
-
-
-def _without_image(generation: Generation) -> errors.WithoutImage:
-    if generation.status == Status.FAILED:
-        message = "Image generation failed; nothing was charged. Try again."
-        return errors.GenerationFailed(message, code=generation.error_code, generation_id=generation.pk)
-    if generation.status == Status.CANCELLED:
-        message = "The service is busy; nothing was charged. Try again later."
-        return errors.ServiceBusy(message, code=generation.error_code, generation_id=generation.pk)
-    message = f"Generation {generation.pk} is still running; its image will appear in GET /v1/generations."
-    code = error_codes.new_code(error_type="generation_timeout")
-    return errors.GenerationTimeout(message, code=code, generation_id=generation.pk)
+    return error(errors.ImageUnreachable, generation_id=generation.pk, code=code)

@@ -1,45 +1,75 @@
-"""The requests of the API, as DRF serializers. The first field that is wrong decides the error, in the order given."""
+"""The requests of the API. Fields are checked in their order, and the first invalid field decides the error.
 
-from typing import Any
+The OpenAPI document publishes the docstrings of the serializers and the help texts of their fields.
+"""
 
+from typing import Any, Final
+
+from drf_spectacular.drainage import set_override
+from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
+from workers.catalogue import DEFAULT_MODEL, catalogue
 from zekron_api.endpoints import fields
 from zekron_api.http.errors import InvalidField
 
-DEFAULT_PAGE_SIZE = 20
-MAX_PAGE_SIZE = 100
+DEFAULT_PAGE_SIZE: Final = 20
+MAX_PAGE_SIZE: Final = 100
 # PostgreSQL's OFFSET is a 64-bit integer.
-MAX_OFFSET = 2**63 - 1
+MAX_OFFSET: Final = 2**63 - 1
+# A prompt needs a character that is not white space for Python. Dialects of patterns differ on the five listed ones.
+_NOT_BLANK: Final = r"^[^\u0000]*[^\s\u0000\u001c-\u001f\u0085][^\u0000]*$"
+_SOURCE_IMAGE: Final = {"$ref": "#/components/schemas/SourceImage"}
+
+# The JSON schemas of the fields, for the OpenAPI document.
+extend_schema_field(
+    {"type": "string", "minLength": 1, "maxLength": fields.MAX_PROMPT_CHARACTERS, "pattern": _NOT_BLANK}
+)(fields.PromptField)
+extend_schema_field({"type": ["string", "null"], "enum": [*catalogue(), None], "default": DEFAULT_MODEL})(
+    fields.ModelField
+)
+extend_schema_field(
+    {"type": ["string", "null"], "enum": [*fields.SIZES, None], "default": fields.DEFAULT_SIZE}
+)(fields.SizeField)
+extend_schema_field({"type": ["array", "null"], "items": _SOURCE_IMAGE, "maxItems": fields.MAX_SOURCES})(
+    fields.SourcesField
+)
 
 
+@extend_schema_serializer(component_name="GenerateRequest")
 class GenerateSerializer(serializers.Serializer[Any]):
-    """The body of POST /v1/generate. Fields that it does not name are ignored, as published."""
+    """The body of POST /v1/generate. Unknown fields are ignored."""
 
-    prompt = fields.PromptField()
-    model = fields.ModelField()
-    size = fields.SizeField()
-    images = fields.SourcesField()
+    prompt = fields.PromptField(
+        help_text="The image to make, or the change to make to the images. It must not be blank or contain NUL."
+    )
+    model = fields.ModelField(required=False, help_text="The model that makes the image.")
+    size = fields.SizeField(required=False, help_text="Width and height of the new image in pixels.")
+    images = fields.SourcesField(
+        required=False,
+        help_text="One or two images to edit. Without images, the image is made from the prompt alone.",
+    )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Refuses more images than the model takes."""
+        """Refuse more images than the model accepts."""
         fields.refuse_too_many(attrs["images"], model=attrs["model"])
         return attrs
 
 
 class WholeNumberField(fields.CheckedField):
-    """ASCII digits that make a number of at least `least`; over `most` it counts as `most`."""
+    """A number written in ASCII digits, at least `least`. A number above `most` counts as `most`."""
 
-    def __init__(self, *, nothing: int, least: int, most: int) -> None:
-        super().__init__()
+    def __init__(self, *, nothing: int, least: int, most: int, help_text: str) -> None:
+        super().__init__(required=False, help_text=help_text)
         self._nothing, self._least, self._most = nothing, least, most
+        set_override(self, "field", {"type": "integer", "minimum": least, "default": nothing})
 
     def checked(self, value: object) -> int:
-        """The number."""
+        """Return the number, or `nothing` if none was sent. Raises InvalidField."""
         if value is None:
             return self._nothing
         try:
-            # int() itself refuses more digits than it reads in reasonable time.
+            # int() raises ValueError for more digits than it reads in reasonable time.
             number = int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else -1
         except ValueError:
             number = -1
@@ -52,5 +82,12 @@ class WholeNumberField(fields.CheckedField):
 class PageSerializer(serializers.Serializer[Any]):
     """The query of GET /v1/generations."""
 
-    limit = WholeNumberField(nothing=DEFAULT_PAGE_SIZE, least=1, most=MAX_PAGE_SIZE)
-    offset = WholeNumberField(nothing=0, least=0, most=MAX_OFFSET)
+    limit = WholeNumberField(
+        nothing=DEFAULT_PAGE_SIZE,
+        least=1,
+        most=MAX_PAGE_SIZE,
+        help_text=f"The number of generations to list. A number above {MAX_PAGE_SIZE} counts as {MAX_PAGE_SIZE}.",
+    )
+    offset = WholeNumberField(
+        nothing=0, least=0, most=MAX_OFFSET, help_text="The number of newest generations to skip."
+    )

@@ -1,9 +1,10 @@
-"""The published endpoints: each view parses, makes one domain call, replies."""
+"""The published endpoints. Each view parses the request, makes one domain call and replies."""
 
 import re
 import time
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final, NoReturn, cast
 
 from csp.constants import NONE
 from csp.decorators import csp
@@ -32,24 +33,24 @@ _IDEMPOTENCY_KEY: Final = re.compile(r"[ -~]{1,255}")
 
 
 class ApiView(APIView):
-    """Checks in the contract's order: key, method, rate; and puts the rate on every reply to a valid key."""
+    """Base of the views that need a key. It checks key, method and rate, in the order of the contract.
 
-    # OPTIONS is not among them: the API is called by programs with a key, not by pages of other sites.
+    Every reply to a valid key carries the headers of the rate limit.
+    """
+
+    # OPTIONS is missing because programs with a key call the API, and pages of other sites do not.
     http_method_names = ["get", "head", "post"]
     rate: rate_limit.Rate | None = None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Raises what `zekron_api.http.errors.TABLE` knows."""
+        """Check the request. Raises exceptions that `zekron_api.http.errors.TABLE` contains."""
         request.accepted_renderer, request.accepted_media_type = self.perform_content_negotiation(
             request, force=True
         )
         self.perform_authentication(request)
         if request.method not in self.allowed_methods:
             self.rate = rate_limit.peek(account_id=self.account.pk)
-            allowed = ", ".join(self.allowed_methods)
-            raise exceptions.MethodNotAllowed(
-                "", f"{request.method} is not allowed here; allowed: {allowed}."
-            )
+            refuse_method(request.method, self.allowed_methods)
         try:
             self.rate = rate_limit.consume(account_id=self.account.pk)
         except rate_limit.RateExceeded as error:
@@ -57,7 +58,7 @@ class ApiView(APIView):
             raise
 
     def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
-        """Adds the rate's headers."""
+        """Add the headers of the rate limit, and forbid caches to keep the reply."""
         response = super().finalize_response(request, response, *args, **kwargs)
         if self.rate is not None:
             response["X-RateLimit-Limit"] = str(self.rate.limit)
@@ -68,15 +69,21 @@ class ApiView(APIView):
 
     @property
     def account(self) -> Account:
-        """Whose key the request came with."""
+        """The account of the request's key."""
         return cast(Account, self.request.user)
 
 
+def refuse_method(method: str | None, allowed: Sequence[str]) -> NoReturn:
+    """Raise MethodNotAllowed with a message that names the allowed methods."""
+    message = f"{method} is not allowed here. Allowed: {', '.join(allowed)}."
+    raise exceptions.MethodNotAllowed("", message)
+
+
 class GenerateView(ApiView):
-    """POST /v1/generate."""
+    """The endpoint POST /v1/generate."""
 
     def post(self, request: Request) -> HttpResponseBase:
-        """Holds the price, queues the generation, and leaves the waiting to the waiting room."""
+        """Reserve the price, queue the generation, and return a reply that the waiting room completes later."""
         check_body(request)
         fields = GenerateSerializer(data=request.data)
         fields.is_valid(raise_exception=True)
@@ -85,16 +92,16 @@ class GenerateView(ApiView):
             fields=fields.validated_data,
             idempotency_key=_idempotency_key(request),
         )
-        parked = PendingGenerationResponse(
+        response = PendingGenerationResponse(
             account_id=self.account.pk,
             generation_id=generation.pk,
-            # A retry may find what has ended already.
+            # A retry may find a generation that has already ended.
             deadline=time.monotonic() + (settings.SYNC_WAIT_SECONDS if generation.is_open else 0),
             build=partial(generation_response.build, generation_id=generation.pk),
         )
         if replayed:
-            parked["Idempotent-Replayed"] = "true"
-        return parked
+            response["Idempotent-Replayed"] = "true"
+        return response
 
 
 def _idempotency_key(request: Request) -> str | None:
@@ -105,12 +112,13 @@ def _idempotency_key(request: Request) -> str | None:
 
 
 class ImageView(ApiView):
-    """GET /v1/images/{token}."""
+    """The endpoint GET /v1/images/{token}."""
 
     @method_decorator(csp({"default-src": [NONE], "sandbox": True}))
     def get(self, request: Request, token: str) -> HttpResponse:
-        """The image's bytes, once there is room for them: 404 for a token of nothing, 403 for another account's image,
-        410 past its time.
+        """Return the image's bytes, read from storage once one of the account's slots is free.
+
+        The reply is 404 for an unknown token, 403 for another account's image and 410 for an expired image.
         """
         try:
             generation = queries.find_by_token(token=token)
@@ -129,29 +137,29 @@ def _image_reply(image: StoredImage) -> HttpResponse:
     try:
         content = images.load(image=image)
     except images.ObjectMissing:
-        raise  # The store has lost what it must still have: that is our error, not its expiry.
+        raise  # Storage lost an image that has not expired. That is an internal error.
     except images.ImageGone:
         raise errors.ImageExpired from None
     return HttpResponse(content, content_type=image.mime_type)
 
 
 class BalanceView(ApiView):
-    """GET /v1/balance."""
+    """The endpoint GET /v1/balance."""
 
     def get(self, request: Request) -> Response:
-        """What is left, what was spent, what is held."""
+        """Return the account's balance and totals."""
         return Response(response_bodies.balance_reply(self.account))
 
 
 class HistoryView(ApiView):
-    """GET /v1/generations."""
+    """The endpoint GET /v1/generations."""
 
     def get(self, request: Request) -> Response:
-        """One page of the account's generations, newest first."""
+        """Return one page of the account's generations, newest first."""
         query = PageSerializer(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
         limit, offset = query.validated_data["limit"], query.validated_data["offset"]
-        # Every generation has one hold, which the account counts.
+        # Every generation has exactly one hold, and the account counts its holds.
         total = self.account.hold_count
         rows = queries.page(account_id=self.account.pk, total=total, limit=limit, offset=offset)
         return Response(response_bodies.history_reply(rows, total, limit, offset))

@@ -71,6 +71,7 @@ class GenerationTimeout(WithoutImage):
     """The generation is still running; its image will be in the history."""
 
 
+BUSY: Final = "The service is busy. Nothing was charged. Try again later."
 # The first match wins. A message of None stands for the exception's own text, which was written for clients.
 TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
     (ServiceBusy, 503, "service_busy", None),
@@ -138,7 +139,7 @@ TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
         "rate_limit_exceeded",
         "This account sent too many requests. At most 60 are allowed in 60 seconds. Wait, then send it again.",
     ),
-    (QueueTooLong, 503, "service_busy", "The service is busy; nothing was charged. Try again later."),
+    (QueueTooLong, 503, "service_busy", BUSY),
     (SuspiciousOperation, 400, "bad_request", "The request cannot be understood."),
 )
 INTERNAL: Final = (
@@ -164,13 +165,18 @@ def reply_to(error: Exception) -> HttpResponse:
     """Build the reply to any exception by the table, else a 500, and log a line under the same error code."""
     if isinstance(error, images.ImageUnreadable | images.ObjectMissing):
         counters.count_unreadable_image()
+    entry = describe(error)
+    if entry is INTERNAL:
+        log.error("unexpected", exc_info=error)
+    return _logged(error, *entry)
+
+
+def describe(error: Exception) -> tuple[int, str, str]:
+    """Return status, type and message of the reply to any exception. The table decides, else INTERNAL."""
     for exception_type, status, error_type, message in TABLE:
         if isinstance(error, exception_type):
-            return _logged(
-                error, status, error_type or getattr(error, "error_type", ""), message or _own_message(error)
-            )
-    log.error("unexpected", exc_info=error)
-    return _logged(error, *INTERNAL)
+            return status, error_type or getattr(error, "error_type", ""), message or _own_message(error)
+    return INTERNAL
 
 
 def reply_with_status(status: int) -> HttpResponse:

@@ -1,5 +1,5 @@
-"""The API described for programs and people: the OpenAPI document, and the reference page made from it.
+"""The OpenAPI document, and the reference page made from it.
 
-Start at `operations.py`. Nothing here decides anything: what is said is taken from the code that does, or held to it
-by tests.
+drf-spectacular takes the schemas from the serializers. A new endpoint needs an entry in `operations.py` for its
+serializers and errors, and an entry in `document.yaml` for its texts and examples.
 """

@@ -1,47 +1,32 @@
-"""The OpenAPI document, whole: what drf-spectacular collected, with errors, headers, examples and names added."""
+"""The OpenAPI document: drf-spectacular's, completed with `document.yaml`, the errors and the headers."""
 
 from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
 import orjson
+import yaml
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 from drf_spectacular.generators import SchemaGenerator
 
-from zekron_api.openapi import error_responses, examples, schemas
-from zekron_api.openapi.operations import ALIVE, IMAGE, KEYED, OPEN, OPERATIONS, READY, Operation
+from zekron_api.openapi import error_responses
+from zekron_api.openapi.operations import CAUSES, KEYED, OPEN
 
 Document = dict[str, Any]
 
-TITLE: Final = "Zekron Image Generation API"
-VERSION: Final = "1.0.0"
-DESCRIPTION: Final = (
-    "Post a prompt, wait, and get a PNG, what it cost, and what is left of your prepaid balance.\n\n"
-    "Every request but those about the service itself needs a key: `Authorization: Bearer YOUR_API_KEY`. Every error, "
-    "on every path, is JSON in one envelope, whose `type` is for programs and does not change, and whose `code` names "
-    "the one failure when you ask for support.\n\n"
-    "An account may send 60 requests in any 60 seconds and have 5 generations open at once; replies say in "
-    "`X-RateLimit-…` what is left. An image costs 0.0250 to 0.0290 USD, and is destroyed after 24 hours. Every `GET` "
-    "also answers `HEAD`."
-)
-TAGS: Final = (
-    {"name": "Images", "description": "Make, edit and fetch images."},
-    {"name": "Account", "description": "What is left, and what was made."},
-    {"name": "Service", "description": "For those who run it."},
-)
-
-LINK: Final = {
-    "operationId": IMAGE.name,
-    "parameters": {"token": "$response.body#/data/token"},
-    "description": "Fetches the image that was made.",
-}
+_WRITTEN: Final = Path(__file__).with_suffix(".yaml")
+_RATE: Final = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
+# Some errors of these statuses are sent before the rate is counted, and every 401 is.
+_MAYBE_UNCOUNTED: Final = {400, 403, 404, 405, 500}
+_ERROR_HEADERS: Final = {401: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 503: "Retry-After"}
 
 
 @cache
 def document() -> Document:
-    """The document of this process, which never changes while it lives."""
+    """Return the document, which never changes while the process lives."""
     made: Document = SchemaGenerator().get_schema(request=None, public=True)
     return made
 
@@ -49,33 +34,31 @@ def document() -> Document:
 @csrf_exempt
 @require_safe
 def serve(request: HttpRequest) -> HttpResponse:
-    """GET /v1/openapi.json, without a key."""
+    """Answer GET /v1/openapi.json, without a key."""
     response = HttpResponse(_content(), content_type="application/json")
     response["Cache-Control"] = "public, max-age=300"
     return response
 
 
 def complete(result: Document, **_: Any) -> Document:
-    """drf-spectacular's hook: adds what it cannot know."""
-    for (method, path), operation in OPERATIONS.items():
-        _add_replies(result["paths"][path][method.lower()], operation)
-    # drf-spectacular says it of serializers alone.
-    result["paths"]["/v1/generate"]["post"]["requestBody"]["required"] = True
-    paths = result["paths"] | {"/healthz": {"get": _open(ALIVE)}, "/readyz": {"get": _ready()}}
-    paths["/v1/generate"]["post"]["responses"]["200"]["links"] = {"image": LINK}
-    _add_examples(paths)
-    return {
-        "openapi": result["openapi"],
-        "info": {"title": TITLE, "version": VERSION, "description": DESCRIPTION},
-        "servers": [{"url": settings.PUBLIC_URL}],
-        "tags": list(TAGS),
-        "paths": paths,
-        "components": {
-            **result["components"],
-            "schemas": schemas.schemas(error_responses.all_types()),
-            "headers": _headers(),
-        },
-    }
+    """Complete drf-spectacular's document, as its hook."""
+    written = yaml.safe_load(_WRITTEN.read_text().replace("PUBLIC_URL", settings.PUBLIC_URL))
+    texts = written.pop("operations")
+    error_types: set[str] = set()
+    for operation in (operation for item in result["paths"].values() for operation in item.values()):
+        error_types |= _complete_operation(operation, texts[operation["operationId"]])
+    for name, schema in result["components"]["schemas"].items():
+        # Unknown fields of a request are ignored; a reply has none.
+        if not name.endswith("Request"):
+            schema["additionalProperties"] = False
+    _merge(result, written)
+    components = result["components"]
+    components["schemas"]["Error"]["properties"]["error"]["properties"]["type"]["enum"] = sorted(error_types)
+    # A reference to a header cannot say whether the header may be absent, so each header has two names.
+    components["headers"] |= {f"{name}.optional": header for name, header in components["headers"].items()}
+    for name in [name for name in components["headers"] if not name.endswith(".optional")]:
+        components["headers"][name] = components["headers"][name] | {"required": True}
+    return result
 
 
 @cache
@@ -83,66 +66,32 @@ def _content() -> bytes:
     return orjson.dumps(document())
 
 
-def _add_replies(made: Document, operation: Operation) -> None:
-    made["responses"]["200"] |= _success_words(operation, has_rate=True)
-    made["responses"] |= error_responses.responses((*KEYED, *operation.causes), has_rate=True)
+def _complete_operation(operation: Document, texts: Document) -> set[str]:
+    """Add texts, errors and headers. Return the types of the errors."""
+    operation["security"] = texts.get("security", [{"apiKey": []}])
+    needs_key = bool(operation["security"])
+    for status, response in operation["responses"].items():
+        response["headers"] = _headers(int(status), has_rate=needs_key)
+    causes = (*(KEYED if needs_key else OPEN), *CAUSES.get(operation["operationId"], ()))
+    refusals = error_responses.responses(causes)
+    for status, response in refusals.items():
+        headers = _headers(status, has_rate=needs_key, special=_ERROR_HEADERS.get(status))
+        operation["responses"][str(status)] = response | {"headers": headers}
+    _merge(operation, texts)
+    return {name for response in refusals.values() for name in error_responses.types(response)}
 
 
-def _open(operation: Operation) -> Document:
-    content = {"application/json": {"schema": schemas.ref(operation.reply)}}
-    success = {**_success_words(operation, has_rate=False), "content": content}
-    return {
-        "operationId": operation.name,
-        "tags": [operation.tag],
-        "summary": operation.summary,
-        "description": operation.description,
-        "security": [],
-        "responses": {"200": success, **error_responses.responses(OPEN, has_rate=False)},
-    }
+def _headers(status: int, *, has_rate: bool, special: str | None = None) -> Document:
+    names = ["X-Request-Id", *([special] if special else [])]
+    if has_rate and status != 401:
+        names += [f"{name}.optional" if status in _MAYBE_UNCOUNTED else name for name in _RATE]
+    return {name.removesuffix(".optional"): {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
-def _ready() -> Document:
-    operation = _open(READY)
-    operation["responses"]["503"] = {
-        "description": "A part is away; the body says which.",
-        "headers": schemas.header_refs(("X-Request-Id",), required=True),
-        "content": {"application/json": {"schema": schemas.ref("NotReady")}},
-    }
-    return operation
-
-
-def _success_words(operation: Operation, *, has_rate: bool) -> Document:
-    always = error_responses.reply_headers(200, has_rate=has_rate)
-    sometimes = schemas.header_refs(operation.reply_headers, required=False)
-    return {"description": operation.reply_description, "headers": always | sometimes}
-
-
-def _headers() -> Document:
-    """Each header twice: where it surely comes, and where it may."""
-    optional = schemas.headers()
-    required = {name: header | {"required": True} for name, header in optional.items()}
-    return required | {f"{name}{schemas.OPTIONAL}": header for name, header in optional.items()}
-
-
-def _add_examples(paths: Document) -> None:
-    public_url = settings.PUBLIC_URL
-    parts = {"database": True, "redis": True, "store": True, "worker": True}
-    _show(
-        paths["/v1/generate"]["post"],
-        "200",
-        created=examples.created(public_url),
-        edited=examples.edited(public_url),
-    )
-    _show(paths["/v1/balance"]["get"], "200", balance=examples.balance())
-    _show(paths["/v1/generations"]["get"], "200", page=examples.history(public_url))
-    _show(paths["/healthz"]["get"], "200", alive={"status": "ok"})
-    there = {"models": {"zekron-image-1": 2}, "queues": {"gpu": 2}}
-    _show(paths["/readyz"]["get"], "200", ready={"status": "ok", "parts": parts, "workers": there})
-    away = {"status": "unavailable", "parts": parts | {"worker": False}}
-    nobody = {"models": {"zekron-image-1": 0}, "queues": {"gpu": 0}}
-    _show(paths["/readyz"]["get"], "503", unavailable=away | {"workers": nobody})
-
-
-def _show(operation: Document, status: str, **examples: Document) -> None:
-    content = operation["responses"][status]["content"]["application/json"]
-    content["examples"] = {name: {"value": value} for name, value in examples.items()}
+def _merge(target: Document, source: Document) -> None:
+    """Add `source` to `target`: objects are merged, and any other value replaces the one that is there."""
+    for name, value in source.items():
+        if isinstance(value, dict) and isinstance(target.get(name), dict):
+            _merge(target[name], value)
+        else:
+            target[name] = value

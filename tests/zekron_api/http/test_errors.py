@@ -113,7 +113,7 @@ def test_another_method_is_a_405_that_names_those_allowed_and_counts_nothing(
         reply = room.send(method, path, [bearer, JSON], b"{}")
         assert refusal(reply) == (405, "method_not_allowed")
         assert reply["X-RateLimit-Remaining"] == "10000"
-        assert reply.json()["error"]["message"].endswith(f"allowed: {reply['Allow']}.")
+        assert reply.json()["error"]["message"].endswith(f"Allowed: {reply['Allow']}.")
 
 
 @pytest.mark.parametrize(
