@@ -54,7 +54,6 @@ def test_a_missing_doubled_or_malformed_key_is_a_401(
 
 
 PATHS = [
-    "/",
     "//v1/balance",
     "/v1",
     "/v1/",

@@ -28,7 +28,7 @@ from zekron_api.http import errors
 from zekron_api.openapi.document import document
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
-UNDESCRIBED = {"admin/", "docs", "metrics", "v1/openapi.json"}
+UNDESCRIBED = {"", "admin/", "docs", "metrics", "v1/openapi.json"}
 
 
 def served_methods(path: str, view: Any) -> set[str]:
