@@ -1,6 +1,7 @@
 """The start page at /: HTML for browsers, JSON for programs."""
 
 import orjson
+from csp.decorators import csp
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
@@ -13,6 +14,7 @@ from zekron_api.openapi.reference import POLICY
 
 
 @csrf_exempt
+@csp(POLICY)
 @require_safe
 @vary_on_headers("Accept")
 def serve(request: HttpRequest) -> HttpResponse:
@@ -20,7 +22,6 @@ def serve(request: HttpRequest) -> HttpResponse:
     info = document()["info"]
     if request.get_preferred_type(["application/json", "text/html"]) == "text/html":
         response = HttpResponse(render_to_string("zekron_api/home.html", {"info": info}))
-        response["Content-Security-Policy"] = POLICY
     else:
         paths = {"docs": "/docs", "openapi": "/v1/openapi.json", "health": "/healthz"}
         links = {name: f"{settings.PUBLIC_URL}{path}" for name, path in paths.items()}
