@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFont
 
 from demo_model import contact_sheet
 from demo_model.config import PROMPT_TOKENS, STEPS, TINY
@@ -32,14 +32,14 @@ def painted(engine: Engine, prompt: str, sources: tuple[Image.Image, ...] = (), 
     return picture.astype(int)
 
 
-def test_the_worker_s_adapter_paints_with_the_exported_folder(engine: Engine) -> None:
+def test_the_worker_s_adapter_loads_the_exported_folder(engine: Engine) -> None:
     picture = painted(engine, "A cute robot in a garden")
     assert picture.shape == (SIZE[1], SIZE[0], 3)
     source = Image.new("RGB", (96, 96), "green")
     assert not np.array_equal(painted(engine, "make it night", (source,)), painted(engine, "make it night"))
 
 
-def test_the_adapter_paints_what_training_samples(
+def test_the_adapter_generates_the_latents_that_training_samples(
     engine: Engine, exported: Path, trained: TrainingRun
 ) -> None:
     from demo_model.networks import tokenize  # noqa: PLC0415
@@ -54,7 +54,7 @@ def test_the_adapter_paints_what_training_samples(
     assert np.abs(painted(engine, "A cute robot in a garden") - pixels).max() <= 2
 
 
-def test_the_brush_paints_what_the_adapter_does(engine: Engine, exported: Path) -> None:
+def test_the_inference_pipeline_generates_the_adapter_s_pictures(engine: Engine, exported: Path) -> None:
     [picture] = InferencePipeline(exported, "cpu").generate(["A magical forest"], size=SIZE, first_seed=5)
     assert np.abs(np.asarray(picture).astype(int) - painted(engine, "A magical forest", seed=5)).max() <= 2
 
@@ -71,4 +71,29 @@ def test_the_exported_weights_are_in_half_precision_and_stay_as_they_are(
 def test_the_sheet_shows_prompts_edits_and_a_blend(exported: Path) -> None:
     pictures = contact_sheet.generate_pictures(InferencePipeline(exported, "cpu"), side=64, seed=1)
     assert len(pictures) == len(contact_sheet.PROMPTS) + len(contact_sheet.EDITS) + 3
-    assert contact_sheet.lay_out(pictures, side=16).size == (64, 80)
+    assert [picture.caption.split(". ")[1] for picture in pictures[:12]] == list(contact_sheet.PROMPTS)
+    assert pictures[12].caption == "Edit of 1: Add a rainbow in the sky"
+    assert pictures[-1].caption == contact_sheet.BLEND[1]
+    assert not np.array_equal(np.asarray(pictures[0].picture), np.asarray(pictures[12].picture))
+
+
+def test_every_cell_of_the_sheet_has_a_picture_and_a_caption() -> None:
+    side, margin = 256, 8
+    count = len(contact_sheet.PROMPTS) + len(contact_sheet.EDITS) + 3
+    grey = Image.new("RGB", (8, 8), "grey")
+    pictures = [contact_sheet.CaptionedPicture(f"Picture {number}", grey) for number in range(count)]
+    sheet = np.asarray(contact_sheet.lay_out(pictures, side=side).convert("L"))[margin:, margin:]
+    rows, in_last_row = divmod(count, contact_sheet.COLUMNS)
+    assert in_last_row == 0
+    for row in np.split(sheet, rows):
+        for cell in np.split(row, contact_sheet.COLUMNS, axis=1):
+            assert (cell[:side, :side] == 128).all()
+            assert cell[side:].min() < 128
+
+
+def test_a_caption_is_wrapped_into_lines_that_fit() -> None:
+    font = ImageFont.load_default(size=14)
+    lines = list(contact_sheet.wrap(contact_sheet.BLEND[1], font, width=256))
+    assert " ".join(lines) == contact_sheet.BLEND[1]
+    assert 1 < len(lines) <= contact_sheet.CAPTION_LINES
+    assert all(font.getlength(line) <= 256 for line in lines)
