@@ -27,7 +27,7 @@ TEST_REDIS_DB = 15
 
 @pytest.hookimpl(wrapper=True)
 def pytest_cmdline_main(config: pytest.Config) -> Iterator[None]:
-    """Keeps the servers running around the session; with the variables set nothing is started."""
+    """Keep the servers running around the session; with the variables set nothing is started."""
     os.environ.setdefault("DEBUG", "1")
     of_many = os.environ.get("PYTEST_XDIST_WORKER")
     with contextlib.ExitStack() as session:
@@ -66,7 +66,7 @@ def _use_own_redis_database(folder: Path) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_flush() -> Iterator[None]:
-    """Tests that commit leave an empty database in a hundredth of the time that Django's `flush` takes."""
+    """Empty the database after a test that commits, in a hundredth of the time that Django's `flush` takes."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(TransactionTestCase, "_fixture_teardown", lambda _: database.truncate_filled_tables())
         yield
@@ -74,7 +74,7 @@ def quick_flush() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def objects_folder(settings: Settings, tmp_path: Path) -> Path:
-    """An object store of files for each test, empty."""
+    """Give each test an object store of files, empty."""
     folder = tmp_path / "objects"
     settings.STORAGES = {**settings.STORAGES, "objects": object_store(folder.as_uri())}
     return folder
@@ -82,21 +82,21 @@ def objects_folder(settings: Settings, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def s3_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The login of the S3 servers, where boto looks for it."""
+    """Put the login of the S3 servers where boto looks for it."""
     for name, value in s3.CREDENTIALS.items():
         monkeypatch.setenv(name, value)
 
 
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3.Server]:
-    """An S3 server for all tests, each of which has a prefix of its own."""
+    """Start one S3 server for all tests, each of which has a prefix of its own."""
     with s3.server(tmp_path_factory.mktemp("s3")) as server:
         yield server
 
 
 @pytest.fixture
 def own_server(settings: Settings, tmp_path: Path, s3_credentials: None) -> Iterator[s3.Server]:
-    """An S3 server that a test may stop; the settings name a store on it."""
+    """Start an S3 server that a test may stop; the settings name a store on it."""
     del s3_credentials
     with s3.server(tmp_path) as server:
         settings.STORAGES = {**settings.STORAGES, "objects": object_store(server.url("prefix"))}
@@ -105,7 +105,7 @@ def own_server(settings: Settings, tmp_path: Path, s3_credentials: None) -> Iter
 
 @pytest.fixture(scope="session")
 def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the small pipeline, made once."""
+    """Make the folder of the small pipeline once."""
     # Imported here, because torch takes seconds that most runs of a few tests need not wait.
     from workers.pipelines.tiny import build  # noqa: PLC0415
 

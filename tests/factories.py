@@ -1,4 +1,4 @@
-"""What tests of several packages set up: accounts with money, generations in any state, a stand-in for the GPU."""
+"""Objects that tests of several packages set up: accounts, generations in any state, a fake engine."""
 
 import itertools
 import threading
@@ -34,12 +34,12 @@ _names = itertools.count(1)
 
 
 def account(*, balance_micros: int = 10_000_000) -> Account:
-    """A new account with this much on it."""
+    """Open a new account with this much on it."""
     return ledger.open_account(name=f"account {next(_names)}", opening_micros=balance_micros, actor="test")
 
 
 def submit(owner: Account, *, open_limit: int = 1000, now: Timestamp = NOW, **changes: Any) -> Generation:
-    """A queued create of 512x512, fresh from the database."""
+    """Queue a create of 512x512, and return it fresh from the database."""
     fields: dict[str, Any] = {
         "account_id": owner.pk,
         "kind": Kind.CREATE,
@@ -60,14 +60,14 @@ def finish(running: Generation, *, now: Timestamp = NOW) -> Generation:
 
 
 def sealed(content: bytes = b"png") -> StoredImage:
-    """An image in the store without a row."""
+    """Put an image without a row into the store."""
     return images.put(
         content=content, mime_type="image/png", associated_data="test", expires_at=NOW + timedelta(hours=24)
     )
 
 
 def generation_in(status: Status, owner: Account) -> Generation:
-    """A generation that came to this status by the transitions."""
+    """Return a generation that came to this status by the transitions."""
     queued = submit(owner)
     if status == Status.CANCELLED:
         generations.cancel(generation=queued, error_type="service_busy", error_code="X", now=NOW)
@@ -81,7 +81,7 @@ def generation_in(status: Status, owner: Account) -> Generation:
 
 
 def exhausted(owner: Account) -> Generation:
-    """A running generation at its last attempt."""
+    """Return a running generation at its last attempt."""
     generation = submit(owner)
     for _ in range(MAX_ATTEMPTS - 1):
         running = generations.claim(generation_id=generation.pk, now=NOW)
@@ -98,7 +98,7 @@ def expire_image(generation_id: int) -> None:
 
 
 def at_once(count: int, work: Callable[[int], object]) -> list[Any]:
-    """Runs `work(i)` in `count` threads that start together; returns each one's result, or the exception it raised."""
+    """Run `work(i)` in `count` threads that start together; return each one's result, or the exception it raised."""
     barrier = threading.Barrier(count)
     results: list[Any] = [None] * count
 
@@ -129,7 +129,7 @@ class StandInEngine(UnstagedEngine):
         self._failures = list(failures)
 
     def generate(self, orders: Sequence[ImageOrder], *, on_step: StepCallback) -> list[Image.Image]:
-        """What an UnstagedEngine promises."""
+        """Paint every order in one colour, or raise the next failure."""
         self.orders.extend(orders)
         failure = self._failures.pop(0) if self._failures else None
         if failure is not None:
@@ -140,7 +140,7 @@ class StandInEngine(UnstagedEngine):
 
 @contextmanager
 def attempt_context(engine: StandInEngine) -> Iterator[AttemptContext]:
-    """What an attempt works with, around this engine, and a heartbeat that shows a worker."""
+    """Make what an attempt works with around this engine, and a heartbeat that shows a worker."""
     batcher = Batcher(engine)
     heartbeat = Heartbeat(worker_name="test")
     heartbeat.start()

@@ -12,7 +12,7 @@ RED, BLUE = (255, 0, 0), (0, 0, 255)
 
 
 def picture(kind: str = "PNG", size: tuple[int, int] = (96, 64), **options: Any) -> str:
-    """A small image of this kind as base64."""
+    """Return a small image of this kind as base64."""
     out = io.BytesIO()
     Image.new("RGB", size, "orange").save(out, kind, **options)
     return base64.b64encode(out.getvalue()).decode()
@@ -37,7 +37,7 @@ def near(pixel: object, wanted: tuple[int, int, int], tolerance: int = 8) -> boo
 
 
 def png_of(width: int, height: int, *, depth: int = 8, colour: int = 2, data: bytes = b"") -> bytes:
-    """A PNG whose header says what it likes."""
+    """Write a PNG whose header may say anything."""
 
     def chunk(name: bytes, content: bytes) -> bytes:
         return (

@@ -29,7 +29,7 @@ MAX_START_SECONDS = 120
 
 
 class Answer(NamedTuple):
-    """What the server said."""
+    """A response of the server."""
 
     status: int
     headers: dict[str, str]
@@ -59,7 +59,7 @@ class Server(NamedTuple):
 
 
 class Processes(NamedTuple):
-    """What `processes` started, and where it logs."""
+    """Processes that `running` started, and the folder of their logs."""
 
     port: int
     started: dict[str, subprocess.Popen[bytes]]
@@ -82,7 +82,7 @@ def running(
     python: str | Path = sys.executable,
     **environment: str,
 ) -> Iterator[Processes]:
-    """A web process, and others by their name and arguments for Python; when the block ends they have been ended."""
+    """Run a web process, and others by their name and arguments for Python; end them with the block."""
     port = _free_port()
     web = ["-m", "uvicorn", "zekron_api.asgi:application", "--port", str(port), "--log-level", "warning"]
     running = Processes(port, {}, folder)
@@ -135,7 +135,7 @@ def scripted_models(folder: Path) -> Path:
 
 
 def ready(url: str) -> Server:
-    """The service, once it says that it is ready, and an account with a key."""
+    """Wait until the service says that it is ready, and give it an account with a key."""
     _, key = keys.issue(account_id=factories.account().pk)
     server = Server(url, key)
     give_up_at = time.monotonic() + MAX_START_SECONDS
@@ -151,7 +151,7 @@ def ready(url: str) -> Server:
 
 @contextmanager
 def worker() -> Iterator[factories.StandInEngine]:
-    """A worker in this process, without model or messages: it claims straight from the table."""
+    """Run a worker in this process, without model or messages: it claims straight from the table."""
     engine = factories.StandInEngine()
     closed = threading.Event()
     with factories.attempt_context(engine) as context:
@@ -176,7 +176,7 @@ def _work_off(context: attempt.AttemptContext, closed: threading.Event) -> None:
 
 
 def wait_until(condition: Callable[[], object]) -> None:
-    """Returns once the condition holds; fails when it does not for as long as a process may take to start."""
+    """Return once the condition holds; fail when it does not for as long as a process may take to start."""
     give_up_at = time.monotonic() + MAX_START_SECONDS
     while not condition():
         assert time.monotonic() < give_up_at
@@ -184,7 +184,7 @@ def wait_until(condition: Callable[[], object]) -> None:
 
 
 def variables(port: int, objects_folder: Path) -> dict[str, str]:
-    """What makes a process share the test's database, Redis and store."""
+    """Return the variables that make a process share the test's database, Redis and store."""
     return {
         "DATABASE_URL": _test_database_url(),
         "STORAGE_URL": objects_folder.as_uri(),
@@ -195,7 +195,7 @@ def variables(port: int, objects_folder: Path) -> dict[str, str]:
 
 
 def _test_database_url() -> str:
-    """The test database in the spelling of DATABASE_URL."""
+    """Return the test database in the spelling of DATABASE_URL."""
     values = connection.settings_dict
     login = quote(values["USER"], safe="") + (
         f":{quote(values['PASSWORD'], safe='')}" if values["PASSWORD"] else ""

@@ -46,7 +46,7 @@ RETRY_AFTER_SECONDS = 2
 
 
 class Reply(NamedTuple):
-    """What the fake service says to one request."""
+    """A reply of the fake service to one request."""
 
     status: int
     retry_after_seconds: int | None = None
@@ -57,7 +57,7 @@ MADE_AT_LAST = (Reply(429, RETRY_AFTER_SECONDS), HANG_UP, Reply(503, 1), Reply(2
 
 
 class Request(NamedTuple):
-    """What the fake service was sent."""
+    """A request that the fake service was sent."""
 
     at: float
     headers: dict[str, str]
@@ -65,7 +65,7 @@ class Request(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """How an example ended, after which requests."""
+    """The end of an example, after which requests."""
 
     status: int
     stdout: str
@@ -92,7 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: FakeService
 
     def do_POST(self) -> None:
-        """Notes the request, makes what it asks for, and gives the next reply."""
+        """Note the request, make what it asks for, and give the next reply."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         request = Request(time.monotonic(), dict(self.headers), body)
         self.server.requests.append(request)
@@ -127,7 +127,7 @@ def never_made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
 
 @pytest.fixture
 def service(tmp_path: Path, objects_folder: Path) -> Iterator[processes.Server]:
-    """A live service with a worker, and an account with a key."""
+    """Run a live service with a worker, and give it an account with a key."""
     with processes.worker(), processes.running(folder=tmp_path, objects_folder=objects_folder) as stack:
         yield processes.ready(stack.url)
 
@@ -247,7 +247,7 @@ def _all_against(
     make: Callable[[Request], bytes] = lambda _: MADE,
     files: Sequence[str] = FILES,
 ) -> dict[str, Outcome]:
-    """Those that can run here, all at once, because they mostly wait; each against a service of its own."""
+    """Run those that can run here all at once, because they mostly wait; each against a service of its own."""
     here = [file for file in files if _is_there(_language_of(file))]
     run = partial(_against, replies, make, api_key)
     with ThreadPoolExecutor(len(here)) as pool:
@@ -270,7 +270,7 @@ def _against(
 
 
 def _pass_on(url: str, request: Request) -> bytes:
-    """What the live service replies to it."""
+    """Return what the live service replies to it."""
     target = f"{url}/v1/generate"
     passed_on = urllib.request.Request(target, request.body, request.headers)  # noqa: S310 (our own server)
     with urllib.request.urlopen(passed_on, timeout=120) as reply:  # noqa: S310
@@ -278,7 +278,7 @@ def _pass_on(url: str, request: Request) -> bytes:
 
 
 def _run(file: str, *arguments: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Runs an example in the folder; of the environment it has the PATH, so that no proxy of the machine is asked."""
+    """Run an example in the folder; its environment has only the PATH, so that no proxy of the machine is asked."""
     command = [*LANGUAGES[_language_of(file)][0], str(processes.ROOT / "examples" / file), *arguments]
     environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **variables}
     return subprocess.run(

@@ -67,7 +67,7 @@ class Analyser(PostgresqlAnalyser):
 
 
 def problems(migration: migrations.Migration, state: ProjectState) -> list[str]:
-    """The codes of the rules that the migration's statements break, warnings among them."""
+    """Return the codes of the rules that the migration's statements break, warnings among them."""
     with connection.schema_editor(collect_sql=True, atomic=migration.atomic) as editor:
         migration.apply(state, editor, collect_sql=True)
     errors, _, warnings = analyse_sql_statements(Analyser, editor.collected_sql, [])
@@ -158,7 +158,7 @@ UNSAFE: dict[str, tuple[list[Operation], str]] = {
 
 
 def trial(operations: list[Operation]) -> list[str]:
-    """What would be said of a migration of accounts with these operations."""
+    """Return what would be said of a migration of accounts with these operations."""
     migration: Any = migrations.Migration("trial", "billing")
     migration.operations = operations
     migration.atomic = False

@@ -21,7 +21,7 @@ WORKER = "-m celery -A zekron_api worker -P threads -c 4 -Q gpu -n gpu@t"
 
 @pytest.fixture
 def server(tmp_path: Path, objects_folder: Path) -> Iterator[processes.Server]:
-    """A web process and a GPU worker with the model that the project brings along, and an account with a key."""
+    """Run a web process and a GPU worker with the model that the project brings along; make a key."""
     with processes.running(
         folder=tmp_path,
         objects_folder=objects_folder,

@@ -1,4 +1,4 @@
-"""How the admin's tests browse."""
+"""Browsers for the tests of the admin."""
 
 from uuid import uuid4
 
@@ -12,7 +12,7 @@ ENTRIES = "/admin/billing/ledgerentry/"
 
 
 def browser_with(*permissions: str) -> Client:
-    """A browser of a staff member with these permissions alone."""
+    """Log a staff member with these permissions alone in, and return the browser."""
     user = User.objects.create_user("bob", is_staff=True)
     user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
     browser = Client()
@@ -21,7 +21,7 @@ def browser_with(*permissions: str) -> Client:
 
 
 def movement(dollars: str, reason: str) -> dict[str, str]:
-    """What one filled-in form for moving money sends."""
+    """Return the fields of one filled-in form for moving money."""
     return {"amount_micros": dollars, "reason": reason, "request_id": str(uuid4())}
 
 

@@ -1,4 +1,4 @@
-"""What billing's tests start from."""
+"""Fixtures of billing's tests."""
 
 import pytest
 from django.contrib.auth.models import User
@@ -10,12 +10,12 @@ from billing.models import Account
 
 @pytest.fixture
 def account() -> Account:
-    """An account with 10 dollars; the test itself asks for the database."""
+    """Open an account with 10 dollars; the test itself asks for the database."""
     return ledger.open_account(name="demo", opening_micros=10_000_000, actor="test")
 
 
 @pytest.fixture
 def staff(client: Client) -> Client:
-    """A superuser's browser."""
+    """Log a superuser in, and return the browser."""
     client.force_login(User.objects.create_superuser("ada"))
     return client

@@ -4,7 +4,7 @@ from django.db import connection
 
 
 def tamper(statements: str) -> None:
-    """Does what only the database's superuser could: with triggers, foreign keys and checks out of the way."""
+    """Execute what only the database's superuser could: with triggers, foreign keys and checks out of the way."""
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         cursor.execute("ALTER TABLE billing_ledgerentry DISABLE TRIGGER USER")

@@ -1,4 +1,4 @@
-"""What staff can do on the admin's pages, and what nobody can."""
+"""The admin's pages: what staff can do there, and what nobody can."""
 
 import pytest
 from django.contrib.admin.models import LogEntry

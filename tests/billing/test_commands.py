@@ -1,4 +1,4 @@
-"""What operators type: the output of each command, and one clear line for bad input."""
+"""Commands of operators: the output of each, and one clear line for bad input."""
 
 import re
 from io import StringIO
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.django_db
 
 
 def command(*words: str) -> tuple[str, str]:
-    """Standard output and standard error of the command."""
+    """Run the command, and return its standard output and its standard error."""
     out, err = StringIO(), StringIO()
     call_command(*words, stdout=out, stderr=err)
     return out.getvalue(), err.getvalue()

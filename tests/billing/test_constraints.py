@@ -16,7 +16,7 @@ APPEND_ONLY = import_module("billing.migrations.0002_ledger_append_only")
 
 
 def run(statement: str, *values: Any) -> None:
-    """Runs it as written, with deferred checks at once, and leaves the test's transaction usable."""
+    """Execute a statement as written, with deferred checks at once, and leave the test's transaction usable."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         cursor.execute(statement, values)

@@ -17,7 +17,7 @@ QUOTE = 26_700
 
 
 def race(tasks: Sequence[Callable[[], object]]) -> list[object]:
-    """Starts all at one moment, each in a thread with a transaction; what each returned or raised."""
+    """Start all at one moment, each in a thread with a transaction; return what each returned or raised."""
     start = Barrier(len(tasks))
 
     def run(task: Callable[[], object]) -> object:

@@ -15,7 +15,7 @@ JOBS, FAULTS, ROUNDS, RATE = 800, 50, 1, 10.0
 
 
 def main() -> int:
-    """The exit status."""
+    """Run the chaos test, and return the exit status."""
     given = os.environ
     seed = int(given.get("CHAOS_SEED") or random.SystemRandom().randrange(10**6))
     sys.stdout.write(f"CHAOS_SEED={seed}\n")

@@ -1,4 +1,4 @@
-"""What clients asked for and were told, kept apart from the service: what it is held to afterwards."""
+"""Record of what clients asked for and were told, kept apart from the service, which is held to it afterwards."""
 
 import threading
 import time
@@ -29,7 +29,7 @@ class Reply(NamedTuple):
 
 @dataclass(kw_only=True)
 class Order:
-    """What a client wants once, however often it has to ask. Its prompt is like no other's."""
+    """A client's wish for one image, however often it has to ask. Its prompt is like no other's."""
 
     number: int
     owner: Owner
@@ -64,7 +64,7 @@ class ClientLog:
     def open(
         self, *, owner: Owner, prompt: str, size: str, sources: tuple[int, ...], has_key: bool, leaves: bool
     ) -> Order:
-        """A new order, its number in its prompt."""
+        """Open a new order, with its number in its prompt."""
         with self._lock:
             number = len(self.orders) + 1
             order = Order(
@@ -80,28 +80,28 @@ class ClientLog:
             return order
 
     def note(self, order: Order, reply: Reply) -> None:
-        """Adds an answer to an order."""
+        """Add an answer to an order."""
         with self._lock:
             order.replies.append(reply)
             if reply.generation_id:
                 self._accepted.add(order.number)
 
     def offend(self, text: str) -> None:
-        """Adds something that should not have happened at all."""
+        """Add something that should not have happened at all."""
         with self._lock:
             self.offences.append(f"{time.strftime('%H:%M:%S')} {text}")
 
     def spoil(self, generation_id: int, *, status: int) -> None:
-        """Notes that this generation's image answers with this status from now on."""
+        """Note that this generation's image answers with this status from now on."""
         with self._lock:
             self.spoilt[generation_id] = status
 
     def accepted_count(self) -> int:
-        """How many orders are known to have become a generation."""
+        """Count the orders that are known to have become a generation."""
         return len(self._accepted)
 
     def whole(self) -> list[tuple[int, Owner]]:
-        """Generations whose image came and was not spoilt, with their owners."""
+        """Return the generations whose image came and was not spoilt, with their owners."""
         with self._lock:
             came = [(order.completed, order.owner) for order in self.orders]
         return [

@@ -26,7 +26,7 @@ WISHES = ("a boat", "a fox in the snow", "grüne Hügel", "山の朝", "two chai
 
 
 def palette() -> list[Image.Image]:
-    """The source pictures of all edits: small, and each of another colour."""
+    """Draw the source pictures of all edits: small, and each of another colour."""
     return [Image.new("RGB", (96, 64 + 8 * place), (40 * place, 200 - 30 * place, 90)) for place in range(5)]
 
 
@@ -63,7 +63,7 @@ class Clients:
             thread.start()
 
     def order_soon(self, prompt: str) -> None:
-        """The next client that orders orders this."""
+        """Let the next client that orders order this."""
         self._specials.append(prompt)
 
     def place(self, *, owner: Owner, prompt: str, chance: random.Random) -> tuple[Order, threading.Thread]:
@@ -80,7 +80,7 @@ class Clients:
         self._stopped.set()
 
     def join(self) -> None:
-        """Waits until every client has its last answer, or has lost patience."""
+        """Wait until every client has its last answer, or has lost patience."""
         for thread in self._threads:
             thread.join()
 
@@ -140,7 +140,7 @@ class Clients:
         order.ended = "out of patience"
 
     def _end_of(self, order: Order, reply: Reply, failures: int) -> str:
-        """What the order ended as; empty while it is worth asking again."""
+        """Return how the order ended; empty while it is worth asking again."""
         if reply.status == 200:
             return "completed"
         if reply.error_type == "insufficient_balance":
@@ -156,7 +156,7 @@ class Clients:
         return "refused for no reason"
 
     def _look_again(self, order: Order, reply: Reply, chance: random.Random) -> None:
-        """The image again, by its token: for its owner the same, whenever it comes; for a stranger never."""
+        """Get the image again by its token: the owner always gets the same bytes, and a stranger never does."""
         stranger = chance.choice([owner for owner in self._owners if owner != order.owner])
         for owner, allowed in ((order.owner, {200, 410}), (stranger, {403})):
             try:

@@ -77,7 +77,7 @@ class Cluster:
         self.supervisor = Supervisor(logs=folder / "log")
 
     def start(self) -> None:
-        """Starts it all, and returns once it is ready for clients."""
+        """Start every process, and return once the service is ready for clients."""
         self.engine_folder.mkdir()
         (self.engine_folder / engine.DIARY).touch()
         (self.folder / "models.toml").write_text(MODELS.format(engine_folder=self.engine_folder))
@@ -91,17 +91,17 @@ class Cluster:
             self._wait_until_ready(name)
 
     def close(self) -> None:
-        """Ends everything that was started."""
+        """End every process that was started."""
         self.supervisor.close()
         postgres.stop(self.folder)
 
     def remove(self) -> None:
-        """Removes the folder with all data and logs, unless somebody should look at it."""
+        """Remove the folder with all data and logs, unless somebody should look at it."""
         if not self.is_kept:
             shutil.rmtree(self.folder)
 
     def manage(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """Runs a command of manage.py to its end."""
+        """Run a command of manage.py to its end."""
         return subprocess.run(
             [sys.executable, "manage.py", *arguments],
             cwd=ROOT,
@@ -112,7 +112,7 @@ class Cluster:
         )
 
     def begin(self, command: str) -> "subprocess.Popen[bytes]":
-        """Starts a command of manage.py; what it says is thrown away."""
+        """Start a command of manage.py, and discard its output."""
         return subprocess.Popen(
             [sys.executable, "manage.py", command],
             cwd=ROOT,
@@ -122,15 +122,15 @@ class Cluster:
         )
 
     def object_keys(self) -> set[str]:
-        """The names of all objects that the store has."""
+        """Return the names of all objects that the store has."""
         return {str(path.relative_to(self.objects)) for path in self.objects.rglob("*") if path.is_file()}
 
     def redis(self) -> redis.Redis:
-        """A client of the scene's Redis."""
+        """Return a client of the cluster's Redis."""
         return redis.Redis.from_url(self.redis_url, socket_timeout=5, socket_connect_timeout=5)
 
     def database(self) -> psycopg.Connection:
-        """A connection of one's own to the scene's PostgreSQL."""
+        """Open a connection of one's own to the cluster's PostgreSQL."""
         return psycopg.connect(
             host=str(unix_sockets.folder(self.folder)),
             user="postgres",
@@ -231,7 +231,7 @@ class Cluster:
 
 @contextlib.contextmanager
 def staged() -> Iterator[Cluster]:
-    """A scene in a folder of its own, not started yet; on the way out all is ended, and the folder goes unless kept."""
+    """Make a cluster in a folder of its own, not started yet; stop it at the end, and remove the folder unless kept."""
     with servers.ending_signals_raise(), contextlib.ExitStack() as stack:
         scene = Cluster(Path(tempfile.mkdtemp(prefix="zekron-chaos-")))
         stack.callback(scene.remove)

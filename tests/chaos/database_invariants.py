@@ -1,6 +1,6 @@
-"""What must hold once everything is quiet, told from the tables, the store's names and the journal alone.
+"""Invariants that hold once everything is quiet, checked from the tables, the store's names and the clients' log.
 
-Each equation yields a line for whatever violates it. The sums are made here anew, by other code than the audit's.
+Each function yields a line for whatever violates its invariant. Other code than the audit's makes the sums.
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ Equation = Callable[[Snapshot, ClientLog], Problems]
 
 
 def balances(evidence: Snapshot, journal: ClientLog) -> Problems:
-    """balance + spent = credits - refunds, of each account and of all."""
+    """Check balance + spent = credits - refunds, of each account and of all."""
     for account in evidence.accounts.values():
         paid_in = _sum(evidence, account.id, "credit") - _sum(evidence, account.id, "refund")
         if account.balance_micros + account.spent_micros != paid_in:
@@ -29,7 +29,7 @@ def balances(evidence: Snapshot, journal: ClientLog) -> Problems:
 
 
 def spending(evidence: Snapshot, journal: ClientLog) -> Problems:
-    """spent = sum of settlements = sum of the costs of completed generations."""
+    """Check spent = sum of settlements = sum of the costs of completed generations."""
     del journal
     for account in evidence.accounts.values():
         settled = _sum(evidence, account.id, "settle")
@@ -39,7 +39,7 @@ def spending(evidence: Snapshot, journal: ClientLog) -> Problems:
 
 
 def counts(evidence: Snapshot, journal: ClientLog) -> Problems:
-    """total generations = settlements = completed generations."""
+    """Check total generations = settlements = completed generations."""
     del journal
     for account in evidence.accounts.values():
         settlements = sum(entry.kind == "settle" for entry in evidence.entries[account.id])
@@ -49,7 +49,7 @@ def counts(evidence: Snapshot, journal: ClientLog) -> Problems:
 
 
 def holds(evidence: Snapshot, journal: ClientLog) -> Problems:
-    """reserved = sum of unresolved holds = sum of the quotes of open generations."""
+    """Check reserved = sum of unresolved holds = sum of the quotes of open generations."""
     del journal
     for account in evidence.accounts.values():
         unresolved = sum(
@@ -75,7 +75,7 @@ def bounds(evidence: Snapshot, journal: ClientLog) -> Problems:
 
 
 def chains(evidence: Snapshot, journal: ClientLog) -> Problems:
-    """An account's entries form a chain without gap, and the last of it is the account."""
+    """Check that an account's entries form a chain without a gap, and that the last of it is the account."""
     del journal
     for account in evidence.accounts.values():
         balance = reserved = 0
@@ -93,7 +93,7 @@ def chains(evidence: Snapshot, journal: ClientLog) -> Problems:
 
 
 def resolutions(evidence: Snapshot, journal: ClientLog) -> Problems:
-    """completed ⇔ one settlement of its cost ≤ quote; failed or cancelled ⇔ one release; open ⇔ neither."""
+    """Check completed ⇔ one settlement of its cost ≤ quote, failed or cancelled ⇔ one release, open ⇔ neither."""
     del journal
     kinds = Counter(
         (entry.reservation_id, entry.kind, entry.amount_micros)
@@ -163,7 +163,7 @@ def free_failures(evidence: Snapshot, journal: ClientLog) -> Problems:
 
 
 def objects(evidence: Snapshot, journal: ClientLog) -> Problems:
-    """The store has the object of every live image and no other, but for those removed behind its back."""
+    """Check that the store has the object of every live image and no other, but for those removed behind its back."""
     live = {image.object_key: image for image in evidence.images.values() if image.wrapped_key is not None}
     stored = set(evidence.object_keys)
     spoilt = {

@@ -1,4 +1,4 @@
-"""How long it takes to recover, measured in the calm after the storm, one fault at a time on the same processes."""
+"""Recovery times, measured in the calm after the faults, one fault at a time on the same processes."""
 
 import json
 import random
@@ -29,7 +29,7 @@ ORDERS_WITHOUT_WORKERS = 10
 
 @dataclass
 class Recovery:
-    """What is recovered from, the seconds that it may take, and those that it took."""
+    """A fault, the seconds that recovery from it may take, and those that it took."""
 
     name: str
     limit_seconds: float
@@ -157,7 +157,7 @@ class Drills:
 
 
 def _until(look: Callable[[], T]) -> T:
-    """What `look` sees, once it sees anything."""
+    """Wait until `look` sees anything, and return it."""
     give_up_at = time.monotonic() + LIMIT_SECONDS
     while not (seen := look()):
         if time.monotonic() > give_up_at:

@@ -51,7 +51,7 @@ class ChaosEngine(UnstagedEngine):
         self._folder = folder
 
     def generate(self, orders: Sequence[ImageOrder], *, on_step: StepCallback) -> list[Image.Image]:
-        """The pictures, or what the folder or a prompt asks for instead."""
+        """Paint the pictures, or do what the folder or a prompt asks for instead."""
         self._write_diary(orders)
         time.sleep(BATCH_SECONDS / 2)
         self._misbehave(orders)
@@ -97,7 +97,7 @@ class ChaosEngine(UnstagedEngine):
 
 
 def load(*, model: ImageModel, device: str) -> ChaosEngine:
-    """The engine of a models file whose `weights` are the folder of faults and diary."""
+    """Return the engine of a models file whose `weights` are the folder of faults and diary."""
     del device
     return ChaosEngine(folder=Path(model.weights), batch_limit=model.batch_limit)
 

@@ -36,7 +36,7 @@ class FaultSchedule:
 
     @property
     def injected(self) -> Counter[str]:
-        """How often each kind was injected."""
+        """Count how often each kind was injected."""
         return sum((lane.injected for lane in self._lanes), Counter())
 
     def rage(self) -> None:
@@ -90,7 +90,7 @@ def choices(seed: str, kinds: Sequence[str]) -> Iterator[tuple[str, random.Rando
 
 
 def lanes_of_kinds() -> list[list[str]]:
-    """The names of all kinds, in their lanes."""
+    """Return the names of all kinds, in their lanes."""
     return [[name for module in modules for name in _kinds_of(module)] for modules in LANES]
 
 

@@ -1,4 +1,4 @@
-"""The same kills against plain Celery tasks, with everything that Celery offers against loss: how many are lost.
+"""Comparison with plain Celery: the number of tasks lost under these kills, with all that Celery offers against it.
 
 `python -m tests.chaos.plain_celery` prints one line. A task writes its id to a file; late acknowledgement, rejection
 on a lost worker and redelivery are on, and nothing but the broker remembers the task.
@@ -44,14 +44,14 @@ app.conf.update(
 
 @app.task(name="plain.write")
 def write(number: int) -> None:
-    """Some work, and then its only trace."""
+    """Do some work, and then leave its only trace."""
     time.sleep(TASK_SECONDS)
     with Path(os.environ["PLAIN_TRACES"]).open("a") as traces:
         traces.write(f"{number}\n")
 
 
 def compare(*, seed: int, tasks: int = TASKS, kills: int = KILLS) -> str:
-    """Sends the tasks, kills workers among them, waits until nothing moves; one line of what was lost and doubled."""
+    """Send the tasks, kill workers among them, wait until nothing moves; return a line of what was lost and doubled."""
     folder = Path(tempfile.mkdtemp(prefix="zekron-plain-"))
     port = free_port()
     os.environ["PLAIN_BROKER"] = f"redis://127.0.0.1:{port}/0"
@@ -77,7 +77,7 @@ def compare(*, seed: int, tasks: int = TASKS, kills: int = KILLS) -> str:
 
 
 def _run(supervisor: Supervisor, names: list[str], chance: random.Random, tasks: int, kills: int) -> None:
-    """Sends everything, and kills a worker in the midst of each part of the tasks, at the pace at which they run."""
+    """Send everything, and kill a worker in the midst of each part of the tasks, at the pace at which they run."""
     traces = Path(os.environ["PLAIN_TRACES"])
     for number in range(tasks):
         write.apply_async(args=(number,))
@@ -89,7 +89,7 @@ def _run(supervisor: Supervisor, names: list[str], chance: random.Random, tasks:
 
 
 def _redeliver(supervisor: Supervisor, names: list[str], port: int) -> None:
-    """Waits until the broker has nothing any more; starts workers anew, so that they take what others left."""
+    """Wait until the broker has nothing any more; start workers anew, so that they take what others left."""
     for _ in range(CHANCES):
         give_up_at = time.monotonic() + 2 * VISIBILITY_SECONDS
         while _left(port) and time.monotonic() < give_up_at:

@@ -1,4 +1,4 @@
-"""What must hold once everything is quiet, as clients see it: through the API, with their own and with foreign keys."""
+"""Promises to clients that hold once everything is quiet, seen through the API with own and with foreign keys."""
 
 import hashlib
 import http.client
@@ -48,7 +48,7 @@ class Clerk:
                 client.delete(*client.keys("*rate*"))
 
     def data(self, path: str, owner: Owner) -> dict[str, Any]:
-        """The data of one GET that must succeed."""
+        """Return the data of one GET that must succeed."""
         status, content = self.get(path, owner)
         if status != 200:
             raise AssertionError(f"GET {path} is {status}: {content[:200]!r}")

@@ -27,7 +27,7 @@ MAX_QUIET_SECONDS = 720
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How much of what; the seed decides all that is left to chance, but not what the processes make of it."""
+    """Amounts of one run. The seed decides all that is left to chance, but not what the processes make of it."""
 
     orders: int
     faults: int
@@ -49,7 +49,7 @@ class Run:
         self._started = time.monotonic()
 
     def go(self) -> bool:
-        """Runs it all, prints the table, and says whether everything held."""
+        """Run it all, print the table, and return whether everything held."""
         storm = self._storm()
         drills = Drills(
             scene=self._scene, load=self._load(0), owners=self._owners[:RICH], chance=self._chance
@@ -110,7 +110,7 @@ class Run:
         )
 
     def _quieten(self) -> Iterator[str]:
-        """Waits until nothing is open any more; yields a line when that takes too long."""
+        """Wait until nothing is open any more; yield a line when that takes too long."""
         give_up_at = time.monotonic() + MAX_QUIET_SECONDS
         while open_count := self._open_count():
             if time.monotonic() > give_up_at:
@@ -163,13 +163,13 @@ class Run:
 
 
 def say(line: str) -> None:
-    """Prints the line at once."""
+    """Print the line at once."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
 def compare(plan: Plan) -> None:
-    """Prints what plain Celery loses under the same kills."""
+    """Print what plain Celery loses under the same kills."""
     with servers.ending_signals_raise():
         say(plain_celery.compare(seed=plan.seed))
 

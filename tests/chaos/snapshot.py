@@ -34,7 +34,7 @@ class Snapshot:
 
 
 def gather(database: "psycopg.Connection[Any]", *, object_keys: Collection[str]) -> Snapshot:
-    """Reads every table whole."""
+    """Read every table whole."""
     cursor = database.cursor(row_factory=namedtuple_row)
     # Django's connections give JSON as text.
     set_json_loads(json.loads, cursor)

@@ -18,7 +18,7 @@ LOOK_SECONDS = 0.1
 
 
 class End(NamedTuple):
-    """How a process ended: its exit status, or minus the signal; `asked` when we had sent it a signal to end by."""
+    """The end of a process: its exit status, or minus the signal; `asked` when we had sent it a signal to end by."""
 
     name: str
     pid: int
@@ -54,18 +54,18 @@ class Supervisor:
         self._thread.start()
 
     def add(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Starts a service, and from now on again whenever it ends."""
+        """Start a service, and start it again whenever it ends."""
         with self._lock:
             self._services[name] = _Service(name, command, environment)
 
     def pid(self, name: str) -> int | None:
-        """The service's process, if it has one now."""
+        """Return the service's process, if it has one now."""
         with self._lock:
             process = self._services[name].process
             return process.pid if process and process.poll() is None else None
 
     def send(self, name: str, number: signal.Signals) -> int | None:
-        """Sends the signal to the service's process, and says which that was."""
+        """Send the signal to the service's process, and return which that was."""
         with self._lock:
             pid = self.pid(name)
             if pid is not None:
@@ -80,12 +80,12 @@ class Supervisor:
             self._services[name].is_held = True
 
     def let_go(self, name: str) -> None:
-        """The service may run again."""
+        """Let the service run again."""
         with self._lock:
             self._services[name].is_held = False
 
     def arm(self, name: str, **environment: str) -> None:
-        """The service's next process, and no later one, gets these variables as well."""
+        """Give these variables to the service's next process as well, and to no later one."""
         with self._lock:
             self._services[name].next_environment = environment
 
@@ -97,7 +97,7 @@ class Supervisor:
                 self.send(name, signal.SIGTERM)
 
     def wait_for(self, name: str, *, other_than: int | None, seconds: float = 120) -> int:
-        """The id of the service's process, as soon as it has another than this one."""
+        """Return the id of the service's process, as soon as it has another than this one."""
         give_up_at = time.monotonic() + seconds
         while (pid := self.pid(name)) is None or pid == other_than:
             if time.monotonic() > give_up_at:

@@ -1,4 +1,4 @@
-"""What `make chaos` prints at its end: one table of what was done, what came of it, and whether it all adds up."""
+"""Table that `make chaos` prints at its end: what was done, what came of it, and whether it all adds up."""
 
 import statistics
 from collections import Counter
@@ -20,7 +20,7 @@ def faults(injected: Mapping[str, int]) -> Iterator[str]:
 
 
 def orders(journal: ClientLog, evidence: Snapshot) -> Iterator[str]:
-    """What clients asked for and saw, and what became of what was accepted."""
+    """List what clients asked for and saw, and what became of what was accepted."""
     ends = Counter(order.ended or "open" for order in journal.orders)
     statuses = Counter(row.status for row in evidence.generations.values())
     attempts = Counter(
@@ -38,7 +38,7 @@ def orders(journal: ClientLog, evidence: Snapshot) -> Iterator[str]:
 
 
 def restarts(ends: Sequence[End]) -> Iterator[str]:
-    """How many processes of each kind ended and were started again, and which ended by themselves."""
+    """List how many processes of each kind ended and were started again, and which ended by themselves."""
     yield f"Restarts: {_listed(Counter(end.name.partition('-')[0] for end in ends))}"
     strange = Counter(
         f"{end.name.partition('-')[0]} with status {end.status}"

@@ -1,4 +1,4 @@
-"""What the storm chooses."""
+"""Choices of the fault schedule."""
 
 from itertools import islice
 

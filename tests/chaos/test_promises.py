@@ -1,4 +1,4 @@
-"""What is looked at through the API: silence about a service that works, a line for each image that is another."""
+"""Promises seen through the API: silence about a service that works, and a line for each image that is another."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -31,7 +31,7 @@ class DeskClerk(promises.Clerk):
         self._client = Client(headers={"host": "localhost"})
 
     def get(self, path: str, owner: Owner) -> tuple[int, bytes]:
-        """What the view answers."""
+        """Return what the view answers."""
         reply = self._client.get(path, headers={"Authorization": f"Bearer {owner.key}"})
         return reply.status_code, reply.content
 

@@ -22,7 +22,7 @@ GUARDS = (*billing.GUARDS, *workers.GUARDS, *storage.GUARDS, *zekron_api.GUARDS)
 
 
 def main(words: Sequence[str]) -> int:
-    """The exit status."""
+    """Try the mutations, and return the exit status."""
     chosen = [guard for guard in GUARDS if all(word in guard.name for word in words)]
     if not chosen:
         _say(f"No guard's name has all of these words: {' '.join(words)}")

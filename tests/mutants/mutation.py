@@ -1,4 +1,4 @@
-"""What a guard is here: a piece of text, what stands in its place once it is gone, and the tests that must notice."""
+"""Definition of a mutation: a piece of text, what stands in its place, and the tests that must notice."""
 
 from typing import NamedTuple
 

@@ -21,7 +21,7 @@ KILLED, SURVIVED, NOT_FOUND, BROKEN = "killed", "SURVIVED", "NOT FOUND", "BROKEN
 
 
 class Result(NamedTuple):
-    """What became of a mutant, and what says so: the first test that went red, or why there is none."""
+    """The end of a trial, and the evidence: the first test that went red, or why there is none."""
 
     verdict: str
     said: str
@@ -29,7 +29,7 @@ class Result(NamedTuple):
 
 
 def run(guard: Mutation, *, database_url: str) -> Result:
-    """Takes the guard out and runs its tests. `database_url` names a database that nobody else uses."""
+    """Apply the mutation and run its tests. `database_url` names a database that nobody else uses."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="zekron-mutant-") as folder:
         copy = _copy(folder)
@@ -44,7 +44,7 @@ def run(guard: Mutation, *, database_url: str) -> Result:
 
 
 def run_unchanged(tests: Sequence[str], *, database_url: str) -> str:
-    """What pytest says of a copy that lacks nothing; empty when all is well."""
+    """Run the tests in a copy without a mutation, and return what pytest says; empty when all is well."""
     with tempfile.TemporaryDirectory(prefix="zekron-mutant-") as folder:
         status, output = _tested(_copy(folder), tests, database_url)
     return output if status else ""
@@ -55,7 +55,7 @@ def _copy(folder: str) -> Path:
 
 
 def _tested(copy: Path, tests: Sequence[str], database_url: str) -> tuple[int | None, str]:
-    """pytest's exit status, None if it had to be ended, and its output."""
+    """Run pytest; return its exit status, None if it had to be ended, and its output."""
     # Without REDIS_URL the tests start a Redis under the copy's own folder.
     without_redis = {name: value for name, value in os.environ.items() if name != "REDIS_URL"}
     try:

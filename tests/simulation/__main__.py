@@ -10,7 +10,7 @@ VAR_DIR = Path(__file__).resolve().parent.parent.parent / "var"
 
 
 def main() -> int:
-    """The exit status: 0 when nothing was violated."""
+    """Run the simulation, and return the exit status: 0 when nothing was violated."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "zekron_api.settings")
     django.setup()
     # Both read the settings as they are imported.

@@ -1,4 +1,4 @@
-"""Who acts in a world: actors, each a thread of a process, with the gates at which it may be stopped or struck."""
+"""Actors of a simulation: each is a thread of a process, with the gates at which it may be stopped or struck."""
 
 import threading
 from collections.abc import Callable
@@ -27,12 +27,12 @@ class Killed(BaseException):
 
 
 def current() -> "Actor | None":
-    """The actor whose thread this is; None outside a life."""
+    """Return the actor whose thread this is; None outside a simulation."""
     return getattr(_here, "actor", None)
 
 
 class Process:
-    """What dies and freezes together, on one host with its own clock."""
+    """A group of actors that dies and freezes together, on one host with its own clock."""
 
     def __init__(self, name: str, *, clock_ahead: timedelta = timedelta(0)) -> None:
         self.name = name
@@ -51,7 +51,7 @@ class Process:
         return self.is_dead and all(member.is_down or member.is_done for member in self.members)
 
     def start(self) -> None:
-        """Starts it anew, with nothing of what it knew."""
+        """Start it anew, with nothing of what it knew."""
         self.is_dead = False
         self.starts += 1
         for member in self.members:
@@ -86,11 +86,11 @@ class Actor:
         return frozen_until if frozen_until and frozen_until > self.wakes_at else self.wakes_at
 
     def step(self) -> None:
-        """Moves it to its next pause."""
+        """Move it to its next pause."""
         self._body.step()
 
     def gate(self, what: str, *possible: Fault) -> Fault | None:
-        """A point at which another may go on first, this process may die or freeze, or the step may go wrong.
+        """Let another go on first, this process die or freeze, or the step go wrong.
 
         Only what the caller has to act upon is returned. Nobody else moves inside a transaction: it may hold locks, for
         which the others would wait in PostgreSQL and not here. There a process may only die, or lose its connection.
@@ -122,7 +122,7 @@ class Actor:
         self._pause()
 
     def die(self) -> None:
-        """Takes the whole process along. The transaction is gone before anybody else looks."""
+        """Take the whole process along. The transaction is gone before anybody else looks."""
         self.process.is_dead = True
         self.has_written = False
         sessions.roll_back()

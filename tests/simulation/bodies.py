@@ -23,7 +23,7 @@ class Body:
         self._thread.start()
 
     def take(self, part: Callable[[], None]) -> None:
-        """The next part, which must raise nothing; it begins at the first step."""
+        """Set the next part, which must raise nothing; it begins at the first step."""
         assert self._part is None
         self._part = part
 
@@ -34,12 +34,12 @@ class Body:
         return self._part is None
 
     def pause(self) -> None:
-        """Called by the part: stands still until the next step."""
+        """Stand still until the next step; the part calls this."""
         self._back.release()
         self._go.acquire()
 
     def close(self) -> None:
-        """Ends the thread; one that is in the midst of its part ends with the process."""
+        """End the thread; one that is in the midst of its part ends with the process."""
         self._closed = True
         if self._part is None:
             self._go.release()

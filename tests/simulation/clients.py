@@ -39,7 +39,7 @@ UNKNOWN: Final = object()
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """What somebody wants made."""
+    """A client's request for one image."""
 
     account_id: int
     prompt: str
@@ -78,7 +78,7 @@ class Client:
                 return
 
     def _send(self, actor: Actor, wish: Wish) -> Any:
-        """The generation, None for a refusal, or UNKNOWN."""
+        """Send the request; return the generation, None for a refusal, or UNKNOWN."""
         fields = {
             "prompt": wish.prompt,
             "size": SIZE,
@@ -106,7 +106,7 @@ class Client:
             self.wrong.append(f"{name} was given for another's wish, or another wish")
 
     def _is_answered(self, actor: Actor, wish: Wish, generation: Generation) -> bool:
-        """Waits as the waiting room does, and takes the reply; says whether there was one."""
+        """Wait as the waiting room does, and take the reply; return whether there was one."""
         leaves_at = actor.world.now + timedelta(seconds=actor.world.dice.choice((5, 20, 60, 100)))
         while actor.world.now < leaves_at and not actor.world.is_over:
             look = partial(queries.ended_among, generation_ids=[generation.pk])
@@ -146,7 +146,7 @@ class Client:
             self.wrong.append(f"the client of {wish.prompt!r} was shown another picture")
 
     def _ask(self, actor: Actor, what: str, work: Callable[[], Any]) -> Any:
-        """What the web process answers; UNKNOWN for 500, or when it died."""
+        """Return what the web process answers; UNKNOWN for 500, or when it died."""
         try:
             close_old_connections()
             actor.gate(what)

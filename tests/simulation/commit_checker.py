@@ -36,7 +36,7 @@ READABLE: Final = "SELECT 1 FROM storage_storedimage WHERE object_key = %s AND w
 
 
 class Holder(NamedTuple):
-    """Who claimed: a thread, in one life of its process."""
+    """The owner of a claim: a thread, in one life of its process."""
 
     actor: Actor
     starts: int
@@ -53,7 +53,7 @@ class CommitChecker:
         self.rows: dict[int, Any] = {}
 
     def look(self, actor: Actor) -> None:
-        """What this actor has just committed is held against what there was before."""
+        """Compare what this actor has just committed with what there was before."""
         has_moved = False
         for row in self._session.execute(GENERATIONS, [self._account_ids]).fetchall():
             before = self.rows.get(row.id)
@@ -76,11 +76,11 @@ class CommitChecker:
 
     @property
     def has_open(self) -> bool:
-        """Whether any generation is queued or running."""
+        """Return whether any generation is queued or running."""
         return any(row.status in OPEN for row in self.rows.values())
 
     def wish_of(self, generation_id: int) -> Wish:
-        """What was asked for."""
+        """Return the request that the generation was made from."""
         return self._wishes[generation_id]
 
     def _tell(self, actor: Actor, before: Any, row: Any) -> None:
@@ -163,7 +163,7 @@ class CommitChecker:
 
 
 def open_session() -> "psycopg.Connection[Any]":
-    """A connection to the same database, apart from Django's."""
+    """Open a connection to the same database, apart from Django's."""
     parameters = connection.get_connection_params()
     keep = {
         name: parameters[name]
@@ -181,7 +181,7 @@ def _claimed(actor: Actor, name: str, before: Any, row: Any, now: datetime) -> I
 
 
 def _told_by_the_row(row: Any) -> Iterator[str]:
-    """What must hold of each row, whoever wrote it."""
+    """Check what must hold of each row, whoever wrote it."""
     resolution = {"completed": "settled", "failed": "released", "cancelled": "released"}.get(row.status, "")
     if row.resolution != resolution:
         yield f"a generation is {row.status}, and its hold is {row.resolution or 'open'}"

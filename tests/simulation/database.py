@@ -48,7 +48,7 @@ def simulated(now: Callable[[], object]) -> Iterator[None]:
 
 
 def attach() -> None:
-    """Puts the gates around the calling thread's connection."""
+    """Put the gates around the calling thread's connection."""
     connection.execute_wrappers.append(_statement)
     vars(connection)["_commit"] = partial(_commit, getattr(connection, "_commit"))  # noqa: B009
 
@@ -93,12 +93,12 @@ def _done(actor: actors.Actor) -> None:
 
 @cache
 def _is_witnessed(sql: str) -> bool:
-    """Whether it writes what a witness looks at."""
+    """Return whether it writes what the commit checker looks at."""
     return re.search(r'(INSERT INTO|UPDATE|DELETE FROM) "?(workers_generation|billing_)', sql) is not None
 
 
 @cache
 def _words(sql: str) -> str:
-    """The statement's verb and its first table."""
+    """Return the statement's verb and its first table."""
     table = re.search(r'(?:FROM|INTO|UPDATE) "?(\w+)', sql)
     return f"{sql.split(maxsplit=1)[0]} {table[1] if table else ''}".strip()

@@ -1,4 +1,4 @@
-"""What the code under test meets: simulated time, messages and store, and a real PostgreSQL."""
+"""Environment of the code under test: simulated time, messages and store, and a real PostgreSQL."""
 
 import logging
 import time
@@ -22,7 +22,7 @@ _worlds: list[Any] = []
 
 
 def world() -> Any:
-    """The scene that is being played."""
+    """Return the simulator of this thread's actor."""
     return _worlds[-1]
 
 

@@ -1,4 +1,4 @@
-"""What must hold once all is quiet, and again once every image has expired and been purged."""
+"""Invariants that must hold once all is quiet, and again once every image has expired and been purged."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
@@ -22,7 +22,9 @@ AFTER_EVERYTHING = timedelta(hours=30)
 def of_the_quiet(
     witness: CommitChecker, clients: Iterable[Client], credits_micros: Mapping[int, int]
 ) -> Iterator[str]:
-    """Nothing is open or held, each account has had what staff paid in, what clients were told is so, and every image
+    """Check the quiet after the faults.
+
+    Nothing is open or held, each account has had what staff paid in, what clients were told is so, and every image
     shows what was made for its owner.
     """
     yield from audit_money()

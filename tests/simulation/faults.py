@@ -1,4 +1,4 @@
-"""What may go wrong at a gate, and how often it does so in one life."""
+"""Faults that may happen at a gate, and how often each does so in one scenario."""
 
 import random
 from collections.abc import Collection
@@ -47,7 +47,7 @@ WEIGHTS: Final = (0, 0, 1, 1, 4)
 
 
 class Temper:
-    """How often each fault happens in one life; `calm` ends them all."""
+    """Numbers of each fault in one scenario; `calm` ends them all."""
 
     def __init__(self, dice: random.Random, *, beset_by: Collection[Fault] = ()) -> None:
         """Faults by which the life is `beset` happen often and all others never; without any, the dice decide."""

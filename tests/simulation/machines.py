@@ -34,7 +34,7 @@ class Worker:
         self.prepare()
 
     def prepare(self) -> None:
-        """A new process knows no lease."""
+        """Begin as a new process, which knows no lease."""
         self._heartbeat = Heartbeat(worker_name="a worker")
 
     def work(self, actor: Actor) -> None:
@@ -97,7 +97,7 @@ class Chores:
             actor.sleep(actor.world.dice.randint(4, 25))
 
     def _top_up(self, actor: Actor) -> None:
-        """A form is sent again until its answer is known, also after the web process was killed."""
+        """Send a form again until its answer is known, also after the web process was killed."""
         if self.form is None and (actor.world.calm_since or actor.world.dice.random() < 0.7):
             return
         self.form = self.form or (actor.world.dice.choice(self._account_ids), uuid.uuid4())
@@ -125,12 +125,12 @@ class Chores:
 
 
 def _take_back() -> None:
-    """What an idle worker does, here also when it has only just reached the database again."""
+    """Do what an idle worker does, here also when it has only just reached the database again."""
     recovery.rescue(limit=recovery.MAX_ROWS_PER_SWEEP, silence_seconds=SILENCE_SECONDS)
 
 
 def remove_orphans() -> int:
-    """What its task does, by the clock of its host."""
+    """Do what the task does, by the clock of its host."""
     return orphans.remove(now=timezone.now())
 
 

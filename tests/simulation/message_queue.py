@@ -7,7 +7,7 @@ from tests.simulation.faults import Fault
 
 
 class MessageQueue:
-    """What was sent and not yet taken."""
+    """Messages that were sent and not yet taken."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[datetime, int]] = []
@@ -23,7 +23,7 @@ class MessageQueue:
         actor.gate("it is sent")
 
     def take(self, *, now: datetime) -> int | None:
-        """The generation of one message that has come; its taker may lose it."""
+        """Return the generation of one message that has come; its taker may lose it."""
         come = min(self._waiting, default=None)
         if come is None or come[0] > now:
             return None

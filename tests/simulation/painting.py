@@ -27,7 +27,7 @@ class EngineBroke(Exception):
 
 
 def submit_order(actor: Actor, order: ImageOrder) -> "Future[Picture]":
-    """What `Studio.paint` promises, after some of the world's time."""
+    """Do what `AttemptContext.submit_order` promises, after some of the simulator's time."""
     possible = (Fault.BROKEN, Fault.STOPPED, Fault.SLOW)
     struck = actor.gate(f"the engine is asked for {order.prompt!r}", *possible)
     future: Future[Picture] = Future()
@@ -45,19 +45,19 @@ def submit_order(actor: Actor, order: ImageOrder) -> "Future[Picture]":
 
 
 def expected(prompt: str, seed: int) -> bytes:
-    """The pixels that were made for a prompt and a seed."""
+    """Return the pixels that were made for a prompt and a seed."""
     return _picture(prompt, seed, (64, 64)).tobytes()
 
 
 def pixels_of(png: bytes) -> bytes:
-    """The pixels of a PNG."""
+    """Return the pixels of a PNG."""
     with Image.open(io.BytesIO(png), formats=["PNG"]) as picture:
         return picture.tobytes()
 
 
 @cache
 def source() -> bytes:
-    """A source image as the serializer leaves it."""
+    """Return a source image as the serializer leaves it."""
     file = io.BytesIO()
     Image.new("RGB", (64, 64), "olive").save(file, "PNG")
     return file.getvalue()

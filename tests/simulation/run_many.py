@@ -45,7 +45,7 @@ def simulate(*, seeds: range) -> int:
 
 
 def report(life: Scenario) -> str:
-    """What was violated in a life, how that came about, and how to see it again."""
+    """Tell what was violated in a scenario, how that came about, and how to see it again."""
     return "\n".join(
         (
             *life.trace,
@@ -96,7 +96,7 @@ def _live_each(core: int, seeds: range, lives: Queue[Any], stopped: Event) -> No
 
 @contextmanager
 def _database(core: int) -> Iterator[None]:
-    """A database of its own. Its name begins as a test's, which lets its ledger be emptied."""
+    """Make a database of its own. Its name begins as a test's, which lets its ledger be emptied."""
     name = connection.settings_dict["NAME"]
     connection.settings_dict["TEST"]["NAME"] = f"test_{name}_simulation_{core}"
     connection.creation.create_test_db(verbosity=0, autoclobber=True)

@@ -36,7 +36,7 @@ _account_numbers = count(1)
 
 @dataclass(frozen=True)
 class Scenario:
-    """What came of a seed: its course, and what was violated."""
+    """The outcome of a seed: its course, and what was violated."""
 
     seed: int
     trace: list[str]
@@ -67,7 +67,7 @@ class Theatre:
         return Scenario(seed, trace, scene.world.violations, scene.world.happened)
 
     def close(self) -> None:
-        """Ends the threads and closes every connection."""
+        """End the threads and close every connection."""
         for body in self._bodies:
             body.close()
         self._witness_session.close()
@@ -80,7 +80,7 @@ class Theatre:
 
 
 class Scene:
-    """What one life consists of."""
+    """The parts of one scenario."""
 
     def __init__(self, world: Simulator, body: Callable[[int], Body], session: Any) -> None:
         self.world = world
@@ -146,7 +146,7 @@ class Scene:
         return not (clients_left or self.witness.has_open or any(chores.form for chores in self._chores))
 
     def _wishes(self) -> Iterator[list[Wish]]:
-        """Of each client; some share a key with another: a twin with the same wish, a rival with another wish."""
+        """Draw each client's requests; a twin repeats another's key and request, a rival its key alone."""
         dice = self.world.dice
         earlier: list[Wish] = []
         for client in range(dice.randint(2, 4)):
@@ -197,7 +197,7 @@ class Scene:
 
 @contextmanager
 def theatre() -> Iterator[Theatre]:
-    """A theatre in the simulated reality, over the database that Django is connected to, which it empties."""
+    """Open a theatre in the simulated environment, over the database that Django is connected to, which it empties."""
     with environment.simulated():
         stage = Theatre()
         try:

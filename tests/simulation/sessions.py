@@ -1,4 +1,4 @@
-"""What the simulation must know and do about the one database connection of the thread that calls."""
+"""Database connection of the calling thread: what the simulation must know of it and do to it."""
 
 from typing import Any, NoReturn
 
@@ -7,7 +7,7 @@ from psycopg.pq import TransactionStatus
 
 
 def in_transaction() -> bool:
-    """Whether a transaction is open on the server, which may hold locks."""
+    """Return whether a transaction is open on the server, which may hold locks."""
     session = _session()
     return session is not None and session.pgconn.transaction_status not in (
         TransactionStatus.IDLE,
@@ -16,13 +16,13 @@ def in_transaction() -> bool:
 
 
 def roll_back() -> None:
-    """Ends what is open, as the server does a moment after its client has died; but before anybody else looks."""
+    """End what is open, as the server does a moment after its client has died; but before anybody else looks."""
     if in_transaction():
         _session().rollback()
 
 
 def cut() -> NoReturn:
-    """Ends the connection under whoever uses it, as a restart of the server or a lost network does."""
+    """End the connection under whoever uses it, as a restart of the server or a lost network does."""
     roll_back()
     if session := _session():
         session.close()

@@ -21,7 +21,7 @@ JUMPS_SECONDS: Final = (-20, 5, 31, 31, 61, 120, 700)
 
 
 class Line(NamedTuple):
-    """Who did what, and when by the world's clock."""
+    """One step of the trace: the actor, the step and the time by the simulator's clock."""
 
     at: datetime
     who: str
@@ -63,7 +63,7 @@ class Simulator:
                 self._move(unfinished)
 
     def pass_gate(self, actor: Actor, what: str, is_free: bool) -> None:
-        """Notes it, and lets a moment go by; within a transaction it is always the same moment."""
+        """Note it, and let a moment go by; within a transaction it is always the same moment."""
         self._gates_passed += 1
         if self._gates_passed > MAX_GATES:
             self.violate("it does not come to an end")
@@ -73,7 +73,7 @@ class Simulator:
         self.note(actor, what)
 
     def name_of(self, generation_id: int) -> str:
-        """A name that is the same whenever the seed is."""
+        """Return a name that is the same whenever the seed is."""
         return self._names.setdefault(generation_id, f"g{len(self._names) + 1}")
 
     def note(self, actor: Actor | None, what: str) -> None:
@@ -116,7 +116,7 @@ class Simulator:
             self.violate("it does not quieten down")
 
     def _bury(self, unfinished: list[Actor]) -> bool:
-        """Whatever was killed comes down before anybody else moves, and is started again some time later."""
+        """Bring down all that was killed before anybody else moves, and start it again some time later."""
         for actor in unfinished:
             if actor.process.is_cleared:
                 actor.process.start()

@@ -22,7 +22,7 @@ _stores = count(1)
 
 
 class Objects:
-    """What one world's store holds."""
+    """Objects in the store of one simulation."""
 
     def __init__(self) -> None:
         self.contents: dict[str, bytes] = {}
@@ -31,13 +31,13 @@ class Objects:
         self._saved_count = 0
 
     def next_name(self, folder: str) -> str:
-        """A name that no object of any life has had, ordered as they were saved."""
+        """Return a name that no object of any scenario has had, ordered as they were saved."""
         self._saved_count += 1
         return f"{folder}/{self._number:08x}{self._saved_count:08x}"
 
 
 def label_of(name: str) -> str:
-    """What an object is called in a trace: the same whenever the seed is."""
+    """Return an object's name in a trace, which is the same whenever the seed is."""
     return f"object {int(name[-8:], 16)}"
 
 
@@ -45,7 +45,7 @@ class Store(Storage):
     """The store of the world that is running. It gives objects names of its own, so that a seed gives the same ones."""
 
     def save(self, name: str, content: Any, max_length: int | None = None) -> str:
-        """Keeps the content under a name in the same folder."""
+        """Keep the content under a name in the same folder."""
         objects = environment.world().objects
         struck = _gate("the store takes an object", Fault.BROKEN, Fault.UNANSWERED, Fault.SLOW)
         content_bytes = content.read()
@@ -58,7 +58,7 @@ class Store(Storage):
         return name
 
     def open(self, name: str, mode: str = "rb") -> File[bytes]:
-        """The content; FileNotFoundError when there is none."""
+        """Return the content; raise FileNotFoundError when there is none."""
         struck = _gate(f"the store is asked for {label_of(name)}", Fault.BROKEN, Fault.SLOW)
         if name not in environment.world().objects.contents:
             raise FileNotFoundError(name)
@@ -66,7 +66,7 @@ class Store(Storage):
         return ContentFile(environment.world().objects.contents[name])
 
     def delete(self, name: str) -> None:
-        """Deletes what there is."""
+        """Delete the object, if there is one."""
         struck = _gate(f"the store deletes {label_of(name)}", Fault.BROKEN, Fault.UNANSWERED, Fault.SLOW)
         if struck != Fault.BROKEN:
             environment.world().before_delete(name)
@@ -74,7 +74,7 @@ class Store(Storage):
         _finish(struck, "answers")
 
     def exists(self, name: str) -> bool:
-        """Whether there is such an object."""
+        """Return whether there is such an object."""
         return name in environment.world().objects.contents
 
     def listdir(self, path: str) -> tuple[list[str], list[str]]:
@@ -86,7 +86,7 @@ class Store(Storage):
         return list(folders), [str(name) for name in inside if len(name.parts) == 1]
 
     def size(self, name: str) -> int:
-        """How many bytes an object has."""
+        """Return how many bytes an object has."""
         return len(environment.world().objects.contents[name])
 
     def get_modified_time(self, name: str) -> datetime:

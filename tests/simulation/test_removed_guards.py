@@ -29,7 +29,7 @@ def stage() -> Iterator[Theatre]:
 
 
 def _without_guard(target: Status) -> Callable[..., bool]:
-    """A transition to this status that asks for the status before it and for nothing else."""
+    """Return a transition to this status that asks for the status before it and for nothing else."""
 
     def move(generation_id: int, source: Status, to: Status, *, guard: Q, **changes: Any) -> bool:
         return transitions.move(generation_id, source, to, guard=Q() if to == target else guard, **changes)
@@ -38,19 +38,19 @@ def _without_guard(target: Status) -> Callable[..., bool]:
 
 
 def _without_lease_token(guard: Q, source: Status, target: Status, **changes: Any) -> Statement[Generation]:
-    """The same of what is written once."""
+    """Return a transition that asks for no lease token."""
     if target == Status.COMPLETED:
         guard = Q(pk=given("generation_id"))
     return transitions.moving(guard, source, target, **changes)
 
 
 def _without_status(guard: Q, _: Status) -> "QuerySet[Generation]":
-    """What a transition may change if it does not ask for the status before it."""
+    """Return what a transition may change if it does not ask for the status before it."""
     return Generation.objects.filter(guard)
 
 
 def _all_open(_: Q, limit: int, **__: object) -> list[int]:
-    """What a sweep would take on if it asked nothing."""
+    """Return what a sweep would take on if it asked nothing."""
     return list(Generation.objects.filter(status__in=OPEN_STATUSES).values_list("pk", flat=True)[:limit])
 
 
@@ -59,7 +59,7 @@ def _nothing(*_: object, **__: object) -> None:
 
 
 class Removed(NamedTuple):
-    """What is put in whose place, what some life then says, and what goes wrong in lives that say it soon."""
+    """A replacement, what some scenario then says, and what goes wrong in scenarios that say it soon."""
 
     owner: Any
     name: str

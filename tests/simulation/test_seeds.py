@@ -1,4 +1,4 @@
-"""What must hold of every life, for the first seeds; `make simulate` lives thousands more."""
+"""Invariants of every scenario, for the first seeds; `make simulate` runs thousands more."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -21,14 +21,14 @@ EARLIER = EXPIRES_AT - timedelta(seconds=1)
 
 @pytest.fixture(autouse=True)
 def master_keys(settings: Settings) -> dict[str, bytes]:
-    """The ring: `old` alone, until a test puts another before it."""
+    """Set the ring: `old` alone, until a test puts another before it."""
     settings.MASTER_KEYS = {"old": bytes(range(32))}
     return settings.MASTER_KEYS
 
 
 @pytest.fixture
 def files(settings: Settings, tmp_path: Path) -> Storage:
-    """A store in a folder, as the settings make it."""
+    """Return a store in a folder, as the settings make it."""
     entry = object_store((tmp_path / "objects").as_uri())
     settings.STORAGES = {**settings.STORAGES, "objects": entry}
     return storages["objects"]
@@ -36,7 +36,7 @@ def files(settings: Settings, tmp_path: Path) -> Storage:
 
 @pytest.fixture
 def bucket(settings: Settings, tmp_path: Path, s3_server: s3.Server, s3_credentials: None) -> Storage:
-    """A store in a bucket."""
+    """Return a store in a bucket."""
     del s3_credentials
     entry = s3_server.entry(prefix=f"{tmp_path.parent.name}/{tmp_path.name}")
     settings.STORAGES = {**settings.STORAGES, "objects": entry}
@@ -45,13 +45,13 @@ def bucket(settings: Settings, tmp_path: Path, s3_server: s3.Server, s3_credenti
 
 @pytest.fixture(params=["files", "bucket"])
 def objects(request: pytest.FixtureRequest) -> Storage:
-    """The object store, of each kind in turn, empty."""
+    """Return the object store, of each kind in turn, empty."""
     return request.getfixturevalue(request.param)
 
 
 @pytest.fixture
 def stored(objects: Storage) -> Callable[..., StoredImage]:
-    """Puts and records an image; what is not said is as usual."""
+    """Return a function that puts and records an image; what is not said is as usual."""
     del objects
 
     def store(
@@ -70,7 +70,7 @@ def stored(objects: Storage) -> Callable[..., StoredImage]:
 
 
 def names(store: Storage, folder: str = "") -> list[str]:
-    """The objects that the store has."""
+    """Return the names of the objects that the store has."""
     try:
         folders, objects = store.listdir(folder)
     except FileNotFoundError:
@@ -82,13 +82,13 @@ def names(store: Storage, folder: str = "") -> list[str]:
 
 
 def bytes_of(store: Storage, name: str) -> bytes:
-    """The object as it is."""
+    """Return the object's bytes as they are."""
     with store.open(name) as file:
         return file.read(1_000_000)
 
 
 def overwrite(store: Storage, name: str, content: bytes) -> None:
-    """Puts other bytes in the object's place."""
+    """Put other bytes in the object's place."""
     store.delete(name)
     assert store.save(name, ContentFile(content)) == name
 

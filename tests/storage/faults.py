@@ -1,4 +1,4 @@
-"""What is done to a store from outside: its disk is full, its server stands still."""
+"""Faults of a store from outside: its disk is full, or its server stands still."""
 
 import resource
 import signal
@@ -30,7 +30,7 @@ def files_of_at_most(byte_count: int) -> Iterator[None]:
 
 @contextmanager
 def standing_still(process: "subprocess.Popen[bytes]") -> Iterator[None]:
-    """The process does nothing while the block runs; who connects to it is let in and gets no answer."""
+    """Stop the process while the block runs; whoever connects to it is let in and gets no answer."""
     process.send_signal(signal.SIGSTOP)
     try:
         yield
@@ -40,7 +40,7 @@ def standing_still(process: "subprocess.Popen[bytes]") -> Iterator[None]:
 
 @contextmanager
 def hanging(server: s3.Server, settings: Settings) -> Iterator[S3Store]:
-    """The server stands still, and the store that the settings name waits only a tenth of a second for it, three times.
+    """Stop the server, and let the store that the settings name wait for a tenth of a second, three times.
 
     Before and after the block the store is patient, whatever the machine that runs the tests is busy with.
     """

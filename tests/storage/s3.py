@@ -32,16 +32,16 @@ class Server(NamedTuple):
     folder: Path
 
     def url(self, prefix: str) -> str:
-        """The STORAGE_URL of objects under the prefix."""
+        """Return the STORAGE_URL of objects under the prefix."""
         return f"s3://{BUCKET}/{prefix}?endpoint_url={self.address}&region=us-east-1"
 
     def entry(self, prefix: str) -> dict[str, Any]:
-        """What the settings make of that, but for a client that all tests with this server share."""
+        """Return what the settings make of that, but for a client that all tests with this server share."""
         return {**object_store(self.url(prefix)), "BACKEND": "tests.storage.s3.shared_store"}
 
 
 def shared_store(*, location: str, **options: Any) -> S3Store:
-    """The store of this server, which took a tenth of a second to make, turned to another prefix."""
+    """Turn the store of this server, which took a tenth of a second to make, to another prefix."""
     store = _stores.setdefault(options["endpoint_url"], S3Store(location=location, **options))
     store.location = location
     return store
@@ -49,7 +49,7 @@ def shared_store(*, location: str, **options: Any) -> S3Store:
 
 @contextmanager
 def server(folder: Path) -> Iterator[Server]:
-    """A server over the folder, with an empty bucket, until the block ends."""
+    """Run a server over the folder, with an empty bucket, until the block ends."""
     bucket = folder / "buckets" / BUCKET
     bucket.mkdir(parents=True)
     login = ",".join(CREDENTIALS.values())
@@ -102,7 +102,7 @@ def everything(store: S3Store) -> dict[str, Callable[[], object]]:
 
 
 def refusals(store: S3Store) -> dict[str, str]:
-    """How each of them fails; all must."""
+    """Return how each of them fails; all must."""
     said = {}
     for name, ask in everything(store).items():
         with pytest.raises(ObjectStoreFailed) as failed:

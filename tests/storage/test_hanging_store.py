@@ -24,7 +24,7 @@ pytestmark = pytest.mark.processes
 
 @pytest.fixture
 def store(own_server: s3.Server) -> S3Store:
-    """A store on a server that a test may stop."""
+    """Return a store on a server that a test may stop."""
     return cast(S3Store, storages["objects"])
 
 

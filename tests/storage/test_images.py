@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 
 
 def put(*, content: bytes = b"an image") -> StoredImage:
-    """An image in the store, without a row."""
+    """Put an image without a row into the store."""
     return images.put(
         content=content, mime_type="image/png", associated_data="generation:1:result", expires_at=EXPIRES_AT
     )

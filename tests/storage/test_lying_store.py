@@ -28,7 +28,7 @@ def no_rates() -> None:
 
 
 def completed(who: Caller) -> Generation:
-    """A generation of this caller with its image in the store."""
+    """Make a generation of this caller with its image in the store."""
     queued = factories.submit(who.account, now=Now())
     with factories.attempt_context(factories.StandInEngine()) as context:
         attempt.run(generation_id=queued.pk, context=context)

@@ -30,7 +30,7 @@ class Killed(BaseException):
 
 
 def put() -> StoredImage:
-    """What a worker that is killed before its commit leaves: an object without a row."""
+    """Leave an object without a row, as a worker does that is killed before its commit."""
     return images.put(content=b"an image", mime_type="image/png", associated_data="x", expires_at=EXPIRES_AT)
 
 
@@ -39,12 +39,12 @@ def in_minutes(minutes: float) -> datetime:
 
 
 def remove(minutes: float = 60) -> int:
-    """A pass so long after the tests put their objects."""
+    """Make a pass, long after the tests put their objects."""
     return orphans.remove(now=in_minutes(minutes))
 
 
 def elsewhere(work: Callable[[], Any]) -> Any:
-    """The result of this in a thread with a connection of its own."""
+    """Return the result of this in a thread with a connection of its own."""
 
     def run() -> object:
         try:

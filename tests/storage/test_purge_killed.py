@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes]
 
 @pytest.fixture
 def purge(objects: Storage, request: pytest.FixtureRequest, tmp_path: Path) -> Purge:
-    """Runs the command in a process of its own, on this test's database and store."""
+    """Return a function that runs the command in a process of its own, on this test's database and store."""
     variables = {**os.environ, **processes.variables(8000, tmp_path / "objects")}
     if isinstance(objects, S3Store):
         server: s3.Server = request.getfixturevalue("s3_server")

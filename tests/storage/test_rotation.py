@@ -31,7 +31,7 @@ def objects(files: Storage) -> Storage:
 
 @pytest.fixture
 def add_new(settings: Settings) -> Callable[[], None]:
-    """Puts another key first on the ring."""
+    """Put another key first on the ring."""
 
     def add() -> None:
         settings.MASTER_KEYS = {"new": NEW, **settings.MASTER_KEYS}
@@ -40,7 +40,7 @@ def add_new(settings: Settings) -> Callable[[], None]:
 
 
 def rotate() -> tuple[int, list[str], list[str]]:
-    """What the command exits with, prints and complains of."""
+    """Run the command, and return its exit status, what it prints and what it complains of."""
     out, err = StringIO(), StringIO()
     try:
         call_command("rotate_master_key", stdout=out, stderr=err)

@@ -27,7 +27,7 @@ from zekron_api.waiting import asgi_handler
 
 
 def fresh(url: str) -> S3Store:
-    """A store with a client of its own."""
+    """Make a store with a client of its own."""
     options: Any = object_store(url)["OPTIONS"]
     return S3Store(**options)
 

@@ -20,7 +20,7 @@ def entry(
     options: Mapping[str, object] | None = None,
     sources: int = 2,
 ) -> ImageModel:
-    """What models.toml says of the small pipeline, with its weights in another folder."""
+    """Return what models.toml says of the small pipeline, with its weights in another folder."""
     return ImageModel(
         name="zekron-image-1",
         adapter=adapter,
@@ -43,5 +43,5 @@ def entry(
 
 @pytest.fixture(scope="session")
 def small_engine(small_model: Path) -> Engine:
-    """The engine that every test may use and must leave usable."""
+    """Load the engine that every test may use and must leave usable."""
     return load_engine(model=entry(small_model), device="cpu")

@@ -13,7 +13,7 @@ class Obedient(UnstagedEngine):
     """`slow 3` takes three seconds, `lose the device` loses it, all else is a teal picture at once."""
 
     def generate(self, orders: Sequence[ImageOrder], *, on_step: StepCallback) -> list[Image.Image]:
-        """What an UnstagedEngine promises."""
+        """Do what the prompts of the orders ask for."""
         word, _, seconds = orders[0].prompt.partition(" ")
         if word == "lose":
             raise DeviceLost("an illegal memory access was encountered")
@@ -23,5 +23,5 @@ class Obedient(UnstagedEngine):
 
 
 def load(*, model: ImageModel, device: str) -> Obedient:
-    """What an adapter's module has."""
+    """Return the engine, as an adapter's module does."""
     return Obedient()

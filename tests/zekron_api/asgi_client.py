@@ -16,7 +16,7 @@ Header = tuple[str | bytes, str | bytes]
 
 @dataclass(frozen=True)
 class Reply:
-    """What a client got. Indexed by a header's name, as Django's responses are."""
+    """A response that a client got. A header's name is its index, as it is in Django's responses."""
 
     status_code: int
     headers: dict[str, str]
@@ -44,7 +44,7 @@ class Served:
         *,
         chunked: bool = False,
     ) -> Reply:
-        """The reply to one request; the body's length is sent unless it comes in chunks."""
+        """Return the reply to one request; the body's length is sent unless it comes in chunks."""
         parts = [body[start : start + 4096] for start in range(0, len(body), 4096)] if chunked else [body]
         messages = [{"type": "http.request", "body": part, "more_body": True} for part in parts]
         messages[-1:] = [{"type": "http.request", "body": parts[-1] if parts else b"", "more_body": False}]
@@ -52,7 +52,7 @@ class Served:
         return self._result(method, target, [*headers, *length], messages)
 
     def send_without_end(self, method: str, target: str, headers: Iterable[Header], part: bytes) -> Reply:
-        """The reply to a request whose body begins with `part`, and of which nothing more comes."""
+        """Return the reply to a request whose body begins with `part`, and of which nothing more comes."""
         messages = [{"type": "http.request", "body": part, "more_body": True}]
         return self._result(method, target, headers, messages)
 
@@ -73,7 +73,7 @@ class Served:
 
 @contextmanager
 def served() -> Iterator[Served]:
-    """Starts a waiting room and stops it, as a server does."""
+    """Start a waiting room and stop it, as a server does."""
     loop, app = asyncio.new_event_loop(), WaitingRoom()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()

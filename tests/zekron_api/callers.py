@@ -30,7 +30,7 @@ class Caller(NamedTuple):
 
 
 def caller(*, balance_micros: int = 10_000_000) -> Caller:
-    """A new account with a key."""
+    """Open a new account with a key."""
     owner = factories.account(balance_micros=balance_micros)
     _, key = keys.issue(account_id=owner.pk)
     return Caller(owner, key, Client(raise_request_exception=False))

@@ -16,13 +16,13 @@ from workers.messaging.redis_client import connection as broker
 
 @pytest.fixture
 def me() -> Caller:
-    """The caller whose things they are."""
+    """Return the caller who owns the objects of the test."""
     return caller()
 
 
 @pytest.fixture
 def stranger() -> Caller:
-    """A caller of another account."""
+    """Return a caller of another account."""
     return caller()
 
 
@@ -34,27 +34,27 @@ def no_rates() -> None:
 
 @pytest.fixture(scope="module")
 def room() -> Iterator[asgi_client.Served]:
-    """A waiting room that takes requests as a server hands them on."""
+    """Start a waiting room that takes requests as a server hands them on."""
     with asgi_client.served() as room:
         yield room
 
 
 @pytest.fixture
 def bearer(me: Caller) -> tuple[str, str]:
-    """The header with the caller's key."""
+    """Return the header with the caller's key."""
     return ("authorization", f"Bearer {me.key}")
 
 
 @pytest.fixture
 def idle_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker shows itself, and takes no message."""
+    """Show a worker that takes no message."""
     worker_registry.show(worker_name="test", seconds_per_image=0.01)
     monkeypatch.setattr(enqueue, "send", lambda *, generation_id: None)
 
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[factories.StandInEngine]:
-    """The engine of a worker in this process that starts on each generation as soon as its hint is sent."""
+    """Return the engine of a worker in this process that starts on each generation as soon as its message is sent."""
     engine = factories.StandInEngine()
     threads: list[threading.Thread] = []
     with factories.attempt_context(engine) as context:

@@ -34,13 +34,13 @@ def fast_passwords(settings: Settings) -> None:
 
 @pytest.fixture
 def ada() -> User:
-    """A superuser with a password."""
+    """Create a superuser with a password."""
     return User.objects.create_superuser("ada", password=PASSWORD)
 
 
 @pytest.fixture
 def account() -> Account:
-    """An account with 10 dollars."""
+    """Open an account with 10 dollars."""
     return factories.account()
 
 
@@ -167,7 +167,7 @@ def test_a_name_that_is_a_script_is_shown_as_text(staff: Client) -> None:
 
 
 def shown_id(staff: Client, address: str) -> str:
-    """The id that the form carries."""
+    """Return the id that the form carries."""
     return staff.get(address).context["form"]["request_id"].value()
 
 

@@ -1,4 +1,4 @@
-"""What the web process sets up as it starts: its open files and its garbage collector."""
+"""Setup of the web process as it starts: its open files and its garbage collector."""
 
 import os
 import resource

@@ -1,4 +1,4 @@
-"""How often one generation goes to the database and to Redis. It grows unseen, and every request pays for it."""
+"""Trips of one generation to the database and to Redis. Their number grows unseen, and every request pays for it."""
 
 from pathlib import Path
 from typing import Any

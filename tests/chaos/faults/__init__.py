@@ -16,7 +16,7 @@ class TooEarly(Exception):
 
 @dataclass(kw_only=True)
 class Rig:
-    """What a fault has its hands on. `chance` decides all that is left to chance, so that a seed replays it."""
+    """The parts that a fault works on. `chance` decides all that is left to chance, so that a seed replays it."""
 
     scene: Cluster
     journal: ClientLog
@@ -27,17 +27,17 @@ class Rig:
     _threads: list[threading.Thread] = field(default_factory=list)
 
     def with_chance(self, chance: random.Random) -> "Rig":
-        """The same with a chance of its own, whose choices do not depend on who else chooses meanwhile."""
+        """Return a copy with a chance of its own, whose choices do not depend on who else chooses meanwhile."""
         return replace(self, chance=chance)
 
     def some_worker(self) -> str:
-        """A GPU worker that no other fault is at work on, while there is one."""
+        """Choose a GPU worker that no other fault is at work on, while there is one."""
         first = self.chance.randrange(len(GPUS))
         order = [*GPUS[first:], *GPUS[:first]]
         return next((name for name in order if name not in self._engaged), order[0])
 
     def later(self, seconds: float, work: Callable[[], object], *, engages: str = "") -> None:
-        """Does the work after so many seconds, or as soon as it is to become calm; until then `engages` is taken."""
+        """Do the work after this many seconds, or as soon as it is to become calm; until then `engages` is taken."""
 
         def wait() -> None:
             self.calmed.wait(seconds)
@@ -55,7 +55,7 @@ class Rig:
         self.calmed.wait(self.chance.uniform(least_seconds, most_seconds))
 
     def calm(self) -> None:
-        """Ends all faults that take time, and returns when they have ended."""
+        """End all faults that take time, and return when they have ended."""
         self.calmed.set()
         for thread in self._threads:
             thread.join()
@@ -66,7 +66,7 @@ KINDS: dict[str, Fault] = {}
 
 
 def kind(name: str) -> Callable[[Fault], Fault]:
-    """Lists the function as the fault of this name."""
+    """List the function as the fault of this name."""
 
     def listed(fault: Fault) -> Fault:
         assert name not in KINDS

@@ -24,14 +24,14 @@ pytestmark = pytest.mark.django_db
 
 
 def edited(owner: Account) -> Generation:
-    """A completed edit of one source."""
+    """Complete an edit of one source."""
     queued = factories.submit(owner, kind=Kind.EDIT, sources=[factories.sealed()])
     return factories.finish(generations.claim(generation_id=queued.pk, now=factories.NOW))
 
 
 @pytest.fixture
 def done() -> Generation:
-    """A completed edit, which cost something; its account has another generation in every other status."""
+    """Complete an edit, which cost something; its account has another generation in every other status."""
     owner = factories.account()
     for status in set(Status) - {Status.COMPLETED}:
         factories.generation_in(status, owner)

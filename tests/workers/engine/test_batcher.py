@@ -70,7 +70,7 @@ def order(prompt: str, *, width: int = 8, height: int = 8, seed: int = 0, edit: 
 
 
 def hold(batcher: Batcher, engine: FakeEngine) -> list[Future[Picture]]:
-    """Holds the engine with one order, and has it prepare another, so that all that is submitted next must wait."""
+    """Hold the engine with one order, and have it prepare another, so that all that is submitted next must wait."""
     engine.gate.clear()
     held = [batcher.submit(order("held"))]
     engine.wait_until_prepared()
@@ -83,7 +83,7 @@ def hold(batcher: Batcher, engine: FakeEngine) -> list[Future[Picture]]:
 def submit_behind_a_closed_gate(
     batcher: Batcher, engine: FakeEngine, orders: Sequence[ImageOrder]
 ) -> list[Future[Picture]]:
-    """The pictures of orders that were all there when the engine could take the next batch."""
+    """Return the pictures of orders that were all there when the engine could take the next batch."""
     held = hold(batcher, engine)
     futures = [batcher.submit(each) for each in orders]
     engine.gate.set()

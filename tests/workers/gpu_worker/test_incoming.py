@@ -1,4 +1,4 @@
-"""Who is on the way to the batchers, so that one that comes by itself waits for nobody."""
+"""Orders on the way to the batchers, so that one that comes by itself waits for nobody."""
 
 import threading
 from concurrent.futures import Future

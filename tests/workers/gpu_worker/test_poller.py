@@ -1,4 +1,4 @@
-"""What a worker does while it has room: it takes back what a silent worker has, once it may judge that."""
+"""Idle worker: it takes back what a silent worker has, once it may judge that."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ def _wait_until_completed(generation: Generation) -> Generation:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Looks into the table one after the other."""
+    """Let the poller look into the table without a pause."""
     monkeypatch.setattr(poller, "CLAIM_SECONDS", 0.01)
 
 
@@ -49,7 +49,7 @@ def _idle_hands() -> Iterator[None]:
 
 
 def _left_by_a_worker(owner: Account) -> Generation:
-    """Running, and not renewed for 13 seconds."""
+    """Return a generation that is running, and was not renewed for 13 seconds."""
     running = generations.claim(generation_id=factories.submit(owner, now=CLOCK).pk)
     silent_seconds = 13
     Generation.objects.filter(pk=running.pk).update(

@@ -45,7 +45,7 @@ def _is(generation: Generation, status: Status) -> Callable[[], bool]:
 
 
 def _backends() -> set[int]:
-    """Those of PostgreSQL that serve others than this test."""
+    """Return the backends of PostgreSQL that serve others than this test."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"

@@ -1,4 +1,4 @@
-"""How the processes refuse to start: at once, with one line that says why."""
+"""Refusals to start: at once, with one line that says why."""
 
 import os
 import subprocess

@@ -48,7 +48,7 @@ with factories.attempt_context(factories.StandInEngine()) as context:
 
 @pytest.fixture(autouse=True)
 def objects(settings: Settings, objects_folder: Path) -> Storage:
-    """A store in a folder, as the settings make it."""
+    """Return a store in a folder, as the settings make it."""
     settings.STORAGES = {**settings.STORAGES, "objects": object_store(objects_folder.as_uri())}
     return storages["objects"]
 
@@ -75,7 +75,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 def attempted(generation: Generation) -> Generation:
-    """The generation after another attempt, whose backoff is over."""
+    """Make another attempt, whose backoff is over, and return the generation."""
     Generation.objects.filter(pk=generation.pk).update(not_before=factories.NOW)
     with factories.attempt_context(factories.StandInEngine()) as context:
         attempt.run(generation_id=generation.pk, context=context)
@@ -83,14 +83,14 @@ def attempted(generation: Generation) -> Generation:
 
 
 def rescued(generation: Generation) -> Generation:
-    """The generation after its lease is over and a sweep has been."""
+    """Sweep after the generation's lease is over, and return the generation."""
     later = datetime.now(UTC) + timedelta(seconds=generations.LEASE_SECONDS + 1)
     recovery.rescue(limit=10, now=later)
     return Generation.objects.get(pk=generation.pk)
 
 
 def assert_completed_once(generation: Generation) -> None:
-    """It has its image, it is charged once, and the store holds nothing else."""
+    """Check that it has its image and is charged once, and that the store holds nothing else."""
     generation = Generation.objects.select_related("image").get(pk=generation.pk)
     assert generation.status == Status.COMPLETED
     assert images.load(image=generation.image).startswith(b"\x89PNG")
@@ -101,7 +101,7 @@ def assert_completed_once(generation: Generation) -> None:
 
 
 def objects_after_a_pass() -> list[str]:
-    """What is left when all that may be an orphan is gone. A store that stood still may put some late."""
+    """Return what is left when all that may be an orphan is gone. A store that stood still may put some late."""
     orphans.remove(now=timezone.now() + timedelta(hours=1))
     return names(storages["objects"])
 

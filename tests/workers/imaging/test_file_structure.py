@@ -1,4 +1,4 @@
-"""What is kept of a source image, and files that were made to keep a decoder busy or to fill the memory."""
+"""Normalised source images, and files that were made to keep a decoder busy or to fill the memory."""
 
 import io
 import struct
@@ -71,7 +71,7 @@ except source_images.InvalidImage as error:
 
 
 def jpeg_of(width: int, height: int) -> bytes:
-    """A JPEG whose header says what it likes."""
+    """Write a JPEG whose header may say anything."""
     content = bytearray(saved(halves(), "JPEG"))
     start = content.index(b"\xff\xc0") + 5
     content[start : start + 4] = struct.pack(">HH", height, width)

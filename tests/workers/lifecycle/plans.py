@@ -1,4 +1,4 @@
-"""How PostgreSQL carries out the statements that the code really sends: each is explained before it is executed."""
+"""Query plans of the statements that the code really sends: each is explained before it is executed."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +11,7 @@ PLANNED = ("SELECT", "UPDATE", "INSERT", "DELETE", "WITH")
 
 
 class Plan(NamedTuple):
-    """What PostgreSQL did for one statement."""
+    """The plan that PostgreSQL chose for one statement."""
 
     statement: str
     root: dict[str, Any]
@@ -47,7 +47,7 @@ class Plan(NamedTuple):
 
 
 def plans_of(work: Callable[[], object]) -> list[Plan]:
-    """The plans of the statements that the work sends, in their order; the work is done. Needs a transaction."""
+    """Do the work, and return the plans of the statements that it sends, in their order. Needs a transaction."""
     plans: list[Plan] = []
 
     def explain(execute: Any, sql: str, params: Any, many: bool, context: Mapping[str, Any]) -> Any:
@@ -61,7 +61,7 @@ def plans_of(work: Callable[[], object]) -> list[Plan]:
 
 
 def _explained(sql: str, params: Any) -> dict[str, Any]:
-    """What executing it would do; then it is as though it had not been."""
+    """Explain what executing it would do, and undo it."""
     # The driver's own cursor, or explaining would be explained.
     with connection.connection.cursor() as cursor:
         cursor.execute("SAVEPOINT explained")

@@ -49,7 +49,7 @@ _forks.set_forkserver_preload([__name__])
 
 
 class Job(NamedTuple):
-    """What a process is to do, where, and what is to happen to it."""
+    """A process's work, its failpoint, and what happens to it there."""
 
     database: dict[str, str]
     stores: dict[str, Any]
@@ -98,7 +98,7 @@ def test_an_attempt_does_not_load_what_paints(tmp_path: Path) -> None:
 
 
 def _prepare(point: str, owner: Account) -> int | None:
-    """What the process finds: nothing, a queued generation, one that a dead worker left, or a completed one."""
+    """Prepare what the process finds: nothing, a queued generation, one that a dead worker left, or a completed one."""
     if point == "submitted":
         return None
     queued = factories.submit(owner, now=Now())
@@ -110,7 +110,7 @@ def _prepare(point: str, owner: Account) -> int | None:
 
 
 def _take_over(moment: datetime) -> list[Generation]:
-    """What the others have done by then: purged, swept, and claimed what is queued."""
+    """Do what the others have done by then: purge, sweep, and claim what is queued."""
     with transaction.atomic():
         # A transaction that a killed process had open ends a moment after it.
         list(Generation.objects.select_for_update())

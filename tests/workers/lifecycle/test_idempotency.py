@@ -1,4 +1,4 @@
-"""What the table of idempotency keys refuses, whatever the code before it does."""
+"""Refusals of the table of idempotency keys, whatever the code before it does."""
 
 import pytest
 from django.db import IntegrityError
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.django_db
 
 
 def remember(owner: Account) -> IdempotencyKey:
-    """A key of this account, always the same."""
+    """Store a key of this account, always the same."""
     return IdempotencyKey.objects.create(
         account=owner,
         key_digest="0" * 64,

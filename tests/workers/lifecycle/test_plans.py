@@ -142,7 +142,7 @@ def refuse_costly(work: Callable[[], object], *, rows: int = ROWS, blocks: int =
 
 @pytest.fixture
 def owner(crowded: None) -> Account:
-    """The account with half of all generations."""
+    """Make the account with half of all generations."""
     return Account.objects.order_by("pk")[0]
 
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def hinted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The ids that hints were sent for."""
+    """Collect the ids that messages were sent for."""
     sent = []
     monkeypatch.setattr(enqueue, "send", lambda *, generation_id: sent.append(generation_id))
     return sent

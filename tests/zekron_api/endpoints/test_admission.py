@@ -28,7 +28,7 @@ def no_hints(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def two_models(tmp_path: Path, settings: Settings) -> None:
-    """A models file with more than one model, so that what is open is counted by model."""
+    """Write a models file with more than one model, so that what is open is counted by model."""
     own = Path(settings.BASE_DIR, "models.toml").read_text()
     settings.MODELS_FILE = tmp_path / "models.toml"
     settings.MODELS_FILE.write_text(own + own.replace("zekron-image-1", "slow"))
@@ -83,7 +83,7 @@ def test_the_predicted_wait_is_what_is_open_over_the_speed_of_all_workers(
 
 
 def _line(**seconds_by_model: float | None) -> worker_registry.Details:
-    """A worker's details with these models."""
+    """Return a worker's details with these models."""
     return worker_registry.Details(models=seconds_by_model)
 
 

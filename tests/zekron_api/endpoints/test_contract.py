@@ -1,4 +1,4 @@
-"""What the published document leaves open, as it was decided; input, limits and keys have files of their own."""
+"""Decisions that the published document leaves open; input, limits and keys have files of their own."""
 
 import base64
 import io

@@ -24,7 +24,7 @@ BODY = {"prompt": "a boat", "size": "512x512"}
 
 
 def send(caller: Caller, key: str = "k-1", **body: object) -> Any:
-    """The request, under this key."""
+    """Send the request under this key."""
     return caller.post("/v1/generate", {**BODY, **body}, **{"Idempotency-Key": key})
 
 
@@ -59,7 +59,7 @@ def test_a_retry_of_a_running_request_waits_for_it(
 
 
 def cut_off(file: Path) -> None:
-    """A folder in its place: the store cannot read it."""
+    """Put a folder in its place, so that the store cannot read it."""
     file.unlink()
     file.mkdir()
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def models_file(tmp_path: Path, settings: Settings) -> Path:
-    """A models file with the default model and two more: `words`, which takes no images, and `one`."""
+    """Write a models file with the default model and two more: `words`, which takes no images, and `one`."""
     own = Path(settings.BASE_DIR, "models.toml").read_text()
     path = tmp_path / "models.toml"
     path.write_text(own + _named(own, "words", sources=0) + _named(own, "one", sources=1, queue="large"))
@@ -26,7 +26,7 @@ def models_file(tmp_path: Path, settings: Settings) -> Path:
 
 
 def _named(entry: str, name: str, **fields: Any) -> str:
-    """The project's own entry under another name, with these fields."""
+    """Return the project's own entry under another name, with these fields."""
     lines = "".join(f"{field} = {value!r}\n" for field, value in fields.items())
     return "\n" + entry.replace("zekron-image-1", name).replace("dtype =", f"{lines}dtype =")
 

@@ -1,4 +1,4 @@
-"""Who may see what: keys, images, balance, history, limits, and errors on every path."""
+"""Access to keys, images, balance, history and limits, and errors on every path."""
 
 import base64
 from typing import Any
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def done(me: Caller, engine: factories.StandInEngine) -> dict[str, Any]:
-    """The reply to a completed create."""
+    """Return the reply to a completed create."""
     return me.generate().json()["data"]
 
 

@@ -1,4 +1,4 @@
-"""Which key opens which endpoint; when a key stops; and that a key that stops is refused as an unknown one is."""
+"""Keys: which one opens which endpoint, when one stops, and that one that stops is refused as an unknown one is."""
 
 import sys
 from collections.abc import Callable
@@ -46,12 +46,12 @@ EXCEPTIONS = {("v1/images/<str:token>", "another account's key"): (403, "access_
 
 @pytest.fixture
 def done(me: Caller, engine: Any) -> Any:
-    """The reply to a completed create of mine."""
+    """Return the reply to a completed create of mine."""
     return me.generate().json()["data"]
 
 
 def key_of(kind: str, me: Caller) -> str | None:
-    """The text that this caller sends after Bearer."""
+    """Return the text that this caller sends after Bearer."""
     if kind == "no key":
         return None
     if kind == "a malformed key":

@@ -1,4 +1,4 @@
-"""Whatever is sent beside a body is answered with the right status in the envelope, in the contract's order."""
+"""Right status in the envelope, in the contract's order, for all that is sent beside a body."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Whatever body is sent is answered with the right status in the envelope, and never hangs."""
+"""Right status in the envelope for any body, and never a request that hangs."""
 
 import json
 from typing import Any

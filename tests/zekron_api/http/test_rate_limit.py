@@ -50,7 +50,7 @@ print(len(admitted))
 
 @pytest.fixture
 def half_open() -> Iterator[str]:
-    """The address of a Redis that accepts connections and never says anything."""
+    """Return the address of a Redis that accepts connections and never says anything."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         accepted: list[socket.socket] = []
 
@@ -72,7 +72,7 @@ def half_open() -> Iterator[str]:
 
 @pytest.fixture
 def absent() -> str:
-    """The address of no Redis, of which this process knows nothing yet."""
+    """Return the address of no Redis, of which this process knows nothing yet."""
     redis_client._circuit_breaker.cache_clear()
     rate_limit._own.cache_clear()
     return "redis://127.0.0.1:1/0"

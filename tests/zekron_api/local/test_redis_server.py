@@ -1,4 +1,4 @@
-"""What needs no server that runs: which are needed, what is missing, whose folder it is."""
+"""Local servers without a server that runs: which are needed, what is missing, whose folder it is."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from zekron_api.local import commands, redis_server, servers, unix_sockets
 
 @pytest.fixture
 def var(tmp_path: Path) -> Path:
-    """A folder for servers that is not there yet."""
+    """Return a folder for servers that is not there yet."""
     return tmp_path / "var"
 
 

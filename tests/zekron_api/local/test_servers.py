@@ -64,7 +64,7 @@ class User:
         )
 
     def servers(self) -> dict[str, int]:
-        """The process ids of the servers, as soon as they run."""
+        """Return the process ids of the servers, as soon as they run."""
         assert self.process.stdout
         line = self.process.stdout.readline()
         assert line, self.process.communicate()[1]
@@ -72,7 +72,7 @@ class User:
         return pids
 
     def leave(self, number: int | None = None) -> int:
-        """Ends it, by the signal if one is given; its exit status."""
+        """End it, by the signal if one is given, and return its exit status."""
         if number is not None:
             self.process.send_signal(number)
         self.process.communicate()
@@ -81,7 +81,7 @@ class User:
 
 @pytest.fixture
 def var(tmp_path: Path) -> Iterator[Path]:
-    """A folder for servers, under one that only its owner may enter; whatever a failed test leaves is stopped."""
+    """Return a folder for servers, under one that only its owner may enter; stop what a failed test leaves."""
     parent = tmp_path / "private"
     parent.mkdir(mode=0o700)
     yield parent / "var"

@@ -46,7 +46,7 @@ def _pids(folder: Path, name: str) -> list[int]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder whose name a configuration file could misread, with a Procfile."""
+    """Return a folder whose name a configuration file could misread, with a Procfile."""
     folder = tmp_path / "a 100% odd name; really"
     folder.mkdir()
     (folder / "Procfile").write_text(PROCFILE)
@@ -54,7 +54,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def _supervise(folder: Path) -> tuple["subprocess.Popen[str]", int]:
-    """A process that keeps the Procfile's processes up, and the process id of its supervisord."""
+    """Start a process that keeps the Procfile's processes up; return it and the process id of its supervisord."""
     keeper = subprocess.Popen(
         [sys.executable, "-c", KEEPER, str(folder)],
         cwd=ROOT,

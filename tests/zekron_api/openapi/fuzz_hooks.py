@@ -1,4 +1,4 @@
-"""What schemathesis cannot guess: pictures for `images`. Loaded by schemathesis itself, without Django."""
+"""Pictures for `images`, which schemathesis cannot guess. Schemathesis itself loads this, without Django."""
 
 import base64
 import io
@@ -9,7 +9,7 @@ from PIL import Image
 
 
 def picture(kind: str, mode: str, size: tuple[int, int]) -> str:
-    """A picture as base64."""
+    """Return a picture as base64."""
     out = io.BytesIO()
     Image.new(mode, size).save(out, kind)
     return base64.b64encode(out.getvalue()).decode()

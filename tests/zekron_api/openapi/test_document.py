@@ -32,7 +32,7 @@ UNDESCRIBED = {"", "admin/", "docs", "metrics", "v1/openapi.json"}
 
 
 def served_methods(path: str, view: Any) -> set[str]:
-    """What a route answers with anything but 405."""
+    """Return the methods that a route answers with anything but 405."""
     if issubclass(getattr(view, "cls", object), APIView):
         # Django's View answers HEAD wherever there is a GET.
         has = {name: hasattr(view.cls, "get" if name == "head" else name) for name in METHODS}
@@ -48,13 +48,13 @@ def operations() -> list[tuple[str, str, dict[str, Any]]]:
 
 
 def problems(schema: dict[str, Any], value: object) -> list[str]:
-    """What is wrong with a value by a schema of the document."""
+    """Return what is wrong with a value by a schema of the document."""
     validator = Draft202012Validator({**schema, "components": document()["components"]})
     return [f"{error.instance_path}: {error.message}" for error in validator.iter_errors(value)]
 
 
 def check(path: str, method: str, response: Any) -> None:
-    """Holds a real reply to what the document says of it: status, type, headers, every field."""
+    """Hold a real reply to what the document says of it: status, type, headers, every field."""
     described = document()["paths"][path][method]["responses"][str(response.status_code)]
     assert response["Content-Type"] in described["content"]
     for name, reference in described["headers"].items():
@@ -148,14 +148,14 @@ def test_every_error_that_the_table_or_a_field_knows_is_described() -> None:
 
 
 def document_types(schema: dict[str, Any]) -> list[str]:
-    """The types that a response narrows the envelope to."""
+    """Return the types that a response narrows the envelope to."""
     if "allOf" not in schema:
         return []
     return schema["allOf"][1]["properties"]["error"]["properties"]["type"]["enum"]
 
 
 def field_types() -> set[str]:
-    """The types that are raised with InvalidField anywhere in the code."""
+    """Return the types that are raised with InvalidField anywhere in the code."""
     folder = Path(errors.__file__).parents[1]
     calls = (
         node

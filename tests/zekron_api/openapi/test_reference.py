@@ -36,7 +36,7 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def page() -> Page:
-    """The page as a stranger gets it."""
+    """Return the page as a stranger gets it."""
     return Page(Client().get("/docs").content.decode())
 
 

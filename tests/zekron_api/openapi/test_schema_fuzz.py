@@ -47,7 +47,7 @@ def unlimited(settings: Settings) -> None:
 
 @pytest.fixture
 def rich() -> Caller:
-    """Who can pay for all of it."""
+    """Return a caller who can pay for all of it."""
     return caller(balance_micros=10**12)
 
 
@@ -70,7 +70,7 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def address(unlimited: None, worker: None) -> Iterator[str]:
-    """Of a live server in this process."""
+    """Return the address of a live server in this process."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(uvicorn.Config(WaitingRoom(), log_config=None, access_log=False))
         with running(partial(server.run, sockets=[listener])):
@@ -83,7 +83,7 @@ def address(unlimited: None, worker: None) -> Iterator[str]:
 
 @contextmanager
 def running(work: Callable[[], None]) -> Iterator[None]:
-    """Runs this in a thread, and leaves when it has ended by itself."""
+    """Run this in a thread, and leave when it has ended by itself."""
     thread = threading.Thread(target=work)
     thread.start()
     yield

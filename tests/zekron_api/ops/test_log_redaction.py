@@ -39,7 +39,7 @@ SEND_OVER_REDIS = enqueue.send
 
 
 class Canaries(NamedTuple):
-    """What a test sends in, and hopes never to read again."""
+    """Secrets that a test sends in and that nothing may show again."""
 
     prompt: str
     key: str
@@ -47,14 +47,14 @@ class Canaries(NamedTuple):
     source: str
 
     def seen_in(self, text: str, *more: str) -> set[str]:
-        """The canaries that are in this text."""
+        """Return the canaries that are in this text."""
         pieces = {*self, self.source[40:80], self.key[12:-4], *more}
         return {piece for piece in pieces if piece in text}
 
 
 @pytest.fixture
 def canaries(me: Caller) -> Canaries:
-    """A key, a prompt, a source image and a text in its metadata, all of which are unique."""
+    """Return a key, a prompt, a source image and a text in its metadata, all of which are unique."""
     metadata = f"metadata-{secrets.token_hex(8)}"
     exif = Image.Exif()
     exif[IMAGE_DESCRIPTION] = metadata
@@ -67,7 +67,7 @@ def canaries(me: Caller) -> Canaries:
 
 @pytest.fixture
 def heard() -> Iterator[io.StringIO]:
-    """What the service's own handler writes while every logger says all that it can."""
+    """Return what the service's own handler writes while every logger says all that it can."""
     [ours] = [handler for handler in logging.root.handlers if type(handler.formatter) is LineFormatter]
     out = io.StringIO()
     handler = logging.StreamHandler(out)
@@ -108,7 +108,7 @@ def failing_row(generation_id: int) -> None:
 
 @pytest.fixture
 def over_redis(monkeypatch: pytest.MonkeyPatch, engine: factories.StandInEngine) -> factories.StandInEngine:
-    """The worker in this process, whose messages go to Redis as well."""
+    """Return the worker in this process, whose messages go to Redis as well."""
     to_worker = enqueue.send
 
     def send(*, generation_id: int) -> None:

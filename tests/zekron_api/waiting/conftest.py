@@ -15,7 +15,7 @@ SCENARIO_SECONDS = 120
 
 @pytest.fixture
 def served() -> Serve:
-    """Runs a scenario against a started waiting room, and stops it in the order that a server does."""
+    """Return a function that runs a scenario against a started waiting room, and stops it as a server does."""
 
     def serve(scenario: Callable[[WaitingRoom], Awaitable[None]]) -> None:
         async def run() -> None:

@@ -50,7 +50,7 @@ class Exchange:
         self.task = asyncio.create_task(app(scope, self._incoming.get, self._send))
 
     def leave(self) -> None:
-        """The client closes its connection."""
+        """Close the client's connection."""
         self._incoming.put_nowait({"type": "http.disconnect"})
 
     async def _send(self, message: dict[str, Any]) -> None:
@@ -61,14 +61,14 @@ class Exchange:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Returns once the condition holds; fails after half a minute."""
+    """Return once the condition holds; fail after half a minute."""
     async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.005)
 
 
 def in_thread(work: Callable[[], Any]) -> Awaitable[Any]:
-    """Runs what uses the database outside the event loop."""
+    """Run what uses the database outside the event loop."""
 
     def run() -> Any:
         try:
@@ -80,7 +80,7 @@ def in_thread(work: Callable[[], Any]) -> Awaitable[Any]:
 
 
 def complete_all() -> None:
-    """Does the worker's part for all that is queued, on the database's clock."""
+    """Do the worker's part for all that is queued, on the database's clock."""
     for generation in Generation.objects.filter(status=Status.QUEUED):
         running = generations.claim(generation_id=generation.pk)
         generations.complete(generation=running, image=factories.sealed(), cost_micros=running.quote_micros)

@@ -40,7 +40,7 @@ class Web(NamedTuple):
         return "http://{}:{}".format(*self.address)
 
     def refuses(self) -> bool:
-        """Whether nobody listens there."""
+        """Return whether nobody listens there."""
         try:
             socket.create_connection(self.address, timeout=PATIENCE_SECONDS).close()
         except ConnectionRefusedError:
@@ -49,7 +49,7 @@ class Web(NamedTuple):
 
 
 def command(port: int) -> list[str]:
-    """The Procfile's web process, on this port of this machine."""
+    """Return the Procfile's web process, on this port of this machine, as arguments for Python."""
     procfile = (processes.ROOT / "Procfile").read_text()
     line = re.search(r"^web: (.*)$", procfile, re.MULTILINE)
     assert line is not None
@@ -60,7 +60,7 @@ def command(port: int) -> list[str]:
 
 @contextmanager
 def web(tmp_path: Path, objects_folder: Path, **environment: str) -> Iterator[Web]:
-    """A web process that is ready; it ends with the block at the latest."""
+    """Run a web process; it ends with the block at the latest."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = free.getsockname()
@@ -73,7 +73,7 @@ def web(tmp_path: Path, objects_folder: Path, **environment: str) -> Iterator[We
 
 
 def until(true: Callable[[], bool]) -> None:
-    """Waits for what must come true soon."""
+    """Wait for what must come true soon."""
     give_up_at = time.monotonic() + PATIENCE_SECONDS
     while not true():
         assert time.monotonic() < give_up_at
@@ -81,7 +81,7 @@ def until(true: Callable[[], bool]) -> None:
 
 
 def ready(started: Web) -> None:
-    """The process answers, and takes a worker to be there."""
+    """Wait until the process answers, and let it take a worker to be there."""
 
     def answers() -> bool:
         try:
@@ -106,7 +106,7 @@ def clients(url: str, threads: ThreadPoolExecutor) -> "list[Future[processes.Ans
 
 
 def assert_ended_cleanly(stopped: Web) -> None:
-    """It ended by itself, as the signal ends a process, and had nothing to complain of."""
+    """Check that it ended by itself, as the signal ends a process, and had nothing to complain of."""
     assert stopped.process.wait(PATIENCE_SECONDS) == -signal.SIGTERM
     log = stopped.log.read_text()
     assert not re.search(r"ERROR|CRITICAL|Traceback", log), log

@@ -47,7 +47,7 @@ SLACK_BYTES = 60_000_000
 
 
 def completed(owner: Account, content: bytes = b"png") -> Generation:
-    """A completed generation with this image."""
+    """Return a completed generation with this image."""
     running = generations.claim(generation_id=factories.submit(owner, now=Now()).pk)
     image = images.put(
         content=content, mime_type="image/png", associated_data="test", expires_at=factories.NOW
@@ -213,7 +213,7 @@ def test_a_storm_of_requests_leaves_threads_to_replies(
 
 @contextmanager
 def asking(port: int, key: str, path: str) -> Iterator[socket.socket]:
-    """A client that has asked, and has room for few bytes."""
+    """Return a client that has asked, and has room for few bytes."""
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.connect(("127.0.0.1", port))
@@ -224,12 +224,12 @@ def asking(port: int, key: str, path: str) -> Iterator[socket.socket]:
 
 
 def answered(clients: Sequence[socket.socket]) -> list[socket.socket]:
-    """Those to whom something was sent."""
+    """Return those to whom something was sent."""
     return select.select(clients, [], [], 0)[0]
 
 
 def until_answered(clients: Sequence[socket.socket], number: int) -> list[socket.socket]:
-    """The first that something was sent to, once they are so many."""
+    """Return the first to whom something was sent, once they are this many."""
     give_up_at = time.monotonic() + 60
     while len(found := answered(clients)) < number:
         assert time.monotonic() < give_up_at, f"only {len(found)} of {number} were answered"
@@ -238,7 +238,7 @@ def until_answered(clients: Sequence[socket.socket], number: int) -> list[socket
 
 
 def memory_bytes(pid: int) -> int:
-    """What the process has of the machine's memory."""
+    """Return what the process has of the machine's memory."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 

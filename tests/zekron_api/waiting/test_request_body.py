@@ -1,4 +1,4 @@
-"""How much of a request's body is read before it is judged, and of whom."""
+"""Limits on how much of a request's body is read before it is judged, and of whom."""
 
 import asyncio
 from typing import Any
@@ -16,8 +16,10 @@ JSON = ("content-type", "application/json")
 
 
 def read(settings: Any, *, announced: int | None = None, has_key: bool = True) -> tuple[int, int, int]:
-    """Of a body of four parts of 600 bytes and a limit of 1,000: how many bytes were kept, how many parts were left,
-    and how often the key was asked for."""
+    """Read a body of four parts of 600 bytes under a limit of 1,000.
+
+    Return how many bytes were kept, how many parts were left, and how often the key was asked for.
+    """
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE, settings.FILE_UPLOAD_MAX_MEMORY_SIZE = 1000, 500
     parts = [{"type": "http.request", "body": b"x" * 600, "more_body": left > 0} for left in (3, 2, 1, 0)]
     asked = []
