@@ -1,4 +1,7 @@
-"""Gathers orders from many threads into batches and hands them to the line. Knows no database and no pipeline."""
+"""The batcher, which gathers orders from many threads into batches for the stage executor.
+
+It knows no database and no pipeline.
+"""
 
 import logging
 import threading
@@ -10,14 +13,14 @@ from concurrent.futures import Future
 from workers.engine.interface import DeviceLost, Engine, ImageOrder, Picture, StepCallback
 from workers.engine.stage_executor import Batch, Job, StageExecutor
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
-# While the device has nothing to do, an order waits for those alone that are known to be on their way, and so long at
-# most. Four of 512 pixels together take 1.4 times what one does, but 2.4 times if the first goes ahead of the three; at
-# 1024 pixels that makes 2 %. One that comes by itself waits for nobody: that others come by chance within 5 ms, often
-# enough to pay for the wait, happens only where the device is busy anyway.
+# While the device is idle, an order waits at most this long, and only for orders that are known to be on their way.
+# Four pictures of 512 pixels in one batch take 1.4 times as long as one picture. They take 2.4 times as long if the
+# first goes ahead of the other three. At 1024 pixels the difference is 2 %. A single order does not wait, because
+# other orders come by chance within 5 ms often enough to pay for the wait only where the device is busy anyway.
 MAX_QUEUE_DELAY_SECONDS = 0.005
-# A batch is closed this long before the device is thought to be free, beside the time that preparing it takes.
+# A batch is closed this long before the device is expected to be free, in addition to the time for its preparation.
 AHEAD_SECONDS = 0.02
 
 
@@ -26,9 +29,10 @@ class BatcherClosed(Exception):
 
 
 class Batcher:
-    """The one way to an engine: `submit` from any thread; the oldest order goes first, with those that go with it.
+    """The only access to an engine, with `submit` for any thread.
 
-    While the device is busy a batch gathers company, until it is full or must be prepared.
+    The oldest order goes first, together with the orders that are compatible with it. While the device is busy, a
+    batch gathers compatible orders until it is full or must be prepared.
     """
 
     def __init__(
@@ -39,9 +43,10 @@ class Batcher:
         more_may_come: Callable[[], bool] = lambda: True,
         on_device_lost: Callable[[], None] = lambda: None,
     ) -> None:
-        """Starts the threads; the engine belongs to them until `close` has returned. `more_may_come` says whether the
-        linger is worth while. `on_device_lost` is called once, from a thread of its own, when the engine has raised
-        DeviceLost; the batcher is then drained.
+        """Start the threads, which own the engine until `close` has returned.
+
+        `more_may_come` tells whether the queue delay is worth while. `on_device_lost` is called once, from its own
+        thread, after the engine has raised DeviceLost. The batcher is drained by then.
         """
         self._engine = engine
         self._max_queue_delay_seconds = max_queue_delay_seconds
@@ -58,18 +63,19 @@ class Batcher:
 
     @property
     def seconds_per_image(self) -> float | None:
-        """How long an image has taken lately; None until one was made."""
+        """Smoothed time of the device per image, or None before the first image."""
         return self._executor.seconds_per_image
 
     @property
     def busy_seconds(self) -> float:
-        """How long the device has worked for this batcher in all."""
+        """Total time that the device has worked for this batcher."""
         return self._executor.busy_seconds
 
     def submit(self, order: ImageOrder, on_step: StepCallback | None = None) -> "Future[Picture]":
-        """The picture to come, or the engine's exception. `on_step` is called from the gpu thread.
+        """Queue the order and return the future of its picture, or of the engine's exception.
 
-        The future can be cancelled until its batch starts. Raises BatcherClosed.
+        `on_step` is called from the gpu thread. The future can be cancelled until its batch starts. Raise
+        BatcherClosed after `drain` or `close`.
         """
         job = Job(order=order, on_step=on_step)
         with self._changed:
@@ -80,26 +86,35 @@ class Batcher:
         return job.future
 
     def drain(self) -> None:
-        """Takes no more orders, and fails those that are not on the device yet by BatcherClosed. Twice is fine."""
+        """Refuse new orders, and fail each order that is not on the device yet with BatcherClosed.
+
+        It may be called twice.
+        """
         with self._changed:
             self._closed = self._drained = True
             waiting = list(self._waiting)
             self._waiting.clear()
             self._changed.notify_all()
         for job in waiting:
-            # One that was in a batch already is running and cannot be cancelled.
+            # The future of an isolated job is running since its first batch and cannot be cancelled.
             if job.isolated or job.future.set_running_or_notify_cancel():
                 job.future.set_exception(BatcherClosed())
 
     def close(self) -> None:
-        """Takes no more orders, and returns when those taken have been made or have failed. May be called twice."""
+        """Refuse new orders, and return when all accepted orders are made or have failed.
+
+        It may be called twice.
+        """
         with self._changed:
             self._closed = True
             self._changed.notify_all()
         self._executor.join()
 
     def _next_batch(self) -> Batch | None:
-        """The oldest order with its company, once it is time; None once closed and nothing can come any more."""
+        """Return the oldest order with its compatible orders, as soon as it must be prepared.
+
+        Return None when the batcher is closed and no order can come back any more.
+        """
         with self._changed:
             while True:
                 self._changed.wait_for(lambda: self._waiting or self._is_over())
@@ -111,11 +126,11 @@ class Batcher:
                     return batch
 
     def _is_over(self) -> bool:
-        """A batch that is under way may still come back to be made one by one."""
+        """Return whether no order can come any more. A batch in flight may still come back to be made one by one."""
         return self._closed and not self._waiting and not self._in_flight
 
     def _take_compatible(self) -> Batch | None:
-        # While it waited for company, all may have been drained or cancelled.
+        # All orders may have been drained or cancelled during the wait for compatible ones.
         if not self._waiting:
             return None
         chosen = self._compatible()
@@ -125,9 +140,9 @@ class Batcher:
         return Batch(jobs=jobs) if jobs else None
 
     def _wait_for_compatible(self) -> None:
-        """As long as the device is busy anyway, and for those on their way, within the linger, where it is not."""
+        """Wait while the device is busy anyway, and otherwise within the queue delay for orders on their way."""
         delay_until = time.monotonic() + self._max_queue_delay_seconds
-        while not self._enough():
+        while not self._is_complete():
             until = self._executor.free_at - self._executor.prepare_seconds - AHEAD_SECONDS
             if self._more_may_come():
                 until = max(until, delay_until)
@@ -136,7 +151,8 @@ class Batcher:
                 return
             self._changed.wait(left_seconds)
 
-    def _enough(self) -> bool:
+    def _is_complete(self) -> bool:
+        """Return whether the next batch would gain nothing from further waiting."""
         if self._closed or not self._waiting:
             return True
         oldest = self._waiting[0]
@@ -162,34 +178,36 @@ class Batcher:
         _fail(batch, BatcherClosed())
         return False
 
-    def _batch_ended(self, batch: Batch, problem: Exception | None) -> None:
-        device_lost = isinstance(problem, DeviceLost)
+    def _batch_ended(self, batch: Batch, error: Exception | None) -> None:
+        device_lost = isinstance(error, DeviceLost)
         with self._changed:
             self._in_flight.discard(batch)
-            if problem and len(batch.jobs) > 1 and not device_lost:
-                # One poisoned order must not fail its neighbours: each of several is tried once more, alone.
-                logger.warning("a batch of %d failed and is made one by one: %r", len(batch.jobs), problem)
+            if error and len(batch.jobs) > 1 and not device_lost:
+                # One poisoned order must not fail its neighbours, so each order is retried once, isolated.
+                log.warning(
+                    "a batch of %d orders failed; each is retried in isolation: %r", len(batch.jobs), error
+                )
                 for job in reversed(batch.jobs):
                     job.isolated = True
                     self._waiting.appendleft(job)
-                problem = None
+                error = None
             self._changed.notify_all()
-        if problem:
-            _fail(batch, problem)
+        if error:
+            _fail(batch, error)
         if device_lost:
             self._leave_lost_device()
 
     def _leave_lost_device(self) -> None:
-        """What is at another stage still comes to its end there, good or bad."""
+        """Drain the batcher and report the loss once. Batches at other stages still come to their end there."""
         self.drain()
         with self._changed:
             was_lost, self._lost = self._lost, True
         if not was_lost:
-            # Not in this thread, which has batches to refuse.
+            # The current thread is needed to refuse batches.
             threading.Thread(target=self._on_device_lost, name="device-lost").start()
 
 
-def _fail(batch: Batch, problem: Exception) -> None:
+def _fail(batch: Batch, error: Exception) -> None:
     for job in batch.jobs:
         if not job.future.done():
-            job.future.set_exception(problem)
+            job.future.set_exception(error)

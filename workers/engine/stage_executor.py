@@ -1,6 +1,7 @@
-"""Runs batches through the three stages of an engine, each in a thread of its own. Knows not how a batch is chosen.
+"""The stage executor, which runs batches through the three stages of an engine, one thread for each stage.
 
-While one batch is denoised, the next is being prepared and the one before decoded: the device need not wait.
+While one batch is denoised, the next is prepared and the previous one is decoded, so the device need not wait. The
+module does not know how a batch is chosen.
 """
 
 import logging
@@ -15,15 +16,15 @@ from typing import Any
 
 from workers.engine.interface import BadOutput, Engine, ImageOrder, Picture, StepCallback
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
-# What one measurement weighs beside what was known before, so that one odd picture does not change what is predicted.
+# The weight of one measurement in the moving average, so that one unusual picture hardly changes the prediction.
 WEIGHT = 0.2
 
 
 @dataclass(kw_only=True, eq=False)
 class Job:
-    """An order and the picture to come. `alone` is set once it was in a batch that failed."""
+    """An order and the future of its picture. `isolated` is set after a batch with this job has failed."""
 
     order: ImageOrder
     on_step: StepCallback | None = None
@@ -33,7 +34,7 @@ class Job:
 
 @dataclass(kw_only=True, eq=False)
 class Batch:
-    """Jobs that go together, and what the last stage made of them."""
+    """Jobs that are made together, and the result of their last stage."""
 
     jobs: list[Job]
     value: Any = None
@@ -41,7 +42,7 @@ class Batch:
 
 
 class StageExecutor:
-    """Three threads: "prepare", "gpu" and "decode". It ends when `take` gives None."""
+    """Three threads, "prepare", "gpu" and "decode", which end when `take` returns None."""
 
     def __init__(
         self,
@@ -51,9 +52,11 @@ class StageExecutor:
         may_begin: Callable[[Batch], bool],
         on_end: Callable[[Batch, Exception | None], None],
     ) -> None:
-        """`take` waits for the next batch, and `may_begin` is asked once it is prepared: one that may not is dropped.
-        `on_end` is told of each other one, once, when its pictures are delivered or with what went wrong; it may be
-        called from any of the threads.
+        """Create the threads without starting them.
+
+        `take` waits for the next batch. `may_begin` is asked once a batch is prepared, and a refused batch is dropped.
+        `on_end` is called once for each other batch, from any of the threads. Its error is None after the pictures are
+        delivered.
         """
         self._engine = engine
         self._take = take
@@ -61,7 +64,7 @@ class StageExecutor:
         self._on_end = on_end
         self._prepared: SimpleQueue[Batch | None] = SimpleQueue()
         self._denoised: SimpleQueue[Batch | None] = SimpleQueue()
-        # One batch is prepared ahead of the one that is denoised, and one is decoded: more would only hold memory.
+        # One batch is prepared ahead of the denoised one, and one is decoded. More batches would only hold memory.
         self._prepare_slots = threading.Semaphore(1)
         self._decode_slots = threading.Semaphore(2)
         self._ended_at = 0.0
@@ -76,17 +79,20 @@ class StageExecutor:
 
     @property
     def busy_seconds(self) -> float:
-        """How long the device has worked in all, as the engine tells; of one that does not, how long it had batches."""
+        """Total time that the device has worked, as the engine reports it.
+
+        For an engine that reports none, it is the total time during which the device had batches.
+        """
         told: float | None = getattr(self._engine, "busy_seconds", None)
         return self._held_seconds if told is None else told
 
     def start(self) -> None:
-        """Begins to take batches."""
+        """Start the threads, which begin to take batches."""
         for thread in self._threads:
             thread.start()
 
     def join(self) -> None:
-        """Returns when the last batch has ended, after `take` has given None."""
+        """Wait until the last batch has ended, after `take` has returned None."""
         for thread in self._threads:
             thread.join()
 
@@ -128,23 +134,26 @@ class StageExecutor:
     def _run(self, batch: Batch, stage: Callable[[], Any]) -> bool:
         try:
             batch.value = stage()
-        except Exception as problem:  # noqa: BLE001
-            # Whatever the device raises belongs to whoever waits; this thread must live to serve the others.
-            self._on_end(batch, problem)
+        except Exception as error:  # noqa: BLE001
+            # The error belongs to the callers that wait for this batch. The thread must survive to serve the others.
+            self._on_end(batch, error)
             return False
         return True
 
     def _deliver(self, batch: Batch) -> None:
         if len(batch.value) != len(batch.jobs):
-            problem = BadOutput(f"the engine made {len(batch.value)} images of {len(batch.jobs)} orders")
-            self._on_end(batch, problem)
+            error = BadOutput(f"the engine made {len(batch.value)} images of {len(batch.jobs)} orders")
+            self._on_end(batch, error)
             return
         for job, picture in zip(batch.jobs, batch.value, strict=True):
             job.future.set_result(picture)
         self._on_end(batch, None)
 
     def _note_speed(self, batch: Batch) -> None:
-        """The device may still be at an earlier stage when a later one is asked for, so the time is from end to end."""
+        """Update the speed with the time since the previous batch ended.
+
+        The device may still work on an earlier stage when a later one is called, so a single stage cannot be timed.
+        """
         now = time.monotonic()
         seconds = now - max(batch.denoised_from, self._ended_at)
         self._ended_at = now
@@ -168,5 +177,5 @@ def _report(job: Job, done: int, steps: int) -> None:
     try:
         job.on_step(done, steps)
     except Exception:
-        # Progress is a courtesy: a listener that fails must not cost a picture, its neighbours' least of all.
-        logger.exception("a step callback failed")
+        # Progress is optional. A failing callback must cost no picture, neither its own nor a neighbour's.
+        log.exception("a step callback failed")
