@@ -126,7 +126,10 @@ class Batcher:
                     return batch
 
     def _is_over(self) -> bool:
-        """Return whether no order can come any more. A batch in flight may still come back to be made one by one."""
+        """Return whether no order can come any more.
+
+        The orders of a batch in flight may still come back to be made one by one.
+        """
         return self._closed and not self._waiting and not self._in_flight
 
     def _take_compatible(self) -> Batch | None:

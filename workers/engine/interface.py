@@ -131,7 +131,10 @@ def _adapter_of(model: ImageModel) -> ModuleType:
 
 
 def refuse_unfit(picture: Picture, order: ImageOrder) -> None:
-    """Raise BadOutput for a picture of another size or type, or one that is all black, which must not be charged."""
+    """Raise BadOutput for a picture that must not be charged.
+
+    Such a picture has another size or type than ordered, or is black all over.
+    """
     if picture.dtype != np.uint8 or picture.shape != (order.height, order.width, 3):
         raise BadOutput(f"the engine made {picture.dtype} of {picture.shape}, not RGB of the ordered size")
     # NaN becomes black in the conversion to bytes, and pipelines replace a refused picture with a black one.
