@@ -1,4 +1,4 @@
-"""One attempt at one generation, from its claim to its end: prepare, paint, encode, seal, store, settle."""
+"""One attempt at one generation, from its claim to its end: prepare, make, encode, seal, store, settle."""
 
 import logging
 import threading
@@ -25,15 +25,18 @@ from workers.models import GENERATION_FAILED, Generation, Kind
 
 log = logging.getLogger(__name__)
 
-# A second attempt waits this long, a third four times as long, so that what is broken can recover.
+# The delay before the second attempt. The third waits four times as long, so that a broken service can recover.
 BACKOFF_SECONDS = 2.0
 
 SubmitOrder = Callable[[str, ImageOrder], "Future[Picture]"]
 
 
 class AttemptContext(NamedTuple):
-    """What an attempt works with: `paint` queues an order for a model by its name, `heartbeat` keeps its lease. Work of
-    other `models` is left to others; None are all. `coming` is open from a message on until its order is there.
+    """The services that an attempt needs from its process.
+
+    `submit_order` queues an order for a model by its name. `heartbeat` keeps the attempt's lease. `models` limits the
+    claims to these models, and None allows all. `expect_order` is entered before the claim, so that the batcher knows
+    of an order on its way.
     """
 
     submit_order: SubmitOrder
@@ -43,7 +46,7 @@ class AttemptContext(NamedTuple):
 
 
 def run(*, generation_id: int, context: AttemptContext) -> None:
-    """Brings the generation to its end, or back into the queue. Called twice, the second finds nothing to claim."""
+    """Bring the generation to its end, or back into the queue. A second call finds nothing to claim."""
     try:
         generation = generations.claim(generation_id=generation_id)
     except generations.NotClaimable:
@@ -53,7 +56,7 @@ def run(*, generation_id: int, context: AttemptContext) -> None:
 
 
 def run_next(*, context: AttemptContext) -> None:
-    """The same for the generation whose turn it is, if there is one."""
+    """Claim the generation whose turn it is, if there is one, and bring it to its end or back into the queue."""
     with context.expect_order():
         try:
             generation = generations.claim_next(models=context.models)
@@ -63,7 +66,7 @@ def run_next(*, context: AttemptContext) -> None:
 
 
 def carry_out(*, generation: Generation, context: AttemptContext) -> None:
-    """One attempt at a generation that was claimed just now."""
+    """Make one attempt at a generation that was claimed just now."""
     assert generation.lease_token is not None
     with context.heartbeat.keep(generation.lease_token) as lease_lost:
         try:
@@ -71,12 +74,12 @@ def carry_out(*, generation: Generation, context: AttemptContext) -> None:
         except generations.LeaseLost:
             log.warning("generation %s: the lease was lost, so the attempt is dropped", generation.pk)
         except DatabaseError:
-            # Whether the last COMMIT took place is unknown: the row knows, and the sweep reads it.
+            # The last COMMIT may or may not have taken place. The sweep reads the row, which has the answer.
             log.exception("generation %s: the database failed, so the sweep decides", generation.pk)
 
 
 def order_of(generation: Generation) -> ImageOrder:
-    """What the engine is asked for; unseals and decodes the source images."""
+    """Return the order for the engine, with the source images unsealed and decoded."""
     return ImageOrder(
         prompt=generation.prompt,
         width=generation.parameters["width"],
@@ -107,8 +110,8 @@ def _bring_to_an_end(generation: Generation, context: AttemptContext, lease_lost
     except BatcherClosed:
         assert generation.lease_token is not None
         generations.put_back(lease_tokens=[generation.lease_token])
-        log.info("generation %s: put back into the queue, for this worker stops", generation.pk)
-    except Exception as error:  # noqa: BLE001 (whatever went wrong, the money must not stay held)
+        log.info("generation %s: requeued, because this worker stops", generation.pk)
+    except Exception as error:  # noqa: BLE001 (after any error, the money must not stay held)
         _give_back(generation, error)
 
 
@@ -139,7 +142,10 @@ def _store(generation: Generation, content: bytes) -> StoredImage:
 
 
 def _give_back(generation: Generation, error: Exception) -> None:
-    """Queues the generation again while it has attempts left, else fails it; what is lost is its new holder's."""
+    """Requeue the generation while it has attempts left, otherwise fail it.
+
+    After the loss of the lease nothing changes, because the generation belongs to its new holder.
+    """
     detail = error_redaction.summary(error)[:1000]
     log.error("generation %s: attempt %d failed", generation.pk, generation.attempt_count, exc_info=error)
     backoff_seconds = BACKOFF_SECONDS * 4 ** (generation.attempt_count - 1)
@@ -153,6 +159,6 @@ def _fail(generation: Generation, detail: str) -> None:
     code = error_codes.new_code(error_type=GENERATION_FAILED)
     try:
         generations.fail(generation=generation, error_type=GENERATION_FAILED, error_code=code, detail=detail)
-        log.error("%s generation %s: failed for good: %s", code, generation.pk, detail)
+        log.error("%s generation %s: failed permanently: %s", code, generation.pk, detail)
     except generations.LeaseLost:
-        log.warning("generation %s: the lease was lost, so another decides", generation.pk)
+        log.warning("generation %s: the lease was lost, so its new holder decides", generation.pk)

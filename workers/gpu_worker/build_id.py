@@ -1,4 +1,4 @@
-"""Which code this process runs, so that staff see whether all run the same."""
+"""The identifier of the code that this process runs, by which staff see whether all processes run the same."""
 
 import hashlib
 from functools import cache
@@ -11,7 +11,10 @@ PACKAGES = ("billing", "storage", "workers", "zekron_api")
 
 @cache
 def digest() -> str:
-    """Eight digits that are the same wherever the project's Python files are, as they were when first asked for."""
+    """Return eight hexadecimal digits of a hash over the project's Python files, read at the first call.
+
+    The digits do not depend on the folder of the installation.
+    """
     total = hashlib.sha256()
     for package in PACKAGES:
         for file in sorted(Path(settings.BASE_DIR, package).rglob("*.py")):

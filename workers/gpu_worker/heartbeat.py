@@ -1,4 +1,4 @@
-"""A thread that says every few seconds that this worker lives: it renews all its leases and shows the worker."""
+"""The heartbeat, a thread that renews all leases of this worker and registers it as alive, every few seconds."""
 
 import logging
 import threading
@@ -21,7 +21,7 @@ INTERVAL_SECONDS = 5.0
 
 
 class Heartbeat:
-    """Keeps the leases that are added to it; `start` and `close` it once."""
+    """A thread that renews the leases which are added to it. Call `start` and `close` once each."""
 
     def __init__(
         self,
@@ -31,8 +31,10 @@ class Heartbeat:
         describe: Callable[[], Details | None] = lambda: None,
         interval_seconds: float = INTERVAL_SECONDS,
     ) -> None:
-        """`speed` says how many seconds an image takes this worker, or None as long as it does not know; `describe`
-        says what it can tell of itself, its attempts left out.
+        """Create the thread without starting it.
+
+        `speed` returns this worker's seconds per image, or None while they are unknown. `describe` returns the
+        worker's details without its attempts, which the heartbeat adds.
         """
         self._worker_name = worker_name
         self._speed = speed
@@ -45,27 +47,27 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Begins to beat."""
+        """Start the thread, which begins to beat."""
         self._thread.start()
 
     def close(self) -> None:
-        """Stops beating and says that the worker has left."""
+        """Stop the thread and remove the worker from the registry."""
         self._closed.set()
         self._thread.join()
         try:
             worker_registry.leave(worker_name=self._worker_name)
         except redis.RedisError as error:
-            log.warning("could not say that this worker leaves: %s", error)
+            log.warning("could not remove this worker from the registry: %s", error)
 
     @property
     def lease_tokens(self) -> set[uuid.UUID]:
-        """The leases that are kept at this moment: one for each attempt that runs."""
+        """Tokens of the leases that are renewed at this moment, one for each running attempt."""
         with self._lock:
             return set(self._lost)
 
     @contextmanager
     def keep(self, lease_token: uuid.UUID) -> Iterator[threading.Event]:
-        """Renews this lease for as long as the block runs; the event is set once the lease is lost."""
+        """Renew this lease while the block runs. The event is set once the lease is lost."""
         lost = threading.Event()
         with self._lock:
             self._lost[lease_token] = lost
@@ -77,8 +79,11 @@ class Heartbeat:
                 del self._lost[lease_token]
 
     def beat(self) -> None:
-        """Renews every lease in one statement, and shows this worker. A database or Redis that is away is only logged:
-        the leases outlive several beats, and a lost one is found by the guard of the next transition."""
+        """Renew every lease in one statement, and register this worker as alive.
+
+        An unavailable database or Redis is only logged. The leases outlive several beats, and the guard of the next
+        transition finds a lost lease.
+        """
         with self._lock:
             kept = dict(self._lost)
         try:
@@ -90,7 +95,7 @@ class Heartbeat:
         try:
             self._show(attempt_count=len(kept))
         except redis.RedisError as error:
-            log.warning("could not show that this worker lives: %s", error)
+            log.warning("could not register this worker as alive: %s", error)
 
     def _show(self, *, attempt_count: int) -> None:
         details = self._describe()

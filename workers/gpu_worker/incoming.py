@@ -1,6 +1,7 @@
-"""Which attempts are on their way to the batchers: a message was taken, and what it stands for is being claimed.
+"""The orders that are on their way to the batchers.
 
-Knows no database and no pipeline.
+An order is on its way from the moment its message is taken, while its generation is being claimed. The module knows
+no database and no pipeline.
 """
 
 import threading
@@ -9,15 +10,16 @@ from contextlib import contextmanager
 
 
 class IncomingOrders:
-    """Counts threads, each of which brings one order."""
+    """A set of threads, each of which brings one order."""
 
     def __init__(self) -> None:
         self._coming: set[int] = set()
 
     @contextmanager
     def expect_order(self) -> Iterator[None]:
-        """Around what this thread does from its message on; it is on its way until it has arrived, or at most as long
-        as the block runs.
+        """Count this thread's order as on its way until `arrived` is called, or until the block ends.
+
+        Enter the block when the message is taken.
         """
         self._coming.add(threading.get_ident())
         try:
@@ -26,9 +28,9 @@ class IncomingOrders:
             self.arrived()
 
     def arrived(self) -> None:
-        """This thread brings its order now. May be called twice."""
+        """Record that this thread's order has arrived. It may be called twice."""
         self._coming.discard(threading.get_ident())
 
     def any(self) -> bool:
-        """Whether more may come within a few milliseconds."""
+        """Return whether more orders may arrive within a few milliseconds."""
         return bool(self._coming)

@@ -1,6 +1,6 @@
-"""What a worker does while it has room: it takes work straight from the table, and the sweep's and the purge's rounds.
+"""The idle poller of a worker with room, which claims work from the table, sweeps and purges.
 
-So a message that was lost, a Redis that is away or a beat that stands still cost seconds of waiting and nothing else.
+A lost message, an unavailable Redis or a stopped Celery beat therefore costs only seconds of waiting.
 """
 
 import logging
@@ -21,24 +21,24 @@ from workers.models import Generation
 
 log = logging.getLogger(__name__)
 
-# How often a worker with room looks into the table; a message that is younger than this may still come.
+# The interval at which a worker with room reads the table. The message of a younger generation may still arrive.
 CLAIM_SECONDS = 2.0
-# Rarer than beat's own rounds, which do the same.
+# Less often than the rounds of Celery beat, which do the same work.
 SWEEP_SECONDS = 10.0
 PURGE_SECONDS = 60.0
-# One round of a purge: soon over, so that the next look into the table is not late.
+# One round of a purge is short, so that it does not delay the next read of the table.
 MAX_PURGED_IMAGES = 200
-# Two renewals of a lease. Whoever has reached the database for all that time takes a worker that has not for dead, and
-# does not wait for the end of its leases, which is as late as it is for the sake of outages.
+# Two renewals of a lease. A process that reached the database for this long presumes a worker dead that did not renew.
+# It does not wait for the leases to end, because their length allows for outages of the database.
 SILENCE_SECONDS = 12.0
-# Two looks into the table, and a little.
+# A little more than two reads of the table.
 PAUSE_SECONDS = 5.0
 
 
 class DatabaseContact:
     """The time for which one thread has reached the database without a pause.
 
-    A process that has not reached the database cannot tell a dead worker from one that did not reach it either.
+    A process without the database cannot tell a dead worker from one that did not reach the database either.
     """
 
     def __init__(self, *, pause_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -57,10 +57,14 @@ class DatabaseContact:
 
 
 class IdlePoller:
-    """A thread, and threads for the attempts that it starts; `start` and `close` it once."""
+    """A thread that polls, and threads for the attempts that it starts. Call `start` and `close` once each."""
 
     def __init__(self, *, context: AttemptContext, capacity: int) -> None:
-        """`capacity` is how many attempts the process may run at once, whoever started them."""
+        """Create the threads without starting them.
+
+        `capacity` is the maximum number of attempts that run in the process at once, whether the poller or a message
+        started them.
+        """
         self._context = context
         self._capacity = capacity
         self._closed = threading.Event()
@@ -68,15 +72,18 @@ class IdlePoller:
         self._thread = threading.Thread(target=self._run, name="idle", daemon=True)
 
     def start(self) -> None:
-        """Begins to look for work."""
+        """Start the thread, which begins to look for work."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Takes nothing more; what was taken goes on. May be called twice, and from a signal's handler."""
+        """Claim nothing more. Running attempts go on.
+
+        It may be called twice, and from the handler of a signal.
+        """
         self._closed.set()
 
     def close(self) -> None:
-        """Takes nothing more, and returns when what was taken has ended."""
+        """Claim nothing more, and return when the running attempts have ended."""
         self.stop()
         self._thread.join()
         self._attempts.shutdown()
@@ -89,7 +96,7 @@ class IdlePoller:
             if room <= 0:
                 continue
             close_old_connections()
-            # In this order: what hung while the database did is followed by no rescue, but by others' renewals.
+            # The claim comes first. If it hung with the database, no rescue follows until other workers could renew.
             if _try(partial(self._claim, room)) and contact.record_answer() >= SILENCE_SECONDS:
                 _try(self._rescue)
             if time.monotonic() >= sweep_at:
@@ -105,7 +112,10 @@ class IdlePoller:
         return self._capacity - len(self._context.heartbeat.lease_tokens)
 
     def _rescue(self) -> None:
-        """Takes back what silent workers have, and claims what there is room for; the sweep hints at the rest."""
+        """Requeue the generations of silent workers, and claim as many as there is room for.
+
+        The sweep sends hints for the rest.
+        """
         if recovery.rescue(limit=recovery.MAX_ROWS_PER_SWEEP, silence_seconds=SILENCE_SECONDS):
             self._claim(self._room)
 
@@ -117,7 +127,7 @@ class IdlePoller:
 
     def _attempt(self, generation: Generation) -> None:
         _try(partial(attempt.carry_out, generation=generation, context=self._context))
-        # These threads seldom have work, and messages' threads have a connection each already.
+        # These threads seldom have work, and each thread that serves messages already has a connection.
         connections.close_all()
 
 
@@ -126,7 +136,7 @@ def _try(work: Callable[[], object]) -> bool:
         work()
         return True
     except Exception:
-        # The database or the store is away, or something is wrong with one row. This thread is the last that finds
-        # work when all else fails, so it must live; its next round tries again.
-        log.exception("a round of an idle worker failed")
+        # The database or the object store is unavailable, or one row is faulty. This thread finds work when everything
+        # else fails, so it must survive. Its next round tries again.
+        log.exception("a round of the idle poller failed")
         return False

@@ -1,4 +1,4 @@
-"""What a GPU worker process has for all its tasks: an engine and a batcher for each model, heartbeat and idle hands."""
+"""The GPU worker process: an engine and a batcher for each model, the heartbeat and the idle poller."""
 
 import logging
 import os
@@ -25,17 +25,21 @@ from workers.messaging.worker_registry import Details
 
 log = logging.getLogger(__name__)
 
-# What a supervisor sees of a worker whose device is lost (EX_SOFTWARE of sysexits.h), so that it starts another.
+# The exit status of a worker whose device is lost (EX_SOFTWARE of sysexits.h). Its supervisor starts another.
 DEVICE_LOST_STATUS = 70
-# So long the attempts that met the lost device have to put themselves back.
+# The time in which the attempts on a lost device can requeue their generations.
 DEVICE_LOST_SECONDS = 10.0
 
 
 class GpuWorker:
-    """Loads the models of its queues, which may take minutes, and starts the threads. Close it once."""
+    """Owner of the engines, batchers and threads of this process. Close it once."""
 
     def __init__(self, *, worker_name: str, capacity: int, queues: Collection[str]) -> None:
-        """`capacity` is how many attempts may run at once. Raises CatalogueError for queues that no model has."""
+        """Load the models of these queues, which may take minutes, and start the threads.
+
+        `capacity` is the maximum number of attempts that run at once. Raise CatalogueError for a queue that no model
+        has.
+        """
         self._queues = sorted(queues)
         self._batchers: dict[str, Batcher] = {}
         self._incoming = IncomingOrders()
@@ -43,7 +47,7 @@ class GpuWorker:
         for model in _models_of(queues):
             log.info("loading %s from %s on device %s", model.name, model.weights, settings.DEVICE)
             engine = load_engine(model=model, device=settings.DEVICE)
-            # An engine of one's own need not tell.
+            # An engine from outside the project need not have a `device_name`.
             self._device = getattr(engine, "device_name", settings.DEVICE)
             self._batchers[model.name] = Batcher(
                 engine, more_may_come=self._incoming.any, on_device_lost=self._leave_lost_device
@@ -63,11 +67,11 @@ class GpuWorker:
         self._poller.start()
 
     def stop(self, *, within_seconds: float) -> None:
-        """Lets what the engines are at finish and puts the rest back into the queue; returns at once.
+        """Finish the running batches, requeue everything else, and return at once.
 
-        What has not ended `within_seconds` is put back too, and then the process ends where it stands.
+        Attempts that have not ended `within_seconds` are requeued too, and then the process exits at once.
         """
-        log.info("stopping: what the device is at is finished, the rest is put back")
+        log.info("stopping: running batches are finished, everything else is requeued")
         self._poller.stop()
         for batcher in self._batchers.values():
             batcher.drain()
@@ -76,27 +80,25 @@ class GpuWorker:
         end.start()
 
     def close(self) -> None:
-        """Finishes what the batchers hold, then stops every thread."""
+        """Finish the orders of the batchers, then stop every thread."""
         for batcher in self._batchers.values():
             batcher.close()
         self._poller.close()
         self._heartbeat.close()
 
     def _end_by_force(self) -> None:
-        """What runs on does so without a lease: it could settle nothing."""
+        """Requeue the running attempts and exit. A running attempt without its lease could settle nothing."""
         try:
             count = generations.put_back(lease_tokens=self._heartbeat.lease_tokens)
-            log.error(
-                "zekron: stopped with %d generations unfinished; they are put back into the queue", count
-            )
+            log.error("zekron: stopped with %d unfinished generations, which are requeued", count)
         except DatabaseError:
-            log.exception("zekron: stopped without the database; the sweep rescues what was unfinished")
+            log.exception("zekron: stopped without the database; the sweep rescues unfinished generations")
         _exit(0)
 
     def _leave_lost_device(self) -> None:
-        """Ends the process, for a device context that is broken stays broken; its supervisor starts another."""
+        """End the process, because a broken device context stays broken. Its supervisor starts another."""
         log.critical(
-            "zekron: the device %s is lost; this worker ends and must be started again", settings.DEVICE
+            "zekron: the device %s is lost; this worker exits and must be restarted", settings.DEVICE
         )
         self._poller.stop()
         for batcher in self._batchers.values():
@@ -107,7 +109,7 @@ class GpuWorker:
         _exit(DEVICE_LOST_STATUS)
 
     def _seconds_per_image(self) -> float | None:
-        """The slowest model's, so that a wait which is predicted from it is rather too long than too short."""
+        """Return the speed of the slowest model, so that a predicted wait is rather too long than too short."""
         speeds = (batcher.seconds_per_image for batcher in self._batchers.values())
         return max((speed for speed in speeds if speed is not None), default=None)
 
@@ -124,7 +126,7 @@ class GpuWorker:
         )
 
     def _submit_order(self, model_name: str, order: ImageOrder) -> "Future[Picture]":
-        # Before its order is there: the batcher looks who else is on the way, and must not find this one.
+        # This comes before `submit`: the batcher asks for other orders on their way and must not find this one.
         self._incoming.arrived()
         return self._batchers[model_name].submit(order)
 
@@ -136,13 +138,16 @@ def _models_of(queues: Collection[str]) -> list[ImageModel]:
     for model in models:
         if not licences.is_known(model.licence):
             log.warning(
-                "whether the licence %s of %s allows paid use is not known here", model.licence, model.name
+                "it is unknown whether the licence %s of %s allows paid use", model.licence, model.name
             )
     return models
 
 
 def _exit(status: int) -> None:
-    """At once, without what Python does at an end: a thread inside a device's library could hold that up for ever."""
+    """Exit at once, without the clean-up of Python.
+
+    A thread inside a device's library could block the clean-up for ever.
+    """
     logging.shutdown()
     os._exit(status)
 
@@ -151,25 +156,25 @@ _current: GpuWorker | None = None
 
 
 def start(*, worker_name: str, capacity: int, queues: Collection[str]) -> None:
-    """Makes this process's workshop for the models of these queues. Call it once, before the first task."""
+    """Create this process's GpuWorker for the models of these queues. Call it once, before the first task."""
     global _current  # noqa: PLW0603 (one process drives one GPU)
     _current = GpuWorker(worker_name=worker_name, capacity=capacity, queues=queues)
 
 
 def current() -> GpuWorker:
-    """This process's workshop."""
-    assert _current is not None, "only a worker of the GPU queue has a workshop"
+    """Return this process's GpuWorker."""
+    assert _current is not None, "only a process that serves GPU queues has a GpuWorker"
     return _current
 
 
 def stop(*, within_seconds: float) -> None:
-    """Stops this process's workshop, if it has one; `close_workshop` must follow."""
+    """Stop this process's GpuWorker, if it has one. `close` must follow."""
     if _current is not None:
         _current.stop(within_seconds=within_seconds)
 
 
 def close() -> None:
-    """Closes this process's workshop, if it has one."""
+    """Close this process's GpuWorker, if it has one."""
     global _current  # noqa: PLW0603
     if _current is not None:
         _current.close()
