@@ -1,15 +1,15 @@
-"""How many parts the file of an image claims to have, counted before a decoder walks them. Knows the outlines of PNG
-(RFC 2083, section 3) and JPEG (ITU T.81, annex B), and no pixel.
+"""The count of the parts that an image file claims to have, made before a decoder walks them.
 
-The decoders' time grows with the parts and not with the bytes: ten megabytes of empty ones take seconds under the
-interpreter's lock, and of JPEG scans, each of which repaints all pixels, most of an hour.
+The module knows the structure of PNG (RFC 2083, section 3) and JPEG (ITU T.81, annex B), and no pixel. A decoder's time
+grows with the parts and not with the bytes. Ten megabytes of empty parts take seconds under the interpreter's lock.
+Ten megabytes of JPEG scans take most of an hour, because each scan repaints all pixels.
 """
 
 import struct
 
-# Encoders cut pixels into parts of 4 KiB or more, so 10 MiB are some 2,600; cameras add a few hundred of metadata.
+# Encoders write parts of 4 KiB or more, so 10 MiB have about 2,600. Cameras add a few hundred parts of metadata.
 MAX_PARTS = 5000
-# Progressive encoders write about ten; at 16 megapixels a scan takes 10 ms.
+# Progressive encoders write about ten scans. At 16 megapixels, a scan takes 10 ms.
 MAX_SCANS = 100
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -18,11 +18,14 @@ _START_OF_SCAN = 0xDA
 
 
 def has_too_many_parts(content: bytes) -> bool:
-    """Whether a decoder would walk the file for long. What is cut off or broken is the decoder's to refuse."""
+    """Return whether a decoder would walk the file for too long.
+
+    A truncated or broken file is left for the decoder to refuse.
+    """
     if content.startswith(_PNG_SIGNATURE):
         return _png_chunk_count(content) > MAX_PARTS
     if content.startswith(_JPEG_SIGNATURE):
-        # In pixels a marker cannot occur by chance: their 0xFF is written as 0xFF00.
+        # A marker cannot occur by chance in pixels, whose 0xFF is written as 0xFF00.
         return (
             content.count(bytes([0xFF, _START_OF_SCAN])) > MAX_SCANS
             or _jpeg_segment_count(content) > MAX_PARTS
@@ -39,7 +42,7 @@ def _png_chunk_count(content: bytes) -> int:
 
 
 def _jpeg_segment_count(content: bytes) -> int:
-    """Those before the first scan; a byte that only fills the space before a marker counts as well."""
+    """Count the segments before the first scan. A fill byte before a marker counts as a segment, too."""
     count, position = 0, len(_JPEG_SIGNATURE)
     while position + 4 <= len(content) and count <= MAX_PARTS:
         first, marker, byte_count = struct.unpack_from(">BBH", content, position)

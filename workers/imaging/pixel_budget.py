@@ -1,4 +1,4 @@
-"""How many pixels may be in work at once in this process, so that large pictures wait instead of filling memory."""
+"""The limit of pixels in work at once in this process, so that large pictures wait instead of filling memory."""
 
 import threading
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 class PixelBudget:
-    """Safe for threads. Whoever asks for more than all of it would wait for ever, so that is refused."""
+    """A thread-safe budget of pixels. It refuses a request for more than the whole, which would wait for ever."""
 
     def __init__(self, pixels: int) -> None:
         self._whole = self._left = pixels
@@ -14,7 +14,7 @@ class PixelBudget:
 
     @contextmanager
     def spend(self, pixels: int) -> Iterator[None]:
-        """Waits until that many are left, and takes them for as long as the block runs."""
+        """Wait until `pixels` are left, and hold them while the block runs. Raise ValueError above the whole budget."""
         if pixels > self._whole:
             raise ValueError(f"{pixels} pixels are more than the whole budget of {self._whole}")
         with self._freed:

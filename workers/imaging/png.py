@@ -1,7 +1,7 @@
-"""Writes finished pictures as PNG: RGB, lossless, small enough, and fast. Knows nothing of where their bytes go.
+"""The encoder of finished pictures as lossless RGB PNG. It is fast, and does not know where the bytes go.
 
-A PNG is its rows, each filtered (PNG specification §9) and led by its filter's number, then deflated. What is fast
-and small depends on the picture, so a few of its rows are looked at first.
+A PNG consists of its rows, deflated. Each row is filtered (PNG specification §9) and starts with its filter's number.
+The fastest and smallest encoding depends on the picture, so a sample of its rows is examined first.
 """
 
 import enum
@@ -15,23 +15,24 @@ from PIL import Image
 from zlib_ng import zlib_ng
 
 Pixels = NDArray[np.uint8]  # (height, width, 3)
-Rows = NDArray[np.uint8]  # (height, 1 + 3 * width): each row is led by its filter's number
+Rows = NDArray[np.uint8]  # (height, 1 + 3 * width): each row starts with its filter's number
 
 CHANNELS: Final = 3
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
-# So many rows decide how a picture is written, in strips of so many, so that matches with the row above count.
+# The sample that decides how a picture is written. It consists of strips, so that matches with the row above count.
 SAMPLED_ROWS: Final = 32
 STRIP_ROWS: Final = 4
-# So many are filtered at a time: a few hundred kilobytes, which stay in the processor's cache until they are deflated.
+# One block is a few hundred kilobytes of rows, which stay in the processor's cache until they are deflated.
 BLOCK_ROWS: Final = 64
-# Grain hardly ever repeats. Below these shares of bytes that equal the one before them, and the three before them,
-# Huffman coding alone was smallest on every photo and painting measured; matches take several times as long.
+# Grain hardly ever repeats. The limits are shares of bytes that equal the byte before them, or the three before them.
+# Below both, Huffman coding alone was smallest on every photo and painting measured. Matches take several times
+# longer.
 GRAIN_REPEATS: Final = 0.4
 GRAIN_RUNS: Final = 0.1
 
 
 class Filter(enum.IntEnum):
-    """What is subtracted from a byte: nothing, the same byte of the pixel to the left, of the one above, their mean."""
+    """Filters by the subtracted value: nothing, the byte of the pixel to the left, of the one above, their mean."""
 
     NONE = 0
     SUB = 1
@@ -40,7 +41,7 @@ class Filter(enum.IntEnum):
 
 
 class Plan(NamedTuple):
-    """How a picture is written: `strategy` and `level` are zlib's."""
+    """A way to write a picture: a row filter, and the `strategy` and `level` of zlib."""
 
     filter: Filter
     strategy: int
@@ -48,8 +49,9 @@ class Plan(NamedTuple):
 
 
 GRAIN: Final = Plan(Filter.AVERAGE, zlib_ng.Z_HUFFMAN_ONLY, 1)
-# Runs are smallest where plain areas lie beside grain; matches are in drawings, text, ramps and grey, and there the
-# filter matters more than the level. Paeth's filter gained nothing over these, and takes many times as long in numpy.
+# Runs are smallest where plain areas lie beside grain. Matches are smallest for drawings, text, gradients and grey,
+# where the filter matters more than the level. Paeth's filter gained nothing over these, and takes many times as long
+# in numpy.
 PLANS: Final = (
     GRAIN,
     Plan(Filter.AVERAGE, zlib_ng.Z_RLE, 1),
@@ -61,9 +63,9 @@ PLANS: Final = (
 
 
 def encode(picture: Image.Image | Pixels) -> bytes:
-    """The lossless PNG of an RGB image or of (height, width, 3) bytes: its pixels and nothing else.
+    """Return the lossless PNG of an RGB image or of (height, width, 3) bytes.
 
-    Whatever metadata the image carries is left out. The same pixels give the same bytes.
+    The PNG holds the pixels and no metadata. Equal pixels give equal bytes. Raise ValueError for any other picture.
     """
     pixels = _pixels(picture)
     height, width = pixels.shape[:2]
@@ -72,7 +74,7 @@ def encode(picture: Image.Image | Pixels) -> bytes:
 
 
 def filtered(pixels: Pixels, by: Filter) -> Iterator[Rows]:
-    """The rows of a picture, ready to be deflated, BLOCK_ROWS at a time."""
+    """Yield the filtered rows of a picture, ready to be deflated, BLOCK_ROWS at a time."""
     flat = pixels.reshape(len(pixels), -1)
     above = np.zeros_like(flat[:1])
     for start in range(0, len(flat), BLOCK_ROWS):
@@ -86,8 +88,8 @@ def filtered(pixels: Pixels, by: Filter) -> Iterator[Rows]:
 
 
 def assemble(rows: Iterable[Rows], *, width: int, height: int, plan: Plan = GRAIN) -> bytes:
-    """The PNG of rows that are filtered already, as a device may have done it, in one array or in several."""
-    # Eight bits a channel, RGB; deflate, the five filters, not interlaced.
+    """Return the PNG of rows in one or several arrays. The rows are filtered already, for example by a device."""
+    # The fields say eight bits a channel, RGB, deflate, the five filters and not interlaced.
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     parts = (*_chunk(b"IHDR", header), *_chunk(b"IDAT", *_deflated(rows, plan)), *_chunk(b"IEND"))
     return b"".join((SIGNATURE, *parts))
@@ -105,7 +107,7 @@ def _pixels(picture: Image.Image | Pixels) -> Pixels:
 
 
 def _plan(pixels: Pixels) -> Plan:
-    """The plan that is smallest for some of the rows; nothing is tried on what is plainly grain."""
+    """Return the plan that is smallest for a sample of the rows. For obvious grain no plan is tried."""
     flat = pixels.reshape(len(pixels), -1)
     chosen = _chosen(len(flat))
     current, above = flat[chosen], flat[chosen - 1]
@@ -117,7 +119,7 @@ def _plan(pixels: Pixels) -> Plan:
 
 
 def _chosen(height: int) -> NDArray[np.intp]:
-    """Which rows are looked at: strips, so that matches with the rows above are seen, spread over the height."""
+    """Return the sampled rows, in strips that show matches with the rows above, spread over the height."""
     starts = np.linspace(0, max(0, height - STRIP_ROWS), SAMPLED_ROWS // STRIP_ROWS).astype(np.intp)
     chosen = np.unique(starts[:, None] + np.arange(STRIP_ROWS))
     return chosen[chosen < height]
@@ -139,7 +141,7 @@ def _differences(current: Rows, above: Rows, by: Filter) -> Rows:
 
 
 def _subtract(current: Rows, above: Rows, by: Filter, out: Rows) -> None:
-    """Writes to `out` what is left of each byte; the pixel left of the first one is black."""
+    """Write each byte minus its filter's value to `out`. The pixel left of the first one counts as black."""
     first, rest = slice(None, CHANNELS), slice(CHANNELS, None)
     left = current[:, :-CHANNELS]
     if by is Filter.NONE:
@@ -151,7 +153,8 @@ def _subtract(current: Rows, above: Rows, by: Filter, out: Rows) -> None:
         np.subtract(current[:, rest], left, out=out[:, rest])
     else:
         np.subtract(current[:, first], above[:, first] >> 1, out=out[:, first])
-        # The mean of two bytes, rounded down, without a ninth bit: what they share, and half of where they differ.
+        # The mean of two bytes, rounded down, is their common bits plus half of their different bits. This form needs
+        # no ninth bit.
         mean = left ^ above[:, rest]
         mean >>= 1
         mean += left & above[:, rest]
@@ -159,7 +162,7 @@ def _subtract(current: Rows, above: Rows, by: Filter, out: Rows) -> None:
 
 
 def _deflated(rows: Iterable[Rows], plan: Plan) -> list[bytes]:
-    # Memory level 9 makes blocks as long as they can be: fewer tables, and a tenth of the time less.
+    # Memory level 9 makes the longest blocks, which need fewer tables and save a tenth of the time.
     deflater = zlib_ng.compressobj(plan.level, zlib_ng.DEFLATED, zlib_ng.MAX_WBITS, 9, plan.strategy)
     parts = [deflater.compress(some) for some in rows]
     return [*parts, deflater.flush()]

@@ -1,4 +1,4 @@
-"""Reads an edit's source images: hostile bytes in, upright RGB pixels out. Knows no HTTP and no storage."""
+"""The reader of source images, from untrusted bytes to upright RGB pixels. It knows no HTTP and no storage."""
 
 import io
 import math
@@ -14,32 +14,33 @@ FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_PIXELS = 16_000_000
 MIN_SIDE_PIXELS = 64
 MAX_RATIO = 8
-# What is kept of a source. Models look at a megapixel of it at most; encoding all of 16 takes a second and 25 MB.
+# The stored size of a source. Models use at most a megapixel of it. Encoding 16 megapixels takes a second and 25 MB.
 KEPT_PIXELS = 4_000_000
-# A pixel in work takes up to 16 bytes, so all that are decoded at once take half a gigabyte.
+# A pixel in work takes up to 16 bytes, so all pixels that are decoded at once take half a gigabyte.
 PIXELS_AT_ONCE = 2 * MAX_PIXELS
 TOO_LARGE = f"The image has more than {MAX_PIXELS // 1_000_000} megapixels."
 
-# A WebP's canvas is allocated while its header is read: Pillow refuses twice this before it does so.
+# A WebP's canvas is allocated while its header is read. Before that, Pillow refuses images above twice this limit.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 _budget = PixelBudget(PIXELS_AT_ONCE)
 
 
 class InvalidImage(Exception):
-    """The bytes are not a picture that can be a source; the message says why, in words for the client."""
+    """The bytes are not a picture that can be a source. The message tells the client why."""
 
 
 def decode(content: bytes) -> Image.Image:
-    """The picture of a PNG, JPEG or WebP, told by content: first frame, upright, RGB, transparency on white.
+    """Return the first frame of a PNG, JPEG or WebP, upright, in RGB, with transparency on white.
 
-    The size is judged by the header, before any pixel is decoded. Raises InvalidImage and nothing else.
+    The format is recognised by content. The size is checked in the header, before any pixel is decoded. Raise
+    InvalidImage and no other exception.
     """
     with _decoded(content) as picture:
         return picture
 
 
 def normalise(content: bytes) -> bytes:
-    """The picture as a PNG of its pixels and nothing else, at most KEPT_PIXELS of them. Raises InvalidImage."""
+    """Return the picture as a PNG without metadata, of at most KEPT_PIXELS pixels. Raise InvalidImage."""
     with _decoded(content) as picture:
         return png.encode(_fitted(picture))
 
@@ -53,13 +54,16 @@ def _decoded(content: bytes) -> Iterator[Image.Image]:
             image.load()
             picture = _to_rgb(_upright(image))
         except Exception as problem:
-            # Pillow's decoders raise whatever a broken file leads them to.
+            # Pillow's decoders raise many kinds of exception for a broken file.
             raise InvalidImage("The image is truncated or broken.") from problem
         yield picture
 
 
 def _fitted(picture: Image.Image) -> Image.Image:
-    """Scaled down to KEPT_PIXELS; rounded so that it gets no longer in proportion, and stays a valid source."""
+    """Return the picture, scaled down to at most KEPT_PIXELS if it is larger.
+
+    The rounding never makes it longer in proportion, so it stays a valid source.
+    """
     shrink = math.sqrt(KEPT_PIXELS / (picture.width * picture.height))
     if shrink >= 1:
         return picture
@@ -78,7 +82,7 @@ def _open(content: bytes) -> Image.Image:
     except UnidentifiedImageError:
         raise InvalidImage("The data is not a readable PNG, JPEG or WebP image.") from None
     except Exception as problem:
-        # Pillow's header readers do the same.
+        # Pillow's header readers raise many kinds of exception, too.
         raise InvalidImage("The image's header is broken.") from problem
 
 
@@ -93,11 +97,11 @@ def _check_size(width: int, height: int) -> None:
 
 def _upright(image: Image.Image) -> Image.Image:
     try:
-        # Read before it is taken away: Pillow would write it anew, and fail at a value of an odd type.
+        # The metadata is read and then removed, because Pillow would rewrite it and fail at a value of an odd type.
         image.getexif()
         image.info.pop("exif", None)
         return ImageOps.exif_transpose(image)
-    except Exception:  # noqa: BLE001 - metadata that cannot be read has no orientation to apply; the pixels are fine
+    except Exception:  # noqa: BLE001 - unreadable metadata has no orientation to apply, and the pixels are fine
         return image
 
 

@@ -1,1 +1,1 @@
-"""The engines that make pictures with torch and diffusers. They know no job, no price and no stored file."""
+"""The engines that make pictures with torch and diffusers. They know no database, no price and no stored image."""
