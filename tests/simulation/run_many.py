@@ -62,7 +62,7 @@ def summary(*, happened: Counter[str], life_count: int, seconds: float) -> str:
     return f"{life_count} lives, {fault_count} faults, {ends}: 0 violations, in {seconds:.0f} s"
 
 
-def _watch(lives: Queue[Any], life_count: int, processes: Sequence[BaseProcess]) -> int:
+def _watch(lives: "Queue[Any]", life_count: int, processes: Sequence[BaseProcess]) -> int:
     started_at = said_at = time.monotonic()
     happened: Counter[str] = Counter()
     for done in range(1, life_count + 1):
@@ -82,7 +82,7 @@ def _watch(lives: Queue[Any], life_count: int, processes: Sequence[BaseProcess])
     return 0
 
 
-def _live_each(core: int, seeds: range, lives: Queue[Any], stopped: Event) -> None:
+def _live_each(core: int, seeds: range, lives: "Queue[Any]", stopped: Event) -> None:
     with _database(core), theatre() as stage:
         for seed in seeds:
             if stopped.is_set():

@@ -57,7 +57,7 @@ class Store(Storage):
         _finish(struck, f"has {label_of(name)}")
         return name
 
-    def open(self, name: str, mode: str = "rb") -> File[bytes]:
+    def open(self, name: str, mode: str = "rb") -> "File[bytes]":
         """Return the content; raise FileNotFoundError when there is none."""
         struck = _gate(f"the store is asked for {label_of(name)}", Fault.BROKEN, Fault.SLOW)
         if name not in environment.world().objects.contents:

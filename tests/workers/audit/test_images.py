@@ -43,7 +43,7 @@ def made(now: datetime) -> list[Generation]:
 class Unreachable(FileSystemStorage):
     """A store that fails in a way of its own."""
 
-    def _open(self, name: str, mode: str = "rb") -> ContentFile[bytes]:
+    def _open(self, name: str, mode: str = "rb") -> "ContentFile[bytes]":
         raise ConnectionResetError("the store is not to be reached")
 
 
