@@ -7,15 +7,17 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db import connections
+from django.db import connections, transaction
+from django.db.models.functions import Now
 from PIL import Image
 
 from billing import ledger
 from billing.models import Account
 from storage import images
 from storage.models import StoredImage
+from tests.engines import UnstagedEngine
 from workers.engine.batcher import Batcher
-from workers.engine.interface import ImageOrder, StepCallback, UnstagedEngine
+from workers.engine.interface import ImageOrder, StepCallback
 from workers.gpu_worker.attempt import AttemptContext
 from workers.gpu_worker.heartbeat import Heartbeat
 from workers.lifecycle import generations
@@ -23,6 +25,7 @@ from workers.lifecycle.submission import Submission
 from workers.models import MAX_ATTEMPTS, Generation, Kind, Status, Timestamp
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 QUOTE_MICROS = 26_700
 ERROR: dict[str, Any] = {
     "error_type": "generation_failed",
@@ -31,6 +34,8 @@ ERROR: dict[str, Any] = {
 }
 
 _names = itertools.count(1)
+# Each claimed generation goes ahead of those that an earlier claim has moved and not claimed.
+_turns = itertools.count(1)
 
 
 def account(*, balance_micros: int = 10_000_000) -> Account:
@@ -72,7 +77,7 @@ def generation_in(status: Status, owner: Account) -> Generation:
     if status == Status.CANCELLED:
         generations.cancel(generation=queued, error_type="service_busy", error_code="X", now=NOW)
     if status in {Status.RUNNING, Status.COMPLETED, Status.FAILED}:
-        running = generations.claim(generation_id=queued.pk, now=NOW)
+        running = claim(generation_id=queued.pk, now=NOW)
         if status == Status.COMPLETED:
             finish(running)
         if status == Status.FAILED:
@@ -80,13 +85,25 @@ def generation_in(status: Status, owner: Account) -> Generation:
     return Generation.objects.get(pk=queued.pk)
 
 
+def claim(*, generation_id: int, now: Timestamp = Now()) -> Generation:
+    """Claim this generation as a worker claims the next one, by making it the next. Raises NotClaimable."""
+    row = Generation.objects.filter(pk=generation_id)
+    row.filter(status=Status.QUEUED).update(turn_at=LONG_AGO - timedelta(seconds=next(_turns)))
+    with transaction.atomic():
+        claimed = generations.claim_next(models={row.values_list("model", flat=True).get()}, now=now)
+        if claimed.pk != generation_id:
+            # Leaving the transaction by an exception gives the other one back.
+            raise generations.NotClaimable
+    return claimed
+
+
 def exhausted(owner: Account) -> Generation:
     """Return a running generation at its last attempt."""
     generation = submit(owner)
     for _ in range(MAX_ATTEMPTS - 1):
-        running = generations.claim(generation_id=generation.pk, now=NOW)
+        running = claim(generation_id=generation.pk, now=NOW)
         generations.retry(generation=running, backoff_seconds=0, detail="again", now=NOW)
-    return generations.claim(generation_id=generation.pk, now=NOW)
+    return claim(generation_id=generation.pk, now=NOW)
 
 
 def expire_image(generation_id: int) -> None:

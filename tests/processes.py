@@ -168,8 +168,8 @@ def _work_off(context: attempt.AttemptContext, closed: threading.Event) -> None:
     try:
         while not closed.wait(0.02):
             worker_registry.show(worker_name="test")
-            for generation in Generation.objects.filter(status=Status.QUEUED).order_by("pk"):
-                attempt.run(generation_id=generation.pk, context=context)
+            for _ in range(Generation.objects.filter(status=Status.QUEUED).count()):
+                attempt.run_next(context=context)
     finally:
         worker_registry.leave(worker_name="test")
         connections.close_all()

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from itertools import count
 from typing import Final
 
@@ -39,6 +40,7 @@ SELECT %(account)s, number, id, 'create', 'zekron-image-1', 'a boat', '{"width":
 FROM numbered
 """
 
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 _names = count(1)
 Claim = Callable[[], Generation]
 
@@ -50,7 +52,9 @@ def claim_oldest() -> Generation:
         first = queued.select_for_update(skip_locked=True, no_key=True).values_list("pk", flat=True).first()
         if first is None:
             raise generations.NotClaimable
-        return generations.claim(generation_id=first)
+        # The turn of the one that was accepted first comes first.
+        Generation.objects.filter(pk=first).update(turn_at=LONG_AGO)
+        return generations.claim_next()
 
 
 @contextmanager

@@ -191,7 +191,7 @@ def _answer(
 
 def _make(ids: Sequence[int]) -> list[tuple[Generation, StoredImage]]:
     """Do a worker's part up to the completion."""
-    return [(generations.claim(generation_id=number), _seal_image()) for number in ids]
+    return [(generations.claim_next(), _seal_image()) for _ in ids]
 
 
 def _complete(generation: Generation, image: StoredImage) -> None:

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from tests.engines import UnstagedEngine
 from workers.catalogue import ImageModel
-from workers.engine.interface import DeviceLost, ImageOrder, StepCallback, UnstagedEngine
+from workers.engine.interface import DeviceLost, ImageOrder, StepCallback
 
 # In the place of a GPU's seconds: long enough to die in, and it costs no CPU.
 BATCH_SECONDS = 0.15

@@ -39,7 +39,7 @@ def state() -> State:
         if status == Status.CANCELLED:
             generations.cancel(generation=queued, error_type="service_busy", error_code="X", now=now)
         else:
-            running = generations.claim(generation_id=queued.pk, now=now)
+            running = factories.claim(generation_id=queued.pk, now=now)
             if status == Status.FAILED:
                 generations.fail(generation=running, **factories.ERROR, now=now)
             else:

@@ -51,7 +51,7 @@ def journal() -> ClientLog:
             owner=owner, prompt="a boat", size="512x512", sources=(), has_key=True, leaves=False
         )
         account = Account.objects.get(pk=owner.account_id)
-        running = generations.claim(
+        running = factories.claim(
             generation_id=factories.submit(account, prompt=order.prompt, now=now).pk, now=now
         )
         image = images.put(

@@ -12,8 +12,9 @@ from demo_model.train import distil, export
 from demo_model.train.dataset import decode_scaled
 from demo_model.train.run import TrainingRun
 from demo_model.train.sampling import sample_latents
+from tests.engines import make
 from tests.workers.conftest import entry
-from workers.engine.interface import Engine, ImageOrder, load_engine, make
+from workers.engine.interface import Engine, ImageOrder, load_engine
 
 SIZE = (128, 64)
 OPTIONS = {"max_sequence_length": PROMPT_TOKENS, "text_encoder_out_layers": [1, 2, 3]}

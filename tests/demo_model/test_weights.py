@@ -5,8 +5,9 @@ import pytest
 from django.conf import settings
 from PIL import Image
 
+from tests.engines import make
 from workers import catalogue
-from workers.engine.interface import Engine, ImageOrder, load_engine, make
+from workers.engine.interface import Engine, ImageOrder, load_engine
 
 
 @pytest.fixture(scope="module")

@@ -59,10 +59,7 @@ class Worker:
 
     def _attempt(self, actor: Actor, generation_id: int) -> None:
         actor.world.note(actor, f"has a message for {actor.world.name_of(generation_id)}")
-        if actor.world.dice.random() < 0.3:
-            attempt.run(generation_id=generation_id, context=self._context(actor))
-        else:
-            attempt.run_next(context=self._context(actor))
+        attempt.run_next(context=self._context(actor))
 
     def _claim_from_the_table(self, actor: Actor) -> None:
         attempt.run_next(context=self._context(actor))

@@ -31,7 +31,7 @@ def completed(who: Caller) -> Generation:
     """Make a generation of this caller with its image in the store."""
     queued = factories.submit(who.account, now=Now())
     with factories.attempt_context(factories.StandInEngine()) as context:
-        attempt.run(generation_id=queued.pk, context=context)
+        attempt.run_next(context=context)
     return Generation.objects.select_related("image").get(pk=queued.pk)
 
 

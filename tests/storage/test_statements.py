@@ -54,7 +54,7 @@ def test_an_inserted_row_is_the_one_that_save_would_insert() -> None:
 
 
 def test_what_a_claim_gives_is_the_row_as_it_is_then() -> None:
-    claimed = generations.claim(generation_id=factories.submit(factories.account()).pk, now=factories.NOW)
+    claimed = factories.claim(generation_id=factories.submit(factories.account()).pk, now=factories.NOW)
     row = Generation.objects.get(pk=claimed.pk)
     names = [field.attname for field in Generation._meta.concrete_fields]
     assert {name: getattr(claimed, name) for name in names} == {name: getattr(row, name) for name in names}
@@ -79,7 +79,7 @@ def test_after_the_first_generation_no_claim_and_no_completion_is_written_anew()
 def test_a_generation_is_read_as_the_orm_reads_it_with_its_image_and_account(
     django_assert_num_queries: DjangoAssertNumQueries,
 ) -> None:
-    running = generations.claim(generation_id=factories.submit(factories.account()).pk, now=factories.NOW)
+    running = factories.claim(generation_id=factories.submit(factories.account()).pk, now=factories.NOW)
     done = factories.finish(running)
     with django_assert_num_queries(1):
         found = queries.get(generation_id=done.pk)

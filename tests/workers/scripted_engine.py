@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from PIL import Image
 
+from tests.engines import UnstagedEngine
 from workers.catalogue import ImageModel
-from workers.engine.interface import DeviceLost, ImageOrder, StepCallback, UnstagedEngine
+from workers.engine.interface import DeviceLost, ImageOrder, StepCallback
 
 
 class Obedient(UnstagedEngine):

@@ -60,7 +60,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[factories.StandInEngine]
     with factories.attempt_context(engine) as context:
 
         def work(generation_id: int) -> None:
-            attempt.run(generation_id=generation_id, context=context)
+            attempt.run_next(context=context)
             connections.close_all()
 
         def send(*, generation_id: int) -> None:

@@ -1,6 +1,5 @@
 """The interface of engines, which turn orders into pictures. It knows no torch and no database."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -81,37 +80,6 @@ class Engine(Protocol):
     def decode(self, denoised: Any) -> list[Picture]:
         """Return one picture for each order, in the sequence of the orders, in host memory."""
         ...
-
-
-class UnstagedEngine(ABC):
-    """An Engine that makes pictures in a single stage, with creates of one size in one batch."""
-
-    batch_limit = 1
-
-    @abstractmethod
-    def generate(self, orders: Sequence[ImageOrder], *, on_step: StepCallback) -> Sequence[Image.Image]:
-        """Return one RGB picture for each order, in the sequence of the orders."""
-
-    def batch_key(self, order: ImageOrder) -> Hashable:
-        """Return the size of a create, or None for an edit, whose sources would apply to the whole batch."""
-        return None if order.sources else (order.width, order.height)
-
-    def prepare(self, orders: Sequence[ImageOrder]) -> Sequence[ImageOrder]:
-        """Return the orders unchanged."""
-        return orders
-
-    def denoise(self, prepared: Sequence[ImageOrder], *, on_step: StepCallback) -> Sequence[Image.Image]:
-        """Make the images."""
-        return self.generate(prepared, on_step=on_step)
-
-    def decode(self, denoised: Sequence[Image.Image]) -> list[Picture]:
-        """Return the pixels of the images."""
-        return [np.asarray(picture) for picture in denoised]
-
-
-def make(engine: Engine, orders: Sequence[ImageOrder], *, on_step: StepCallback) -> list[Picture]:
-    """Make one batch by running all stages one after the other."""
-    return engine.decode(engine.denoise(engine.prepare(orders), on_step=on_step))
 
 
 def load_engine(*, model: ImageModel, device: str) -> Engine:

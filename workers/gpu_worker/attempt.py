@@ -45,16 +45,6 @@ class AttemptContext(NamedTuple):
     expect_order: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
-def run(*, generation_id: int, context: AttemptContext) -> None:
-    """Bring the generation to its end, or back into the queue. A second call finds nothing to claim."""
-    try:
-        generation = generations.claim(generation_id=generation_id)
-    except generations.NotClaimable:
-        log.info("generation %s: nothing to do", generation_id)
-        return
-    carry_out(generation=generation, context=context)
-
-
 def run_next(*, context: AttemptContext) -> None:
     """Claim the generation whose turn it is, if there is one, and bring it to its end or back into the queue."""
     with context.expect_order():

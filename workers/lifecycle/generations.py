@@ -68,11 +68,6 @@ def submit(*, submission: Submission, open_limit: int, now: Timestamp = Now()) -
     return generation
 
 
-def claim(*, generation_id: int, now: Timestamp = Now()) -> Generation:
-    """queued → running under a fresh lease. Of any number that try at once one wins; the rest raise NotClaimable."""
-    return _claim(statements.written(_claim_of_one, now), generation_id=generation_id)
-
-
 def claim_next(*, models: Collection[str] | None = None, now: Timestamp = Now()) -> Generation:
     """The same for the one of these models, or of all, whose turn it is; raises NotClaimable where none is due."""
     for model in eligibility.models_by_turn(models=catalogue().keys() if models is None else models, now=now):
@@ -196,10 +191,6 @@ def _claim(statement: Statement[Generation], **given: object) -> Generation:
         raise NotClaimable
     failpoints.reach("claimed")
     return claimed
-
-
-def _claim_of_one(now: Timestamp) -> Statement[Generation]:
-    return _claiming(Q(pk=given("generation_id")), now)
 
 
 def _claim_of_the_first(now: Timestamp) -> Statement[Generation]:

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db
 def edited(owner: Account) -> Generation:
     """Complete an edit of one source."""
     queued = factories.submit(owner, kind=Kind.EDIT, sources=[factories.sealed()])
-    return factories.finish(generations.claim(generation_id=queued.pk, now=factories.NOW))
+    return factories.finish(factories.claim(generation_id=queued.pk, now=factories.NOW))
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ from concurrent.futures import CancelledError, Future
 import pytest
 from PIL import Image
 
+from tests.engines import UnstagedEngine
 from workers.engine.batcher import Batcher, BatcherClosed
-from workers.engine.interface import BadOutput, DeviceLost, ImageOrder, Picture, StepCallback, UnstagedEngine
+from workers.engine.interface import BadOutput, DeviceLost, ImageOrder, Picture, StepCallback
 
 # Far longer than any test takes: whatever ends sooner did not wait for it.
 LONG_SECONDS = 60.0

@@ -25,7 +25,7 @@ CLOCK = Now()
 
 def _run(engine: factories.StandInEngine, generation: Generation) -> Generation:
     with factories.attempt_context(engine) as context:
-        attempt.run(generation_id=generation.pk, context=context)
+        attempt.run_next(context=context)
     return Generation.objects.select_related("image").get(pk=generation.pk)
 
 
@@ -54,9 +54,9 @@ def test_the_engine_gets_the_source_images_in_their_order() -> None:
 
 def test_the_same_message_fifty_times_makes_one_picture() -> None:
     engine = factories.StandInEngine()
-    generation = factories.submit(factories.account(), now=CLOCK)
+    factories.submit(factories.account(), now=CLOCK)
     with factories.attempt_context(engine) as context:
-        factories.at_once(50, lambda _: attempt.run(generation_id=generation.pk, context=context))
+        factories.at_once(50, lambda _: attempt.run_next(context=context))
     assert len(engine.orders) == 1
     assert list(audit()) == []
 
@@ -107,8 +107,7 @@ def test_a_worker_that_stops_puts_back_what_it_has_not_begun() -> None:
     with factories.attempt_context(factories.StandInEngine()) as context:
         closed = Batcher(factories.StandInEngine())
         closed.close()
-        attempt.run(
-            generation_id=generation.pk,
+        attempt.run_next(
             context=context._replace(submit_order=lambda _, order: closed.submit(order)),
         )
     generation.refresh_from_db()

@@ -50,7 +50,7 @@ def _idle_hands() -> Iterator[None]:
 
 def _left_by_a_worker(owner: Account) -> Generation:
     """Return a generation that is running, and was not renewed for 13 seconds."""
-    running = generations.claim(generation_id=factories.submit(owner, now=CLOCK).pk)
+    running = factories.claim(generation_id=factories.submit(owner, now=CLOCK).pk)
     silent_seconds = 13
     Generation.objects.filter(pk=running.pk).update(
         lease_until=CLOCK + timedelta(seconds=generations.LEASE_SECONDS - silent_seconds)
@@ -126,7 +126,7 @@ def _refusing(happened: list[str], refusal: type[Exception]) -> Callable[..., Ge
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("seconds", "rescued"), [(11, 0), (13, 1)])
 def test_a_lease_is_silent_by_its_last_renewal(seconds: int, rescued: int) -> None:
-    running = generations.claim(generation_id=factories.submit(factories.account()).pk, now=NOW)
+    running = factories.claim(generation_id=factories.submit(factories.account()).pk, now=NOW)
     generations.renew(lease_tokens=[running.lease_token], now=NOW + timedelta(seconds=5))
     later = NOW + timedelta(seconds=5 + seconds)
     assert len(recovery.rescue(limit=10, silence_seconds=12, now=later)) == rescued

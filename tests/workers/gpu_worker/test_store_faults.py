@@ -42,7 +42,7 @@ django.setup()
 from tests import factories
 from workers.gpu_worker import attempt
 with factories.attempt_context(factories.StandInEngine()) as context:
-    attempt.run(generation_id=int(sys.argv[1]), context=context)
+    attempt.run_next(context=context)
 """
 
 
@@ -78,7 +78,7 @@ def attempted(generation: Generation) -> Generation:
     """Make another attempt, whose backoff is over, and return the generation."""
     Generation.objects.filter(pk=generation.pk).update(not_before=factories.NOW)
     with factories.attempt_context(factories.StandInEngine()) as context:
-        attempt.run(generation_id=generation.pk, context=context)
+        attempt.run_next(context=context)
     return Generation.objects.select_related("image").get(pk=generation.pk)
 
 
@@ -172,7 +172,7 @@ def test_a_store_that_hangs_is_given_up_in_time_and_the_lease_is_kept_meanwhile(
             hanging(own_server, settings) as store,
         ):
             store.connection.meta.client.meta.events.register("before-send.s3", look)
-            attempt.run(generation_id=generation.pk, context=context._replace(heartbeat=heartbeat))
+            attempt.run_next(context=context._replace(heartbeat=heartbeat))
     finally:
         heartbeat.close()
     queued = Generation.objects.get(pk=generation.pk)

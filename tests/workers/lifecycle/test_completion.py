@@ -87,7 +87,7 @@ def test_an_object_is_kept_while_nobody_knows_whether_its_row_was_committed(
         completion, "complete_with_retry", partial(completion.complete_with_retry, pauses_seconds=())
     )
     with factories.attempt_context(factories.StandInEngine()) as context:
-        attempt.run(generation_id=generation.pk, context=context)
+        attempt.run_next(context=context)
     assert Generation.objects.get(pk=generation.pk).status == Status.RUNNING
     assert len([path for path in objects_folder.rglob("*") if path.is_file()]) == 1
 
@@ -118,7 +118,7 @@ def test_a_connection_that_is_ended_inside_the_settling_transaction_costs_nothin
 
     monkeypatch.setattr(failpoints, "reach", end_the_connection)
     with factories.attempt_context(factories.StandInEngine()) as context:
-        attempt.run(generation_id=generation.pk, context=context)
+        attempt.run_next(context=context)
     assert ended
     generation.refresh_from_db()
     assert (generation.status, generation.attempt_count) == (Status.COMPLETED, 1)

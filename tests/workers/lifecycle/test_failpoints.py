@@ -103,9 +103,9 @@ def _prepare(point: str, owner: Account) -> int | None:
         return None
     queued = factories.submit(owner, now=Now())
     if point == "rescued":
-        generations.claim(generation_id=queued.pk)
+        factories.claim(generation_id=queued.pk)
     if point in PURGES:
-        _attempt(queued.pk)
+        _attempt()
     return queued.pk
 
 
@@ -119,7 +119,7 @@ def _take_over(moment: datetime) -> list[Generation]:
     queued = Generation.objects.filter(status=Status.QUEUED)
     # Their backoff, or the moment of the sweep that freed them, is over.
     queued.update(not_before=factories.NOW)
-    return [generations.claim(generation_id=pk) for pk in queued.values_list("pk", flat=True)]
+    return [factories.claim(generation_id=pk) for pk in queued.values_list("pk", flat=True)]
 
 
 def _bring_to_an_end(claimed: list[Generation]) -> None:
@@ -128,9 +128,9 @@ def _bring_to_an_end(claimed: list[Generation]) -> None:
             attempt.carry_out(generation=generation, context=context)
 
 
-def _attempt(generation_id: int) -> None:
+def _attempt() -> None:
     with factories.attempt_context(factories.StandInEngine()) as context:
-        attempt.run(generation_id=generation_id, context=context)
+        attempt.run_next(context=context)
 
 
 def _assert_made_and_charged_once(owner: Account) -> None:
@@ -221,4 +221,4 @@ def _work(job: Job) -> None:
         images.purge(now=job.moment)
     else:
         assert job.generation_id is not None
-        _attempt(job.generation_id)
+        _attempt()

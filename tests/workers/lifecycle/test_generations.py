@@ -25,7 +25,7 @@ LEASE_OVER = NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)
 
 
 def _claim(generation: Generation) -> None:
-    generations.claim(generation_id=generation.pk, now=NOW)
+    factories.claim(generation_id=generation.pk, now=NOW)
 
 
 def _complete(generation: Generation) -> None:
@@ -99,7 +99,7 @@ def test_a_worker_whose_lease_went_to_another_changes_nothing(transition: Any) -
     generation = factories.generation_in(Status.RUNNING, factories.account())
     frozen = Generation.objects.get(pk=generation.pk)
     recovery.rescue(limit=10, now=LEASE_OVER)
-    heir = generations.claim(generation_id=generation.pk, now=LEASE_OVER)
+    heir = factories.claim(generation_id=generation.pk, now=LEASE_OVER)
     with pytest.raises(generations.LeaseLost):
         transition(frozen)
     after = Generation.objects.get(pk=generation.pk)
@@ -119,7 +119,7 @@ def test_what_is_put_back_has_the_attempts_it_had_and_only_ones_own_is() -> None
         LEASE_OVER,
     )
     assert other.status == Status.RUNNING
-    assert generations.claim(generation_id=mine.pk, now=LEASE_OVER).attempt_count == MAX_ATTEMPTS
+    assert factories.claim(generation_id=mine.pk, now=LEASE_OVER).attempt_count == MAX_ATTEMPTS
 
 
 def test_the_next_is_the_one_whose_turn_it_is_and_a_flood_holds_up_nobody_else() -> None:
@@ -161,7 +161,7 @@ def _waits_for_the_disk() -> str:
 
 def test_the_next_is_never_one_that_is_not_due() -> None:
     owner = factories.account()
-    resting = generations.claim(generation_id=factories.submit(owner).pk, now=NOW)
+    resting = factories.claim(generation_id=factories.submit(owner).pk, now=NOW)
     generations.retry(generation=resting, backoff_seconds=60, detail="", now=NOW)
     factories.exhausted(owner)
     with pytest.raises(generations.NotClaimable):
@@ -192,7 +192,7 @@ def test_completing_charges_once_and_the_image_expires_a_day_later() -> None:
 
 
 def test_on_the_databases_own_clock_both_rows_expire_at_the_same_instant() -> None:
-    running = generations.claim(generation_id=factories.submit(factories.account(), now=Now()).pk)
+    running = factories.claim(generation_id=factories.submit(factories.account(), now=Now()).pk)
     generations.complete(generation=running, image=factories.sealed(), cost_micros=running.quote_micros)
     done = Generation.objects.select_related("image").get(pk=running.pk)
     assert done.expires_at == done.image.expires_at
@@ -214,7 +214,7 @@ def test_source_images_are_unreadable_once_their_generation_ends(end: Any) -> No
     edit = factories.submit(factories.account(), kind="edit", sources=[source])
     stored = SourceImage.objects.get(generation=edit, position=1).image
     assert images.load(image=stored) == b"source"
-    end(generations.claim(generation_id=edit.pk, now=NOW))
+    end(factories.claim(generation_id=edit.pk, now=NOW))
     stored.refresh_from_db()
     with pytest.raises(images.ImageGone):
         images.load(image=stored)
@@ -224,9 +224,9 @@ def test_nothing_is_claimed_too_early_too_late_or_too_often() -> None:
     owner = factories.account()
     generation = factories.submit(owner)
     with pytest.raises(generations.NotClaimable):
-        generations.claim(generation_id=generation.pk, now=NOW - timedelta(seconds=1))
+        factories.claim(generation_id=generation.pk, now=NOW - timedelta(seconds=1))
     with pytest.raises(generations.NotClaimable):
-        generations.claim(generation_id=generation.pk, now=LATE)
+        factories.claim(generation_id=generation.pk, now=LATE)
     last = factories.exhausted(owner)
     with pytest.raises(generations.LeaseLost):
         generations.retry(generation=last, backoff_seconds=0, detail="", now=NOW)
@@ -274,7 +274,7 @@ def test_no_generation_ends_unless_its_money_moves_with_it(end: Any, status: Any
 
 def test_of_a_hundred_claims_at_once_one_wins() -> None:
     generation = factories.submit(factories.account())
-    results = factories.at_once(100, lambda _: generations.claim(generation_id=generation.pk, now=NOW))
+    results = factories.at_once(100, lambda _: generations.claim_next(now=NOW))
     assert sum(isinstance(result, Generation) for result in results) == 1
     assert sum(isinstance(result, generations.NotClaimable) for result in results) == 99
     assert Generation.objects.get(pk=generation.pk).attempt_count == 1

@@ -40,7 +40,7 @@ class World:
         self.queued.append(factories.submit(self.owner, open_limit=5, now=self.now))
 
     def claim(self, index: int) -> None:
-        self.held.append(generations.claim(generation_id=_pick(self.queued, index).pk, now=self.now))
+        self.held.append(factories.claim(generation_id=_pick(self.queued, index).pk, now=self.now))
 
     def complete(self, index: int) -> None:
         factories.finish(_pick(self.held, index), now=self.now)

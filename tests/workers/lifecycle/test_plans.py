@@ -164,8 +164,7 @@ def test_the_next_generation_is_claimed_whatever_else_waits(owner: Account, mode
 
 def test_a_generation_from_its_claim_to_its_end(owner: Account) -> None:
     queued = factories.submit(owner, open_limit=10**6, now=Now())
-    refuse_costly(lambda: generations.claim(generation_id=queued.pk))
-    running = Generation.objects.get(pk=queued.pk)
+    running = factories.claim(generation_id=queued.pk)
     assert running.lease_token is not None
     refuse_costly(lambda: generations.renew(lease_tokens=[running.lease_token, uuid.uuid4()]))
     image = factories.sealed()

@@ -18,7 +18,6 @@ from tests.assertions import refusal
 from tests.images import picture
 from tests.zekron_api import asgi_client as server
 from tests.zekron_api.callers import Caller
-from workers.lifecycle import generations
 from workers.messaging import enqueue
 from workers.models import Generation, Status
 
@@ -157,6 +156,6 @@ def test_a_reply_that_comes_late_is_never_a_202(
     settings.SYNC_WAIT_SECONDS = 0
     assert me.generate().status_code == 503
     monkeypatch.setattr(
-        enqueue, "send", lambda *, generation_id: generations.claim(generation_id=generation_id)
+        enqueue, "send", lambda *, generation_id: factories.claim(generation_id=generation_id)
     )
     assert me.generate().status_code == 504

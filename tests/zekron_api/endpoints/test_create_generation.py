@@ -128,7 +128,7 @@ def test_still_running_at_the_deadline_is_kept_and_named(
 ) -> None:
     settings.SYNC_WAIT_SECONDS = 0
     monkeypatch.setattr(
-        enqueue, "send", lambda *, generation_id: generations.claim(generation_id=generation_id)
+        enqueue, "send", lambda *, generation_id: factories.claim(generation_id=generation_id)
     )
     response = me.generate()
     assert refusal(response) == (504, "generation_timeout")
@@ -141,7 +141,7 @@ def test_a_failed_generation_is_a_500_with_the_code_of_its_row_and_free(
     me: Caller, idle_worker: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*, generation_id: int) -> None:
-        generations.fail(generation=generations.claim(generation_id=generation_id), **ERROR)
+        generations.fail(generation=factories.claim(generation_id=generation_id), **ERROR)
 
     monkeypatch.setattr(enqueue, "send", fail)
     response = me.generate()

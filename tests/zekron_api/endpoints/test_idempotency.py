@@ -15,7 +15,7 @@ from tests.assertions import refusal
 from tests.images import picture
 from tests.zekron_api.callers import Caller
 from workers.audit.rows import audit as audit_work
-from workers.lifecycle import generations, recovery
+from workers.lifecycle import recovery
 from workers.messaging import enqueue, worker_registry
 from workers.models import Generation, IdempotencyKey, Status
 
@@ -49,7 +49,7 @@ def test_a_retry_of_a_running_request_waits_for_it(
     monkeypatch.setattr(
         enqueue,
         "send",
-        lambda *, generation_id: running.append(generations.claim(generation_id=generation_id)),
+        lambda *, generation_id: running.append(factories.claim(generation_id=generation_id)),
     )
     assert refusal(send(me)) == (504, "generation_timeout")
     factories.finish(running[0], now=TransactionNow())

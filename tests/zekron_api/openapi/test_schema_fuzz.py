@@ -57,8 +57,8 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     queue: SimpleQueue[int | None] = SimpleQueue()
 
     def work(context: AttemptContext) -> None:
-        while (generation_id := queue.get()) is not None:
-            attempt.run(generation_id=generation_id, context=context)
+        while queue.get() is not None:
+            attempt.run_next(context=context)
         connections.close_all()
 
     monkeypatch.setattr(enqueue, "send", lambda *, generation_id: queue.put(generation_id))

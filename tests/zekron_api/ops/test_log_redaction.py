@@ -216,7 +216,7 @@ def test_an_exception_in_an_attempt_leaves_no_canary_in_logs_rows_or_redis(
     with factories.attempt_context(Broken()) as context:
         for _ in range(MAX_ATTEMPTS):
             Generation.objects.filter(pk=generation.pk).update(not_before=factories.NOW)
-            attempt.run(generation_id=generation.pk, context=context)
+            attempt.run_next(context=context)
     row: dict[str, Any] = {**Generation.objects.values().get(pk=generation.pk)}
     assert row.pop("prompt") == canaries.prompt
     assert "IntegrityError" in heard.getvalue() or row["error_detail"] == "ValueError"
@@ -228,9 +228,10 @@ def test_a_batch_that_fails_leaves_no_canary_in_the_log(
 ) -> None:
     poison = ValueError(f"cannot read {canaries.prompt}")
     engine = factories.StandInEngine(poison, poison, poison)
-    generations = [factories.submit(me.account, prompt=canaries.prompt, now=Now()) for _ in "ab"]
+    for _ in "ab":
+        factories.submit(me.account, prompt=canaries.prompt, now=Now())
     with factories.attempt_context(engine) as context:
-        factories.at_once(2, lambda i: attempt.run(generation_id=generations[i].pk, context=context))
+        factories.at_once(2, lambda _: attempt.run_next(context=context))
     assert "attempt 1 failed" in heard.getvalue()
     assert canaries.seen_in(heard.getvalue()) == set()
 

@@ -82,5 +82,5 @@ def in_thread(work: Callable[[], Any]) -> Awaitable[Any]:
 def complete_all() -> None:
     """Do the worker's part for all that is queued, on the database's clock."""
     for generation in Generation.objects.filter(status=Status.QUEUED):
-        running = generations.claim(generation_id=generation.pk)
+        running = factories.claim(generation_id=generation.pk)
         generations.complete(generation=running, image=factories.sealed(), cost_micros=running.quote_micros)

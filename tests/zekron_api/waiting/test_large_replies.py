@@ -48,7 +48,7 @@ SLACK_BYTES = 60_000_000
 
 def completed(owner: Account, content: bytes = b"png") -> Generation:
     """Return a completed generation with this image."""
-    running = generations.claim(generation_id=factories.submit(owner, now=Now()).pk)
+    running = factories.claim(generation_id=factories.submit(owner, now=Now()).pk)
     image = images.put(
         content=content, mime_type="image/png", associated_data="test", expires_at=factories.NOW
     )
