@@ -1,4 +1,7 @@
-"""Whether a new generation would be made in time: what waits already, against the speed of the workers that live."""
+"""Prediction of the wait for a new generation, from the open generations and the speed of the live workers.
+
+It reads only. It knows neither HTTP nor accounts.
+"""
 
 import logging
 import math
@@ -15,14 +18,14 @@ from workers.messaging.worker_registry import Worker
 
 log = logging.getLogger(__name__)
 
-# For a worker that has made nothing yet.
+# The assumed time per image of a worker that has made no image yet.
 FIRST_GUESS_SECONDS = 5.0
-# A worker that was restarted is back after about this long.
+# A restarted worker is ready again after about this time.
 NO_WORKER_RETRY_SECONDS = 30
-# The queue is counted no further than so many times what can be made within the limit.
+# The count of open generations stops at this multiple of the number that can be made within the limit.
 LOOK_FACTOR = 10
-# Up to here what is open is counted for each request, and each worker is asked after. Beyond, once in this time: else a
-# long queue would make each request dear, and most of all those that it is too long for, and so would a large fleet.
+# Up to these numbers, every request counts the open generations and reads the list of workers. Beyond them, the process
+# reuses its last answer for FRESH_SECONDS. Otherwise a long queue or a large fleet would slow down every request.
 EXACT_COUNT = 500
 MAX_UNCACHED_WORKERS = 16
 FRESH_SECONDS = 1.0
@@ -31,7 +34,7 @@ _fleet: dict[str, tuple[float, list[Worker]]] = {}
 
 
 class QueueTooLong(Exception):
-    """The queue predicts a longer wait than a client may have; it may be shorter in `wait_seconds`."""
+    """The predicted wait is over the limit. A retry after `wait_seconds` may succeed."""
 
     def __init__(self, wait_seconds: int) -> None:
         super().__init__()
@@ -39,17 +42,19 @@ class QueueTooLong(Exception):
 
 
 def refuse_if_too_long(*, model_name: str, limit_seconds: int) -> None:
-    """Raises QueueTooLong when the wait that is predicted for an image of this model is over the limit, or nobody makes
-    them. Without Redis it cannot know, and lets everything in: what is not made in time is cancelled and free.
+    """Raise QueueTooLong if the predicted wait for an image is over the limit, or if no live worker has the model.
+
+    Without Redis no prediction is possible, and the function accepts every request. A generation that is not made in
+    time is cancelled and free.
     """
     try:
         workers = [worker for worker in _alive() if worker.makes(model_name)]
     except redis.RedisError as error:
-        log.debug("nothing can be predicted of the queue: %s", error)
+        log.debug("the wait cannot be predicted without Redis: %s", error)
         return
     if not workers:
         raise QueueTooLong(NO_WORKER_RETRY_SECONDS)
-    # Whatever else these workers make stands in the same line.
+    # Generations of the other models of these workers wait for the same devices.
     made = {model_name}.union(*(worker.details.models for worker in workers if worker.details))
     predicted_seconds = sum(_seconds_of(name, workers, limit_seconds) for name in made)
     if predicted_seconds > limit_seconds:
@@ -57,7 +62,7 @@ def refuse_if_too_long(*, model_name: str, limit_seconds: int) -> None:
 
 
 def _alive(*, clock: Callable[[], float] = time.monotonic) -> Sequence[Worker]:
-    """The workers that live; many are remembered for a second. Raises redis.RedisError."""
+    """Return the live workers, from a cache of one second for a large fleet. Raise redis.RedisError."""
     seen_at, workers = _fleet.get(settings.REDIS_URL, (-math.inf, []))
     if clock() - seen_at < FRESH_SECONDS:
         return workers
@@ -68,7 +73,7 @@ def _alive(*, clock: Callable[[], float] = time.monotonic) -> Sequence[Worker]:
 
 
 def _seconds_of(model_name: str, workers: Sequence[Worker], limit_seconds: int) -> float:
-    """How long it takes these workers to make what is open of the model."""
+    """Return how many seconds these workers need for the open generations of the model."""
     able = [worker for worker in workers if worker.makes(model_name)]
     images_per_second = sum(1 / (worker.seconds_of(model_name) or FIRST_GUESS_SECONDS) for worker in able)
     most = math.ceil(LOOK_FACTOR * limit_seconds * images_per_second) + 1
@@ -77,7 +82,10 @@ def _seconds_of(model_name: str, workers: Sequence[Worker], limit_seconds: int) 
 
 
 def _open_count(model: str | None, most: int, *, clock: Callable[[], float] = time.monotonic) -> int:
-    """What is open of the model, or of all. Two threads may both count, and a second's new arrivals may be missing."""
+    """Return the number of open generations of the model, or of all models, counted no further than `most`.
+
+    Two threads may count at the same time, and a cached count misses the arrivals of the last second.
+    """
     counted_at, count = _deep.get(model, (-math.inf, 0))
     if clock() - counted_at < FRESH_SECONDS:
         return min(count, most)

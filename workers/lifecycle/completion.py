@@ -1,4 +1,4 @@
-"""Completes a generation although the database may fail at that very moment and leave unknown what it committed."""
+"""Completion of a generation while the database may fail and leave the outcome of a COMMIT unknown."""
 
 import logging
 import time
@@ -13,23 +13,23 @@ from workers.models import Generation, Status
 
 log = logging.getLogger(__name__)
 
-# Between tries: together as long as a database takes to start again. What lasts longer is left to the sweep.
+# Pauses between tries. Their sum is the time that a database takes to restart. The sweep handles a longer outage.
 PAUSES_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 
 def complete_with_retry(
     *, generation: Generation, image: StoredImage, pauses_seconds: Sequence[float] = PAUSES_SECONDS
 ) -> None:
-    """Completes it with this image and charges its quote, once, whatever became of a COMMIT without an answer.
+    """Complete the generation with this image and charge its quote once, even if the answer to a COMMIT was lost.
 
-    Raises LeaseLost when another holds the generation: then the image belongs to nobody. Raises the database's error
-    when it stays away: then the outcome is unknown, and the image must stay where it is.
+    Raise LeaseLost if another worker holds the generation. Then no generation uses the image. Raise the database's
+    error if the database stays unavailable. Then the outcome is unknown, and the caller must not delete the image.
     """
     for pause_seconds in pauses_seconds:
         try:
             return _complete_or_find_completed(generation, image)
         except (OperationalError, InterfaceError) as error:
-            log.warning("generation %s: the database failed while settling: %s", generation.pk, error)
+            log.warning("generation %s: the database failed during completion: %s", generation.pk, error)
             time.sleep(pause_seconds)
             close_old_connections()
     return _complete_or_find_completed(generation, image)
@@ -39,7 +39,7 @@ def _complete_or_find_completed(generation: Generation, image: StoredImage) -> N
     try:
         generations.complete(generation=generation, image=image, cost_micros=generation.quote_micros)
     except (generations.LeaseLost, IntegrityError):
-        # An earlier try may have been committed although its answer was lost.
+        # The database may have committed an earlier try and lost its answer.
         if not _is_completed_with(generation, image):
             raise
 

@@ -1,6 +1,6 @@
-"""Which generations wait, for a worker or to be given up, as conditions and in whose turn. Writes nothing.
+"""Conditions for generations that a worker may claim or that are to be given up, and the order of the queue.
 
-Each condition is a piece of one index, whatever else is open: a long queue costs no one who looks for something in it.
+It writes nothing. Each condition is served by one index, so a long queue does not slow down its query.
 """
 
 from collections.abc import Collection, Sequence
@@ -11,19 +11,22 @@ from workers.models import MAX_ATTEMPTS, OPEN_STATUSES, Generation, Status, Time
 
 
 def claimable(now: Timestamp) -> Q:
-    """What may be attempted."""
+    """Return the condition of a generation that has an attempt left and is due before its deadline."""
     return Q(attempt_count__lt=MAX_ATTEMPTS, not_before__lte=now, deadline_at__gt=now)
 
 
 def queue_for(*, model: str | Value, now: Timestamp) -> QuerySet[Generation]:
-    """What waits for a worker of the model and is due, in its turn."""
+    """Return the claimable generations of the model, ordered by their turn."""
     return Generation.objects.filter(claimable(now), status=Status.QUEUED, model=model).order_by(
         "turn_at", "pk"
     )
 
 
 def models_by_turn(*, models: Collection[str], now: Timestamp) -> Sequence[str]:
-    """Those of the models for which something waits, the one first whose turn it is; a single one without looking."""
+    """Return the models that have claimable generations, ordered by turn.
+
+    A single model is returned without a query.
+    """
     if len(models) <= 1:
         return list(models)
     firsts = [queue_for(model=model, now=now).values_list("turn_at", "pk", "model")[:1] for model in models]
@@ -31,15 +34,15 @@ def models_by_turn(*, models: Collection[str], now: Timestamp) -> Sequence[str]:
 
 
 def overdue(now: Timestamp) -> Q:
-    """What is to be given up: whatever is open past its deadline, and what a dead worker left at its last attempt."""
+    """Return the condition of a generation that is to be given up, for either of the two reasons below."""
     return past_deadline(now) | attempts_exhausted(now)
 
 
 def past_deadline(now: Timestamp) -> Q:
-    """What is open although its deadline is over."""
+    """Return the condition of an open generation whose deadline has passed."""
     return Q(status__in=OPEN_STATUSES, deadline_at__lt=now)
 
 
 def attempts_exhausted(now: Timestamp) -> Q:
-    """What a dead worker left at its last attempt."""
+    """Return the condition of a generation whose worker died during the last attempt."""
     return Q(status=Status.RUNNING, lease_until__lt=now, attempt_count__gte=MAX_ATTEMPTS)

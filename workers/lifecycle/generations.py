@@ -1,7 +1,7 @@
-"""Every write to a generation: it is submitted, claimed, and brought to exactly one end, with its money.
+"""Writes to generations: submission, claim and exactly one end, each together with its money.
 
 Each transition is one guarded UPDATE (transitions.py) that changes exactly one row or raises. Locks are taken
-in the order generation, account, so that two transitions cannot wait for each other. Knows nothing of HTTP or pictures.
+in the order generation, account, so that two transitions cannot wait for each other. Knows neither HTTP nor pictures.
 """
 
 import uuid
@@ -26,22 +26,22 @@ from workers.lifecycle.transitions import move, move_all, moving
 from workers.messaging import completion_events, enqueue
 from workers.models import MAX_ATTEMPTS, OPEN_STATUSES, Generation, Kind, SourceImage, Status, Timestamp
 
-# A worker renews its leases every few seconds; one that misses this many seconds is taken for dead.
+# A worker renews its leases every few seconds. Without a renewal for this time, it counts as dead.
 LEASE_SECONDS = 30
-# What is published: an image can be fetched for a day after it was made.
+# The published promise: a client can fetch an image for a day after it was made.
 IMAGE_LIFE = timedelta(hours=24)
 
 
 class TooManyOpen(Exception):
-    """The account has as many generations queued and running as it may have at once."""
+    """The account has reached its limit of open generations."""
 
 
 class NotClaimable(Exception):
-    """The generation is not queued, not yet or no longer due, or has had all its attempts."""
+    """The generation is not queued, is not due yet, is past its deadline, or has no attempt left."""
 
 
 class LeaseLost(Exception):
-    """The generation is not running under this lease any more; whoever held it must touch nothing."""
+    """The generation no longer runs under this lease, and its former holder must change nothing."""
 
 
 class NotQueued(Exception):
@@ -49,10 +49,10 @@ class NotQueued(Exception):
 
 
 def submit(*, submission: Submission, open_limit: int, now: Timestamp = Now()) -> Generation:
-    """Holds the quote and queues the generation, in one transaction; afterwards sends its hint.
+    """Hold the quote and queue the generation in one transaction, and send its hint after the commit.
 
-    Raises AlreadyAccepted, KeyReused, TooManyOpen, InsufficientBalance or AccountSuspended, and then nothing was
-    held or queued.
+    Raise AlreadyAccepted, KeyReused, TooManyOpen, InsufficientBalance or AccountSuspended. Then nothing is held or
+    queued.
     """
     with transaction.atomic():
         held = _hold(submission, open_limit, now)
@@ -69,7 +69,7 @@ def submit(*, submission: Submission, open_limit: int, now: Timestamp = Now()) -
 
 
 def claim_next(*, models: Collection[str] | None = None, now: Timestamp = Now()) -> Generation:
-    """The same for the one of these models, or of all, whose turn it is; raises NotClaimable where none is due."""
+    """Claim the generation whose turn it is, of these models or of all. Raise NotClaimable if none is due."""
     for model in eligibility.models_by_turn(models=catalogue().keys() if models is None else models, now=now):
         with suppress(NotClaimable):
             return _claim(statements.written(_claim_of_the_first, now), model=model)
@@ -77,7 +77,7 @@ def claim_next(*, models: Collection[str] | None = None, now: Timestamp = Now())
 
 
 def renew(*, lease_tokens: Collection[uuid.UUID], now: Timestamp = Now()) -> set[uuid.UUID]:
-    """Prolongs all of a worker's leases in one statement; returns those it has lost."""
+    """Prolong all leases of a worker in one statement, and return the tokens of lost leases."""
     mine = Generation.objects.filter(status=Status.RUNNING, lease_token__in=lease_tokens)
     if mine.update(lease_until=now + timedelta(seconds=LEASE_SECONDS)) == len(lease_tokens):
         return set()
@@ -87,7 +87,7 @@ def renew(*, lease_tokens: Collection[uuid.UUID], now: Timestamp = Now()) -> set
 def complete(
     *, generation: Generation, image: StoredImage, cost_micros: int, now: Timestamp = TransactionNow()
 ) -> None:
-    """running → completed and charged, in one transaction, if the lease is still ours; else raises LeaseLost.
+    """Move running → completed and charge the cost in one transaction. Raise LeaseLost if the lease was lost.
 
     The clock is the transaction's, so that the image's row and the generation's expire at the same instant.
     """
@@ -109,7 +109,7 @@ def complete(
 def fail(
     *, generation: Generation, error_type: str, error_code: str, detail: str, now: Timestamp = Now()
 ) -> None:
-    """running → failed and free, if the lease is still ours; else raises LeaseLost."""
+    """Move running → failed and release the hold. Raise LeaseLost if the lease was lost."""
     if not _end_unpaid(
         generation,
         Status.RUNNING,
@@ -124,7 +124,7 @@ def fail(
 
 
 def retry(*, generation: Generation, backoff_seconds: float, detail: str, now: Timestamp = Now()) -> None:
-    """running → queued until the backoff is over, if the lease is ours and an attempt is left; else LeaseLost."""
+    """Move running → queued, due again after the backoff. Raise LeaseLost without the lease or an attempt left."""
     moved = move(
         generation.pk,
         Status.RUNNING,
@@ -139,8 +139,9 @@ def retry(*, generation: Generation, backoff_seconds: float, detail: str, now: T
 
 
 def put_back(*, lease_tokens: Collection[uuid.UUID], now: Timestamp = Now()) -> int:
-    """running → queued for all that are ours, as though these attempts had not been; says how many. Called twice,
-    the second changes nothing. For a worker that stops: its attempts failed at nothing.
+    """Move running → queued all generations under these leases without counting the attempt; return their number.
+
+    A worker that stops calls it, because its attempts have not failed. A second call changes nothing.
     """
     mine = Q(lease_token__in=lease_tokens)
     return move_all(
@@ -154,7 +155,7 @@ def put_back(*, lease_tokens: Collection[uuid.UUID], now: Timestamp = Now()) -> 
 
 
 def cancel(*, generation: Generation, error_type: str, error_code: str, now: Timestamp = Now()) -> None:
-    """queued → cancelled and free; raises NotQueued when a worker was faster or it has ended."""
+    """Move queued → cancelled and release the hold. Raise NotQueued if it is claimed already or has ended."""
     if not _end_unpaid(
         generation,
         Status.QUEUED,
@@ -163,13 +164,16 @@ def cancel(*, generation: Generation, error_type: str, error_code: str, now: Tim
         ended_at=now,
         error_type=error_type,
         error_code=error_code,
-        error_detail="no worker had come to it when its client stopped waiting",
+        error_detail="no worker claimed it before its client stopped waiting",
     ):
         raise NotQueued
 
 
 def give_up(*, generation: Generation, error_type: str, error_code: str, now: Timestamp = Now()) -> bool:
-    """open → failed and free, if its deadline is over, or its lease at the last attempt; says whether it was."""
+    """Move an overdue generation from open to failed and release its hold; return True if it was overdue.
+
+    It is overdue after its deadline, and after the end of its lease at the last attempt.
+    """
     return any(
         _end_unpaid(
             generation,
@@ -200,7 +204,10 @@ def _claim_of_the_first(now: Timestamp) -> Statement[Generation]:
 
 
 def _claiming(which: Q, now: Timestamp) -> Statement[Generation]:
-    """A claim that a crash of the database forgets never was: the row waits again, and the lease is lost."""
+    """Build the statement that claims the generation.
+
+    A crash of the database may forget a claim. The row is then queued again, and the worker's lease is lost.
+    """
     return moving(
         which & eligibility.claimable(now),
         Status.QUEUED,
@@ -227,12 +234,15 @@ def _completion(now: Timestamp) -> Statement[Generation]:
 
 
 def _hold(submission: Submission, open_limit: int, now: Timestamp) -> ledger.Hold:
-    """From here on the account's submissions take turns, so that a request and its twin are told apart."""
+    """Hold the quote under the lock of the account's row, which makes the account's submissions take turns.
+
+    The lock lets the second of two equal requests find the first one.
+    """
     who, named = submission.account_id, submission.idempotency
     try:
         held = ledger.hold(account_id=who, quote_micros=submission.quote_micros, open_limit=open_limit)
     except (ledger.TooManyHolds, ledger.InsufficientBalance) as refusal:
-        # What its twin has just been given is the answer to both.
+        # An equal request may have been accepted just now. Its generation then answers both requests.
         idempotency.refuse_accepted(account_id=who, idempotency=named, now=now)
         if isinstance(refusal, ledger.TooManyHolds):
             raise TooManyOpen from refusal
@@ -258,7 +268,10 @@ def _end_unpaid(
 
 
 def _after_the_end(generation: Generation) -> None:
-    """Source images are unreadable once the end is committed; then waiters wake. Their bytes go with the purge."""
+    """Destroy the keys of the source images, and wake the waiters after the commit.
+
+    The purge deletes the bytes of the images later.
+    """
     if generation.kind == Kind.EDIT:
         images.destroy_keys(image_ids=generation.sources.values_list("image_id", flat=True))
     transaction.on_commit(partial(_tell_of_the_end, generation.pk))

@@ -1,4 +1,4 @@
-"""Remembers under which key of its client a generation was accepted, so that a retry never costs twice."""
+"""Idempotency keys: the key under which each generation was accepted, so that a retry is never charged twice."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 
 from workers.models import Generation, IdempotencyKey, Status, Timestamp
 
-# As long as the image of a completed generation can be had at least.
+# The image of a completed generation can be fetched for at least this time.
 KEY_LIFE = timedelta(hours=24)
 
 
@@ -27,14 +27,14 @@ class AlreadyAccepted(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Idempotency:
-    """A client's key for a request and a digest of what it asks for, each SHA-256 in hex."""
+    """A client's key and a digest of the request's content, each as SHA-256 in hex."""
 
     key_digest: str
     request_digest: str
 
     @classmethod
     def of(cls, *, key: str, request: Sequence[str | bytes]) -> "Idempotency":
-        """The digests of a key and of the parts of a request, which keep their boundaries."""
+        """Return the digests of a key and of a request's parts. Other boundaries between parts give another digest."""
         parts = [part.encode() if isinstance(part, str) else part for part in request]
         digests = b"".join(hashlib.sha256(part).digest() for part in parts)
         return cls(
@@ -44,9 +44,9 @@ class Idempotency:
 
 
 def find(*, account_id: int, idempotency: Idempotency, now: Timestamp = Now()) -> Generation | None:
-    """The generation that was accepted under the key, if it is open or completed; raises KeyReused.
+    """Return the generation that was accepted under the key, if it is open or completed. Raise KeyReused.
 
-    One that ended without an image was free, so its key may be used again: that is what a retry is for.
+    A generation that ended without an image was free. Its key may be used again, so that a retry can succeed.
     """
     remembered = (
         IdempotencyKey.objects.select_related("generation")
@@ -62,13 +62,13 @@ def find(*, account_id: int, idempotency: Idempotency, now: Timestamp = Now()) -
 
 
 def refuse_accepted(*, account_id: int, idempotency: Idempotency | None, now: Timestamp) -> None:
-    """Raises AlreadyAccepted with what `find` finds; a request without a key is always new."""
+    """Raise AlreadyAccepted with the generation that `find` returns. A request without a key is always new."""
     if idempotency and (accepted := find(account_id=account_id, idempotency=idempotency, now=now)):
         raise AlreadyAccepted(accepted)
 
 
 def remember(*, generation: Generation, idempotency: Idempotency, now: Timestamp) -> None:
-    """Notes the key, in the transaction that submits the generation and under its account's lock."""
+    """Record the key. The caller is in the transaction that submits the generation and holds its account's lock."""
     row = IdempotencyKey(
         account_id=generation.account_id,
         key_digest=idempotency.key_digest,
@@ -85,7 +85,7 @@ def remember(*, generation: Generation, idempotency: Idempotency, now: Timestamp
 
 
 def forget(*, limit: int, now: Timestamp = Now()) -> int:
-    """Deletes at most `limit` keys that are over a day old; says how many."""
+    """Delete at most `limit` keys that are over a day old, and return their number."""
     old = IdempotencyKey.objects.filter(created_at__lte=now - KEY_LIFE).values("pk")[:limit]
     deleted, _ = IdempotencyKey.objects.filter(pk__in=old).delete()
     return deleted

@@ -1,4 +1,4 @@
-"""Image tokens: 64 hex digits that name a generation's image to its owner, made from its id under a key."""
+"""Image tokens: 64 hex digits that name a generation's image to its owner, derived from its id under a key."""
 
 import hashlib
 import hmac
@@ -10,12 +10,12 @@ from django.conf import settings
 
 
 def token_of(*, generation_id: int) -> str:
-    """The token of a generation's image: HMAC-SHA-256 over the id, the same each time."""
+    """Return the token of a generation's image: HMAC-SHA-256 over the id, equal at every call."""
     return hmac.new(_token_key(settings.SECRET_KEY), str(generation_id).encode(), hashlib.sha256).hexdigest()
 
 
 def digest_of(*, token: str) -> str:
-    """What the row keeps of a token: its SHA-256 in hex, so that a copy of the database opens no image."""
+    """Return the token's SHA-256 in hex. The row keeps it alone, so that a copy of the database opens no image."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 

@@ -1,6 +1,6 @@
 """Recovery of abandoned generations: give up the overdue, requeue those of dead workers, send lost messages again.
 
-Sweeps and idle workers may recover at the same time, because each transition is guarded and is made at most once.
+Sweeps and idle workers may recover at the same time, because each transition is guarded and happens at most once.
 """
 
 import logging
@@ -88,6 +88,6 @@ def _give_up(now: Timestamp) -> int:
     for generation in sorted({*past, *exhausted}, key=attrgetter("pk")):
         code = error_codes.new_code(error_type=GENERATION_FAILED)
         if generations.give_up(generation=generation, error_type=GENERATION_FAILED, error_code=code, now=now):
-            log.error("%s generation %s: given up", code, generation.pk)
+            log.error("%s generation %s: overdue and given up", code, generation.pk)
             count += 1
     return count

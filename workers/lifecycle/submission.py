@@ -1,4 +1,4 @@
-"""What a client asks for, as the work takes it on: checked, priced, its sources sealed; and the row that it becomes."""
+"""Submission of a request, already checked and priced and with sealed source images, and the row made of it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from storage.models import StoredImage
 from workers.lifecycle.idempotency import Idempotency
 from workers.models import Generation, Timestamp
 
-# From acceptance to the last moment at which an attempt may start; over it, the hold is given back.
+# The time from acceptance to the last moment at which an attempt may start. Afterwards the hold is released.
 DEADLINE_SECONDS = 600
-# What each open generation of an account puts off its next one: a flood of one holds up nobody else.
+# Each open generation of an account delays the turn of its next one by this time. One account's flood delays no other.
 TURN_SECONDS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """What is asked for and what it may cost; `sources` are sealed in the store but not yet recorded."""
+    """A request and its quote. `sources` are sealed in the store but not yet recorded."""
 
     account_id: int
     kind: str
@@ -32,7 +32,7 @@ class Submission:
 
 
 def queued(*, submission: Submission, held: Hold, now: Timestamp) -> Generation:
-    """The row that waits for a worker, not inserted yet."""
+    """Return the queued row, not inserted yet."""
     return Generation(
         account_id=submission.account_id,
         number=held.number,
@@ -46,10 +46,13 @@ def queued(*, submission: Submission, held: Hold, now: Timestamp) -> Generation:
     )
 
 
-# As many as an account may have open, and far more; tests have moments of their own.
+# The size is far above an account's limit of open generations. Tests pass their own datetimes as well.
 @lru_cache(maxsize=64)
 def _times(now: Timestamp, open_count: int) -> dict[str, Any]:
-    """The same expressions each time, not equal ones: they tell the statement, and are not compared part by part."""
+    """Return the row's times as identical objects at every call, not as equal ones.
+
+    The expressions identify the cached statement, and identical ones need no comparison part by part.
+    """
     return {
         "created_at": now,
         "turn_at": now + timedelta(seconds=TURN_SECONDS * (open_count - 1)),

@@ -1,4 +1,4 @@
-"""How a generation changes its status: by guarded UPDATEs, along the edges of one table. Knows no money."""
+"""Transitions of a generation's status: guarded UPDATEs along the edges of one table. Knows no money."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from storage import statements
 from storage.statements import Statement
 from workers.models import Generation, Status
 
-# The whole machine: what may follow what.
+# The whole state machine: each status with its allowed successors.
 NEXT: dict[Status, tuple[Status, ...]] = {
     Status.QUEUED: (Status.RUNNING, Status.CANCELLED, Status.FAILED),
     Status.RUNNING: (Status.COMPLETED, Status.FAILED, Status.QUEUED),
@@ -20,20 +20,24 @@ NEXT: dict[Status, tuple[Status, ...]] = {
 
 
 def move(generation_id: int, source: Status, target: Status, *, guard: Q, **changes: object) -> bool:
-    """Moves one generation, and says whether it did: False when its status or the guard said no."""
+    """Move one generation and return True. Return False if its status or the guard does not allow it."""
     return move_all(Q(guard, pk=generation_id), source, target, **changes) == 1
 
 
 def move_all(guard: Q, source: Status, target: Status, **changes: object) -> int:
-    """Moves whatever passes the guard, in one statement; says how many. Outside `running` nobody has a lease."""
+    """Move every generation that passes the guard, in one statement, and return their number.
+
+    A move to any status but `running` ends the lease.
+    """
     return _rows(guard, source).update(**_with_status(source, target, changes))
 
 
 def moving(
     guard: Q, source: Status, target: Status, *, may_be_lost: bool = False, **changes: object
 ) -> Statement[Generation]:
-    """The statement that moves the one generation which the guard names, and gives it as it is then. What may be lost
-    is a transaction of its own, and does not wait for the disk.
+    """Build the statement that moves the one generation which the guard names and returns its new row.
+
+    A statement that may be lost is a transaction of its own and does not wait for the disk.
     """
     return statements.update(
         _rows(guard, source), _with_status(source, target, changes), may_be_lost=may_be_lost
@@ -41,9 +45,10 @@ def moving(
 
 
 def lock_some(condition: Q, limit: int, *, first: str) -> Sequence[int]:
-    """The ids of those that no other sweep is working on, oldest first, locked until the transaction ends. `first`
-    is the order of the condition's own index: by id, the planner would rather look at every generation that there
-    ever was.
+    """Lock at most `limit` oldest rows that no other sweep has locked, until the transaction ends; return their ids.
+
+    The ids are sorted. `first` is the column of the condition's own index. With an order by id, the planner would
+    read every generation ever made.
     """
     assert connection.in_atomic_block
     rows = Generation.objects.select_for_update(skip_locked=True).filter(condition).order_by(first)
