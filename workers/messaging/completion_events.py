@@ -1,6 +1,6 @@
-"""Says over Redis that a generation has ended, so that whoever waits for it wakes at once.
+"""Completion events: messages over Redis that a generation has ended, so that its waiting client wakes at once.
 
-Pub/sub may lose a message; waiters look at the row as well, so a failure here costs seconds, not a reply.
+Pub/sub may lose a message. Waiters also read the row, so a lost message delays the response by seconds only.
 """
 
 import logging
@@ -11,15 +11,18 @@ log = logging.getLogger(__name__)
 
 
 def channel() -> str:
-    """The channel's name; pub/sub ignores the number of the database, so the name says it."""
+    """Return the channel's name. It contains the number of the database, because pub/sub ignores that number."""
     number = redis_client.connection().connection_pool.connection_kwargs.get("db", 0)
     return f"zekron:{number}:ended"
 
 
 def publish_ended(*, generation_id: int) -> None:
-    """Tells every web process that the generation is completed, failed or cancelled."""
+    """Publish to every web process that the generation is completed, failed or cancelled.
+
+    The function never raises for an unavailable Redis.
+    """
     try:
         with redis_client.connection_or_unavailable() as connection:
             connection.publish(channel(), str(generation_id))
     except redis_client.RedisUnavailable as error:
-        log.debug("could not announce the end of generation %s: %s", generation_id, error)
+        log.debug("could not publish the completion event of generation %s: %s", generation_id, error)

@@ -1,6 +1,6 @@
-"""What operators watch of the work: the queue, and what could not be read. A number costs a look at an index or a key.
+"""Counters for operators: the open generations, and the images that could not be read.
 
-How the numbers are named outside, and who may see them, is not known here.
+Each number costs one query of an index or one Redis key. The module knows neither public names nor permissions.
 """
 
 import logging
@@ -15,13 +15,13 @@ from workers.models import OPEN_STATUSES, Generation, Status
 
 log = logging.getLogger(__name__)
 
-# What is open is counted no further: a queue this long is an outage, and looking at it must not add to it.
+# The count of open generations stops here. A queue this long is an outage, and its count must not add load.
 MAX_COUNTED_ROWS: Final = 100_000
 _UNREADABLE: Final = "zekron:unreadable_images"
 
 
 class Queue(NamedTuple):
-    """How many generations are open, and how many seconds ago the oldest that waits was accepted."""
+    """The numbers of open generations, and the seconds since the oldest queued one was accepted."""
 
     queued_count: int
     running_count: int
@@ -29,7 +29,7 @@ class Queue(NamedTuple):
 
 
 def queue() -> Queue:
-    """What is open at this moment, looked at no further than `LOOK_LIMIT` rows."""
+    """Count the generations that are open now, over at most `MAX_COUNTED_ROWS` rows."""
     queued, running = Q(status=Status.QUEUED), Q(status=Status.RUNNING)
     seen = Generation.objects.filter(status__in=OPEN_STATUSES).values("status", "created_at")[
         :MAX_COUNTED_ROWS
@@ -44,16 +44,16 @@ def queue() -> Queue:
 
 
 def count_unreadable_image() -> None:
-    """Notes that an image which must be readable was not: lost by the store, or not what was sealed."""
+    """Count an image that must be readable and was not, because the store lost it or it fails authentication."""
     try:
         with redis_client.connection_or_unavailable() as connection:
             connection.incr(_UNREADABLE)
     except redis_client.RedisUnavailable as error:
-        # Its log line is written all the same, and whoever asked for it must get an answer.
-        log.debug("an unreadable image is not counted: %s", error)
+        # The caller logs the image in any case, and its client must get a response.
+        log.debug("could not count an unreadable image: %s", error)
 
 
 def unreadable_image_count() -> int:
-    """How many reads found an unreadable image since Redis was last emptied; raises broker.Away."""
+    """Return the number of reads of unreadable images since Redis was last emptied. Raise RedisUnavailable."""
     with redis_client.connection_or_unavailable() as connection:
         return int(connection.get(_UNREADABLE) or 0)

@@ -1,6 +1,6 @@
 """Messages that tell GPU workers of a queued generation, sent through Celery.
 
-A message is only a hint: it may be lost or arrive twice, and the generation's row decides. Knows no transport.
+A message is only a hint. It may be lost or arrive twice, and the generation's row decides. Knows no transport.
 """
 
 import logging

@@ -1,4 +1,7 @@
-"""This process's connection to Redis, for what the work says to others beside its messages; and whether it answers."""
+"""Redis client of this process, and its circuit breaker. Celery's publishing shares the circuit breaker.
+
+It knows no keys and no channels.
+"""
 
 import logging
 import threading
@@ -17,18 +20,18 @@ from redis.retry import Retry
 log = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS: Final = 2.0
-# Over any number of threads: one that got no connection would take Redis for away.
+# The limit is above any number of threads. A thread without a connection would report Redis as unavailable.
 MAX_CONNECTIONS: Final = 1000
-# So long Redis is not asked after it has failed, or each request would wait for the timeout anew.
+# After a failure, no command is sent to Redis for this time. Otherwise each request would wait for the timeout.
 REST_SECONDS: Final = 5.0
 
 
 class RedisUnavailable(redis.ConnectionError):
-    """Redis did not answer, now or a moment ago. What was to be said to it is lost."""
+    """Redis did not answer, now or a moment ago. The command or message is lost."""
 
 
 class CircuitBreaker:
-    """Whether Redis answers, as far as this process knows. The log says when it stops and when it answers again."""
+    """Circuit breaker of this process for Redis. It logs when Redis stops answering and when it answers again."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -56,7 +59,7 @@ class CircuitBreaker:
                 return False
             if self._clock() < self._resting_until:
                 return True
-            # The one that asks now asks for all.
+            # This caller alone tests Redis. All other callers are refused until it has an answer.
             self._resting_until = self._clock() + REST_SECONDS
             return False
 
@@ -66,7 +69,7 @@ class CircuitBreaker:
             self._resting_until = self._clock() + REST_SECONDS if error else None
         if error and not was_away:
             log.warning(
-                "Redis is away: rates are counted in this process alone, the sweep sends hints: %s", error
+                "Redis is away. Rates are counted in this process alone, and the sweep sends hints. %s", error
             )
         elif was_away and not error:
             log.warning("Redis is back")
@@ -74,7 +77,10 @@ class CircuitBreaker:
 
 @contextmanager
 def connection_or_unavailable() -> Iterator[redis.Redis]:
-    """The connection, for one question. Raises Away where that fails, and then soon without asking."""
+    """Give the connection to a block that runs one command or pipeline. Raise RedisUnavailable if it fails.
+
+    After a failure it raises at once, without a command, for REST_SECONDS.
+    """
     with circuit_breaker().guard():
         yield connection()
 
@@ -85,12 +91,12 @@ def circuit_breaker() -> CircuitBreaker:
 
 
 def connection() -> redis.Redis:
-    """A client that is safe for threads; each call ends within its timeout, and may raise redis.RedisError."""
+    """Return the thread-safe client. Each call ends within its timeout, and may raise redis.RedisError."""
     return _connection(settings.REDIS_URL)
 
 
 def client_options() -> dict[str, Any]:
-    """How a client of Redis waits, as arguments of its constructor: not long, never twice, in any number of threads."""
+    """Return arguments for a Redis client: a short timeout, no retry, and connections for any number of threads."""
     return {
         "socket_timeout": TIMEOUT_SECONDS,
         "socket_connect_timeout": TIMEOUT_SECONDS,

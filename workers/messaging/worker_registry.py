@@ -1,4 +1,4 @@
-"""Which GPU workers live, what each can make and how fast it is: they write it to Redis every few seconds."""
+"""Registry of live GPU workers, their models and their speed. Each worker writes its entry to Redis periodically."""
 
 import time
 from collections.abc import Collection, Mapping
@@ -8,9 +8,9 @@ import orjson
 
 from workers.messaging import redis_client
 
-# A worker writes every few seconds; one that has been silent this long does not count as alive.
+# A worker writes every few seconds. After this time without an entry it does not count as alive.
 MAX_SILENCE_SECONDS = 15
-# What is older than this is forgotten altogether.
+# Redis keeps no entry that is older than this.
 MEMORY_SECONDS = 3600
 _SEEN = "zekron:workers:seen"
 _SPEEDS = "zekron:workers:speeds"
@@ -18,9 +18,11 @@ _DETAILS = "zekron:workers:details"
 
 
 class Details(NamedTuple):
-    """What a worker says of itself: seconds per image by model, None for one it has made nothing with; the queues that
-    it consumes; the part of the last minute that its device was busy; the attempts that run, and when the last of them
-    was claimed, in Unix seconds; and which code it runs.
+    """A worker's report about itself.
+
+    `models` maps each model to its seconds per image, or to None before the first image. `queues` are the Celery queues
+    that it consumes. `busy_fraction` is its device's busy part of the last minute. `attempt_count` is the number of
+    running attempts, and `claimed_at` the time of the last claim in Unix seconds. `code` is the build that it runs.
     """
 
     models: Mapping[str, float | None]
@@ -33,23 +35,23 @@ class Details(NamedTuple):
 
 
 class Worker(NamedTuple):
-    """A live worker; `seconds_per_image` is None until it has made one. One without details can make everything."""
+    """A live worker. `seconds_per_image` is None before its first image. Without details it has every model."""
 
     name: str
     seconds_per_image: float | None = None
     details: Details | None = None
 
     def makes(self, model_name: str) -> bool:
-        """Whether it has this model."""
+        """Return True if the worker has this model."""
         return self.details is None or model_name in self.details.models
 
     def seconds_of(self, model_name: str) -> float | None:
-        """How long an image of this model takes it, or of any where it does not tell them apart."""
+        """Return the seconds per image of this model, or of all models if the worker does not report them apart."""
         return self.details.models.get(model_name) if self.details else self.seconds_per_image
 
 
 def show(*, worker_name: str, seconds_per_image: float | None = None, details: Details | None = None) -> None:
-    """Notes that this worker lives, and what it says of itself; raises broker.Away when Redis is."""
+    """Write the worker's entry with its speed and details. Raise RedisUnavailable."""
     now = time.time()
     with (
         redis_client.connection_or_unavailable() as connection,
@@ -67,7 +69,7 @@ def show(*, worker_name: str, seconds_per_image: float | None = None, details: D
 
 
 def leave(*, worker_name: str) -> None:
-    """Notes that this worker has stopped; raises broker.Away when Redis is."""
+    """Remove the entry of a worker that has stopped. Raise RedisUnavailable. A second call changes nothing."""
     with (
         redis_client.connection_or_unavailable() as connection,
         connection.pipeline(transaction=False) as pipe,
@@ -79,7 +81,7 @@ def leave(*, worker_name: str) -> None:
 
 
 def alive() -> list[Worker]:
-    """The workers that have shown themselves lately; raises broker.Away when Redis is."""
+    """Return the workers with an entry of the last MAX_SILENCE_SECONDS. Raise RedisUnavailable."""
     with (
         redis_client.connection_or_unavailable() as connection,
         connection.pipeline(transaction=False) as pipe,
@@ -99,5 +101,5 @@ def alive() -> list[Worker]:
 
 
 def _details(told: dict[str, Any]) -> Details:
-    """A worker of another release may tell more, or less."""
+    """Read details that a worker of another release may have written, with more or fewer fields."""
     return Details(**{"models": {}, **{field: told[field] for field in Details._fields if field in told}})
