@@ -1,4 +1,4 @@
-"""Opens every image that must open, as a reader would, an image at a time: what the rows alone cannot say."""
+"""Audit of image objects: it opens every unexpired image, one at a time. The rows alone cannot show damage."""
 
 from collections.abc import Iterator
 
@@ -10,12 +10,15 @@ from storage.models import StoredImage
 from workers import error_redaction
 from workers.models import Generation, Status, Timestamp
 
-# Images read from the table at once; their bytes are read one image after the other.
+# The number of rows read at once. The bytes are read one image after the other.
 ROWS_AT_ONCE = 500
 
 
 def audit(*, now: Timestamp = Now()) -> Iterator[str]:
-    """One line, with ids, for each unexpired image that does not open. Reads the whole store: minutes, or hours."""
+    """Yield one line with ids for each unexpired image that does not open.
+
+    It reads the whole object store, which takes minutes to hours.
+    """
     yield from _misplaced(now)
     live = StoredImage.objects.filter(wrapped_key__isnull=False, expires_at__gt=now).order_by("pk")
     after_id = 0
@@ -27,7 +30,10 @@ def audit(*, now: Timestamp = Now()) -> Iterator[str]:
 
 
 def _misplaced(now: Timestamp) -> Iterator[str]:
-    """An image opens wherever its row says it belongs, so the row must say that it belongs to its generation."""
+    """Yield one line for each image that is sealed for another generation than the one that refers to it.
+
+    Such an image opens, because its own row names the generation that it is sealed for.
+    """
     belongs_to = Concat(
         Value("account "), F("account_id"), Value(" generation "), F("pk"), output_field=TextField()
     )
@@ -38,13 +44,13 @@ def _misplaced(now: Timestamp) -> Iterator[str]:
 
 
 def _unreadable(image: StoredImage) -> str:
-    """Why the image cannot be read; empty when it can, or need not any more."""
+    """Return why the image cannot be read. The text is empty if it can be read or has ended meanwhile."""
     try:
         images.load(image=image)
     except images.ObjectMissing:
         return "is missing"
     except images.ImageGone:
-        # Its generation ended, or its time was over, since the row was read.
+        # Since the row was read, the generation has ended or the image has expired.
         return ""
     except images.ImageUnreadable:
         return "is not what was sealed"

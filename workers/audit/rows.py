@@ -1,6 +1,6 @@
-"""Checks that generations, money and images agree, by reading alone, a few rows in memory at a time.
+"""Audit of rows: generations, money and images must agree. It only reads, with a few rows in memory at a time.
 
-That the money adds up in itself is checked by `billing.audit`.
+`billing.audit` checks that the money adds up in itself.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from billing.models import Account
 from storage.models import StoredImage
 from workers.models import OPEN_STATUSES, Generation, IdempotencyKey, SourceImage, Timestamp
 
-# What a generation's status says of its reservation: charged once, free, or still held.
+# The generation's status must match its reservation, which is charged once, released, or still held.
 RESOLUTIONS = """
 SELECT format('generation %s (%s, account %s): %s', g.id, g.status, g.account_id, said)
 FROM workers_generation g LEFT JOIN billing_reservation r ON r.id = g.reservation_id CROSS JOIN LATERAL (VALUES
@@ -32,7 +32,7 @@ FROM workers_generation g LEFT JOIN billing_reservation r ON r.id = g.reservatio
 ) AS problem(found, said) WHERE found ORDER BY g.id
 """
 
-# Each hold is for one generation. Entries are never deleted and point to their hold, so none vanishes with its row.
+# Each hold belongs to one generation. Entries are never deleted and refer to their hold, so no hold can vanish.
 STRAYS = """
 SELECT format('reservation %s of account %s belongs to %s', r.id, r.account_id,
     CASE count(g.id) WHEN 0 THEN 'no generation' ELSE count(g.id) || ' generations' END)
@@ -40,7 +40,7 @@ FROM billing_reservation r LEFT JOIN workers_generation g ON g.reservation_id = 
 GROUP BY r.id HAVING count(g.id) <> 1 ORDER BY r.id
 """
 
-# Each completed generation is one settlement, and each account's spending is the sum of what its own cost.
+# Each completed generation is one settlement, and an account's spending is the sum of its generations' costs.
 TOTALS = """
 SELECT format('account %s: %s', a.id, said)
 FROM billing_account a LEFT JOIN (
@@ -58,7 +58,7 @@ FROM billing_account a LEFT JOIN (
 ) AS problem(found, said) WHERE found ORDER BY a.id
 """
 
-# The same once more over everything, so that no generation escapes by belonging to no account that is there.
+# The totals of all accounts must agree too, so that a generation of a missing account is found.
 ALL_TOGETHER = """
 SELECT format('in total: spent %s micros in %s settlements and reserved %s, but all generations are %s of %s and %s',
     spent, counted, reserved, made, cost, quotes) FROM (
@@ -72,7 +72,7 @@ SELECT format('in total: spent %s micros in %s settlements and reserved %s, but 
 ) AS work WHERE (spent, counted, reserved) <> (cost, made, quotes)
 """
 
-# What was paid for can be read until it expires; what it was made from, not beyond its end.
+# A paid image is readable until it expires. A source image is unreadable once its generation has ended.
 IMAGES = """
 SELECT format('generation %s (%s, account %s): %s', g.id, g.status, g.account_id, said)
 FROM workers_generation g LEFT JOIN storage_storedimage i ON i.id = g.image_id CROSS JOIN LATERAL (VALUES
@@ -97,8 +97,8 @@ WHERE i.wrapped_key IS NOT NULL AND NOT EXISTS (SELECT FROM workers_generation g
 
 CHECKS = (RESOLUTIONS, STRAYS, TOTALS, ALL_TOGETHER, IMAGES)
 
-# The sweep gives up within seconds of a deadline; keys are destroyed within a minute of an expiry, and objects deleted
-# within ten more. What is later than this has been forgotten.
+# The sweep gives up a generation within seconds of its deadline. The purge destroys a key within a minute of its
+# expiry, and deletes the object within ten minutes more. Anything later than these limits was missed.
 OPEN_GRACE = timedelta(minutes=5)
 KEY_GRACE = timedelta(minutes=10)
 OBJECT_GRACE = timedelta(hours=1)
@@ -106,21 +106,24 @@ ROWS_AT_ONCE = 2000
 
 
 def problems() -> Iterator[str]:
-    """Everything that the rows say is off, of the money, of the generations, and of what should have ended by now."""
+    """Yield one line for each discrepancy of the money and the generations, and for each overdue row."""
     yield from money.audit()
     yield from audit()
     yield from overdue()
 
 
 def audit() -> Iterator[str]:
-    """One line, with ids, for each disagreement; none when all is well. May run beside live traffic."""
+    """Yield one line with ids for each discrepancy between generations, money and images.
+
+    It may run beside live traffic.
+    """
     for statement in CHECKS:
         yield from money.lines(statement)
     yield from money.missing_constraints(models=(Generation, SourceImage, IdempotencyKey, StoredImage))
 
 
 def overdue(*, now: Timestamp = Now()) -> Iterator[str]:
-    """One line for each generation that should have ended, and each key and object that should be gone, by now."""
+    """Yield one line for each generation that should have ended, and each key or object that should be gone."""
     past_deadline = Generation.objects.filter(status__in=OPEN_STATUSES, deadline_at__lt=now - OPEN_GRACE)
     for pk, status, deadline_at in _rows(past_deadline, "pk", "status", "deadline_at"):
         yield f"generation {pk} ({status}): its deadline was {deadline_at}"
@@ -133,7 +136,7 @@ def overdue(*, now: Timestamp = Now()) -> Iterator[str]:
 
 
 def open_work() -> Iterator[str]:
-    """One line for each open generation and each account with money reserved: none once all work has ended."""
+    """Yield one line for each open generation and each account with reserved money; none after all work has ended."""
     for pk, status in _rows(Generation.objects.filter(status__in=OPEN_STATUSES), "pk", "status"):
         yield f"generation {pk} ({status}): is open"
     for pk, reserved_micros in _rows(Account.objects.exclude(reserved_micros=0), "pk", "reserved_micros"):

@@ -1,4 +1,4 @@
-"""The audit that runs by itself: it logs what is off, and leaves its outcome in Redis for whoever watches."""
+"""Scheduled audit: it logs each discrepancy, and keeps its outcome in Redis for the metrics."""
 
 import logging
 import time
@@ -9,20 +9,20 @@ from workers.messaging import redis_client
 
 log = logging.getLogger(__name__)
 
-# What goes wrong may go wrong in every row; the log then names this many, and how many more there are.
+# A defect may affect every row. The log then names this number of discrepancies and counts the rest.
 MAX_LOGGED_FINDINGS: Final = 100
 _OUTCOME: Final = "zekron:audit"
 
 
 class Outcome(NamedTuple):
-    """How many problems the last audit found, and when it ended, in Unix seconds."""
+    """The number of discrepancies that the last audit found, and its end in Unix seconds."""
 
     problem_count: int
     ended_at_seconds: float
 
 
 def run() -> Outcome:
-    """Audits everything but the objects, and logs each problem as an error. Run twice, it reads and says all twice."""
+    """Audit everything but the objects, and log each discrepancy as an error. A second run reads and logs it again."""
     problem_count = 0
     for problem in rows.problems():
         problem_count += 1
@@ -36,7 +36,10 @@ def run() -> Outcome:
 
 
 def last() -> Outcome | None:
-    """The outcome of the last audit; None before the first, or once Redis was emptied. Raises broker.Away."""
+    """Return the last audit's outcome, or None before the first one or after Redis was emptied.
+
+    Raise RedisUnavailable.
+    """
     with redis_client.connection_or_unavailable() as connection:
         kept = connection.hgetall(_OUTCOME)
     return Outcome(int(kept[b"problems"]), float(kept[b"ended_at"])) if kept else None
@@ -49,5 +52,5 @@ def _note(outcome: Outcome) -> None:
                 _OUTCOME, mapping={"problems": outcome.problem_count, "ended_at": outcome.ended_at_seconds}
             )
     except redis_client.RedisUnavailable as error:
-        # The log has the problems, and a watcher sees that no audit has ended since.
-        log.warning("the outcome of the audit is not kept: %s", error)
+        # The log has the discrepancies, and the metrics show that no audit has ended since.
+        log.warning("could not keep the outcome of the audit: %s", error)
