@@ -1,0 +1,1 @@
+"""Management of the workers by hand, through `manage.py`."""

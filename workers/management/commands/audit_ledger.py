@@ -1,4 +1,4 @@
-"""`audit_ledger`: says whether everything adds up; exit status 1 and the rows if it does not."""
+"""Command `audit_ledger`: it prints each discrepancy, and exits with status 1 if there is one."""
 
 from argparse import ArgumentParser
 from collections.abc import Iterator
@@ -12,25 +12,25 @@ from workers.audit import images, rows
 
 
 class Command(BaseCommand):
-    """Reads every account, reservation, entry, generation and image; changes nothing. May run beside live traffic."""
+    """Command that reads every account, reservation, entry, generation and image. It may run beside live traffic."""
 
-    help = "Checks that every account, reservation, ledger entry, generation and image adds up."
+    help = "Check that every account, reservation, ledger entry, generation and image adds up."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """What is checked besides."""
+        """Add the options for further checks."""
         parser.add_argument(
             "--objects",
             action="store_true",
-            help="open every image too, and look for objects that belong to none: this reads the whole object store",
+            help="also open every image and find objects without an image, which reads the whole object store",
         )
         parser.add_argument(
             "--at-rest",
             action="store_true",
-            help="nothing may be open or reserved: for when all work has ended",
+            help="also report open generations and reserved money, for use after all work has ended",
         )
 
     def handle(self, *, objects: bool, at_rest: bool, **_options: Any) -> None:
-        """Prints each problem as it is found."""
+        """Print each discrepancy as soon as it is found."""
         problem_count = 0
         for problem in _problems(objects=objects, at_rest=at_rest):
             self.stdout.write(problem)

@@ -1,4 +1,4 @@
-"""`python manage.py sweep`."""
+"""Command `sweep`: it runs one sweep by hand."""
 
 from typing import Any
 
@@ -8,12 +8,13 @@ from workers.lifecycle import recovery
 
 
 class Command(BaseCommand):
-    """Moves on what is stuck, once, as the periodic task does."""
+    """Command that recovers abandoned generations once, as the periodic task does."""
 
-    help = "Give up what is overdue, take back what dead workers hold, send lost messages again."
+    help = "Give up overdue generations, requeue those of dead workers, and send lost hints again."
 
     def handle(self, *_args: Any, **_options: Any) -> None:
+        """Sweep once, and print the numbers of generations."""
         swept = recovery.sweep()
         self.stdout.write(
-            f"{swept.given_up} given up, {swept.rescued} rescued, {swept.hinted} hinted at again"
+            f"{swept.given_up} given up, {swept.rescued} rescued, {swept.hinted} hints sent again"
         )
