@@ -1,1 +1,1 @@
-"""The work: a generation from queued to its end, the tasks, the batcher and the engine. Knows nothing of HTTP."""
+"""Workers: generations from the queue to their end, Celery tasks, batcher and engines. Knows nothing of HTTP."""

@@ -1,4 +1,4 @@
-"""Generations in the admin, and the workers that make them: to be looked at, never changed. No image is ever shown."""
+"""Admin pages of generations and workers. They are read-only, and they never show an image."""
 
 import re
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ _TOKEN = re.compile(r"[0-9a-f]{64}")
 
 @admin.register(Generation)
 class GenerationAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class takes its parameter in stubs alone
-    """Found by id, account, error code, or the token of the image."""
+    """Read-only admin of generations, with a search by id, account, error code or image token."""
 
     list_display = [
         "id",
@@ -38,27 +38,27 @@ class GenerationAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's cl
     ]
     list_filter = ["status", "kind", "model", "error_type"]
     list_select_related = ["account"]
-    # Counting every row of a large table would take longer than the page.
+    # To count every row of a large table would take longer than the rest of the page.
     show_full_result_count = False
     search_fields = ["=id", "=error_code", "=account__name"]
-    search_help_text = "Id, error code, account name, or image token."
+    search_help_text = "Search by id, error code, account name or image token."
     exclude = ["image", "token_digest", "lease_token"]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Generation], search_term: str
     ) -> tuple[QuerySet[Generation], bool]:
-        """A token is looked up by its digest; all else as usual."""
+        """Search an image token by its digest, and any other term as Django does."""
         if _TOKEN.fullmatch(search_term.strip()):
             return queryset.filter(token_digest=image_tokens.digest_of(token=search_term.strip())), False
         return super().get_search_results(request, queryset, search_term)
 
     def get_urls(self) -> list[URLPattern]:
-        """One page more."""
+        """Add the page of workers to the URLs."""
         view = self.admin_site.admin_view(self.show_workers)
         return [path("workers/", view, name="workers_generation_workers"), *super().get_urls()]
 
     def show_workers(self, request: HttpRequest) -> HttpResponse:
-        """The workers that live, as they told a few seconds ago."""
+        """Show the live workers with their latest reports, a few seconds old."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         try:
@@ -77,15 +77,15 @@ class GenerationAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's cl
         return TemplateResponse(request, "admin/workers/generation/workers.html", context)
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """The API makes generations."""
+        """Refuse additions, because only the API makes generations."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Only transitions change a generation."""
+        """Refuse changes, because only transitions change a generation."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """History stays."""
+        """Refuse deletions, because the history must stay complete."""
         return False
 
 

@@ -1,4 +1,7 @@
-"""The public models, read strictly from the models file. Knows what each is and costs, not how it runs."""
+"""Catalogue of the public models, read strictly from the models file.
+
+It knows the properties and the price of each model, and not how a model runs.
+"""
 
 import re
 import tomllib
@@ -13,7 +16,7 @@ from django.conf import settings
 from billing.prices import PriceRule
 from workers import licences
 
-# The model of a request that names none.
+# The default for a request that names no model.
 DEFAULT_MODEL = "zekron-image-1"
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -21,20 +24,22 @@ MAX_STEPS = 200
 MAX_BATCH = 64
 MAX_SOURCES = 2
 DEFAULT_QUEUE = "gpu"
-# What the rest of the service sends its own messages to.
+# The service uses these queues for its own tasks.
 RESERVED_QUEUES = ("chores", "celery")
 FIELDS = ("adapter", "weights", "licence", "steps", "dtype", "batch_limit", "options", "price")
 OPTIONAL_FIELDS = ("sources", "queue")
 
 
 class CatalogueError(Exception):
-    """The models file cannot be used; the message says where and why in one line."""
+    """The models file is invalid. The message gives the place and the reason in one line."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageModel:
-    """A public model: `weights` is an absolute folder or a hub id; the adapter passes `options` on. An edit has at most
-    `sources` images, and the workers that consume `queue` make what is asked of it.
+    """A public model.
+
+    `weights` is an absolute folder or a hub id. The adapter passes `options` on. An edit has at most `sources` images.
+    The workers that consume `queue` make the model's generations.
     """
 
     name: str
@@ -51,19 +56,21 @@ class ImageModel:
 
 
 def catalogue() -> Mapping[str, ImageModel]:
-    """The models of the settings' file by name, read once a process. Raises CatalogueError, also for weights that may
-    not be used for money, unless the settings name their model.
+    """Return the models of the settings' file by name, read once per process.
+
+    Raise CatalogueError for an invalid file. Raise it also for a model whose licence forbids paid use, unless the
+    settings allow that model.
     """
     return _load_once(Path(settings.MODELS_FILE), settings.ALLOW_NONCOMMERCIAL)
 
 
 def models_of(queues: Collection[str]) -> list[ImageModel]:
-    """The models of the settings' file whose work is in these queues. Raises CatalogueError."""
+    """Return the models of the settings' file that use these queues. Raise CatalogueError."""
     return [model for model in catalogue().values() if model.queue in queues]
 
 
 def load(path: Path) -> Mapping[str, ImageModel]:
-    """The models of a TOML file by name, the default one among them. Raises CatalogueError."""
+    """Return the models of a TOML file by name, which include the default model. Raise CatalogueError."""
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as problem:
@@ -72,7 +79,7 @@ def load(path: Path) -> Mapping[str, ImageModel]:
         raise CatalogueError(f"{path}: is not TOML: {problem}") from None
     models = {name: _Entry(path=path, name=name, table=table).model() for name, table in tables.items()}
     if DEFAULT_MODEL not in models:
-        raise CatalogueError(f"{path}: has no {DEFAULT_MODEL}, the model of a request that names none")
+        raise CatalogueError(f"{path}: has no {DEFAULT_MODEL}, the default model")
     return MappingProxyType(models)
 
 
@@ -83,7 +90,7 @@ def _load_once(path: Path, allowed: frozenset[str]) -> Mapping[str, ImageModel]:
         if licences.forbids_paid_use(model.licence) and model.name not in allowed:
             raise CatalogueError(
                 f"{path}: {model.name}: its licence {model.licence} forbids paid use;"
-                f" if you have another, set ALLOW_NONCOMMERCIAL={model.name}"
+                f" if you have another licence, set ALLOW_NONCOMMERCIAL={model.name}"
             )
     return models
 
@@ -131,7 +138,7 @@ class _Entry:
 
     def count(self, fields: dict[str, object], field: str, *, least: int = 1, most: int) -> int:
         value = fields[field]
-        # True is an int to Python, and no number of anything.
+        # True is an int in Python, but it is not a count.
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
             raise self.problem(f"{field} is not a whole number from {least} to {most}")
         return value
@@ -139,7 +146,7 @@ class _Entry:
     def queue(self, value: str) -> str:
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,31}", value) or value in RESERVED_QUEUES:
             reserved = " or ".join(RESERVED_QUEUES)
-            raise self.problem(f"queue is 1 to 32 of a-z, 0-9 and '-', and not {reserved}")
+            raise self.problem(f"queue is 1 to 32 of a-z, 0-9 and '-', but not {reserved}")
         return value
 
     def one_of(self, value: str, field: str, known: tuple[str, ...]) -> str:
@@ -154,7 +161,7 @@ class _Entry:
         return value
 
     def options(self, fields: dict[str, object]) -> dict[str, object]:
-        """As they are written; weights among them are found as those of the model are."""
+        """Return the options as written, with the paths of weights resolved as for the model's own weights."""
         options = self.subtable(fields, "options")
         return {
             name: self.weights(value) if name.endswith("weights") and isinstance(value, str) else value

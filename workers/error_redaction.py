@@ -1,7 +1,7 @@
-"""What may be said of an exception in a log or on a row: its class and where it was raised.
+"""Redaction of exceptions for logs and rows: the class and the place remain.
 
-Not its message, unless its class is known to quote nothing that a client sent. Others do: PostgreSQL shows the failing
-row with its prompt, a tokenizer the text that it stumbled over, a decoder bytes of the picture.
+The message remains only if its class is known to quote nothing that a client sent. Other messages may quote it:
+PostgreSQL shows the failing row with its prompt, a tokenizer shows the text, and a decoder shows bytes of the picture.
 """
 
 import traceback
@@ -10,18 +10,18 @@ from typing import Final
 
 from django.db import InterfaceError, OperationalError
 
-# Whose messages are written with this in mind, or are about devices and connections alone.
+# The messages of these packages avoid client data, or are about devices and connections alone.
 _QUOTE_NOTHING: Final = {"zekron_api", "workers", "billing", "storage", "torch", "redis", "kombu", "limits"}
 
 
 def summary(error: BaseException) -> str:
-    """One exception in words: its class, and what may be said besides."""
+    """Return the exception's class, followed by the part of its message that is safe to log."""
     besides = _besides(error)
     return f"{type(error).__qualname__}: {besides}" if besides else type(error).__qualname__
 
 
 def trace(error: BaseException) -> str:
-    """What Python prints of an exception and those that led to it, with `summary` for each message."""
+    """Return the traceback of an exception and of its causes, with `summary` in place of each message."""
     parts = []
     for link in reversed(list(_chain(error))):
         frames = "".join(traceback.format_tb(link.__traceback__))
@@ -34,14 +34,14 @@ def _besides(error: BaseException) -> str:
     has_number = isinstance(error, OSError) and error.errno is not None
     if package in _QUOTE_NOTHING or has_number or isinstance(error, OperationalError | InterfaceError):
         return str(error)
-    # psycopg's own error, or Django's around it.
+    # The diagnosis is on psycopg's own error, which Django's error may wrap.
     diagnosis = getattr(error, "diag", None) or getattr(error.__cause__, "diag", None)
     names = ("sqlstate", "table_name", "column_name", "constraint_name")
     return " ".join(filter(None, (getattr(diagnosis, name, None) for name in names)))
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The exception, then what caused it or was being handled, newest first."""
+    """Yield the exception, then its causes or the exceptions handled before it, newest first."""
     seen: set[int] = set()
     link: BaseException | None = error
     while link is not None and id(link) not in seen:

@@ -1,14 +1,15 @@
-"""What the name of a licence says of paid use: a name of SPDX or of the Hugging Face hub. Knows names, and no texts:
-whether a use is lawful stays for whoever runs the service to judge.
+"""Licences by name, from SPDX or the Hugging Face hub: whether a name permits paid use.
+
+The module knows names and no texts. The operator of the service must judge whether a use is lawful.
 """
 
 import re
 
-# A part of a name that says it: cc-by-nc-4.0, flux-1-dev-non-commercial-license, sai-nc-community, intel-research.
+# These words in a name forbid it: cc-by-nc-4.0, flux-1-dev-non-commercial-license, sai-nc-community, intel-research.
 _UNPAID_WORDS = re.compile(r"(?:^|[-_. ])(?:nc|non[-_ ]?commercial|non[-_ ]?production|research)(?:$|[-_. ])")
-# Names that do not say it of themselves, although their texts do.
+# The texts of these licences forbid paid use, although their names do not show it.
 _UNPAID = frozenset({"apple-amlr", "deepfloyd-if-license", "mnpl-0.1"})
-# What image models are published under and may be sold with, under conditions that are the operator's to keep.
+# These licences of image models permit paid use, under conditions that the operator must keep.
 _PAID = frozenset(
     {
         "apache-2.0",
@@ -28,11 +29,11 @@ _PAID = frozenset(
 
 
 def forbids_paid_use(licence: str) -> bool:
-    """True for a licence that is known to forbid it; one that is not known does not count as such."""
+    """Return True for a licence that is known to forbid paid use, and False for an unknown one."""
     name = licence.strip().lower()
     return name in _UNPAID or bool(_UNPAID_WORDS.search(name))
 
 
 def is_known(licence: str) -> bool:
-    """Whether the name says anything of paid use."""
+    """Return True if it is known for this name whether paid use is permitted."""
     return licence.strip().lower() in _PAID or forbids_paid_use(licence)

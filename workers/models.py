@@ -1,4 +1,4 @@
-"""What is stored of the work: one row a generation, which is the truth of it and the outbox of its messages."""
+"""Models of the workers. The row of a generation is its only truth and the outbox of its hints."""
 
 from datetime import datetime
 from typing import Final
@@ -10,9 +10,9 @@ from django.db.models.expressions import Combinable
 from billing.models import Account, Reservation
 from storage.models import StoredImage
 
-# A generation that failed this often is poison: it fails for good instead of taking a worker along again.
+# A generation may crash each worker that tries it. After this number of attempts it fails for good.
 MAX_ATTEMPTS: Final = 3
-# Programs of clients see this as the type of the error of a generation that failed.
+# Clients' programs see this text as the error type of a failed generation.
 GENERATION_FAILED: Final = "generation_failed"
 
 # Tests pass a datetime. Everything else passes the clock of the database, on which all machines agree.
@@ -20,7 +20,7 @@ Timestamp = datetime | Combinable
 
 
 class Status(models.TextChoices):
-    """Where a generation is in its life; `workers.lifecycle.transitions.NEXT` says what may follow what."""
+    """The status of a generation. `workers.lifecycle.transitions.NEXT` has the allowed transitions."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -34,23 +34,23 @@ ENDED_STATUSES = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 
 
 class Kind(models.TextChoices):
-    """A picture from words alone, or from words and one or two source images."""
+    """The kind of a generation: from a prompt alone, or from a prompt and one or two source images."""
 
     CREATE = "create"
     EDIT = "edit"
 
 
 class Generation(models.Model):
-    """One paid request for one picture, from acceptance to its end. Written by `lifecycle.generations` alone."""
+    """One paid request for one picture, from acceptance to its end. Only `workers.lifecycle` writes it."""
 
     account = models.ForeignKey(Account, models.PROTECT, related_name="+", db_index=False)
-    # Counts the account's generations from 1 without a gap, so that a page of its history is found by it.
+    # The number counts the account's generations from 1 without a gap, so that a page of the history is found by it.
     number = models.BigIntegerField()
     reservation = models.OneToOneField(Reservation, models.PROTECT, related_name="+")
     kind = models.CharField(max_length=8, choices=Kind.choices)
     model = models.CharField(max_length=64)
     prompt = models.TextField()
-    # Of the model's adapter: width and height in pixels, and the seed.
+    # Parameters for the model's adapter: width and height in pixels, and the seed.
     parameters = models.JSONField()
     quote_micros = models.BigIntegerField()
     cost_micros = models.BigIntegerField(null=True)
@@ -59,12 +59,12 @@ class Generation(models.Model):
     attempt_count = models.PositiveSmallIntegerField(default=0)
     lease_token = models.UUIDField(null=True, unique=True)
     lease_until = models.DateTimeField(null=True)
-    # Who waits longest by this goes first: later than accepted, by how many the account had open before it.
+    # The earliest turn goes first. It is the acceptance, delayed for each earlier open generation of the account.
     turn_at = models.DateTimeField()
     # No attempt starts before `not_before`, and none after `deadline_at`.
     not_before = models.DateTimeField()
     deadline_at = models.DateTimeField()
-    # When a message was last sent for this row; null asks the sweep for one at once.
+    # The time of the last hint for this row. Null asks the sweep for a hint at once.
     hinted_at = models.DateTimeField(null=True)
 
     created_at = models.DateTimeField()
@@ -73,19 +73,21 @@ class Generation(models.Model):
     expires_at = models.DateTimeField(null=True)
 
     image = models.OneToOneField(StoredImage, models.PROTECT, null=True, related_name="+")
-    # SHA-256 of the image's token in hex; the token itself is never stored.
+    # SHA-256 of the image's token in hex. The token itself is never stored.
     token_digest = models.CharField(max_length=64, null=True, unique=True)  # noqa: DJ001 (unique, so empty must be null)
-    # The code that the client saw, so that support finds the row by it, and the type that programs see.
+    # The client saw this code, and support finds the row by it. Programs see the type.
     error_code = models.CharField(max_length=64, blank=True, default="")
     error_type = models.CharField(max_length=32, blank=True, default="")
-    # What happened, for staff alone.
+    # The cause of the error, for staff alone.
     error_detail = models.TextField(blank=True, default="")
 
     class Meta:
+        """Indexes for the queries of the lifecycle, and constraints on what a row may hold in each status."""
+
         indexes = [
             models.Index("account", name="generation_open", condition=Q(status__in=OPEN_STATUSES)),
             models.Index("hinted_at", name="generation_queued", condition=Q(status=Status.QUEUED)),
-            # By model first: before a worker's next one, any number of another model's may wait.
+            # The model comes first, because any number of another model's generations may have an earlier turn.
             models.Index(
                 "model", "turn_at", "id", name="generation_model_turn", condition=Q(status=Status.QUEUED)
             ),
@@ -136,26 +138,28 @@ class Generation(models.Model):
 
     @property
     def is_open(self) -> bool:
-        """Whether it is still to be made."""
+        """Return True while the generation has not ended."""
         return self.status in OPEN_STATUSES
 
     @property
     def size(self) -> str:
-        """Width and height in pixels as requests name them: `1024x768`."""
+        """Return width and height in pixels in the form of a request: `1024x768`."""
         return f"{self.parameters['width']}x{self.parameters['height']}"
 
 
 class IdempotencyKey(models.Model):
-    """A client's own name for one request, so that sending it again finds the generation instead of buying another."""
+    """A client's own key for one request, so that a retry finds its generation instead of buying another one."""
 
     account = models.ForeignKey(Account, models.PROTECT, related_name="+", db_index=False)
-    # SHA-256 in hex: of the key, and of what was asked for under it.
+    # Both are SHA-256 in hex, of the key and of the request's content.
     key_digest = models.CharField(max_length=64)
     request_digest = models.CharField(max_length=64)
     generation = models.ForeignKey(Generation, models.CASCADE, related_name="+")
     created_at = models.DateTimeField()
 
     class Meta:
+        """Index for the deletion of old keys, and one row per account and key."""
+
         indexes = [models.Index("created_at", name="idempotency_age")]
         constraints = [
             models.UniqueConstraint(fields=["account", "key_digest"], name="idempotency_key_once"),
@@ -166,13 +170,15 @@ class IdempotencyKey(models.Model):
 
 
 class SourceImage(models.Model):
-    """A sealed source image of an edit; `position` is 1 or 2, as the prompt may name it."""
+    """A sealed source image of an edit. `position` is 1 or 2, as the prompt may refer to it."""
 
     generation = models.ForeignKey(Generation, models.CASCADE, related_name="sources")
     position = models.PositiveSmallIntegerField()
     image = models.OneToOneField(StoredImage, models.PROTECT, related_name="+")
 
     class Meta:
+        """Order by position, and one image per position."""
+
         ordering = ["position"]
         constraints = [
             models.UniqueConstraint(fields=["generation", "position"], name="source_position_once"),

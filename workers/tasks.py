@@ -1,4 +1,4 @@
-"""What Celery runs: a generation by its id, and the sweep. And what a worker process does as it starts and stops."""
+"""Celery tasks (generation, sweep, audit) and signal handlers for the start and stop of a worker process."""
 
 import logging
 import threading
@@ -21,15 +21,17 @@ log = logging.getLogger(__name__)
 
 @shared_task(name=enqueue.GENERATE_TASK)
 def generate(*, generation_id: int) -> None:
-    """Makes the picture whose turn it is: there is one message for each, and which is whose does not matter. Run twice,
-    the second run makes another's, or finds nothing to claim.
+    """Make the picture of the generation whose turn it is, which need not be the one with this id.
+
+    Each generation has one message. A second run for the same message makes another generation's picture, or finds
+    nothing to claim.
     """
     attempt.run_next(context=process.current().context)
 
 
 @shared_task(name="workers.tasks.sweep")
 def sweep_stuck() -> None:
-    """Moves on what is stuck. Run twice, or by many at once, each row still moves once."""
+    """Recover abandoned generations. Each row moves once, even if the task runs twice or at the same time."""
     swept = recovery.sweep()
     if any(swept):
         log.info("sweep: %s", swept)
@@ -37,33 +39,33 @@ def sweep_stuck() -> None:
 
 @shared_task
 def audit_ledger() -> None:
-    """Audits money and generations, and logs what is off. Run twice, it reads and says all twice."""
+    """Audit money and generations, and log each discrepancy. A second run reads and logs everything again."""
     scheduled.run()
 
 
 @celeryd_after_setup.connect
 def open_before_work(sender: str, instance: Any, **_: object) -> None:
-    """A worker that serves queues of models loads those models before it takes its first message."""
+    """Load the models of this worker's queues before it takes its first message."""
     queues = set(instance.app.amqp.queues.consume_from) - set(RESERVED_QUEUES)
     try:
-        # Chores send messages for models too, and must know where to.
+        # The worker for chores sends hints too, and needs the catalogue to find the queue of a model.
         catalogue()
         if queues:
             process.start(worker_name=sender, capacity=instance.concurrency, queues=queues)
     except (CatalogueError, EngineError) as error:
-        # Celery would only log the exception and go on to take work that this process cannot do.
+        # Celery would only log the exception, and then take messages that this process cannot handle.
         raise SystemExit(f"zekron: {error}") from error
 
 
 @worker_shutting_down.connect
 def stop_taking_work(**_: object) -> None:
-    """A worker that is told to stop finishes what its device is at, within Celery's own limit for a shutdown."""
+    """Finish the running batch and take no more work, within Celery's own limit for a shutdown."""
     within_seconds = settings.CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT
-    # This is a signal's handler, and must not wait for locks that its thread may hold.
+    # A signal handler must not wait for locks that its own thread may hold.
     threading.Thread(target=partial(process.stop, within_seconds=within_seconds)).start()
 
 
 @worker_shutdown.connect
 def close_after_work(**_: object) -> None:
-    """A worker that stops ends its threads when its attempts have ended."""
+    """End the threads of the worker after its attempts have ended."""
     process.close()

@@ -58,7 +58,7 @@ def test_workers_of_different_code_are_told_apart() -> None:
 
 def test_without_a_worker_or_without_redis_the_page_says_so(settings: Settings) -> None:
     browser = browser_with("view_generation")
-    assert "No worker lives." in page(browser, WORKERS)
+    assert "No worker is running." in page(browser, WORKERS)
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
     assert "Redis is away" in page(browser, WORKERS)
 
