@@ -128,7 +128,7 @@ def test_anything_else_is_the_id_of_a_hub(tmp_path: Path) -> None:
         ('"Apache-2.0"', '" "', "licence is not a text"),
         ('"Apache-2.0"', "2", "licence is not a text"),
         ("options = {max_sequence_length = 256}", "options = 1", "options is not a table"),
-        ('base = "0.0250"', "base = 0.0250", "price: A price's base is text"),
+        ('base = "0.0250"', "base = 0.0250", "price: base must be text in quotes"),
         ('base = "0.0250"', 'base = "-1"', "price: "),
         ("most =", "mots =", "price: A price has exactly"),
         ("zekron-image-1", "Zekron 1", None),
