@@ -97,7 +97,7 @@ REMOVED = {
         (Fault.BROKEN,),
     ),
     "the status in every transition": Removed(
-        transitions, "_rows", _without_status, "while another held it", (Fault.DOUBLED,)
+        transitions, "_rows", _without_status, "raised AlreadyResolved", (Fault.FROZEN, Fault.SLOW)
     ),
     "the lease's end in rescue": Removed(recovery, "lock_some", _all_open, "under a live lease"),
     "giving up": Removed(
