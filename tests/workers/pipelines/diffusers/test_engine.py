@@ -71,8 +71,9 @@ def test_a_batch_of_two_sizes_or_with_an_edit_is_refused(plain: Engine) -> None:
             make_pictures(plain, make_order(size=(128, 128)), other)
 
 
-@pytest.mark.parametrize("shape", [(1, 3, 128, 120), (2, 3, 128, 128)])
-def test_a_picture_of_another_size_is_refused(plain: Engine, shape: tuple[int, ...]) -> None:
+def test_a_picture_of_another_size_is_refused(model: ImageModel, plain: Engine) -> None:
+    # Qwen-Image cannot unpack latents into a grid of another size, so there the count differs.
+    shape = (2, 3, 128, 128) if model.adapter == "qwen-image" else (1, 3, 128, 120)
     prepared = plain.prepare([make_order(size=(128, 128))])
     denoised = plain.denoise(prepared, on_step=lambda _done, _steps: None)
     with pytest.raises(BadOutput, match=re.escape(f"shape (1, 3, 128, 128) instead of the ordered {shape}")):
