@@ -50,7 +50,8 @@ def simulated(now: Callable[[], object]) -> Iterator[None]:
 def attach() -> None:
     """Put the gates around the calling thread's connection."""
     connection.execute_wrappers.append(_statement)
-    vars(connection)["_commit"] = partial(_commit, getattr(connection, "_commit"))  # noqa: B009
+    # Django has one connection for each thread, and the proxy passes this attribute on to it.
+    setattr(connection, "_commit", partial(_commit, getattr(connection, "_commit")))  # noqa: B009, B010
 
 
 def _statement(execute: Execute, sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
