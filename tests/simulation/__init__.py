@@ -1,1 +1,1 @@
-"""Seeded lives of generations in a world where anything may die, be lost, come twice or stand still at any step."""
+"""Seeded scenarios of generations, in which anything may die, be lost, come twice or stand still at any step."""

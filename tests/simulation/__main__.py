@@ -1,4 +1,4 @@
-"""`make simulate`: SIMULATE_SEEDS lives from SIMULATE_FIRST on."""
+"""`make simulate`: SIMULATE_SEEDS scenarios from SIMULATE_FIRST on."""
 
 import os
 import sys

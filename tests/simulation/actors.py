@@ -63,10 +63,15 @@ class Actor:
     """One thread of a process. It moves in its turn only, and passes a gate before and after whatever others see."""
 
     def __init__(
-        self, world: "Simulator", name: str, process: Process, script: "Callable[[Actor], None]", body: Body
+        self,
+        simulator: "Simulator",
+        name: str,
+        process: Process,
+        script: "Callable[[Actor], None]",
+        body: Body,
     ) -> None:
-        self.world, self.name, self.process = world, name, process
-        self.wakes_at = world.now
+        self.simulator, self.name, self.process = simulator, name, process
+        self.wakes_at = simulator.now
         self.is_down = self.is_done = False
         # In the transaction that is open, or in the statement that was just executed.
         self.has_written = False
@@ -97,28 +102,28 @@ class Actor:
         """
         self._die_if_killed()
         is_free = not sessions.in_transaction()
-        self.world.pass_gate(self, what, is_free)
+        self.simulator.pass_gate(self, what, is_free)
         if is_free:
-            struck = self.world.temper.draw((*possible, Fault.KILLED, Fault.FROZEN, Fault.STALLED))
+            struck = self.simulator.temper.draw((*possible, Fault.KILLED, Fault.FROZEN, Fault.STALLED))
         else:
-            struck = self.world.temper.draw(
+            struck = self.simulator.temper.draw(
                 (*(fault for fault in possible if fault not in STANDING), Fault.KILLED)
             )
         if struck is not None:
-            self.world.strike(self, struck)
+            self.simulator.strike(self, struck)
         if struck == Fault.KILLED:
             self.die()
         if struck in STANDING:
             self._stand_still(struck)
-        elif is_free and self.world.dice.random() < self.world.switch_rate:
+        elif is_free and self.simulator.dice.random() < self.simulator.switch_rate:
             self._pause()
         return struck if struck in possible else None
 
     def sleep(self, seconds: float) -> None:
-        """Lets the others move until the world's clock is so much further."""
+        """Let the others move until the simulator's clock is this much further."""
         self._die_if_killed()
         assert not sessions.in_transaction(), "a transaction is open while its process waits"
-        self.wakes_at = self.world.now + timedelta(seconds=seconds)
+        self.wakes_at = self.simulator.now + timedelta(seconds=seconds)
         self._pause()
 
     def die(self) -> None:
@@ -133,13 +138,13 @@ class Actor:
             self.die()
 
     def _stand_still(self, struck: Fault) -> None:
-        until = self.world.now + timedelta(seconds=self.world.dice.randint(1, 120))
+        until = self.simulator.now + timedelta(seconds=self.simulator.dice.randint(1, 120))
         if struck == Fault.STALLED:
             self.wakes_at = until
         elif struck == Fault.FROZEN:
             self.process.frozen_until = until
         else:
-            self.process.frozen_until = self.world.now + MAX_RELIEFS
+            self.process.frozen_until = self.simulator.now + MAX_RELIEFS
             self.process.is_relieved = True
         self._pause()
 
@@ -149,7 +154,7 @@ class Actor:
 
     def _play(self) -> None:
         _here.actor = self
-        while not (self.is_done or self.world.is_over):
+        while not (self.is_done or self.simulator.is_over):
             try:
                 self._script(self)
                 self.is_done = True
@@ -158,7 +163,7 @@ class Actor:
                 self.is_down = True
                 self._body.pause()
             except Exception as error:  # noqa: BLE001 (whatever it is, no process may raise it)
-                self.world.violate(f"{self.name} raised {error!r}", error)
+                self.simulator.violate(f"{self.name} raised {error!r}", error)
                 self.is_done = True
         self.is_done = True
         _here.actor = None

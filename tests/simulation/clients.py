@@ -57,11 +57,11 @@ class Client:
     # What it was given or shown that is not what it wished for.
     wrong: list[str] = field(default_factory=list)
 
-    def live(self, actor: Actor) -> None:
+    def act(self, actor: Actor) -> None:
         """One wish after the other, unless the trouble is over before it comes to them."""
         for wish in self.wishes:
-            actor.sleep(actor.world.dice.randint(0, 20))
-            if actor.world.is_over or actor.world.calm_since:
+            actor.sleep(actor.simulator.dice.randint(0, 20))
+            if actor.simulator.is_over or actor.simulator.calm_since:
                 return
             self.wish = wish
             self._pursue(actor, wish)
@@ -73,8 +73,8 @@ class Client:
                 generation is not UNKNOWN and self._is_answered(actor, wish, generation)
             ):
                 return
-            actor.sleep(actor.world.dice.randint(1, 20))
-            if actor.world.is_over:
+            actor.sleep(actor.simulator.dice.randint(1, 20))
+            if actor.simulator.is_over:
                 return
 
     def _send(self, actor: Actor, wish: Wish) -> Any:
@@ -91,12 +91,12 @@ class Client:
         try:
             placed = self._ask(actor, "POST /v1/generate", place)
         except REFUSALS as refusal:
-            actor.world.note(actor, f"is refused: {type(refusal).__name__}")
+            actor.simulator.note(actor, f"is refused: {type(refusal).__name__}")
             return None
         if placed is UNKNOWN:
             return UNKNOWN
-        name = actor.world.name_of(placed.generation.pk)
-        actor.world.note(actor, f"has {name}{' again' if placed.replayed else ''}")
+        name = actor.simulator.name_of(placed.generation.pk)
+        actor.simulator.note(actor, f"has {name}{' again' if placed.replayed else ''}")
         self._look_at(placed.generation, wish, name)
         self.told.append((placed.generation.pk, "accepted"))
         return placed.generation
@@ -107,12 +107,12 @@ class Client:
 
     def _is_answered(self, actor: Actor, wish: Wish, generation: Generation) -> bool:
         """Wait as the waiting room does, and take the reply; return whether there was one."""
-        leaves_at = actor.world.now + timedelta(seconds=actor.world.dice.choice((5, 20, 60, 100)))
-        while actor.world.now < leaves_at and not actor.world.is_over:
+        leaves_at = actor.simulator.now + timedelta(seconds=actor.simulator.dice.choice((5, 20, 60, 100)))
+        while actor.simulator.now < leaves_at and not actor.simulator.is_over:
             look = partial(queries.ended_among, generation_ids=[generation.pk])
             if self._ask(actor, "a look at the row", look) not in (UNKNOWN, set()):
                 break
-            actor.sleep(actor.world.dice.randint(5, 25))
+            actor.sleep(actor.simulator.dice.randint(5, 25))
         try:
             reply = self._ask(
                 actor, "the reply", partial(generation_response.build, generation_id=generation.pk)
@@ -136,7 +136,7 @@ class Client:
         return self._note(actor, generation, "completed")
 
     def _note(self, actor: Actor, generation: Generation, status: str) -> bool:
-        actor.world.note(actor, f"is told: {actor.world.name_of(generation.pk)} {status}")
+        actor.simulator.note(actor, f"is told: {actor.simulator.name_of(generation.pk)} {status}")
         self.told.append((generation.pk, status))
         return True
 
@@ -152,12 +152,12 @@ class Client:
             actor.gate(what)
             return work()
         except FAILURES as failure:
-            actor.world.note(actor, f"gets 500: {type(failure).__name__}")
+            actor.simulator.note(actor, f"gets 500: {type(failure).__name__}")
         except IntegrityError as error:
             # A source that was in the store for so long before it was recorded that it counts as nobody's.
             if cast(psycopg.Error, error.__cause__).diag.table_name != "storage_storedimage":
                 raise
-            actor.world.note(actor, "gets 500: its source has a tombstone")
+            actor.simulator.note(actor, "gets 500: its source has a tombstone")
         except Killed:
             connections.close_all()
             actor.process.start()

@@ -45,8 +45,10 @@ class Holder(NamedTuple):
 class CommitChecker:
     """Reads through a connection of its own, which nothing that goes wrong concerns."""
 
-    def __init__(self, world: Simulator, account_ids: list[int], session: psycopg.Connection[Any]) -> None:
-        self._world, self._account_ids, self._session = world, account_ids, session
+    def __init__(
+        self, simulator: Simulator, account_ids: list[int], session: psycopg.Connection[Any]
+    ) -> None:
+        self._simulator, self._account_ids, self._session = simulator, account_ids, session
         self._holders: dict[UUID, Holder] = {}
         self._claimers: dict[int, Actor] = {}
         self._wishes: dict[int, Wish] = {}
@@ -72,7 +74,7 @@ class CommitChecker:
     def before_delete(self, object_key: str) -> None:
         """No object may go whose image can still be read: the key is destroyed first."""
         if self._session.execute(READABLE, [object_key]).fetchone():
-            self._world.violate(f"{label_of(object_key)} is deleted, and its key is not destroyed")
+            self._simulator.violate(f"{label_of(object_key)} is deleted, and its key is not destroyed")
 
     @property
     def has_open(self) -> bool:
@@ -84,15 +86,15 @@ class CommitChecker:
         return self._wishes[generation_id]
 
     def _tell(self, actor: Actor, before: Any, row: Any) -> None:
-        name = self._world.name_of(row.id)
+        name = self._simulator.name_of(row.id)
         if before is None or before.status != row.status:
             was = before.status if before else "nothing"
-            self._world.happened[row.status] += 1
-            self._world.note(actor, f"{name}: {was} → {row.status}, attempt {row.attempt_count}")
+            self._simulator.happened[row.status] += 1
+            self._simulator.note(actor, f"{name}: {was} → {row.status}, attempt {row.attempt_count}")
 
     def _violate(self, problems: Iterator[str]) -> None:
         for problem in problems:
-            self._world.violate(problem)
+            self._simulator.violate(problem)
 
     def _begun(self, actor: Actor, row: Any) -> Iterator[str]:
         if not isinstance(actor.role, Client) or actor.role.wish is None:
@@ -103,13 +105,13 @@ class CommitChecker:
             yield f"{actor} submitted what it did not wish for"
 
     def _changed(self, actor: Actor, before: Any, row: Any) -> Iterator[str]:
-        now, step = self._world.now, (before.status, row.status)
-        name = self._world.name_of(row.id)
+        now, step = self._simulator.now, (before.status, row.status)
+        name = self._simulator.name_of(row.id)
         if before.status not in OPEN:
             yield f"{name} has ended and was changed by {actor}"
         elif step == ("queued", "running"):
             self._holders[row.lease_token] = Holder(actor, actor.process.starts)
-            self._world.thaw(self._claimers.get(row.id, actor).process)
+            self._simulator.thaw(self._claimers.get(row.id, actor).process)
             self._claimers[row.id] = actor
             yield from _claimed(actor, name, before, row, now)
         elif step == ("queued", "cancelled"):
@@ -124,7 +126,7 @@ class CommitChecker:
             yield f"{name}: {before.status} → {row.status} is no transition"
 
     def _released(self, actor: Actor, name: str, before: Any, row: Any) -> Iterator[str]:
-        now = self._world.now
+        now = self._simulator.now
         is_holder = self._holders.get(before.lease_token) == Holder(actor, actor.process.starts)
         is_over, is_late = before.lease_until < now, before.deadline_at < now
         is_silent = before.lease_until < now + SILENT_LEASE

@@ -1,4 +1,4 @@
-"""The real PostgreSQL with gates around it: every statement, every COMMIT; and with the world's time for its own."""
+"""Gates around the real PostgreSQL, at every statement and every COMMIT, and the simulator's time for its own."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +15,7 @@ from storage import statements
 from tests.simulation import actors, sessions
 from tests.simulation.faults import Fault
 
-# Nobody waits for a lock, because nobody moves while another holds one; if somebody does, the life must not hang.
+# Nobody waits for a lock, because nobody moves while another holds one; if somebody does, the scenario must not hang.
 # What a crash of this server would lose nobody looks for, and the disk is slow.
 SESSION = "-c synchronous_commit=off -c lock_timeout=5000"
 
@@ -61,7 +61,7 @@ def _statement(execute: Execute, sql: str, params: Any, many: bool, context: dic
     if actor.gate(_words(sql), Fault.CUT):
         sessions.cut()
     result = execute(sql, _heard(actor, params), many, context)
-    actor.has_written = actor.has_written or _is_witnessed(sql)
+    actor.has_written = actor.has_written or _is_checked(sql)
     if not connection.in_atomic_block:
         _done(actor)
     return result
@@ -70,7 +70,7 @@ def _statement(execute: Execute, sql: str, params: Any, many: bool, context: dic
 def _heard(actor: actors.Actor, params: Any) -> Any:
     if isinstance(params, Mapping):
         return params
-    return [actor.world.now if each is _WHEN_EXECUTED else each for each in params or ()] or None
+    return [actor.simulator.now if each is _WHEN_EXECUTED else each for each in params or ()] or None
 
 
 def _commit(really_commit: Callable[[], None]) -> None:
@@ -87,13 +87,13 @@ def _commit(really_commit: Callable[[], None]) -> None:
 def _done(actor: actors.Actor) -> None:
     if actor.has_written:
         actor.has_written = False
-        actor.world.witness(actor)
+        actor.simulator.commit_checker(actor)
     if actor.gate("its answer", Fault.UNANSWERED):
         sessions.cut()
 
 
 @cache
-def _is_witnessed(sql: str) -> bool:
+def _is_checked(sql: str) -> bool:
     """Return whether it writes what the commit checker looks at."""
     return re.search(r'(INSERT INTO|UPDATE|DELETE FROM) "?(workers_generation|billing_)', sql) is not None
 

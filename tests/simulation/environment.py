@@ -18,20 +18,24 @@ from workers.messaging import completion_events, enqueue, redis_client, worker_r
 from workers.messaging.worker_registry import Worker
 
 _really_sleep, _real_monotonic = time.sleep, time.monotonic
-_worlds: list[Any] = []
+_runs: list[Any] = []
 
 
-def world() -> Any:
+def current_run() -> Any:
     """Return the simulator of this thread's actor."""
-    return _worlds[-1]
+    return _runs[-1]
 
 
 @contextmanager
 def simulated() -> Iterator[None]:
-    """Inside, lives can be lived, one after another."""
+    """Replace time, messages and store, so that scenarios can run in the block, one after another."""
     replaced = (
         (failpoints, "reach", _reach),
-        (enqueue, "send", lambda *, generation_id: world().mail.send(generation_id=generation_id)),
+        (
+            enqueue,
+            "send",
+            lambda *, generation_id: current_run().message_queue.send(generation_id=generation_id),
+        ),
         (completion_events, "publish_ended", _publish_ended),
         (worker_registry, "alive", _alive),
         (worker_registry, "show", _show),
@@ -43,23 +47,23 @@ def simulated() -> Iterator[None]:
         stack.enter_context(
             override_settings(STORAGES={"objects": {"BACKEND": "tests.simulation.store.Store"}})
         )
-        stack.enter_context(database.simulated(lambda: world().now))
+        stack.enter_context(database.simulated(lambda: current_run().now))
         for owner, name, new in replaced:
             stack.enter_context(mock.patch.object(owner, name, new))
-        # Whatever is said of thousands of faults that are meant to be.
+        # Thousands of faults happen on purpose, and each would be logged.
         logging.disable(logging.CRITICAL)
         stack.callback(logging.disable, logging.NOTSET)
         yield
 
 
 @contextmanager
-def played(scene: Any) -> Iterator[None]:
-    """Inside, the world outside is this scene's."""
-    _worlds.append(scene)
+def played(run: Any) -> Iterator[None]:
+    """Make this run the environment of the code under test in the block."""
+    _runs.append(run)
     try:
         yield
     finally:
-        _worlds.pop()
+        _runs.pop()
 
 
 def _reach(point: str) -> None:
@@ -73,7 +77,7 @@ def _reach(point: str) -> None:
 
 def _publish_ended(*, generation_id: int) -> None:
     if actor := actors.current():
-        actor.gate(f"the end of {actor.world.name_of(generation_id)} is announced")
+        actor.gate(f"the end of {actor.simulator.name_of(generation_id)} is announced")
 
 
 def _alive() -> list[Worker]:
@@ -89,11 +93,11 @@ def _show(**_: Any) -> None:
 
 def _host_time() -> datetime:
     actor = actors.current()
-    return world().now + actor.process.clock_ahead if actor else world().now
+    return current_run().now + actor.process.clock_ahead if actor else current_run().now
 
 
 def _monotonic() -> float:
-    return world().now.timestamp() if actors.current() else _real_monotonic()
+    return current_run().now.timestamp() if actors.current() else _real_monotonic()
 
 
 def _sleep(seconds: float) -> None:

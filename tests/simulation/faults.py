@@ -25,7 +25,7 @@ class Fault(StrEnum):
     STOPPED = "the process is told to stop"
 
 
-# How often each happens, where it can happen, in a life that is neither spared nor beset by it.
+# How often each happens, where it can happen, in a scenario that is neither spared nor beset by it.
 USUAL: Final = {
     Fault.KILLED: 0.006,
     Fault.FROZEN: 0.008,
@@ -42,7 +42,7 @@ USUAL: Final = {
     Fault.WIPED: 0.004,
     Fault.STOPPED: 0.05,
 }
-# Lives that know only some faults, and these often, reach what a life with a little of everything does not.
+# Scenarios with only some faults, and these often, reach states that a little of everything does not.
 WEIGHTS: Final = (0, 0, 1, 1, 4)
 
 
@@ -50,7 +50,7 @@ class Temper:
     """Numbers of each fault in one scenario; `calm` ends them all."""
 
     def __init__(self, dice: random.Random, *, beset_by: Collection[Fault] = ()) -> None:
-        """Faults by which the life is `beset` happen often and all others never; without any, the dice decide."""
+        """Make the faults that beset the scenario frequent and all others impossible; without any, the dice decide."""
         self._dice = dice
         weights = {fault: dice.choice(WEIGHTS) for fault in USUAL}
         if beset_by:

@@ -29,8 +29,8 @@ TOP_UP_MICROS: Final = 5_000_000
 class Worker:
     """A worker process: threads that take messages, or claim from the table when there are none, and a heartbeat."""
 
-    def __init__(self, mail: MessageQueue) -> None:
-        self._mail = mail
+    def __init__(self, message_queue: MessageQueue) -> None:
+        self._message_queue = message_queue
         self.prepare()
 
     def prepare(self) -> None:
@@ -39,26 +39,26 @@ class Worker:
 
     def work(self, actor: Actor) -> None:
         """One attempt after another."""
-        world = actor.world
-        while not world.is_over:
-            generation_id = self._mail.take(now=world.now)
+        simulator = actor.simulator
+        while not simulator.is_over:
+            generation_id = self._message_queue.take(now=simulator.now)
             if generation_id is not None:
                 _try(actor, partial(self._attempt, actor, generation_id))
-            elif world.dice.random() < 0.06:
+            elif simulator.dice.random() < 0.06:
                 _try(actor, partial(self._claim_from_the_table, actor))
-            elif world.dice.random() < 0.03:
+            elif simulator.dice.random() < 0.03:
                 _try(actor, _take_back)
-            actor.sleep(world.dice.randint(0, 8))
+            actor.sleep(simulator.dice.randint(0, 8))
 
     def beat(self, actor: Actor) -> None:
         """Renews the leases of its process."""
-        while not actor.world.is_over:
+        while not actor.simulator.is_over:
             close_old_connections()
             self._heartbeat.beat()
             actor.sleep(INTERVAL_SECONDS)
 
     def _attempt(self, actor: Actor, generation_id: int) -> None:
-        actor.world.note(actor, f"has a message for {actor.world.name_of(generation_id)}")
+        actor.simulator.note(actor, f"has a message for {actor.simulator.name_of(generation_id)}")
         attempt.run_next(context=self._context(actor))
 
     def _claim_from_the_table(self, actor: Actor) -> None:
@@ -81,7 +81,7 @@ class Chores:
 
     def work(self, actor: Actor) -> None:
         """One chore after another."""
-        while not actor.world.is_over:
+        while not actor.simulator.is_over:
             chores = (
                 recovery.sweep,
                 recovery.sweep,
@@ -90,14 +90,14 @@ class Chores:
                 remove_orphans,
                 partial(self._top_up, actor),
             )
-            _try(actor, actor.world.dice.choice(chores))
-            actor.sleep(actor.world.dice.randint(4, 25))
+            _try(actor, actor.simulator.dice.choice(chores))
+            actor.sleep(actor.simulator.dice.randint(4, 25))
 
     def _top_up(self, actor: Actor) -> None:
         """Send a form again until its answer is known, also after the web process was killed."""
-        if self.form is None and (actor.world.calm_since or actor.world.dice.random() < 0.7):
+        if self.form is None and (actor.simulator.calm_since or actor.simulator.dice.random() < 0.7):
             return
-        self.form = self.form or (actor.world.dice.choice(self._account_ids), uuid.uuid4())
+        self.form = self.form or (actor.simulator.dice.choice(self._account_ids), uuid.uuid4())
         account_id, request_id = self.form
         while not self._is_moved(account_id, request_id):
             actor.sleep(1)
@@ -136,4 +136,4 @@ def _try(actor: Actor, work: Callable[[], object]) -> None:
         close_old_connections()
         work()
     except FAILURES as failure:
-        actor.world.note(actor, f"goes on after {type(failure).__name__}")
+        actor.simulator.note(actor, f"goes on after {type(failure).__name__}")

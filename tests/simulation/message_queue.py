@@ -1,4 +1,4 @@
-"""The messages of one world: on their way they may be lost, come twice or late, and be wiped away."""
+"""Messages of one simulation: on their way they may be lost, come twice or late, and be wiped away."""
 
 from datetime import datetime, timedelta
 
@@ -15,11 +15,11 @@ class MessageQueue:
     def send(self, *, generation_id: int) -> None:
         """In the place of `hints.send`."""
         actor = actors.current()
-        name = actor.world.name_of(generation_id)
+        name = actor.simulator.name_of(generation_id)
         struck = actor.gate(f"a message for {name} is sent", Fault.LOST, Fault.DOUBLED, Fault.LATE)
-        late = timedelta(seconds=actor.world.dice.randint(1, 60) if struck == Fault.LATE else 0)
+        late = timedelta(seconds=actor.simulator.dice.randint(1, 60) if struck == Fault.LATE else 0)
         count = {Fault.LOST: 0, Fault.DOUBLED: 2}.get(struck, 1)
-        self._waiting += [(actor.world.now + late, generation_id)] * count
+        self._waiting += [(actor.simulator.now + late, generation_id)] * count
         actor.gate("it is sent")
 
     def take(self, *, now: datetime) -> int | None:

@@ -31,7 +31,7 @@ def submit_order(actor: Actor, order: ImageOrder) -> "Future[Picture]":
     possible = (Fault.BROKEN, Fault.STOPPED, Fault.SLOW)
     struck = actor.gate(f"the engine is asked for {order.prompt!r}", *possible)
     future: Future[Picture] = Future()
-    actor.sleep(actor.world.dice.choice(SLOW_SECONDS if struck == Fault.SLOW else USUAL_SECONDS))
+    actor.sleep(actor.simulator.dice.choice(SLOW_SECONDS if struck == Fault.SLOW else USUAL_SECONDS))
     if order.prompt.startswith(DEADLY):
         actor.die()
     if struck == Fault.STOPPED:

@@ -1,4 +1,4 @@
-"""Many lives, in a process and a database for each core; prints how far they are, and one line at the end."""
+"""Many scenarios, in a process and a database for each core, with their progress and one line at the end."""
 
 import multiprocessing
 import os
@@ -17,81 +17,81 @@ from typing import Any, Final
 from django.db import connection
 
 from tests.simulation.faults import Fault
-from tests.simulation.scenario import Scenario, theatre
+from tests.simulation.scenario import Scenario, simulation
 
 PROGRESS_SECONDS: Final = 20.0
-# A life takes less than a second; making a database takes some.
+# A scenario takes less than a second; making a database takes some.
 SILENCE_SECONDS: Final = 120.0
 
 
 def simulate(*, seeds: range) -> int:
-    """Lives them all until one violates something; the exit status."""
+    """Run them all until one violates something; return the exit status."""
     # No thread and no connection is there yet that a fork could break.
     context = multiprocessing.get_context("fork")
-    lives, stopped = context.Queue(), context.Event()
+    scenarios, stopped = context.Queue(), context.Event()
     core_count = min(os.cpu_count() or 1, len(seeds))
     processes = [
-        context.Process(target=_live_each, args=(core, seeds[core::core_count], lives, stopped))
+        context.Process(target=_run_each, args=(core, seeds[core::core_count], scenarios, stopped))
         for core in range(core_count)
     ]
     for process in processes:
         process.start()
     try:
-        return _watch(lives, len(seeds), processes)
+        return _watch(scenarios, len(seeds), processes)
     finally:
         stopped.set()
         for process in processes:
             process.join()
 
 
-def report(life: Scenario) -> str:
+def report(scenario: Scenario) -> str:
     """Tell what was violated in a scenario, how that came about, and how to see it again."""
     return "\n".join(
         (
-            *life.trace,
-            *(f"seed {life.seed}: {violation}" for violation in life.violations),
-            f"To live it again: make simulate SIMULATE_FIRST={life.seed} SIMULATE_SEEDS=1",
+            *scenario.trace,
+            *(f"seed {scenario.seed}: {violation}" for violation in scenario.violations),
+            f"To run it again: make simulate SIMULATE_FIRST={scenario.seed} SIMULATE_SEEDS=1",
         )
     )
 
 
-def summary(*, happened: Counter[str], life_count: int, seconds: float) -> str:
-    """One line about lives in which nothing was violated."""
+def summary(*, happened: Counter[str], scenario_count: int, seconds: float) -> str:
+    """Return one line about scenarios in which nothing was violated."""
     ends = ", ".join(f"{happened[status]} {status}" for status in ("completed", "failed", "cancelled"))
     fault_count = sum(happened[fault] for fault in Fault)
-    return f"{life_count} lives, {fault_count} faults, {ends}: 0 violations, in {seconds:.0f} s"
+    return f"{scenario_count} scenarios, {fault_count} faults, {ends}: 0 violations, in {seconds:.0f} s"
 
 
-def _watch(lives: "Queue[Any]", life_count: int, processes: Sequence[BaseProcess]) -> int:
+def _watch(scenarios: "Queue[Any]", scenario_count: int, processes: Sequence[BaseProcess]) -> int:
     started_at = said_at = time.monotonic()
     happened: Counter[str] = Counter()
-    for done in range(1, life_count + 1):
+    for done in range(1, scenario_count + 1):
         try:
-            life = lives.get(timeout=SILENCE_SECONDS)
+            scenario = scenarios.get(timeout=SILENCE_SECONDS)
         except queue.Empty:
-            _say(f"Nothing is lived any more: {[process.exitcode for process in processes]}")
+            _say(f"No scenario ends any more: {[process.exitcode for process in processes]}")
             return 1
-        happened.update(life.happened)
-        if life.violations:
-            _say(report(life))
+        happened.update(scenario.happened)
+        if scenario.violations:
+            _say(report(scenario))
             return 1
         if time.monotonic() - said_at > PROGRESS_SECONDS:
             said_at = time.monotonic()
-            _say(f"{done} of {life_count} lives")
-    _say(summary(happened=happened, life_count=life_count, seconds=time.monotonic() - started_at))
+            _say(f"{done} of {scenario_count} scenarios")
+    _say(summary(happened=happened, scenario_count=scenario_count, seconds=time.monotonic() - started_at))
     return 0
 
 
-def _live_each(core: int, seeds: range, lives: "Queue[Any]", stopped: Event) -> None:
-    with _database(core), theatre() as stage:
+def _run_each(core: int, seeds: range, scenarios: "Queue[Any]", stopped: Event) -> None:
+    with _database(core), simulation() as simulated:
         for seed in seeds:
             if stopped.is_set():
                 break
-            life = stage.live(seed=seed)
-            lives.put(life if life.violations else replace(life, trace=[]))
+            scenario = simulated.run(seed=seed)
+            scenarios.put(scenario if scenario.violations else replace(scenario, trace=[]))
     if stopped.is_set():
-        # What nobody reads any more must not keep this process.
-        lives.cancel_join_thread()
+        # Results that nobody reads any more must not keep this process.
+        scenarios.cancel_join_thread()
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""One life: a world, who acts in it, what they want, and what is looked at when it is over."""
+"""One scenario: a simulator, its actors, their requests, and the checks when it is over."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
@@ -12,7 +12,7 @@ from django.db import connection, connections
 
 from billing import ledger
 from storage import images
-from tests.simulation import database, environment, equations, painting
+from tests.simulation import database, environment, invariants, painting
 from tests.simulation.actors import Actor, Process
 from tests.simulation.bodies import Body
 from tests.simulation.clients import Client, Wish
@@ -23,8 +23,8 @@ from tests.simulation.message_queue import MessageQueue
 from tests.simulation.simulator import Simulator
 from tests.simulation.store import Objects
 
-# What an audit reads grows with the lives that were lived.
-LIVES_BETWEEN_TRUNCATIONS: Final = 10
+# An audit reads the rows of all scenarios since the last truncation.
+RUNS_BETWEEN_TRUNCATIONS: Final = 10
 TABLES: Final = (
     "workers_sourceimage, workers_idempotencykey, workers_generation, billing_ledgerentry, billing_reservation,"
     " billing_apikey, billing_account, storage_storedimage"
@@ -45,32 +45,32 @@ class Scenario:
     happened: Counter[str]
 
 
-class Theatre:
-    """Threads with their connections, in which one life is lived after another. Close it."""
+class Simulation:
+    """Threads with their connections, in which one scenario runs after another. Close it."""
 
     def __init__(self) -> None:
         self._bodies: list[Body] = []
-        self._witness_session = open_session()
-        self._lived = 0
+        self._checker_session = open_session()
+        self._run_count = 0
 
-    def live(self, *, seed: int, beset_by: Collection[Fault] = ()) -> Scenario:
-        """Lives the life of this seed, and says what came of it. Without `beset_by` the seed says what goes wrong."""
-        if self._lived == 0:
+    def run(self, *, seed: int, beset_by: Collection[Fault] = ()) -> Scenario:
+        """Run the scenario of this seed, and return its outcome. Without `beset_by` the seed chooses the faults."""
+        if self._run_count == 0:
             with connection.cursor() as cursor:
                 cursor.execute(f"TRUNCATE {TABLES}")
-        scene = Scene(Simulator(seed=seed, beset_by=beset_by), self._body, self._witness_session)
-        with environment.played(scene):
-            scene.play()
-        # What is violated would be so in the next life as well.
-        self._lived = 0 if scene.world.violations else (self._lived + 1) % LIVES_BETWEEN_TRUNCATIONS
-        trace = [str(line) for line in scene.world.trace]
-        return Scenario(seed, trace, scene.world.violations, scene.world.happened)
+        run = Run(Simulator(seed=seed, beset_by=beset_by), self._body, self._checker_session)
+        with environment.played(run):
+            run.play()
+        # A violation in the tables would be one in the next scenario as well.
+        self._run_count = 0 if run.simulator.violations else (self._run_count + 1) % RUNS_BETWEEN_TRUNCATIONS
+        trace = [str(line) for line in run.simulator.trace]
+        return Scenario(seed, trace, run.simulator.violations, run.simulator.happened)
 
     def close(self) -> None:
         """End the threads and close every connection."""
         for body in self._bodies:
             body.close()
-        self._witness_session.close()
+        self._checker_session.close()
 
     def _body(self, index: int) -> Body:
         while len(self._bodies) <= index:
@@ -79,54 +79,54 @@ class Theatre:
         return self._bodies[index]
 
 
-class Scene:
+class Run:
     """The parts of one scenario."""
 
-    def __init__(self, world: Simulator, body: Callable[[int], Body], session: Any) -> None:
-        self.world = world
-        self.objects, self.mail = Objects(), MessageQueue()
-        self.world.when_wiped = self.mail.wipe
+    def __init__(self, simulator: Simulator, body: Callable[[int], Body], session: Any) -> None:
+        self.simulator = simulator
+        self.objects, self.message_queue = Objects(), MessageQueue()
+        self.simulator.when_wiped = self.message_queue.wipe
         self._body = body
-        dice = self.world.dice
+        dice = self.simulator.dice
         self._opening = {_account(micros): micros for micros in dice.choices(OPENINGS_MICROS, k=2)}
         self._account_ids = list(self._opening)
-        self.witness = CommitChecker(self.world, self._account_ids, session)
-        self.world.witness = self.witness.look
+        self.commit_checker = CommitChecker(self.simulator, self._account_ids, session)
+        self.simulator.commit_checker = self.commit_checker.look
         self._clients = [Client(wishes=wishes) for wishes in self._wishes()]
         self._chores = [Chores(self._account_ids) for _ in range(dice.randint(1, 2))]
         self._cast()
 
     @property
     def now(self) -> Any:
-        """The world's time."""
-        return self.world.now
+        """Return the simulator's time."""
+        return self.simulator.now
 
     @property
     def dice(self) -> Any:
-        """The world's."""
-        return self.world.dice
+        """Return the simulator's dice."""
+        return self.simulator.dice
 
     def before_delete(self, object_key: str) -> None:
-        """Asked before an object is deleted."""
-        self.witness.before_delete(object_key)
+        """Check what is about to be deleted."""
+        self.commit_checker.before_delete(object_key)
 
     def play(self) -> None:
-        """From the first step to the last look."""
-        self.world.run(is_quiet=self._is_quiet)
-        if not self.world.violations:
+        """Run from the first step to the last check."""
+        self.simulator.run(is_quiet=self._is_quiet)
+        if not self.simulator.violations:
             try:
                 self._look_back()
             except Exception as error:  # noqa: BLE001 (what a last purge raises is as bad as what it leaves)
-                self.world.violate(f"after the end: {error!r}", error)
+                self.simulator.violate(f"after the end: {error!r}", error)
 
     def _look_back(self) -> None:
-        self._report(equations.of_the_quiet(self.witness, self._clients, self._paid_in()))
+        self._report(invariants.of_the_quiet(self.commit_checker, self._clients, self._paid_in()))
         self._expire()
-        self._report(equations.of_the_end(self.objects))
+        self._report(invariants.of_the_end(self.objects))
 
     def _report(self, problems: Iterator[str]) -> None:
         for problem in problems:
-            self.world.violate(problem)
+            self.simulator.violate(problem)
 
     def _paid_in(self) -> dict[int, int]:
         topped_up = Counter(self._opening)
@@ -135,19 +135,21 @@ class Scene:
         return topped_up
 
     def _expire(self) -> None:
-        self.world.now += equations.AFTER_EVERYTHING
+        self.simulator.now += invariants.AFTER_EVERYTHING
         images.purge()
         remove_orphans()
 
     def _is_quiet(self) -> bool:
         clients_left = any(
-            isinstance(actor.role, Client) and not actor.is_done for actor in self.world.actors
+            isinstance(actor.role, Client) and not actor.is_done for actor in self.simulator.actors
         )
-        return not (clients_left or self.witness.has_open or any(chores.form for chores in self._chores))
+        return not (
+            clients_left or self.commit_checker.has_open or any(chores.form for chores in self._chores)
+        )
 
     def _wishes(self) -> Iterator[list[Wish]]:
         """Draw each client's requests; a twin repeats another's key and request, a rival its key alone."""
-        dice = self.world.dice
+        dice = self.simulator.dice
         earlier: list[Wish] = []
         for client in range(dice.randint(2, 4)):
             wishes = []
@@ -158,7 +160,7 @@ class Scene:
             yield wishes
 
     def _wish(self, name: str, earlier: list[Wish]) -> Wish:
-        dice = self.world.dice
+        dice = self.simulator.dice
         twin = dice.choice(earlier) if earlier and dice.random() < 0.25 else None
         if twin is not None and dice.random() < 0.8:
             return twin
@@ -171,11 +173,11 @@ class Scene:
         )
 
     def _cast(self) -> None:
-        dice = self.world.dice
+        dice = self.simulator.dice
         for number, client in enumerate(self._clients, 1):
-            self._actor(f"client {number}", self._process(f"web {number}"), client, client.live)
+            self._actor(f"client {number}", self._process(f"web {number}"), client, client.act)
         for number in range(1, dice.randint(2, 3) + 1):
-            worker, process = Worker(self.mail), self._process(f"worker {number}")
+            worker, process = Worker(self.message_queue), self._process(f"worker {number}")
             process.prepare = worker.prepare
             for thread in "ab"[: dice.randint(1, 2)]:
                 self._actor(f"worker {number}{thread}", process, worker, worker.work)
@@ -186,24 +188,24 @@ class Scene:
             self._actor(f"chores {number}", process, chores, chores.work)
 
     def _process(self, name: str, far_seconds: tuple[int, ...] = ()) -> Process:
-        ahead_seconds = self.world.dice.choice((0, -600, 600, *far_seconds))
+        ahead_seconds = self.simulator.dice.choice((0, -600, 600, *far_seconds))
         return Process(name, clock_ahead=timedelta(seconds=ahead_seconds))
 
     def _actor(self, name: str, process: Process, role: Any, script: Callable[[Actor], None]) -> None:
-        actor = Actor(self.world, name, process, script, self._body(len(self.world.actors)))
+        actor = Actor(self.simulator, name, process, script, self._body(len(self.simulator.actors)))
         actor.role = role
-        self.world.actors.append(actor)
+        self.simulator.actors.append(actor)
 
 
 @contextmanager
-def theatre() -> Iterator[Theatre]:
-    """Open a theatre in the simulated environment, over the database that Django is connected to, which it empties."""
+def simulation() -> Iterator[Simulation]:
+    """Open a simulation over the database that Django is connected to, which it empties."""
     with environment.simulated():
-        stage = Theatre()
+        opened = Simulation()
         try:
-            yield stage
+            yield opened
         finally:
-            stage.close()
+            opened.close()
 
 
 def _account(balance_micros: int) -> int:

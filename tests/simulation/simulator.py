@@ -1,4 +1,4 @@
-"""One seeded world: its clock, whose turn it is, what goes wrong, and what was done, line by line."""
+"""One seeded simulator: its clock, whose turn it is, what goes wrong, and the trace of what was done."""
 
 import random
 import traceback
@@ -11,9 +11,9 @@ from tests.simulation.actors import Actor, Process
 from tests.simulation.faults import Fault, Temper
 
 START: Final = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
-# A life that takes longer is a loop.
+# A scenario that takes longer is a loop.
 MAX_GATES: Final = 20_000
-# In a life that is beset by a few faults they go on for so long: a few generations' lives.
+# In a scenario that is beset by a few faults they last as long as a few generations take.
 MAX_TROUBLE_GATES: Final = 400
 # Once nothing goes wrong any more: a deadline, and what a client and a lease may wait besides.
 MAX_QUIET_GATES: Final = timedelta(minutes=20)
@@ -46,7 +46,7 @@ class Simulator:
         self.calm_since: datetime | None = None
         self.actors: list[Actor] = []
         # What is told of each change of the database, and of the wiping of Redis.
-        self.witness: Callable[[Actor], None] = lambda _: None
+        self.commit_checker: Callable[[Actor], None] = lambda _: None
         self.when_wiped: Callable[[], None] = lambda: None
         self._names: dict[int, str] = {}
         self._gates_passed = 0
@@ -92,7 +92,7 @@ class Simulator:
             process.frozen_until = self.now + timedelta(seconds=self.dice.randint(0, 5))
 
     def violate(self, what: str, error: Exception | None = None) -> None:
-        """Something is so that must never be so: the life ends here, with everybody killed where they stand."""
+        """Note what must never be so, and end the scenario here, with everybody killed where they stand."""
         self.note(None, f"VIOLATED: {what}")
         self.violations.append(what)
         if error is not None:

@@ -42,56 +42,56 @@ def label_of(name: str) -> str:
 
 
 class Store(Storage):
-    """The store of the world that is running. It gives objects names of its own, so that a seed gives the same ones."""
+    """Store of the simulation that is running. It names objects itself, so that a seed gives the same names."""
 
     def save(self, name: str, content: Any, max_length: int | None = None) -> str:
         """Keep the content under a name in the same folder."""
-        objects = environment.world().objects
+        objects = environment.current_run().objects
         struck = _gate("the store takes an object", Fault.BROKEN, Fault.UNANSWERED, Fault.SLOW)
         content_bytes = content.read()
         name = objects.next_name(name.rpartition("/")[0])
-        torn = struck == Fault.BROKEN and environment.world().dice.random() < 0.5
+        torn = struck == Fault.BROKEN and environment.current_run().dice.random() < 0.5
         if struck != Fault.BROKEN or torn:
             objects.contents[name] = content_bytes[: len(content_bytes) // 2] if torn else content_bytes
-            objects.saved_at[name] = environment.world().now
+            objects.saved_at[name] = environment.current_run().now
         _finish(struck, f"has {label_of(name)}")
         return name
 
     def open(self, name: str, mode: str = "rb") -> "File[bytes]":
         """Return the content; raise FileNotFoundError when there is none."""
         struck = _gate(f"the store is asked for {label_of(name)}", Fault.BROKEN, Fault.SLOW)
-        if name not in environment.world().objects.contents:
+        if name not in environment.current_run().objects.contents:
             raise FileNotFoundError(name)
         _finish(struck, "answers")
-        return ContentFile(environment.world().objects.contents[name])
+        return ContentFile(environment.current_run().objects.contents[name])
 
     def delete(self, name: str) -> None:
         """Delete the object, if there is one."""
         struck = _gate(f"the store deletes {label_of(name)}", Fault.BROKEN, Fault.UNANSWERED, Fault.SLOW)
         if struck != Fault.BROKEN:
-            environment.world().before_delete(name)
-            environment.world().objects.contents.pop(name, None)
+            environment.current_run().before_delete(name)
+            environment.current_run().objects.contents.pop(name, None)
         _finish(struck, "answers")
 
     def exists(self, name: str) -> bool:
         """Return whether there is such an object."""
-        return name in environment.world().objects.contents
+        return name in environment.current_run().objects.contents
 
     def listdir(self, path: str) -> tuple[list[str], list[str]]:
         """Folders and objects right in a folder."""
         folder = PurePosixPath(path)
-        inside = [PurePosixPath(name) for name in sorted(environment.world().objects.contents)]
+        inside = [PurePosixPath(name) for name in sorted(environment.current_run().objects.contents)]
         inside = [name.relative_to(folder) for name in inside if name.is_relative_to(folder)]
         folders = dict.fromkeys(name.parts[0] for name in inside if len(name.parts) > 1)
         return list(folders), [str(name) for name in inside if len(name.parts) == 1]
 
     def size(self, name: str) -> int:
         """Return how many bytes an object has."""
-        return len(environment.world().objects.contents[name])
+        return len(environment.current_run().objects.contents[name])
 
     def get_modified_time(self, name: str) -> datetime:
-        """When an object was saved, by the world's clock."""
-        return environment.world().objects.saved_at[name]
+        """Return when an object was saved, by the simulator's clock."""
+        return environment.current_run().objects.saved_at[name]
 
 
 def _gate(what: str, *possible: Fault) -> Fault | None:
@@ -100,7 +100,7 @@ def _gate(what: str, *possible: Fault) -> Fault | None:
         return None
     struck = actor.gate(what, *possible)
     if struck == Fault.SLOW:
-        actor.sleep(actor.world.dice.randint(5, 60))
+        actor.sleep(actor.simulator.dice.randint(5, 60))
     return struck
 
 

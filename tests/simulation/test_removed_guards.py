@@ -1,4 +1,4 @@
-"""The guard of the guards: whatever keeps a generation from harm, without it a few lives show the harm."""
+"""Removed guards: without any one of them a few scenarios show the harm that it prevents."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -11,20 +11,20 @@ from storage import images
 from storage.models import StoredImage
 from storage.statements import Statement, given
 from tests.simulation.faults import Fault
-from tests.simulation.scenario import Theatre, theatre
+from tests.simulation.scenario import Simulation, simulation
 from workers.lifecycle import eligibility, generations, idempotency, recovery, transitions
 from workers.models import MAX_ATTEMPTS, OPEN_STATUSES, Generation, Status
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 # Several times what any of them takes as the code is now.
-LIFE_LIMIT = 100
+MAX_SCENARIOS = 100
 
 
 @pytest.fixture
-def stage() -> Iterator[Theatre]:
-    """Where lives are lived."""
-    with theatre() as opened:
+def simulated() -> Iterator[Simulation]:
+    """Open the simulation that scenarios run in."""
+    with simulation() as opened:
         yield opened
 
 
@@ -122,11 +122,11 @@ REMOVED = {
 
 
 @pytest.mark.parametrize("guard", REMOVED)
-def test_the_harm_is_seen_within_a_few_lives_without(
-    stage: Theatre, monkeypatch: pytest.MonkeyPatch, guard: Any
+def test_the_harm_is_seen_within_a_few_scenarios_without(
+    simulated: Simulation, monkeypatch: pytest.MonkeyPatch, guard: Any
 ) -> None:
     removed = REMOVED[guard]
     for owner in removed.owner if isinstance(removed.owner, tuple) else (removed.owner,):
         monkeypatch.setattr(owner, removed.name, removed.instead)
-    lives = (stage.live(seed=seed, beset_by=removed.beset_by) for seed in range(LIFE_LIMIT))
-    assert any(removed.said in line for life in lives for line in life.violations)
+    scenarios = (simulated.run(seed=seed, beset_by=removed.beset_by) for seed in range(MAX_SCENARIOS))
+    assert any(removed.said in line for scenario in scenarios for line in scenario.violations)

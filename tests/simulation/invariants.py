@@ -20,7 +20,7 @@ AFTER_EVERYTHING = timedelta(hours=30)
 
 
 def of_the_quiet(
-    witness: CommitChecker, clients: Iterable[Client], credits_micros: Mapping[int, int]
+    commit_checker: CommitChecker, clients: Iterable[Client], credits_micros: Mapping[int, int]
 ) -> Iterator[str]:
     """Check the quiet after the faults.
 
@@ -34,7 +34,9 @@ def of_the_quiet(
             yield f"{credits_micros[account.pk]} micros were paid in, and an account has had another sum"
         if account.reserved_micros:
             yield f"{account.reserved_micros} micros are still reserved"
-    rows = {row.pk: row for row in Generation.objects.select_related("image").filter(pk__in=witness.rows)}
+    rows = {
+        row.pk: row for row in Generation.objects.select_related("image").filter(pk__in=commit_checker.rows)
+    }
     for client in clients:
         yield from client.wrong
         for generation_id, status in client.told:
