@@ -1,1 +1,1 @@
-"""`make chaos`: everything as real processes, under load, while they are killed, frozen, emptied and cut off."""
+"""`make chaos`: everything as real processes, with clients, while they are killed, frozen, emptied and cut off."""

@@ -19,18 +19,18 @@ def main() -> int:
     given = os.environ
     seed = int(given.get("CHAOS_SEED") or random.SystemRandom().randrange(10**6))
     sys.stdout.write(f"CHAOS_SEED={seed}\n")
-    with staged() as scene:
-        # From here on this process is one of the scene's: it shares database, secrets and store with the others.
+    with staged() as cluster:
+        # From here on this process is one of the cluster's: it shares database, secrets and store with the others.
         for name in ("DATABASE_URL", "REDIS_URL", "STORAGE_URL", "DEVICE", "PORT", "FAILPOINTS"):
             os.environ.pop(name, None)
-        os.environ.update(scene.environment, DJANGO_SETTINGS_MODULE="zekron_api.settings")
+        os.environ.update(cluster.environment, DJANGO_SETTINGS_MODULE="zekron_api.settings")
         import django  # noqa: PLC0415 (it reads the settings, which read the environment)
 
         django.setup()
         from tests.chaos import run  # noqa: PLC0415 (it has models)
 
         run.say("Starting PostgreSQL, Redis, an S3 store, two webs, three GPU workers, chores and two beats.")
-        scene.start()
+        cluster.start()
         plan = run.Plan(
             orders=int(given.get("CHAOS_JOBS") or JOBS),
             faults=int(given.get("CHAOS_FAULTS") or FAULTS),
@@ -39,11 +39,11 @@ def main() -> int:
             seed=seed,
             kinds=given.get("CHAOS_KINDS", ""),
         )
-        scene.is_kept = True
-        held = run.Run(scene=scene, plan=plan).go()
-        scene.is_kept = not held or bool(given.get("CHAOS_KEEP"))
-        if scene.is_kept:
-            run.say(f"Data and logs are in {scene.folder}")
+        cluster.is_kept = True
+        held = run.Run(cluster=cluster, plan=plan).go()
+        cluster.is_kept = not held or bool(given.get("CHAOS_KEEP"))
+        if cluster.is_kept:
+            run.say(f"Data and logs are in {cluster.folder}")
     if given.get("CHAOS_PLAIN") != "0":
         run.compare(plan)
     run.say("Everything held." if held else "VIOLATED: see above.")

@@ -36,14 +36,14 @@ class Clients:
     def __init__(
         self,
         *,
-        journal: ClientLog,
+        client_log: ClientLog,
         owners: Sequence[Owner],
         ports: Sequence[int],
         seed: int,
         orders_per_second: float,
         clients_per_owner: int,
     ) -> None:
-        self._journal = journal
+        self._client_log = client_log
         self._ports = ports
         self._owners = owners
         self._interval_seconds = 1 / orders_per_second
@@ -68,7 +68,7 @@ class Clients:
 
     def place(self, *, owner: Owner, prompt: str, chance: random.Random) -> tuple[Order, threading.Thread]:
         """One order more, by a client of its own that has begun; it ends when the order has."""
-        order = self._journal.open(
+        order = self._client_log.open(
             owner=owner, prompt=prompt, size="512x512", sources=(), has_key=True, leaves=False
         )
         client = threading.Thread(target=self._bring_to_an_end, args=(order, chance), daemon=True)
@@ -91,7 +91,7 @@ class Clients:
             try:
                 self._bring_to_an_end(order, chance)
             except Exception as error:  # noqa: BLE001 (a client that fell silent would make the run look better)
-                self._journal.offend(f"order {order.number}: the client failed: {error!r}")
+                self._client_log.offend(f"order {order.number}: the client failed: {error!r}")
             if order.ended == "refused":
                 # Out of money: it asks less often.
                 self._stopped.wait(10)
@@ -105,7 +105,7 @@ class Clients:
     def _order(self, owner: Owner, chance: random.Random) -> Order:
         special = self._specials.popleft() if self._specials else None
         source_count = 0 if special else chance.choice((0, 0, 0, 0, 1, 2))
-        return self._journal.open(
+        return self._client_log.open(
             owner=owner,
             prompt=special or chance.choice(WISHES),
             size="512x512" if special else chance.choice(SIZES),
@@ -129,7 +129,7 @@ class Clients:
                     return
                 time.sleep(chance.uniform(0.2, 1.5))
                 continue
-            self._journal.note(order, reply)
+            self._client_log.note(order, reply)
             failures += reply.error_type == "generation_failed"
             order.ended = self._end_of(order, reply, failures)
             if order.ended:
@@ -152,7 +152,7 @@ class Clients:
             return "given up" if self._stopped.is_set() else ""
         if reply.status >= 500:
             return "" if order.idempotency_key else "unknown"
-        self._journal.offend(f"order {order.number}: was told {reply.status} {reply.error_type}")
+        self._client_log.offend(f"order {order.number}: was told {reply.status} {reply.error_type}")
         return "refused for no reason"
 
     def _look_again(self, order: Order, reply: Reply, chance: random.Random) -> None:
@@ -164,11 +164,11 @@ class Clients:
             except (OSError, http.client.HTTPException):
                 continue
             if status < 500 and status not in allowed | {429}:
-                self._journal.offend(
+                self._client_log.offend(
                     f"order {order.number}: account {owner.account_id} was answered {status}"
                 )
             if status == 200 and hashlib.sha256(content).hexdigest() != reply.digest:
-                self._journal.offend(f"order {order.number}: another image came for the same token")
+                self._client_log.offend(f"order {order.number}: another image came for the same token")
 
     def _get(self, path: str, owner: Owner, chance: random.Random) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection(
@@ -205,7 +205,7 @@ class Clients:
             told = json.loads(content)
             error, data = told.get("error", {}), told.get("data", {})
         except (ValueError, AttributeError):
-            self._journal.offend(
+            self._client_log.offend(
                 f"order {order.number}: {answer.status} without the envelope: {content[:80]!r}"
             )
             error, data = {}, {}

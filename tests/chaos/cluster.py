@@ -233,7 +233,7 @@ class Cluster:
 def staged() -> Iterator[Cluster]:
     """Make a cluster in a folder of its own, not started yet; stop it at the end, and remove the folder unless kept."""
     with servers.ending_signals_raise(), contextlib.ExitStack() as stack:
-        scene = Cluster(Path(tempfile.mkdtemp(prefix="zekron-chaos-")))
-        stack.callback(scene.remove)
-        stack.callback(scene.close)
-        yield scene
+        cluster = Cluster(Path(tempfile.mkdtemp(prefix="zekron-chaos-")))
+        stack.callback(cluster.remove)
+        stack.callback(cluster.close)
+        yield cluster

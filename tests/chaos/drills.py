@@ -40,7 +40,7 @@ class Drills:
     """Runs each drill some times and keeps what was measured in `recoveries`."""
 
     def __init__(
-        self, *, scene: Cluster, load: Clients, owners: Sequence[Owner], chance: random.Random
+        self, *, cluster: Cluster, clients: Clients, owners: Sequence[Owner], chance: random.Random
     ) -> None:
         self.recoveries = (
             Recovery("worker killed → its job runs again", 40),
@@ -48,11 +48,11 @@ class Drills:
             Recovery("Redis killed, back empty → claimed", 20),
             Recovery("PostgreSQL is back after a crash → first image", 15),
         )
-        self._scene = scene
-        self._load = load
+        self._cluster = cluster
+        self._clients = clients
         self._owners = owners
         self._chance = chance
-        self._clients: list[threading.Thread] = []
+        self._threads: list[threading.Thread] = []
 
     def run(self, *, rounds: int) -> None:
         """All drills, one after the other, each in peace."""
@@ -60,14 +60,14 @@ class Drills:
         for recovery, drill in zip(self.recoveries, drills, strict=True):
             for _ in range(rounds):
                 recovery.seconds.extend(drill())
-                for client in self._clients:
-                    client.join()
+                for thread in self._threads:
+                    thread.join()
 
     def _kill_a_worker(self) -> list[float]:
         prompts = [order.prompt for order in self._order(engine.LONG, count=ORDERS_FOR_WORKERS)]
         pid = _until(lambda: [each["pid"] for each in self._diary() if each["prompt"] in prompts])[0]
-        killed = next(name for name in GPUS if self._scene.supervisor.pid(name) == pid)
-        self._scene.supervisor.send(killed, signal.SIGKILL)
+        killed = next(name for name in GPUS if self._cluster.supervisor.pid(name) == pid)
+        self._cluster.supervisor.send(killed, signal.SIGKILL)
         killed_at = time.monotonic()
         again_at: dict[int, float] = {}
 
@@ -83,23 +83,23 @@ class Drills:
 
     def _flush_redis(self) -> list[float]:
         def flush() -> None:
-            with self._scene.redis() as client:
+            with self._cluster.redis() as client:
                 client.flushall()
 
         return self._lose_messages(flush)
 
     def _kill_redis(self) -> list[float]:
         def kill() -> None:
-            pid = self._scene.supervisor.send("redis", signal.SIGKILL)
-            self._scene.supervisor.wait_for("redis", other_than=pid)
+            pid = self._cluster.supervisor.send("redis", signal.SIGKILL)
+            self._cluster.supervisor.wait_for("redis", other_than=pid)
 
         return self._lose_messages(kill)
 
     def _crash_postgres(self) -> list[float]:
-        self._scene.crash_database()
+        self._cluster.crash_database()
         orders = self._order("after the crash")
         time.sleep(2)
-        self._scene.start_database()
+        self._cluster.start_database()
         back_at = time.monotonic()
         came = _until(lambda: [order.completed.at for order in orders if order.completed])
         return [min(came) - back_at]
@@ -129,29 +129,29 @@ class Drills:
         return [claimed_at[generation_id] - lost_at for generation_id in lost_ids & claimed_at.keys()]
 
     def _ids_in_messages(self) -> set[int]:
-        with self._scene.redis() as client:
+        with self._cluster.redis() as client:
             messages = [json.loads(message) for message in client.lrange("gpu", 0, -1)]
         return {json.loads(b64decode(message["body"]))[1]["generation_id"] for message in messages}
 
     def _order(self, prompt: str, *, count: int = ORDERS_A_DRILL) -> list[Order]:
         placed = [
-            self._load.place(owner=owner, prompt=prompt, chance=random.Random(self._chance.random()))
+            self._clients.place(owner=owner, prompt=prompt, chance=random.Random(self._chance.random()))
             for owner in self._chance.sample(self._owners, count)
         ]
-        self._clients = [client for _, client in placed]
+        self._threads = [thread for _, thread in placed]
         return [order for order, _ in placed]
 
     def _tell_workers(self, number: signal.Signals) -> None:
         for name in GPUS:
-            self._scene.supervisor.send(name, number)
+            self._cluster.supervisor.send(name, number)
 
     def _rows(self, prompts: list[str]) -> list[Any]:
         statement = "SELECT id, status, attempt_count FROM workers_generation WHERE prompt = ANY(%s)"
-        with self._scene.database() as database:
+        with self._cluster.database() as database:
             return database.cursor(row_factory=namedtuple_row).execute(statement, [prompts]).fetchall()
 
     def _diary(self) -> list[dict[str, Any]]:
-        lines = (self._scene.engine_folder / engine.DIARY).read_text().splitlines(keepends=True)
+        lines = (self._cluster.engine_folder / engine.DIARY).read_text().splitlines(keepends=True)
         # The last one may be half written.
         return [json.loads(line) for line in lines if line.endswith("\n")]
 

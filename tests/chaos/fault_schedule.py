@@ -17,7 +17,7 @@ import redis
 from tests.chaos.faults import KINDS, Rig, TooEarly
 
 LANES = (("servers",), ("processes", "pictures", "clocks"))
-# A lull before the next fault, so that some work is done between two; and how long to wait for the load at most.
+# A lull before the next fault, so that some work is done between two; and how long to wait for the clients at most.
 LULL_SECONDS = (0.5, 3.0)
 WAIT_SECONDS = 15
 
@@ -39,10 +39,10 @@ class FaultSchedule:
         """Count how often each kind was injected."""
         return sum((lane.injected for lane in self._lanes), Counter())
 
-    def rage(self) -> None:
-        """Injects them all, in step with the load, and returns when all but those that take long have been mended."""
-        with ThreadPoolExecutor(len(self._lanes), thread_name_prefix="storm") as pool:
-            for lane in [pool.submit(lane.rage) for lane in self._lanes]:
+    def inject_all(self) -> None:
+        """Inject them all, in step with the clients, and return when all but those that take long have been mended."""
+        with ThreadPoolExecutor(len(self._lanes), thread_name_prefix="faults") as pool:
+            for lane in [pool.submit(lane.inject_all) for lane in self._lanes]:
                 lane.result()
 
 
@@ -55,11 +55,11 @@ class _Lane:
         self._fault_count = fault_count
         self._order_count = order_count
 
-    def rage(self) -> None:
+    def inject_all(self) -> None:
         for name, chance in choices(self._seed, self._kinds):
             if self.injected.total() >= self._fault_count:
                 return
-            self._wait_for_the_load()
+            self._wait_for_the_clients()
             rig = self._rig.with_chance(chance)
             self._inject(name, rig)
             rig.pause(*LULL_SECONDS)
@@ -71,18 +71,18 @@ class _Lane:
             # What it needs is itself away at this moment; its turn comes again.
             return
         self.injected[name] += 1
-        with (rig.scene.folder / "log" / "storm.log").open("a") as log:
+        with (rig.cluster.folder / "log" / "faults.log").open("a") as log:
             log.write(f"{time.strftime('%H:%M:%S')} {name}\n")
 
-    def _wait_for_the_load(self) -> None:
+    def _wait_for_the_clients(self) -> None:
         due = self._order_count * self.injected.total() // self._fault_count
         give_up_at = time.monotonic() + WAIT_SECONDS
-        while self._rig.journal.accepted_count() < due and time.monotonic() < give_up_at:
+        while self._rig.client_log.accepted_count() < due and time.monotonic() < give_up_at:
             time.sleep(0.2)
 
 
 def choices(seed: str, kinds: Sequence[str]) -> Iterator[tuple[str, random.Random]]:
-    """Kinds without end, each as often as any other, and a chance for each fault that depends on no other fault."""
+    """Yield kinds without end, each as often as any other, and for each fault a chance of its own."""
     order, numbers = random.Random(seed), count()
     while kinds:
         for name in order.sample(kinds, len(kinds)):

@@ -9,8 +9,9 @@ from functools import cache
 from typing import Any
 
 from billing.money import format_usd
-from tests.chaos import clients, engine
+from tests.chaos import engine
 from tests.chaos.client_log import ClientLog, Owner
+from tests.chaos.clients import palette
 from tests.chaos.cluster import WEBS, Cluster
 from tests.chaos.snapshot import Snapshot
 from workers.imaging import png
@@ -22,10 +23,10 @@ PAGE = 100
 class Clerk:
     """Asks the service on behalf of any account, as often as it likes."""
 
-    def __init__(self, scene: Cluster) -> None:
-        self._scene = scene
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
         self._connections = [
-            http.client.HTTPConnection("127.0.0.1", scene.ports[name], timeout=60) for name in WEBS
+            http.client.HTTPConnection("127.0.0.1", cluster.ports[name], timeout=60) for name in WEBS
         ]
         self._count = 0
 
@@ -44,7 +45,7 @@ class Clerk:
                 continue
             if reply.status != 429:
                 return reply.status, content
-            with self._scene.redis() as client:
+            with self._cluster.redis() as client:
                 client.delete(*client.keys("*rate*"))
 
     def data(self, path: str, owner: Owner) -> dict[str, Any]:
@@ -55,11 +56,11 @@ class Clerk:
         return json.loads(content)["data"]
 
 
-def images(clerk: Clerk, evidence: Snapshot, journal: ClientLog) -> Iterator[str]:
+def images(clerk: Clerk, snapshot: Snapshot, client_log: ClientLog) -> Iterator[str]:
     """Every image is what its order follows to, for its owner, and the same that was delivered; 403 for others."""
-    owners = {order.owner.account_id: order.owner for order in journal.orders}
-    orders = {order.prompt: order for order in journal.orders}
-    for row in evidence.generations.values():
+    owners = {order.owner.account_id: order.owner for order in client_log.orders}
+    orders = {order.prompt: order for order in client_log.orders}
+    for row in snapshot.generations.values():
         if row.status != "completed" or row.prompt not in orders:
             continue
         order, path = orders[row.prompt], f"/v1/images/{image_tokens.token_of(generation_id=row.id)}"
@@ -67,8 +68,8 @@ def images(clerk: Clerk, evidence: Snapshot, journal: ClientLog) -> Iterator[str
         if order.completed and order.completed.digest != due:
             yield f"order {order.number}: generation {row.id} came with another image than was made of it"
         status, content = clerk.get(path, owners[row.account_id])
-        if status != journal.spoilt.get(row.id, 200):
-            yield f"generation {row.id}: its owner is answered {status}, not {journal.spoilt.get(row.id, 200)}"
+        if status != client_log.spoilt.get(row.id, 200):
+            yield f"generation {row.id}: its owner is answered {status}, not {client_log.spoilt.get(row.id, 200)}"
         if status == 200 and hashlib.sha256(content).hexdigest() != due:
             yield f"generation {row.id}: its image is another than was made of it"
         stranger = next(owner for owner in owners.values() if owner.account_id != row.account_id)
@@ -77,9 +78,9 @@ def images(clerk: Clerk, evidence: Snapshot, journal: ClientLog) -> Iterator[str
             yield f"generation {row.id}: a stranger is answered {status}, not 403"
 
 
-def statements(clerk: Clerk, evidence: Snapshot, journal: ClientLog) -> Iterator[str]:
+def statements(clerk: Clerk, snapshot: Snapshot, client_log: ClientLog) -> Iterator[str]:
     """As printed: balance + total_spent is what was paid in, and total_spent the sum of the history's costs."""
-    for owner in sorted({order.owner for order in journal.orders}):
+    for owner in sorted({order.owner for order in client_log.orders}):
         told = clerk.data("/v1/balance", owner)
         if Decimal(told["balance"]) + Decimal(told["total_spent"]) != Decimal(
             format_usd(owner.opening_micros)
@@ -89,7 +90,7 @@ def statements(clerk: Clerk, evidence: Snapshot, journal: ClientLog) -> Iterator
         costs = sum((Decimal(each["cost"]) for each in history), Decimal(0))
         if costs != Decimal(told["total_spent"]):
             yield f"account {owner.account_id}: its history costs {costs}, it spent {told['total_spent']}"
-        mine = sum(row.account_id == owner.account_id for row in evidence.generations.values())
+        mine = sum(row.account_id == owner.account_id for row in snapshot.generations.values())
         if len({each["id"] for each in history}) != mine:
             yield f"account {owner.account_id}: its history has {len(history)} of {mine} generations"
 
@@ -116,4 +117,4 @@ def _history(clerk: Clerk, owner: Owner) -> Iterator[dict[str, Any]]:
 
 @cache
 def _palette() -> list[Any]:
-    return clients.palette()
+    return palette()

@@ -1,4 +1,4 @@
-"""One run: load and storm, calm, the drills, and then everything that must hold."""
+"""One run: clients and faults, calm, the drills, and then everything that must hold."""
 
 import random
 import sys
@@ -38,21 +38,24 @@ class Plan:
 
 
 class Run:
-    """Everything of one run, on a scene that is set."""
+    """One run of clients and faults on a started cluster."""
 
-    def __init__(self, *, scene: Cluster, plan: Plan) -> None:
-        self._scene = scene
+    def __init__(self, *, cluster: Cluster, plan: Plan) -> None:
+        self._cluster = cluster
         self._plan = plan
-        self._journal = ClientLog()
+        self._client_log = ClientLog()
         self._chance = random.Random(plan.seed)
         self._owners = _open_accounts()
         self._started = time.monotonic()
 
     def go(self) -> bool:
         """Run it all, print the table, and return whether everything held."""
-        storm = self._storm()
+        fault_schedule = self._inject_faults()
         drills = Drills(
-            scene=self._scene, load=self._load(0), owners=self._owners[:RICH], chance=self._chance
+            cluster=self._cluster,
+            clients=self._make_clients(0),
+            owners=self._owners[:RICH],
+            chance=self._chance,
         )
         problems = {"the service quietens": list(self._quieten())}
         if not problems["the service quietens"]:
@@ -61,49 +64,54 @@ class Run:
         self._tell("Checking what must hold.")
         problems |= self._check()
         for line in chain(
-            table.faults(storm.injected),
-            table.orders(self._journal, self._evidence),
-            table.restarts(self._scene.supervisor.ends),
+            table.faults(fault_schedule.injected),
+            table.orders(self._client_log, self._snapshot),
+            table.restarts(self._cluster.supervisor.ends),
             table.recoveries(drills.recoveries),
             table.verdicts(problems),
         ):
             say(line)
         return not any(problems.values())
 
-    def _storm(self) -> FaultSchedule:
-        load = self._load(CLIENTS_PER_OWNER)
-        rig = Rig(scene=self._scene, journal=self._journal, load=load, chance=random.Random(self._plan.seed))
-        storm = FaultSchedule(
+    def _inject_faults(self) -> FaultSchedule:
+        clients = self._make_clients(CLIENTS_PER_OWNER)
+        rig = Rig(
+            cluster=self._cluster,
+            client_log=self._client_log,
+            clients=clients,
+            chance=random.Random(self._plan.seed),
+        )
+        fault_schedule = FaultSchedule(
             rig=rig,
             seed=self._plan.seed,
             fault_count=self._plan.faults,
             order_count=self._plan.orders,
             only=self._plan.kinds,
         )
-        self._tell(f"Storm: {self._plan.faults} faults over {self._plan.orders} orders.")
-        load.start()
-        storm.rage()
+        self._tell(f"Faults: {self._plan.faults} faults over {self._plan.orders} orders.")
+        clients.start()
+        fault_schedule.inject_all()
         rig.calm()
-        self._scene.heal()
-        self._tell(f"Calm: {self._journal.accepted_count()} orders are accepted.")
+        self._cluster.heal()
+        self._tell(f"Calm: {self._client_log.accepted_count()} orders are accepted.")
         give_up_at = (
             time.monotonic() + MAX_QUIET_SECONDS + 2 * self._plan.orders / self._plan.orders_per_second
         )
-        while self._journal.accepted_count() < self._plan.orders and time.monotonic() < give_up_at:
+        while self._client_log.accepted_count() < self._plan.orders and time.monotonic() < give_up_at:
             time.sleep(0.5)
         self._tell("Nobody orders any more; clients get their last answers.")
-        load.stop()
-        load.join()
-        return storm
+        clients.stop()
+        clients.join()
+        return fault_schedule
 
     def _tell(self, line: str) -> None:
         say(f"{time.monotonic() - self._started:5.0f} s  {line}")
 
-    def _load(self, clients_per_owner: int) -> Clients:
+    def _make_clients(self, clients_per_owner: int) -> Clients:
         return Clients(
-            journal=self._journal,
+            client_log=self._client_log,
             owners=self._owners,
-            ports=[self._scene.ports[name] for name in WEBS],
+            ports=[self._cluster.ports[name] for name in WEBS],
             seed=self._plan.seed,
             orders_per_second=self._plan.orders_per_second,
             clients_per_owner=clients_per_owner,
@@ -130,34 +138,34 @@ class Run:
                 yield f"{each.name}: {max(each.seconds):.1f} s, allowed are {each.limit_seconds} s"
 
     def _open_count(self) -> int:
-        with self._scene.database() as database:
+        with self._cluster.database() as database:
             statement = "SELECT count(*) FROM workers_generation WHERE status IN ('queued', 'running')"
             return database.execute(statement).fetchone()[0]
 
     def _check(self) -> dict[str, list[str]]:
         tidy = list(self._tidy_up())
-        with self._scene.database() as database:
-            self._evidence = snapshot.gather(database, object_keys=self._scene.object_keys())
+        with self._cluster.database() as database:
+            self._snapshot = snapshot.gather(database, object_keys=self._cluster.object_keys())
         found: Mapping[str, Iterator[str]] = {
-            name: equation(self._evidence, self._journal)
-            for name, equation in database_invariants.INVARIANTS.items()
+            name: invariant(self._snapshot, self._client_log)
+            for name, invariant in database_invariants.INVARIANTS.items()
         }
-        clerk = promises.Clerk(self._scene)
+        clerk = promises.Clerk(self._cluster)
         return {
             "purge and audit succeed": tidy,
             **{name: list(problems) for name, problems in found.items()},
             "8 images as made, for their owner alone": list(
-                promises.images(clerk, self._evidence, self._journal)
+                promises.images(clerk, self._snapshot, self._client_log)
             ),
             "10 printed balance + spent = paid in": list(
-                promises.statements(clerk, self._evidence, self._journal)
+                promises.statements(clerk, self._snapshot, self._client_log)
             ),
-            "nothing that must not be said": self._journal.offences,
+            "nothing that must not be said": self._client_log.offences,
         }
 
     def _tidy_up(self) -> Iterator[str]:
         for arguments in (("purge", "--orphans-older-than", "0"), ("audit_ledger",)):
-            done = self._scene.manage(*arguments)
+            done = self._cluster.manage(*arguments)
             if done.returncode:
                 yield from f"{' '.join(arguments)} fails\n{done.stdout}{done.stderr}".splitlines()
 

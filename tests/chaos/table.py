@@ -19,21 +19,23 @@ def faults(injected: Mapping[str, int]) -> Iterator[str]:
         yield f"  {injected[name]:5}  {name}"
 
 
-def orders(journal: ClientLog, evidence: Snapshot) -> Iterator[str]:
+def orders(client_log: ClientLog, snapshot: Snapshot) -> Iterator[str]:
     """List what clients asked for and saw, and what became of what was accepted."""
-    ends = Counter(order.ended or "open" for order in journal.orders)
-    statuses = Counter(row.status for row in evidence.generations.values())
+    ends = Counter(order.ended or "open" for order in client_log.orders)
+    statuses = Counter(row.status for row in snapshot.generations.values())
     attempts = Counter(
-        row.attempt_count for row in evidence.generations.values() if row.status == "completed"
+        row.attempt_count for row in snapshot.generations.values() if row.status == "completed"
     )
-    sent = sum(order.sent_count for order in journal.orders)
+    sent = sum(order.sent_count for order in client_log.orders)
     answers = Counter(
-        f"{reply.status} {reply.error_type}".strip() for order in journal.orders for reply in order.replies
+        f"{reply.status} {reply.error_type}".strip() for order in client_log.orders for reply in order.replies
     )
-    told = {reply.generation_id for order in journal.orders for reply in order.replies if reply.generation_id}
-    yield f"Orders: {len(journal.orders)}, in {sent} requests; as clients saw them: {_listed(ends)}"
+    told = {
+        reply.generation_id for order in client_log.orders for reply in order.replies if reply.generation_id
+    }
+    yield f"Orders: {len(client_log.orders)}, in {sent} requests; as clients saw them: {_listed(ends)}"
     yield f"  answers: {_listed(answers)}"
-    yield f"Generations: {len(evidence.generations)} accepted, {len(told)} told to a client; {_listed(statuses)}"
+    yield f"Generations: {len(snapshot.generations)} accepted, {len(told)} told to a client; {_listed(statuses)}"
     yield f"  completed at attempt {', '.join(f'{n}: {attempts[n]}' for n in sorted(attempts))}"
 
 

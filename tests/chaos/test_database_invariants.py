@@ -1,4 +1,4 @@
-"""Each equation is silent about what the service does, and speaks up when a row, an object or a word is another."""
+"""Each invariant is silent about what the service does, and speaks up when a row, an object or a word is another."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,11 +28,11 @@ OPENING_MICROS = 10_000_000
 def state() -> State:
     """One order that was completed, one that failed, one that was cancelled, as a run leaves them."""
     account = factories.account(balance_micros=OPENING_MICROS)
-    journal = ClientLog()
+    client_log = ClientLog()
     owner = Owner(account.pk, "a key", OPENING_MICROS)
     now = timezone.now()
     for status in (Status.COMPLETED, Status.FAILED, Status.CANCELLED):
-        order = journal.open(
+        order = client_log.open(
             owner=owner, prompt="a boat", size="512x512", sources=(), has_key=True, leaves=False
         )
         queued = factories.submit(account, prompt=order.prompt, now=now)
@@ -52,81 +52,81 @@ def state() -> State:
                 generations.complete(
                     generation=running, image=image, cost_micros=running.quote_micros, now=now
                 )
-        journal.note(order, _told(Generation.objects.get(pk=queued.pk)))
+        client_log.note(order, _told(Generation.objects.get(pk=queued.pk)))
     keys = {_name(each) for each in Generation.objects.exclude(image=None)}
     with connection.cursor() as cursor:
-        return gather(cursor.db.connection, object_keys=keys), journal
+        return gather(cursor.db.connection, object_keys=keys), client_log
 
 
 def test_no_equation_says_anything_of_a_service_that_works(state: State) -> None:
     assert {
-        name: list(equation(*state)) for name, equation in INVARIANTS.items() if list(equation(*state))
+        name: list(invariant(*state)) for name, invariant in INVARIANTS.items() if list(invariant(*state))
     } == {}
 
 
 def _account(**changes: int) -> Callable[[Snapshot, ClientLog], None]:
-    def change(evidence: Snapshot, journal: ClientLog) -> None:
-        ((key, account),) = evidence.accounts.items()
-        evidence.accounts[key] = account._replace(**changes)
+    def change(snapshot: Snapshot, client_log: ClientLog) -> None:
+        ((key, account),) = snapshot.accounts.items()
+        snapshot.accounts[key] = account._replace(**changes)
 
     return change
 
 
 def _made(place: int, **changes: Any) -> Callable[[Snapshot, ClientLog], None]:
-    def change(evidence: Snapshot, journal: ClientLog) -> None:
-        key = sorted(evidence.generations)[place]
-        evidence.generations[key] = evidence.generations[key]._replace(**changes)
+    def change(snapshot: Snapshot, client_log: ClientLog) -> None:
+        key = sorted(snapshot.generations)[place]
+        snapshot.generations[key] = snapshot.generations[key]._replace(**changes)
 
     return change
 
 
 def _entry(place: int, **changes: Any) -> Callable[[Snapshot, ClientLog], None]:
-    def change(evidence: Snapshot, journal: ClientLog) -> None:
-        ((_, entries),) = evidence.entries.items()
+    def change(snapshot: Snapshot, client_log: ClientLog) -> None:
+        ((_, entries),) = snapshot.entries.items()
         entries[place] = entries[place]._replace(**changes)
 
     return change
 
 
 def _image(**changes: Any) -> Callable[[Snapshot, ClientLog], None]:
-    def change(evidence: Snapshot, journal: ClientLog) -> None:
-        ((key, image),) = evidence.images.items()
-        evidence.images[key] = image._replace(**changes)
+    def change(snapshot: Snapshot, client_log: ClientLog) -> None:
+        ((key, image),) = snapshot.images.items()
+        snapshot.images[key] = image._replace(**changes)
 
     return change
 
 
 def _reply(**changes: Any) -> Callable[[Snapshot, ClientLog], None]:
-    def change(evidence: Snapshot, journal: ClientLog) -> None:
-        journal.orders[0].replies.append(journal.orders[0].replies[0]._replace(**changes))
+    def change(snapshot: Snapshot, client_log: ClientLog) -> None:
+        client_log.orders[0].replies.append(client_log.orders[0].replies[0]._replace(**changes))
 
     return change
 
 
-def _second_settlement(evidence: Snapshot, journal: ClientLog) -> None:
-    ((_, entries),) = evidence.entries.items()
+def _second_settlement(snapshot: Snapshot, client_log: ClientLog) -> None:
+    ((_, entries),) = snapshot.entries.items()
     entries.append(next(entry for entry in entries if entry.kind == "settle"))
 
 
-def _second_purchase(evidence: Snapshot, journal: ClientLog) -> None:
-    first = evidence.generations[min(evidence.generations)]
-    evidence.generations[0] = first._replace(id=0)
+def _second_purchase(snapshot: Snapshot, client_log: ClientLog) -> None:
+    first = snapshot.generations[min(snapshot.generations)]
+    snapshot.generations[0] = first._replace(id=0)
 
 
-def _lost_row(evidence: Snapshot, journal: ClientLog) -> None:
-    del evidence.generations[min(evidence.generations)]
+def _lost_row(snapshot: Snapshot, client_log: ClientLog) -> None:
+    del snapshot.generations[min(snapshot.generations)]
 
 
-def _lost_object(evidence: Snapshot, journal: ClientLog) -> None:
-    evidence.object_keys = set()
+def _lost_object(snapshot: Snapshot, client_log: ClientLog) -> None:
+    snapshot.object_keys = set()
 
 
-def _orphan(evidence: Snapshot, journal: ClientLog) -> None:
-    evidence.object_keys = {*evidence.object_keys, "2026/01/01/00/abc"}
+def _orphan(snapshot: Snapshot, client_log: ClientLog) -> None:
+    snapshot.object_keys = {*snapshot.object_keys, "2026/01/01/00/abc"}
 
 
-def _foreign_order(evidence: Snapshot, journal: ClientLog) -> None:
-    journal.orders[0] = replace(journal.orders[0], prompt="order 1: another")
+def _foreign_order(snapshot: Snapshot, client_log: ClientLog) -> None:
+    client_log.orders[0] = replace(client_log.orders[0], prompt="order 1: another")
 
 
 BREAKS = [
@@ -167,15 +167,15 @@ def test_an_equation_speaks_up_when_it_is_broken(
     state: State, name: str, breaks: Callable[[Snapshot, ClientLog], None]
 ) -> None:
     breaks(*state)
-    ((_, equation),) = [pair for pair in INVARIANTS.items() if pair[0].startswith(f"{name} ")]
-    assert list(equation(*state)) != []
+    ((_, invariant),) = [pair for pair in INVARIANTS.items() if pair[0].startswith(f"{name} ")]
+    assert list(invariant(*state)) != []
 
 
 def test_an_object_that_was_removed_behind_the_service_is_not_missed(state: State) -> None:
-    evidence, journal = state
-    evidence.object_keys = set()
-    journal.spoil(min(evidence.generations), status=500)
-    assert list(INVARIANTS["9 objects = live images"](evidence, journal)) == []
+    snapshot, client_log = state
+    snapshot.object_keys = set()
+    client_log.spoil(min(snapshot.generations), status=500)
+    assert list(INVARIANTS["9 objects = live images"](snapshot, client_log)) == []
 
 
 def _told(generation: Generation) -> Reply:

@@ -42,12 +42,12 @@ def _owner() -> Owner:
 
 
 @pytest.fixture
-def journal() -> ClientLog:
+def client_log() -> ClientLog:
     """Two owners, each with an order that was completed."""
-    journal = ClientLog()
+    client_log = ClientLog()
     for _ in range(2):
         owner, now = _owner(), timezone.now()
-        order = journal.open(
+        order = client_log.open(
             owner=owner, prompt="a boat", size="512x512", sources=(), has_key=True, leaves=False
         )
         account = Account.objects.get(pk=owner.account_id)
@@ -64,67 +64,71 @@ def journal() -> ClientLog:
         )
         generations.complete(generation=running, image=image, cost_micros=running.quote_micros, now=now)
         row = Generation.objects.get(pk=running.pk)
-        journal.note(
+        client_log.note(
             order, Reply(0.0, 200, "", row.pk, promises.expected_digest(row, ()), "", "0.0267", False)
         )
-    return journal
+    return client_log
 
 
-def _evidence() -> Snapshot:
+def _snapshot() -> Snapshot:
     with connection.cursor() as cursor:
         return gather(cursor.db.connection, object_keys=())
 
 
-def _images(journal: ClientLog) -> list[str]:
-    return list(promises.images(DeskClerk(), _evidence(), journal))
+def _images(client_log: ClientLog) -> list[str]:
+    return list(promises.images(DeskClerk(), _snapshot(), client_log))
 
 
-def test_nothing_is_said_of_images_as_they_were_made(journal: ClientLog) -> None:
-    assert _images(journal) == []
-    assert list(promises.statements(DeskClerk(), _evidence(), journal)) == []
+def test_nothing_is_said_of_images_as_they_were_made(client_log: ClientLog) -> None:
+    assert _images(client_log) == []
+    assert list(promises.statements(DeskClerk(), _snapshot(), client_log)) == []
 
 
-def test_an_image_that_came_as_another_is_told(journal: ClientLog) -> None:
-    order = journal.orders[0]
+def test_an_image_that_came_as_another_is_told(client_log: ClientLog) -> None:
+    order = client_log.orders[0]
     order.replies[0] = order.replies[0]._replace(digest="another")
-    assert _images(journal) == [
+    assert _images(client_log) == [
         f"order 1: generation {order.replies[0].generation_id} came with another image than was made of it"
     ]
 
 
-def test_an_image_of_another_order_is_told(journal: ClientLog) -> None:
+def test_an_image_of_another_order_is_told(client_log: ClientLog) -> None:
     first, second = Generation.objects.order_by("pk")
     parameters: dict[str, Any] = {**first.parameters, "seed": 2}
     Generation.objects.filter(pk=first.pk).update(parameters=parameters)
-    told = _images(journal)
+    told = _images(client_log)
     assert f"generation {first.pk}: its image is another than was made of it" in told
     assert not any(f"generation {second.pk}" in line for line in told)
 
 
-def test_an_image_that_is_gone_is_told_unless_it_was_taken(journal: ClientLog, objects_folder: Path) -> None:
+def test_an_image_that_is_gone_is_told_unless_it_was_taken(
+    client_log: ClientLog, objects_folder: Path
+) -> None:
     first = Generation.objects.earliest("pk")
     assert first.image is not None
     (objects_folder / first.image.object_key).unlink()
-    assert _images(journal) == [f"generation {first.pk}: its owner is answered 500, not 200"]
-    journal.spoil(first.pk, status=500)
-    assert _images(journal) == []
+    assert _images(client_log) == [f"generation {first.pk}: its owner is answered 500, not 200"]
+    client_log.spoil(first.pk, status=500)
+    assert _images(client_log) == []
 
 
-def test_an_image_that_a_stranger_gets_is_told(journal: ClientLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    own = journal.orders[0].owner
+def test_an_image_that_a_stranger_gets_is_told(
+    client_log: ClientLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = client_log.orders[0].owner
     read = DeskClerk.get
     monkeypatch.setattr(DeskClerk, "get", lambda clerk, path, _owner: read(clerk, path, own))
-    told = _images(journal)
+    told = _images(client_log)
     assert (
-        f"generation {journal.orders[0].replies[0].generation_id}: a stranger is answered 200, not 403"
+        f"generation {client_log.orders[0].replies[0].generation_id}: a stranger is answered 200, not 403"
         in told
     )
 
 
-def test_a_balance_that_does_not_add_up_is_told(journal: ClientLog) -> None:
-    order = journal.orders[0]
+def test_a_balance_that_does_not_add_up_is_told(client_log: ClientLog) -> None:
+    order = client_log.orders[0]
     poorer = order.owner._replace(opening_micros=OPENING_MICROS + 100)
     order.owner = poorer
-    told = list(promises.statements(DeskClerk(), _evidence(), journal))
+    told = list(promises.statements(DeskClerk(), _snapshot(), client_log))
     assert len(told) == 1
     assert "is not 10.0001 in all" in told[0]

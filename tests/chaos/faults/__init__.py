@@ -18,9 +18,9 @@ class TooEarly(Exception):
 class Rig:
     """The parts that a fault works on. `chance` decides all that is left to chance, so that a seed replays it."""
 
-    scene: Cluster
-    journal: ClientLog
-    load: Clients
+    cluster: Cluster
+    client_log: ClientLog
+    clients: Clients
     chance: random.Random
     calmed: threading.Event = field(default_factory=threading.Event)
     _engaged: set[str] = field(default_factory=set)

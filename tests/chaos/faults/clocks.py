@@ -32,6 +32,6 @@ def skew_chores(rig: Rig) -> None:
 
 def _skew(rig: Rig, name: str) -> None:
     seconds = rig.chance.choice(WRONG_SECONDS)
-    rig.scene.supervisor.arm(name, PYTHONPATH=str(FOLDER), CHAOS_CLOCK_SECONDS=str(seconds))
-    rig.scene.supervisor.send(name, signal.SIGTERM)
-    rig.later(SECONDS, partial(rig.scene.supervisor.disarm, name), engages=name)
+    rig.cluster.supervisor.arm(name, PYTHONPATH=str(FOLDER), CHAOS_CLOCK_SECONDS=str(seconds))
+    rig.cluster.supervisor.send(name, signal.SIGTERM)
+    rig.later(SECONDS, partial(rig.cluster.supervisor.disarm, name), engages=name)

@@ -13,31 +13,31 @@ FAILING_SECONDS = 8
 
 @kind("worker killed")
 def kill_a_worker(rig: Rig) -> None:
-    rig.scene.supervisor.send(rig.some_worker(), signal.SIGKILL)
+    rig.cluster.supervisor.send(rig.some_worker(), signal.SIGKILL)
 
 
 @kind("all workers killed at once")
 def kill_all_workers(rig: Rig) -> None:
     for name in GPUS:
-        rig.scene.supervisor.send(name, signal.SIGKILL)
+        rig.cluster.supervisor.send(name, signal.SIGKILL)
 
 
 @kind("worker frozen beyond its lease")
 def freeze_a_worker(rig: Rig) -> None:
     name = rig.some_worker()
-    pid = rig.scene.supervisor.send(name, signal.SIGSTOP)
+    pid = rig.cluster.supervisor.send(name, signal.SIGSTOP)
     thaw = partial(_thaw, rig, name, pid)
     rig.later(rig.chance.uniform(*ZOMBIE_SECONDS), thaw, engages=name)
 
 
 @kind("worker stopped (SIGTERM)")
 def deploy_a_worker(rig: Rig) -> None:
-    rig.scene.supervisor.send(rig.some_worker(), signal.SIGTERM)
+    rig.cluster.supervisor.send(rig.some_worker(), signal.SIGTERM)
 
 
 @kind("chores worker killed")
 def kill_chores(rig: Rig) -> None:
-    rig.scene.supervisor.send("chores", signal.SIGKILL)
+    rig.cluster.supervisor.send("chores", signal.SIGKILL)
 
 
 def _dies_at(point: str) -> None:
@@ -51,7 +51,7 @@ def _fails_at(failpoint: str) -> None:
     def fail(rig: Rig) -> None:
         name = rig.some_worker()
         _restart_with(rig, name, failpoint)
-        rig.later(FAILING_SECONDS, partial(rig.scene.supervisor.send, name, signal.SIGTERM), engages=name)
+        rig.later(FAILING_SECONDS, partial(rig.cluster.supervisor.send, name, signal.SIGTERM), engages=name)
 
 
 for _point in ("claimed", "painted", "stored", "settling", "ended"):
@@ -62,12 +62,12 @@ for _failpoint in ("stored=raise", "settling=raise", "stored=hang:8", "settling=
 
 @kind("web killed with clients waiting")
 def kill_a_web(rig: Rig) -> None:
-    rig.scene.supervisor.send(rig.chance.choice(WEBS), signal.SIGKILL)
+    rig.cluster.supervisor.send(rig.chance.choice(WEBS), signal.SIGKILL)
 
 
 @kind("web stopped with clients waiting (SIGTERM)")
 def deploy_a_web(rig: Rig) -> None:
-    rig.scene.supervisor.send(rig.chance.choice(WEBS), signal.SIGTERM)
+    rig.cluster.supervisor.send(rig.chance.choice(WEBS), signal.SIGTERM)
 
 
 @kind("web dies between commit and message")
@@ -78,24 +78,24 @@ def kill_a_web_before_the_message(rig: Rig) -> None:
 @kind("both beats down")
 def stop_both_beats(rig: Rig) -> None:
     for name in BEATS:
-        rig.scene.supervisor.hold(name)
-        rig.scene.supervisor.send(name, signal.SIGKILL)
-        rig.later(rig.chance.uniform(20, 30), partial(rig.scene.supervisor.let_go, name))
+        rig.cluster.supervisor.hold(name)
+        rig.cluster.supervisor.send(name, signal.SIGKILL)
+        rig.later(rig.chance.uniform(20, 30), partial(rig.cluster.supervisor.let_go, name))
 
 
 @kind("four sweeps and two purges at once")
 def sweep_four_times_at_once(rig: Rig) -> None:
     commands = ["sweep"] * 4 + ["purge"] * 2
-    for process in [rig.scene.begin(command) for command in commands]:
+    for process in [rig.cluster.begin(command) for command in commands]:
         process.wait()
 
 
 def _thaw(rig: Rig, name: str, pid: int | None) -> None:
     # Another process may have come in its place.
-    if rig.scene.supervisor.pid(name) == pid:
-        rig.scene.supervisor.send(name, signal.SIGCONT)
+    if rig.cluster.supervisor.pid(name) == pid:
+        rig.cluster.supervisor.send(name, signal.SIGCONT)
 
 
 def _restart_with(rig: Rig, name: str, failpoints: str, *, by: signal.Signals = signal.SIGTERM) -> None:
-    rig.scene.supervisor.arm(name, FAILPOINTS=failpoints)
-    rig.scene.supervisor.send(name, by)
+    rig.cluster.supervisor.arm(name, FAILPOINTS=failpoints)
+    rig.cluster.supervisor.send(name, by)

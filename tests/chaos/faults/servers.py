@@ -17,7 +17,7 @@ OTHERS = "FROM pg_stat_activity WHERE datname IS NOT NULL AND pid <> pg_backend_
 
 @kind("Redis killed, back empty")
 def kill_redis(rig: Rig) -> None:
-    rig.scene.supervisor.send("redis", signal.SIGKILL)
+    rig.cluster.supervisor.send("redis", signal.SIGKILL)
 
 
 @kind("Redis flushed")
@@ -47,7 +47,7 @@ def send_one_message_fifty_times(rig: Rig) -> None:
     from workers.messaging import enqueue  # noqa: PLC0415 (it needs the settings)
     from zekron_api.celery import app  # noqa: PLC0415 (likewise)
 
-    with rig.scene.database() as database:
+    with rig.cluster.database() as database:
         rows = database.execute("SELECT id FROM workers_generation ORDER BY id DESC LIMIT 3").fetchall()
     if not rows:
         raise TooEarly
@@ -62,28 +62,28 @@ def send_one_message_fifty_times(rig: Rig) -> None:
 
 @kind("PostgreSQL crashes")
 def crash_postgres(rig: Rig) -> None:
-    rig.scene.crash_database()
+    rig.cluster.crash_database()
     rig.pause(0, 3)
-    rig.scene.start_database()
+    rig.cluster.start_database()
 
 
 @kind("PostgreSQL away")
 def hold_postgres(rig: Rig) -> None:
-    rig.scene.crash_database()
+    rig.cluster.crash_database()
     rig.pause(8, 12)
-    rig.scene.start_database()
+    rig.cluster.start_database()
 
 
 @kind("PostgreSQL's connections ended")
 def end_connections(rig: Rig) -> None:
-    with rig.scene.database() as database:
+    with rig.cluster.database() as database:
         database.execute(f"SELECT pg_terminate_backend(pid) {OTHERS}")
 
 
 @kind("PostgreSQL's backend killed")
 def kill_a_backend(rig: Rig) -> None:
     # The server takes its shared memory for spoilt then, ends all connections and recovers.
-    with rig.scene.database() as database:
+    with rig.cluster.database() as database:
         rows = database.execute(f"SELECT pid {OTHERS}").fetchall()
         if rows:
             os.kill(rig.chance.choice(rows)[0], signal.SIGKILL)
@@ -91,7 +91,7 @@ def kill_a_backend(rig: Rig) -> None:
 
 @kind("PostgreSQL frozen")
 def freeze_postgres(rig: Rig) -> None:
-    pids = rig.scene.database_pids()
+    pids = rig.cluster.database_pids()
     for pid in pids:
         _tell(pid, signal.SIGSTOP)
     rig.pause(3, 8)
@@ -111,23 +111,23 @@ def freeze_store(rig: Rig) -> None:
 
 @kind("store refuses")
 def close_store(rig: Rig) -> None:
-    rig.scene.objects.chmod(0)
+    rig.cluster.objects.chmod(0)
     rig.pause(2, 6)
-    rig.scene.objects.chmod(0o700)
+    rig.cluster.objects.chmod(0o700)
 
 
 def _hold(rig: Rig, name: str, least_seconds: float, most_seconds: float) -> None:
-    rig.scene.supervisor.hold(name)
-    rig.scene.supervisor.send(name, signal.SIGKILL)
+    rig.cluster.supervisor.hold(name)
+    rig.cluster.supervisor.send(name, signal.SIGKILL)
     rig.pause(least_seconds, most_seconds)
-    rig.scene.supervisor.let_go(name)
-    rig.scene.supervisor.wait_for(name, other_than=None)
+    rig.cluster.supervisor.let_go(name)
+    rig.cluster.supervisor.wait_for(name, other_than=None)
 
 
 def _freeze(rig: Rig, name: str, least_seconds: float, most_seconds: float) -> None:
-    rig.scene.supervisor.send(name, signal.SIGSTOP)
+    rig.cluster.supervisor.send(name, signal.SIGSTOP)
     rig.pause(least_seconds, most_seconds)
-    rig.scene.supervisor.send(name, signal.SIGCONT)
+    rig.cluster.supervisor.send(name, signal.SIGCONT)
 
 
 def _asked(rig: Rig, question: Callable[[redis.Redis], object]) -> None:
@@ -135,7 +135,7 @@ def _asked(rig: Rig, question: Callable[[redis.Redis], object]) -> None:
     give_up_at = time.monotonic() + BACK_SECONDS
     while True:
         try:
-            with rig.scene.redis() as client:
+            with rig.cluster.redis() as client:
                 question(client)
             return
         except redis.RedisError:
