@@ -1,1 +1,1 @@
-"""The guards of the guards: each is taken out of a private copy of the project, and some test must then go red."""
+"""Mutation tests: each mutation is made in a private copy of the project, and some test must then go red."""

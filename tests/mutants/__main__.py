@@ -1,6 +1,6 @@
-"""`python -m tests.mutants [WORDS]`: exit 0 when every guard that is taken out is missed by some test, else 1.
+"""`python -m tests.mutants [WORDS]`: exit 0 when some test goes red for every mutation, else 1.
 
-With words, only the guards whose names have all of them. MUTANTS_JOBS is how many are tried at once.
+With words, only the mutations whose names have all of them. MUTANTS_JOBS is how many are tried at once.
 """
 
 import os
@@ -18,14 +18,14 @@ from zekron_api.local import servers
 
 VAR_DIR = Path(__file__).resolve().parent.parent.parent / "var"
 JOBS = 2
-GUARDS = (*billing.GUARDS, *workers.GUARDS, *storage.GUARDS, *zekron_api.GUARDS)
+MUTATIONS = (*billing.MUTATIONS, *workers.MUTATIONS, *storage.MUTATIONS, *zekron_api.MUTATIONS)
 
 
 def main(words: Sequence[str]) -> int:
     """Try the mutations, and return the exit status."""
-    chosen = [guard for guard in GUARDS if all(word in guard.name for word in words)]
+    chosen = [mutation for mutation in MUTATIONS if all(word in mutation.name for word in words)]
     if not chosen:
-        _say(f"No guard's name has all of these words: {' '.join(words)}")
+        _say(f"No mutation's name has all of these words: {' '.join(words)}")
         return 1
     jobs = int(os.environ.get("MUTANTS_JOBS") or JOBS)
     with servers.ending_signals_raise(), servers.running(VAR_DIR):
@@ -38,17 +38,17 @@ def main(words: Sequence[str]) -> int:
 
 
 def _try_all(chosen: Sequence[Mutation], databases: "SimpleQueue[str]", jobs: int) -> int:
-    tests = sorted({path for guard in chosen for path in guard.tests})
+    tests = sorted({path for mutation in chosen for path in mutation.tests})
     _say(f"Running {len(tests)} files of tests on a copy that lacks nothing.")
     first = databases.get()
     if problem := trial.run_unchanged(tests, database_url=first):
-        _say(f"{problem}\nThey are red with every guard in place, so nothing can be said.")
+        _say(f"{problem}\nThey are red without any mutation, so nothing can be said.")
         return 1
     databases.put(first)
-    _say(f"Taking out {len(chosen)} guards, one at a time, {jobs} at once.")
+    _say(f"Trying {len(chosen)} mutations, one at a time, {jobs} at once.")
     verdicts: Counter[str] = Counter()
     threads = ThreadPoolExecutor(jobs)
-    trials = {threads.submit(_try, guard, databases): guard for guard in chosen}
+    trials = {threads.submit(_try, mutation, databases): mutation for mutation in chosen}
     try:
         for done in as_completed(trials):
             result = done.result()
@@ -61,10 +61,10 @@ def _try_all(chosen: Sequence[Mutation], databases: "SimpleQueue[str]", jobs: in
     return 0 if set(verdicts) == {trial.KILLED} else 1
 
 
-def _try(guard: Mutation, databases: "SimpleQueue[str]") -> trial.Result:
+def _try(mutation: Mutation, databases: "SimpleQueue[str]") -> trial.Result:
     database_url = databases.get()
     try:
-        return trial.run(guard, database_url=database_url)
+        return trial.run(mutation, database_url=database_url)
     finally:
         databases.put(database_url)
 

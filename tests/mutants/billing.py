@@ -1,4 +1,4 @@
-"""The guards of money and keys."""
+"""Mutations of money and keys."""
 
 from tests.mutants.mutation import Mutation
 
@@ -8,7 +8,7 @@ TRIGGERS = "billing/migrations/0002_ledger_append_only.py"
 MOVES = "tests/billing/test_ledger.py"
 REFUSED = "tests/billing/test_constraints.py"
 
-GUARDS = (
+MUTATIONS = (
     Mutation(
         name="a hold is resolved once: the guarded update",
         path=LEDGER,

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Mutation(NamedTuple):
-    """One guard; `text` occurs in the file at `path` exactly once, so that no guard can be moved and forgotten.
+    """One mutation; `text` occurs in the file at `path` exactly once, so that no guard can be moved and forgotten.
 
     `tests` are files or, where a file takes long, tests by their name after `::`.
     """

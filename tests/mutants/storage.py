@@ -1,4 +1,4 @@
-"""The guards of sealed bytes."""
+"""Mutations of sealed bytes."""
 
 from tests.mutants.mutation import Mutation
 
@@ -6,7 +6,7 @@ IMAGES = "storage/images.py"
 ENVELOPE = "tests/storage/test_envelope.py"
 ORPHANS = "tests/storage/test_orphans.py"
 
-GUARDS = (
+MUTATIONS = (
     Mutation(
         name="the seal's tag is checked",
         path="storage/a256cbc_hs512.py",

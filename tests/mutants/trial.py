@@ -1,4 +1,4 @@
-"""One trial: a private copy of the project without one guard, and what its tests say, on servers of its own."""
+"""One trial: a private copy of the project with one mutation, and what its tests say, on servers of its own."""
 
 import os
 import re
@@ -28,18 +28,18 @@ class Result(NamedTuple):
     seconds: float
 
 
-def run(guard: Mutation, *, database_url: str) -> Result:
+def run(mutation: Mutation, *, database_url: str) -> Result:
     """Apply the mutation and run its tests. `database_url` names a database that nobody else uses."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="zekron-mutant-") as folder:
         copy = _copy(folder)
-        changed = copy / guard.path
+        changed = copy / mutation.path
         content = changed.read_text() if changed.exists() else ""
-        count = content.count(guard.text)
+        count = content.count(mutation.text)
         if count != 1:
-            return Result(NOT_FOUND, f"{count} times in {guard.path}: {guard.text.strip()!r}", 0)
-        changed.write_text(content.replace(guard.text, guard.without))
-        verdict, said = _judged(*_tested(copy, guard.tests, database_url))
+            return Result(NOT_FOUND, f"{count} times in {mutation.path}: {mutation.text.strip()!r}", 0)
+        changed.write_text(content.replace(mutation.text, mutation.without))
+        verdict, said = _judged(*_tested(copy, mutation.tests, database_url))
     return Result(verdict, said, time.monotonic() - started)
 
 
@@ -79,7 +79,7 @@ def _judged(status: int | None, output: str) -> tuple[str, str]:
         return SURVIVED, output.strip().rpartition("\n")[2]
     summary = output.rpartition("short test summary info")[2]
     failed = re.search(r"^FAILED (.+?)(?: - .*)?$", summary, re.MULTILINE)
-    # A test that could not even begin says nothing of the guard.
+    # A test that could not even begin says nothing of the mutation.
     if status == 1 and failed and not re.search(r"^ERROR ", summary, re.MULTILINE):
         return KILLED, failed[1]
     return BROKEN, output[-2000:]

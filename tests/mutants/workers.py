@@ -1,4 +1,4 @@
-"""The guards of a generation's life."""
+"""Mutations of a generation's life."""
 
 from tests.mutants.mutation import Mutation
 
@@ -7,7 +7,7 @@ LIFE = "tests/workers/lifecycle/test_generations.py"
 SWEEP = "tests/workers/lifecycle/test_recovery.py"
 SETTLEMENT = "tests/workers/lifecycle/test_completion.py"
 
-GUARDS = (
+MUTATIONS = (
     Mutation(
         name="each transition starts from its own status",
         path="workers/lifecycle/transitions.py",

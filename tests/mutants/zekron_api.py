@@ -1,4 +1,4 @@
-"""The guards at the door."""
+"""Mutations of the API's door."""
 
 from tests.mutants.mutation import Mutation
 
@@ -6,7 +6,7 @@ VIEWS = "zekron_api/endpoints/views.py"
 ACCESS = "tests/zekron_api/endpoints/test_views.py"
 LIMITS = "tests/zekron_api/http/test_rate_limit.py"
 
-GUARDS = (
+MUTATIONS = (
     Mutation(
         name="an image is its account's alone",
         path=VIEWS,
