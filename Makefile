@@ -29,11 +29,11 @@ help:
 	@echo 'make test-fast the tests that start no processes and are not slow'
 	@echo 'make check    format, lint, types, imports, migrations, settings, tests'
 	@echo 'make fuzz     random requests, many more than in make check (FUZZ_EXAMPLES=2000)'
-	@echo 'make simulate lives of generations in which anything dies at any step, by seed (SIMULATE_FIRST=0 SIMULATE_SEEDS=10000)'
+	@echo 'make simulate scenarios of generations in which anything dies at any step, by seed (SIMULATE_FIRST=0 SIMULATE_SEEDS=10000)'
 	@echo 'make chaos    everything as real processes, killed, frozen and cut off (CHAOS_JOBS=800 CHAOS_FAULTS=50)'
 	@echo 'make bench    what each part costs beside what one would have otherwise (BENCH="png reply"; all without it)'
 	@echo 'make bench-gpu the same of the engine on a GPU, with random weights of the true size, in ten minutes'
-	@echo 'make mutants  each guard taken out in turn, to see a test go red for it (MUTANTS="lease" chooses by name)'
+	@echo 'make mutants  each mutation in turn, to see a test go red for it (MUTANTS="lease" chooses by name)'
 	@echo 'make format   formats the code'
 	@echo 'make install  the virtual environment alone'
 
@@ -50,10 +50,11 @@ test: install-dev
 	@echo 'Running the tests.'
 	@$(VENV) -m pytest -q $(SIDE_BY_SIDE)
 
-# The tests that need no process of their own and little CPU time, for the minutes between two edits.
+# All tests of the ignored folders are slow, and torch takes seconds to import before pytest can see that.
 test-fast: install-dev
 	@echo 'Running the tests that start no processes and are not slow.'
-	@$(VENV) -m pytest -q $(SIDE_BY_SIDE) -m 'not processes and not slow'
+	@$(VENV) -m pytest -q $(SIDE_BY_SIDE) -m 'not processes and not slow' \
+	  --ignore tests/demo_model --ignore tests/workers/pipelines
 
 check: install-dev
 	@echo 'Checking the format.'
@@ -91,7 +92,7 @@ simulate: export DEBUG ?= 1
 simulate: export SIMULATE_SEEDS ?= 10000
 simulate: export SIMULATE_FIRST ?= 0
 simulate: install-dev
-	@echo 'Living $(SIMULATE_SEEDS) lives.'
+	@echo 'Running $(SIMULATE_SEEDS) scenarios.'
 	@$(VENV) -m tests.simulation
 
 # Another seed each time, printed first; CHAOS_SEED=… replays its choice of faults.

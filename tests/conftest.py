@@ -20,9 +20,19 @@ from tests.storage import s3
 from zekron_api.config.storage_url import object_store
 from zekron_api.local import servers, unix_sockets
 
-VAR_DIR = Path(__file__).resolve().parent.parent / "var"
+TESTS_DIR = Path(__file__).resolve().parent
+VAR_DIR = TESTS_DIR.parent / "var"
+TORCH_PACKAGES = (TESTS_DIR / "demo_model", TESTS_DIR / "workers" / "pipelines")
 # `make run` of the same folder keeps its queue and its counters in database 0 of the same server.
 TEST_REDIS_DB = 15
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test of a package that loads torch and models as slow."""
+    for item in items:
+        if any(item.path.is_relative_to(package) for package in TORCH_PACKAGES):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -14,14 +14,14 @@ pytestmark = [
 WORK = "import time\nwhile time.process_time() < 0.3: pass\n"
 
 
-def test_a_child_that_has_ended_still_counts():
+def test_a_child_that_has_ended_still_counts() -> None:
     own = os.getpid()
     before = processor_time.read_seconds_of_children(own, without=0)
     subprocess.run([sys.executable, "-c", WORK], check=True)
     assert processor_time.read_seconds_of_children(own, without=0) - before >= 0.25
 
 
-def test_a_living_child_counts_unless_it_is_left_out():
+def test_a_living_child_counts_unless_it_is_left_out() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", f"{WORK}print(flush=True)\ninput()"],
         stdin=subprocess.PIPE,

@@ -102,6 +102,7 @@ class Lives(RuleBasedStateMachine):
         assert Reservation.objects.filter(resolution="").count() == len(self.open)
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 def test_everything_adds_up_after_any_life() -> None:
     run_state_machine_as_test(

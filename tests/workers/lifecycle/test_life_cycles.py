@@ -88,6 +88,7 @@ STEPS: list[Callable[[World, int], None]] = [
 ]
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 7)), min_size=5, max_size=60))
 def test_the_equations_hold_after_any_life(steps: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,6 +132,7 @@ def test_a_request_that_ended_without_an_image_may_be_sent_again_under_its_key(
     assert sorted(Generation.objects.values_list("status", flat=True)) == [Status.CANCELLED, Status.COMPLETED]
 
 
+@pytest.mark.slow
 def test_fifty_at_once_under_one_key_make_one_generation(
     me: Caller, engine: factories.StandInEngine, settings: Settings, objects_folder: Path
 ) -> None:

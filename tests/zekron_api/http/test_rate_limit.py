@@ -106,12 +106,14 @@ def test_of_1000_requests_at_once_from_two_processes_exactly_60_are_admitted() -
     assert sum(admitted) == 60
 
 
+@pytest.mark.slow
 def test_of_200_requests_at_once_over_http_exactly_60_are_served(me: Caller) -> None:
     # A thread each would be as many connections as the database takes at all.
     twice = factories.at_once(100, lambda _: [me.get("/v1/balance").status_code for _ in range(2)])
     assert Counter(status for statuses in twice for status in statuses) == {200: 60, 429: 140}
 
 
+@pytest.mark.slow
 def test_of_50_generates_at_once_exactly_5_are_accepted(
     me: Caller, idle_worker: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

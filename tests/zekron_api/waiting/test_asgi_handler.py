@@ -128,6 +128,7 @@ def test_at_the_deadline_a_parked_client_is_told(served: Serve, me: Caller, sett
     served(scenario)
 
 
+@pytest.mark.slow
 def test_two_hundred_clients_wait_without_a_thread_or_a_connection_each(
     served: Serve, me: Caller, settings: Settings
 ) -> None:
