@@ -293,7 +293,7 @@ def test_the_optimizer_minimizes_the_loss_of_matrices_and_other_weights() -> Non
     drawn = torch.Generator().manual_seed(0)
     wanted = [torch.randn(4, 3, 3, 3, generator=drawn), torch.randn(5, generator=drawn)]
     weights_ = [torch.zeros_like(each).requires_grad_() for each in wanted]
-    optimizer = muon.Muon(weights_, rate=0.03)
+    optimizer = muon.Muon(weights_, learning_rate=0.03)
     for _ in range(300):
         optimizer.zero_grad()
         sum(((one - other) ** 2).sum() for one, other in zip(weights_, wanted, strict=True)).backward()

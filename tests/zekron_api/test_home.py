@@ -1,5 +1,7 @@
 """The start page: HTML for browsers, JSON for everything else."""
 
+from typing import Any
+
 import pytest
 from django.conf import settings
 from django.test import Client
@@ -13,7 +15,7 @@ CHROMIUM = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,ima
 
 
 @pytest.mark.parametrize("accept", [CHROMIUM, "text/html", "application/json;q=0.5, text/html"])
-def test_a_browser_gets_a_page_that_leads_to_docs_and_admin(accept):
+def test_a_browser_gets_a_page_that_leads_to_docs_and_admin(accept: Any) -> None:
     response = Client().get("/", headers={"Accept": accept})
     assert (response.status_code, response["Content-Type"]) == (200, "text/html; charset=utf-8")
     page = Page(response.content.decode())
@@ -22,7 +24,7 @@ def test_a_browser_gets_a_page_that_leads_to_docs_and_admin(accept):
     assert document()["info"]["title"] in page.text
 
 
-def test_the_page_has_the_policy_of_the_reference_page():
+def test_the_page_has_the_policy_of_the_reference_page() -> None:
     home = Client().get("/", headers={"Accept": CHROMIUM})
     assert home["Content-Security-Policy"] == Client().get("/docs")["Content-Security-Policy"]
     assert home["X-Frame-Options"] == "DENY"
@@ -31,7 +33,7 @@ def test_the_page_has_the_policy_of_the_reference_page():
 @pytest.mark.parametrize(
     "headers", [{}, {"Accept": "*/*"}, {"Accept": "application/json"}, {"Accept": "image/png"}]
 )
-def test_a_program_gets_json_with_links(headers):
+def test_a_program_gets_json_with_links(headers: dict[str, Any]) -> None:
     response = Client().get("/", headers=headers)
     assert (response.status_code, response["Content-Type"]) == (200, "application/json")
     assert response.json() == {
@@ -46,17 +48,17 @@ def test_a_program_gets_json_with_links(headers):
     assert "X-RateLimit-Limit" not in response
 
 
-def test_every_link_leads_somewhere():
+def test_every_link_leads_somewhere() -> None:
     for link in Client().get("/").json()["links"].values():
         assert Client().get(link.removeprefix(settings.PUBLIC_URL)).status_code == 200
 
 
 @pytest.mark.parametrize("accept", [CHROMIUM, "*/*"])
-def test_caches_keep_the_two_forms_apart(accept):
+def test_caches_keep_the_two_forms_apart(accept: Any) -> None:
     assert "Accept" in Client().get("/", headers={"Accept": accept})["Vary"]
 
 
-def test_head_is_answered_and_any_other_method_is_a_json_405():
+def test_head_is_answered_and_any_other_method_is_a_json_405() -> None:
     head = Client().head("/", headers={"Accept": CHROMIUM})
     assert (head.status_code, head.content) == (200, b"")
     for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS"):

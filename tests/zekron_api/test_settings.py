@@ -6,7 +6,9 @@ import os
 import runpy
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,7 +44,7 @@ print(settings.SESSION_COOKIE_SECURE, settings.CSRF_COOKIE_SECURE, settings.DEBU
 
 
 # A value for each variable that holds a secret, and the setting that holds it then.
-SECRETS = {
+SECRETS: dict[str, tuple[str, Callable[[dict[str, Any]], object]]] = {
     "SECRET_KEY": ("f" * 50, lambda settings: settings["SECRET_KEY"]),
     "METRICS_TOKEN": ("f" * 32, lambda settings: settings["METRICS_TOKEN"]),
     "REDIS_URL": ("redis://:file@redis.example.com:6379/0", lambda settings: settings["CELERY_BROKER_URL"]),
@@ -120,11 +122,14 @@ def test_a_secret_key_that_could_be_guessed_stops_the_start(length: int) -> None
     )
 
 
+Read = Callable[..., dict[str, Any]]
+
+
 @pytest.fixture
-def read(monkeypatch):
+def read(monkeypatch: pytest.MonkeyPatch) -> Read:
     """The settings of a production with other variables; None takes one away."""
 
-    def run(**variables: str | None) -> dict[str, object]:
+    def run(**variables: str | None) -> dict[str, Any]:
         for name, value in {**PRODUCTION, "DEBUG": "", **variables}.items():
             if value is None:
                 monkeypatch.delenv(name, raising=False)
@@ -136,7 +141,7 @@ def read(monkeypatch):
 
 
 @pytest.mark.parametrize("name", SECRETS)
-def test_a_secret_may_be_given_as_a_file(read, name, tmp_path):
+def test_a_secret_may_be_given_as_a_file(read: Read, name: Any, tmp_path: Path) -> None:
     value, setting = SECRETS[name]
     file = tmp_path / "secret"
     file.write_text(value + "\n")
@@ -146,7 +151,7 @@ def test_a_secret_may_be_given_as_a_file(read, name, tmp_path):
 
 
 @pytest.mark.parametrize("name", SECRETS)
-def test_a_file_without_a_secret_stops_the_start_with_one_line(read, name, tmp_path):
+def test_a_file_without_a_secret_stops_the_start_with_one_line(read: Read, name: Any, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.write_text("\n")
     with pytest.raises(SystemExit) as ended:
@@ -179,19 +184,21 @@ def test_a_file_without_a_secret_stops_the_start_with_one_line(read, name, tmp_p
         ),
     ],
 )
-def test_a_wrong_secret_stops_the_start_without_being_quoted(read, name, value, reason):
+def test_a_wrong_secret_stops_the_start_without_being_quoted(
+    read: Read, name: str, value: Any, reason: str
+) -> None:
     with pytest.raises(SystemExit) as ended:
         read(**{name: value})
     assert str(ended.value) == f"zekron: the environment variable {name} {reason}."
 
 
-def test_the_first_of_several_wrong_variables_is_named(read):
+def test_the_first_of_several_wrong_variables_is_named(read: Read) -> None:
     with pytest.raises(SystemExit) as ended:
         read(DEBUG="maybe", PORT="x", PUBLIC_URL=None)
     assert str(ended.value) == "zekron: the environment variable DEBUG is neither 1 nor 0."
 
 
-def test_lists_are_read_without_the_spaces_and_gaps_between_their_items(read):
+def test_lists_are_read_without_the_spaces_and_gaps_between_their_items(read: Read) -> None:
     settings = read(ALLOW_NONCOMMERCIAL="a, b,,", ALLOWED_HOSTS="a.example.com,b.example.com")
     assert settings["ALLOW_NONCOMMERCIAL"] == {"a", "b"}
     assert settings["ALLOWED_HOSTS"] == ["a.example.com", "b.example.com"]
@@ -267,7 +274,7 @@ def test_what_the_databases_url_asks_for_is_asked_of_the_database(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_connection_that_the_server_has_ended_is_replaced_before_the_next_request():
+def test_a_connection_that_the_server_has_ended_is_replaced_before_the_next_request() -> None:
     def server_process_id() -> int:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_backend_pid()")

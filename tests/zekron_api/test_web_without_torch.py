@@ -7,12 +7,15 @@ import venv
 from collections.abc import Iterator, Sequence
 from importlib.metadata import distribution
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests import factories, processes
+
+pytestmark = pytest.mark.processes
 
 REQUIREMENTS = processes.ROOT / "requirements"
 LISTED_TASKS = """
@@ -91,7 +94,7 @@ def server(python: Path, tmp_path: Path, objects_folder: Path) -> Iterator[proce
         yield processes.ready(stack.url)
 
 
-def test_the_environment_lacks_what_runs_models_and_local_servers(python):
+def test_the_environment_lacks_what_runs_models_and_local_servers(python: Path) -> None:
     for file_name in ("gpu.txt", "local.txt"):
         names = [each.name.replace("-", "_") for each in _read(file_name)]
         assert names
@@ -99,7 +102,7 @@ def test_the_environment_lacks_what_runs_models_and_local_servers(python):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_web_lives_and_serves_a_create_and_its_edit(server):
+def test_web_lives_and_serves_a_create_and_its_edit(server: processes.Server) -> None:
     assert server.ask("/healthz").json == {"status": "ok"}
     created = server.ask("/v1/generate", {"prompt": "a boat", "size": "512x512"})
     assert created.status == 200
@@ -112,13 +115,13 @@ def test_web_lives_and_serves_a_create_and_its_edit(server):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("arguments", [["check"], ["migrate", "--check"], ["audit_ledger", "--objects"]])
-def test_the_commands_of_manage_work(arguments, python, objects_folder):
+def test_the_commands_of_manage_work(arguments: list[Any], python: Path, objects_folder: Path) -> None:
     factories.account()
     _run(python, ["manage.py", *arguments], **processes.variables(8000, objects_folder))
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_tasks_of_chores_are_registered(python, objects_folder):
+def test_the_tasks_of_chores_are_registered(python: Path, objects_folder: Path) -> None:
     tasks = _run(python, ["-c", LISTED_TASKS], **processes.variables(8000, objects_folder)).split()
     assert {"workers.tasks.sweep", "workers.tasks.audit_ledger"} <= set(tasks)
     assert {"storage.tasks.purge", "storage.tasks.remove_orphans"} <= set(tasks)

@@ -69,7 +69,7 @@ def test_the_message_names_the_task_and_the_generation_and_asks_for_no_result() 
     assert message["headers"]["ignore_result"] is True
 
 
-def test_threads_that_send_one_after_the_other_share_one_connection_to_the_broker(settings) -> None:
+def test_threads_that_send_one_after_the_other_share_one_connection_to_the_broker(settings: Settings) -> None:
     # With one queue no thread looks up a model, and so none leaves a connection to the database behind.
     settings.MODELS_FILE = processes.ROOT / "models.toml"
     enqueue.send(generation_id=1)
@@ -84,7 +84,7 @@ def test_threads_that_send_one_after_the_other_share_one_connection_to_the_broke
 
 
 @pytest.fixture
-def absent_broker(monkeypatch: pytest.MonkeyPatch) -> Celery:
+def absent_broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Celery]:
     """A Celery application with the project's settings whose broker nothing listens for."""
     app = Celery("absent", broker="redis://127.0.0.1:1/0", set_as_current=False)
     app.conf.broker_transport_options = current_app.conf.broker_transport_options
@@ -95,7 +95,9 @@ def absent_broker(monkeypatch: pytest.MonkeyPatch) -> Celery:
     app.close()
 
 
-def test_a_broker_that_is_not_there_is_tried_once_and_then_left_alone(absent_broker, caplog) -> None:
+def test_a_broker_that_is_not_there_is_tried_once_and_then_left_alone(
+    absent_broker: Celery, caplog: pytest.LogCaptureFixture
+) -> None:
     """Kombu's own retries would take six seconds."""
     started = time.monotonic()
     for _ in range(3):
@@ -104,7 +106,9 @@ def test_a_broker_that_is_not_there_is_tried_once_and_then_left_alone(absent_bro
     assert caplog.text.count("Redis is away") == 1
 
 
-def test_a_publish_waits_for_a_free_connection_no_longer_than_the_timeout(monkeypatch, caplog) -> None:
+def test_a_publish_waits_for_a_free_connection_no_longer_than_the_timeout(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(redis_client, "TIMEOUT_SECONDS", 0.1)
     redis_client._circuit_breaker.cache_clear()
     pool = current_app.pool

@@ -34,7 +34,9 @@ def test_without_a_redis_server_the_message_says_what_to_install(
         pass
 
 
-def test_the_server_of_the_wheel_is_preferred_to_one_on_the_path(tmp_path, monkeypatch):
+def test_the_server_of_the_wheel_is_preferred_to_one_on_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "redis-server").touch(mode=0o755)
     (tmp_path / "valkey-server").touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -250,7 +250,7 @@ def test_nobody_is_served_over_the_network(var: Path) -> None:
     user.leave()
 
 
-def test_servers_that_files_name_are_not_brought_up(tmp_path, monkeypatch):
+def test_servers_that_files_name_are_not_brought_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("DATABASE_URL", "REDIS_URL"):
         monkeypatch.delenv(variable, raising=False)
         monkeypatch.setenv(f"{variable}_FILE", "/run/secrets/address")
