@@ -13,7 +13,7 @@ from tests.chaos.snapshot import Snapshot
 
 OPEN = {"queued", "running"}
 Problems = Iterator[str]
-Equation = Callable[[Snapshot, ClientLog], Problems]
+Invariant = Callable[[Snapshot, ClientLog], Problems]
 
 
 def balances(snapshot: Snapshot, client_log: ClientLog) -> Problems:
@@ -188,7 +188,7 @@ def keys(snapshot: Snapshot, client_log: ClientLog) -> Problems:
             yield f"image {image.id} ({image.associated_data}) {state}"
 
 
-INVARIANTS: dict[str, Equation] = {
+INVARIANTS: dict[str, Invariant] = {
     "1 balance + spent = credits - refunds": balances,
     "2 spent = settlements = costs": spending,
     "3 generations = settlements = completed": counts,

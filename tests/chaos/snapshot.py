@@ -15,7 +15,7 @@ TABLES = {
     "entries": "SELECT * FROM billing_ledgerentry ORDER BY account_id, sequence",
     "reservations": "SELECT * FROM billing_reservation",
     "generations": "SELECT *, expires_at <= now() AS is_expired FROM workers_generation",
-    "images": "SELECT *, expires_at <= now() AS is_expired FROM storage_storedimage",
+    "images": "SELECT *, bound_to AS associated_data, expires_at <= now() AS is_expired FROM storage_storedimage",
     "sources": "SELECT * FROM workers_sourceimage",
 }
 

@@ -163,7 +163,7 @@ BREAKS = [
 
 
 @pytest.mark.parametrize(("name", "breaks"), BREAKS)
-def test_an_equation_speaks_up_when_it_is_broken(
+def test_an_invariant_speaks_up_when_it_is_broken(
     state: State, name: str, breaks: Callable[[Snapshot, ClientLog], None]
 ) -> None:
     breaks(*state)

@@ -91,7 +91,7 @@ STEPS: list[Callable[[World, int], None]] = [
 @pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 7)), min_size=5, max_size=60))
-def test_the_equations_hold_after_any_life(steps: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_invariants_hold_after_any_life(steps: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(enqueue, "send", lambda *, generation_id: None)
     world = World()
     for step, index in steps:
