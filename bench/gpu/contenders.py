@@ -81,7 +81,7 @@ class Stock:
 
 
 class Tuned(Stock):
-    """The same with compiled blocks, a compiled channels-last VAE, and cuDNN's attention."""
+    """The stock pipeline with compiled blocks, a compiled channels-last VAE, and cuDNN's attention."""
 
     def __init__(self, scale: Scale, machine: Machine) -> None:
         super().__init__(scale, machine)

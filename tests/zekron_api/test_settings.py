@@ -127,7 +127,7 @@ Read = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> Read:
-    """The settings of a production with other variables; None takes one away."""
+    """Return a function that reads the settings of a production with other variables; None takes one away."""
 
     def run(**variables: str | None) -> dict[str, Any]:
         for name, value in {**PRODUCTION, "DEBUG": "", **variables}.items():

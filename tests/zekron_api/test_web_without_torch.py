@@ -31,7 +31,7 @@ print("found:", *(name for name in sys.argv[1:] if importlib.util.find_spec(name
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of a virtual environment with links to the packages that pip would choose for web.txt."""
+    """Make a virtual environment with links to the packages that pip would choose for web.txt."""
     folder = tmp_path_factory.mktemp("web") / "venv"
     venv.create(folder, symlinks=True)
     (site_packages,) = folder.glob("lib/python*/site-packages")
@@ -86,7 +86,7 @@ def _run(python: Path, arguments: Sequence[str], **variables: str) -> str:
 
 @pytest.fixture
 def server(python: Path, tmp_path: Path, objects_folder: Path) -> Iterator[processes.Server]:
-    """A web process of that environment, a worker in this process, and an account with a key."""
+    """Run a web process of that environment and a worker in this process, and make an account with a key."""
     with (
         processes.worker(),
         processes.running(folder=tmp_path, objects_folder=objects_folder, python=python) as stack,

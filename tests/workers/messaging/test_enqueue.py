@@ -85,7 +85,7 @@ def test_threads_that_send_one_after_the_other_share_one_connection_to_the_broke
 
 @pytest.fixture
 def absent_broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Celery]:
-    """A Celery application with the project's settings whose broker nothing listens for."""
+    """Make a Celery application with the project's settings and a broker that is not there."""
     app = Celery("absent", broker="redis://127.0.0.1:1/0", set_as_current=False)
     app.conf.broker_transport_options = current_app.conf.broker_transport_options
     monkeypatch.setattr(enqueue, "current_app", app)
