@@ -167,11 +167,11 @@ def worker() -> Iterator[factories.StandInEngine]:
 def _work_off(context: attempt.AttemptContext, closed: threading.Event) -> None:
     try:
         while not closed.wait(0.02):
-            worker_registry.show(worker_name="test")
+            worker_registry.publish(worker_name="test")
             for _ in range(Generation.objects.filter(status=Status.QUEUED).count()):
                 attempt.run_next(context=context)
     finally:
-        worker_registry.leave(worker_name="test")
+        worker_registry.remove(worker_name="test")
         connections.close_all()
 
 

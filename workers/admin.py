@@ -62,7 +62,7 @@ class GenerationAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's cl
         if not self.has_view_permission(request):
             raise PermissionDenied
         try:
-            alive = sorted(worker_registry.alive())
+            alive = sorted(worker_registry.list_alive())
         except redis.RedisError:
             alive = None
         rows = None if alive is None else [_row(worker) for worker in alive]

@@ -26,7 +26,7 @@ def generate(*, generation_id: int) -> None:
     Each generation has one message. A second run for the same message makes another generation's picture, or finds
     nothing to claim.
     """
-    attempt.run_next(context=process.current().context)
+    attempt.run_next(context=process.get_current().context)
 
 
 @shared_task(name="workers.tasks.sweep")

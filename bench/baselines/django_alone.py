@@ -38,7 +38,7 @@ _listeners: set["asyncio.Task[None]"] = set()
 
 
 async def _find_ended(generation_ids: Any) -> set[int]:
-    return await sync_to_async(queries.ended_among)(generation_ids=generation_ids)
+    return await sync_to_async(queries.find_ended)(generation_ids=generation_ids)
 
 
 waiters = CompletionWaiters(ended_among=_find_ended)

@@ -58,7 +58,7 @@ def _prepare(few: tuple[int, int], many: tuple[int, int]) -> Iterator[Round]:
     try:
         yield partial(_measure, few, many)
     finally:
-        worker_registry.leave(worker_name=WORKER)
+        worker_registry.remove(worker_name=WORKER)
 
 
 def _measure(few: tuple[int, int], many: tuple[int, int], b_first: bool) -> Samples:
@@ -124,7 +124,7 @@ def _measure_count() -> float:
 
 
 def _measure_admissions() -> float:
-    worker_registry.show(worker_name=WORKER, seconds_per_image=SECONDS_PER_IMAGE)
+    worker_registry.publish(worker_name=WORKER, seconds_per_image=SECONDS_PER_IMAGE)
     # The counts of an earlier second are stale by then.
     time.sleep(admission.FRESH_SECONDS)
     admit = partial(admission.refuse_if_too_long, model_name=DEFAULT_MODEL, limit_seconds=WAIT_SECONDS)

@@ -1,6 +1,6 @@
 """C10: a page of an account's history and its balance, as the account grows.
 
-A is the usual first version, `OFFSET … LIMIT` and `COUNT(*)`, with an index for it. B is `queries.page`. Both also
+A is the usual first version, `OFFSET … LIMIT` and `COUNT(*)`, with an index for it. B is `queries.get_page`. Both also
 read the account. Both are asked for the first page and for the last one, of accounts with 1,000 generations and with
 many.
 """
@@ -54,7 +54,7 @@ def fetch_usual_page(*, account_id: int, offset: int) -> Page:
 def fetch_page(*, account_id: int, offset: int) -> Page:
     """Return the same as the view asks for it."""
     total = Account.objects.get(pk=account_id).hold_count
-    return queries.page(account_id=account_id, total=total, limit=PAGE_ROWS, offset=offset), total
+    return queries.get_page(account_id=account_id, total=total, limit=PAGE_ROWS, offset=offset), total
 
 
 @contextmanager

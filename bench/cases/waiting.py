@@ -243,9 +243,9 @@ def _show_worker() -> Iterator[None]:
 
     def show() -> None:
         while not ended.wait(SHOW_SECONDS):
-            worker_registry.show(worker_name=WORKER, seconds_per_image=0.001)
+            worker_registry.publish(worker_name=WORKER, seconds_per_image=0.001)
 
-    worker_registry.show(worker_name=WORKER, seconds_per_image=0.001)
+    worker_registry.publish(worker_name=WORKER, seconds_per_image=0.001)
     thread = Thread(target=show, daemon=True)
     thread.start()
     try:
@@ -253,7 +253,7 @@ def _show_worker() -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-        worker_registry.leave(worker_name=WORKER)
+        worker_registry.remove(worker_name=WORKER)
         broker().delete(celery.conf.task_routes[GENERATE_TASK]["queue"])
 
 

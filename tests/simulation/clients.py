@@ -109,7 +109,7 @@ class Client:
         """Wait as the waiting room does, and take the reply; return whether there was one."""
         leaves_at = actor.simulator.now + timedelta(seconds=actor.simulator.dice.choice((5, 20, 60, 100)))
         while actor.simulator.now < leaves_at and not actor.simulator.is_over:
-            look = partial(queries.ended_among, generation_ids=[generation.pk])
+            look = partial(queries.find_ended, generation_ids=[generation.pk])
             if self._ask(actor, "a look at the row", look) not in (UNKNOWN, set()):
                 break
             actor.sleep(actor.simulator.dice.randint(5, 25))

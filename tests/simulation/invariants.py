@@ -12,7 +12,7 @@ from tests.simulation import painting
 from tests.simulation.clients import Client
 from tests.simulation.commit_checker import CommitChecker
 from tests.simulation.store import Objects, label_of
-from workers.audit.rows import audit as audit_work
+from workers.audit.rows import find_disagreements as audit_work
 from workers.models import Generation
 
 # Over the life of an image, of a source, of a stray object, and over what the hosts' clocks are ahead.

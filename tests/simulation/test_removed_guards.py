@@ -41,7 +41,7 @@ def _without_lease_token(guard: Q, source: Status, target: Status, **changes: An
     """Return a transition that asks for no lease token."""
     if target == Status.COMPLETED:
         guard = Q(pk=given("generation_id"))
-    return transitions.moving(guard, source, target, **changes)
+    return transitions.compile_move(guard, source, target, **changes)
 
 
 def _without_status(guard: Q, _: Status) -> "QuerySet[Generation]":
@@ -70,7 +70,7 @@ class Removed(NamedTuple):
 
 REMOVED = {
     "the lease's token in complete": Removed(
-        generations, "moving", _without_lease_token, "was completed by", (Fault.RELIEVED,)
+        generations, "compile_move", _without_lease_token, "was completed by", (Fault.RELIEVED,)
     ),
     "the lease's token in fail": Removed(
         generations, "move", _without_guard(Status.FAILED), "was failed by", (Fault.RELIEVED, Fault.BROKEN)

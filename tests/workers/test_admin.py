@@ -30,8 +30,8 @@ def test_each_worker_is_shown_with_what_it_says_of_itself() -> None:
         claimed_at=time.time() - 125,
         code="0123abcd",
     )
-    worker_registry.show(worker_name="gpu@a", seconds_per_image=1.256, details=details)
-    worker_registry.show(worker_name="gpu@old")
+    worker_registry.publish(worker_name="gpu@a", seconds_per_image=1.256, details=details)
+    worker_registry.publish(worker_name="gpu@old")
     browser = browser_with("view_generation")
     shown = page(browser, WORKERS)
     for text in (
@@ -52,7 +52,7 @@ def test_each_worker_is_shown_with_what_it_says_of_itself() -> None:
 
 def test_workers_of_different_code_are_told_apart() -> None:
     for name, code in (("a", "0123abcd"), ("b", "89abcdef")):
-        worker_registry.show(worker_name=name, details=worker_registry.Details(models={}, code=code))
+        worker_registry.publish(worker_name=name, details=worker_registry.Details(models={}, code=code))
     assert "Not all workers run the same code." in page(browser_with("view_generation"), WORKERS)
 
 
@@ -64,7 +64,7 @@ def test_without_a_worker_or_without_redis_the_page_says_so(settings: Settings) 
 
 
 def test_what_a_worker_says_is_text_and_no_markup() -> None:
-    worker_registry.show(
+    worker_registry.publish(
         worker_name="<b>gpu", details=worker_registry.Details(models={"<i>": 1.0}, device="<script>")
     )
     shown = page(browser_with("view_generation"), WORKERS)
@@ -74,6 +74,6 @@ def test_what_a_worker_says_is_text_and_no_markup() -> None:
 
 
 def test_staff_without_the_permission_and_strangers_see_nothing() -> None:
-    worker_registry.show(worker_name="gpu@a")
+    worker_registry.publish(worker_name="gpu@a")
     page(browser_with("view_account"), WORKERS, status=403)
     assert Client().get(WORKERS).status_code == 302

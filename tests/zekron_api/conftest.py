@@ -48,7 +48,7 @@ def bearer(me: Caller) -> tuple[str, str]:
 @pytest.fixture
 def idle_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """Show a worker that takes no message."""
-    worker_registry.show(worker_name="test", seconds_per_image=0.01)
+    worker_registry.publish(worker_name="test", seconds_per_image=0.01)
     monkeypatch.setattr(enqueue, "send", lambda *, generation_id: None)
 
 

@@ -14,22 +14,22 @@ from workers.models import Generation, Status, Timestamp
 ROWS_AT_ONCE = 500
 
 
-def audit(*, now: Timestamp = Now()) -> Iterator[str]:
+def find_unreadable(*, now: Timestamp = Now()) -> Iterator[str]:
     """Yield one line with ids for each unexpired image that does not open.
 
     It reads the whole object store, which takes minutes to hours.
     """
-    yield from _misplaced(now)
+    yield from _find_misplaced(now)
     live = StoredImage.objects.filter(wrapped_key__isnull=False, expires_at__gt=now).order_by("pk")
     after_id = 0
     while batch := list(live.filter(pk__gt=after_id)[:ROWS_AT_ONCE]):
         for image in batch:
-            if problem := _unreadable(image):
+            if problem := _read_failure(image):
                 yield f"image {image.pk}: its object {image.object_key} {problem}"
         after_id = batch[-1].pk
 
 
-def _misplaced(now: Timestamp) -> Iterator[str]:
+def _find_misplaced(now: Timestamp) -> Iterator[str]:
     """Yield one line for each image that is sealed for another generation than the one that refers to it.
 
     Such an image opens, because its own row names the generation that it is sealed for.
@@ -43,7 +43,7 @@ def _misplaced(now: Timestamp) -> Iterator[str]:
         yield f"generation {pk}: its image {image_id} is sealed for another"
 
 
-def _unreadable(image: StoredImage) -> str:
+def _read_failure(image: StoredImage) -> str:
     """Return why the image cannot be read. The text is empty if it can be read or has ended meanwhile."""
     try:
         images.load(image=image)
@@ -55,5 +55,5 @@ def _unreadable(image: StoredImage) -> str:
     except images.ImageUnreadable:
         return "is not what was sealed"
     except Exception as error:  # noqa: BLE001 (each store fails in its own way, and the others must still be read)
-        return f"could not be read: {error_redaction.summary(error)}"
+        return f"could not be read: {error_redaction.summarise(error)}"
     return ""

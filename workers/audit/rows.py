@@ -108,11 +108,11 @@ ROWS_AT_ONCE = 2000
 def problems() -> Iterator[str]:
     """Yield one line for each discrepancy of the money and the generations, and for each overdue row."""
     yield from money.audit()
-    yield from audit()
-    yield from overdue()
+    yield from find_disagreements()
+    yield from find_overdue()
 
 
-def audit() -> Iterator[str]:
+def find_disagreements() -> Iterator[str]:
     """Yield one line with ids for each discrepancy between generations, money and images.
 
     It may run beside live traffic.
@@ -122,7 +122,7 @@ def audit() -> Iterator[str]:
     yield from money.missing_constraints(models=(Generation, SourceImage, IdempotencyKey, StoredImage))
 
 
-def overdue(*, now: Timestamp = Now()) -> Iterator[str]:
+def find_overdue(*, now: Timestamp = Now()) -> Iterator[str]:
     """Yield one line for each generation that should have ended, and each key or object that should be gone."""
     past_deadline = Generation.objects.filter(status__in=OPEN_STATUSES, deadline_at__lt=now - OPEN_GRACE)
     for pk, status, deadline_at in _rows(past_deadline, "pk", "status", "deadline_at"):
@@ -135,7 +135,7 @@ def overdue(*, now: Timestamp = Now()) -> Iterator[str]:
         yield f"image {pk}: its key was destroyed at {destroyed_at} and its object is not deleted"
 
 
-def open_work() -> Iterator[str]:
+def find_open_work() -> Iterator[str]:
     """Yield one line for each open generation and each account with reserved money; none after all work has ended."""
     for pk, status in _rows(Generation.objects.filter(status__in=OPEN_STATUSES), "pk", "status"):
         yield f"generation {pk} ({status}): is open"

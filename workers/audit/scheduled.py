@@ -31,11 +31,11 @@ def run() -> Outcome:
     if problem_count > MAX_LOGGED_FINDINGS:
         log.error("audit: %d more problems; audit_ledger prints them", problem_count - MAX_LOGGED_FINDINGS)
     outcome = Outcome(problem_count, time.time())
-    _note(outcome)
+    _publish(outcome)
     return outcome
 
 
-def last() -> Outcome | None:
+def read_last() -> Outcome | None:
     """Return the last audit's outcome, or None before the first one or after Redis was emptied.
 
     Raise RedisUnavailable.
@@ -45,7 +45,7 @@ def last() -> Outcome | None:
     return Outcome(int(kept[b"problems"]), float(kept[b"ended_at"])) if kept else None
 
 
-def _note(outcome: Outcome) -> None:
+def _publish(outcome: Outcome) -> None:
     try:
         with redis_client.connection_or_unavailable() as connection:
             connection.hset(

@@ -57,7 +57,7 @@ class Batcher:
         self._changed = threading.Condition()
         self._closed = self._drained = self._lost = False
         self._executor = StageExecutor(
-            engine, take=self._next_batch, may_begin=self._may_begin, on_end=self._batch_ended
+            engine, take=self._next_batch, may_begin=self._may_begin, on_end=self._end_batch
         )
         self._executor.start()
 
@@ -120,8 +120,8 @@ class Batcher:
                 self._changed.wait_for(lambda: self._waiting or self._is_over())
                 if self._is_over():
                     return None
-                self._wait_for_compatible()
-                if batch := self._take_compatible():
+                self._wait_for_more()
+                if batch := self._take_batch():
                     self._in_flight.add(batch)
                     return batch
 
@@ -132,17 +132,17 @@ class Batcher:
         """
         return self._closed and not self._waiting and not self._in_flight
 
-    def _take_compatible(self) -> Batch | None:
+    def _take_batch(self) -> Batch | None:
         # All orders may have been drained or cancelled during the wait for compatible ones.
         if not self._waiting:
             return None
-        chosen = self._compatible()
+        chosen = self._find_compatible()
         for job in chosen:
             self._waiting.remove(job)
         jobs = [job for job in chosen if job.isolated or job.future.set_running_or_notify_cancel()]
         return Batch(jobs=jobs) if jobs else None
 
-    def _wait_for_compatible(self) -> None:
+    def _wait_for_more(self) -> None:
         """Wait while the device is busy anyway, and otherwise within the queue delay for orders on their way."""
         delay_until = time.monotonic() + self._max_queue_delay_seconds
         while not self._is_complete():
@@ -159,17 +159,17 @@ class Batcher:
         if self._closed or not self._waiting:
             return True
         oldest = self._waiting[0]
-        return self._key(oldest) is None or len(self._compatible()) >= self._engine.batch_limit
+        return self._batch_key(oldest) is None or len(self._find_compatible()) >= self._engine.batch_limit
 
-    def _compatible(self) -> list[Job]:
+    def _find_compatible(self) -> list[Job]:
         oldest, *others = self._waiting
-        key = self._key(oldest)
+        key = self._batch_key(oldest)
         if key is None:
             return [oldest]
-        compatible = [oldest, *(job for job in others if self._key(job) == key)]
+        compatible = [oldest, *(job for job in others if self._batch_key(job) == key)]
         return compatible[: self._engine.batch_limit]
 
-    def _key(self, job: Job) -> object:
+    def _batch_key(self, job: Job) -> object:
         return None if job.isolated else self._engine.batch_key(job.order)
 
     def _may_begin(self, batch: Batch) -> bool:
@@ -181,7 +181,7 @@ class Batcher:
         _fail(batch, BatcherClosed())
         return False
 
-    def _batch_ended(self, batch: Batch, error: Exception | None) -> None:
+    def _end_batch(self, batch: Batch, error: Exception | None) -> None:
         device_lost = isinstance(error, DeviceLost)
         with self._changed:
             self._in_flight.discard(batch)

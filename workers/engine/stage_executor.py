@@ -117,7 +117,7 @@ class StageExecutor:
             self.free_at = batch.denoised_from + len(batch.jobs) * (self.seconds_per_image or 0.0)
             # The next batch may be prepared from now on.
             self._prepare_slots.release()
-            denoise = partial(self._engine.denoise, batch.value, on_step=_steps_of(batch))
+            denoise = partial(self._engine.denoise, batch.value, on_step=_make_step_callback(batch))
             if self._may_begin(batch) and self._run(batch, denoise):
                 self._denoised.put(batch)
             else:
@@ -127,7 +127,7 @@ class StageExecutor:
     def _decode(self) -> None:
         while (batch := self._denoised.get()) is not None:
             if self._run(batch, partial(self._engine.decode, batch.value)):
-                self._note_speed(batch)
+                self._measure_speed(batch)
                 self._deliver(batch)
             self._decode_slots.release()
 
@@ -149,7 +149,7 @@ class StageExecutor:
             job.future.set_result(picture)
         self._on_end(batch, None)
 
-    def _note_speed(self, batch: Batch) -> None:
+    def _measure_speed(self, batch: Batch) -> None:
         """Update the speed with the time since the previous batch ended.
 
         The device may still work on an earlier stage when a later one is called, so a single stage cannot be timed.
@@ -163,7 +163,7 @@ class StageExecutor:
         self.seconds_per_image = before + (each - before) * WEIGHT
 
 
-def _steps_of(batch: Batch) -> StepCallback:
+def _make_step_callback(batch: Batch) -> StepCallback:
     def on_step(done: int, steps: int) -> None:
         for job in batch.jobs:
             _report(job, done, steps)

@@ -58,7 +58,7 @@ def run_next(*, context: AttemptContext) -> None:
 def carry_out(*, generation: Generation, context: AttemptContext) -> None:
     """Make one attempt at a generation that was claimed just now."""
     assert generation.lease_token is not None
-    with context.heartbeat.keep(generation.lease_token) as lease_lost:
+    with context.heartbeat.keep_lease(generation.lease_token) as lease_lost:
         try:
             _bring_to_an_end(generation, context, lease_lost)
         except generations.LeaseLost:
@@ -136,7 +136,7 @@ def _give_back(generation: Generation, error: Exception) -> None:
 
     After the loss of the lease nothing changes, because the generation belongs to its new holder.
     """
-    detail = error_redaction.summary(error)[:1000]
+    detail = error_redaction.summarise(error)[:1000]
     log.error("generation %s: attempt %d failed", generation.pk, generation.attempt_count, exc_info=error)
     backoff_seconds = BACKOFF_SECONDS * 4 ** (generation.attempt_count - 1)
     try:

@@ -55,7 +55,7 @@ class Heartbeat:
         self._closed.set()
         self._thread.join()
         try:
-            worker_registry.leave(worker_name=self._worker_name)
+            worker_registry.remove(worker_name=self._worker_name)
         except redis.RedisError as error:
             log.warning("could not remove this worker from the registry: %s", error)
 
@@ -66,7 +66,7 @@ class Heartbeat:
             return set(self._lost)
 
     @contextmanager
-    def keep(self, lease_token: uuid.UUID) -> Iterator[threading.Event]:
+    def keep_lease(self, lease_token: uuid.UUID) -> Iterator[threading.Event]:
         """Renew this lease while the block runs. The event is set once the lease is lost."""
         lost = threading.Event()
         with self._lock:
@@ -93,15 +93,17 @@ class Heartbeat:
         except DatabaseError as error:
             log.warning("could not renew %d leases: %s", len(kept), error)
         try:
-            self._show(attempt_count=len(kept))
+            self._publish(attempt_count=len(kept))
         except redis.RedisError as error:
             log.warning("could not register this worker as alive: %s", error)
 
-    def _show(self, *, attempt_count: int) -> None:
+    def _publish(self, *, attempt_count: int) -> None:
         details = self._describe()
         if details is not None:
             details = details._replace(attempt_count=attempt_count, claimed_at=self._claimed_at)
-        worker_registry.show(worker_name=self._worker_name, seconds_per_image=self._speed(), details=details)
+        worker_registry.publish(
+            worker_name=self._worker_name, seconds_per_image=self._speed(), details=details
+        )
 
     def _run(self) -> None:
         while not self._closed.is_set():

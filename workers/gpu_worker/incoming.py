@@ -25,12 +25,12 @@ class IncomingOrders:
         try:
             yield
         finally:
-            self.arrived()
+            self.mark_arrived()
 
-    def arrived(self) -> None:
+    def mark_arrived(self) -> None:
         """Record that this thread's order has arrived. It may be called twice."""
         self._coming.discard(threading.get_ident())
 
-    def any(self) -> bool:
+    def has_any(self) -> bool:
         """Return whether more orders may arrive within a few milliseconds."""
         return bool(self._coming)

@@ -44,13 +44,13 @@ class GpuWorker:
         self._batchers: dict[str, Batcher] = {}
         self._incoming = IncomingOrders()
         self._device = settings.DEVICE
-        for model in _models_of(queues):
+        for model in _list_models(queues):
             log.info("loading %s from %s on device %s", model.name, model.weights, settings.DEVICE)
             engine = load_engine(model=model, device=settings.DEVICE)
             # An engine from outside the project need not have a `device_name`.
             self._device = getattr(engine, "device_name", settings.DEVICE)
             self._batchers[model.name] = Batcher(
-                engine, more_may_come=self._incoming.any, on_device_lost=self._leave_lost_device
+                engine, more_may_come=self._incoming.has_any, on_device_lost=self._leave_lost_device
             )
         self._utilisation = Utilisation(self._busy_seconds)
         self._heartbeat = Heartbeat(
@@ -127,11 +127,11 @@ class GpuWorker:
 
     def _submit_order(self, model_name: str, order: ImageOrder) -> "Future[Picture]":
         # This comes before `submit`: the batcher asks for other orders on their way and must not find this one.
-        self._incoming.arrived()
+        self._incoming.mark_arrived()
         return self._batchers[model_name].submit(order)
 
 
-def _models_of(queues: Collection[str]) -> list[ImageModel]:
+def _list_models(queues: Collection[str]) -> list[ImageModel]:
     models = models_of(queues)
     if idle := sorted(set(queues) - {model.queue for model in models}):
         raise CatalogueError(f"{settings.MODELS_FILE}: no model has the queue {idle[0]!r}")
@@ -161,7 +161,7 @@ def start(*, worker_name: str, capacity: int, queues: Collection[str]) -> None:
     _current = GpuWorker(worker_name=worker_name, capacity=capacity, queues=queues)
 
 
-def current() -> GpuWorker:
+def get_current() -> GpuWorker:
     """Return this process's GpuWorker."""
     assert _current is not None, "only a process that serves GPU queues has a GpuWorker"
     return _current

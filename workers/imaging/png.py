@@ -67,13 +67,13 @@ def encode(picture: Image.Image | Pixels) -> bytes:
 
     The PNG holds the pixels and no metadata. Equal pixels give equal bytes. Raise ValueError for any other picture.
     """
-    pixels = _pixels(picture)
+    pixels = _check_pixels(picture)
     height, width = pixels.shape[:2]
-    plan = _plan(pixels)
-    return assemble(filtered(pixels, plan.filter), width=width, height=height, plan=plan)
+    plan = _choose_plan(pixels)
+    return assemble(filter_rows(pixels, plan.filter), width=width, height=height, plan=plan)
 
 
-def filtered(pixels: Pixels, by: Filter) -> Iterator[Rows]:
+def filter_rows(pixels: Pixels, by: Filter) -> Iterator[Rows]:
     """Yield the filtered rows of a picture, ready to be deflated, BLOCK_ROWS at a time."""
     flat = pixels.reshape(len(pixels), -1)
     above = np.zeros_like(flat[:1])
@@ -91,11 +91,11 @@ def assemble(rows: Iterable[Rows], *, width: int, height: int, plan: Plan = GRAI
     """Return the PNG of rows in one or several arrays. The rows are filtered already, for example by a device."""
     # The fields say eight bits a channel, RGB, deflate, the five filters and not interlaced.
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    parts = (*_chunk(b"IHDR", header), *_chunk(b"IDAT", *_deflated(rows, plan)), *_chunk(b"IEND"))
+    parts = (*_chunk(b"IHDR", header), *_chunk(b"IDAT", *_deflate(rows, plan)), *_chunk(b"IEND"))
     return b"".join((SIGNATURE, *parts))
 
 
-def _pixels(picture: Image.Image | Pixels) -> Pixels:
+def _check_pixels(picture: Image.Image | Pixels) -> Pixels:
     if isinstance(picture, Image.Image) and picture.mode != "RGB":
         raise ValueError(f"a finished image is RGB, not {picture.mode}")
     pixels = np.asarray(picture)
@@ -106,19 +106,19 @@ def _pixels(picture: Image.Image | Pixels) -> Pixels:
     return pixels
 
 
-def _plan(pixels: Pixels) -> Plan:
+def _choose_plan(pixels: Pixels) -> Plan:
     """Return the plan that is smallest for a sample of the rows. For obvious grain no plan is tried."""
     flat = pixels.reshape(len(pixels), -1)
-    chosen = _chosen(len(flat))
+    chosen = _sample_rows(len(flat))
     current, above = flat[chosen], flat[chosen - 1]
-    average = _differences(current, above, Filter.AVERAGE)
+    average = _filter_samples(current, above, Filter.AVERAGE)
     if _is_grain(average):
         return GRAIN
-    samples = {by: _differences(current, above, by) for by in Filter}
-    return min(PLANS, key=lambda plan: sum(map(len, _deflated([samples[plan.filter]], plan))))
+    samples = {by: _filter_samples(current, above, by) for by in Filter}
+    return min(PLANS, key=lambda plan: sum(map(len, _deflate([samples[plan.filter]], plan))))
 
 
-def _chosen(height: int) -> NDArray[np.intp]:
+def _sample_rows(height: int) -> NDArray[np.intp]:
     """Return the sampled rows, in strips that show matches with the rows above, spread over the height."""
     starts = np.linspace(0, max(0, height - STRIP_ROWS), SAMPLED_ROWS // STRIP_ROWS).astype(np.intp)
     chosen = np.unique(starts[:, None] + np.arange(STRIP_ROWS))
@@ -134,7 +134,7 @@ def _is_grain(differences: Rows) -> bool:
     )
 
 
-def _differences(current: Rows, above: Rows, by: Filter) -> Rows:
+def _filter_samples(current: Rows, above: Rows, by: Filter) -> Rows:
     differences = np.empty_like(current)
     _subtract(current, above, by, differences)
     return differences
@@ -161,7 +161,7 @@ def _subtract(current: Rows, above: Rows, by: Filter, out: Rows) -> None:
         np.subtract(current[:, rest], mean, out=out[:, rest])
 
 
-def _deflated(rows: Iterable[Rows], plan: Plan) -> list[bytes]:
+def _deflate(rows: Iterable[Rows], plan: Plan) -> list[bytes]:
     # Memory level 9 makes the longest blocks, which need fewer tables and save a tenth of the time.
     deflater = zlib_ng.compressobj(plan.level, zlib_ng.DEFLATED, zlib_ng.MAX_WBITS, 9, plan.strategy)
     parts = [deflater.compress(some) for some in rows]

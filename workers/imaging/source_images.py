@@ -35,31 +35,31 @@ def decode(content: bytes) -> Image.Image:
     The format is recognised by content. The size is checked in the header, before any pixel is decoded. Raise
     InvalidImage and no other exception.
     """
-    with _decoded(content) as picture:
+    with _decode(content) as picture:
         return picture
 
 
 def normalise(content: bytes) -> bytes:
     """Return the picture as a PNG without metadata, of at most KEPT_PIXELS pixels. Raise InvalidImage."""
-    with _decoded(content) as picture:
-        return png.encode(_fitted(picture))
+    with _decode(content) as picture:
+        return png.encode(_shrink(picture))
 
 
 @contextmanager
-def _decoded(content: bytes) -> Iterator[Image.Image]:
+def _decode(content: bytes) -> Iterator[Image.Image]:
     image = _open(content)
     _check_size(image.width, image.height)
     with _budget.spend(image.width * image.height):
         try:
             image.load()
-            picture = _to_rgb(_upright(image))
+            picture = _to_rgb(_rotate_upright(image))
         except Exception as problem:
             # Pillow's decoders raise many kinds of exception for a broken file.
             raise InvalidImage("The image is truncated or broken.") from problem
         yield picture
 
 
-def _fitted(picture: Image.Image) -> Image.Image:
+def _shrink(picture: Image.Image) -> Image.Image:
     """Return the picture, scaled down to at most KEPT_PIXELS if it is larger.
 
     The rounding never makes it longer in proportion, so it stays a valid source.
@@ -95,7 +95,7 @@ def _check_size(width: int, height: int) -> None:
         raise InvalidImage(f"The image is longer than {MAX_RATIO}:1: {width}x{height}.")
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _rotate_upright(image: Image.Image) -> Image.Image:
     try:
         # The metadata is read and then removed, because Pillow would rewrite it and fail at a value of an odd type.
         image.getexif()

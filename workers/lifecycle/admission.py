@@ -48,7 +48,7 @@ def refuse_if_too_long(*, model_name: str, limit_seconds: int) -> None:
     time is cancelled and free.
     """
     try:
-        workers = [worker for worker in _alive() if worker.makes(model_name)]
+        workers = [worker for worker in _list_alive() if worker.makes(model_name)]
     except redis.RedisError as error:
         log.debug("the wait cannot be predicted without Redis: %s", error)
         return
@@ -56,32 +56,32 @@ def refuse_if_too_long(*, model_name: str, limit_seconds: int) -> None:
         raise QueueTooLong(NO_WORKER_RETRY_SECONDS)
     # Generations of the other models of these workers wait for the same devices.
     made = {model_name}.union(*(worker.details.models for worker in workers if worker.details))
-    predicted_seconds = sum(_seconds_of(name, workers, limit_seconds) for name in made)
+    predicted_seconds = sum(_predict_seconds(name, workers, limit_seconds) for name in made)
     if predicted_seconds > limit_seconds:
         raise QueueTooLong(math.ceil(predicted_seconds - limit_seconds))
 
 
-def _alive(*, clock: Callable[[], float] = time.monotonic) -> Sequence[Worker]:
+def _list_alive(*, clock: Callable[[], float] = time.monotonic) -> Sequence[Worker]:
     """Return the live workers, from a cache of one second for a large fleet. Raise redis.RedisError."""
     seen_at, workers = _fleet.get(settings.REDIS_URL, (-math.inf, []))
     if clock() - seen_at < FRESH_SECONDS:
         return workers
-    workers = worker_registry.alive()
+    workers = worker_registry.list_alive()
     if len(workers) > MAX_UNCACHED_WORKERS:
         _fleet[settings.REDIS_URL] = clock(), workers
     return workers
 
 
-def _seconds_of(model_name: str, workers: Sequence[Worker], limit_seconds: int) -> float:
+def _predict_seconds(model_name: str, workers: Sequence[Worker], limit_seconds: int) -> float:
     """Return how many seconds these workers need for the open generations of the model."""
     able = [worker for worker in workers if worker.makes(model_name)]
     images_per_second = sum(1 / (worker.seconds_of(model_name) or FIRST_GUESS_SECONDS) for worker in able)
     most = math.ceil(LOOK_FACTOR * limit_seconds * images_per_second) + 1
     is_only_one = set(catalogue()) == {model_name}
-    return _open_count(None if is_only_one else model_name, most) / images_per_second
+    return _count_open(None if is_only_one else model_name, most) / images_per_second
 
 
-def _open_count(model: str | None, most: int, *, clock: Callable[[], float] = time.monotonic) -> int:
+def _count_open(model: str | None, most: int, *, clock: Callable[[], float] = time.monotonic) -> int:
     """Return the number of open generations of the model, or of all models, counted no further than `most`.
 
     Two threads may count at the same time, and a cached count misses the arrivals of the last second.
@@ -89,8 +89,8 @@ def _open_count(model: str | None, most: int, *, clock: Callable[[], float] = ti
     counted_at, count = _deep.get(model, (-math.inf, 0))
     if clock() - counted_at < FRESH_SECONDS:
         return min(count, most)
-    count = queries.open_count(most=min(most, EXACT_COUNT), model=model)
+    count = queries.count_open(most=min(most, EXACT_COUNT), model=model)
     if count == EXACT_COUNT < most:
-        count = queries.open_count(most=most, model=model)
+        count = queries.count_open(most=most, model=model)
         _deep[model] = clock(), count
     return count

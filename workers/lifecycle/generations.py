@@ -21,8 +21,8 @@ from storage.models import StoredImage
 from storage.statements import Statement, given
 from workers.catalogue import catalogue
 from workers.lifecycle import eligibility, idempotency, image_tokens
-from workers.lifecycle.submission import Submission, queued
-from workers.lifecycle.transitions import move, move_all, moving
+from workers.lifecycle.submission import Submission, build_row
+from workers.lifecycle.transitions import compile_move, move, move_all
 from workers.messaging import completion_events, enqueue
 from workers.models import MAX_ATTEMPTS, OPEN_STATUSES, Generation, Kind, SourceImage, Status, Timestamp
 
@@ -56,7 +56,7 @@ def submit(*, submission: Submission, open_limit: int, now: Timestamp = Now()) -
     """
     with transaction.atomic():
         held = _hold(submission, open_limit, now)
-        generation = queued(submission=submission, held=held, now=now)
+        generation = build_row(submission=submission, held=held, now=now)
         statements.insert(generation)
         for position, image in enumerate(submission.sources, start=1):
             SourceImage.objects.create(
@@ -64,7 +64,7 @@ def submit(*, submission: Submission, open_limit: int, now: Timestamp = Now()) -
             )
         if submission.idempotency:
             idempotency.remember(generation=generation, idempotency=submission.idempotency, now=now)
-        transaction.on_commit(partial(_after_the_start, generation.pk))
+        transaction.on_commit(partial(_send_message, generation.pk))
     return generation
 
 
@@ -72,7 +72,7 @@ def claim_next(*, models: Collection[str] | None = None, now: Timestamp = Now())
     """Claim the generation whose turn it is, of these models or of all. Raise NotClaimable if none is due."""
     for model in eligibility.models_by_turn(models=catalogue().keys() if models is None else models, now=now):
         with suppress(NotClaimable):
-            return _claim(statements.written(_claim_of_the_first, now), model=model)
+            return _claim(statements.written(_compile_claim, now), model=model)
     raise NotClaimable
 
 
@@ -92,7 +92,7 @@ def complete(
     The clock is the transaction's, so that the image's row and the generation's expire at the same instant.
     """
     with transaction.atomic():
-        moved = statements.written(_completion, now).row(
+        moved = statements.written(_compile_completion, now).row(
             generation_id=generation.pk,
             lease_token=generation.lease_token,
             image_id=images.record(image=image, expires_at=now + IMAGE_LIFE).pk,
@@ -103,7 +103,7 @@ def complete(
             raise LeaseLost
         ledger.settle(reservation_id=generation.reservation_id, cost_micros=cost_micros)
         failpoints.reach("settling")
-        _after_the_end(generation)
+        _destroy_sources_and_notify(generation)
 
 
 def fail(
@@ -197,18 +197,18 @@ def _claim(statement: Statement[Generation], **given: object) -> Generation:
     return claimed
 
 
-def _claim_of_the_first(now: Timestamp) -> Statement[Generation]:
+def _compile_claim(now: Timestamp) -> Statement[Generation]:
     queue = eligibility.queue_for(model=given("model"), now=now)
     first = queue.select_for_update(skip_locked=True, no_key=True).values("pk")[:1]
-    return _claiming(Q(pk=Subquery(first)), now)
+    return _compile_claim_of(Q(pk=Subquery(first)), now)
 
 
-def _claiming(which: Q, now: Timestamp) -> Statement[Generation]:
+def _compile_claim_of(which: Q, now: Timestamp) -> Statement[Generation]:
     """Build the statement that claims the generation.
 
     A crash of the database may forget a claim. The row is then queued again, and the worker's lease is lost.
     """
-    return moving(
+    return compile_move(
         which & eligibility.claimable(now),
         Status.QUEUED,
         Status.RUNNING,
@@ -220,8 +220,8 @@ def _claiming(which: Q, now: Timestamp) -> Statement[Generation]:
     )
 
 
-def _completion(now: Timestamp) -> Statement[Generation]:
-    return moving(
+def _compile_completion(now: Timestamp) -> Statement[Generation]:
+    return compile_move(
         Q(pk=given("generation_id"), lease_token=given("lease_token")),
         Status.RUNNING,
         Status.COMPLETED,
@@ -251,7 +251,7 @@ def _hold(submission: Submission, open_limit: int, now: Timestamp) -> ledger.Hol
     return held
 
 
-def _after_the_start(generation_id: int) -> None:
+def _send_message(generation_id: int) -> None:
     failpoints.reach("submitted")
     enqueue.send(generation_id=generation_id)
 
@@ -263,20 +263,20 @@ def _end_unpaid(
         moved = move(generation.pk, source, target, guard=guard, **changes)
         if moved:
             ledger.release(reservation_id=generation.reservation_id)
-            _after_the_end(generation)
+            _destroy_sources_and_notify(generation)
     return moved
 
 
-def _after_the_end(generation: Generation) -> None:
+def _destroy_sources_and_notify(generation: Generation) -> None:
     """Destroy the keys of the source images, and wake the waiters after the commit.
 
     The purge deletes the bytes of the images later.
     """
     if generation.kind == Kind.EDIT:
         images.destroy_keys(image_ids=generation.sources.values_list("image_id", flat=True))
-    transaction.on_commit(partial(_tell_of_the_end, generation.pk))
+    transaction.on_commit(partial(_publish_ended, generation.pk))
 
 
-def _tell_of_the_end(generation_id: int) -> None:
+def _publish_ended(generation_id: int) -> None:
     failpoints.reach("ended")
     completion_events.publish_ended(generation_id=generation_id)

@@ -33,7 +33,7 @@ def find_by_token(*, token: str) -> Generation:
     return Generation.objects.select_related("image").get(token_digest=image_tokens.digest_of(token=token))
 
 
-def page(*, account_id: int, total: int, limit: int, offset: int) -> list[Generation]:
+def get_page(*, account_id: int, total: int, limit: int, offset: int) -> list[Generation]:
     """Return at most `limit` of an account's `total` generations, newest first, without the newest `offset`.
 
     The last page is as fast as the first, because the query selects by the account's numbers of its generations.
@@ -43,14 +43,14 @@ def page(*, account_id: int, total: int, limit: int, offset: int) -> list[Genera
     return list(mine.order_by("-number"))
 
 
-def open_count(*, most: int, model: str | None = None) -> int:
+def count_open(*, most: int, model: str | None = None) -> int:
     """Return the number of open generations, of one model or of all, counted no further than `most`."""
     with connection.cursor() as cursor:
         cursor.execute(_OPEN_COUNT, {"model": model, "most": most})
         return int(cursor.fetchone()[0])
 
 
-def ended_among(*, generation_ids: Collection[int]) -> set[int]:
+def find_ended(*, generation_ids: Collection[int]) -> set[int]:
     """Return the ids of those generations that have ended."""
     # The ids are one array literal, because ten thousand parameters would cost fifty times the CPU time.
     listed = "{" + ",".join(map(str, generation_ids)) + "}"

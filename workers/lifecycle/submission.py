@@ -31,7 +31,7 @@ class Submission:
     idempotency: Idempotency | None = None
 
 
-def queued(*, submission: Submission, held: Hold, now: Timestamp) -> Generation:
+def build_row(*, submission: Submission, held: Hold, now: Timestamp) -> Generation:
     """Return the queued row, not inserted yet."""
     return Generation(
         account_id=submission.account_id,
@@ -42,13 +42,13 @@ def queued(*, submission: Submission, held: Hold, now: Timestamp) -> Generation:
         prompt=submission.prompt,
         parameters=submission.parameters,
         quote_micros=submission.quote_micros,
-        **_times(now, held.open_count),
+        **_build_times(now, held.open_count),
     )
 
 
 # The size is far above an account's limit of open generations. Tests pass their own datetimes as well.
 @lru_cache(maxsize=64)
-def _times(now: Timestamp, open_count: int) -> dict[str, Any]:
+def _build_times(now: Timestamp, open_count: int) -> dict[str, Any]:
     """Return the row's times as identical objects at every call, not as equal ones.
 
     The expressions identify the cached statement, and identical ones need no comparison part by part.

@@ -29,10 +29,10 @@ def move_all(guard: Q, source: Status, target: Status, **changes: object) -> int
 
     A move to any status but `running` ends the lease.
     """
-    return _rows(guard, source).update(**_with_status(source, target, changes))
+    return _rows(guard, source).update(**_add_status(source, target, changes))
 
 
-def moving(
+def compile_move(
     guard: Q, source: Status, target: Status, *, may_be_lost: bool = False, **changes: object
 ) -> Statement[Generation]:
     """Build the statement that moves the one generation which the guard names and returns its new row.
@@ -40,7 +40,7 @@ def moving(
     A statement that may be lost is a transaction of its own and does not wait for the disk.
     """
     return statements.update(
-        _rows(guard, source), _with_status(source, target, changes), may_be_lost=may_be_lost
+        _rows(guard, source), _add_status(source, target, changes), may_be_lost=may_be_lost
     )
 
 
@@ -59,7 +59,7 @@ def _rows(guard: Q, source: Status) -> QuerySet[Generation]:
     return Generation.objects.filter(guard, status=source)
 
 
-def _with_status(source: Status, target: Status, changes: dict[str, object]) -> dict[str, object]:
+def _add_status(source: Status, target: Status, changes: dict[str, object]) -> dict[str, object]:
     assert target in NEXT[source], f"{source} → {target} is no transition"
     leased: dict[str, object] = {} if target == Status.RUNNING else {"lease_token": None, "lease_until": None}
     return {"status": target, **leased, **changes}

@@ -20,7 +20,7 @@ MAX_COUNTED_ROWS: Final = 100_000
 _UNREADABLE: Final = "zekron:unreadable_images"
 
 
-class Queue(NamedTuple):
+class QueueState(NamedTuple):
     """The numbers of open generations, and the seconds since the oldest queued one was accepted."""
 
     queued_count: int
@@ -28,7 +28,7 @@ class Queue(NamedTuple):
     oldest_queued_seconds: float
 
 
-def queue() -> Queue:
+def read_queue() -> QueueState:
     """Count the generations that are open now, over at most `MAX_COUNTED_ROWS` rows."""
     queued, running = Q(status=Status.QUEUED), Q(status=Status.RUNNING)
     seen = Generation.objects.filter(status__in=OPEN_STATUSES).values("status", "created_at")[
@@ -40,7 +40,7 @@ def queue() -> Queue:
         waited=Now() - Min("created_at", filter=queued),
     )
     waited = counted["waited"] or timedelta()
-    return Queue(counted["queued"], counted["running"], waited.total_seconds())
+    return QueueState(counted["queued"], counted["running"], waited.total_seconds())
 
 
 def count_unreadable_image() -> None:
@@ -53,7 +53,7 @@ def count_unreadable_image() -> None:
         log.debug("could not count an unreadable image: %s", error)
 
 
-def unreadable_image_count() -> int:
+def read_unreadable_image_count() -> int:
     """Return the number of reads of unreadable images since Redis was last emptied. Raise RedisUnavailable."""
     with redis_client.connection_or_unavailable() as connection:
         return int(connection.get(_UNREADABLE) or 0)

@@ -50,7 +50,9 @@ class Worker(NamedTuple):
         return self.details.models.get(model_name) if self.details else self.seconds_per_image
 
 
-def show(*, worker_name: str, seconds_per_image: float | None = None, details: Details | None = None) -> None:
+def publish(
+    *, worker_name: str, seconds_per_image: float | None = None, details: Details | None = None
+) -> None:
     """Write the worker's entry with its speed and details. Raise RedisUnavailable."""
     now = time.time()
     with (
@@ -68,7 +70,7 @@ def show(*, worker_name: str, seconds_per_image: float | None = None, details: D
         pipe.execute()
 
 
-def leave(*, worker_name: str) -> None:
+def remove(*, worker_name: str) -> None:
     """Remove the entry of a worker that has stopped. Raise RedisUnavailable. A second call changes nothing."""
     with (
         redis_client.connection_or_unavailable() as connection,
@@ -80,7 +82,7 @@ def leave(*, worker_name: str) -> None:
         pipe.execute()
 
 
-def alive() -> list[Worker]:
+def list_alive() -> list[Worker]:
     """Return the workers with an entry of the last MAX_SILENCE_SECONDS. Raise RedisUnavailable."""
     with (
         redis_client.connection_or_unavailable() as connection,
@@ -94,12 +96,12 @@ def alive() -> list[Worker]:
         Worker(
             name.decode(),
             float(speeds[name]) if name in speeds else None,
-            _details(orjson.loads(details[name])) if name in details else None,
+            _parse_details(orjson.loads(details[name])) if name in details else None,
         )
         for name in names
     ]
 
 
-def _details(told: dict[str, Any]) -> Details:
+def _parse_details(told: dict[str, Any]) -> Details:
     """Read details that a worker of another release may have written, with more or fewer fields."""
     return Details(**{"models": {}, **{field: told[field] for field in Details._fields if field in told}})

@@ -75,6 +75,9 @@ def _unreachable(generation: Generation, cause: Exception) -> errors.WithoutImag
         counters.count_unreadable_image()
     code = error_codes.new_code(error_type="image_unreachable")
     log.error(
-        "%s generation %s: its image cannot be read: %s", code, generation.pk, error_redaction.summary(cause)
+        "%s generation %s: its image cannot be read: %s",
+        code,
+        generation.pk,
+        error_redaction.summarise(cause),
     )
     return error(errors.ImageUnreachable, generation_id=generation.pk, code=code)

@@ -161,5 +161,5 @@ class HistoryView(ApiView):
         limit, offset = query.validated_data["limit"], query.validated_data["offset"]
         # Every generation has exactly one hold, and the account counts its holds.
         total = self.account.hold_count
-        rows = queries.page(account_id=self.account.pk, total=total, limit=limit, offset=offset)
+        rows = queries.get_page(account_id=self.account.pk, total=total, limit=limit, offset=offset)
         return Response(response_bodies.history_reply(rows, total, limit, offset))

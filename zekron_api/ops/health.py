@@ -70,13 +70,13 @@ def _store() -> bool:
 
 def _worker() -> bool:
     """Return whether a worker serves the default model. For other models a missing worker means 503 service_busy."""
-    return any(worker.makes(DEFAULT_MODEL) for worker in worker_registry.alive())
+    return any(worker.makes(DEFAULT_MODEL) for worker in worker_registry.list_alive())
 
 
 def _workers() -> dict[str, dict[str, int]]:
     """Count live workers for each model and each queue; return nothing while Redis is unavailable."""
     try:
-        alive = worker_registry.alive()
+        alive = worker_registry.list_alive()
     except redis.RedisError:
         return {}
     models = catalogue()

@@ -37,11 +37,11 @@ class LineFormatter(logging.Formatter):
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 (logging names it)
         """Return the chain of exceptions and their frames."""
-        return error_redaction.trace(ei[1])
+        return error_redaction.format_traceback(ei[1])
 
 
 def _described(value: Any) -> Any:
-    return error_redaction.summary(value) if isinstance(value, BaseException) else value
+    return error_redaction.summarise(value) if isinstance(value, BaseException) else value
 
 
 def _described_all(record: logging.LogRecord) -> Any:
@@ -51,5 +51,5 @@ def _described_all(record: logging.LogRecord) -> Any:
     if record.name == "celery.app.trace" and "exc" in described:
         # Celery passes a failed task's exception as text, and its traceback a second time.
         error = record.exc_info[1] if record.exc_info else None
-        described |= {"exc": error_redaction.summary(error) if error else "an exception", "traceback": ""}
+        described |= {"exc": error_redaction.summarise(error) if error else "an exception", "traceback": ""}
     return described

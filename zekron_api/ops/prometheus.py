@@ -60,7 +60,7 @@ class ServiceCollector(Collector):
 
 
 def _of_postgresql() -> Iterator[Metric]:
-    queue = counters.queue()
+    queue = counters.read_queue()
     count = GaugeMetricFamily("zekron_generations_open", "Open generations by status.", labels=["status"])
     count.add_metric(["queued"], queue.queued_count)
     count.add_metric(["running"], queue.running_count)
@@ -73,13 +73,13 @@ def _of_postgresql() -> Iterator[Metric]:
 
 
 def _of_redis() -> Iterator[Metric]:
-    yield from _of_workers(worker_registry.alive())
+    yield from _of_workers(worker_registry.list_alive())
     yield CounterMetricFamily(
         "zekron_unreadable_images",
         "Reads of images that were missing in the store or failed to decrypt.",
-        value=counters.unreadable_image_count(),
+        value=counters.read_unreadable_image_count(),
     )
-    if outcome := scheduled.last():
+    if outcome := scheduled.read_last():
         yield GaugeMetricFamily(
             "zekron_audit_problems", "Errors that the last audit found.", value=outcome.problem_count
         )

@@ -215,7 +215,7 @@ class WaitingRoom(ASGIHandler):
             close_old_connections()
 
     async def _ended_among(self, generation_ids: Any) -> set[int]:
-        look_up = partial(queries.ended_among, generation_ids=generation_ids)
+        look_up = partial(queries.find_ended, generation_ids=generation_ids)
         try:
             return await self._in_thread(partial(self._with_database, look_up))
         except DatabaseError as error:

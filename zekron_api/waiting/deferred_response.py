@@ -72,7 +72,7 @@ class PendingGenerationResponse(DeferredResponse):
 
     def wait_in_place(self, *, poll_seconds: float = 0.05) -> HttpResponse:
         """Wait in this thread for the end of the generation or the deadline, then resolve."""
-        while time.monotonic() < self.deadline and not queries.ended_among(
+        while time.monotonic() < self.deadline and not queries.find_ended(
             generation_ids=[self.generation_id]
         ):
             time.sleep(poll_seconds)

@@ -49,7 +49,7 @@ class Unreachable(FileSystemStorage):
 
 
 def test_nothing_is_said_of_images_that_open(made: list[Generation]) -> None:
-    assert list(image_audit.audit()) == []
+    assert list(image_audit.find_unreadable()) == []
 
 
 def test_a_lost_object_and_a_broken_one_are_named_and_the_others_still_opened(
@@ -64,7 +64,7 @@ def test_a_lost_object_and_a_broken_one_are_named_and_the_others_still_opened(
     store.delete(lost.object_key)
     store.delete(broken.object_key)
     store.save(broken.object_key, ContentFile(sealed[:-1] + bytes([sealed[-1] ^ 1])))
-    assert list(image_audit.audit()) == [
+    assert list(image_audit.find_unreadable()) == [
         f"image {lost.pk}: its object {lost.object_key} is missing",
         f"image {broken.pk}: its object {broken.object_key} is not what was sealed",
     ]
@@ -75,7 +75,7 @@ def test_images_that_were_swapped_between_generations_are_named(made: list[Gener
     first, second, _ = made
     Generation.objects.filter(pk=first.pk).update(image_id=None, **_WITHOUT)
     Generation.objects.filter(pk=second.pk).update(image_id=first.image_id)
-    assert list(image_audit.audit()) == [
+    assert list(image_audit.find_unreadable()) == [
         f"generation {second.pk}: its image {first.image_id} is sealed for another"
     ]
 
@@ -97,7 +97,7 @@ def test_a_store_that_does_not_answer_is_said_of_each_image(
         **settings.STORAGES,
         "objects": {**store, "BACKEND": "tests.workers.audit.test_images.Unreachable"},
     }
-    problems = list(image_audit.audit())
+    problems = list(image_audit.find_unreadable())
     assert len(problems) == 3
     assert "could not be read: ConnectionResetError" in problems[0]
 
@@ -107,7 +107,7 @@ def test_an_expired_image_and_one_whose_key_goes_meanwhile_need_not_open(
 ) -> None:
     for row in made:
         storages["objects"].delete(row.image.object_key)
-    assert list(image_audit.audit(now=now + timedelta(hours=25))) == []
+    assert list(image_audit.find_unreadable(now=now + timedelta(hours=25))) == []
     load = images.load
 
     def ended_meanwhile(*, image: StoredImage) -> bytes:
@@ -115,7 +115,7 @@ def test_an_expired_image_and_one_whose_key_goes_meanwhile_need_not_open(
         return load(image=image)
 
     monkeypatch.setattr(images, "load", ended_meanwhile)
-    assert list(image_audit.audit()) == []
+    assert list(image_audit.find_unreadable()) == []
 
 
 def test_the_source_of_an_open_edit_must_open_too(now: datetime) -> None:
@@ -124,9 +124,9 @@ def test_the_source_of_an_open_edit_must_open_too(now: datetime) -> None:
     )
     queued = factories.submit(factories.account(), now=now, kind=Kind.EDIT, sources=[source])
     storages["objects"].delete(source.object_key)
-    assert len(list(image_audit.audit())) == 1
+    assert len(list(image_audit.find_unreadable())) == 1
     generations.cancel(generation=queued, error_type="service_busy", error_code="X")
-    assert list(image_audit.audit()) == []
+    assert list(image_audit.find_unreadable()) == []
 
 
 def test_the_command_opens_the_images_only_when_asked_to(made: list[Generation]) -> None:

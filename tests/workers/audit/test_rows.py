@@ -39,10 +39,10 @@ def done() -> Generation:
 
 
 def test_generations_in_every_status_agree_with_their_money_and_images(done: Generation) -> None:
-    assert list(rows.audit()) == []
+    assert list(rows.find_disagreements()) == []
     images.purge(now=factories.NOW + timedelta(days=2))
-    assert list(rows.audit()) == []
-    assert list(rows.open_work()) != []
+    assert list(rows.find_disagreements()) == []
+    assert list(rows.find_open_work()) != []
 
 
 TAMPERED = {
@@ -151,7 +151,7 @@ TAMPERED = {
 def test_the_audit_finds_tampering_with(done: Generation, what: str) -> None:
     statements, said = TAMPERED[what]
     tamper(statements)
-    problems = list(rows.audit())
+    problems = list(rows.find_disagreements())
     # What stands for an id or a time is any text.
     wanted = re.compile(".*".join(re.escape(part) for part in said.split("…")))
     assert any(wanted.fullmatch(problem) for problem in problems), problems
@@ -168,7 +168,7 @@ def test_the_audit_finds_tampering_with(done: Generation, what: str) -> None:
 def test_the_audit_finds_a_missing_constraint(table: str, name: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
-    assert list(rows.audit()) == [f"the constraint {name} of {table} is missing or not valid"]
+    assert list(rows.find_disagreements()) == [f"the constraint {name} of {table} is missing or not valid"]
 
 
 def test_money_that_is_held_for_no_generation_is_named() -> None:
@@ -176,7 +176,7 @@ def test_money_that_is_held_for_no_generation_is_named() -> None:
     with transaction.atomic():
         reservation = ledger.hold(account_id=owner.pk, quote_micros=100)
     assert f"reservation {reservation.reservation_id} of account {owner.pk} belongs to no generation" in list(
-        rows.audit()
+        rows.find_disagreements()
     )
 
 
@@ -188,7 +188,7 @@ def test_a_tombstone_is_no_image_without_a_generation() -> None:
         expires_at=factories.NOW,
         key_destroyed_at=factories.NOW,
     )
-    assert list(rows.audit()) == []
+    assert list(rows.find_disagreements()) == []
 
 
 LATE: dict[str, tuple[Callable[[], object], timedelta, str]] = {
@@ -227,22 +227,22 @@ LATE: dict[str, tuple[Callable[[], object], timedelta, str]] = {
 def test_what_should_have_ended_is_named_once_its_grace_is_over(what: str) -> None:
     arrange, after, said = LATE[what]
     arrange()
-    assert list(rows.overdue(now=factories.NOW + after)) == []
-    (problem,) = rows.overdue(now=factories.NOW + after + timedelta(microseconds=1))
+    assert list(rows.find_overdue(now=factories.NOW + after)) == []
+    (problem,) = rows.find_overdue(now=factories.NOW + after + timedelta(microseconds=1))
     assert re.fullmatch(".*".join(re.escape(part) for part in said.split("…")), problem)
     assert problem in list(rows.problems())
 
 
 def test_what_is_purged_in_time_is_not_late(done: Generation) -> None:
     images.purge(now=factories.NOW + timedelta(hours=24))
-    late = list(rows.overdue(now=factories.NOW + timedelta(days=30)))
+    late = list(rows.find_overdue(now=factories.NOW + timedelta(days=30)))
     assert [line for line in late if line.startswith("image")] == []
 
 
 def test_open_work_and_what_is_held_for_it_are_named_where_there_should_be_none(done: Generation) -> None:
     running = Generation.objects.get(status=Status.RUNNING)
     queued = Generation.objects.get(status=Status.QUEUED)
-    assert sorted(rows.open_work()) == sorted(
+    assert sorted(rows.find_open_work()) == sorted(
         [
             f"account {done.account_id}: 53400 micros are reserved",
             f"generation {running.pk} (running): is open",
@@ -251,7 +251,7 @@ def test_open_work_and_what_is_held_for_it_are_named_where_there_should_be_none(
     )
     generations.cancel(generation=queued, error_type="service_busy", error_code="X", now=factories.NOW)
     generations.fail(generation=running, **factories.ERROR, now=factories.NOW)
-    assert list(rows.open_work()) == []
+    assert list(rows.find_open_work()) == []
 
 
 @pytest.mark.django_db(transaction=True)

@@ -33,9 +33,9 @@ def test_an_audit_that_finds_nothing_logs_nothing_and_leaves_its_time(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     factories.account()
-    assert scheduled.last() is None
+    assert scheduled.read_last() is None
     tasks.audit_ledger()
-    outcome = scheduled.last()
+    outcome = scheduled.read_last()
     assert outcome is not None
     assert outcome.problem_count == 0
     assert caplog.records == []
@@ -57,10 +57,10 @@ def test_the_log_names_no_more_problems_than_a_limit_and_says_how_many_there_are
         factories.account()
     tamper()
     monkeypatch.setattr(scheduled, "MAX_LOGGED_FINDINGS", 3)
-    assert scheduled.run() == scheduled.last()
+    assert scheduled.run() == scheduled.read_last()
     assert [record.levelno for record in caplog.records] == [logging.ERROR] * 4
     assert caplog.messages[-1] == "audit: 2 more problems; audit_ledger prints them"
-    outcome = scheduled.last()
+    outcome = scheduled.read_last()
     assert outcome is not None
     assert outcome.problem_count == 5
 
@@ -73,7 +73,7 @@ def test_a_later_audit_replaces_the_outcome() -> None:
         cursor.execute("UPDATE billing_account SET entry_count = entry_count - 1")
     after = scheduled.run()
     assert (before.problem_count, after.problem_count) == (1, 0)
-    assert scheduled.last() == after
+    assert scheduled.read_last() == after
     assert after.ended_at_seconds > before.ended_at_seconds
 
 

@@ -134,7 +134,7 @@ def test_a_lost_lease_charges_nothing_and_leaves_no_object(objects_folder: Path)
 def test_a_beat_tells_an_attempt_that_its_lease_is_lost() -> None:
     running = factories.generation_in(Status.RUNNING, factories.account())
     pulse = heartbeat.Heartbeat(worker_name="test")
-    with pulse.keep(running.lease_token) as lost:
+    with pulse.keep_lease(running.lease_token) as lost:
         pulse.beat()
         assert not lost.is_set()
         generations.fail(generation=running, **factories.ERROR)

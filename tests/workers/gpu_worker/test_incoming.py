@@ -20,16 +20,16 @@ from workers.models import Generation, Status
 def test_a_thread_is_on_its_way_until_it_has_arrived() -> None:
     arrivals = IncomingOrders()
     with arrivals.expect_order():
-        assert arrivals.any()
-        arrivals.arrived()
-        assert not arrivals.any()
+        assert arrivals.has_any()
+        arrivals.mark_arrived()
+        assert not arrivals.has_any()
 
 
 def test_one_that_never_arrives_is_on_its_way_no_longer_than_it_works() -> None:
     arrivals = IncomingOrders()
     with pytest.raises(RuntimeError), arrivals.expect_order():
         raise RuntimeError
-    assert not arrivals.any()
+    assert not arrivals.has_any()
 
 
 def test_one_that_arrives_leaves_the_others_on_their_way() -> None:
@@ -44,11 +44,11 @@ def test_one_that_arrives_leaves_the_others_on_their_way() -> None:
     thread.start()
     started.wait()
     with arrivals.expect_order():
-        arrivals.arrived()
-        assert arrivals.any()
+        arrivals.mark_arrived()
+        assert arrivals.has_any()
     go_on.set()
     thread.join()
-    assert not arrivals.any()
+    assert not arrivals.has_any()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -85,7 +85,7 @@ def test_an_attempt_is_on_its_way_while_it_is_claimed(
     claim_next = generations.claim_next
 
     def claim(**about: Any) -> Generation:
-        seen.append(arrivals.any())
+        seen.append(arrivals.has_any())
         return claim_next(**about)
 
     monkeypatch.setattr(generations, "claim_next", claim)

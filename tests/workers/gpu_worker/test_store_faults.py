@@ -97,7 +97,7 @@ def assert_completed_once(generation: Generation) -> None:
     owner = Account.objects.get(pk=generation.account_id)
     assert (owner.reserved_micros, owner.spent_micros) == (0, factories.QUOTE_MICROS)
     wait_until(lambda: objects_after_a_pass() == [generation.image.object_key])
-    assert [*audit_money(), *rows.audit()] == []
+    assert [*audit_money(), *rows.find_disagreements()] == []
 
 
 def objects_after_a_pass() -> list[str]:
@@ -111,7 +111,7 @@ def assert_failed_and_free(generation: Generation) -> None:
     owner = Account.objects.get(pk=generation.account_id)
     assert (generation.status, generation.error_type) == (Status.FAILED, "generation_failed")
     assert (owner.reserved_micros, owner.spent_micros) == (0, 0)
-    assert [*audit_money(), *rows.audit()] == []
+    assert [*audit_money(), *rows.find_disagreements()] == []
 
 
 def test_a_store_that_takes_nothing_fails_the_generation_after_three_attempts_and_it_is_free(
@@ -187,11 +187,11 @@ def test_a_source_that_the_store_has_lost_fails_the_edit_and_it_is_free(objects:
     source = factories.sealed(b"a source")
     generation = factories.submit(factories.account(), now=CLOCK, kind="edit", sources=[source])
     objects.delete(source.object_key)
-    counted_before = counters.unreadable_image_count()
+    counted_before = counters.read_unreadable_image_count()
     for _ in range(MAX_ATTEMPTS):
         attempted(generation)
     assert_failed_and_free(generation)
-    assert counters.unreadable_image_count() == counted_before + MAX_ATTEMPTS
+    assert counters.read_unreadable_image_count() == counted_before + MAX_ATTEMPTS
 
 
 @pytest.mark.processes

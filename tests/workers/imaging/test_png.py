@@ -96,7 +96,7 @@ def test_no_shape_is_special(width: int, height: int) -> None:
 @pytest.mark.parametrize("kind", pictures.KINDS)
 def test_every_plan_keeps_every_pixel(plan: png.Plan, kind: str) -> None:
     pixels = np.asarray(pictures.KINDS[kind](96))
-    rows = list(png.filtered(pixels, plan.filter))
+    rows = list(png.filter_rows(pixels, plan.filter))
     assert all((some[:, 0] == plan.filter).all() for some in rows)
     content = png.assemble(rows, width=96, height=96, plan=plan)
     assert np.array_equal(np.asarray(decoded(content)), pixels)
@@ -104,7 +104,7 @@ def test_every_plan_keeps_every_pixel(plan: png.Plan, kind: str) -> None:
 
 def test_rows_in_one_array_give_the_same_bytes_as_rows_in_several() -> None:
     pixels = np.asarray(noise(100, 3 * png.BLOCK_ROWS + 5))
-    rows = np.concatenate(list(png.filtered(pixels, png.Filter.AVERAGE)))
+    rows = np.concatenate(list(png.filter_rows(pixels, png.Filter.AVERAGE)))
     assert rows.shape == (197, 301)
     assert png.assemble([rows], width=100, height=197) == png.encode(pixels)
 

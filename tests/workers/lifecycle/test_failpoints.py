@@ -33,7 +33,7 @@ from billing.models import Account
 from storage import failpoints, images, orphans
 from storage.models import StoredImage
 from tests import factories
-from workers.audit.rows import audit as audit_work
+from workers.audit.rows import find_disagreements as audit_work
 from workers.gpu_worker import attempt
 from workers.lifecycle import generations, recovery
 from workers.models import Generation, Status

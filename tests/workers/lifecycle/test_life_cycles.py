@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from billing.audit import audit as audit_money
 from billing.ledger import InsufficientBalance
 from tests import factories
-from workers.audit.rows import audit as audit_work
+from workers.audit.rows import find_disagreements as audit_work
 from workers.lifecycle import generations, recovery, submission
 from workers.messaging import enqueue
 from workers.models import OPEN_STATUSES, Generation

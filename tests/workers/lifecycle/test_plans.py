@@ -190,7 +190,7 @@ def test_a_sweep_that_takes_a_batch_back_or_hints_at_one_looks_at_that_batch_alo
 def test_a_page_of_the_history_is_as_cheap_at_its_end(owner: Account, offset: int) -> None:
     total = Generation.objects.filter(account=owner, number__lt=100_000).count()
     refuse_costly(
-        lambda: queries.page(account_id=owner.pk, total=total, limit=20, offset=min(offset, total - 20)),
+        lambda: queries.get_page(account_id=owner.pk, total=total, limit=20, offset=min(offset, total - 20)),
         # Each in the index, and then in the table.
         rows=40,
     )
@@ -206,9 +206,9 @@ def test_a_purge_looks_at_its_batch_alone(owner: Account) -> None:
 
 
 def test_what_is_open_is_counted_no_further_than_asked(owner: Account) -> None:
-    refuse_costly(lambda: queries.open_count(most=100), rows=200)
+    refuse_costly(lambda: queries.count_open(most=100), rows=200)
 
 
 def test_who_waits_is_looked_up_by_id(owner: Account) -> None:
     ids = list(Generation.objects.order_by("pk").values_list("pk", flat=True)[:500])
-    refuse_costly(lambda: queries.ended_among(generation_ids=ids), rows=500, blocks=2000)
+    refuse_costly(lambda: queries.find_ended(generation_ids=ids), rows=500, blocks=2000)

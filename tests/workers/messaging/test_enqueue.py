@@ -183,8 +183,8 @@ def test_a_worker_has_the_models_of_its_queues_alone_and_says_so(
         for generation in mine:
             completed = Generation.objects.filter(pk=generation.pk, status=Status.COMPLETED)
             processes.wait_until(completed.exists)
-        processes.wait_until(lambda: any(worker.seconds_of("big") for worker in worker_registry.alive()))
-        [worker] = worker_registry.alive()
+        processes.wait_until(lambda: any(worker.seconds_of("big") for worker in worker_registry.list_alive()))
+        [worker] = worker_registry.list_alive()
     others.refresh_from_db()
     assert (others.status, others.attempt_count) == (Status.QUEUED, 0)
     assert (worker.name, set(worker.details.models)) == ("gpu@queues", {"big"})

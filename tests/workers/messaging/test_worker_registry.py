@@ -27,13 +27,13 @@ def nobody_there() -> None:
 
 
 def test_a_worker_is_seen_with_all_that_it_says_of_itself() -> None:
-    worker_registry.show(worker_name="gpu@a", seconds_per_image=1.5, details=DETAILS)
-    worker_registry.show(worker_name="gpu@b")
-    assert sorted(worker_registry.alive()) == [Worker("gpu@a", 1.5, DETAILS), Worker("gpu@b")]
-    worker_registry.leave(worker_name="gpu@a")
-    assert worker_registry.alive() == [Worker("gpu@b")]
-    worker_registry.show(worker_name="gpu@a")
-    assert Worker("gpu@a") in worker_registry.alive()
+    worker_registry.publish(worker_name="gpu@a", seconds_per_image=1.5, details=DETAILS)
+    worker_registry.publish(worker_name="gpu@b")
+    assert sorted(worker_registry.list_alive()) == [Worker("gpu@a", 1.5, DETAILS), Worker("gpu@b")]
+    worker_registry.remove(worker_name="gpu@a")
+    assert worker_registry.list_alive() == [Worker("gpu@b")]
+    worker_registry.publish(worker_name="gpu@a")
+    assert Worker("gpu@a") in worker_registry.list_alive()
 
 
 def test_a_worker_makes_the_models_it_has_and_one_that_tells_none_makes_all() -> None:
@@ -45,10 +45,10 @@ def test_a_worker_makes_the_models_it_has_and_one_that_tells_none_makes_all() ->
 
 
 def test_a_worker_of_another_release_may_tell_more_or_less() -> None:
-    worker_registry.show(worker_name="gpu@a")
+    worker_registry.publish(worker_name="gpu@a")
     told = orjson.dumps({"models": {"third": 2.0}, "mood": "good"})
     connection().hset("zekron:workers:details", "gpu@a", told)
-    assert worker_registry.alive() == [Worker("gpu@a", None, Details(models={"third": 2.0}))]
+    assert worker_registry.list_alive() == [Worker("gpu@a", None, Details(models={"third": 2.0}))]
 
 
 def test_a_device_is_as_busy_as_it_was_in_the_last_minute() -> None:

@@ -47,7 +47,7 @@ def test_a_queue_that_takes_longer_than_a_client_waits_refuses_with_the_time_unt
     me: Caller, settings: Settings
 ) -> None:
     settings.SYNC_WAIT_SECONDS = 10
-    worker_registry.show(worker_name="gpu@a", seconds_per_image=4.0)
+    worker_registry.publish(worker_name="gpu@a", seconds_per_image=4.0)
     for _ in range(5):
         factories.submit(me.account, now=datetime.now(UTC))
     response = me.generate()
@@ -73,8 +73,8 @@ def test_the_predicted_wait_is_what_is_open_over_the_speed_of_all_workers(
     monkeypatch: pytest.MonkeyPatch, speeds: list[Any], open_count: int, is_let_in: bool
 ) -> None:
     for number, seconds in enumerate(speeds):
-        worker_registry.show(worker_name=f"gpu@{number}", seconds_per_image=seconds)
-    monkeypatch.setattr("workers.lifecycle.queries.open_count", lambda *, most, model: min(most, open_count))
+        worker_registry.publish(worker_name=f"gpu@{number}", seconds_per_image=seconds)
+    monkeypatch.setattr("workers.lifecycle.queries.count_open", lambda *, most, model: min(most, open_count))
     if is_let_in:
         admission.refuse_if_too_long(model_name=DEFAULT_MODEL, limit_seconds=100)
     else:
@@ -93,8 +93,8 @@ def _line(**seconds_by_model: float | None) -> worker_registry.Details:
 def test_only_workers_that_have_the_model_count_and_all_that_stands_in_their_line(
     me: Caller, two_models: None, model: str, is_let_in: bool
 ) -> None:
-    worker_registry.show(worker_name="gpu@fast", details=_line(fast=1.0))
-    worker_registry.show(worker_name="gpu@slow", details=_line(slow=30.0, both=1.0))
+    worker_registry.publish(worker_name="gpu@fast", details=_line(fast=1.0))
+    worker_registry.publish(worker_name="gpu@slow", details=_line(slow=30.0, both=1.0))
     for _ in range(4):
         factories.submit(me.account, now=datetime.now(UTC), model="slow")
     if is_let_in:
@@ -107,7 +107,7 @@ def test_only_workers_that_have_the_model_count_and_all_that_stands_in_their_lin
 
 
 def test_of_a_model_that_a_worker_has_not_made_yet_a_first_guess_counts(me: Caller, two_models: None) -> None:
-    worker_registry.show(worker_name="gpu@a", details=_line(slow=None))
+    worker_registry.publish(worker_name="gpu@a", details=_line(slow=None))
     for _ in range(20):
         factories.submit(me.account, now=datetime.now(UTC), model="slow")
     admission.refuse_if_too_long(model_name="slow", limit_seconds=100)
@@ -121,8 +121,8 @@ def test_what_is_open_is_counted_no_further_than_asked(
     for _ in range(5):
         factories.submit(me.account)
     with django_assert_num_queries(1):
-        assert queries.open_count(most=3) == 3
-    assert queries.open_count(most=9) == 5
+        assert queries.count_open(most=3) == 3
+    assert queries.count_open(most=9) == 5
 
 
 def test_a_long_queue_is_counted_once_a_second_and_a_short_one_for_each_request(
@@ -136,9 +136,9 @@ def test_a_long_queue_is_counted_once_a_second_and_a_short_one_for_each_request(
         return min(most, open_now)
 
     def counted() -> int:
-        return admission._open_count("long", 40_000, clock=lambda: now)
+        return admission._count_open("long", 40_000, clock=lambda: now)
 
-    monkeypatch.setattr("workers.lifecycle.queries.open_count", count)
+    monkeypatch.setattr("workers.lifecycle.queries.count_open", count)
     monkeypatch.setattr(admission, "_deep", {})
     assert (counted(), counted()) == (3, 3)
     assert asked == [admission.EXACT_COUNT] * 2
@@ -163,24 +163,24 @@ def test_a_large_fleet_is_asked_once_a_second_and_a_small_one_for_each_request(
         asked.append(now)
         return [worker_registry.Worker(f"gpu@{number}") for number in range(workers)]
 
-    monkeypatch.setattr(worker_registry, "alive", alive)
+    monkeypatch.setattr(worker_registry, "list_alive", alive)
     monkeypatch.setattr(admission, "_fleet", {})
     for now in (0.0, 0.9, 1.0):
-        assert len(admission._alive(clock=partial(float, now))) == workers
+        assert len(admission._list_alive(clock=partial(float, now))) == workers
     assert len(asked) == times_asked
 
 
 def test_a_worker_that_is_silent_or_has_left_does_not_count(
     me: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    worker_registry.show(worker_name="gpu@a", seconds_per_image=2.5)
-    assert worker_registry.alive() == [worker_registry.Worker("gpu@a", 2.5)]
-    worker_registry.leave(worker_name="gpu@a")
-    assert worker_registry.alive() == []
-    worker_registry.show(worker_name="gpu@a")
-    assert worker_registry.alive() == [worker_registry.Worker("gpu@a", None)]
+    worker_registry.publish(worker_name="gpu@a", seconds_per_image=2.5)
+    assert worker_registry.list_alive() == [worker_registry.Worker("gpu@a", 2.5)]
+    worker_registry.remove(worker_name="gpu@a")
+    assert worker_registry.list_alive() == []
+    worker_registry.publish(worker_name="gpu@a")
+    assert worker_registry.list_alive() == [worker_registry.Worker("gpu@a", None)]
     monkeypatch.setattr(worker_registry, "MAX_SILENCE_SECONDS", -1)
-    assert worker_registry.alive() == []
+    assert worker_registry.list_alive() == []
 
 
 def test_without_redis_nothing_can_be_predicted_and_requests_are_let_in(
@@ -190,6 +190,6 @@ def test_without_redis_nothing_can_be_predicted_and_requests_are_let_in(
         raise redis.ConnectionError("away")
 
     settings.SYNC_WAIT_SECONDS = 1
-    monkeypatch.setattr(worker_registry, "alive", away)
+    monkeypatch.setattr(worker_registry, "list_alive", away)
     assert refusal(me.generate()) == (503, "service_busy")
     assert Generation.objects.get().status == "cancelled"

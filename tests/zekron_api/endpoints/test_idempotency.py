@@ -14,7 +14,7 @@ from tests import factories
 from tests.assertions import refusal
 from tests.images import picture
 from tests.zekron_api.callers import Caller
-from workers.audit.rows import audit as audit_work
+from workers.audit.rows import find_disagreements as audit_work
 from workers.lifecycle import recovery
 from workers.messaging import enqueue, worker_registry
 from workers.models import Generation, IdempotencyKey, Status
@@ -44,7 +44,7 @@ def test_a_retry_of_a_running_request_waits_for_it(
     me: Caller, monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
     settings.SYNC_WAIT_SECONDS = 0
-    worker_registry.show(worker_name="test")
+    worker_registry.publish(worker_name="test")
     running = []
     monkeypatch.setattr(
         enqueue,

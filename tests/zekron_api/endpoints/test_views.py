@@ -204,7 +204,7 @@ def test_readyz_names_the_part_that_is_missing(monkeypatch: pytest.MonkeyPatch) 
     response = Client().get("/readyz")
     assert response.status_code == 503
     assert response.json()["parts"] == {"database": True, "redis": True, "store": True, "worker": False}
-    worker_registry.show(worker_name="gpu@test")
+    worker_registry.publish(worker_name="gpu@test")
     assert Client().get("/readyz").status_code == 200
 
 
@@ -213,12 +213,12 @@ def test_readyz_counts_workers_and_is_ready_once_the_default_model_has_one(
 ) -> None:
     monkeypatch.setattr(health, "_FRESH_SECONDS", 0.0)
     other = worker_registry.Details(models={"other": None}, queues=["large"])
-    worker_registry.show(worker_name="gpu@other", details=other)
+    worker_registry.publish(worker_name="gpu@other", details=other)
     response = Client().get("/readyz")
     assert (response.status_code, response.json()["parts"]["worker"]) == (503, False)
     assert response.json()["workers"] == {"models": {"zekron-image-1": 0}, "queues": {"gpu": 0}}
     own = worker_registry.Details(models={"zekron-image-1": None}, queues=["gpu", "large"])
-    worker_registry.show(worker_name="gpu@test", details=own)
+    worker_registry.publish(worker_name="gpu@test", details=own)
     response = Client().get("/readyz")
     assert response.status_code == 200
     assert response.json()["workers"] == {"models": {"zekron-image-1": 1}, "queues": {"gpu": 1}}

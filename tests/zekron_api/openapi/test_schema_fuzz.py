@@ -62,7 +62,7 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         connections.close_all()
 
     monkeypatch.setattr(enqueue, "send", lambda *, generation_id: queue.put(generation_id))
-    worker_registry.show(worker_name="test", seconds_per_image=0.001)
+    worker_registry.publish(worker_name="test", seconds_per_image=0.001)
     with factories.attempt_context(factories.StandInEngine()) as context, running(partial(work, context)):
         yield
         queue.put(None)

@@ -242,7 +242,7 @@ def test_a_task_that_fails_in_celery_leaves_no_canary_in_the_log(
     def broken(**_: Any) -> None:
         raise ValueError(f"cannot read {canaries.prompt}")
 
-    monkeypatch.setattr(process, "current", broken)
+    monkeypatch.setattr(process, "get_current", broken)
     assert isinstance(tasks.generate.apply(kwargs={"generation_id": 1}).result, ValueError)
     assert "raised unexpected: ValueError" in heard.getvalue()
     assert canaries.seen_in(heard.getvalue()) == set()

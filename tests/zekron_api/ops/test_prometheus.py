@@ -92,8 +92,8 @@ def test_what_is_open_is_read_by_an_index_alone() -> None:
 
 
 def test_workers_that_live_are_counted_and_show_how_fast_they_are() -> None:
-    worker_registry.show(worker_name="gpu-1@a", seconds_per_image=1.25)
-    worker_registry.show(worker_name="gpu-2@b")
+    worker_registry.publish(worker_name="gpu-1@a", seconds_per_image=1.25)
+    worker_registry.publish(worker_name="gpu-2@b")
     found = read()
     assert found["zekron_workers_alive"] == 2
     assert {name: value for name, value in found.items() if "per_image" in name} == {
@@ -103,8 +103,8 @@ def test_workers_that_live_are_counted_and_show_how_fast_they_are() -> None:
 
 def test_workers_show_how_busy_their_devices_are_and_which_models_they_have() -> None:
     busy = worker_registry.Details(models={"zekron-image-1": None}, busy_fraction=0.75)
-    worker_registry.show(worker_name="gpu-1@a", details=busy)
-    worker_registry.show(worker_name="gpu-2@b", details=worker_registry.Details(models={"other": None}))
+    worker_registry.publish(worker_name="gpu-1@a", details=busy)
+    worker_registry.publish(worker_name="gpu-2@b", details=worker_registry.Details(models={"other": None}))
     found = read()
     assert {name: value for name, value in found.items() if "busy" in name or "of_model" in name} == {
         "zekron_worker_busy_fraction worker=gpu-1@a": 0.75,

@@ -90,7 +90,7 @@ def ready(started: Web) -> None:
             return False
 
     until(answers)
-    worker_registry.show(worker_name="test", seconds_per_image=0.01)
+    worker_registry.publish(worker_name="test", seconds_per_image=0.01)
 
 
 def clients(url: str, threads: ThreadPoolExecutor) -> "list[Future[processes.Answer]]":
@@ -128,7 +128,7 @@ def test_clients_that_wait_get_their_images_and_new_ones_are_refused(
         assert_ended_cleanly(started)
     assert [reply.status for reply in replies] == [200] * len(answers)
     assert all(reply.json["data"]["image"]["b64_json"] for reply in replies)
-    assert [*money.audit(), *rows.audit(), *rows.open_work()] == []
+    assert [*money.audit(), *rows.find_disagreements(), *rows.find_open_work()] == []
     assert Generation.objects.filter(status=Status.COMPLETED).count() == len(answers)
 
 
@@ -147,7 +147,7 @@ def test_clients_whose_turn_does_not_come_are_told_so_before_the_process_ends(
         replies = [answer.result() for answer in answers]
         assert_ended_cleanly(started)
     assert {(reply.status, reply.json["error"]["type"]) for reply in replies} == {(503, "service_busy")}
-    assert [*money.audit(), *rows.audit(), *rows.open_work()] == []
+    assert [*money.audit(), *rows.find_disagreements(), *rows.find_open_work()] == []
 
 
 def test_the_process_stays_longer_than_any_client_waits() -> None:

@@ -32,7 +32,7 @@ class Command(BaseCommand):
     def handle(self, *, objects: bool, at_rest: bool, **_options: Any) -> None:
         """Print each discrepancy as soon as it is found."""
         problem_count = 0
-        for problem in _problems(objects=objects, at_rest=at_rest):
+        for problem in _find_problems(objects=objects, at_rest=at_rest):
             self.stdout.write(problem)
             problem_count += 1
         if problem_count:
@@ -40,12 +40,12 @@ class Command(BaseCommand):
         self.stdout.write("The ledger adds up.")
 
 
-def _problems(*, objects: bool, at_rest: bool) -> Iterator[str]:
+def _find_problems(*, objects: bool, at_rest: bool) -> Iterator[str]:
     yield from rows.problems()
     if at_rest:
-        yield from rows.open_work()
+        yield from rows.find_open_work()
     if objects:
-        yield from images.audit()
+        yield from images.find_unreadable()
         seconds = int(rows.OBJECT_GRACE.total_seconds())
         for name in orphans.find(now=timezone.now(), older_than_seconds=seconds):
             yield f"object {name}: belongs to no image"
