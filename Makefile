@@ -1,21 +1,20 @@
-# Everything from a fresh clone, with Python 3.11 or newer and make alone; `make` by itself lists the commands.
+# Every command works from a fresh clone with Python 3.11 or newer and make. `make` without a target lists the commands.
 
 PYTHON ?= python3
 VENV := .venv/bin/python
 PIP := $(VENV) -m pip install --quiet --quiet --disable-pip-version-check
-SOURCES := manage.py zekron_api workers billing storage tests
-# What a production gives, with hosts that nothing connects to.
+# Settings of a production. Nothing connects to these hosts.
 PRODUCTION := DEBUG=0 ALLOWED_HOSTS=api.example.com PUBLIC_URL=https://api.example.com STORAGE_URL=file:///srv/zekron \
   DATABASE_URL=postgres://db.example.com/zekron REDIS_URL=redis://redis.example.com/0 \
   MASTER_KEYS=a:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=
-# PyPI's torch for Linux brings gigabytes of CUDA, which a machine without an NVIDIA GPU has no use for.
 REQUIREMENTS := requirements.txt $(wildcard requirements/*.txt)
+# PyPI's torch for Linux includes gigabytes of CUDA, which are useless on a machine without an NVIDIA GPU.
 TORCH := $(shell grep -o '^torch==[^ ]*' requirements/gpu.txt)
 TORCH_WITHOUT_CUDA := https://download.pytorch.org/whl/cpu
 # Some networks drop packets to other hosts, and pip would wait minutes for each address. Hence one request, of at most
 # ten seconds, decides whether pip is asked.
 REQUEST := import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5)
-# The tests in two processes, each with servers of its own, unless the servers are given.
+# The tests run in two processes, each with servers of its own, unless variables name the servers.
 SIDE_BY_SIDE := $(if $(DATABASE_URL)$(REDIS_URL),,-n 2 --dist loadfile --no-loadscope-reorder)
 
 .DEFAULT_GOAL := help
@@ -23,19 +22,19 @@ SIDE_BY_SIDE := $(if $(DATABASE_URL)$(REDIS_URL),,-n 2 --dist loadfile --no-load
 .SUFFIXES:
 
 help:
-	@echo 'make demo     from nothing: one image and one edit through the API, then everything stops'
-	@echo 'make run      the same stack, staying up (PORT=8000); prints a key'
-	@echo 'make test     all tests'
-	@echo 'make test-fast the tests that start no processes and are not slow'
-	@echo 'make check    format, lint, types, imports, migrations, settings, tests'
-	@echo 'make fuzz     random requests, many more than in make check (FUZZ_EXAMPLES=2000)'
-	@echo 'make simulate scenarios of generations in which anything dies at any step, by seed (SIMULATE_FIRST=0 SIMULATE_SEEDS=10000)'
-	@echo 'make chaos    everything as real processes, killed, frozen and cut off (CHAOS_JOBS=800 CHAOS_FAULTS=50)'
-	@echo 'make bench    what each part costs beside what one would have otherwise (BENCH="png reply"; all without it)'
-	@echo 'make bench-gpu the same of the engine on a GPU, with random weights of the true size, in ten minutes'
-	@echo 'make mutants  each mutation in turn, to see a test go red for it (MUTANTS="lease" chooses by name)'
-	@echo 'make format   formats the code'
-	@echo 'make install  the virtual environment alone'
+	@echo 'make demo     make one image and one edit through the API, then stop everything'
+	@echo 'make run      start the service and keep it running (PORT=8000); prints a key'
+	@echo 'make test     run all tests'
+	@echo 'make test-fast run the tests that start no processes and are not slow'
+	@echo 'make check    check format, lint, types, imports, migrations, settings, then run all tests'
+	@echo 'make fuzz     send random requests, many more than make check (FUZZ_EXAMPLES=2000)'
+	@echo 'make simulate run scenarios in which any part dies at any step (SIMULATE_FIRST=0 SIMULATE_SEEDS=10000)'
+	@echo 'make chaos    kill, freeze and cut off real processes under load (CHAOS_JOBS=800 CHAOS_FAULTS=50)'
+	@echo 'make bench    compare each part with its usual alternative (BENCH="png reply" chooses by name)'
+	@echo 'make bench-gpu compare the engine on a GPU, with random weights of the true size, in ten minutes'
+	@echo 'make mutants  remove each guard in turn, and expect a test to fail (MUTANTS="lease" chooses by name)'
+	@echo 'make format   format the code'
+	@echo 'make install  create the virtual environment only'
 
 demo: install
 	@exec $(VENV) -m zekron_api.local.demo
@@ -43,7 +42,7 @@ demo: install
 run: install
 	@exec $(VENV) -m zekron_api.local.run
 
-# What the tests need in the way of secrets is made up, also where variables name the servers.
+# The tests create their secrets, also where variables name the servers.
 test test-fast check fuzz-schema fuzz-decoders: export DEBUG ?= 1
 
 test: install-dev
@@ -63,28 +62,28 @@ check: install-dev
 	@$(VENV) -m ruff check --quiet .
 	@echo 'Checking the types.'
 	@$(VENV) -m mypy --no-error-summary
-	@echo 'Checking who imports whom.'
+	@echo 'Checking the imports.'
 	@.venv/bin/lint-imports --no-cache > .venv/imports.log 2>&1 || { cat .venv/imports.log; exit 1; }
-	@echo 'Checking that every change of a model has its migration.'
+	@echo 'Checking that each change of a model has a migration.'
 	@$(VENV) manage.py makemigrations --check --dry-run
-	@echo "Checking a production's settings."
+	@echo 'Checking the settings of a production.'
 	@env $(PRODUCTION) SECRET_KEY="$$($(VENV) -c 'import secrets; print(secrets.token_urlsafe(48))')" \
 	  $(VENV) manage.py check --deploy --fail-level WARNING > /dev/null
 	@$(MAKE) --no-print-directory test
 
 fuzz: fuzz-schema fuzz-decoders
 
-# Another seed each time; schemathesis prints it.
+# Each run takes another seed, which schemathesis prints.
 fuzz-schema: export FUZZ_EXAMPLES ?= 2000
 fuzz-schema: export FUZZ_SEED ?= $(shell date +%s)
 fuzz-schema: install-dev
 	@echo 'Sending requests made from the OpenAPI document.'
 	@$(VENV) -m pytest -q -rP --show-capture=stdout tests/zekron_api/openapi/test_schema_fuzz.py
 
-# Other cases each time; hypothesis prints the one that failed.
+# Each run takes other cases, and hypothesis prints the one that failed.
 fuzz-decoders: export FUZZ_EXAMPLES ?= 2000
 fuzz-decoders: install-dev
-	@echo 'Giving broken images, keys, envelopes and bodies to what reads them.'
+	@echo 'Passing broken images, keys, envelopes and bodies to their decoders.'
 	@$(VENV) -m pytest -q tests/fuzz
 
 .PHONY: simulate
@@ -95,7 +94,7 @@ simulate: install-dev
 	@echo 'Running $(SIMULATE_SEEDS) scenarios.'
 	@$(VENV) -m tests.simulation
 
-# Another seed each time, printed first; CHAOS_SEED=… replays its choice of faults.
+# Each run prints its seed first. CHAOS_SEED=… replays the choice of faults.
 chaos: install-dev
 	@exec $(VENV) -m tests.chaos
 
@@ -103,7 +102,7 @@ chaos: install-dev
 bench: .venv/installed-bench
 	@$(VENV) -m bench $(BENCH)
 
-# Of the GPU that is there; BENCH_GPU="--small" tries the benchmarks themselves on any machine.
+# The command measures the GPU of this machine. BENCH_GPU="--small" tries the benchmarks themselves on any machine.
 .PHONY: bench-gpu
 bench-gpu: install
 	@$(VENV) -m bench.gpu $(BENCH_GPU)
@@ -120,7 +119,7 @@ install: .venv/installed
 install-dev: .venv/installed-dev
 
 .venv/installed: $(REQUIREMENTS) .venv/made
-	@echo 'Installing what requirements.txt names (the first time this takes minutes).'
+	@echo 'Installing requirements.txt (this takes minutes the first time).'
 	@if [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi > /dev/null; then \
 	  { timeout 10 $(VENV) -c '$(REQUEST)' $(TORCH_WITHOUT_CUDA)/torch/ \
 	    && $(PIP) --no-deps --index-url $(TORCH_WITHOUT_CUDA) $(TORCH); } > .venv/torch.log 2>&1 \
@@ -129,22 +128,22 @@ install-dev: .venv/installed-dev
 	@touch $@
 
 .venv/installed-dev: requirements-dev.txt .venv/installed
-	@echo 'Installing what requirements-dev.txt names.'
+	@echo 'Installing requirements-dev.txt.'
 	@$(PIP) --requirement requirements-dev.txt
 	@touch $@
 
-# What cannot be had is said by each benchmark that is left out for it.
+# A benchmark that lacks a package is skipped and says so.
 .venv/installed-bench: bench/requirements.txt .venv/installed
-	@echo 'Installing what bench/requirements.txt names.'
-	@$(PIP) --retries 1 --requirement bench/requirements.txt && touch $@ || echo '  that did not work'
+	@echo 'Installing bench/requirements.txt.'
+	@$(PIP) --retries 1 --requirement bench/requirements.txt && touch $@ || echo '  The installation failed.'
 
-# Debian's Python comes without the part that puts pip into a virtual environment, unless python3-venv is installed.
+# Debian's Python cannot put pip into a virtual environment unless python3-venv is installed.
 .venv/made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo 'zekron needs Python 3.11 or newer, and $(PYTHON) is not: name another, as in `make PYTHON=python3.12 $(MAKECMDGOALS)`' >&2; \
+	  echo 'Zekron needs Python 3.11 or newer, and $(PYTHON) is older. Name another one, as in `make PYTHON=python3.12 $(MAKECMDGOALS)`' >&2; \
 	  exit 1; }
-	@echo 'Making the virtual environment .venv.'
+	@echo 'Creating the virtual environment .venv.'
 	@$(PYTHON) -m venv .venv > /dev/null 2>&1 || { \
 	  rm -rf .venv && $(PYTHON) -m venv --without-pip .venv && $(PYTHON) -m pip --quiet --python $(VENV) install pip; } || { \
-	  echo 'There is neither venv nor pip for $(PYTHON): install python3-venv' >&2; exit 1; }
+	  echo '$(PYTHON) has neither venv nor pip. Install python3-venv.' >&2; exit 1; }
 	@touch $@
