@@ -38,7 +38,7 @@ from workers.gpu_worker import attempt
 from workers.lifecycle import generations, recovery
 from workers.models import Generation, Status
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes]
 
 PURGES = ("keys_destroyed", "object_deleted")
 LEASE_OVER = timedelta(seconds=generations.LEASE_SECONDS + 1)

@@ -21,7 +21,7 @@ from workers.lifecycle.idempotency import Idempotency
 from workers.messaging import enqueue
 from workers.models import Generation, Status
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 # Of each kind; every table below has thousands.
 COMPLETED, FAILED, QUEUED, OF_ANOTHER_MODEL, RUNNING = 20_000, 10_000, 8_000, 8_000, 1_000
