@@ -58,6 +58,8 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[factories.StandInEngine]
     engine = factories.StandInEngine()
     threads: list[threading.Thread] = []
     with factories.attempt_context(engine) as context:
+        # On a busy machine a request may come before the heartbeat's thread has shown the worker.
+        context.heartbeat.beat()
 
         def work(generation_id: int) -> None:
             attempt.run_next(context=context)
