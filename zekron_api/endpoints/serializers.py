@@ -9,7 +9,6 @@ from drf_spectacular.drainage import set_override
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
-from workers.catalogue import DEFAULT_MODEL, catalogue
 from zekron_api.endpoints import fields
 from zekron_api.http.errors import InvalidField
 
@@ -21,13 +20,10 @@ MAX_OFFSET: Final = 2**63 - 1
 _NOT_BLANK: Final = r"^[^\u0000]*[^\s\u0000\u001c-\u001f\u0085][^\u0000]*$"
 _SOURCE_IMAGE: Final = {"$ref": "#/components/schemas/SourceImage"}
 
-# The JSON schemas of the fields, for the OpenAPI document.
+# The JSON schemas of the fields, for the OpenAPI document. The schema of `model` depends on the models file.
 extend_schema_field(
     {"type": "string", "minLength": 1, "maxLength": fields.MAX_PROMPT_CHARACTERS, "pattern": _NOT_BLANK}
 )(fields.PromptField)
-extend_schema_field({"type": ["string", "null"], "enum": [*catalogue(), None], "default": DEFAULT_MODEL})(
-    fields.ModelField
-)
 extend_schema_field(
     {"type": ["string", "null"], "enum": [*fields.SIZES, None], "default": fields.DEFAULT_SIZE}
 )(fields.SizeField)

@@ -6,6 +6,8 @@ from typing import Any, Final
 
 from django.core.exceptions import SuspiciousOperation
 from django.core.handlers.wsgi import WSGIRequest
+from drf_spectacular.extensions import OpenApiSerializerFieldExtension
+from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import exceptions
@@ -14,6 +16,7 @@ from rest_framework.views import APIView
 
 from billing.keys import InvalidKey
 from billing.ledger import AccountSuspended, InsufficientBalance
+from workers.catalogue import DEFAULT_MODEL, catalogue
 from workers.lifecycle.admission import QueueTooLong
 from workers.lifecycle.generations import TooManyOpen
 from workers.lifecycle.idempotency import KeyReused
@@ -58,6 +61,16 @@ def _send_plain_text() -> None:
 
 def _without_image(kind: type[errors.WithoutImage]) -> Cause:
     return partial(generation_response.error, kind, generation_id=42, code="")
+
+
+class ModelFieldSchema(OpenApiSerializerFieldExtension):
+    """The schema of a request's `model`. The models file is read for the document, and not when a process starts."""
+
+    target_class = "zekron_api.endpoints.fields.ModelField"
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: str) -> dict[str, Any]:
+        """Return the names that the models file has now."""
+        return {"type": ["string", "null"], "enum": [*catalogue(), None], "default": DEFAULT_MODEL}
 
 
 # The errors of an operation without a key, and the errors of every operation with one.
