@@ -1,6 +1,6 @@
 """The engines to compare: diffusers' pipeline as it is, the same tuned as its manual says, and this project's."""
 
-import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -13,14 +13,10 @@ from PIL import Image
 from bench.gpu import models
 from bench.gpu.machine import Machine
 from bench.gpu.models import Scale
-from workers.engine.interface import EngineError, ImageOrder, Picture
+from workers.engine.interface import ImageOrder, Picture
 from workers.pipelines.flux2.engine import Flux2Klein
 from workers.pipelines.runtime import attention
 
-log = logging.getLogger("workers.bench")
-
-# Tried in this order: fused and captured, only captured.
-BACKENDS: Final[tuple[str | None, ...]] = ("inductor", None)
 # A machine without a GPU may lack a compiler of C++ too.
 CPU_BACKEND: Final = "eager"
 
@@ -46,6 +42,11 @@ class Orders:
             seed=number,
             sources=tuple(_make_source(number, size) for size in sources),
         )
+
+
+def select_backend(machine: Machine) -> str:
+    """Return torch.compile's backend for the machine."""
+    return "inductor" if machine.is_gpu else CPU_BACKEND
 
 
 def _make_source(seed: int, size: tuple[int, int]) -> Image.Image:
@@ -85,7 +86,7 @@ class Tuned(Stock):
 
     def __init__(self, scale: Scale, machine: Machine) -> None:
         super().__init__(scale, machine)
-        backend = "inductor" if machine.is_gpu else CPU_BACKEND
+        backend = select_backend(machine)
         if machine.is_gpu:
             select_attention(self.pipeline, "_native_cudnn")
         self.pipeline.transformer.compile_repeated_blocks(fullgraph=True, backend=backend)
@@ -103,18 +104,12 @@ class Ours:
         self.mode = "eager"
         self.engine = self._load()
 
-    def compile(self) -> None:
-        """Compile the engine as far as possible here, and describe it in `mode`."""
-        for backend in BACKENDS if self._machine.is_gpu else (CPU_BACKEND,):
-            try:
-                self.engine.compile(backend=backend)
-            except EngineError:
-                log.exception("not compiled with %s", backend)
-                self.engine = self._load()
-            else:
-                graphs = "captured as graphs" if self._machine.is_gpu else "no graphs"
-                self.mode = f"fused by {backend}, {graphs}"
-                return
+    def compile(self, backend: str | None, *, until: float = math.inf) -> None:
+        """Compile a new engine as far as there is time, and describe it in `mode`. Raise EngineError."""
+        self.engine, self.mode = self._load(), "eager"
+        done = self.engine.compile(backend=backend, until=until)
+        graphs = "captured as graphs" if self._machine.is_gpu else "no graphs"
+        self.mode = f"fused by {backend}, {graphs}: {', '.join(done)}"
 
     def make(self, orders: Sequence[ImageOrder]) -> list[Picture]:
         """Make one batch."""

@@ -12,6 +12,7 @@ from bench.gpu.contenders import select_attention
 from bench.gpu.context import Context
 from bench.gpu.jobs import seal_png
 from bench.gpu.models import STEPS
+from bench.gpu.primitives import attempt
 from workers.pipelines.flux2.transformer import FlowSampler, Layout
 from workers.pipelines.runtime import attention
 from workers.pipelines.runtime.device import Device
@@ -89,15 +90,7 @@ def measure_alternatives(context: Context) -> dict[str, Any]:
     ways["decode, eager"] = lambda: _measure_decoding(context, context.stock.pipeline)
     ways["decode, compiled"] = lambda: _measure_decoding(context, context.tuned.pipeline)
     with torch.inference_mode():
-        return {name: _try(way) for name, way in ways.items()}
-
-
-def _try(way: Callable[[], float]) -> float | str:
-    try:
-        return way()
-    except Exception as error:  # noqa: BLE001
-        # An alternative that fails on this device is a finding too.
-        return f"{type(error).__name__}: {error}"
+        return {name: attempt(way) for name, way in ways.items()}
 
 
 def _measure_attention(context: Context, kind: str) -> float:

@@ -14,7 +14,7 @@ from bench.gpu.context import Context
 from workers.engine.interface import DeviceLost, ImageOrder
 
 # The number of calls of each shape in a round.
-TIMES: Final = 10
+TIMES: Final = 6
 
 
 def list_benchmarks(context: Context) -> list[Benchmark]:

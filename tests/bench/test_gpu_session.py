@@ -11,10 +11,10 @@ from typing import Any
 import torch
 
 from bench.benchmark import Benchmark, Figure, Round, Samples
-from bench.gpu import profile
-from bench.gpu.__main__ import Session
+from bench.gpu import primitives
 from bench.gpu.machine import Machine
 from bench.gpu.report import Report
+from bench.gpu.session import Session
 
 CONTEXT: Any = SimpleNamespace(ours=SimpleNamespace(mode="eager"), machine=Machine(torch.device("cpu")))
 
@@ -68,5 +68,5 @@ def test_an_alternative_that_does_not_work_is_kept_as_its_error() -> None:
     def broken() -> float:
         raise RuntimeError("no such kernel")
 
-    assert profile._try(broken) == "RuntimeError: no such kernel"
-    assert profile._try(lambda: 1.5) == 1.5
+    assert primitives.attempt(broken) == "RuntimeError: no such kernel"
+    assert primitives.attempt(lambda: 1.5) == 1.5

@@ -3,6 +3,7 @@
 It makes the same pictures as Flux2KleinPipeline. Knows no job, no price and no stored file.
 """
 
+import math
 from collections.abc import Hashable, Sequence
 from functools import partial
 from typing import Final, NamedTuple
@@ -173,14 +174,15 @@ class Flux2Klein(DeviceEngine):
                 read(self._model, OPTIONS)["attention"], model_name=self._model.name
             )
 
-    def compile(self, *, backend: str | None = "inductor") -> None:
+    def compile(self, *, backend: str | None = "inductor", until: float = math.inf) -> list[str]:
         """Compile the sizes that the model's entry names; of other sizes, only the blocks are compiled.
 
         This takes minutes and is logged. It must be called once, before the first batch; nothing is compiled later.
         Raise EngineError. `backend` is torch.compile's; with None, nothing is fused and only graphs are captured.
+        Nothing is begun after `until`, on the monotonic clock. Return the names of what was compiled.
         """
         with self._device.enter_main_stage():
-            compilation.run_tasks(self._model.name, self._list_tasks(backend))
+            return compilation.run_tasks(self._model.name, self._list_tasks(backend), until=until)
 
     def _list_tasks(self, backend: str | None) -> list[Task]:
         # Stages run in threads side by side, so their graphs must not share memory.

@@ -2,6 +2,8 @@
 
 import gc
 import logging
+import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final, Protocol
@@ -44,9 +46,16 @@ def compile_on_gpu(
         engine.compile()
 
 
-def run_tasks(name: str, tasks: Sequence[Task]) -> None:
-    """Run and log all compile tasks of a model's engine, which takes minutes. Raise EngineError."""
+def run_tasks(name: str, tasks: Sequence[Task], *, until: float = math.inf) -> list[str]:
+    """Run and log the compile tasks of a model's engine, which takes minutes. Raise EngineError.
+
+    No task is begun after `until`, on the monotonic clock. Return the names of the tasks that were run.
+    """
+    done: list[str] = []
     for number, (name_of_task, task) in enumerate(tasks, start=1):
+        if time.monotonic() > until:
+            log.warning("%s: no time is left to compile %s and what follows", name, name_of_task)
+            return done
         log.info("%s: compiling %s, %d of %d", name, name_of_task, number, len(tasks))
         try:
             task()
@@ -56,7 +65,9 @@ def run_tasks(name: str, tasks: Sequence[Task]) -> None:
             # Each compiler raises exceptions of its own classes.
             reason = " ".join(str(error).split())
             raise EngineError(f"the model {name} cannot be compiled: {reason}") from error
+        done.append(name_of_task)
     log.info("%s is compiled", name)
+    return done
 
 
 class Compiler:
