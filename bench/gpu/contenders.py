@@ -87,6 +87,8 @@ class Tuned(Stock):
     def __init__(self, scale: Scale, machine: Machine) -> None:
         super().__init__(scale, machine)
         backend = select_backend(machine)
+        # Our engine has ended all compiling in this process.
+        torch.compiler.set_stance("default")
         if machine.is_gpu:
             select_attention(self.pipeline, "_native_cudnn")
         self.pipeline.transformer.compile_repeated_blocks(fullgraph=True, backend=backend)
@@ -97,10 +99,12 @@ class Tuned(Stock):
 class Ours:
     """The engine of this project, as a worker loads it."""
 
-    def __init__(self, scale: Scale, machine: Machine) -> None:
+    def __init__(self, scale: Scale, machine: Machine, *, sides: Sequence[int] = (), **entry: Any) -> None:
+        """Compile for these sides in pixels, and for both of the scale's by default; `entry` is the model's."""
         self._scale = scale
         self._machine = machine
-        self.sizes = [scale.format_size(side) for side in (scale.large, scale.little)]
+        self._entry = entry
+        self.sizes = [scale.format_size(side) for side in sides or (scale.large, scale.little)]
         self.mode = "eager"
         self.engine = self._load()
 
@@ -122,8 +126,9 @@ class Ours:
     def _load(self) -> Flux2Klein:
         engine = Flux2Klein(
             pipeline=models.build_pipeline(self._scale, self._machine),
-            model=models.build_entry(self._scale, compile_sizes=self.sizes),
+            model=models.build_entry(self._scale, compile_sizes=self.sizes, **self._entry),
         )
+        engine.choose_precision()
         engine.choose_attention()
         return engine
 

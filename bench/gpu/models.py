@@ -21,6 +21,7 @@ from workers.pipelines.tiny import build
 
 SEED: Final = 20_240_407
 STEPS: Final = 4
+BATCH_LIMIT: Final = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +55,10 @@ def build_pipeline(scale: Scale, machine: Machine) -> Any:
     return made
 
 
-def build_entry(scale: Scale, *, compile_sizes: list[str]) -> ImageModel:
-    """Return the entry that models.toml would have for it."""
+def build_entry(
+    scale: Scale, *, compile_sizes: list[str], batch_limit: int = BATCH_LIMIT, **more: object
+) -> ImageModel:
+    """Return the entry that models.toml would have for it, with `more` options."""
     price = PriceRule(
         base_micros=100, megapixel_micros=0, source_image_micros=0, least_micros=100, most_micros=100
     )
@@ -63,6 +66,7 @@ def build_entry(scale: Scale, *, compile_sizes: list[str]) -> ImageModel:
         "max_sequence_length": scale.length,
         "text_encoder_out_layers": list(scale.layers),
         "compile": compile_sizes,
+        **more,
     }
     return ImageModel(
         name=scale.name,
@@ -71,7 +75,7 @@ def build_entry(scale: Scale, *, compile_sizes: list[str]) -> ImageModel:
         licence="Apache-2.0",
         steps=STEPS,
         dtype="bfloat16",
-        batch_limit=4,
+        batch_limit=batch_limit,
         options=options,
         price=price,
     )

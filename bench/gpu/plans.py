@@ -15,6 +15,12 @@ from bench.gpu.session import Session, say
 
 # At most this share of the remaining time goes to the compiler, so that its product is measured too.
 COMPILING_SHARE: Final = 0.6
+# Those that show first whether the pictures are right, and where the time goes.
+QUICK: Final = ("differences", "company", "stages", "launches", "memory")
+# Options of the engine, each measured beside the engine without it.
+VARIANTS: Final[dict[str, dict[str, object]]] = {
+    "float8": {"precision": "float8"},
+}
 # A step, from its name to the seconds that it needs and its work.
 Step = tuple[str, float, Callable[[], object]]
 
@@ -26,14 +32,14 @@ def run_first(session: Session, context: Context) -> None:
         [
             ("floor", 0, partial(_note_floor, session, context)),
             ("primitives", 0, partial(session.note, "primitives", partial(primitives.measure, context))),
-            *_list_notes(session, context, "eager", quick=True),
+            *_list_notes(session, context, QUICK, "eager"),
             ("graphs alone", 30, partial(context.ours.compile, None)),
-            *_list_notes(session, context, "graphs alone", quick=True),
+            *_list_notes(session, context, QUICK, "graphs alone"),
             *_list_benchmarks(
                 session, context, ["create-large", "create-little"], label="graphs alone", rounds=3
             ),
             ("compiling", 60, partial(_compile, session, context)),
-            *_list_notes(session, context, "", quick=True),
+            *_list_notes(session, context, QUICK),
             *_list_benchmarks(session, context, ["denoise", "create-large", "create-little"]),
             *_list_benchmarks(session, context, ["edit", "batch-little", "batch-large"], rounds=3),
             *_list_benchmarks(session, context, ["mixed-shapes", "jobs-large", "jobs-little"], rounds=1),
@@ -43,21 +49,24 @@ def run_first(session: Session, context: Context) -> None:
 
 
 def run_second(session: Session, context: Context) -> None:
-    """Compile with the caches of an earlier run, and measure what that run had no time for."""
+    """Compile with what an earlier run has compiled, and measure what that run had no time for."""
     _run(
         session,
         [
             ("floor", 0, partial(_note_floor, session, context)),
             ("compiling", 30, partial(_compile, session, context)),
-            *_list_notes(session, context, "", quick=False),
-            *_list_benchmarks(session, context, list(_build_benchmarks(context))),
-            *_list_kernels(session, context),
-            ("G1b", 60, lambda: session.measure(pictures.build_tuned_benchmark(context))),
+            *_list_notes(session, context, ["differences", "stages", "lack of memory", "priorities"]),
+            *_list_benchmarks(session, context, ["denoise", "create-large", "create-little"], rounds=3),
+            *_list_benchmarks(session, context, ["edit"], rounds=2),
+            *_list_variants(session, context),
+            ("G1b", 75, lambda: session.measure(pictures.build_tuned_benchmark(context))),
+            *_list_benchmarks(session, context, ["jobs-large"], rounds=1),
             (
                 "other ways",
                 30,
                 partial(session.note, "other ways", partial(profile.measure_alternatives, context)),
             ),
+            *_list_kernels(session, context),
         ],
     )
 
@@ -97,24 +106,15 @@ def _compile(session: Session, context: Context) -> None:
     say(f"  our engine is {context.ours.mode}")
 
 
-def _list_notes(session: Session, context: Context, label: str, *, quick: bool) -> list[Step]:
-    """Return the findings about the engine as it is now: first those that show whether its pictures are right."""
-    findings = {
-        "differences": _measure_differences,
-        "company": checks.check_company,
-        "stages": _measure_stages,
-        "launches": profile.measure_launches,
-        "memory": checks.measure_memory,
-    }
-    if not quick:
-        findings["lack of memory"] = checks.check_lack_of_memory
+def _list_notes(session: Session, context: Context, names: Sequence[str], label: str = "") -> list[Step]:
+    """Return findings about the engine as it is when they are made."""
     return [
         (
             f"{name} {label}".strip(),
             10,
-            partial(session.note, f"{name} {label}".strip(), partial(find, context)),
+            partial(session.note, f"{name} {label}".strip(), partial(FINDINGS[name], context)),
         )
-        for name, find in findings.items()
+        for name in names
     ]
 
 
@@ -142,6 +142,13 @@ def _build_benchmarks(context: Context) -> dict[str, Benchmark]:
         *jobs.list_benchmarks(context),
     ]
     return {benchmark.name: benchmark for benchmark in every}
+
+
+def _list_variants(session: Session, context: Context) -> list[Step]:
+    return [
+        (name, 40, partial(session.note, name, partial(profile.measure_variant, context, **options)))
+        for name, options in VARIANTS.items()
+    ]
 
 
 def _list_kernels(session: Session, context: Context) -> list[Step]:
@@ -180,3 +187,14 @@ def _measure_differences(context: Context) -> dict[str, object]:
         "edit of two": context.measure_differences(little, sources=2),
         f"{large}²": context.measure_differences(large),
     }
+
+
+FINDINGS: Final[dict[str, Callable[[Context], dict[str, object]]]] = {
+    "differences": _measure_differences,
+    "company": checks.check_company,
+    "stages": _measure_stages,
+    "launches": profile.measure_launches,
+    "memory": checks.measure_memory,
+    "lack of memory": checks.check_lack_of_memory,
+    "priorities": profile.measure_priorities,
+}

@@ -8,14 +8,15 @@ from typing import Any, Final
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from bench.gpu.contenders import select_attention
+from bench.gpu.checks import describe_difference
+from bench.gpu.contenders import Ours, select_attention, select_backend
 from bench.gpu.context import Context
 from bench.gpu.jobs import seal_png
 from bench.gpu.models import STEPS
 from bench.gpu.primitives import attempt
 from workers.pipelines.flux2.transformer import FlowSampler, Layout
 from workers.pipelines.runtime import attention
-from workers.pipelines.runtime.device import Device
+from workers.pipelines.runtime.device import SIDE_PRIORITY, Device
 
 ROUNDS: Final = 5
 KERNELS_SHOWN: Final = 12
@@ -91,6 +92,50 @@ def measure_alternatives(context: Context) -> dict[str, Any]:
     ways["decode, compiled"] = lambda: _measure_decoding(context, context.tuned.pipeline)
     with torch.inference_mode():
         return {name: attempt(way) for name, way in ways.items()}
+
+
+def measure_variant(context: Context, **entry: Any) -> dict[str, Any]:
+    """Return the milliseconds of an engine with other options, and the difference of its pictures to ours."""
+    large = context.scale.large
+    variant = Ours(context.scale, context.machine, sides=(large,), batch_limit=1, **entry)
+    variant.compile(select_backend(context.machine))
+    prepared = variant.engine.prepare(context.orders(large))
+    denoised = variant.denoise(prepared)
+    [order] = context.orders(large)
+    return {
+        "denoise": _measure_median(context, partial(variant.denoise, prepared)),
+        "denoise, ours": _measure_median(context, partial(context.ours.denoise, prepared)),
+        "decode": _measure_median(context, partial(variant.engine.decode, denoised)),
+        "decode, ours": _measure_median(context, partial(context.ours.engine.decode, denoised)),
+        "difference": describe_difference(variant.make([order])[0], context.ours.make([order])[0]),
+    }
+
+
+def measure_priorities(context: Context) -> dict[str, Any]:
+    """Return the milliseconds of a decoding while another stream keeps the device busy, by stream priority."""
+    large, engine = context.scale.large, context.ours.engine
+    if not context.machine.is_gpu:
+        return {"skipped": "a CPU has no streams"}
+    found = {}
+    prepared = engine.prepare(context.orders(large))
+    pipeline = context.stock.pipeline
+    latents = _draw_latents(context, pipeline)
+    for priority in (0, SIDE_PRIORITY):
+        stream = torch.cuda.Stream(context.machine.device, priority=priority)
+        times = []
+        for _ in range(ROUNDS):
+            context.machine.wait()
+            for _ in range(2):
+                context.ours.denoise(prepared)
+            with torch.cuda.stream(stream), torch.inference_mode():
+                begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+                begin.record()
+                pipeline.vae.decode(latents, return_dict=False)
+                end.record()
+            end.synchronize()
+            times.append(float(begin.elapsed_time(end)))
+        found[f"priority {priority}"] = statistics.median(times)
+    return found
 
 
 def _measure_attention(context: Context, kind: str) -> float:

@@ -1,7 +1,7 @@
 """The options of a model's entry, validated for its adapter."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from workers.catalogue import ImageModel
@@ -41,6 +41,16 @@ def is_whole_number(*, minimum: int, maximum: int) -> Callable[[object], bool]:
 def is_text(value: object) -> bool:
     """Return True for any text."""
     return isinstance(value, str)
+
+
+def is_boolean(value: object) -> bool:
+    """Return True for true and false."""
+    return isinstance(value, bool)
+
+
+def is_one_of(allowed: Collection[str]) -> Callable[[object], bool]:
+    """Return a check for one of these texts."""
+    return lambda value: isinstance(value, str) and value in allowed
 
 
 def are_sizes(value: object) -> bool:

@@ -15,16 +15,25 @@ from diffusers import Flux2KleinPipeline
 from workers.catalogue import ImageModel
 from workers.engine.interface import BadOutput, Engine, EngineError, ImageOrder, Picture, StepCallback
 from workers.pipelines.diffusers.engine import PipelineEngine
-from workers.pipelines.diffusers.options import Option, are_sizes, is_text, is_whole_number, parse_size, read
+from workers.pipelines.diffusers.options import (
+    Option,
+    are_sizes,
+    is_boolean,
+    is_one_of,
+    is_text,
+    is_whole_number,
+    parse_size,
+    read,
+)
 from workers.pipelines.flux2.decoder import Decoder
 from workers.pipelines.flux2.offloaded import OffloadedFlux2Klein
 from workers.pipelines.flux2.reference_images import ReferenceImageEncoder
 from workers.pipelines.flux2.text_encoder import PromptEncoder
 from workers.pipelines.flux2.transformer import FlowSampler, Grid, Layout, RotaryEmbedding
-from workers.pipelines.runtime import compilation, loading
+from workers.pipelines.runtime import compilation, float8, loading
 from workers.pipelines.runtime.attention import FASTEST
 from workers.pipelines.runtime.compilation import Compiler, Task
-from workers.pipelines.runtime.device import HandedOver
+from workers.pipelines.runtime.device import MAIN_PRIORITY, SIDE_PRIORITY, HandedOver
 from workers.pipelines.runtime.device_engine import DeviceEngine
 
 
@@ -32,6 +41,7 @@ def _are_layers(value: object) -> bool:
     return isinstance(value, list) and bool(value) and all(type(layer) is int for layer in value)
 
 
+PRECISIONS: Final = ("weights", "float8")
 OPTIONS: Final = {
     # The encoding of the prompt. The defaults are the pipeline's own.
     "max_sequence_length": Option(512, is_whole_number(minimum=1, maximum=4096)),
@@ -40,7 +50,15 @@ OPTIONS: Final = {
     "attention": Option(FASTEST, is_text),
     # Sizes to compile for: the start then takes minutes, and each picture less time.
     "compile": Option([], are_sizes),
+    # Whether the compiler tries many variants of each kernel, which takes minutes more.
+    "tune": Option(False, is_boolean),
+    # Whether queries, keys and values are one product.
+    "fuse_projections": Option(False, is_boolean),
+    # The precision of the transformer's products: `weights` is the weights' own, `float8` is faster.
+    "precision": Option(PRECISIONS[0], is_one_of(PRECISIONS)),
 }
+# torch.compile's own options.
+TUNING: Final = {"coordinate_descent_tuning": True, "conv_1x1_as_mm": True}
 
 
 class Prepared(NamedTuple):
@@ -78,6 +96,15 @@ class Flux2Klein(DeviceEngine):
                 f"the model {model.name} has a scheduler that adds noise, which this adapter does not support"
             )
         self._pipeline = pipeline
+        self._is_tuned = options["tune"]
+        if options["fuse_projections"]:
+            pipeline.transformer.fuse_qkv_projections()
+        if options["precision"] == "float8":
+            blocks = [
+                *pipeline.transformer.transformer_blocks,
+                *pipeline.transformer.single_transformer_blocks,
+            ]
+            float8.replace_linears(blocks, device=pipeline.device)
         self._patch_pixels = 2 * pipeline.vae_scale_factor
         length = options["max_sequence_length"]
         self._sampler = FlowSampler(
@@ -119,7 +146,7 @@ class Flux2Klein(DeviceEngine):
             prepared = Prepared(
                 text_BLD=text_BLD,
                 # The host draws it while the device encodes.
-                noise_BSC=self._device.to_device(self._draw_noise(orders, picture)),
+                noise_BSC=self._draw_noise(orders, picture),
                 sources_BRC=sources_BRC,
                 cosines=rotary.cosines,
                 sines=rotary.sines,
@@ -186,10 +213,14 @@ class Flux2Klein(DeviceEngine):
 
     def _list_tasks(self, backend: str | None) -> list[Task]:
         # Stages run in threads side by side, so their graphs must not share memory.
-        for_prompts, for_steps, for_pictures = (Compiler(self._device, backend=backend) for _ in range(3))
+        options = TUNING if self._is_tuned and backend == "inductor" else None
+        for_prompts, for_steps, for_pictures = (
+            Compiler(self._device, backend=backend, options=options, priority=priority)
+            for priority in (SIDE_PRIORITY, MAIN_PRIORITY, SIDE_PRIORITY)
+        )
         tasks: list[Task] = [
             ("prompts", partial(self._prompt_encoder.compile, for_prompts)),
-            ("steps", partial(self._sampler.compile, for_steps)),
+            ("steps", partial(self._sampler.compile, for_steps, batch_limit=self.batch_limit)),
         ]
         for size in read(self._model, OPTIONS)["compile"]:
             picture = self._make_grid(*parse_size(size))
@@ -201,24 +232,28 @@ class Flux2Klein(DeviceEngine):
                 )
                 for count in range(1, self.batch_limit + 1)
             ]
-        return tasks
+        return [*tasks, ("sources", partial(self._reference_encoder.compile, for_prompts))]
 
     def _make_grid(self, width: int, height: int) -> Grid:
         return height // self._patch_pixels, width // self._patch_pixels
 
     def _draw_noise(self, orders: Sequence[ImageOrder], picture: Grid) -> torch.Tensor:
-        """Draw on the CPU, from one generator an order: a seed gives its picture on any device, in any batch."""
+        """Draw on the CPU, from one generator an order: a seed gives its picture on any device, in any batch.
+
+        torch draws single precision three times as fast as bfloat16, and rounds the same numbers for the latter.
+        """
         noise_BCHW = torch.cat(
             [
                 torch.randn(
                     (1, self._sampler.channels, *picture),
                     generator=torch.Generator().manual_seed(order.seed),
-                    dtype=self._sampler.dtype,
+                    dtype=torch.float32,
                 )
                 for order in orders
             ]
         )
-        return noise_BCHW.flatten(2).transpose(1, 2).contiguous()
+        on_device_BCHW = self._device.to_device(noise_BCHW.to(self._sampler.dtype))
+        return on_device_BCHW.flatten(2).transpose(1, 2).contiguous()
 
 
 def load(*, model: ImageModel, device: str) -> Engine:

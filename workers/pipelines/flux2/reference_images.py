@@ -12,12 +12,15 @@ from cachetools import LRUCache
 from diffusers import Flux2KleinPipeline
 from PIL import Image
 
+from workers.pipelines.runtime.compilation import Compiler
 from workers.pipelines.runtime.device import Device
 
 # The pipeline refuses a smaller source.
 MIN_PIXELS: Final = 64
 # Larger sources are scaled down, as the pipeline does. Their tokens would cost more than the picture's.
 MAX_AREA_PIXELS: Final = 1024 * 1024
+# Two sizes show the compiler that both sides vary. They are not equal, or it would take the sides to be the same.
+TRIED_SIZES: Final = ((1024, 768), (512, 800))
 # The latents of a source are 1 MB.
 MAX_CACHED_SOURCES: Final = 64
 
@@ -45,6 +48,13 @@ class ReferenceImageEncoder:
         if not rows[0]:
             return None
         return torch.cat([torch.cat([self._encode(source) for source in row], dim=1) for row in rows])
+
+    def compile(self, compiler: Compiler) -> None:
+        """Compile the VAE's encoder for sources of any size."""
+        compiler.compile([self._pipeline.vae.encoder], dynamic=True)
+        for width, height in TRIED_SIZES:
+            self.encode([[Image.new("RGB", (width, height))]])
+        self._cache.clear()
 
     def _encode(self, source: Image.Image) -> torch.Tensor:
         digest = hashlib.sha256(repr(source.size).encode() + source.tobytes()).digest()

@@ -134,12 +134,12 @@ class FlowSampler:
         shape = (1, tokens, config.num_attention_heads, config.attention_head_dim)
         attention.select_backend(wanted, [self._transformer], shape, model_name=model_name)
 
-    def compile(self, compiler: Compiler) -> None:
-        """Compile the blocks for any number of orders and tokens."""
+    def compile(self, compiler: Compiler, *, batch_limit: int) -> None:
+        """Compile the blocks for any number of tokens and up to this many orders."""
         blocks = [*self._transformer.transformer_blocks, *self._transformer.single_transformer_blocks]
         compiler.compile(blocks, dynamic=True)
         # torch compiles one order and several separately, and takes two equal numbers for one and the same.
-        for order_count in (1, 3):
+        for order_count in (1, 3) if batch_limit > 1 else (1,):
             self._step(*self.make_blank_inputs(Layout(ODD_GRID), order_count))
 
     def capture_graph(self, compiler: Compiler, *, picture: Grid, order_count: int) -> None:

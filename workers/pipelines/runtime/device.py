@@ -6,12 +6,16 @@ On a CPU, the same calls do their work at once.
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import torch
 
 from workers.engine.interface import DeviceLost
 from workers.pipelines.runtime.device_timer import DeviceTimer
+
+# A side stage is short, and a picture waits for it, so it goes before the main stage. The default priority is 0.
+SIDE_PRIORITY: Final = -1
+MAIN_PRIORITY: Final = 0
 
 Tensors = TypeVar("Tensors", bound=tuple[Any, ...])
 
@@ -67,7 +71,7 @@ class Device:
                 yield
                 return
             if not hasattr(self._streams, "own"):
-                self._streams.own = torch.cuda.Stream(self.target)
+                self._streams.own = torch.cuda.Stream(self.target, priority=SIDE_PRIORITY)
             with torch.cuda.stream(self._streams.own):
                 yield
 
