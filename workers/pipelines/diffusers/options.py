@@ -43,11 +43,6 @@ def is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
-def is_boolean(value: object) -> bool:
-    """Return True for true and false."""
-    return isinstance(value, bool)
-
-
 def is_one_of(allowed: Collection[str]) -> Callable[[object], bool]:
     """Return a check for one of these texts."""
     return lambda value: isinstance(value, str) and value in allowed

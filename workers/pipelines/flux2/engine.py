@@ -3,9 +3,10 @@
 It makes the same pictures as Flux2KleinPipeline. Knows no job, no price and no stored file.
 """
 
+import logging
 import math
 from collections.abc import Hashable, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -18,7 +19,6 @@ from workers.pipelines.diffusers.engine import PipelineEngine
 from workers.pipelines.diffusers.options import (
     Option,
     are_sizes,
-    is_boolean,
     is_one_of,
     is_text,
     is_whole_number,
@@ -41,7 +41,7 @@ def _are_layers(value: object) -> bool:
     return isinstance(value, list) and bool(value) and all(type(layer) is int for layer in value)
 
 
-PRECISIONS: Final = ("weights", "float8")
+FLOAT8: Final = "float8"
 OPTIONS: Final = {
     # The encoding of the prompt. The defaults are the pipeline's own.
     "max_sequence_length": Option(512, is_whole_number(minimum=1, maximum=4096)),
@@ -50,15 +50,15 @@ OPTIONS: Final = {
     "attention": Option(FASTEST, is_text),
     # Sizes to compile for: the start then takes minutes, and each picture less time.
     "compile": Option([], are_sizes),
-    # Whether the compiler tries many variants of each kernel, which takes minutes more.
-    "tune": Option(False, is_boolean),
-    # Whether queries, keys and values are one product.
-    "fuse_projections": Option(False, is_boolean),
-    # The precision of the transformer's products: `weights` is the weights' own, `float8` is faster.
-    "precision": Option(PRECISIONS[0], is_one_of(PRECISIONS)),
+    # The precision of the transformer's products. `float8` is faster, and changes pictures a little.
+    "precision": Option("weights", is_one_of(("weights", FLOAT8))),
 }
-# torch.compile's own options.
-TUNING: Final = {"coordinate_descent_tuning": True, "conv_1x1_as_mm": True}
+# A picture that shows how much a lower precision changes, and the bound for the relative change of its latents. The
+# demo model's pictures change by 0.04 to 0.08.
+SAMPLE_ORDER: Final = ImageOrder(prompt="a red boat on the sea at sunset", width=512, height=512, seed=0)
+MAX_FLOAT8_DIFFERENCE: Final = 0.2
+
+log = logging.getLogger(__name__)
 
 
 class Prepared(NamedTuple):
@@ -96,15 +96,6 @@ class Flux2Klein(DeviceEngine):
                 f"the model {model.name} has a scheduler that adds noise, which this adapter does not support"
             )
         self._pipeline = pipeline
-        self._is_tuned = options["tune"]
-        if options["fuse_projections"]:
-            pipeline.transformer.fuse_qkv_projections()
-        if options["precision"] == "float8":
-            blocks = [
-                *pipeline.transformer.transformer_blocks,
-                *pipeline.transformer.single_transformer_blocks,
-            ]
-            float8.replace_linears(blocks, device=pipeline.device)
         self._patch_pixels = 2 * pipeline.vae_scale_factor
         length = options["max_sequence_length"]
         self._sampler = FlowSampler(
@@ -194,6 +185,26 @@ class Flux2Klein(DeviceEngine):
             raise BadOutput("the decoder returned pixels that are not finite numbers")
         return [np.asarray(picture.numpy()) for picture in pictures]
 
+    def choose_precision(self) -> None:
+        """Compute the transformer's products as the option says. Raise EngineError if a picture changes too much."""
+        if read(self._model, OPTIONS)["precision"] != FLOAT8:
+            return
+        transformer = self._pipeline.transformer
+        before = self._make_sample_latents()
+        float8.replace_linears(
+            [*transformer.transformer_blocks, *transformer.single_transformer_blocks],
+            device=self._device.target,
+        )
+        difference = float((self._make_sample_latents() - before).norm() / before.norm())
+        log.info(
+            "%s with precision = float8 changes a picture's latents by %.3f", self._model.name, difference
+        )
+        if not difference <= MAX_FLOAT8_DIFFERENCE:
+            raise EngineError(
+                f"the model {self._model.name} cannot have precision = {FLOAT8!r}: it changes a picture by"
+                f" {difference:.2f}, more than {MAX_FLOAT8_DIFFERENCE}; leave the option out"
+            )
+
     def choose_attention(self) -> None:
         """Select the attention backend: the option's, or the fastest here. Raise EngineError."""
         with self._device.enter_main_stage():
@@ -213,9 +224,8 @@ class Flux2Klein(DeviceEngine):
 
     def _list_tasks(self, backend: str | None) -> list[Task]:
         # Stages run in threads side by side, so their graphs must not share memory.
-        options = TUNING if self._is_tuned and backend == "inductor" else None
         for_prompts, for_steps, for_pictures = (
-            Compiler(self._device, backend=backend, options=options, priority=priority)
+            Compiler(self._device, backend=backend, priority=priority)
             for priority in (SIDE_PRIORITY, MAIN_PRIORITY, SIDE_PRIORITY)
         )
         tasks: list[Task] = [
@@ -234,26 +244,42 @@ class Flux2Klein(DeviceEngine):
             ]
         return [*tasks, ("sources", partial(self._reference_encoder.compile, for_prompts))]
 
+    def _make_sample_latents(self) -> torch.Tensor:
+        prepared = self.prepare([SAMPLE_ORDER])
+        latents_BSC = self.denoise(prepared, on_step=lambda _done, _steps: None).tensors.latents_BSC
+        return latents_BSC.float().cpu()
+
     def _make_grid(self, width: int, height: int) -> Grid:
         return height // self._patch_pixels, width // self._patch_pixels
 
     def _draw_noise(self, orders: Sequence[ImageOrder], picture: Grid) -> torch.Tensor:
-        """Draw on the CPU, from one generator an order: a seed gives its picture on any device, in any batch.
-
-        torch draws single precision three times as fast as bfloat16, and rounds the same numbers for the latter.
-        """
+        """Draw on the CPU, from one generator an order: a seed gives its picture on any device, in any batch."""
+        shape = (1, self._sampler.channels, *picture)
         noise_BCHW = torch.cat(
-            [
-                torch.randn(
-                    (1, self._sampler.channels, *picture),
-                    generator=torch.Generator().manual_seed(order.seed),
-                    dtype=torch.float32,
-                )
-                for order in orders
-            ]
+            [draw_noise(shape, seed=order.seed, dtype=self._sampler.dtype) for order in orders]
         )
-        on_device_BCHW = self._device.to_device(noise_BCHW.to(self._sampler.dtype))
+        on_device_BCHW = self._device.to_device(noise_BCHW)
         return on_device_BCHW.flatten(2).transpose(1, 2).contiguous()
+
+
+def draw_noise(shape: Sequence[int], *, seed: int, dtype: torch.dtype) -> torch.Tensor:
+    """Return the normal noise that torch draws on the CPU for this shape, seed and dtype."""
+    drawn = torch.float32 if _draws_in_single_precision(dtype) else dtype
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(tuple(shape), generator=generator, dtype=drawn).to(dtype)
+
+
+@cache
+def _draws_in_single_precision(dtype: torch.dtype) -> bool:
+    """Return True if torch's numbers of this dtype are those of single precision, rounded.
+
+    Recent versions draw so, and single precision takes a third of the time. Older ones draw other numbers.
+    """
+    drawn, single = (
+        torch.randn(4096, generator=torch.Generator().manual_seed(0), dtype=each)
+        for each in (dtype, torch.float32)
+    )
+    return torch.equal(drawn, single.to(dtype))
 
 
 def load(*, model: ImageModel, device: str) -> Engine:
@@ -272,6 +298,7 @@ def load(*, model: ImageModel, device: str) -> Engine:
             device=target,
         )
     engine = Flux2Klein(pipeline=pipeline, model=plain)
+    engine.choose_precision()
     engine.choose_attention()
     compilation.compile_on_gpu(engine, sizes=options["compile"], device=target, name=model.name)
     return engine

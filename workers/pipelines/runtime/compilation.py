@@ -4,7 +4,7 @@ import gc
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final, Protocol
 
@@ -49,25 +49,35 @@ def compile_on_gpu(
 def run_tasks(name: str, tasks: Sequence[Task], *, until: float = math.inf) -> list[str]:
     """Run and log the compile tasks of a model's engine, which takes minutes. Raise EngineError.
 
-    No task is begun after `until`, on the monotonic clock. Return the names of the tasks that were run.
+    No task is begun after `until`, on the monotonic clock. Return the names of the tasks that were run. Afterwards
+    nothing is compiled in this process: a call for which the compiled code does not do runs as if not compiled.
     """
     done: list[str] = []
-    for number, (name_of_task, task) in enumerate(tasks, start=1):
-        if time.monotonic() > until:
-            log.warning("%s: no time is left to compile %s and what follows", name, name_of_task)
-            return done
-        log.info("%s: compiling %s, %d of %d", name, name_of_task, number, len(tasks))
-        try:
-            task()
-        except EngineError:
-            raise
-        except Exception as error:
-            # Each compiler raises exceptions of its own classes.
-            reason = " ".join(str(error).split())
-            raise EngineError(f"the model {name} cannot be compiled: {reason}") from error
-        done.append(name_of_task)
+    torch.compiler.set_stance("default")
+    try:
+        for number, (name_of_task, task) in enumerate(tasks, start=1):
+            if time.monotonic() > until:
+                log.warning("%s: no time is left to compile %s and what follows", name, name_of_task)
+                return done
+            log.info("%s: compiling %s, %d of %d", name, name_of_task, number, len(tasks))
+            _run_task(name, task)
+            done.append(name_of_task)
+    finally:
+        # Otherwise an unusual shape would stop a stage for a minute.
+        torch.compiler.set_stance("eager_on_recompile")
     log.info("%s is compiled", name)
     return done
+
+
+def _run_task(name: str, task: Callable[[], object]) -> None:
+    try:
+        task()
+    except EngineError:
+        raise
+    except Exception as error:
+        # Each compiler raises exceptions of its own classes.
+        reason = " ".join(str(error).split())
+        raise EngineError(f"the model {name} cannot be compiled: {reason}") from error
 
 
 class Compiler:
@@ -81,16 +91,14 @@ class Compiler:
         device: Device,
         *,
         backend: str | None = "inductor",
-        options: Mapping[str, Any] | None = None,
         priority: int = 0,
     ) -> None:
-        """Take torch.compile's `backend` and its options; with None, nothing is fused.
+        """Take torch.compile's `backend`; with None, nothing is fused.
 
         The kernels of captured graphs have the stream priority `priority`.
         """
         self._device = device
         self._backend = backend
-        self._options = dict(options) if options else None
         self._pool = torch.cuda.graph_pool_handle() if device.is_gpu else None
         self._stream = torch.cuda.Stream(device.target, priority=priority) if device.is_gpu else None
 
@@ -102,21 +110,19 @@ class Compiler:
         if self._backend is None:
             return
         for module in modules:
-            module.compile(backend=self._backend, fullgraph=True, dynamic=dynamic, options=self._options)
+            module.compile(backend=self._backend, fullgraph=True, dynamic=dynamic)
 
     def compile_blocks(self, model: Any) -> None:
         """Do the same for the blocks that diffusers knows to repeat in one of its models, for any shape."""
         if self._backend is not None:
-            model.compile_repeated_blocks(
-                backend=self._backend, fullgraph=True, dynamic=True, options=self._options
-            )
+            model.compile_repeated_blocks(backend=self._backend, fullgraph=True, dynamic=True)
 
     def compile_copy(self, module: torch.nn.Module) -> Callable[..., Any]:
         """Return the module compiled for each shape that it is called with; the module itself does not change."""
         if self._backend is None:
             return module
         compiled: Callable[..., Any] = torch.compile(
-            module, backend=self._backend, fullgraph=True, dynamic=False, options=self._options
+            module, backend=self._backend, fullgraph=True, dynamic=False
         )
         return compiled
 

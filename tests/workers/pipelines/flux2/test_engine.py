@@ -206,3 +206,31 @@ def test_an_error_after_which_the_device_refuses_everything_is_a_lost_device(
     monkeypatch.setattr(torch, "ones", illegal_access)
     with pytest.raises(DeviceLost):
         make_pictures(small_engine, make_order())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_noise_is_what_the_pipeline_draws_for_the_seed(dtype: torch.dtype) -> None:
+    drawn = torch.randn((1, 16, 24, 32), generator=torch.Generator().manual_seed(7), dtype=dtype)
+    noise = flux2_engine.draw_noise((1, 16, 24, 32), seed=7, dtype=dtype)
+    assert noise.dtype == dtype
+    assert torch.equal(noise, drawn)
+
+
+def test_eight_bit_products_change_a_picture_only_a_little(small_model: Path, small_engine: Engine) -> None:
+    engine = load_engine(model=entry(small_model, options={**OPTIONS, "precision": "float8"}), device="cpu")
+    [exact] = make_pictures(small_engine, make_order())
+    [rounded] = make_pictures(engine, make_order())
+    assert 0 < mean_difference(exact, rounded) < 8
+
+
+def test_eight_bit_products_that_change_a_picture_much_are_refused(
+    small_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flux2_engine, "MAX_FLOAT8_DIFFERENCE", 0.001)
+    with pytest.raises(EngineError, match=r"cannot have precision = 'float8': it changes a picture by"):
+        load_engine(model=entry(small_model, options={**OPTIONS, "precision": "float8"}), device="cpu")
+
+
+def test_an_unknown_precision_is_refused(small_model: Path) -> None:
+    with pytest.raises(EngineError, match="invalid option: precision = 'float4'"):
+        load_engine(model=entry(small_model, options={**OPTIONS, "precision": "float4"}), device="cpu")
