@@ -175,6 +175,24 @@ MUTATIONS = (
         tests=("tests/workers/lifecycle/test_idempotency.py",),
     ),
     Mutation(
+        name="forget: a key that is renewed in the same moment stays",
+        path="workers/lifecycle/idempotency.py",
+        text="old.select_for_update(skip_locked=True).values_list",
+        without="old.values_list",
+        tests=(
+            "tests/workers/lifecycle/test_idempotency.py::test_a_key_that_a_submission_renews_at_the_same_moment_is_not_forgotten",
+        ),
+    ),
+    Mutation(
+        name="forget: a key is kept for a whole day",
+        path="workers/lifecycle/idempotency.py",
+        text="created_at__lte=now - KEY_LIFE).order_by",
+        without="created_at__lte=now - KEY_LIFE + timedelta(hours=1)).order_by",
+        tests=(
+            "tests/workers/lifecycle/test_idempotency.py::test_a_key_is_forgotten_after_a_day_and_not_before",
+        ),
+    ),
+    Mutation(
         name="a COMMIT without an answer is looked up before it is taken for lost",
         path="workers/lifecycle/completion.py",
         text="        if not _is_completed_with(generation, image):\n            raise\n",

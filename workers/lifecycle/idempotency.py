@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from django.db import transaction
 from django.db.models.functions import Now
 
 from workers.models import Generation, IdempotencyKey, Status, Timestamp
@@ -85,7 +86,13 @@ def remember(*, generation: Generation, idempotency: Idempotency, now: Timestamp
 
 
 def forget(*, limit: int, now: Timestamp = Now()) -> int:
-    """Delete at most `limit` keys that are over a day old, and return their number."""
-    old = IdempotencyKey.objects.filter(created_at__lte=now - KEY_LIFE).values("pk")[:limit]
-    deleted, _ = IdempotencyKey.objects.filter(pk__in=old).delete()
+    """Delete at most `limit` keys that are over a day old, and return their number.
+
+    A submission may renew an old key at the same moment. Its row is locked until it commits, so it is passed over. The
+    lock also tests the age of the row's newest version, which the deletion by ids would not.
+    """
+    old = IdempotencyKey.objects.filter(created_at__lte=now - KEY_LIFE).order_by("created_at")
+    with transaction.atomic():
+        locked = old.select_for_update(skip_locked=True).values_list("pk", flat=True)[:limit]
+        deleted, _ = IdempotencyKey.objects.filter(pk__in=list(locked)).delete()
     return deleted
