@@ -7,8 +7,9 @@ expired for a reader: the caller decides that.
 import logging
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from django.core.files.base import ContentFile
@@ -21,6 +22,7 @@ from psycopg.errors import LockNotAvailable
 
 from storage import envelope, failpoints, keyring, statements
 from storage.a256cbc_hs512 import SealBroken
+from storage.deletions import Delayed, Deletions
 from storage.models import StoredImage
 from storage.statements import Statement, given
 
@@ -34,6 +36,7 @@ MAX_PURGE_SECONDS: Final = 25.0
 BATCH_ROWS: Final = 500
 # A transaction that records the same object holds the lock of its name, and `write_tombstone` waits this long for it.
 MAX_TOMBSTONE_WAIT_SECONDS: Final = 1
+_delayed: Final = Delayed[int]()
 
 
 class ImageUnreadable(Exception):
@@ -150,22 +153,19 @@ def destroy_keys(*, image_ids: Iterable[int], now: datetime | Now = Now()) -> No
 def purge(*, now: datetime | Now = Now(), limit: int = MAX_PURGED_IMAGES) -> int:
     """Destroy the keys of expired images, then delete the bytes of up to `limit` images without key.
 
-    Returns the number of images that this call finished. Any number of purges may run at once, and each may be killed
-    at any point: every step is committed before the next step begins, and the next purge continues from there. Raises
-    TransactionOpen inside a transaction.
+    Returns the number of images that this call finished. An object whose deletion hangs or fails delays no other. Any
+    number of purges may run at once, and each may be killed at any point: every step is committed before the next step
+    begins, and the next purge continues from there. Raises TransactionOpen inside a transaction.
     """
     _refuse_open_transaction()
     _destroy_expired_keys(now)
     failpoints.reach("keys_destroyed")
-    purged_count, after_id, give_up_at = 0, 0, time.monotonic() + MAX_PURGE_SECONDS
-    while limit > 0 and time.monotonic() < give_up_at:
-        batch = list(_without_key().filter(pk__gt=after_id).order_by("pk")[: min(limit, BATCH_ROWS)])
-        if not batch:
-            break
-        deleted_ids = list(_delete_objects(batch, give_up_at))
-        purged_count += _update_unlocked(_without_key().filter(pk__in=deleted_ids), purged_at=now)
-        limit, after_id = limit - len(batch), batch[-1].pk
-    return purged_count
+    deletions = Deletions(delayed=_delayed, give_up_at=time.monotonic() + MAX_PURGE_SECONDS)
+    batches = ([(image.pk, partial(_delete_object, image)) for image in batch] for batch in _batches(limit))
+    return sum(
+        _update_unlocked(_without_key().filter(pk__in=deleted_ids), purged_at=now)
+        for deleted_ids in deletions.run(batches)
+    )
 
 
 def write_tombstone(*, object_key: str, now: datetime) -> bool:
@@ -225,13 +225,14 @@ def _without_key() -> QuerySet[StoredImage]:
     return StoredImage.objects.filter(wrapped_key__isnull=True, purged_at__isnull=True)
 
 
-def _delete_objects(batch: Sequence[StoredImage], give_up_at: float) -> Iterator[int]:
-    """Delete the objects until `give_up_at`, and yield the ids of the images whose objects are gone."""
-    for image in batch:
-        if time.monotonic() >= give_up_at:
-            return
-        if _delete_object(image):
-            yield image.pk
+def _batches(limit: int) -> Iterator[list[StoredImage]]:
+    """Yield at most `limit` images to delete, last those whose deletion failed or hung before."""
+    delayed_ids = _delayed.keys()
+    for rows in (_without_key().exclude(pk__in=delayed_ids), _without_key().filter(pk__in=delayed_ids)):
+        after_id = 0
+        while batch := list(rows.filter(pk__gt=after_id).order_by("pk")[: min(limit, BATCH_ROWS)]):
+            yield batch
+            limit, after_id = limit - len(batch), batch[-1].pk
 
 
 def _delete_object(image: StoredImage) -> bool:

@@ -8,14 +8,16 @@ recorded have no row in this one.
 import logging
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final, NamedTuple
 
 from django.core.files.storage import FileSystemStorage, Storage, storages
 
 from storage import images
+from storage.deletions import Delayed, Deletions
 from storage.file_store import PARTIAL_SUFFIX
 from storage.models import StoredImage
 
@@ -32,6 +34,7 @@ _FOLDERS: Final = (r"\d{4}", r"\d{2}", r"\d{2}", r"\d{2}")
 _NAME: Final = re.compile(r"[0-9a-f]{16,32}[._]?\w{0,20}", re.ASCII)
 # The health check of the store writes its objects here and deletes them at once, unless its process dies.
 _PROBES: Final = "readyz"
+_delayed: Final = Delayed[str]()
 
 
 class _Pass(NamedTuple):
@@ -55,9 +58,10 @@ def remove(*, now: datetime, older_than_seconds: int = OLDER_THAN_SECONDS) -> in
         cutoff=now - timedelta(seconds=older_than_seconds),
         give_up_at=time.monotonic() + MAX_PASS_SECONDS,
     )
-    removed_count = 0
-    for folder, found in _walk(run.store):
-        removed_count += sum(_remove_some(run, batch) for batch in found)
+    folders: list[str] = []
+    deletions = Deletions(delayed=_delayed, give_up_at=run.give_up_at)
+    removed_count = sum(len(names) for names in deletions.run(_list_orphans(run, folders)))
+    for folder in folders:
         _drop_past(run, folder)
     return removed_count
 
@@ -118,25 +122,47 @@ def _names(store: Storage, folder: str) -> tuple[list[str], list[str]]:
     ]
 
 
-def _remove_some(run: _Pass, names: Sequence[str]) -> int:
+def _list_orphans(run: _Pass, folders: list[str]) -> Iterator[list[tuple[str, Callable[[], bool]]]]:
+    """Yield the deletions of orphans in batches, and add the folders that were looked at.
+
+    The objects that failed or hung before come last.
+    """
+    delayed, last = set(_delayed.keys()), list[str]()
+    for folder, found in _walk(run.store):
+        for names in found:
+            yield _deletions(run, [name for name in names if name not in delayed])
+            last += [name for name in names if name in delayed]
+        folders.append(folder)
+    for names in _batches(last):
+        yield _deletions(run, names)
+
+
+def _deletions(run: _Pass, names: Sequence[str]) -> list[tuple[str, Callable[[], bool]]]:
     rows = StoredImage.objects.filter(object_key__in=names)
     purged_at = dict(rows.values_list("object_key", "purged_at"))
-    return sum(_remove(run, name, purged_at) for name in names)
+    return [(name, partial(_delete, run, name)) for name in names if _is_orphan(run, name, purged_at)]
 
 
-def _remove(run: _Pass, name: str, purged_at: Mapping[str, datetime | None]) -> bool:
+def _delete(run: _Pass, name: str) -> bool:
     try:
-        if time.monotonic() > run.give_up_at or not _is_nobodys(run, name, purged_at):
-            return False
         run.store.delete(name)
-    except FileNotFoundError:
-        # Another pass deleted the object.
-        return False
     except OSError:
         # The next pass tries again, and the other objects must not wait for this one.
         log.exception("The orphan %s could not be deleted.", name)
         return False
     return True
+
+
+def _is_orphan(run: _Pass, name: str, purged_at: Mapping[str, datetime | None]) -> bool:
+    try:
+        return time.monotonic() <= run.give_up_at and _is_nobodys(run, name, purged_at)
+    except FileNotFoundError:
+        # Another pass deleted the object.
+        return False
+    except OSError:
+        _delayed.add(name)
+        log.exception("The object %s could not be looked at.", name)
+        return False
 
 
 def _is_nobodys(run: _Pass, name: str, purged_at: Mapping[str, datetime | None]) -> bool:

@@ -80,4 +80,21 @@ MUTATIONS = (
         without="    if False:\n",
         tests=(f"{ORPHANS}::test_an_object_that_nobody_recorded_goes_once_it_is_old_enough",),
     ),
+    Mutation(
+        name="purge: objects that hang delay no other",
+        path="storage/deletions.py",
+        text="MAX_AT_ONCE: Final = 8",
+        without="MAX_AT_ONCE: Final = 1",
+        tests=(
+            "tests/storage/test_purge.py::test_objects_whose_deletion_hangs_delay_no_other",
+            "tests/storage/test_orphans.py::test_orphans_whose_deletion_hangs_delay_no_other",
+        ),
+    ),
+    Mutation(
+        name="purge: objects that failed before come last",
+        path=IMAGES,
+        text="_without_key().exclude(pk__in=delayed_ids), _without_key().filter(pk__in=delayed_ids)",
+        without="_without_key(),",
+        tests=("tests/storage/test_purge.py::test_objects_that_fail_are_tried_after_all_others",),
+    ),
 )

@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from typing import Any
@@ -11,11 +12,21 @@ from unittest import mock
 from django.test.utils import override_settings
 from django.utils import timezone
 
-from storage import failpoints
+from storage import deletions, failpoints
 from tests.simulation import actors, database
 from tests.simulation.faults import Fault
 from workers.messaging import completion_events, enqueue, redis_client, worker_registry
 from workers.messaging.worker_registry import Worker
+
+
+class _InPlace(Executor):
+    """An executor that runs a deletion in its caller's thread, which is the one that the simulator strikes."""
+
+    def submit(self, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        ended: Future[Any] = Future()
+        ended.set_result(work(*args, **kwargs))
+        return ended
+
 
 _really_sleep, _real_monotonic = time.sleep, time.monotonic
 _runs: list[Any] = []
@@ -40,6 +51,7 @@ def simulated() -> Iterator[None]:
         (worker_registry, "list_alive", _alive),
         (worker_registry, "publish", _show),
         (timezone, "now", _host_time),
+        (deletions, "_pool", _InPlace()),
         (time, "sleep", _sleep),
         (time, "monotonic", _monotonic),
     )

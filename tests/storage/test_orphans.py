@@ -1,6 +1,7 @@
 """Objects that no image needs go, by whoever they were left; no image ever loses its own."""
 
 import logging
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -15,7 +16,7 @@ from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connections, transaction
 from django.utils import timezone
 
-from storage import images, orphans, tasks
+from storage import deletions, images, orphans, tasks
 from storage.file_store import PARTIAL_SUFFIX
 from storage.models import StoredImage
 from tests.storage.conftest import EXPIRES_AT, LATER, names, overwrite
@@ -148,10 +149,12 @@ def test_a_pass_that_is_killed_at_a_delete_is_finished_by_the_next(
 ) -> None:
     for _ in range(3):
         put()
-    really_delete = objects.delete
+    monkeypatch.setattr(deletions, "_pool", ThreadPoolExecutor(1))
+    really_delete, calls = objects.delete, iter(range(10))
 
     def delete(name: str) -> None:
-        if really:
+        # No other thread outlives the process.
+        if next(calls) == 0 and really:
             really_delete(name)
         raise Killed
 
@@ -200,6 +203,25 @@ def test_a_pass_ends_when_its_time_is_over(objects: Storage, monkeypatch: pytest
         patched.setattr(orphans, "MAX_PASS_SECONDS", -1)
         assert remove() == 0
     assert remove() == 1
+
+
+def test_orphans_whose_deletion_hangs_delay_no_other(
+    objects: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hanging = {put().object_key, put().object_key}
+    left, all_others, really_delete = {put().object_key for _ in range(6)}, threading.Event(), objects.delete
+
+    def delete(name: str) -> None:
+        if name in hanging:
+            assert all_others.wait(60)
+        really_delete(name)
+        left.discard(name)
+        if not left:
+            all_others.set()
+
+    monkeypatch.setattr(objects, "delete", delete)
+    assert remove() == 8
+    assert names(objects) == []
 
 
 def test_what_a_look_at_the_store_left_goes_and_gets_no_row(objects: Storage) -> None:

@@ -1,7 +1,9 @@
 """The purge: keys first, then bytes, then done; whatever kills it and however many run."""
 
 import logging
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from datetime import timedelta
 from io import StringIO
@@ -12,7 +14,7 @@ from django.core.files.storage import Storage
 from django.core.management import call_command
 from django.db import connection, transaction
 
-from storage import images, tasks
+from storage import deletions, images, tasks
 from storage.models import StoredImage
 from tests.storage.conftest import EARLIER, EXPIRES_AT, LATER, assert_purged, names
 
@@ -133,6 +135,44 @@ def test_an_object_that_cannot_be_deleted_stops_no_other_and_is_tried_again(
     assert_purged(objects, 6)
 
 
+def test_objects_whose_deletion_hangs_delay_no_other(
+    stored: Store, objects: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "BATCH_ROWS", 4)
+    hanging, *others = [stored().object_key for _ in range(12)]
+    hanging_too, *others = others
+    left, all_others, really_delete = set(others), threading.Event(), objects.delete
+
+    def delete(name: str) -> None:
+        if name in {hanging, hanging_too}:
+            assert all_others.wait(60)
+        really_delete(name)
+        left.discard(name)
+        if not left:
+            all_others.set()
+
+    monkeypatch.setattr(objects, "delete", delete)
+    assert images.purge(now=LATER) == 12
+    assert_purged(objects, 12)
+
+
+def test_objects_that_fail_are_tried_after_all_others(
+    stored: Store, objects: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing = {stored().object_key, stored().object_key}
+    others = [stored() for _ in range(2)]
+    really_delete = objects.delete
+
+    def delete(name: str) -> None:
+        if name in failing:
+            raise PermissionError("not now")
+        really_delete(name)
+
+    monkeypatch.setattr(objects, "delete", delete)
+    assert [images.purge(now=LATER, limit=2) for _ in range(3)] == [0, 2, 0]
+    assert StoredImage.objects.filter(purged_at=LATER).count() == len(others)
+
+
 @pytest.mark.parametrize("deleted_before", [0, 1, 2])
 @pytest.mark.parametrize("really", [False, True], ids=["before the delete", "after the delete"])
 def test_a_purge_killed_at_a_delete_leaves_no_key_and_the_next_one_goes_on(
@@ -145,13 +185,15 @@ def test_a_purge_killed_at_a_delete_leaves_no_key_and_the_next_one_goes_on(
 ) -> None:
     for _ in range(3):
         stored()
+    monkeypatch.setattr(deletions, "_pool", ThreadPoolExecutor(1))
     really_delete, calls = objects.delete, iter(range(10))
 
     def delete(name: str) -> None:
-        dies = next(calls) == deleted_before
-        if really or not dies:
+        number = next(calls)
+        if number < deleted_before or (really and number == deleted_before):
             really_delete(name)
-        if dies:
+        if number >= deleted_before:
+            # No other thread outlives the process.
             raise Killed
 
     with monkeypatch.context() as patched:
@@ -171,6 +213,7 @@ def test_a_purge_killed_at_a_statement_is_finished_by_the_next_one(
 ) -> None:
     # With two rows a batch and three images: two statements for keys, then two for what is deleted.
     monkeypatch.setattr(images, "BATCH_ROWS", 2)
+    monkeypatch.setattr(deletions, "MAX_STRAGGLERS", 0)
     for _ in range(3):
         stored()
     really_update, calls = images._update_unlocked, iter(range(10))
