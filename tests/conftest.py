@@ -17,6 +17,7 @@ from pytest_django import Settings
 
 from tests import database
 from tests.storage import s3
+from zekron_api.config.redis_url import celery_broker_url
 from zekron_api.config.storage_url import object_store
 from zekron_api.local import servers, unix_sockets
 
@@ -69,7 +70,7 @@ def _use_servers(session: contextlib.ExitStack, of_many: str | None) -> None:
 def _use_own_redis_database(folder: Path) -> None:
     # The variable is for the processes that tests start.
     os.environ["REDIS_URL"] = settings.REDIS_URL = servers.redis_url(folder, db=TEST_REDIS_DB)
-    settings.CELERY_BROKER_URL = servers.celery_broker_url(settings.REDIS_URL)
+    settings.CELERY_BROKER_URL = celery_broker_url(settings.REDIS_URL)
     with redis.Redis.from_url(settings.REDIS_URL) as connection:
         connection.flushdb()
 

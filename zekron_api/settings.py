@@ -12,7 +12,7 @@ from typing import Any
 from celery.schedules import crontab
 from csp.constants import NONE, SELF
 
-from zekron_api.config import master_keys
+from zekron_api.config import master_keys, redis_url
 from zekron_api.config.env import REQUIRED, Environment, min_length, within
 from zekron_api.config.storage_url import object_store
 from zekron_api.local import secrets, servers
@@ -146,7 +146,8 @@ STORAGES = {
 
 # ── Celery ──────────────────────────────────────────────────────────────────────────────────────
 # The generation's row is the truth and a message only announces it, so Celery keeps no results.
-CELERY_BROKER_URL = servers.celery_broker_url(REDIS_URL)
+CELERY_BROKER_URL = redis_url.celery_broker_url(REDIS_URL)
+CELERY_BROKER_USE_SSL = redis_url.celery_tls(REDIS_URL)
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True

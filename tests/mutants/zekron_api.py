@@ -54,4 +54,18 @@ MUTATIONS = (
             "tests/zekron_api/waiting/test_drain.py::test_clients_whose_turn_does_not_come_are_told_so_before_the_process_ends",
         ),
     ),
+    Mutation(
+        name="rediss: Celery verifies the server's certificate",
+        path="zekron_api/settings.py",
+        text="CELERY_BROKER_USE_SSL = redis_url.celery_tls(REDIS_URL)\n",
+        without="",
+        tests=("tests/zekron_api/config/test_redis_url.py",),
+    ),
+    Mutation(
+        name="rediss: Celery verifies the server's host name",
+        path="zekron_api/config/redis_url.py",
+        text='"ssl_check_hostname": True',
+        without='"ssl_check_hostname": False',
+        tests=("tests/zekron_api/config/test_redis_url.py",),
+    ),
 )

@@ -43,14 +43,6 @@ def redis_url(var: Path, *, db: int = 0) -> str:
     return f"unix://{quote(str(unix_sockets.folder(var) / 'redis.sock'))}?db={db}"
 
 
-def celery_broker_url(redis_url: str) -> str:
-    """Return the address of this Redis in Celery's format."""
-    if redis_url.startswith("unix://"):
-        path, _, query = redis_url.removeprefix("unix://").partition("?")
-        return f"redis+socket://{path}?virtual_host={query.removeprefix('db=') or 0}"
-    return redis_url
-
-
 @contextlib.contextmanager
 def running(var: Path) -> Iterator[None]:
     """Run the servers that DATABASE_URL and REDIS_URL do not replace, while the block runs.

@@ -82,14 +82,19 @@ class CompletionWaiters:
                 self._is_subscribed = False
             await asyncio.sleep(_RECONNECT_SECONDS)
 
-    async def _receive(self) -> None:
-        client = redis.asyncio.Redis.from_url(
-            settings.REDIS_URL,
+    @staticmethod
+    def connect(url: str) -> redis.asyncio.Redis:
+        """Return a client of its own, because a subscription occupies a connection."""
+        return redis.asyncio.Redis.from_url(
+            url,
             socket_connect_timeout=2,
             socket_timeout=5,
             health_check_interval=10,
             decode_responses=True,
         )
+
+    async def _receive(self) -> None:
+        client = self.connect(settings.REDIS_URL)
         async with client, client.pubsub(ignore_subscribe_messages=True) as pubsub:
             await pubsub.subscribe(completion_events.channel())
             if not self._is_subscribed:
