@@ -24,11 +24,15 @@ def main() -> None:
     from django.core.management import execute_from_command_line  # noqa: PLC0415 - reads the line above
 
     # Reading the settings stops the command at a wrong or missing variable, before a server is started for it.
+    from storage.postgresql import time_limits  # noqa: PLC0415 - django.db is slow to import
     from zekron_api.settings import VAR_DIR  # noqa: PLC0415
 
     named = [word for word in sys.argv[1:2] if not word.startswith("-")]
     idle = not named or named[0] in WITHOUT_SERVERS or {"-h", "--help"} & set(sys.argv)
-    with contextlib.nullcontext() if idle else servers.running(VAR_DIR):
+    with contextlib.ExitStack() as stack:
+        if not idle:
+            stack.enter_context(servers.running(VAR_DIR))
+            stack.enter_context(time_limits.long_statements(seconds=time_limits.COMMAND_SECONDS))
         execute_from_command_line(sys.argv)
 
 

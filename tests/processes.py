@@ -194,6 +194,24 @@ def variables(port: int, objects_folder: Path) -> dict[str, str]:
     }
 
 
+def connect_to_database() -> socket.socket:
+    """Open a connection to the socket of the test's PostgreSQL."""
+    values = connection.settings_dict
+    if values["HOST"].startswith("/"):
+        inside = socket.socket(socket.AF_UNIX)
+        inside.connect(f"{values['HOST']}/.s.PGSQL.{values['PORT'] or 5432}")
+        return inside
+    return socket.create_connection((values["HOST"], int(values["PORT"] or 5432)))
+
+
+def database_over(port: int) -> Any:
+    """Return a connection of Django's to the test's database over a port of localhost."""
+    values = connection.settings_dict
+    options = {**values["OPTIONS"], "connect_timeout": 2}
+    over = {**values, "HOST": "127.0.0.1", "PORT": str(port), "OPTIONS": options}
+    return type(connections["default"])(over, "default")
+
+
 def _test_database_url() -> str:
     """Return the test database in the spelling of DATABASE_URL."""
     values = connection.settings_dict

@@ -12,6 +12,7 @@ from typing import Any
 from celery.schedules import crontab
 from csp.constants import NONE, SELF
 
+from storage.postgresql import time_limits
 from zekron_api.config import master_keys, redis_url
 from zekron_api.config.env import REQUIRED, Environment, min_length, within
 from zekron_api.config.storage_url import object_store
@@ -131,11 +132,11 @@ OPEN_GENERATIONS_LIMIT = 5
 DATABASES = {
     "default": {
         **database,
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "storage.postgresql",
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
         # Options of the URL, such as sslmode, win over these defaults.
-        "OPTIONS": {"connect_timeout": 5, **database.get("OPTIONS", {})},
+        "OPTIONS": {**time_limits.CONNECTION, **database.get("OPTIONS", {})},
     }
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

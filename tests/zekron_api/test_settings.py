@@ -15,6 +15,7 @@ import pytest
 from django.db import close_old_connections, connection
 from django.test import Client
 
+from storage.postgresql import time_limits
 from tests.processes import ROOT
 from zekron_api.config.storage_url import object_store
 
@@ -259,8 +260,16 @@ def test_a_store_that_cannot_be_meant_stops_the_start_without_quoting_the_url(ur
 @pytest.mark.parametrize(
     ("query", "options"),
     [
-        ("", {"connect_timeout": 5}),
-        ("?sslmode=verify-full&connect_timeout=9", {"connect_timeout": 9, "sslmode": "verify-full"}),
+        ("", time_limits.CONNECTION),
+        (
+            "?sslmode=verify-full&connect_timeout=9&options=-c%20statement_timeout%3D0",
+            {
+                **time_limits.CONNECTION,
+                "connect_timeout": 9,
+                "sslmode": "verify-full",
+                "options": "-c statement_timeout=0",
+            },
+        ),
     ],
 )
 def test_what_the_databases_url_asks_for_is_asked_of_the_database(

@@ -4,6 +4,7 @@ import logging
 import time
 from typing import Final, NamedTuple
 
+from storage.postgresql import time_limits
 from workers.audit import rows
 from workers.messaging import redis_client
 
@@ -24,10 +25,11 @@ class Outcome(NamedTuple):
 def run() -> Outcome:
     """Audit everything but the objects, and log each discrepancy as an error. A second run reads and logs it again."""
     problem_count = 0
-    for problem in rows.problems():
-        problem_count += 1
-        if problem_count <= MAX_LOGGED_FINDINGS:
-            log.error("audit: %s", problem)
+    with time_limits.long_statements(seconds=time_limits.AUDIT_SECONDS):
+        for problem in rows.problems():
+            problem_count += 1
+            if problem_count <= MAX_LOGGED_FINDINGS:
+                log.error("audit: %s", problem)
     if problem_count > MAX_LOGGED_FINDINGS:
         log.error("audit: %d more problems; audit_ledger prints them", problem_count - MAX_LOGGED_FINDINGS)
     outcome = Outcome(problem_count, time.time())

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import redis
 from django.db import DatabaseError, close_old_connections, connections
 
+from storage.postgresql import time_limits
 from workers.lifecycle import generations
 from workers.messaging import worker_registry
 from workers.messaging.worker_registry import Details
@@ -18,6 +19,8 @@ log = logging.getLogger(__name__)
 
 # A lease lasts 30 s, so five renewals in a row may fail before it is lost.
 INTERVAL_SECONDS = 5.0
+# A silent connection is given up after this time, so that the leases are renewed in time over a new connection.
+MAX_ANSWER_SECONDS = 5.0
 
 
 class Heartbeat:
@@ -87,7 +90,8 @@ class Heartbeat:
         with self._lock:
             kept = dict(self._lost)
         try:
-            lost = generations.renew(lease_tokens=kept.keys()) if kept else set()
+            with time_limits.waiting_at_most(seconds=MAX_ANSWER_SECONDS):
+                lost = generations.renew(lease_tokens=kept.keys()) if kept else set()
             for lease_token in lost:
                 kept[lease_token].set()
         except DatabaseError as error:

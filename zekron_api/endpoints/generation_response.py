@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 _MESSAGES: Final[dict[type[errors.WithoutImage], str]] = {
     errors.GenerationFailed: "Image generation failed. Nothing was charged. Try again.",
     errors.ServiceBusy: errors.BUSY,
+    errors.StateUnavailable: "The service is temporarily unavailable. Generation {id} was accepted. "
+    "Its image will appear in GET /v1/generations.",
     errors.GenerationTimeout: "Generation {id} is still running. Its image will appear in GET /v1/generations.",
     errors.ImageUnreachable: "Generation {id} is completed and charged, but its image is temporarily unavailable. "
     "Get it later from GET /v1/generations.",
@@ -29,8 +31,23 @@ def build(*, generation_id: int) -> HttpResponse:
     """Return the reply for the state of the generation's row.
 
     Cancels a generation that is still queued, because nobody waits for it any longer and nobody shall pay for it.
-    Raises GenerationFailed, ServiceBusy, GenerationTimeout or ImageUnreachable when there is no image to send.
+    Raises GenerationFailed, ServiceBusy, GenerationTimeout, ImageUnreachable or StateUnavailable when there is no image
+    to send.
     """
+    try:
+        return _build(generation_id)
+    except errors.DATABASE_UNAVAILABLE as cause:
+        # The general message asks to send the request again. Without an Idempotency-Key the client would pay twice.
+        code = error_codes.new_code(error_type="service_unavailable")
+        raise error(errors.StateUnavailable, generation_id=generation_id, code=code) from cause
+
+
+def error(kind: type[errors.WithoutImage], *, generation_id: int, code: str) -> errors.WithoutImage:
+    """Return an error of this kind, with its message for clients."""
+    return kind(_MESSAGES[kind].format(id=generation_id), code=code, generation_id=generation_id)
+
+
+def _build(generation_id: int) -> HttpResponse:
     generation = queries.get(generation_id=generation_id)
     if generation.status == Status.QUEUED:
         generation = _cancel(generation)
@@ -43,11 +60,6 @@ def build(*, generation_id: int) -> HttpResponse:
             raise error(errors.ServiceBusy, generation_id=generation.pk, code=generation.error_code)
     code = error_codes.new_code(error_type="generation_timeout")
     raise error(errors.GenerationTimeout, generation_id=generation.pk, code=code)
-
-
-def error(kind: type[errors.WithoutImage], *, generation_id: int, code: str) -> errors.WithoutImage:
-    """Return an error of this kind, with its message for clients."""
-    return kind(_MESSAGES[kind].format(id=generation_id), code=code, generation_id=generation_id)
 
 
 def _completed(generation: Generation) -> HttpResponse:

@@ -1,11 +1,13 @@
 """The error envelope, and the one table that maps exceptions to status and type. It knows no endpoint."""
 
 import logging
+import sys
 from typing import Any, Final
 
 import orjson
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from rest_framework import exceptions
 
@@ -63,6 +65,10 @@ class ImageUnreachable(WithoutImage):
     """The image was made and charged, but storage is temporarily unavailable."""
 
 
+class StateUnavailable(WithoutImage):
+    """The generation was accepted, and the database that knows its state is temporarily unavailable."""
+
+
 class ServiceBusy(WithoutImage):
     """No worker started the generation in time, so it was cancelled; nothing was charged."""
 
@@ -71,9 +77,18 @@ class GenerationTimeout(WithoutImage):
     """The generation is still running; its image will be in the history."""
 
 
+# PostgreSQL is away, restarts, or did not answer in time.
+DATABASE_UNAVAILABLE: Final = (OperationalError, InterfaceError)
+_UNAVAILABLE: Final = (
+    "The service is temporarily unavailable. Send the request again in a few seconds. "
+    "With an Idempotency-Key it is never charged twice."
+)
 BUSY: Final = "The service is busy. Nothing was charged. Try again later."
 # The first match wins. A message of None stands for the exception's own text, which was written for clients.
 TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
+    (OperationalError, 503, "service_unavailable", _UNAVAILABLE),
+    (InterfaceError, 503, "service_unavailable", _UNAVAILABLE),
+    (StateUnavailable, 503, "service_unavailable", None),
     (ServiceBusy, 503, "service_busy", None),
     (GenerationTimeout, 504, "generation_timeout", None),
     (GenerationFailed, 500, "generation_failed", None),
@@ -168,6 +183,8 @@ def reply_to(error: Exception) -> HttpResponse:
     entry = describe(error)
     if entry is INTERNAL:
         log.error("unexpected", exc_info=error)
+    elif _is_refused_by_database(error):
+        log.error("PostgreSQL refused a statement", exc_info=error)
     return _logged(error, *entry)
 
 
@@ -219,8 +236,14 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Reply with 500; Django calls it after it logged the exception."""
-    return reply_with_status(500)
+    """Reply to an exception that no view handled, such as those of the admin; Django calls it inside the handler."""
+    error = sys.exception()
+    if not isinstance(error, DATABASE_UNAVAILABLE):
+        return reply_with_status(500)
+    response = reply_to(error)
+    # Django would log the trace of each request, and the database's absence is logged once.
+    response._has_been_logged = True
+    return response
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
@@ -238,6 +261,15 @@ def lockout(request: HttpRequest, response: HttpResponse | None, credentials: An
     refused = envelope(429, LOCKOUT_TYPE, message, error_codes.new_code(error_type=LOCKOUT_TYPE))
     refused["Retry-After"] = str(wait_seconds)
     return refused
+
+
+def _is_refused_by_database(error: Exception) -> bool:
+    """Return whether PostgreSQL answered with an error, such as a deadlock, and was not merely away.
+
+    An absence has no SQLSTATE, or one of the classes 08 (connection) and 57P (operator intervention).
+    """
+    state = getattr(error.__cause__, "sqlstate", None) if isinstance(error, DATABASE_UNAVAILABLE) else None
+    return state is not None and not state.startswith(("08", "57P"))
 
 
 def _own_message(error: Exception) -> str:

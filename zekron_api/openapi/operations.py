@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from django.core.exceptions import SuspiciousOperation
 from django.core.handlers.wsgi import WSGIRequest
+from django.db import OperationalError
 from drf_spectacular.extensions import OpenApiSerializerFieldExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.types import OpenApiTypes
@@ -85,6 +86,7 @@ KEYED: Final[tuple[Cause, ...]] = (
     InvalidKey,
     AccountSuspended,
     exceptions.Throttled,
+    OperationalError,
 )
 # The errors of one operation, by its operationId.
 CAUSES: Final[dict[str, tuple[Cause, ...]]] = {
@@ -106,6 +108,7 @@ CAUSES: Final[dict[str, tuple[Cause, ...]]] = {
         TooManyOpen,
         _without_image(errors.GenerationFailed),
         _without_image(errors.ImageUnreachable),
+        _without_image(errors.StateUnavailable),
         partial(QueueTooLong, 10),
         _without_image(errors.ServiceBusy),
         _without_image(errors.GenerationTimeout),

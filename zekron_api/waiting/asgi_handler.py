@@ -219,7 +219,8 @@ class WaitingRoom(ASGIHandler):
         try:
             return await self._in_thread(partial(self._with_database, look_up))
         except DatabaseError as error:
-            log.warning("Could not read the rows of %d generations: %s", len(generation_ids), error)
+            # The absence of the database is logged once, where the process connects to it.
+            log.debug("Could not read the rows of %d generations: %s", len(generation_ids), error)
             return set()
 
     async def _has_key(self, scope: Scope) -> bool:
@@ -231,7 +232,7 @@ class WaitingRoom(ASGIHandler):
             # The view gets the same error later and reports it to the client.
             return False
         except DatabaseError as error:
-            log.warning("Could not look up the key of a large request: %s", error)
+            log.debug("Could not look up the key of a large request: %s", error)
         return True
 
     async def _in_thread(self, work: Callable[[], T]) -> T:

@@ -1,0 +1,64 @@
+"""The heartbeat: it renews leases, also after a connection that says nothing and after errors of its own."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from django.db import close_old_connections, connections
+
+from storage.postgresql import base, time_limits
+from storage.postgresql.availability import Availability
+from tests import factories, processes, tcp_proxy
+from tests.tcp_proxy import Proxy
+from workers.gpu_worker import heartbeat
+from workers.gpu_worker.heartbeat import Heartbeat
+from workers.lifecycle import generations
+from workers.models import Generation, Status
+
+pytestmark = pytest.mark.django_db(transaction=True)
+MAX_SECONDS = 60
+
+
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """Return a proxy before the test's PostgreSQL, for a process that has not seen it go away."""
+    monkeypatch.setattr(base, "availability", Availability())
+    with tcp_proxy.before(processes.connect_to_database) as proxy:
+        yield proxy
+
+
+def test_a_beat_over_a_silent_connection_ends_and_the_next_one_renews(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "MAX_ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(time_limits, "HEALTH_CHECK_SECONDS", 0.2)
+    running = factories.generation_in(Status.RUNNING, factories.account())
+    beaten: list[str] = []
+
+    def beat() -> None:
+        connections["default"] = processes.database_over(proxy.port)
+        try:
+            kept = Heartbeat(worker_name="test")
+            with kept.keep_lease(running.lease_token) as lost:
+                kept.beat()
+                proxy.freeze()
+                kept.beat()
+                beaten.append("silent")
+                proxy.thaw()
+                close_old_connections()
+                kept.beat()
+                beaten.append("lost" if lost.is_set() else "renewed")
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    thread.join(MAX_SECONDS)
+    assert beaten == ["silent", "renewed"]
+    assert Generation.objects.get(pk=running.pk).lease_until > running.lease_until
+
+
+def test_a_silent_connection_leaves_time_to_renew_over_another_one() -> None:
+    silent = heartbeat.MAX_ANSWER_SECONDS + heartbeat.INTERVAL_SECONDS
+    again = time_limits.HEALTH_CHECK_SECONDS + time_limits.CONNECT_SECONDS + heartbeat.MAX_ANSWER_SECONDS
+    assert heartbeat.INTERVAL_SECONDS + silent + again <= generations.LEASE_SECONDS
