@@ -186,7 +186,7 @@ def wait_until(condition: Callable[[], object]) -> None:
 def variables(port: int, objects_folder: Path) -> dict[str, str]:
     """Return the variables that make a process share the test's database, Redis and store."""
     return {
-        "DATABASE_URL": _test_database_url(),
+        "DATABASE_URL": database_url(),
         "STORAGE_URL": objects_folder.as_uri(),
         "REDIS_URL": settings.REDIS_URL,
         "PORT": str(port),
@@ -212,14 +212,14 @@ def database_over(port: int) -> Any:
     return type(connections["default"])(over, "default")
 
 
-def _test_database_url() -> str:
-    """Return the test database in the spelling of DATABASE_URL."""
+def database_url(*, host: str = "", port: int | None = None) -> str:
+    """Return the test database in the spelling of DATABASE_URL, by default at its own address."""
     values = connection.settings_dict
     login = quote(values["USER"], safe="") + (
         f":{quote(values['PASSWORD'], safe='')}" if values["PASSWORD"] else ""
     )
-    port = f":{values['PORT']}" if values["PORT"] else ""
-    return f"postgres://{login}@{quote(values['HOST'], safe='')}{port}/{values['NAME']}"
+    at = f":{port or values['PORT']}" if port or values["PORT"] else ""
+    return f"postgres://{login}@{quote(host or values['HOST'], safe='')}{at}/{values['NAME']}"
 
 
 def _free_port() -> int:

@@ -224,4 +224,11 @@ MUTATIONS = (
             "tests/workers/gpu_worker/test_attempt.py::test_a_picture_that_is_black_all_over_is_never_stored_nor_charged",
         ),
     ),
+    Mutation(
+        name="a silent PostgreSQL: the heartbeat gives it up in time",
+        path="workers/gpu_worker/heartbeat.py",
+        text="            with time_limits.waiting_at_most(seconds=MAX_ANSWER_SECONDS):\n",
+        without="            if True:\n",
+        tests=("tests/workers/gpu_worker/test_heartbeat.py",),
+    ),
 )

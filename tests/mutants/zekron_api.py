@@ -4,6 +4,7 @@ from tests.mutants.mutation import Mutation
 
 VIEWS = "zekron_api/endpoints/views.py"
 ACCESS = "tests/zekron_api/endpoints/test_views.py"
+AWAY = "tests/zekron_api/test_database_away.py"
 LIMITS = "tests/zekron_api/http/test_rate_limit.py"
 
 MUTATIONS = (
@@ -67,5 +68,26 @@ MUTATIONS = (
         text='"ssl_check_hostname": True',
         without='"ssl_check_hostname": False',
         tests=("tests/zekron_api/config/test_redis_url.py",),
+    ),
+    Mutation(
+        name="a database that is away is a 503: the table",
+        path="zekron_api/http/errors.py",
+        text='    (OperationalError, 503, "service_unavailable", _UNAVAILABLE),\n',
+        without="",
+        tests=(AWAY,),
+    ),
+    Mutation(
+        name="a database that is away is a 503: the admin",
+        path="zekron_api/http/errors.py",
+        text="    if not isinstance(error, DATABASE_UNAVAILABLE):\n",
+        without="    if True:\n",
+        tests=(AWAY,),
+    ),
+    Mutation(
+        name="a database that is away is a 503: who waits learns what was accepted",
+        path="zekron_api/endpoints/generation_response.py",
+        text="    except errors.DATABASE_UNAVAILABLE as cause:\n",
+        without="    except ZeroDivisionError as cause:\n",
+        tests=(AWAY,),
     ),
 )
