@@ -12,6 +12,7 @@ from django.conf import settings
 from workers.audit import scheduled
 from workers.catalogue import RESERVED_QUEUES, CatalogueError, catalogue
 from workers.engine.interface import EngineError
+from workers.error_redaction import summarise
 from workers.gpu_worker import attempt, process
 from workers.lifecycle import recovery
 from workers.messaging import enqueue
@@ -55,6 +56,9 @@ def open_before_work(sender: str, instance: Any, **_: object) -> None:
     except (CatalogueError, EngineError) as error:
         # Celery would only log the exception, and then take messages that this process cannot handle.
         raise SystemExit(f"zekron: {error}") from error
+    except Exception as error:
+        log.exception("zekron: the models could not be loaded")
+        raise SystemExit(f"zekron: the models could not be loaded: {summarise(error)}") from error
 
 
 @worker_shutting_down.connect

@@ -231,4 +231,43 @@ MUTATIONS = (
         without="            if True:\n",
         tests=("tests/workers/gpu_worker/test_heartbeat.py",),
     ),
+    Mutation(
+        name="a thread that breaks: the heartbeat goes on",
+        path="workers/gpu_worker/heartbeat.py",
+        text='            background.survive(name="heartbeat", work=self._beat_in_thread)\n',
+        without="            self._beat_in_thread()\n",
+        tests=("tests/workers/gpu_worker/test_heartbeat.py",),
+    ),
+    Mutation(
+        name="a thread that breaks: the poller goes on",
+        path="workers/gpu_worker/poller.py",
+        text="            _try(self._poll)\n",
+        without="            self._poll()\n",
+        tests=("tests/workers/gpu_worker/test_poller.py",),
+    ),
+    Mutation(
+        name="a thread that breaks: an order without a key fails alone",
+        path="workers/engine/batcher.py",
+        text="            job.batch_key = self._engine.batch_key(order)\n        except Exception as error:",
+        without="            job.batch_key = self._engine.batch_key(order)\n        except ZeroDivisionError as error:",
+        tests=("tests/workers/engine/test_batcher.py::test_an_order_without_a_key_fails_alone",),
+    ),
+    Mutation(
+        name="a thread that breaks: its batcher ends",
+        path="workers/engine/stage_executor.py",
+        text="            self._on_broken(error)\n",
+        without="            pass\n",
+        tests=(
+            "tests/workers/engine/test_batcher.py::test_a_thread_that_breaks_fails_every_order_and_is_told_once",
+        ),
+    ),
+    Mutation(
+        name="a thread that breaks: its process ends",
+        path="workers/gpu_worker/process.py",
+        text='                on_broken=partial(self._leave, f"a thread of {model.name} broke"),\n',
+        without="",
+        tests=(
+            "tests/workers/gpu_worker/test_process.py::test_a_broken_thread_ends_the_worker_and_its_generation_is_tried_again",
+        ),
+    ),
 )

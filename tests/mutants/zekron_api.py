@@ -90,4 +90,23 @@ MUTATIONS = (
         without="    except ZeroDivisionError as cause:\n",
         tests=(AWAY,),
     ),
+    Mutation(
+        name="a thread that breaks: a message that is no id is passed over",
+        path="zekron_api/waiting/completion_waiters.py",
+        text="        if text.isdigit() and len(text) <= MAX_ID_DIGITS:\n",
+        without="        if True:\n",
+        tests=(
+            "tests/zekron_api/waiting/test_asgi_handler.py::test_a_message_that_is_no_id_ends_no_subscription",
+        ),
+    ),
+    Mutation(
+        name="a thread that breaks: listener and poll are run again",
+        path="workers/messaging/background.py",
+        text="            if task is None or task.cancelling() or not",
+        without="            if True or not",
+        tests=(
+            "tests/zekron_api/waiting/test_asgi_handler.py::"
+            "test_neither_the_listener_nor_the_poll_ends_by_an_error_that_nobody_expected",
+        ),
+    ),
 )

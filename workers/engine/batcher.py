@@ -8,7 +8,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 
 from workers.engine.interface import DeviceLost, Engine, ImageOrder, Picture, StepCallback
 from workers.engine.stage_executor import Batch, Job, StageExecutor
@@ -42,22 +43,29 @@ class Batcher:
         max_queue_delay_seconds: float = MAX_QUEUE_DELAY_SECONDS,
         more_may_come: Callable[[], bool] = lambda: True,
         on_device_lost: Callable[[], None] = lambda: None,
+        on_broken: Callable[[], None] = lambda: None,
     ) -> None:
         """Start the threads, which own the engine until `close` has returned.
 
-        `more_may_come` tells whether the queue delay is worth while. `on_device_lost` is called once, from its own
-        thread, after the engine has raised DeviceLost. The batcher is drained by then.
+        `more_may_come` tells whether the queue delay is worth while. One of the last two is called once, from its own
+        thread: `on_device_lost` after the engine has raised DeviceLost, and `on_broken` after an unexpected error has
+        ended one of the batcher's threads. The batcher takes no more orders then.
         """
         self._engine = engine
         self._max_queue_delay_seconds = max_queue_delay_seconds
         self._more_may_come = more_may_come
         self._on_device_lost = on_device_lost
+        self._on_broken = on_broken
         self._waiting: deque[Job] = deque()
         self._in_flight: set[Batch] = set()
         self._changed = threading.Condition()
         self._closed = self._drained = self._lost = False
         self._executor = StageExecutor(
-            engine, take=self._next_batch, may_begin=self._may_begin, on_end=self._end_batch
+            engine,
+            take=self._next_batch,
+            may_begin=self._may_begin,
+            on_end=self._end_batch,
+            on_broken=self._break,
         )
         self._executor.start()
 
@@ -78,6 +86,12 @@ class Batcher:
         BatcherClosed after `drain` or `close`.
         """
         job = Job(order=order, on_step=on_step)
+        try:
+            # An order for which the engine has no key must fail alone, and not in the thread that serves all orders.
+            job.batch_key = self._engine.batch_key(order)
+        except Exception as error:  # noqa: BLE001 (the error belongs to the caller)
+            job.future.set_exception(error)
+            return job.future
         with self._changed:
             if self._closed:
                 raise BatcherClosed
@@ -170,7 +184,7 @@ class Batcher:
         return compatible[: self._engine.batch_limit]
 
     def _batch_key(self, job: Job) -> object:
-        return None if job.isolated else self._engine.batch_key(job.order)
+        return None if job.isolated else job.batch_key
 
     def _may_begin(self, batch: Batch) -> bool:
         with self._changed:
@@ -203,14 +217,34 @@ class Batcher:
     def _leave_lost_device(self) -> None:
         """Drain the batcher and report the loss once. Batches at other stages still come to their end there."""
         self.drain()
+        self._report(self._on_device_lost)
+
+    def _break(self, error: Exception) -> None:
+        """Fail every order with this error, and report it once.
+
+        The error counts as an attempt of each generation. If one order breaks each worker that takes it, it must not be
+        taken for ever.
+        """
+        with self._changed:
+            self._closed = self._drained = True
+            batches = [*self._in_flight, Batch(jobs=list(self._waiting))]
+            self._in_flight.clear()
+            self._waiting.clear()
+            self._changed.notify_all()
+        for batch in batches:
+            _fail(batch, error)
+        self._report(self._on_broken)
+
+    def _report(self, callback: Callable[[], None]) -> None:
         with self._changed:
             was_lost, self._lost = self._lost, True
         if not was_lost:
             # The current thread is needed to refuse batches.
-            threading.Thread(target=self._on_device_lost, name="device-lost").start()
+            threading.Thread(target=callback, name="batcher-lost").start()
 
 
 def _fail(batch: Batch, error: Exception) -> None:
     for job in batch.jobs:
-        if not job.future.done():
+        # A cancelled order stays cancelled, and of two threads that end an order the first one decides.
+        with suppress(InvalidStateError):
             job.future.set_exception(error)

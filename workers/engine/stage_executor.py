@@ -7,8 +7,9 @@ module does not know how a batch is chosen.
 import logging
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from queue import SimpleQueue
@@ -24,9 +25,13 @@ WEIGHT = 0.2
 
 @dataclass(kw_only=True, eq=False)
 class Job:
-    """An order and the future of its picture. `isolated` is set after a batch with this job has failed."""
+    """An order and the future of its picture. `isolated` is set after a batch with this job has failed.
+
+    `batch_key` is the engine's key of the order.
+    """
 
     order: ImageOrder
+    batch_key: Hashable = None
     on_step: StepCallback | None = None
     future: Future[Picture] = field(default_factory=Future)
     isolated: bool = False
@@ -51,17 +56,21 @@ class StageExecutor:
         take: Callable[[], Batch | None],
         may_begin: Callable[[Batch], bool],
         on_end: Callable[[Batch, Exception | None], None],
+        on_broken: Callable[[Exception], None],
     ) -> None:
         """Create the threads without starting them.
 
         `take` waits for the next batch. `may_begin` is asked once a batch is prepared, and a refused batch is dropped.
         `on_end` is called once for each other batch, from any of the threads. Its error is None after the pictures are
-        delivered.
+        delivered. `on_broken` is called when an unexpected error, which is no engine's, ends a thread. All threads end
+        after that.
         """
         self._engine = engine
         self._take = take
         self._may_begin = may_begin
         self._on_end = on_end
+        self._on_broken = on_broken
+        self._is_broken = False
         self._prepared: SimpleQueue[Batch | None] = SimpleQueue()
         self._denoised: SimpleQueue[Batch | None] = SimpleQueue()
         # One batch is prepared ahead of the denoised one, and one is decoded. More batches would only hold memory.
@@ -73,7 +82,7 @@ class StageExecutor:
         self.seconds_per_image: float | None = None
         self.free_at = 0.0
         self._threads = [
-            threading.Thread(target=work, name=name, daemon=True)
+            threading.Thread(target=self._guard, args=(work,), name=name, daemon=True)
             for name, work in (("prepare", self._prepare), ("gpu", self._denoise), ("decode", self._decode))
         ]
 
@@ -96,10 +105,24 @@ class StageExecutor:
         for thread in self._threads:
             thread.join()
 
+    def _guard(self, work: Callable[[], None]) -> None:
+        """Run a thread's work. A stage without its thread would accept batches and never end them."""
+        try:
+            work()
+        except Exception as error:
+            log.critical("the thread %s broke", threading.current_thread().name, exc_info=error)
+            self._is_broken = True
+            # Each of the other threads may wait for one of these.
+            self._prepare_slots.release()
+            self._decode_slots.release()
+            self._prepared.put(None)
+            self._denoised.put(None)
+            self._on_broken(error)
+
     def _prepare(self) -> None:
         while True:
             self._prepare_slots.acquire()
-            batch = self._take()
+            batch = None if self._is_broken else self._take()
             if batch is None:
                 break
             started = time.monotonic()
@@ -126,10 +149,16 @@ class StageExecutor:
 
     def _decode(self) -> None:
         while (batch := self._denoised.get()) is not None:
-            if self._run(batch, partial(self._engine.decode, batch.value)):
+            if self._run(batch, partial(self._decode_all, batch)):
                 self._measure_speed(batch)
                 self._deliver(batch)
             self._decode_slots.release()
+
+    def _decode_all(self, batch: Batch) -> list[Picture]:
+        pictures = self._engine.decode(batch.value)
+        if len(pictures) != len(batch.jobs):
+            raise BadOutput(f"the engine made {len(pictures)} images of {len(batch.jobs)} orders")
+        return pictures
 
     def _run(self, batch: Batch, stage: Callable[[], Any]) -> bool:
         try:
@@ -141,12 +170,10 @@ class StageExecutor:
         return True
 
     def _deliver(self, batch: Batch) -> None:
-        if len(batch.value) != len(batch.jobs):
-            error = BadOutput(f"the engine made {len(batch.value)} images of {len(batch.jobs)} orders")
-            self._on_end(batch, error)
-            return
         for job, picture in zip(batch.jobs, batch.value, strict=True):
-            job.future.set_result(picture)
+            # The future has failed already if another thread broke.
+            with suppress(InvalidStateError):
+                job.future.set_result(picture)
         self._on_end(batch, None)
 
     def _measure_speed(self, batch: Batch) -> None:

@@ -12,7 +12,7 @@ from django.db import DatabaseError, close_old_connections, connections
 
 from storage.postgresql import time_limits
 from workers.lifecycle import generations
-from workers.messaging import worker_registry
+from workers.messaging import background, worker_registry
 from workers.messaging.worker_registry import Details
 
 log = logging.getLogger(__name__)
@@ -111,7 +111,10 @@ class Heartbeat:
 
     def _run(self) -> None:
         while not self._closed.is_set():
-            close_old_connections()
-            self.beat()
+            background.survive(name="heartbeat", work=self._beat_in_thread)
             self._closed.wait(self._interval_seconds)
         connections.close_all()
+
+    def _beat_in_thread(self) -> None:
+        close_old_connections()
+        self.beat()

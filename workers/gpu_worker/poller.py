@@ -11,12 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 
-from django.db import close_old_connections, connections
+from django.db import InterfaceError, OperationalError, close_old_connections, connections
 
 from storage import images
 from workers.gpu_worker import attempt
 from workers.gpu_worker.attempt import AttemptContext
 from workers.lifecycle import generations, recovery
+from workers.messaging import background
 from workers.models import Generation
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,8 @@ class IdlePoller:
         self._context = context
         self._capacity = capacity
         self._closed = threading.Event()
+        self._contact = DatabaseContact(pause_seconds=PAUSE_SECONDS)
+        self._sweep_at = self._purge_at = time.monotonic()
         self._attempts = ThreadPoolExecutor(capacity, thread_name_prefix="idle")
         self._thread = threading.Thread(target=self._run, name="idle", daemon=True)
 
@@ -89,23 +92,24 @@ class IdlePoller:
         self._attempts.shutdown()
 
     def _run(self) -> None:
-        sweep_at = purge_at = time.monotonic()
-        contact = DatabaseContact(pause_seconds=PAUSE_SECONDS)
         while not self._closed.wait(CLAIM_SECONDS):
-            room = self._room
-            if room <= 0:
-                continue
-            close_old_connections()
-            # The claim comes first. If it hung with the database, no rescue follows until other workers could renew.
-            if _try(partial(self._claim, room)) and contact.record_answer() >= SILENCE_SECONDS:
-                _try(self._rescue)
-            if time.monotonic() >= sweep_at:
-                sweep_at = time.monotonic() + SWEEP_SECONDS
-                _try(recovery.sweep)
-            if time.monotonic() >= purge_at:
-                purge_at = time.monotonic() + PURGE_SECONDS
-                _try(partial(images.purge, limit=MAX_PURGED_IMAGES))
+            _try(self._poll)
         connections.close_all()
+
+    def _poll(self) -> None:
+        room = self._room
+        if room <= 0:
+            return
+        close_old_connections()
+        # The claim comes first. If it hung with the database, no rescue follows until other workers could renew.
+        if _try(partial(self._claim, room)) and self._contact.record_answer() >= SILENCE_SECONDS:
+            _try(self._rescue)
+        if time.monotonic() >= self._sweep_at:
+            self._sweep_at = time.monotonic() + SWEEP_SECONDS
+            _try(recovery.sweep)
+        if time.monotonic() >= self._purge_at:
+            self._purge_at = time.monotonic() + PURGE_SECONDS
+            _try(partial(images.purge, limit=MAX_PURGED_IMAGES))
 
     @property
     def _room(self) -> int:
@@ -132,11 +136,17 @@ class IdlePoller:
 
 
 def _try(work: Callable[[], object]) -> bool:
+    """Run a part of a round, and return whether it ended without an error.
+
+    This thread finds work when everything else fails, so it must survive. Its next round tries again.
+    """
     try:
         work()
-        return True
-    except Exception:
-        # The database or the object store is unavailable, or one row is faulty. This thread finds work when everything
-        # else fails, so it must survive. Its next round tries again.
-        log.exception("a round of the idle poller failed")
+    except (OperationalError, InterfaceError) as error:
+        # The process logs once that PostgreSQL is away.
+        log.debug("a round of the idle poller did not reach PostgreSQL: %s", error)
         return False
+    except BaseException as error:  # noqa: BLE001 (the object store is unavailable, or one row is faulty)
+        background.note(name="idle poller", error=error)
+        return False
+    return True

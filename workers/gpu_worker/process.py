@@ -6,9 +6,9 @@ import threading
 import time
 from collections.abc import Collection
 from concurrent.futures import Future
+from functools import partial
 
 from django.conf import settings
-from django.db import DatabaseError
 
 from workers import licences
 from workers.catalogue import CatalogueError, ImageModel, models_of
@@ -21,13 +21,14 @@ from workers.gpu_worker.incoming import IncomingOrders
 from workers.gpu_worker.poller import IdlePoller
 from workers.gpu_worker.utilisation import Utilisation
 from workers.lifecycle import generations
+from workers.messaging import counters
 from workers.messaging.worker_registry import Details
 
 log = logging.getLogger(__name__)
 
 # The exit status of a worker whose device is lost (EX_SOFTWARE of sysexits.h). Its supervisor starts another.
 DEVICE_LOST_STATUS = 70
-# The time in which the attempts on a lost device can requeue their generations.
+# The time in which the attempts on a lost device, or of a broken batcher, can requeue their generations.
 DEVICE_LOST_SECONDS = 10.0
 
 
@@ -50,7 +51,10 @@ class GpuWorker:
             # An engine from outside the project need not have a `device_name`.
             self._device = getattr(engine, "device_name", settings.DEVICE)
             self._batchers[model.name] = Batcher(
-                engine, more_may_come=self._incoming.has_any, on_device_lost=self._leave_lost_device
+                engine,
+                more_may_come=self._incoming.has_any,
+                on_device_lost=partial(self._leave, f"the device {settings.DEVICE} is lost"),
+                on_broken=partial(self._leave, f"a thread of {model.name} broke"),
             )
         self._utilisation = Utilisation(self._busy_seconds)
         self._heartbeat = Heartbeat(
@@ -91,22 +95,27 @@ class GpuWorker:
         try:
             count = generations.put_back(lease_tokens=self._heartbeat.lease_tokens)
             log.error("zekron: stopped with %d unfinished generations, which are requeued", count)
-        except DatabaseError:
+        except Exception:
             log.exception("zekron: stopped without the database; the sweep rescues unfinished generations")
-        _exit(0)
+        finally:
+            _exit(0)
 
-    def _leave_lost_device(self) -> None:
-        """End the process, because a broken device context stays broken. Its supervisor starts another."""
-        log.critical(
-            "zekron: the device %s is lost; this worker exits and must be restarted", settings.DEVICE
-        )
-        self._poller.stop()
-        for batcher in self._batchers.values():
-            batcher.drain()
-        give_up_at = time.monotonic() + DEVICE_LOST_SECONDS
-        while self._heartbeat.lease_tokens and time.monotonic() < give_up_at:
-            time.sleep(0.05)
-        _exit(DEVICE_LOST_STATUS)
+    def _leave(self, reason: str) -> None:
+        """End the process, because neither a broken device context nor a missing thread is mended inside it.
+
+        Its supervisor starts another.
+        """
+        log.critical("zekron: %s; this worker exits and must be restarted", reason)
+        try:
+            counters.count_background_error(name="batcher")
+            self._poller.stop()
+            for batcher in self._batchers.values():
+                batcher.drain()
+            give_up_at = time.monotonic() + DEVICE_LOST_SECONDS
+            while self._heartbeat.lease_tokens and time.monotonic() < give_up_at:
+                time.sleep(0.05)
+        finally:
+            _exit(DEVICE_LOST_STATUS)
 
     def _seconds_per_image(self) -> float | None:
         """Return the speed of the slowest model, so that a predicted wait is rather too long than too short."""

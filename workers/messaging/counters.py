@@ -1,4 +1,4 @@
-"""Counters for operators: the open generations, and the images that could not be read.
+"""Counters for operators: open generations, unreadable images, and unexpected errors of background threads.
 
 Each number costs one query of an index or one Redis key. The module knows neither public names nor permissions.
 """
@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 # The count of open generations stops here. A queue this long is an outage, and its count must not add load.
 MAX_COUNTED_ROWS: Final = 100_000
 _UNREADABLE: Final = "zekron:unreadable_images"
+_BACKGROUND_ERRORS: Final = "zekron:background_errors"
 
 
 class QueueState(NamedTuple):
@@ -57,3 +58,23 @@ def read_unreadable_image_count() -> int:
     """Return the number of reads of unreadable images since Redis was last emptied. Raise RedisUnavailable."""
     with redis_client.connection_or_unavailable() as connection:
         return int(connection.get(_UNREADABLE) or 0)
+
+
+def count_background_error(*, name: str) -> None:
+    """Count an unexpected error of a long-lived thread or task. Never raises, because it is called in its handler."""
+    try:
+        with redis_client.connection_or_unavailable() as connection:
+            connection.hincrby(_BACKGROUND_ERRORS, name, 1)
+    except redis_client.RedisUnavailable as error:
+        # The caller logs the error in any case.
+        log.debug("could not count an error of %s: %s", name, error)
+
+
+def read_background_error_counts() -> dict[str, int]:
+    """Return the number of unexpected errors by thread or task since Redis was last emptied.
+
+    Raise RedisUnavailable.
+    """
+    with redis_client.connection_or_unavailable() as connection:
+        counts = connection.hgetall(_BACKGROUND_ERRORS)
+    return {name.decode(): int(count) for name, count in counts.items()}

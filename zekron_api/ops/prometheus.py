@@ -79,6 +79,14 @@ def _of_redis() -> Iterator[Metric]:
         "Reads of images that were missing in the store or failed to decrypt.",
         value=counters.read_unreadable_image_count(),
     )
+    errors_of = CounterMetricFamily(
+        "zekron_background_errors",
+        "Unexpected errors of long-lived threads and tasks.",
+        labels=["name"],
+    )
+    for name, count in counters.read_background_error_counts().items():
+        errors_of.add_metric([name], count)
+    yield errors_of
     if outcome := scheduled.read_last():
         yield GaugeMetricFamily(
             "zekron_audit_problems", "Errors that the last audit found.", value=outcome.problem_count

@@ -25,6 +25,7 @@ from django.urls import set_script_prefix
 from django.utils.http import parse_header_parameters
 
 from workers.lifecycle import queries
+from workers.messaging import background
 from zekron_api.http import authentication, errors
 from zekron_api.waiting import request_body
 from zekron_api.waiting.completion_waiters import CompletionWaiters
@@ -157,9 +158,10 @@ class WaitingRoom(ASGIHandler):
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
-        tasks = [asyncio.create_task(self.waiters.listen()), asyncio.create_task(self.waiters.poll())]
-        for task in tasks:
-            task.add_done_callback(_report)
+        kept = {"completion listener": self.waiters.listen, "completion poll": self.waiters.poll}
+        tasks = [
+            asyncio.create_task(background.keep_running(name=name, work=work)) for name, work in kept.items()
+        ]
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await _ended(tasks)
@@ -272,9 +274,3 @@ def _collected(response: StreamingHttpResponse) -> HttpResponse:
     whole = HttpResponse(response.getvalue(), status=response.status_code, headers=dict(response.items()))
     whole.cookies = response.cookies
     return whole
-
-
-def _report(task: "asyncio.Task[None]") -> None:
-    """Log the error that ended a background task, after which clients wait for the poll or their deadline."""
-    if not task.cancelled() and (error := task.exception()):
-        log.critical("The waiting room no longer receives the ends of generations.", exc_info=error)

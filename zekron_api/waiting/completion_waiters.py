@@ -15,7 +15,7 @@ import redis
 import redis.asyncio
 from django.conf import settings
 
-from workers.messaging import completion_events
+from workers.messaging import background, completion_events
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 POLL_SECONDS: Final = 2.0
 # A generation may end before its client's wait begins, so this many recent ends are remembered.
 MAX_RECENT_COUNT: Final = 10_000
+MAX_ID_DIGITS: Final = 19
 _RECONNECT_SECONDS: Final = 1.0
 
 EndedAmong = Callable[[Collection[int]], Awaitable[set[int]]]
@@ -90,7 +91,6 @@ class CompletionWaiters:
             socket_connect_timeout=2,
             socket_timeout=5,
             health_check_interval=10,
-            decode_responses=True,
         )
 
     async def _receive(self) -> None:
@@ -105,7 +105,15 @@ class CompletionWaiters:
             while True:
                 message = await pubsub.get_message(timeout=5)
                 if message is not None:
-                    self.notify(int(message["data"]))
+                    await self._hear(message["data"])
+
+    async def _hear(self, text: bytes) -> None:
+        """Notify of the id in a message. Any client of the same Redis may publish anything on the channel."""
+        if text.isdigit() and len(text) <= MAX_ID_DIGITS:
+            self.notify(int(text))
+        else:
+            error = ValueError(f"a completion event of {len(text)} bytes is no id")
+            await asyncio.to_thread(background.note, name="completion listener", error=error)
 
     async def _check_rows(self) -> None:
         if not self._futures:

@@ -1,5 +1,5 @@
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 
 import pytest
@@ -345,6 +345,65 @@ def test_a_lost_device_fails_its_batch_and_puts_off_the_rest_and_is_told_once(en
     assert red_of(batch[0]) == 0
     assert isinstance(batch[1].exception(LONG_SECONDS), DeviceLost)
     assert isinstance(batch[2].exception(LONG_SECONDS), BatcherClosed)
+    batcher.close()
+    assert not told.acquire(blocking=False)
+
+
+def test_an_order_without_a_key_fails_alone(batcher: Batcher, engine: FakeEngine) -> None:
+    really = engine.batch_key
+
+    def key_of(order: ImageOrder) -> Hashable:
+        if order.prompt == "odd":
+            raise LookupError("no key")
+        return really(order)
+
+    engine.batch_key = key_of
+    odd, fine = batcher.submit(order("odd")), batcher.submit(order("fine"))
+    assert isinstance(odd.exception(LONG_SECONDS), LookupError)
+    assert red_of(fine) == red_of(batcher.submit(order("later"))) == 0
+
+
+class OddKey:
+    """A key that cannot be compared with others."""
+
+    def __hash__(self) -> int:
+        return 1
+
+    def __eq__(self, other: object) -> bool:
+        raise LookupError("no order")
+
+
+def _break_prepare(batcher: Batcher, engine: FakeEngine) -> None:
+    engine.batch_key = lambda _: OddKey()
+
+
+def _break_gpu(batcher: Batcher, engine: FakeEngine) -> None:
+    batcher._executor._may_begin = _raise
+
+
+def _break_decode(batcher: Batcher, engine: FakeEngine) -> None:
+    batcher._executor._measure_speed = _raise
+
+
+def _raise(_: object) -> bool:
+    raise LookupError("a mistake of our own")
+
+
+@pytest.mark.parametrize("break_it", [_break_prepare, _break_gpu, _break_decode])
+def test_a_thread_that_breaks_fails_every_order_and_is_told_once(
+    engine: FakeEngine, break_it: Callable[[Batcher, FakeEngine], None]
+) -> None:
+    told = threading.Semaphore(0)
+    batcher = Batcher(engine, max_queue_delay_seconds=0, on_broken=told.release)
+    held = hold(batcher, engine)
+    break_it(batcher, engine)
+    waiting = [batcher.submit(order(prompt)) for prompt in ("one", "two", "three")]
+    engine.gate.set()
+    assert told.acquire(timeout=LONG_SECONDS)
+    assert all(isinstance(future.exception(LONG_SECONDS), LookupError) for future in waiting)
+    assert all(future.done() for future in held)
+    with pytest.raises(BatcherClosed):
+        batcher.submit(order("later"))
     batcher.close()
     assert not told.acquire(blocking=False)
 

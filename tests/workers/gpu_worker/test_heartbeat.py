@@ -3,6 +3,8 @@
 import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
+from datetime import datetime
+from functools import partial
 
 import pytest
 from django.db import close_old_connections, connections
@@ -10,14 +12,17 @@ from django.db import close_old_connections, connections
 from storage.postgresql import base, time_limits
 from storage.postgresql.availability import Availability
 from tests import factories, processes, tcp_proxy
+from tests.processes import wait_until
 from tests.tcp_proxy import Proxy
 from workers.gpu_worker import heartbeat
 from workers.gpu_worker.heartbeat import Heartbeat
 from workers.lifecycle import generations
+from workers.messaging import counters
+from workers.messaging.worker_registry import Details
 from workers.models import Generation, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
-MAX_SECONDS = 60
+MAX_SECONDS = 30
 
 
 @pytest.fixture
@@ -57,7 +62,10 @@ def test_a_beat_over_a_silent_connection_ends_and_the_next_one_renews(
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()
     thread.join(MAX_SECONDS)
-    assert beaten == ["silent", "renewed"]
+    ended = [*beaten]
+    proxy.thaw()
+    thread.join(MAX_SECONDS)
+    assert ended == ["silent", "renewed"]
     assert Generation.objects.get(pk=running.pk).lease_until > running.lease_until
 
 
@@ -65,3 +73,27 @@ def test_a_silent_connection_leaves_time_to_renew_over_another_one() -> None:
     silent = heartbeat.MAX_ANSWER_SECONDS + heartbeat.INTERVAL_SECONDS
     again = time_limits.HEALTH_CHECK_SECONDS + time_limits.CONNECT_SECONDS + heartbeat.MAX_ANSWER_SECONDS
     assert heartbeat.INTERVAL_SECONDS + silent + again <= generations.LEASE_SECONDS
+
+
+def test_an_error_that_nobody_expected_does_not_end_the_heartbeat(caplog: pytest.LogCaptureFixture) -> None:
+    running = factories.generation_in(Status.RUNNING, factories.account())
+    before = counters.read_background_error_counts().get("heartbeat", 0)
+
+    def fail() -> Details | None:
+        raise RuntimeError("a report of the device fails")
+
+    kept = Heartbeat(worker_name="test", describe=fail, interval_seconds=0.01)
+    with kept.keep_lease(running.lease_token):
+        kept.start()
+        try:
+            for _ in range(2):
+                lease_until = Generation.objects.get(pk=running.pk).lease_until
+                wait_until(partial(_is_renewed, running, lease_until))
+        finally:
+            kept.close()
+    assert counters.read_background_error_counts()["heartbeat"] > before
+    assert "heartbeat failed unexpectedly and goes on" in caplog.text
+
+
+def _is_renewed(running: Generation, after: datetime) -> bool:
+    return Generation.objects.get(pk=running.pk).lease_until > after

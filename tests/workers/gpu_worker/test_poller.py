@@ -136,3 +136,21 @@ def test_contact_lasts_from_the_first_answer_after_a_pause() -> None:
     moments = iter([0.0, 2.0, 4.0, 9.0, 14.5, 16.5])
     contact = DatabaseContact(pause_seconds=5.0, clock=lambda: next(moments))
     assert [contact.record_answer() for _ in range(5)] == [2.0, 4.0, 9.0, 0.0, 2.0]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_error_that_nobody_expected_does_not_end_the_poller(
+    quick: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    failures = iter([RuntimeError("one"), SystemExit(1)])
+    really_close = poller.close_old_connections
+
+    def fail_at_first() -> None:
+        for failure in failures:
+            raise failure
+        really_close()
+
+    monkeypatch.setattr(poller, "close_old_connections", fail_at_first)
+    with _idle_hands():
+        _wait_until_completed(factories.submit(factories.account(), now=CLOCK))
+    assert caplog.text.count("idle poller failed unexpectedly and goes on") == 2

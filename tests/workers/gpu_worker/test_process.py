@@ -17,21 +17,34 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes]
 CLOCK = Now()
 # Nothing listens there: a Redis that is away for the whole life of the worker.
 NO_REDIS = "redis://127.0.0.1:1/0"
+# A mistake of our own, in a thread that must not end by itself.
+BREAK_A_THREAD = """
+from workers.engine.stage_executor import StageExecutor
+def fail(self, batch):
+    raise LookupError("a mistake of our own")
+StageExecutor._measure_speed = fail
+"""
 WORKER = """
 import sys
 from django.conf import settings
 settings.CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = {shutdown_seconds}
 from zekron_api.celery import app
+{before}
 app.worker_main("worker -P threads -c 2 -Q gpu -n gpu@process --without-gossip --without-mingle".split())
 """
 
 
 @contextmanager
 def _worker(
-    folder: Path, objects_folder: Path, *, shutdown_seconds: float = 60.0, **environment: str
+    folder: Path,
+    objects_folder: Path,
+    *,
+    shutdown_seconds: float = 60.0,
+    before: str = "",
+    **environment: str,
 ) -> Iterator["subprocess.Popen[bytes]"]:
     with processes.started(
-        ["-c", WORKER.format(shutdown_seconds=shutdown_seconds)],
+        ["-c", WORKER.format(shutdown_seconds=shutdown_seconds, before=before)],
         log=folder / "worker.log",
         objects_folder=objects_folder,
         MODELS_FILE=str(processes.scripted_models(folder)),
@@ -138,3 +151,14 @@ def test_a_lost_device_ends_the_worker_with_a_clear_line_and_costs_the_others_no
     slow.refresh_from_db()
     assert (fatal.status, fatal.attempt_count) == (Status.QUEUED, 1)
     assert slow.status == Status.COMPLETED
+
+
+def test_a_broken_thread_ends_the_worker_and_its_generation_is_tried_again(
+    tmp_path: Path, objects_folder: Path
+) -> None:
+    generation = factories.submit(factories.account(), now=CLOCK)
+    with _worker(tmp_path, objects_folder, before=BREAK_A_THREAD) as process:
+        assert process.wait(timeout=60) == 70
+    assert "a thread of zekron-image-1 broke; this worker exits" in (tmp_path / "worker.log").read_text()
+    generation.refresh_from_db()
+    assert (generation.status, generation.attempt_count) == (Status.QUEUED, 1)

@@ -62,6 +62,21 @@ def test_a_worker_without_its_weights_does_not_take_work(tmp_path: Path) -> None
     assert "has no weights at" in ended.stderr.strip().splitlines()[-1]
 
 
+def test_a_worker_whose_engine_fails_in_any_way_does_not_take_work(tmp_path: Path) -> None:
+    package = tmp_path / "odd"
+    package.mkdir()
+    (package / "adapter.py").write_text("def load(*, model, device):\n    raise LookupError('odd')\n")
+    models = tmp_path / "models.toml"
+    models.write_text((ROOT / "models.toml").read_text().replace('"flux2-klein"', '"odd.adapter"'))
+    ended = _start(WORKER, MODELS_FILE=str(models), PYTHONPATH=str(tmp_path))
+    assert ended.returncode != 0
+    assert (
+        ended.stderr.strip()
+        .splitlines()[-1]
+        .startswith("zekron: the models could not be loaded: LookupError")
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "value", "why"),
     [

@@ -9,10 +9,12 @@ from pytest_django import Settings
 
 from tests.zekron_api.callers import Caller
 from tests.zekron_api.waiting.exchange import Exchange, Serve, complete_all, in_thread, until
+from workers.messaging import background, completion_events, counters, redis_client
 from workers.messaging.completion_events import publish_ended
 from workers.models import Generation, Status
 from zekron_api.waiting import completion_waiters
 from zekron_api.waiting.asgi_handler import THREAD_COUNT, WaitingRoom
+from zekron_api.waiting.completion_waiters import CompletionWaiters
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("idle_worker")]
 
@@ -112,6 +114,55 @@ def test_an_announcement_reaches_the_waiter_over_redis(
             return future.done()
 
         await until(announced)
+
+    served(scenario)
+
+
+def test_a_message_that_is_no_id_ends_no_subscription(served: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(completion_waiters, "POLL_SECONDS", 3600)
+    odd = ["x", "", "-1", "1.5", "\u0661", b"\xff\xfe", "9" * 5000]
+
+    async def scenario(app: WaitingRoom) -> None:
+        future = app.waiters.add(12)
+        broker = redis_client.connection()
+        await until(lambda: broker.publish(completion_events.channel(), odd[0]) == 1)
+        for message in odd:
+            assert broker.publish(completion_events.channel(), message) == 1
+        publish_ended(generation_id=12)
+        await future
+
+    before = counters.read_background_error_counts().get("completion listener", 0)
+    served(scenario)
+    assert counters.read_background_error_counts()["completion listener"] >= before + len(odd)
+
+
+@pytest.mark.parametrize("failure", [LookupError("unexpected"), asyncio.CancelledError()], ids=repr)
+def test_neither_the_listener_nor_the_poll_ends_by_an_error_that_nobody_expected(
+    failure: BaseException, served: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(completion_waiters, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(background, "PAUSE_SECONDS", 0.01)
+    failures = {"listener": [failure], "poll": [failure]}
+    really_receive, really_check = CompletionWaiters._receive, CompletionWaiters._check_rows
+    goes_on: set[str] = set()
+
+    async def receive(self: CompletionWaiters) -> None:
+        if failures["listener"]:
+            raise failures["listener"].pop()
+        goes_on.add("listener")
+        await really_receive(self)
+
+    async def check(self: CompletionWaiters) -> None:
+        if failures["poll"]:
+            raise failures["poll"].pop()
+        goes_on.add("poll")
+        await really_check(self)
+
+    monkeypatch.setattr(CompletionWaiters, "_receive", receive)
+    monkeypatch.setattr(CompletionWaiters, "_check_rows", check)
+
+    async def scenario(_app: WaitingRoom) -> None:
+        await until(lambda: goes_on == {"listener", "poll"})
 
     served(scenario)
 
