@@ -26,7 +26,7 @@ STARTERS = {
 
 
 class Guard(NamedTuple):
-    """What happens when such a thread or task fails, and the test that shows it, for those that live long."""
+    """Consequence of a failure in such a thread or task, and the test that shows it, for those that live long."""
 
     what: str
     test: str = ""

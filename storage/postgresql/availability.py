@@ -1,4 +1,4 @@
-"""Whether PostgreSQL answers this process: one log line when it goes away, and one when it is back.
+"""Availability of PostgreSQL to this process: one log line when it goes away, and one when it is back.
 
 While it is away one thread at a time tries to connect, and all others fail at once, so that requests do not wait in
 turn for a server that says nothing.
@@ -20,7 +20,7 @@ REST_SECONDS: Final = 1.0
 
 
 class Availability:
-    """What the last attempt of this process to connect has shown."""
+    """Outcome of the last attempt of this process to connect, which decides who may try next."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,7 @@ from zekron_api.local.supervisord import read
 WEBS = ("web-1", "web-2")
 GPUS = ("gpu-1", "gpu-2", "gpu-3")
 BEATS = ("beat-1", "beat-2")
+NETWORK = "network"
 START_SECONDS = 120
 # Short, so that clients meet every answer that a wait can end with.
 SYNC_WAIT_SECONDS = 30
@@ -54,11 +56,12 @@ class Cluster:
         self.folder = folder
         self.engine_folder = folder / "studio"
         self.objects = folder / "store" / BUCKET
-        self.ports = {name: free_port() for name in (*WEBS, "redis", "store")}
+        self.ports = {name: free_port() for name in (*WEBS, "redis", "store", "database")}
         password, self._store_secret = secrets.token_hex(16), secrets.token_hex(16)
         self.redis_url = f"redis://:{password}@127.0.0.1:{self.ports['redis']}/0"
         self.environment = {
-            "DATABASE_URL": servers.postgres_url(folder),
+            # A proxy stands for the network between the processes and PostgreSQL, so that it can be frozen and cut.
+            "DATABASE_URL": f"postgres://postgres@127.0.0.1:{self.ports['database']}/{postgres.DATABASE}",
             "REDIS_URL": self.redis_url,
             "STORAGE_URL": f"s3://{BUCKET}?endpoint_url=http://127.0.0.1:{self.ports['store']}&region=us-east-1",
             "AWS_ACCESS_KEY_ID": "chaos",
@@ -83,6 +86,7 @@ class Cluster:
         (self.folder / "models.toml").write_text(MODELS.format(engine_folder=self.engine_folder))
         unix_sockets.prepare(self.folder)
         postgres.start(self.folder)
+        self._start_network()
         self._start_redis()
         self._start_store()
         self.manage("migrate", "--noinput", "--verbosity=0")
@@ -158,13 +162,19 @@ class Cluster:
         for fault in engine.FAULTS:
             (self.engine_folder / fault).unlink(missing_ok=True)
         self.objects.chmod(0o700)
-        for name in (*GPUS, *WEBS, *BEATS, "chores", "redis", "store"):
+        for name in (*GPUS, *WEBS, *BEATS, "chores", "redis", "store", NETWORK):
             self.supervisor.let_go(name)
             self.supervisor.send(name, signal.SIGCONT)
             self.supervisor.disarm(name)
         self.start_database()
         with contextlib.suppress(redis.RedisError), self.redis() as client:
             client.config_set("maxmemory", 0)
+
+    def _start_network(self) -> None:
+        socket_path = unix_sockets.folder(self.folder) / ".s.PGSQL.5432"
+        command = [sys.executable, "-m", "tests.tcp_proxy", str(self.ports["database"]), str(socket_path)]
+        self.supervisor.add(NETWORK, command, self._variables())
+        self._wait_for_port(self.ports["database"])
 
     def _start_redis(self) -> None:
         (self.folder / "redis").mkdir()
@@ -209,6 +219,17 @@ class Cluster:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         kept = {name: os.environ[name] for name in ("HOME", "LANG", "LC_ALL") if name in os.environ}
         return {**kept, **self.environment, "PATH": path}
+
+    def _wait_for_port(self, port: int) -> None:
+        give_up_at = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=5).close()
+                return
+            except OSError:
+                if time.monotonic() > give_up_at:
+                    raise
+                time.sleep(0.05)
 
     def _wait_until_ready(self, name: str) -> None:
         give_up_at = time.monotonic() + START_SECONDS

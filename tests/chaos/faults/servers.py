@@ -9,9 +9,11 @@ from contextlib import suppress
 import redis
 from kombu.exceptions import OperationalError
 
+from tests.chaos.cluster import NETWORK
 from tests.chaos.faults import Rig, TooEarly, kind
 
 BACK_SECONDS = 60
+LONGER_THAN_A_LEASE = (33, 38)
 OTHERS = "FROM pg_stat_activity WHERE datname IS NOT NULL AND pid <> pg_backend_pid()"
 
 
@@ -97,6 +99,22 @@ def freeze_postgres(rig: Rig) -> None:
     rig.pause(3, 8)
     for pid in pids:
         _tell(pid, signal.SIGCONT)
+
+
+@kind("PostgreSQL's network frozen")
+def freeze_network(rig: Rig) -> None:
+    # Connections are accepted and bytes acknowledged, and nothing comes back. It lasts longer than a lease.
+    _freeze(rig, NETWORK, *LONGER_THAN_A_LEASE)
+
+
+@kind("PostgreSQL's network frozen for a moment")
+def freeze_network_briefly(rig: Rig) -> None:
+    _freeze(rig, NETWORK, 2, 8)
+
+
+@kind("PostgreSQL's network cut")
+def cut_network(rig: Rig) -> None:
+    _hold(rig, NETWORK, 2, 8)
 
 
 @kind("store killed, away")

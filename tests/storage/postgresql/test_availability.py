@@ -1,4 +1,4 @@
-"""What a process knows of PostgreSQL: it is logged once when it goes and once when it is back."""
+"""Absence of PostgreSQL: it is logged once when it goes and once when it is back, and few try meanwhile."""
 
 import logging
 import threading
