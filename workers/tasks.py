@@ -9,6 +9,7 @@ from celery import shared_task
 from celery.signals import celeryd_after_setup, worker_shutdown, worker_shutting_down
 from django.conf import settings
 
+from storage.postgresql.availability import UNAVAILABLE
 from workers.audit import scheduled
 from workers.catalogue import RESERVED_QUEUES, CatalogueError, catalogue
 from workers.engine.interface import EngineError
@@ -20,7 +21,7 @@ from workers.messaging import enqueue
 log = logging.getLogger(__name__)
 
 
-@shared_task(name=enqueue.GENERATE_TASK)
+@shared_task(name=enqueue.GENERATE_TASK, throws=UNAVAILABLE)
 def generate(*, generation_id: int) -> None:
     """Make the picture of the generation whose turn it is, which need not be the one with this id.
 
@@ -30,7 +31,7 @@ def generate(*, generation_id: int) -> None:
     attempt.run_next(context=process.get_current().context)
 
 
-@shared_task(name="workers.tasks.sweep")
+@shared_task(name="workers.tasks.sweep", throws=UNAVAILABLE)
 def sweep_stuck() -> None:
     """Recover abandoned generations. Each row moves once, even if the task runs twice or at the same time."""
     swept = recovery.sweep()
@@ -38,7 +39,7 @@ def sweep_stuck() -> None:
         log.info("sweep: %s", swept)
 
 
-@shared_task
+@shared_task(throws=UNAVAILABLE)
 def audit_ledger() -> None:
     """Audit money and generations, and log each discrepancy. A second run reads and logs everything again."""
     scheduled.run()

@@ -12,9 +12,12 @@ from contextlib import contextmanager
 from typing import Final
 
 import psycopg
+from django.db import InterfaceError, OperationalError
 
 log = logging.getLogger(__name__)
 
+# The errors of a PostgreSQL that is away, restarts or did not answer in time. Celery logs them without a traceback.
+UNAVAILABLE: Final = (OperationalError, InterfaceError)
 # After a failed connection, no thread tries again for this time.
 REST_SECONDS: Final = 1.0
 

@@ -47,7 +47,8 @@ class BoundedConnection(psycopg.Connection[Any]):
 class DatabaseWrapper(base.DatabaseWrapper):
     """Django's connection of one thread, made of bounded connections."""
 
-    Database = SimpleNamespace(**{**vars(psycopg), "connect": BoundedConnection.connect})
+    # Django looks up psycopg's errors here too.
+    Database: Any = SimpleNamespace(**{**vars(psycopg), "connect": BoundedConnection.connect})
 
     def get_connection_params(self) -> dict[str, Any]:
         """Return psycopg's parameters, with the limits of this moment."""

@@ -235,14 +235,15 @@ MUTATIONS = (
         name="a thread that breaks: the heartbeat goes on",
         path="workers/gpu_worker/heartbeat.py",
         text='            background.survive(name="heartbeat", work=self._beat_in_thread)\n',
-        without="            self._beat_in_thread()\n",
+        without='            if not background.survive(name="heartbeat", work=self._beat_in_thread):\n'
+        "                break\n",
         tests=("tests/workers/gpu_worker/test_heartbeat.py",),
     ),
     Mutation(
         name="a thread that breaks: the poller goes on",
         path="workers/gpu_worker/poller.py",
         text="            _try(self._poll)\n",
-        without="            self._poll()\n",
+        without="            if not _try(self._poll):\n                break\n",
         tests=("tests/workers/gpu_worker/test_poller.py",),
     ),
     Mutation(

@@ -11,9 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 
-from django.db import InterfaceError, OperationalError, close_old_connections, connections
+from django.db import close_old_connections, connections
 
 from storage import images
+from storage.postgresql.availability import UNAVAILABLE
 from workers.gpu_worker import attempt
 from workers.gpu_worker.attempt import AttemptContext
 from workers.lifecycle import generations, recovery
@@ -142,7 +143,7 @@ def _try(work: Callable[[], object]) -> bool:
     """
     try:
         work()
-    except (OperationalError, InterfaceError) as error:
+    except UNAVAILABLE as error:
         # The process logs once that PostgreSQL is away.
         log.debug("a round of the idle poller did not reach PostgreSQL: %s", error)
         return False

@@ -5,7 +5,7 @@ Each number costs one query of an index or one Redis key. The module knows neith
 
 import logging
 from datetime import timedelta
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from django.db.models import Count, Min, Q
 from django.db.models.functions import Now
@@ -76,5 +76,5 @@ def read_background_error_counts() -> dict[str, int]:
     Raise RedisUnavailable.
     """
     with redis_client.connection_or_unavailable() as connection:
-        counts = connection.hgetall(_BACKGROUND_ERRORS)
+        counts: Any = connection.hgetall(_BACKGROUND_ERRORS)
     return {name.decode(): int(count) for name, count in counts.items()}

@@ -26,5 +26,6 @@ def celery_tls(redis_url: str) -> dict[str, Any] | bool:
     """
     if not redis_url.startswith("rediss://"):
         return False
-    named = {name: value for name, value in parse_url(redis_url).items() if name.startswith("ssl_")}
+    options: dict[str, Any] = parse_url(redis_url)  # type: ignore[no-untyped-call] # redis-py types half of it
+    named = {name: value for name, value in options.items() if name.startswith("ssl_")}
     return {**_VERIFY, **named}

@@ -14,6 +14,7 @@ from rest_framework import exceptions
 from billing.keys import InvalidKey
 from billing.ledger import AccountSuspended, InsufficientBalance
 from storage import images
+from storage.postgresql import availability
 from workers.lifecycle import error_codes
 from workers.lifecycle.admission import QueueTooLong
 from workers.lifecycle.generations import TooManyOpen
@@ -77,8 +78,7 @@ class GenerationTimeout(WithoutImage):
     """The generation is still running; its image will be in the history."""
 
 
-# PostgreSQL is away, restarts, or did not answer in time.
-DATABASE_UNAVAILABLE: Final = (OperationalError, InterfaceError)
+DATABASE_UNAVAILABLE: Final = availability.UNAVAILABLE
 _UNAVAILABLE: Final = (
     "The service is temporarily unavailable. Send the request again in a few seconds. "
     "With an Idempotency-Key it is never charged twice."
@@ -242,7 +242,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
         return reply_with_status(500)
     response = reply_to(error)
     # Django would log the trace of each request, and the database's absence is logged once.
-    response._has_been_logged = True
+    response._has_been_logged = True  # type: ignore[attr-defined] # Django marks it so
     return response
 
 

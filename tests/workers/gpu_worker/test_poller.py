@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import DatabaseError
+from django.db import DatabaseError, close_old_connections
 from django.db.models.functions import Now
 
 from billing.models import Account
@@ -143,7 +143,7 @@ def test_an_error_that_nobody_expected_does_not_end_the_poller(
     quick: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     failures = iter([RuntimeError("one"), SystemExit(1)])
-    really_close = poller.close_old_connections
+    really_close = close_old_connections
 
     def fail_at_first() -> None:
         for failure in failures:

@@ -120,7 +120,7 @@ def test_an_announcement_reaches_the_waiter_over_redis(
 
 def test_a_message_that_is_no_id_ends_no_subscription(served: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(completion_waiters, "POLL_SECONDS", 3600)
-    odd = ["x", "", "-1", "1.5", "\u0661", b"\xff\xfe", "9" * 5000]
+    odd: list[str | bytes] = ["x", "", "-1", "1.5", "\u0661", b"\xff\xfe", "9" * 5000]
 
     async def scenario(app: WaitingRoom) -> None:
         future = app.waiters.add(12)
