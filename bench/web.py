@@ -75,6 +75,7 @@ def serve(application: str, *, name: str, folder: Path, environment: Mapping[str
     port = free_port()
     command = subprocesses.build_python_command(
         *("-m", "uvicorn", application, "--port", str(port)),
+        *("--http", "zekron_api.waiting.http_connection:HttpConnection"),
         *("--backlog", "2048", "--no-access-log", "--log-level", "warning"),
     )
     variables = {**os.environ, "DATABASE_URL": _build_database_url(), "PGAPPNAME": name, **environment}

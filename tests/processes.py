@@ -84,7 +84,10 @@ def running(
 ) -> Iterator[Processes]:
     """Run a web process, and others by their name and arguments for Python; end them with the block."""
     port = _free_port()
-    web = ["-m", "uvicorn", "zekron_api.asgi:application", "--port", str(port), "--log-level", "warning"]
+    web = [
+        *("-m", "uvicorn", "zekron_api.asgi:application", "--port", str(port), "--log-level", "warning"),
+        *("--http", "zekron_api.waiting.http_connection:HttpConnection"),
+    ]
     running = Processes(port, {}, folder)
     environment = {**os.environ, **variables(port, objects_folder), **environment}
     try:

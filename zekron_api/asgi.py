@@ -1,4 +1,4 @@
-"""The ASGI application, for `uvicorn zekron_api.asgi:application`."""
+"""The ASGI application, for `uvicorn zekron_api.asgi:application --http …`, as the Procfile has it."""
 
 import gc
 import os

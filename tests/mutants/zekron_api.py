@@ -6,6 +6,8 @@ VIEWS = "zekron_api/endpoints/views.py"
 ACCESS = "tests/zekron_api/endpoints/test_views.py"
 AWAY = "tests/zekron_api/test_database_away.py"
 LIMITS = "tests/zekron_api/http/test_rate_limit.py"
+CONNECTION = "zekron_api/waiting/http_connection.py"
+CONNECTIONS = "tests/zekron_api/waiting/test_http_connection.py"
 
 MUTATIONS = (
     Mutation(
@@ -107,6 +109,43 @@ MUTATIONS = (
         tests=(
             "tests/zekron_api/waiting/test_asgi_handler.py::"
             "test_neither_the_listener_nor_the_poll_ends_by_an_error_that_nobody_expected",
+        ),
+    ),
+    Mutation(
+        name="an offer of another protocol hides no body",
+        path=CONNECTION,
+        text="            self._parse_without_offer()\n",
+        without="            pass\n",
+        tests=(f"{CONNECTIONS}::test_what_follows_an_offer_in_the_same_write_is_the_next_request",),
+    ),
+    Mutation(
+        name="an offer is ignored before its request starts",
+        path=CONNECTION,
+        text="            super().on_headers_complete()\n",
+        without="            pass\n        super().on_headers_complete()\n        if True:\n",
+        tests=(f"{CONNECTIONS}::test_what_follows_an_offer_in_the_same_write_is_the_next_request",),
+    ),
+    Mutation(
+        name="a half-close is not the end of a client",
+        path=CONNECTION,
+        text="        return self._end_requests()\n",
+        without="        return False\n",
+        tests=(f"{CONNECTIONS}::test_a_client_that_closes_its_sending_side_gets_its_reply",),
+    ),
+    Mutation(
+        name="a request that a half-close cuts off is dropped",
+        path=CONNECTION,
+        text="            self.pipeline.popleft()\n",
+        without="",
+        tests=(f"{CONNECTIONS}::test_a_request_that_a_half_close_cuts_off_is_not_served",),
+    ),
+    Mutation(
+        name="nonsense after a request does not take its reply",
+        path=CONNECTION,
+        text="        if self._end_requests():\n            return\n",
+        without="        self._end_requests()\n",
+        tests=(
+            f"{CONNECTIONS}::test_a_paid_reply_comes_although_the_client_sent_nonsense_after_its_request",
         ),
     ),
 )

@@ -28,6 +28,7 @@ from workers.gpu_worker import attempt
 from workers.gpu_worker.attempt import AttemptContext
 from workers.messaging import enqueue, worker_registry
 from zekron_api.waiting.asgi_handler import WaitingRoom
+from zekron_api.waiting.http_connection import HttpConnection
 
 pytestmark = pytest.mark.processes
 
@@ -72,7 +73,9 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def address(unlimited: None, worker: None) -> Iterator[str]:
     """Return the address of a live server in this process."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(WaitingRoom(), log_config=None, access_log=False))
+        server = uvicorn.Server(
+            uvicorn.Config(WaitingRoom(), http=HttpConnection, log_config=None, access_log=False)
+        )
         with running(partial(server.run, sockets=[listener])):
             give_up_at = time.monotonic() + START_LIMIT_SECONDS
             while not server.started and time.monotonic() < give_up_at:
