@@ -10,6 +10,8 @@ from uuid import uuid4
 from django.http import HttpRequest, HttpResponse
 
 from zekron_api.http import errors
+from zekron_api.http.pending_check import PendingCheckResponse
+from zekron_api.ops import health
 from zekron_api.waiting.deferred_response import SUPPORTS_DEFERRAL, DeferredResponse
 
 log = logging.getLogger(__name__)
@@ -27,6 +29,8 @@ def wait_in_place(get_response: GetResponse) -> GetResponse:
         response = get_response(request)
         if isinstance(response, DeferredResponse) and not getattr(request, SUPPORTS_DEFERRAL, False):
             return response.wait_in_place()
+        if isinstance(response, PendingCheckResponse) and not getattr(request, SUPPORTS_DEFERRAL, False):
+            response.wait_in_place()
         return response
 
     return middleware
@@ -43,8 +47,15 @@ def request_id(get_response: GetResponse) -> GetResponse:
         response["X-Request-Id"] = identifier
         route = request.resolver_match.route if request.resolver_match else "-"
         milliseconds = (time.perf_counter() - started) * 1000
-        log.info(
-            "%s %s /%s %d %.1f ms", identifier, request.method, route, response.status_code, milliseconds
+        # Load balancers ask every few seconds.
+        log.log(
+            logging.DEBUG if request.path_info in health.PROBES else logging.INFO,
+            "%s %s /%s %d %.1f ms",
+            identifier,
+            request.method,
+            route,
+            response.status_code,
+            milliseconds,
         )
         return response
 
@@ -64,5 +75,29 @@ def error_envelope(get_response: GetResponse) -> GetResponse:
             if name.lower() not in {"content-type", "content-length"}:
                 reply[name] = value
         return reply
+
+    return middleware
+
+
+def method_keeping_redirects(get_response: GetResponse) -> GetResponse:
+    """Make each permanent redirect keep the method and the body of the request, such as Django's redirect to HTTPS.
+
+    After a 301 most clients send a POST again as a GET without a body (RFC 9110, section 15.4.2).
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        if response.status_code == 301 and request.method not in {"GET", "HEAD"}:
+            response.status_code = 308
+        return response
+
+    return middleware
+
+
+def health_probes(get_response: GetResponse) -> GetResponse:
+    """Answer health checks before the middleware that refuses unknown hosts."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        return health.PROBES.get(request.path_info, get_response)(request)
 
     return middleware

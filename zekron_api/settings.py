@@ -33,7 +33,7 @@ DEBUG = False
 LOCAL_SECRETS = secrets.load_or_create(VAR_DIR) if LOCAL else secrets.NONE
 SECRET_KEY = env.str("SECRET_KEY", LOCAL_SECRETS.secret_key or REQUIRED, validate=min_length(50))
 MASTER_KEYS: Mapping[str, bytes] = env.master_keys("MASTER_KEYS", LOCAL_SECRETS.master_keys or REQUIRED)
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"] if LOCAL else REQUIRED)
+ALLOWED_HOSTS = env.names("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"] if LOCAL else REQUIRED)
 
 PORT = env.int("PORT", 8000, **within(1, 65535))
 PUBLIC_URL: str = env.str("PUBLIC_URL", f"http://localhost:{PORT}" if LOCAL else REQUIRED)
@@ -41,7 +41,7 @@ SYNC_WAIT_SECONDS = env.int("SYNC_WAIT_SECONDS", 100, **within(1, 3600))
 MODELS_FILE = env.path("MODELS_FILE", BASE_DIR / "models.toml")
 DEVICE = env.str("DEVICE", "auto")
 # Models whose weights may be used commercially although the name of their licence says otherwise.
-ALLOW_NONCOMMERCIAL = frozenset(env.list("ALLOW_NONCOMMERCIAL", [], subcast=str.strip)) - {""}
+ALLOW_NONCOMMERCIAL = frozenset(env.names("ALLOW_NONCOMMERCIAL", []))
 # Without a token /metrics is a 404.
 METRICS_TOKEN = env.str("METRICS_TOKEN", "", validate=min_length(32))
 database: dict[str, Any] = env.dj_db_url("DATABASE_URL", servers.postgres_url(VAR_DIR))
@@ -75,7 +75,9 @@ MIDDLEWARE = [
     "zekron_api.middleware.request_id",
     "zekron_api.middleware.error_envelope",
     "csp.middleware.CSPMiddleware",
+    "zekron_api.middleware.method_keeping_redirects",
     "django.middleware.security.SecurityMiddleware",
+    "zekron_api.middleware.health_probes",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -249,7 +251,10 @@ LOGGING = {
             "format": "%(asctime)s %(levelname)s %(name)s: %(message)s",
         }
     },
-    "filters": {"without_paths": {"()": "zekron_api.ops.log_redaction.WithoutPaths"}},
+    "filters": {
+        "without_paths": {"()": "zekron_api.ops.log_redaction.WithoutPaths"},
+        "without_traceback": {"()": "zekron_api.ops.log_redaction.WithoutTraceback"},
+    },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "loggers": {
         # Django's handlers would mail each exception with the values of its local variables.
@@ -265,6 +270,8 @@ LOGGING = {
         # axes announces itself at every start.
         "axes.apps": {"level": "WARNING"},
         "django.request": {"filters": ["without_paths"]},
+        # Anyone may send any host.
+        "django.security.DisallowedHost": {"filters": ["without_traceback"]},
     },
     "root": {"handlers": ["stderr"], "level": "INFO"},
 }

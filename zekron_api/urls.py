@@ -16,6 +16,7 @@ urlpatterns = [
     path("v1/generations", views.HistoryView.as_view()),
     path("v1/openapi.json", document.serve),
     path("docs", reference.serve),
+    # The middleware health_probes answers these two before it gets here.
     path("healthz", health.alive),
     path("readyz", health.ready),
     path("metrics", prometheus.serve),

@@ -6,6 +6,12 @@ VIEWS = "zekron_api/endpoints/views.py"
 ACCESS = "tests/zekron_api/endpoints/test_views.py"
 AWAY = "tests/zekron_api/test_database_away.py"
 LIMITS = "tests/zekron_api/http/test_rate_limit.py"
+MIDDLEWARE = "zekron_api/middleware.py"
+REPLIES = "tests/zekron_api/test_middleware.py"
+READINESS = "zekron_api/ops/readiness.py"
+SHARED = "tests/zekron_api/ops/test_readiness.py"
+HEALTH = "tests/zekron_api/ops/test_health.py"
+WAITING_ROOM = "zekron_api/waiting/asgi_handler.py"
 CONNECTION = "zekron_api/waiting/http_connection.py"
 CONNECTIONS = "tests/zekron_api/waiting/test_http_connection.py"
 
@@ -147,5 +153,79 @@ MUTATIONS = (
         tests=(
             f"{CONNECTIONS}::test_a_paid_reply_comes_although_the_client_sent_nonsense_after_its_request",
         ),
+    ),
+    Mutation(
+        name="a health check is answered before the host is looked at",
+        path="zekron_api/settings.py",
+        text='    "zekron_api.middleware.health_probes",\n',
+        without="",
+        tests=(
+            f"{HEALTH}::test_a_health_check_is_answered_whatever_host_it_names_and_without_a_line_in_the_log",
+        ),
+    ),
+    Mutation(
+        name="a refused host leaves no traceback",
+        path="zekron_api/settings.py",
+        text='{"filters": ["without_traceback"]}',
+        without="{}",
+        tests=(f"{HEALTH}::test_another_request_that_names_an_unknown_host_is_told_so_and_leaves_one_line",),
+    ),
+    Mutation(
+        name="anonymous requests have threads of their own",
+        path=WAITING_ROOM,
+        text="        if (lane := self._open_lanes.find(scope)) is not None:\n",
+        without="        if (lane := None) is not None:\n",
+        tests=(f"{HEALTH}::test_the_request_lane_being_full_delays_no_health_check",),
+    ),
+    Mutation(
+        name="a check that runs is shared",
+        path=READINESS,
+        text="            if running and (not running.done() or ",
+        without="            if running and (",
+        tests=(f"{SHARED}::test_all_who_ask_meanwhile_share_one_check",),
+    ),
+    Mutation(
+        name="the result of a check is shared for a second",
+        path=READINESS,
+        text=" or time.monotonic() - self._ended_at < FRESH_SECONDS):",
+        without="):",
+        tests=(f"{SHARED}::test_a_result_is_fresh_for_a_second_and_no_longer",),
+    ),
+    Mutation(
+        name="a check without an answer has failed",
+        path=READINESS,
+        text="            return self._without_answer if is_overdue else self._last\n",
+        without="            return self._last\n",
+        tests=(
+            f"{SHARED}::test_a_check_without_an_answer_counts_as_failed_after_five_seconds_and_is_not_repeated",
+        ),
+    ),
+    Mutation(
+        name="a check that raises anything ends",
+        path=READINESS,
+        text="            future.set_result(result)\n",
+        without="        future.set_result(self._check())\n",
+        tests=(f"{SHARED}::test_a_check_that_raises_anything_failed_and_the_next_one_is_made",),
+    ),
+    Mutation(
+        name="a check closes its database connection",
+        path=READINESS,
+        text="            connections.close_all()\n",
+        without="",
+        tests=(f"{SHARED}::test_a_check_leaves_no_database_connection_behind",),
+    ),
+    Mutation(
+        name="every reply has a length",
+        path=WAITING_ROOM,
+        text='        response.headers.setdefault("Content-Length", str(len(response.content)))\n',
+        without="        pass\n",
+        tests=(f"{REPLIES}::test_every_reply_has_a_length",),
+    ),
+    Mutation(
+        name="the redirect to HTTPS keeps a POST a POST",
+        path=MIDDLEWARE,
+        text="            response.status_code = 308\n",
+        without="            pass\n",
+        tests=(f"{REPLIES}::test_the_redirect_to_https_keeps_the_method_and_has_a_length",),
     ),
 )

@@ -22,7 +22,7 @@ from tests.storage.conftest import EXPIRES_AT, bytes_of
 from tests.storage.s3 import OBJECT, everything, refusals, requests
 from workers.lifecycle import generations
 from zekron_api.config.storage_url import object_store
-from zekron_api.ops import health
+from zekron_api.ops import readiness
 from zekron_api.waiting import asgi_handler
 
 
@@ -121,11 +121,12 @@ def test_a_bucket_that_is_not_there_is_a_failure_and_no_missing_object(
 def test_readyz_says_whether_the_bucket_works(
     bucket: S3Store, s3_server: s3.Server, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert health._works(health.CHECKS["store"])
+    monkeypatch.setattr(readiness, "FRESH_SECONDS", 0.0)
+    assert readiness.PARTS["store"].start().result()
     assert bucket.listdir("") == ([], [])
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another secret")
     settings.STORAGES = {**settings.STORAGES, "objects": object_store(s3_server.url("prefix"))}
-    assert not health._works(health.CHECKS["store"])
+    assert not readiness.PARTS["store"].start().result()
 
 
 def test_all_threads_share_one_client(bucket: S3Store) -> None:

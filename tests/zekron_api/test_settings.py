@@ -102,7 +102,7 @@ def test_the_checks_would_find_a_deployment_that_is_open(variables: Any, found: 
 def test_https_is_asked_for_everywhere_but_where_load_balancers_look_and_no_header_fakes_it() -> None:
     ended = _run("-c", FACTS)
     assert ended.stdout.split() == [
-        "301",
+        "308",
         "https://api.example.com/v1/generate?a=b",
         "200",
         "max-age=31536000",
@@ -200,9 +200,17 @@ def test_the_first_of_several_wrong_variables_is_named(read: Read) -> None:
 
 
 def test_lists_are_read_without_the_spaces_and_gaps_between_their_items(read: Read) -> None:
-    settings = read(ALLOW_NONCOMMERCIAL="a, b,,", ALLOWED_HOSTS="a.example.com,b.example.com")
+    settings = read(ALLOW_NONCOMMERCIAL="a, b,,", ALLOWED_HOSTS=" a.example.com , b.example.com,, ")
     assert settings["ALLOW_NONCOMMERCIAL"] == {"a", "b"}
     assert settings["ALLOWED_HOSTS"] == ["a.example.com", "b.example.com"]
+
+
+def test_a_list_of_nothing_stops_the_start(read: Read) -> None:
+    with pytest.raises(SystemExit) as ended:
+        read(ALLOWED_HOSTS=" , ")
+    assert (
+        str(ended.value) == "zekron: the environment variable ALLOWED_HOSTS names nothing between its commas."
+    )
 
 
 @pytest.mark.processes

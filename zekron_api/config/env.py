@@ -31,6 +31,7 @@ class Environment(FileAwareEnv):
 
     def __init__(self) -> None:
         super().__init__(eager=False, strip_whitespace=True)
+        self.add_parser("names", _names)
 
     def _get_value(self, env_key: str, default: Any) -> Any:
         file_key = f"{env_key}{self.file_suffix}"
@@ -51,6 +52,17 @@ class Environment(FileAwareEnv):
             messages = cast("Mapping[str, list[str]]", error.error_messages)
             name, reasons = next(iter(messages.items()))
             raise InvalidVariable(name, _REASONS.get(reasons[0], reasons[0])) from None
+
+
+def _names(value: str | list[str]) -> list[str]:
+    """Return the names between the commas. Blanks around them and empty places do not count."""
+    if not isinstance(value, str):
+        # environs also parses the default.
+        return value
+    names = [name for name in map(str.strip, value.split(",")) if name]
+    if not names:
+        raise ValidationError("names nothing between its commas")
+    return names
 
 
 def within(minimum: int, maximum: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import orjson
 from django.conf import settings
-from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.core.exceptions import DisallowedHost, PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from rest_framework import exceptions
@@ -155,6 +155,13 @@ TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
         "This account sent too many requests. At most 60 are allowed in 60 seconds. Wait, then send it again.",
     ),
     (QueueTooLong, 503, "service_busy", BUSY),
+    (
+        DisallowedHost,
+        400,
+        "bad_request",
+        "The header Host names a host that this service does not serve. Check the address of the request. "
+        "Operators list the served hosts in ALLOWED_HOSTS.",
+    ),
     (SuspiciousOperation, 400, "bad_request", "The request cannot be understood."),
 )
 INTERNAL: Final = (

@@ -1,101 +1,75 @@
 """The health checks: /healthz for this process, /readyz for the whole service."""
 
-import secrets
-import time
-from collections.abc import Callable
-from typing import Any
+import logging
+from typing import Any, Final
 
 import orjson
-import redis
-from django.core.files.base import ContentFile
-from django.core.files.storage import storages
-from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse
-from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
-from workers.catalogue import DEFAULT_MODEL, catalogue
-from workers.messaging import worker_registry
-from workers.messaging.redis_client import connection as broker
+from workers.catalogue import DEFAULT_MODEL
+from zekron_api.http.pending_check import PendingCheckResponse
+from zekron_api.ops import readiness
 
-# Anyone may request it, so the parts are checked at most once in this time.
-_FRESH_SECONDS = 1.0
-_last: tuple[float, dict[str, dict[str, Any]]] = (0.0, {})
+log = logging.getLogger(__name__)
+
+_JSON: Final = "application/json"
+# The parts as they were last logged.
+_logged: dict[str, bool] = {}
 
 
-# Exempt from CSRF checks, so that a wrong method gets a 405 and not a 403 for a missing cookie.
-@csrf_exempt
 @require_safe
 def alive(request: HttpRequest) -> HttpResponse:
     """Reply to GET /healthz with 200 as long as the process runs."""
-    return _json({"status": "ok"}, 200)
+    return _unstored(HttpResponse(orjson.dumps({"status": "ok"}), content_type=_JSON))
 
 
-@csrf_exempt
 @require_safe
 def ready(request: HttpRequest) -> HttpResponse:
     """Reply to GET /readyz with 200 when every part works, else with 503.
 
     The body names the state of each part and counts live workers.
     """
-    global _last  # noqa: PLW0603 (one short cache a process; two threads may both check the parts)
-    asked_at, found = _last
-    if not found or time.monotonic() - asked_at > _FRESH_SECONDS:
-        parts = {name: _works(check) for name, check in CHECKS.items()}
-        found = {"parts": parts, "workers": _workers()}
-        _last = (time.monotonic(), found)
-    is_ready = all(found["parts"].values())
-    return _json({"status": "ok" if is_ready else "unavailable", **found}, 200 if is_ready else 503)
+    checks: list[readiness.SharedCheck[Any]] = [*readiness.PARTS.values(), readiness.WORKERS]
+    started = [(check.start(), check.wait_seconds()) for check in checks]
+    waited = {future: seconds for future, seconds in started if seconds > 0 and not future.done()}
+    return _unstored(
+        PendingCheckResponse(
+            futures=waited,
+            wait_seconds=max(waited.values(), default=0.0),
+            complete=_complete,
+            content_type=_JSON,
+        )
+    )
 
 
-def _works(check: Callable[[], bool]) -> bool:
-    try:
-        return check()
-    except (DatabaseError, redis.RedisError, OSError):
-        return False
+# Load balancers ask by the address of the machine, so these replies do not depend on the header Host.
+PROBES: Final = {"/healthz": alive, "/readyz": ready}
 
 
-def _database() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
-        return bool(cursor.fetchone() == (1,))
-
-
-def _store() -> bool:
-    store = storages["objects"]
-    name = store.save(f"readyz/{secrets.token_hex(8)}", ContentFile(b"ready"))
-    store.delete(name)
-    return True
-
-
-def _worker() -> bool:
-    """Return whether a worker serves the default model. For other models a missing worker means 503 service_busy."""
-    return any(worker.makes(DEFAULT_MODEL) for worker in worker_registry.list_alive())
-
-
-def _workers() -> dict[str, dict[str, int]]:
-    """Count live workers for each model and each queue; return nothing while Redis is unavailable."""
-    try:
-        alive = worker_registry.list_alive()
-    except redis.RedisError:
-        return {}
-    models = catalogue()
-    consumed = [queue for worker in alive if worker.details for queue in worker.details.queues]
-    return {
-        "models": {name: sum(worker.makes(name) for worker in alive) for name in models},
-        "queues": {model.queue: consumed.count(model.queue) for model in models.values()},
+def _complete() -> tuple[int, bytes]:
+    workers = readiness.WORKERS.result()
+    parts = {name: check.result() for name, check in readiness.PARTS.items()}
+    # For other models a missing worker means 503 service_busy.
+    parts["worker"] = bool(workers.get("models", {}).get(DEFAULT_MODEL))
+    _log_changes(parts)
+    is_ready = all(parts.values())
+    found: dict[str, Any] = {
+        "status": "ok" if is_ready else "unavailable",
+        "parts": parts,
+        "workers": workers,
     }
+    return 200 if is_ready else 503, orjson.dumps(found)
 
 
-CHECKS: dict[str, Callable[[], bool]] = {
-    "database": _database,
-    "redis": lambda: bool(broker().ping()),
-    "store": _store,
-    "worker": _worker,
-}
+def _log_changes(parts: dict[str, bool]) -> None:
+    """Log each part that stopped or started to work since the last request. A line for each request would be noise."""
+    for name, works in parts.items():
+        if _logged.get(name, True) != works:
+            log.warning("Readiness: %s %s.", name, "works again" if works else "does not work")
+        _logged[name] = works
 
 
-def _json(value: dict[str, object], status: int) -> HttpResponse:
-    response = HttpResponse(orjson.dumps(value), status=status, content_type="application/json")
+def _unstored(response: HttpResponse) -> HttpResponse:
     response["Cache-Control"] = "no-store"
     return response

@@ -23,6 +23,15 @@ class WithoutPaths(logging.Filter):
         return True
 
 
+class WithoutTraceback(logging.Filter):
+    """A filter for errors of clients, whose message says all: a warning in one line."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return True; take the traceback away."""
+        record.exc_info, record.levelno, record.levelname = None, logging.WARNING, "WARNING"
+        return True
+
+
 class LineFormatter(logging.Formatter):
     """A formatter that writes an exception as its frames and the summary of `error_redaction`, never as its text."""
 

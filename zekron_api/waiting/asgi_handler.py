@@ -27,6 +27,7 @@ from django.utils.http import parse_header_parameters
 from workers.lifecycle import queries
 from workers.messaging import background
 from zekron_api.http import authentication, errors
+from zekron_api.http.pending_check import PendingCheckResponse
 from zekron_api.waiting import request_body
 from zekron_api.waiting.completion_waiters import CompletionWaiters
 from zekron_api.waiting.deferred_response import (
@@ -35,6 +36,7 @@ from zekron_api.waiting.deferred_response import (
     PendingGenerationResponse,
 )
 from zekron_api.waiting.fair_semaphore import PerAccountSemaphore
+from zekron_api.waiting.open_lanes import OpenLanes
 from zekron_api.waiting.request_body import Scope
 
 log = logging.getLogger(__name__)
@@ -82,6 +84,7 @@ class WaitingRoom(ASGIHandler):
         # Django's initialiser would load the middleware for async.
         self.load_middleware(is_async=False)
         self._threads = ThreadPoolExecutor(THREAD_COUNT, thread_name_prefix="view")
+        self._open_lanes = OpenLanes()
         self._request_lane = asyncio.Semaphore(MAX_LANE_THREADS)
         self._reply_lane = asyncio.Semaphore(MAX_LANE_THREADS)
         self._reply_slots = PerAccountSemaphore(
@@ -104,6 +107,10 @@ class WaitingRoom(ASGIHandler):
             isinstance(response, PendingGenerationResponse) and await self._wait(response, receive)
         ):
             return
+        if isinstance(response, PendingCheckResponse):
+            await response.wait()
+            if scope["method"] == "HEAD":
+                response.content = b""
         if not isinstance(response, DeferredResponse):
             await self._send(response, send)
             return
@@ -122,8 +129,11 @@ class WaitingRoom(ASGIHandler):
             return None
         except TimeoutError:
             return _too_slow()
+        respond = partial(self._respond, scope, body_file)
+        if (lane := self._open_lanes.find(scope)) is not None:
+            return await asyncio.get_running_loop().run_in_executor(lane, respond)
         async with self._request_lane:
-            return await self._in_thread(partial(self._respond, scope, body_file))
+            return await self._in_thread(respond)
 
     async def _send(self, response: HttpResponse, send: Send) -> None:
         """Send as fast as the client reads.
@@ -182,6 +192,7 @@ class WaitingRoom(ASGIHandler):
         for _ in range(THREAD_COUNT):
             self._threads.submit(close)
         self._threads.shutdown()
+        self._open_lanes.close()
 
     def _respond(self, scope: Scope, body_file: request_body.Body) -> HttpResponse:
         """Run the middleware and the view in a thread, and close the resources of the request."""
@@ -191,7 +202,7 @@ class WaitingRoom(ASGIHandler):
             request, refusal = self.create_request(scope, body_file)
             if request is None:
                 signals.request_finished.send(sender=self.__class__)
-                return errors.reply_with_status(refusal.status_code if refusal else 400)
+                return _with_length(errors.reply_with_status(refusal.status_code if refusal else 400))
             setattr(request, SUPPORTS_DEFERRAL, True)
             # A chunked body has no length in its headers. For a body that was not read, the headers have the length.
             byte_count = body_file.seek(0, os.SEEK_END) or request_body.announced_byte_count(scope)
@@ -203,6 +214,7 @@ class WaitingRoom(ASGIHandler):
             if request.method == "HEAD" and isinstance(whole, DeferredResponse):
                 whole = whole.resolve()
             response.close()
+            _with_length(whole)
             if request.method == "HEAD":
                 # The response to HEAD keeps the headers of GET, the length included.
                 whole.content = b""
@@ -257,6 +269,16 @@ def _too_slow() -> HttpResponse:
     response = errors.reply_with_status(408)
     # The rest of the body must not be read as the next request.
     response["Connection"] = "close"
+    return _with_length(response)
+
+
+def _with_length(response: HttpResponse) -> HttpResponse:
+    """Set the length that Django's middleware sets only on replies from further inside.
+
+    Without a length, a server would send the response in chunks. A 304 has no body whose length it could tell.
+    """
+    if response.status_code not in {204, 304}:
+        response.headers.setdefault("Content-Length", str(len(response.content)))
     return response
 
 

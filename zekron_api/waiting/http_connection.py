@@ -34,7 +34,8 @@ class HttpConnection(HttpToolsProtocol):
             except httptools.HttpParserError:
                 self._refuse()
 
-    def eof_received(self) -> bool:
+    # uvicorn declares that it never returns True.
+    def eof_received(self) -> bool:  # type: ignore[override]
         """Return whether the connection stays open because a complete request has no reply yet."""
         return self._end_requests()
 

@@ -16,7 +16,7 @@ from tests.content_policy import content_policy
 from tests.zekron_api.callers import Caller
 from workers.messaging import worker_registry
 from workers.models import Status
-from zekron_api.ops import health
+from zekron_api.ops import readiness
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -200,7 +200,7 @@ def test_healthz_answers_as_long_as_the_process_lives() -> None:
 
 
 def test_readyz_names_the_part_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "_FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(readiness, "FRESH_SECONDS", 0.0)
     response = Client().get("/readyz")
     assert response.status_code == 503
     assert response.json()["parts"] == {"database": True, "redis": True, "store": True, "worker": False}
@@ -211,7 +211,7 @@ def test_readyz_names_the_part_that_is_missing(monkeypatch: pytest.MonkeyPatch) 
 def test_readyz_counts_workers_and_is_ready_once_the_default_model_has_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(health, "_FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(readiness, "FRESH_SECONDS", 0.0)
     other = worker_registry.Details(models={"other": None}, queues=["large"])
     worker_registry.publish(worker_name="gpu@other", details=other)
     response = Client().get("/readyz")
@@ -225,7 +225,7 @@ def test_readyz_counts_workers_and_is_ready_once_the_default_model_has_one(
 
 
 def test_readyz_without_redis_counts_no_workers(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
-    monkeypatch.setattr(health, "_FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(readiness, "FRESH_SECONDS", 0.0)
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
     response = Client().get("/readyz")
     assert (response.status_code, response.json()["workers"]) == (503, {})

@@ -19,7 +19,7 @@ from storage import images
 from tests import factories
 from tests.images import picture
 from tests.zekron_api.callers import Caller, caller
-from workers.messaging import enqueue
+from workers.messaging import enqueue, worker_registry
 from workers.models import Status
 from zekron_api import urls
 from zekron_api.endpoints import serializers
@@ -216,7 +216,7 @@ def test_every_refusal_is_as_described(me: Caller, stranger: Caller, idle_worker
     check("/v1/images/{token}", "get", me.get("/v1/images/" + "0" * 64))
     check("/v1/images/{token}", "get", me.post("/v1/images/" + "0" * 64, {}))
     check("/v1/generations", "get", me.get("/v1/generations?limit=0"))
-    check("/healthz", "get", Client(headers={"Host": "evil.example"}).get("/healthz"))
+    check("/v1/balance", "get", Client(headers={"Host": "evil.example"}).get("/v1/balance"))
     accounts.suspend(account_id=stranger.account.pk)
     check(path, "post", stranger.generate())
 
@@ -253,13 +253,14 @@ def test_an_error_of_ours_is_as_described(me: Caller, monkeypatch: pytest.Monkey
 
 @pytest.mark.django_db(transaction=True)
 def test_health_is_as_described(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zekron_api.ops.health._last", (0.0, {}))
+    monkeypatch.setattr("zekron_api.ops.readiness.FRESH_SECONDS", 0.0)
     unready = Client().get("/readyz")
     assert unready.status_code == 503
     check("/readyz", "get", unready)
-    monkeypatch.setattr("zekron_api.ops.health._last", (0.0, {}))
-    monkeypatch.setattr("zekron_api.ops.health.CHECKS", {"database": lambda: True})
-    check("/readyz", "get", Client().get("/readyz"))
+    worker_registry.publish(worker_name="gpu@test")
+    ready = Client().get("/readyz")
+    assert ready.status_code == 200
+    check("/readyz", "get", ready)
     check("/healthz", "get", Client().get("/healthz"))
 
 

@@ -96,7 +96,10 @@ def live() -> Iterator[Live]:
     """Serve a waiting room by uvicorn, with the connections that the Procfile names."""
     room = WaitingRoom()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(room, http=HttpConnection, log_config=None, access_log=False))
+        config = uvicorn.Config(
+            room, http=HttpConnection, log_config=None, access_log=False, timeout_graceful_shutdown=10
+        )
+        server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         processes.wait_until(lambda: server.started)
@@ -233,7 +236,8 @@ def complete() -> None:
 
     def run() -> None:
         try:
-            work.set_result(complete_all())
+            complete_all()
+            work.set_result(None)
         finally:
             connections.close_all()
 
