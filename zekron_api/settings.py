@@ -82,6 +82,7 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
+    "zekron_api.middleware.LoginLimit",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -232,7 +233,13 @@ AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_RESET_ON_SUCCESS = True
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_CLIENT_IP_CALLABLE = "zekron_api.http.login_limit.address_of"
 AXES_LOCKOUT_CALLABLE = "zekron_api.http.errors.lockout"
+# Each login costs half a second of processor time, whether it succeeds or not. The limit of a name is above the limit
+# of an address, so that one address cannot keep the owner of a name out.
+LOGINS_PER_MINUTE_OF_ADDRESS = 10
+LOGINS_PER_MINUTE_OF_NAME = 20
+LOGINS_PER_MINUTE = 40
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},

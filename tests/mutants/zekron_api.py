@@ -11,6 +11,8 @@ REPLIES = "tests/zekron_api/test_middleware.py"
 READINESS = "zekron_api/ops/readiness.py"
 SHARED = "tests/zekron_api/ops/test_readiness.py"
 HEALTH = "tests/zekron_api/ops/test_health.py"
+LOGINS = "zekron_api/http/login_limit.py"
+GUESSES = "tests/zekron_api/http/test_login_limit.py"
 WAITING_ROOM = "zekron_api/waiting/asgi_handler.py"
 CONNECTION = "zekron_api/waiting/http_connection.py"
 CONNECTIONS = "tests/zekron_api/waiting/test_http_connection.py"
@@ -175,7 +177,10 @@ MUTATIONS = (
         path=WAITING_ROOM,
         text="        if (lane := self._open_lanes.find(scope)) is not None:\n",
         without="        if (lane := None) is not None:\n",
-        tests=(f"{HEALTH}::test_the_request_lane_being_full_delays_no_health_check",),
+        tests=(
+            f"{HEALTH}::test_the_request_lane_being_full_delays_no_health_check",
+            f"{GUESSES}::test_logins_that_hash_take_one_thread_of_their_own",
+        ),
     ),
     Mutation(
         name="a check that runs is shared",
@@ -213,6 +218,48 @@ MUTATIONS = (
         text="            connections.close_all()\n",
         without="",
         tests=(f"{SHARED}::test_a_check_leaves_no_database_connection_behind",),
+    ),
+    Mutation(
+        name="logins have a limit by address",
+        path=LOGINS,
+        text="settings.LOGINS_PER_MINUTE_OF_ADDRESS, ",
+        without="1000, ",
+        tests=(f"{GUESSES}::test_an_address_has_its_limit_whatever_names_it_tries",),
+    ),
+    Mutation(
+        name="logins have a limit by name",
+        path=LOGINS,
+        text="settings.LOGINS_PER_MINUTE_OF_NAME, ",
+        without="1000, ",
+        tests=(f"{GUESSES}::test_a_name_has_its_limit_whatever_addresses_try_it",),
+    ),
+    Mutation(
+        name="logins have a limit in all",
+        path=LOGINS,
+        text="settings.LOGINS_PER_MINUTE, ",
+        without="1000, ",
+        tests=(f"{GUESSES}::test_all_logins_together_have_a_limit",),
+    ),
+    Mutation(
+        name="an IPv6 client is its network",
+        path=LOGINS,
+        text="_IPV6_PREFIX_BITS: Final = 64\n",
+        without="_IPV6_PREFIX_BITS: Final = 128\n",
+        tests=(f"{GUESSES}::test_the_addresses_of_one_client_count_as_one",),
+    ),
+    Mutation(
+        name="the lockout counts an IPv6 client as its network",
+        path="zekron_api/settings.py",
+        text='AXES_CLIENT_IP_CALLABLE = "zekron_api.http.login_limit.address_of"\n',
+        without="",
+        tests=(f"{GUESSES}::test_a_lockout_of_an_ipv6_client_holds_for_its_network",),
+    ),
+    Mutation(
+        name="a login without the token of its form is not counted",
+        path="zekron_api/settings.py",
+        text='    "django.middleware.csrf.CsrfViewMiddleware",\n    "zekron_api.middleware.LoginLimit",\n',
+        without='    "zekron_api.middleware.LoginLimit",\n    "django.middleware.csrf.CsrfViewMiddleware",\n',
+        tests=(f"{GUESSES}::test_neither_the_form_nor_a_post_without_its_token_counts",),
     ),
     Mutation(
         name="every reply has a length",

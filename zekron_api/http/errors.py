@@ -265,6 +265,11 @@ def lockout(request: HttpRequest, response: HttpResponse | None, credentials: An
     """
     wait_seconds = int(settings.AXES_COOLOFF_TIME.total_seconds())
     message = f"Too many failed logins. Try again in {wait_seconds // 60} minutes, or ask the operator."
+    return refuse_login(message, wait_seconds=wait_seconds)
+
+
+def refuse_login(message: str, *, wait_seconds: int) -> HttpResponse:
+    """Build the 429 for a login that was refused before its password was looked at."""
     refused = envelope(429, LOCKOUT_TYPE, message, error_codes.new_code(error_type=LOCKOUT_TYPE))
     refused["Retry-After"] = str(wait_seconds)
     return refused

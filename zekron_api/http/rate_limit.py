@@ -1,4 +1,4 @@
-"""The published rate limit: 60 requests in any 60 seconds for each account.
+"""The published rate limit: 60 requests in any 60 seconds for each account. Other limits may count here too.
 
 Redis checks and counts a request in one atomic step. The module does not know how the rate is replied.
 """
@@ -42,7 +42,7 @@ def consume(*, account_id: int) -> Rate:
 
     Without Redis each web process counts for itself, so their number bounds the rate.
     """
-    rate, admitted = _everywhere(_hit, account_id)
+    rate, admitted = count(_requests(), str(account_id))
     if not admitted:
         raise RateExceeded(rate)
     return rate
@@ -50,11 +50,21 @@ def consume(*, account_id: int) -> Rate:
 
 def peek(*, account_id: int) -> Rate:
     """Return the rate without counting, for a request that is refused before it counts."""
-    return _everywhere(_stats, account_id)
+    return _everywhere(_stats, _requests(), str(account_id))
 
 
-def _everywhere(work: Callable[[MovingWindowRateLimiter, RateLimitItem, str], T], account_id: int) -> T:
-    item, name = RateLimitItemPerMinute(settings.REQUESTS_PER_MINUTE), str(account_id)
+def count(item: RateLimitItem, name: str) -> tuple[Rate, bool]:
+    """Count one event under a limit of this name, and return the rate and whether the limit admits it."""
+    return _everywhere(_hit, item, name)
+
+
+def _requests() -> RateLimitItem:
+    return RateLimitItemPerMinute(settings.REQUESTS_PER_MINUTE)
+
+
+def _everywhere(
+    work: Callable[[MovingWindowRateLimiter, RateLimitItem, str], T], item: RateLimitItem, name: str
+) -> T:
     try:
         with redis_client.connection_or_unavailable():
             return work(_shared(settings.REDIS_URL), item, name)
