@@ -4,7 +4,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -39,15 +39,6 @@ def always_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have each test find no result of an earlier one."""
     monkeypatch.setattr(readiness, "FRESH_SECONDS", 0.0)
     monkeypatch.setattr(health, "_logged", {})
-
-
-@contextmanager
-def set_at_the_end(event: threading.Event) -> Iterator[None]:
-    """Set the event when the block ends, so that a test that fails does not hang."""
-    try:
-        yield
-    finally:
-        event.set()
 
 
 class Hanging:
@@ -119,7 +110,9 @@ def test_a_storage_that_hangs_takes_no_thread_however_many_ask(
     room: asgi_client.Served, store: Hanging, me: Caller
 ) -> None:
     bearer = ("authorization", f"Bearer {me.key}")
-    with ThreadPoolExecutor(4 * THREAD_COUNT) as clients, set_at_the_end(store.released):
+    with ThreadPoolExecutor(4 * THREAD_COUNT) as clients, ExitStack() as at_the_end:
+        # A test that fails does not hang.
+        at_the_end.callback(store.released.set)
         asking = [clients.submit(room.send, "GET", "/readyz") for _ in range(4 * THREAD_COUNT)]
         processes.wait_until(lambda: store.calls)
         assert room.send("GET", "/healthz").status_code == 200
@@ -169,12 +162,13 @@ def test_the_request_lane_being_full_delays_no_health_check(
 
     monkeypatch.setattr("zekron_api.endpoints.response_bodies.balance_reply", slow)
     bearer = ("authorization", f"Bearer {me.key}")
-    with ThreadPoolExecutor(THREAD_COUNT) as clients, set_at_the_end(released):
+    with ThreadPoolExecutor(THREAD_COUNT) as clients, ExitStack() as at_the_end:
+        at_the_end.callback(full.abort)
+        at_the_end.callback(released.set)
         asking = [clients.submit(room.send, "GET", "/v1/balance", [bearer]) for _ in range(THREAD_COUNT)]
         # As many requests as the lane admits are in their view, and this thread.
         full.wait(PATIENCE_SECONDS)
         assert room.send("GET", "/healthz").status_code == 200
         assert room.send("GET", "/readyz").status_code == 503
-        released.set()
-        full.abort()
+        at_the_end.close()
         assert {client.result().status_code for client in asking} == {500}

@@ -2,12 +2,12 @@
 
 import threading
 from concurrent.futures import wait
+from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, connections
 from django.db.utils import OperationalError
 
-from tests import processes
 from zekron_api.ops import readiness
 from zekron_api.ops.readiness import SharedCheck
 
@@ -102,19 +102,16 @@ def test_a_check_that_raises_anything_failed_and_the_next_one_is_made(
 
 @pytest.mark.django_db(transaction=True)
 def test_a_check_leaves_no_database_connection_behind() -> None:
-    seen = []
+    used: list[Any] = []
 
     def check() -> bool:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_backend_pid()")
-            seen.append(cursor.fetchone()[0])
+        connection.ensure_connection()
+        used.append((connections[connection.alias], connection.connection))
         return True
 
     assert SharedCheck(check, without_answer=False).start().result(PATIENCE_SECONDS)
-
-    def is_open() -> bool:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE pid = %s", seen)
-            return cursor.fetchone() == (1,)
-
-    processes.wait_until(lambda: not is_open())
+    [(wrapper, opened)] = used
+    try:
+        assert (wrapper.connection, opened.closed) == (None, True)
+    finally:
+        opened.close()
