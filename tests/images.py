@@ -38,12 +38,17 @@ def near(pixel: object, wanted: tuple[int, int, int], tolerance: int = 8) -> boo
 
 def png_of(width: int, height: int, *, depth: int = 8, colour: int = 2, data: bytes = b"") -> bytes:
     """Write a PNG whose header may say anything."""
-
-    def chunk(name: bytes, content: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-        )
-
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     end = chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + end
+
+
+def chunk(name: bytes, content: bytes) -> bytes:
+    """Write a chunk of a PNG."""
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+
+def with_chunk(png: bytes, name: bytes, content: bytes, *, is_intact: bool = True) -> bytes:
+    """Put a chunk behind the header of a PNG, with a wrong checksum if it shall not be intact."""
+    added = chunk(name, content)
+    return png[:33] + (added if is_intact else added[:-1] + bytes([added[-1] ^ 1])) + png[33:]

@@ -12,13 +12,19 @@ from pathlib import Path
 from queue import SimpleQueue
 from urllib.parse import urlsplit
 
-from tests.mutants import billing, storage, trial, workers, zekron_api
+from tests.mutants import billing, imaging, storage, trial, workers, zekron_api
 from tests.mutants.mutation import Mutation
 from zekron_api.local import servers
 
 VAR_DIR = Path(__file__).resolve().parent.parent.parent / "var"
 JOBS = 2
-MUTATIONS = (*billing.MUTATIONS, *workers.MUTATIONS, *storage.MUTATIONS, *zekron_api.MUTATIONS)
+MUTATIONS = (
+    *billing.MUTATIONS,
+    *workers.MUTATIONS,
+    *imaging.MUTATIONS,
+    *storage.MUTATIONS,
+    *zekron_api.MUTATIONS,
+)
 
 
 def main(words: Sequence[str]) -> int:

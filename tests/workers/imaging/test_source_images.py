@@ -46,31 +46,80 @@ def test_what_is_no_image_is_refused(content: bytes) -> None:
 
 
 def test_a_bomb_is_refused_by_its_header() -> None:
-    with pytest.raises(InvalidImage, match="more than 16 megapixels"):
-        decode(png_of(4001, 4000))
+    with pytest.raises(InvalidImage, match="more than 60 megapixels"):
+        decode(png_of(7501, 8000))
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_a_bomb_is_refused_where_warnings_are_only_printed() -> None:
-    with pytest.raises(InvalidImage, match="more than 16 megapixels"):
-        decode(png_of(4001, 4000))
+    with pytest.raises(InvalidImage, match="more than 60 megapixels"):
+        decode(png_of(7501, 8000))
 
 
-@pytest.mark.parametrize("side_pixels", [5_000, 12_000, 60_000, 2**31 - 1])
+@pytest.mark.parametrize("side_pixels", [8_000, 12_000, 60_000, 2**31 - 1])
 def test_no_size_in_a_header_leads_to_anything_but_a_refusal(side_pixels: int) -> None:
-    with pytest.raises(InvalidImage, match="more than 16 megapixels"):
+    with pytest.raises(InvalidImage, match="more than 60 megapixels"):
         decode(png_of(side_pixels, side_pixels))
 
 
 def test_a_webp_bomb_is_refused_before_its_canvas_is_made() -> None:
     side = (16_383).to_bytes(3, "little")
     body = b"VP8X" + struct.pack("<I", 10) + bytes(4) + side + side
-    with pytest.raises(InvalidImage, match="more than 16 megapixels"):
+    with pytest.raises(InvalidImage, match="more than 60 megapixels"):
         decode(b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body)
 
 
-def test_sixteen_megapixels_are_read() -> None:
+def test_sixteen_megapixels_are_read_at_their_full_size() -> None:
     assert decode(saved(Image.new("L", (4000, 4000)))).size == (4000, 4000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("file_format", "size"),
+    [
+        ("JPEG", (5712, 4284)),
+        ("JPEG", (6144, 8160)),
+        ("JPEG", (7745, 7745)),
+        ("PNG", (7745, 7745)),
+        ("WEBP", (6144, 8160)),
+    ],
+)
+def test_photos_of_24_to_60_megapixels_are_read_reduced(file_format: str, size: tuple[int, int]) -> None:
+    options = {"PNG": {"compress_level": 1}, "JPEG": {"progressive": True}, "WEBP": {"method": 0}}
+    picture = decode(saved(halves(*size), file_format, **options[file_format]))
+    assert source_images.KEPT_PIXELS <= picture.width * picture.height <= source_images.MAX_FULL_PIXELS
+    assert abs(picture.width / picture.height / (size[0] / size[1]) - 1) < 0.001
+    assert near(picture.getpixel((10, 30)), RED)
+    assert near(picture.getpixel((picture.width - 10, picture.height - 10)), BLUE)
+    assert near(picture.getpixel((picture.width // 2 + 20, picture.height // 2)), BLUE)
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour"),
+    [("P", 0), ("1", 1), ("L", 200), ("LA", (200, 128)), ("RGBA", (10, 20, 30, 40)), ("I;16", 40_000)],
+)
+def test_a_reduced_picture_has_the_colours_of_the_full_one(
+    mode: str, colour: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = saved(Image.new(mode, (300, 201), colour))
+    full = decode(content)
+    monkeypatch.setattr(source_images, "MAX_FULL_PIXELS", 10_000)
+    monkeypatch.setattr(source_images, "KEPT_PIXELS", 6_000)
+    reduced = decode(content)
+    assert reduced.size == (100, 67)
+    assert reduced.getcolors() == [(6_700, full.getpixel((0, 0)))]
+
+
+def test_a_reduced_picture_is_the_full_one_in_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.random.default_rng(5).integers(0, 256, (600, 450, 3), dtype=np.uint8)
+    whole = Image.fromarray(pixels)
+    monkeypatch.setattr(source_images, "MAX_FULL_PIXELS", 10_000)
+    monkeypatch.setattr(source_images, "KEPT_PIXELS", 30_000)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert decode(saved(whole)).tobytes() == whole.reduce(3).tobytes()
+    lying = whole.transpose(Image.Transpose.ROTATE_90)
+    assert decode(saved(lying, exif=exif.tobytes())).tobytes() == whole.reduce(3).tobytes()
 
 
 @pytest.mark.parametrize("size", [(63, 64), (64, 63), (1, 1)])
@@ -130,21 +179,6 @@ def test_the_orientation_is_applied(file_format: str, orientation: int) -> None:
     assert near(image.getpixel((85, 30)), BLUE, 16)
 
 
-@pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning")
-@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP"])
-@pytest.mark.parametrize("exif", [b"junk", b"II*\x00\xff\xff\xff\x7f", b"MM\x00*"])
-def test_metadata_that_cannot_be_read_costs_only_the_orientation(file_format: str, exif: bytes) -> None:
-    assert decode(saved(halves(), file_format, exif=b"Exif\x00\x00" + exif)).size == (96, 64)
-
-
-@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP"])
-def test_the_orientation_is_applied_beside_a_value_of_an_odd_type(file_format: str) -> None:
-    description_as_a_ratio = struct.pack("<HHII", 0x010E, 5, 1, 8)
-    orientation = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)
-    exif = b"Exif\x00\x00II*\x00" + struct.pack("<IH", 8, 2) + description_as_a_ratio + orientation + bytes(4)
-    assert decode(saved(halves(), file_format, exif=exif)).size == (64, 96)
-
-
 def test_transparency_is_laid_on_white() -> None:
     image = Image.new("RGBA", (64, 64), (0, 0, 0, 0))
     image.paste((255, 0, 0, 128), (0, 0, 32, 64))
@@ -199,15 +233,14 @@ def test_of_an_animation_the_first_frame_is_taken(file_format: str, options: dic
     assert decode(content).getpixel((5, 5)) == RED
 
 
-def test_a_text_bomb_in_a_png_is_refused() -> None:
+def test_a_text_bomb_in_a_png_is_never_inflated() -> None:
     text = zlib.compress(b"a" * 80_000_000)
     content = b"note\x00\x00" + text
     chunk = (
         struct.pack(">I", len(content)) + b"zTXt" + content + struct.pack(">I", zlib.crc32(b"zTXt" + content))
     )
     png = saved(halves())
-    with pytest.raises(InvalidImage):
-        decode(png[:33] + chunk + png[33:])
+    assert decode(png[:33] + chunk + png[33:]).size == (96, 64)
 
 
 def test_trailing_bytes_do_no_harm() -> None:

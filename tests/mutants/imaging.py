@@ -1,0 +1,109 @@
+"""Mutations of the reader of source images."""
+
+from tests.mutants.mutation import Mutation
+
+SOURCES = "workers/imaging/source_images.py"
+PNG = "workers/imaging/png_chunks.py"
+JPEG = "workers/imaging/jpeg_segments.py"
+TESTS = "tests/workers/imaging"
+
+MUTATIONS = (
+    Mutation(
+        name="source images: the size is checked before any pixel is read",
+        path=SOURCES,
+        text="    if width * height > MAX_PIXELS:\n",
+        without="    if False:\n",
+        tests=(f"{TESTS}/test_source_images.py::test_a_bomb_is_refused_where_warnings_are_only_printed",),
+    ),
+    Mutation(
+        name="source images: pixels in work are within the budget",
+        path=SOURCES,
+        text="BYTES_PER_PIXEL * worked_on * picture_count\n",
+        without="0\n",
+        tests=(f"{TESTS}/test_memory_budget.py",),
+    ),
+    Mutation(
+        name="source images: a large picture that waits is not overtaken",
+        path="workers/imaging/memory_budget.py",
+        text="        with self._turn, self._freed:\n",
+        without="        with self._freed:\n",
+        tests=(f"{TESTS}/test_memory_budget.py::test_small_pictures_do_not_overtake_a_large_one_that_waits",),
+    ),
+    Mutation(
+        name="source images: scans are limited",
+        path=SOURCES,
+        text="min(MAX_SCANS, MAX_SCANNED_PIXELS // (image.width * image.height))",
+        without="MAX_SCANNED_PIXELS // (image.width * image.height)",
+        tests=(f"{TESTS}/test_jpeg_segments.py",),
+    ),
+    Mutation(
+        name="source images: scans of a large picture are limited further",
+        path=SOURCES,
+        text="min(MAX_SCANS, MAX_SCANNED_PIXELS // (image.width * image.height))",
+        without="MAX_SCANS",
+        tests=(f"{TESTS}/test_jpeg_segments.py",),
+    ),
+    Mutation(
+        name="source images: a JPEG without an end has all of its pixels",
+        path=SOURCES,
+        text="        if any(ImageChops.difference(picture, other).getbbox() for other in others):\n",
+        without="        if False:\n",
+        tests=(f"{TESTS}/test_jpeg_segments.py",),
+    ),
+    Mutation(
+        name="source images: a JPEG without an end has all of its scans",
+        path=JPEG,
+        text='    return _ENDINGS if _has_all_scans(segments) else (b"",)\n',
+        without="    return _ENDINGS\n",
+        tests=(f"{TESTS}/test_jpeg_segments.py",),
+    ),
+    Mutation(
+        name="source images: the segments of a JPEG are limited",
+        path=JPEG,
+        text="        if count > MAX_PARTS:\n",
+        without="        if False:\n",
+        tests=(f"{TESTS}/test_jpeg_segments.py",),
+    ),
+    Mutation(
+        name="source images: a JPEG ends at its end marker",
+        path=JPEG,
+        text="            yield Segment(marker, found[0])\n            return\n",
+        without="            yield Segment(marker, found[0])\n            continue\n",
+        tests=(f"{TESTS}/test_jpeg_segments.py",),
+    ),
+    Mutation(
+        name="source images: the chunks of a PNG are limited",
+        path=PNG,
+        text="        if count > MAX_PARTS:\n",
+        without="        if False:\n",
+        tests=(f"{TESTS}/test_png_chunks.py",),
+    ),
+    Mutation(
+        name="source images: a PNG ends at IEND or at the first bytes that are no chunk",
+        path=PNG,
+        text='        if kind == b"IEND" or not kind.isalpha():\n',
+        without='        if kind == b"IEND":\n',
+        tests=(f"{TESTS}/test_png_chunks.py",),
+    ),
+    Mutation(
+        name="source images: header, palette and transparency are intact",
+        path=PNG,
+        text="    if is_first != is_header or not chunk.is_intact:\n",
+        without="    if is_first != is_header:\n",
+        tests=(f"{TESTS}/test_png_chunks.py",),
+    ),
+    Mutation(
+        name="source images: broken metadata does not count",
+        path=PNG,
+        text="        elif chunk.is_intact:\n",
+        without="        else:\n",
+        tests=(f"{TESTS}/test_png_chunks.py", f"{TESTS}/test_orientation.py"),
+    ),
+    Mutation(
+        name="source images: compressed metadata is inflated to a limit",
+        path=PNG,
+        text="decompress(text, MAX_TEXT_BYTES)",
+        without="decompress(text)",
+        tests=(f"{TESTS}/test_png_chunks.py",),
+    ),
+)
