@@ -1,9 +1,10 @@
 """Celery tasks (generation, sweep, audit) and signal handlers for the start and stop of a worker process."""
 
 import logging
+import sys
 import threading
 from functools import partial
-from typing import Any
+from typing import Any, Final, NoReturn
 
 from celery import shared_task
 from celery.signals import celeryd_after_setup, worker_shutdown, worker_shutting_down
@@ -12,13 +13,18 @@ from django.conf import settings
 from storage.postgresql.availability import UNAVAILABLE
 from workers.audit import scheduled
 from workers.catalogue import RESERVED_QUEUES, CatalogueError, catalogue
-from workers.engine.interface import EngineError
+from workers.engine.interface import EngineError, Misconfigured
 from workers.error_redaction import summarise
 from workers.gpu_worker import attempt, process
 from workers.lifecycle import recovery
 from workers.messaging import enqueue
 
 log = logging.getLogger(__name__)
+
+# The exit status of a worker that cannot start (sysexits.h). After EX_CONFIG its supervisor should not start it again,
+# because all others would fail too. After EX_TEMPFAIL it should try again later: the cause may pass, or be this device.
+CONFIGURATION_STATUS: Final = 78
+TEMPORARY_STATUS: Final = 75
 
 
 @shared_task(name=enqueue.GENERATE_TASK, throws=UNAVAILABLE)
@@ -54,12 +60,19 @@ def open_before_work(sender: str, instance: Any, **_: object) -> None:
         catalogue()
         if queues:
             process.start(worker_name=sender, capacity=instance.concurrency, queues=queues)
-    except (CatalogueError, EngineError) as error:
-        # Celery would only log the exception, and then take messages that this process cannot handle.
-        raise SystemExit(f"zekron: {error}") from error
+    except (CatalogueError, Misconfigured) as error:
+        _refuse_to_start(str(error), status=CONFIGURATION_STATUS)
+    except EngineError as error:
+        _refuse_to_start(str(error), status=TEMPORARY_STATUS)
     except Exception as error:
         log.exception("zekron: the models could not be loaded")
-        raise SystemExit(f"zekron: the models could not be loaded: {summarise(error)}") from error
+        _refuse_to_start(f"the models could not be loaded: {summarise(error)}", status=TEMPORARY_STATUS)
+
+
+def _refuse_to_start(reason: str, *, status: int) -> NoReturn:
+    # Celery would only log the exception, and then take messages that this process cannot handle.
+    sys.stderr.write(f"zekron: {reason}\n")
+    raise SystemExit(status)
 
 
 @worker_shutting_down.connect

@@ -11,18 +11,30 @@ from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 
-from workers.engine.interface import DeviceLost, Engine, ImageOrder, Picture, StepCallback
+from workers.engine.batch_costs import BatchCosts
+from workers.engine.interface import (
+    DeviceLost,
+    Engine,
+    ImageOrder,
+    OutOfDeviceMemory,
+    Picture,
+    StepCallback,
+)
 from workers.engine.stage_executor import Batch, Job, StageExecutor
 
 log = logging.getLogger(__name__)
 
-# While the device is idle, an order waits at most this long, and only for orders that are known to be on their way.
-# Four pictures of 512 pixels in one batch take 1.4 times as long as one picture. They take 2.4 times as long if the
-# first goes ahead of the other three. At 1024 pixels the difference is 2 %. A single order does not wait, because
-# other orders come by chance within 5 ms often enough to pay for the wait only where the device is busy anyway.
+# While the device is idle, an order waits at most this long, and only for orders that are known to be on their way and
+# with which it would share a batch. A single order does not wait, because other orders come by chance within 5 ms often
+# enough to pay for the wait only where the device is busy anyway.
 MAX_QUEUE_DELAY_SECONDS = 0.005
 # A batch is closed this long before the device is expected to be free, in addition to the time for its preparation.
 AHEAD_SECONDS = 0.02
+# A stage that takes longer than both is taken for one that never ends.
+MIN_HANG_SECONDS = 60.0
+HANG_PREDICTIONS = 20
+# The limit for a worker that has not made a picture yet and has no prediction.
+FIRST_HANG_SECONDS = 600.0
 
 
 class BatcherClosed(Exception):
@@ -56,6 +68,7 @@ class Batcher:
         self._more_may_come = more_may_come
         self._on_device_lost = on_device_lost
         self._on_broken = on_broken
+        self._costs = BatchCosts()
         self._waiting: deque[Job] = deque()
         self._in_flight: set[Batch] = set()
         self._changed = threading.Condition()
@@ -79,6 +92,17 @@ class Batcher:
         """Total time that the device has worked for this batcher."""
         return self._executor.busy_seconds
 
+    @property
+    def is_hanging(self) -> bool:
+        """Return whether the device has batches, and no stage has gone on for far longer than one picture takes."""
+        with self._changed:
+            orders = sum(len(batch.jobs) for batch in self._in_flight)
+        each = self._executor.seconds_per_image
+        limit = (
+            FIRST_HANG_SECONDS if each is None else max(MIN_HANG_SECONDS, HANG_PREDICTIONS * each * orders)
+        )
+        return orders > 0 and time.monotonic() - self._executor.progressed_at > limit
+
     def submit(self, order: ImageOrder, on_step: StepCallback | None = None) -> "Future[Picture]":
         """Queue the order and return the future of its picture, or of the engine's exception.
 
@@ -89,6 +113,7 @@ class Batcher:
         try:
             # An order for which the engine has no key must fail alone, and not in the thread that serves all orders.
             job.batch_key = self._engine.batch_key(order)
+            job.batch_limit = self._limit_batch(order)
         except Exception as error:  # noqa: BLE001 (the error belongs to the caller)
             job.future.set_exception(error)
             return job.future
@@ -136,6 +161,7 @@ class Batcher:
                     return None
                 self._wait_for_more()
                 if batch := self._take_batch():
+                    self._executor.note_progress()
                     self._in_flight.add(batch)
                     return batch
 
@@ -150,7 +176,9 @@ class Batcher:
         # All orders may have been drained or cancelled during the wait for compatible ones.
         if not self._waiting:
             return None
-        chosen = self._find_compatible()
+        compatible = self._find_compatible()
+        key = self._batch_key(compatible[0])
+        chosen = compatible[: self._costs.choose_size(key, available=len(compatible))]
         for job in chosen:
             self._waiting.remove(job)
         jobs = [job for job in chosen if job.isolated or job.future.set_running_or_notify_cancel()]
@@ -161,7 +189,7 @@ class Batcher:
         delay_until = time.monotonic() + self._max_queue_delay_seconds
         while not self._is_complete():
             until = self._executor.free_at - self._executor.prepare_seconds - AHEAD_SECONDS
-            if self._more_may_come():
+            if self._more_may_come() and self._costs.is_worth_waiting(self._batch_key(self._waiting[0])):
                 until = max(until, delay_until)
             left_seconds = until - time.monotonic()
             if left_seconds <= 0:
@@ -173,7 +201,7 @@ class Batcher:
         if self._closed or not self._waiting:
             return True
         oldest = self._waiting[0]
-        return self._batch_key(oldest) is None or len(self._find_compatible()) >= self._engine.batch_limit
+        return self._batch_key(oldest) is None or len(self._find_compatible()) >= oldest.batch_limit
 
     def _find_compatible(self) -> list[Job]:
         oldest, *others = self._waiting
@@ -181,10 +209,16 @@ class Batcher:
         if key is None:
             return [oldest]
         compatible = [oldest, *(job for job in others if self._batch_key(job) == key)]
-        return compatible[: self._engine.batch_limit]
+        return compatible[: oldest.batch_limit]
 
     def _batch_key(self, job: Job) -> object:
         return None if job.isolated else job.batch_key
+
+    def _limit_batch(self, order: ImageOrder) -> int:
+        # An engine from outside the project need not tell sizes apart.
+        limit_batch = getattr(self._engine, "limit_batch", None)
+        limit: int = self._engine.batch_limit if limit_batch is None else limit_batch(order)
+        return limit
 
     def _may_begin(self, batch: Batch) -> bool:
         with self._changed:
@@ -199,8 +233,12 @@ class Batcher:
         device_lost = isinstance(error, DeviceLost)
         with self._changed:
             self._in_flight.discard(batch)
-            if error and len(batch.jobs) > 1 and not device_lost:
-                # One poisoned order must not fail its neighbours, so each order is retried once, isolated.
+            key = self._batch_key(batch.jobs[0])
+            if error is None and key is not None:
+                self._costs.add(key, size=len(batch.jobs), seconds=batch.device_seconds)
+            if error and _is_worth_retrying(batch, error):
+                # One poisoned order must not fail its neighbours, so each order is retried once, isolated. An order
+                # that found no memory may fit while the device has no other.
                 log.warning(
                     "a batch of %d orders failed; each is retried in isolation: %r", len(batch.jobs), error
                 )
@@ -241,6 +279,12 @@ class Batcher:
         if not was_lost:
             # The current thread is needed to refuse batches.
             threading.Thread(target=callback, name="batcher-lost").start()
+
+
+def _is_worth_retrying(batch: Batch, error: Exception) -> bool:
+    if isinstance(error, DeviceLost):
+        return False
+    return len(batch.jobs) > 1 or (isinstance(error, OutOfDeviceMemory) and not batch.jobs[0].isolated)
 
 
 def _fail(batch: Batch, error: Exception) -> None:

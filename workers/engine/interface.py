@@ -37,6 +37,14 @@ class DeviceLost(EngineError):
     """The device no longer works for this process. Another process may be able to use it."""
 
 
+class Misconfigured(EngineError):
+    """The models file or a setting asks for what cannot work. Another try would fail too."""
+
+
+class OutOfDeviceMemory(EngineError):
+    """The device has too little memory for a batch. The engine is usable again."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImageOrder:
     """An order for one picture: its sides in pixels, a prompt, a seed and, for an edit, RGB source images."""
@@ -52,9 +60,10 @@ class Engine(Protocol):
     """A maker of pictures in three stages, so that three batches can be in flight at once.
 
     Each stage has its own thread, which calls it for one batch after the other. The engine is usable again after any
-    exception but DeviceLost. A picture depends on its own order and not on the other orders of its batch. Each stage
-    raises BadOutput, DeviceLost, or any exception of the device. An engine may also have `device_name`, for people,
-    and `busy_seconds`, the total time that its device has worked.
+    exception but DeviceLost. But for rounding, a picture depends on its own order and not on the other orders of its
+    batch. Each stage raises BadOutput, DeviceLost, OutOfDeviceMemory, or any exception of the device. An engine may
+    also have `device_name`, for people, `busy_seconds`, the total time that its device has worked, and
+    `limit_batch(order)`, the maximum number of orders like this one in a batch, if their size changes it.
     """
 
     @property
@@ -83,7 +92,10 @@ class Engine(Protocol):
 
 
 def load_engine(*, model: ImageModel, device: str) -> Engine:
-    """Load the model's engine onto `device` (`auto`, `cpu`, `cuda:0`), which takes long. Raise EngineError."""
+    """Load the model's engine onto `device` (`auto`, `cpu`, `cuda:0`), which takes long.
+
+    Raise Misconfigured if another try would fail too, and otherwise EngineError or any exception of the device.
+    """
     return cast(Engine, _adapter_of(model).load(model=model, device=device))
 
 
@@ -91,11 +103,11 @@ def _adapter_of(model: ImageModel) -> ModuleType:
     # A name with a dot is a module from outside the project.
     if model.adapter not in ADAPTERS and "." not in model.adapter:
         known = ", ".join(sorted(ADAPTERS))
-        raise EngineError(f"the model {model.name} names the adapter {model.adapter!r}; known are: {known}")
+        raise Misconfigured(f"the model {model.name} names the adapter {model.adapter!r}; known are: {known}")
     try:
         return import_module(ADAPTERS.get(model.adapter, model.adapter))
     except ImportError as problem:
-        raise EngineError(f"the model {model.name}'s adapter {model.adapter}: {problem}") from problem
+        raise Misconfigured(f"the model {model.name}'s adapter {model.adapter}: {problem}") from problem
 
 
 def refuse_unfit(picture: Picture, order: ImageOrder) -> None:

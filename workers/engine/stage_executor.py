@@ -27,11 +27,12 @@ WEIGHT = 0.2
 class Job:
     """An order and the future of its picture. `isolated` is set after a batch with this job has failed.
 
-    `batch_key` is the engine's key of the order.
+    `batch_key` is the engine's key of the order, and `batch_limit` how many such orders may share a batch.
     """
 
     order: ImageOrder
     batch_key: Hashable = None
+    batch_limit: int = 1
     on_step: StepCallback | None = None
     future: Future[Picture] = field(default_factory=Future)
     isolated: bool = False
@@ -44,6 +45,8 @@ class Batch:
     jobs: list[Job]
     value: Any = None
     denoised_from: float = 0.0
+    # The time for which the device had this batch and no earlier one.
+    device_seconds: float = 0.0
 
 
 class StageExecutor:
@@ -78,6 +81,10 @@ class StageExecutor:
         self._decode_slots = threading.Semaphore(2)
         self._ended_at = 0.0
         self._held_seconds = 0.0
+        # The orders that the device has begun and not ended, as the gpu thread and the decode thread count them.
+        self._begun_count = self._ended_count = 0
+        # The last time that a batch was taken, or that a stage began, went on a step or ended, on the monotonic clock.
+        self.progressed_at = time.monotonic()
         self.prepare_seconds = 0.0
         self.seconds_per_image: float | None = None
         self.free_at = 0.0
@@ -104,6 +111,10 @@ class StageExecutor:
         """Wait until the last batch has ended, after `take` has returned None."""
         for thread in self._threads:
             thread.join()
+
+    def note_progress(self) -> None:
+        """Set the time of the last progress to now."""
+        self.progressed_at = time.monotonic()
 
     def _guard(self, work: Callable[[], None]) -> None:
         """Run a thread's work. A stage without its thread would accept batches and never end them."""
@@ -137,13 +148,16 @@ class StageExecutor:
         while (batch := self._prepared.get()) is not None:
             self._decode_slots.acquire()
             batch.denoised_from = time.monotonic()
-            self.free_at = batch.denoised_from + len(batch.jobs) * (self.seconds_per_image or 0.0)
+            # The call below returns before a GPU has ended the batch, so what was launched earlier counts too.
+            self._begun_count += len(batch.jobs)
+            self._predict_free(len(batch.jobs), since=max(batch.denoised_from, self.free_at))
             # The next batch may be prepared from now on.
             self._prepare_slots.release()
-            denoise = partial(self._engine.denoise, batch.value, on_step=_make_step_callback(batch))
+            denoise = partial(self._engine.denoise, batch.value, on_step=self._make_step_callback(batch))
             if self._may_begin(batch) and self._run(batch, denoise):
                 self._denoised.put(batch)
             else:
+                self._begun_count -= len(batch.jobs)
                 self._decode_slots.release()
         self._denoised.put(None)
 
@@ -152,6 +166,8 @@ class StageExecutor:
             if self._run(batch, partial(self._decode_all, batch)):
                 self._measure_speed(batch)
                 self._deliver(batch)
+            else:
+                self._ended_count += len(batch.jobs)
             self._decode_slots.release()
 
     def _decode_all(self, batch: Batch) -> list[Picture]:
@@ -161,8 +177,10 @@ class StageExecutor:
         return pictures
 
     def _run(self, batch: Batch, stage: Callable[[], Any]) -> bool:
+        self.note_progress()
         try:
             batch.value = stage()
+            self.note_progress()
         except Exception as error:  # noqa: BLE001
             # The error belongs to the callers that wait for this batch. The thread must survive to serve the others.
             self._on_end(batch, error)
@@ -185,17 +203,23 @@ class StageExecutor:
         seconds = now - max(batch.denoised_from, self._ended_at)
         self._ended_at = now
         self._held_seconds += seconds
+        batch.device_seconds = seconds
         each = seconds / len(batch.jobs)
         before = each if self.seconds_per_image is None else self.seconds_per_image
         self.seconds_per_image = before + (each - before) * WEIGHT
+        self._ended_count += len(batch.jobs)
+        self._predict_free(self._begun_count - self._ended_count, since=now)
 
+    def _predict_free(self, order_count: int, *, since: float) -> None:
+        self.free_at = since + order_count * (self.seconds_per_image or 0.0)
 
-def _make_step_callback(batch: Batch) -> StepCallback:
-    def on_step(done: int, steps: int) -> None:
-        for job in batch.jobs:
-            _report(job, done, steps)
+    def _make_step_callback(self, batch: Batch) -> StepCallback:
+        def on_step(done: int, steps: int) -> None:
+            self.note_progress()
+            for job in batch.jobs:
+                _report(job, done, steps)
 
-    return on_step
+        return on_step
 
 
 def _report(job: Job, done: int, steps: int) -> None:

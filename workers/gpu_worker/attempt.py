@@ -16,7 +16,7 @@ from storage import failpoints, images
 from storage.models import StoredImage
 from workers import error_redaction
 from workers.engine.batcher import BatcherClosed
-from workers.engine.interface import ImageOrder, Picture, refuse_unfit
+from workers.engine.interface import ImageOrder, OutOfDeviceMemory, Picture, refuse_unfit
 from workers.gpu_worker.heartbeat import Heartbeat
 from workers.imaging import png, source_images
 from workers.lifecycle import completion, error_codes, generations
@@ -101,6 +101,10 @@ def _bring_to_an_end(generation: Generation, context: AttemptContext, lease_lost
         assert generation.lease_token is not None
         generations.put_back(lease_tokens=[generation.lease_token])
         log.info("generation %s: requeued, because this worker stops", generation.pk)
+    except OutOfDeviceMemory as error:
+        # It found too little memory alone, and every other attempt would take its neighbours' memory again.
+        log.error("generation %s: it does not fit into the device's memory", generation.pk, exc_info=error)
+        _fail(generation, error_redaction.summarise(error)[:1000])
     except Exception as error:  # noqa: BLE001 (after any error, the money must not stay held)
         _give_back(generation, error)
 

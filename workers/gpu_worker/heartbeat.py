@@ -32,16 +32,19 @@ class Heartbeat:
         worker_name: str,
         speed: Callable[[], float | None] = lambda: None,
         describe: Callable[[], Details | None] = lambda: None,
+        before_beat: Callable[[], None] = lambda: None,
         interval_seconds: float = INTERVAL_SECONDS,
     ) -> None:
         """Create the thread without starting it.
 
         `speed` returns this worker's seconds per image, or None while they are unknown. `describe` returns the
-        worker's details without its attempts, which the heartbeat adds.
+        worker's details without its attempts, which the heartbeat adds. `before_beat` is called before each renewal,
+        and ends the process of a worker that only looks alive.
         """
         self._worker_name = worker_name
         self._speed = speed
         self._describe = describe
+        self._before_beat = before_beat
         self._claimed_at: float | None = None
         self._interval_seconds = interval_seconds
         self._lost: dict[uuid.UUID, threading.Event] = {}
@@ -117,4 +120,5 @@ class Heartbeat:
 
     def _beat_in_thread(self) -> None:
         close_old_connections()
+        self._before_beat()
         self.beat()

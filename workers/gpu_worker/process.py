@@ -43,6 +43,7 @@ class GpuWorker:
         """
         self._queues = sorted(queues)
         self._batchers: dict[str, Batcher] = {}
+        self._compilation: dict[str, str] = {}
         self._incoming = IncomingOrders()
         self._device = settings.DEVICE
         for model in _list_models(queues):
@@ -50,6 +51,7 @@ class GpuWorker:
             engine = load_engine(model=model, device=settings.DEVICE)
             # An engine from outside the project need not have a `device_name`.
             self._device = getattr(engine, "device_name", settings.DEVICE)
+            self._compilation[model.name] = getattr(engine, "compilation", "plain")
             self._batchers[model.name] = Batcher(
                 engine,
                 more_may_come=self._incoming.has_any,
@@ -58,7 +60,10 @@ class GpuWorker:
             )
         self._utilisation = Utilisation(self._busy_seconds)
         self._heartbeat = Heartbeat(
-            worker_name=worker_name, speed=self._seconds_per_image, describe=self._describe
+            worker_name=worker_name,
+            speed=self._seconds_per_image,
+            describe=self._describe,
+            before_beat=self._leave_hanging_device,
         )
         self.context = AttemptContext(
             submit_order=self._submit_order,
@@ -100,6 +105,20 @@ class GpuWorker:
         finally:
             _exit(0)
 
+    def _leave_hanging_device(self) -> None:
+        """End the process if a device has stopped answering inside a call, which nothing else would end.
+
+        The running attempts count, so that an order which hangs every device is not taken for ever.
+        """
+        hanging = [name for name, batcher in self._batchers.items() if batcher.is_hanging]
+        if hanging:
+            log.critical(
+                "zekron: the device %s hangs with %s; this worker exits and must be restarted",
+                settings.DEVICE,
+                ", ".join(hanging),
+            )
+            _exit(DEVICE_LOST_STATUS)
+
     def _leave(self, reason: str) -> None:
         """End the process, because neither a broken device context nor a missing thread is mended inside it.
 
@@ -132,6 +151,7 @@ class GpuWorker:
             device=self._device,
             busy_fraction=self._utilisation.fraction(),
             code=build_id.digest(),
+            compilation=self._compilation,
         )
 
     def _submit_order(self, model_name: str, order: ImageOrder) -> "Future[Picture]":

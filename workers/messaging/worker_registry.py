@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import orjson
@@ -23,6 +24,7 @@ class Details(NamedTuple):
     `models` maps each model to its seconds per image, or to None before the first image. `queues` are the Celery queues
     that it consumes. `busy_fraction` is its device's busy part of the last minute. `attempt_count` is the number of
     running attempts, and `claimed_at` the time of the last claim in Unix seconds. `code` is the build that it runs.
+    `compilation` maps each model to how far it is compiled: plain, captured or compiled.
     """
 
     models: Mapping[str, float | None]
@@ -32,6 +34,7 @@ class Details(NamedTuple):
     attempt_count: int = 0
     claimed_at: float | None = None
     code: str = ""
+    compilation: Mapping[str, str] = MappingProxyType({})
 
 
 class Worker(NamedTuple):
@@ -65,7 +68,8 @@ def publish(
             pipe.hset(_SPEEDS, worker_name, str(seconds_per_image))
             pipe.expire(_SPEEDS, MEMORY_SECONDS)
         if details is not None:
-            pipe.hset(_DETAILS, worker_name, orjson.dumps(details._asdict()))
+            told = details._asdict() | {"compilation": dict(details.compilation)}
+            pipe.hset(_DETAILS, worker_name, orjson.dumps(told))
             pipe.expire(_DETAILS, MEMORY_SECONDS)
         pipe.execute()
 

@@ -19,6 +19,8 @@ DEFAULT_STOP_SECONDS: Final = 15
 # The web process ends first, while the workers still make the images for its clients. Then all others end at once.
 FIRST_TO_STOP: Final = "web"
 MAX_DEATHS: Final = 3
+# EX_CONFIG of sysexits.h, with which a worker refuses its configuration.
+CONFIGURATION_STATUS: Final = 78
 CONFIGURATION: Final = "supervisord.conf"
 
 
@@ -66,11 +68,16 @@ def supervised(
 
 
 def broken(folder: Path) -> str | None:
-    """Return the name of a process that has died MAX_DEATHS times since the start, or None."""
+    """Return the name of a process that will not come up, or None.
+
+    It has died MAX_DEATHS times since the start, or once with the status that says that another try would fail too.
+    """
     log = folder / "supervisord.log"
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-    deaths = [line.partition("exited: ")[2].split()[0] for line in lines if "not expected" in line]
-    return next((name for name in deaths if deaths.count(name) >= MAX_DEATHS), None)
+    exits = [line.partition("exited: ")[2] for line in lines if "not expected" in line]
+    deaths = [line.split()[0] for line in exits]
+    hopeless = (line.split()[0] for line in exits if f"exit status {CONFIGURATION_STATUS};" in line)
+    return next(hopeless, next((name for name in deaths if deaths.count(name) >= MAX_DEATHS), None))
 
 
 def _end(supervisord: "subprocess.Popen[bytes]") -> None:

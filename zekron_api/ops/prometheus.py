@@ -114,13 +114,21 @@ def _of_workers(workers: Sequence[Worker]) -> Iterator[Metric]:
         "Fraction of the last minute in which the device was busy.",
         labels=["worker"],
     )
+    compilation = GaugeMetricFamily(
+        "zekron_worker_compilation",
+        "How far a worker's model is compiled: compiled, captured or plain. The value is 1.",
+        labels=["worker", "model", "compilation"],
+    )
     for worker in workers:
         if worker.seconds_per_image is not None:
             speed.add_metric([worker.name], worker.seconds_per_image)
         if worker.details:
             busy.add_metric([worker.name], worker.details.busy_fraction)
+            for model_name, state in worker.details.compilation.items():
+                compilation.add_metric([worker.name, model_name, state], 1)
     yield speed
     yield busy
+    yield compilation
 
 
 def _is_admitted(request: HttpRequest) -> bool:

@@ -1,4 +1,5 @@
 import threading
+import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 
@@ -6,8 +7,16 @@ import pytest
 from PIL import Image
 
 from tests.engines import UnstagedEngine
-from workers.engine.batcher import Batcher, BatcherClosed
-from workers.engine.interface import BadOutput, DeviceLost, ImageOrder, Picture, StepCallback
+from workers.engine.batcher import FIRST_HANG_SECONDS, MIN_HANG_SECONDS, Batcher, BatcherClosed
+from workers.engine.interface import (
+    BadOutput,
+    DeviceLost,
+    ImageOrder,
+    OutOfDeviceMemory,
+    Picture,
+    StepCallback,
+)
+from workers.engine.stage_executor import Batch
 
 # Far longer than any test takes: whatever ends sooner did not wait for it.
 LONG_SECONDS = 60.0
@@ -68,6 +77,12 @@ def batcher(engine: FakeEngine) -> Iterator[Batcher]:
 def order(prompt: str, *, width: int = 8, height: int = 8, seed: int = 0, edit: bool = False) -> ImageOrder:
     sources = (SOURCE,) if edit else ()
     return ImageOrder(prompt=prompt, width=width, height=height, seed=seed, sources=sources)
+
+
+def finish(futures: Sequence[Future[Picture]]) -> None:
+    """Wait until all pictures are made."""
+    for future in futures:
+        future.result(LONG_SECONDS)
 
 
 def hold(batcher: Batcher, engine: FakeEngine) -> list[Future[Picture]]:
@@ -437,3 +452,95 @@ def test_three_batches_are_under_way_at_once() -> None:
     assert [future.result(LONG_SECONDS).shape[1] for future in futures] == [1, 2, 3]
     assert batcher.busy_seconds > 0
     batcher.close()
+
+
+def test_orders_whose_company_saves_nothing_are_made_one_by_one(engine: FakeEngine, batcher: Batcher) -> None:
+    for size, seconds in ((1, 1.0), (2, 1.98), (3, 2.94), (4, 3.9)):
+        batcher._costs.add((8, 8), size=size, seconds=seconds)
+    held = hold(batcher, engine)
+    futures = [batcher.submit(order(str(number))) for number in range(4)]
+    engine.gate.set()
+    finish([*held, *futures])
+    assert engine.batches[2:] == [["0"], ["1"], ["2"], ["3"]]
+
+
+def test_a_batch_holds_no_more_orders_than_the_engine_allows_for_their_size(
+    engine: FakeEngine, batcher: Batcher
+) -> None:
+    engine.limit_batch = lambda order: 2 if order.width == 8 else 4  # type: ignore[attr-defined]
+    held = hold(batcher, engine)
+    small = [batcher.submit(order(str(number), width=16)) for number in range(4)]
+    large = [batcher.submit(order(f"large {number}")) for number in range(4)]
+    engine.gate.set()
+    finish([*held, *small, *large])
+    assert [len(batch) for batch in engine.batches[2:]] == [4, 2, 2]
+
+
+class QueueingEngine(FakeEngine):
+    """Its steps return at once, as on a GPU, and the wait is in `decode`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.denoised = threading.Semaphore(0)
+
+    def denoise(self, prepared: Sequence[ImageOrder], *, on_step: StepCallback) -> Sequence[ImageOrder]:
+        self.denoised.release()
+        return prepared
+
+    def decode(self, denoised: Sequence[ImageOrder]) -> list[Picture]:
+        return super().decode(self.generate(denoised, on_step=lambda _done, _steps: None))
+
+
+def test_the_device_is_expected_to_be_free_after_all_that_was_launched() -> None:
+    engine = QueueingEngine()
+    engine.gate.clear()
+    batcher = Batcher(engine, max_queue_delay_seconds=0)
+    batcher._executor.seconds_per_image = LONG_SECONDS
+    started = time.monotonic()
+    # Edits of this engine share no batch, so the second does not wait for company.
+    futures = [batcher.submit(order(name, edit=True)) for name in ("first", "second")]
+    for _ in futures:
+        assert engine.denoised.acquire(timeout=LONG_SECONDS)
+    # The second launch is noted before the engine is called.
+    assert batcher._executor.free_at >= started + 2 * LONG_SECONDS
+    engine.gate.set()
+    finish(futures)
+    batcher.close()
+    assert batcher._executor.free_at <= time.monotonic()
+
+
+def test_a_single_order_that_finds_no_memory_is_tried_once_more(engine: FakeEngine, batcher: Batcher) -> None:
+    tries = []
+
+    def lacks_memory(_orders: Sequence[ImageOrder]) -> bool:
+        tries.append(1)
+        raise OutOfDeviceMemory("no memory")
+
+    engine.poison = lacks_memory
+    with pytest.raises(OutOfDeviceMemory):
+        batcher.submit(order("large")).result(LONG_SECONDS)
+    assert len(tries) == 2
+
+
+def test_a_worker_hangs_when_no_stage_goes_on_for_long(engine: FakeEngine, batcher: Batcher) -> None:
+    batcher._executor.progressed_at -= 10 * FIRST_HANG_SECONDS
+    assert not batcher.is_hanging, "an idle worker hangs"
+    engine.gate.clear()
+    future = batcher.submit(order("held"))
+    engine.wait_until_started()
+    assert not batcher.is_hanging, "a batch that began now hangs"
+    batcher._executor.progressed_at -= FIRST_HANG_SECONDS
+    assert batcher.is_hanging
+    batcher._executor.seconds_per_image = FIRST_HANG_SECONDS
+    assert not batcher.is_hanging, "a slow model hangs"
+    batcher._executor.seconds_per_image = 0.1
+    batcher._executor.progressed_at += FIRST_HANG_SECONDS - MIN_HANG_SECONDS
+    assert batcher.is_hanging
+    engine.gate.set()
+    future.result(LONG_SECONDS)
+
+
+def test_a_step_is_progress(engine: FakeEngine, batcher: Batcher) -> None:
+    batcher._executor.progressed_at = 0.0
+    batcher._executor._make_step_callback(Batch(jobs=[]))(1, 4)
+    assert batcher._executor.progressed_at > 0

@@ -14,7 +14,7 @@ from billing.audit import audit
 from storage import images
 from tests import factories
 from workers.engine.batcher import Batcher
-from workers.engine.interface import ImageOrder, StepCallback
+from workers.engine.interface import ImageOrder, OutOfDeviceMemory, StepCallback
 from workers.gpu_worker import attempt, heartbeat
 from workers.lifecycle import generations, recovery
 from workers.models import MAX_ATTEMPTS, Generation, Status
@@ -140,3 +140,13 @@ def test_a_beat_tells_an_attempt_that_its_lease_is_lost() -> None:
         generations.fail(generation=running, **factories.ERROR)
         pulse.beat()
         assert lost.is_set()
+
+
+def test_a_generation_that_does_not_fit_into_memory_fails_at_once_and_is_free() -> None:
+    owner = factories.account()
+    # The batcher tries it a second time, without company.
+    engine = factories.StandInEngine(OutOfDeviceMemory("no memory"), OutOfDeviceMemory("no memory"))
+    failed = _run(engine, factories.submit(owner, now=CLOCK))
+    owner.refresh_from_db()
+    assert (failed.status, failed.attempt_count) == (Status.FAILED, 1)
+    assert (owner.reserved_micros, owner.spent_micros) == (0, 0)

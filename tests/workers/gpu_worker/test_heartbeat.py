@@ -97,3 +97,13 @@ def test_an_error_that_nobody_expected_does_not_end_the_heartbeat(caplog: pytest
 
 def _is_renewed(running: Generation, after: datetime) -> bool:
     return Generation.objects.get(pk=running.pk).lease_until > after
+
+
+def test_a_worker_can_be_looked_at_before_each_beat() -> None:
+    looked = threading.Event()
+    heartbeat = Heartbeat(worker_name="test", before_beat=looked.set, interval_seconds=0.01)
+    heartbeat.start()
+    try:
+        assert looked.wait(30)
+    finally:
+        heartbeat.close()

@@ -24,6 +24,14 @@ def fail(self, batch):
     raise LookupError("a mistake of our own")
 StageExecutor._measure_speed = fail
 """
+# A kernel that never ends, and a limit that a test can wait for.
+HANG_IN_A_STAGE = """
+import threading
+from workers.engine import batcher
+from workers.engine.stage_executor import StageExecutor
+batcher.FIRST_HANG_SECONDS = 1.0
+StageExecutor._decode_all = lambda self, batch: threading.Event().wait()
+"""
 WORKER = """
 import sys
 from django.conf import settings
@@ -162,3 +170,14 @@ def test_a_broken_thread_ends_the_worker_and_its_generation_is_tried_again(
     assert "a thread of zekron-image-1 broke; this worker exits" in (tmp_path / "worker.log").read_text()
     generation.refresh_from_db()
     assert (generation.status, generation.attempt_count) == (Status.QUEUED, 1)
+
+
+def test_a_worker_whose_device_hangs_exits_and_the_attempt_counts(
+    tmp_path: Path, objects_folder: Path
+) -> None:
+    generation = factories.submit(factories.account(), now=CLOCK)
+    with _worker(tmp_path, objects_folder, before=HANG_IN_A_STAGE) as process:
+        assert process.wait(timeout=60) == 70
+    assert "hangs with zekron-image-1; this worker exits" in (tmp_path / "worker.log").read_text()
+    generation.refresh_from_db()
+    assert (generation.status, generation.attempt_count) == (Status.RUNNING, 1)

@@ -49,7 +49,7 @@ def test_a_models_file_that_cannot_be_used_stops_the_start(command: Any, tmp_pat
     models.write_text("[zekron-image-1]\nadapter = 7\n")
     ended = _start(command, MODELS_FILE=str(models))
     last = ended.stderr.strip().splitlines()[-1]
-    assert ended.returncode != 0
+    assert ended.returncode == (78 if command is WORKER else 1)
     assert last.startswith("zekron: ")
     assert "lacks the field" in last
 
@@ -58,7 +58,7 @@ def test_a_worker_without_its_weights_does_not_take_work(tmp_path: Path) -> None
     models = tmp_path / "models.toml"
     models.write_text((ROOT / "models.toml").read_text().replace("./demo_model/weights", "var/nowhere"))
     ended = _start(WORKER, MODELS_FILE=str(models))
-    assert ended.returncode != 0
+    assert ended.returncode == 78
     assert "has no weights at" in ended.stderr.strip().splitlines()[-1]
 
 
@@ -69,7 +69,7 @@ def test_a_worker_whose_engine_fails_in_any_way_does_not_take_work(tmp_path: Pat
     models = tmp_path / "models.toml"
     models.write_text((ROOT / "models.toml").read_text().replace('"flux2-klein"', '"odd.adapter"'))
     ended = _start(WORKER, MODELS_FILE=str(models), PYTHONPATH=str(tmp_path))
-    assert ended.returncode != 0
+    assert ended.returncode == 75
     assert (
         ended.stderr.strip()
         .splitlines()[-1]

@@ -112,6 +112,14 @@ def test_a_process_that_dies_again_and_again_is_named(tmp_path: Path) -> None:
     assert supervisord.broken(tmp_path) == "gpu"
 
 
+def test_a_process_that_refuses_its_configuration_is_named_at_once(tmp_path: Path) -> None:
+    lines = ["exited: web (exit status 75; not expected)", "exited: gpu (exit status 78; not expected)"]
+    (tmp_path / "supervisord.log").write_text(
+        "\n".join(f"2026-01-01 12:00:00,000 WARN {line}" for line in lines)
+    )
+    assert supervisord.broken(tmp_path) == "gpu"
+
+
 @pytest.mark.processes
 def test_a_taken_port_is_refused_in_one_line_before_anything_starts() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from workers.catalogue import ImageModel
-from workers.engine.interface import EngineError
+from workers.engine.interface import Misconfigured
 
 
 class Option(NamedTuple):
@@ -19,7 +19,9 @@ def read(model: ImageModel, known: Mapping[str, Option]) -> dict[str, Any]:
     """Return every known option by its name. Raise EngineError for an unknown or invalid one."""
     for name, value in model.options.items():
         if name not in known or not known[name].is_valid(value):
-            raise EngineError(f"the model {model.name} has an unknown or invalid option: {name} = {value!r}")
+            raise Misconfigured(
+                f"the model {model.name} has an unknown or invalid option: {name} = {value!r}"
+            )
     return {name: model.options.get(name, option.default) for name, option in known.items()}
 
 
@@ -41,6 +43,11 @@ def is_whole_number(*, minimum: int, maximum: int) -> Callable[[object], bool]:
 def is_text(value: object) -> bool:
     """Return True for any text."""
     return isinstance(value, str)
+
+
+def is_boolean(value: object) -> bool:
+    """Return True for true and false."""
+    return isinstance(value, bool)
 
 
 def is_one_of(allowed: Collection[str]) -> Callable[[object], bool]:

@@ -7,6 +7,7 @@ the model's own weights.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from typing import Any, Final
 
@@ -25,9 +26,17 @@ from PIL import Image
 from transformers import BatchFeature, Qwen2VLImageProcessorPil
 
 from workers.catalogue import ImageModel
-from workers.engine.interface import EngineError, ImageOrder
+from workers.engine.interface import ImageOrder, Misconfigured
 from workers.pipelines.diffusers.engine import DecoderCall, PipelineCall, PipelineEngine, StagedPipelineEngine
-from workers.pipelines.diffusers.options import Option, are_sizes, is_number, is_text, is_whole_number, read
+from workers.pipelines.diffusers.options import (
+    Option,
+    are_sizes,
+    is_boolean,
+    is_number,
+    is_text,
+    is_whole_number,
+    read,
+)
 from workers.pipelines.runtime import attention, compilation, loading
 from workers.pipelines.runtime.compilation import Compiler
 from workers.pipelines.runtime.device import Device
@@ -42,6 +51,8 @@ OPTIONS: Final = {
     "attention": Option(attention.FASTEST, is_text),
     # Sizes to compile for: the start then takes minutes, and each picture less time.
     "compile": Option([], are_sizes),
+    # Whether a worker that cannot compile refuses to start, instead of being slower.
+    "compile_required": Option(False, is_boolean),
 }
 IMAGE_TOKEN: Final = "<|image_pad|>"  # noqa: S105 (a token of text)
 # The tokens of a prompt and a picture of 1024x1024, where attention is much of the work.
@@ -80,7 +91,7 @@ class QwenImage:
         self._options = read(model, OPTIONS)
         self._steps = model.steps
         if model.sources and edit is None:
-            raise EngineError(
+            raise Misconfigured(
                 f"the model {model.name} has sources = {model.sources}, but no option edit_weights"
             )
         self._create = create
@@ -112,7 +123,7 @@ class QwenImage:
         if not first.sources:
             return PipelineCall(self._create, arguments)
         if self._edit is None:
-            raise EngineError("this model has no weights to edit with")
+            raise Misconfigured("this model has no weights to edit with")
         return PipelineCall(self._edit, {**arguments, "image": list(first.sources)})
 
     def encode(self, call: PipelineCall) -> PipelineCall:
@@ -225,16 +236,31 @@ def load(*, model: ImageModel, device: str) -> PipelineEngine:
     """Return the model's engine on `device`; `auto` is the first GPU, or else the CPU. Raise EngineError."""
     offload, plain = loading.split_offload(model)
     target = loading.resolve_device(device)
-    create = loading.load(QwenImagePipeline, model=plain)
-    adapter = QwenImage(create=create, edit=_load_edit_pipeline(create, plain), model=plain)
-    loading.place_components(adapter.pipelines, model=model, device=target, offload=offload)
     if offload:
+        adapter = _load_adapter(plain)
+        loading.place_components(adapter.pipelines, model=model, device=target, offload=offload)
         return PipelineEngine(adapter=adapter, model=plain, device=target)
-    with Device(target).enter_main_stage():
-        adapter.choose_attention(plain)
-    engine = StagedPipelineEngine(adapter=adapter, model=plain, device=target)
-    compilation.compile_on_gpu(engine, sizes=read(plain, OPTIONS)["compile"], device=target, name=model.name)
-    return engine
+    options = read(plain, OPTIONS)
+    return compilation.load_compiled(
+        partial(_build, plain, target),
+        sizes=options["compile"],
+        device=target,
+        name=model.name,
+        is_required=options["compile_required"],
+    )
+
+
+def _load_adapter(model: ImageModel) -> QwenImage:
+    create = loading.load(QwenImagePipeline, model=model)
+    return QwenImage(create=create, edit=_load_edit_pipeline(create, model), model=model)
+
+
+def _build(model: ImageModel, device: torch.device) -> StagedPipelineEngine:
+    adapter = _load_adapter(model)
+    loading.place_components(adapter.pipelines, model=model, device=device, offload=None)
+    with Device(device).enter_main_stage():
+        adapter.choose_attention(model)
+    return StagedPipelineEngine(adapter=adapter, model=model, device=device)
 
 
 def _load_edit_pipeline(create: QwenImagePipeline, model: ImageModel) -> QwenImageEditPlusPipeline | None:

@@ -5,6 +5,7 @@ An edit's picture is cropped around its middle to the ordered size. The prompt d
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 import torch
@@ -12,9 +13,9 @@ from diffusers import StableDiffusionXLImg2ImgPipeline, StableDiffusionXLPipelin
 from PIL import Image, ImageOps
 
 from workers.catalogue import ImageModel
-from workers.engine.interface import EngineError, ImageOrder
+from workers.engine.interface import ImageOrder, Misconfigured
 from workers.pipelines.diffusers.engine import DecoderCall, PipelineCall, PipelineEngine, StagedPipelineEngine
-from workers.pipelines.diffusers.options import Option, are_sizes, is_number, is_text, read
+from workers.pipelines.diffusers.options import Option, are_sizes, is_boolean, is_number, is_text, read
 from workers.pipelines.runtime import compilation, loading
 from workers.pipelines.runtime.compilation import Compiler, GraphedForward
 from workers.pipelines.runtime.device import Device
@@ -27,6 +28,8 @@ OPTIONS: Final = {
     "strength": Option(0.6, is_number(minimum=0.05, maximum=1)),
     # Sizes to compile for: the start then takes minutes, and each picture less time.
     "compile": Option([], are_sizes),
+    # Whether a worker that cannot compile refuses to start, instead of being slower.
+    "compile_required": Option(False, is_boolean),
 }
 MAX_SOURCES: Final = 1
 # The results of `encode_prompt`, in its order.
@@ -46,11 +49,11 @@ class StableDiffusionXL:
         self._options = read(model, OPTIONS)
         self._steps = model.steps
         if model.sources > MAX_SOURCES:
-            raise EngineError(
+            raise Misconfigured(
                 f"the model {model.name} has sources = {model.sources}; its adapter takes at most 1"
             )
         if int(model.steps * self._options["strength"]) < 1:
-            raise EngineError(f"the model {model.name} has a strength that leaves an edit without a step")
+            raise Misconfigured(f"the model {model.name} has a strength that leaves an edit without a step")
         self._create = create
         self._scales: dict[torch.dtype, tuple[torch.Tensor, torch.Tensor]] = {}
         self._edit = StableDiffusionXLImg2ImgPipeline(
@@ -171,17 +174,33 @@ def load(*, model: ImageModel, device: str) -> PipelineEngine:
     """Return the model's engine on `device`; `auto` is the first GPU, or else the CPU. Raise EngineError."""
     offload, plain = loading.split_offload(model)
     target = loading.resolve_device(device)
-    create = loading.load(StableDiffusionXLPipeline, model=plain, add_watermarker=False)
-    adapter = StableDiffusionXL(create=create, model=plain)
-    loading.place_components(adapter.pipelines, model=model, device=target, offload=offload)
     if offload:
+        adapter = _load_adapter(plain)
+        loading.place_components(adapter.pipelines, model=model, device=target, offload=offload)
         return PipelineEngine(adapter=adapter, model=plain, device=target)
+    options = read(plain, OPTIONS)
+    return compilation.load_compiled(
+        partial(_build, plain, target),
+        sizes=options["compile"],
+        device=target,
+        name=model.name,
+        is_required=options["compile_required"],
+    )
+
+
+def _load_adapter(model: ImageModel) -> StableDiffusionXL:
+    create = loading.load(StableDiffusionXLPipeline, model=model, add_watermarker=False)
+    return StableDiffusionXL(create=create, model=model)
+
+
+def _build(model: ImageModel, device: torch.device) -> StagedPipelineEngine:
+    adapter = _load_adapter(model)
+    loading.place_components(adapter.pipelines, model=model, device=device, offload=None)
+    create = adapter.pipelines[0]
     if create.vae.config.force_upcast and create.vae.dtype == torch.float16:
         # It overflows in half precision. A pipeline would cast it back and forth while another stage uses it.
         create.vae.to(torch.float32)
     for part in (create.unet, create.vae):
         # Convolutions are fast with this memory order.
         part.to(memory_format=torch.channels_last)
-    engine = StagedPipelineEngine(adapter=adapter, model=plain, device=target)
-    compilation.compile_on_gpu(engine, sizes=read(plain, OPTIONS)["compile"], device=target, name=model.name)
-    return engine
+    return StagedPipelineEngine(adapter=adapter, model=model, device=device)

@@ -14,11 +14,12 @@ import torch
 from diffusers import Flux2KleinPipeline
 
 from workers.catalogue import ImageModel
-from workers.engine.interface import BadOutput, Engine, EngineError, ImageOrder, Picture, StepCallback
+from workers.engine.interface import BadOutput, Engine, ImageOrder, Misconfigured, Picture, StepCallback
 from workers.pipelines.diffusers.engine import PipelineEngine
 from workers.pipelines.diffusers.options import (
     Option,
     are_sizes,
+    is_boolean,
     is_one_of,
     is_text,
     is_whole_number,
@@ -50,6 +51,8 @@ OPTIONS: Final = {
     "attention": Option(FASTEST, is_text),
     # Sizes to compile for: the start then takes minutes, and each picture less time.
     "compile": Option([], are_sizes),
+    # Whether a worker that cannot compile refuses to start, instead of being slower.
+    "compile_required": Option(False, is_boolean),
     # The precision of the transformer's products. `float8` is faster, and changes pictures a little.
     "precision": Option("weights", is_one_of(("weights", FLOAT8))),
 }
@@ -57,6 +60,7 @@ OPTIONS: Final = {
 # demo model's pictures change by 0.04 to 0.08.
 SAMPLE_ORDER: Final = ImageOrder(prompt="a red boat on the sea at sunset", width=512, height=512, seed=0)
 MAX_FLOAT8_DIFFERENCE: Final = 0.2
+LARGE_SIZE: Final = (1024, 1024)
 
 log = logging.getLogger(__name__)
 
@@ -92,12 +96,12 @@ class Flux2Klein(DeviceEngine):
         super().__init__(model=model, device=pipeline.device)
         options = read(model, OPTIONS)
         if pipeline.scheduler.config.get("stochastic_sampling"):
-            raise EngineError(
+            raise Misconfigured(
                 f"the model {model.name} has a scheduler that adds noise, which this adapter does not support"
             )
         self._pipeline = pipeline
         self._patch_pixels = 2 * pipeline.vae_scale_factor
-        length = options["max_sequence_length"]
+        length = self._text_length = options["max_sequence_length"]
         self._sampler = FlowSampler(
             pipeline=pipeline, device=self._device, steps=model.steps, text_length=length
         )
@@ -120,6 +124,16 @@ class Flux2Klein(DeviceEngine):
             order.height,
             *(self._reference_encoder.compute_grid(source) for source in order.sources),
         )
+
+    def limit_batch(self, order: ImageOrder) -> int:
+        """Return how many such orders need at most the memory of `batch_limit` creates of 1024x1024."""
+        sources = (self._reference_encoder.compute_grid(source) for source in order.sources)
+        grids = [self._make_grid(order.width, order.height), *sources]
+        large = self._make_grid(*LARGE_SIZE)
+        tokens, large_tokens = (
+            self._text_length + sum(rows * columns for rows, columns in each) for each in (grids, [large])
+        )
+        return max(1, min(self.batch_limit, self.batch_limit * large_tokens // tokens))
 
     def prepare(self, orders: Sequence[ImageOrder]) -> HandedOver[Prepared]:
         """Encode prompts and sources that no earlier batch had, and draw the noise."""
@@ -200,7 +214,7 @@ class Flux2Klein(DeviceEngine):
             "%s with precision = float8 changes a picture's latents by %.3f", self._model.name, difference
         )
         if not difference <= MAX_FLOAT8_DIFFERENCE:
-            raise EngineError(
+            raise Misconfigured(
                 f"the model {self._model.name} cannot have precision = {FLOAT8!r}: it changes a picture by"
                 f" {difference:.2f}, more than {MAX_FLOAT8_DIFFERENCE}; leave the option out"
             )
@@ -287,9 +301,9 @@ def load(*, model: ImageModel, device: str) -> Engine:
     offload, plain = loading.split_offload(model)
     options = read(plain, OPTIONS)
     target = loading.resolve_device(device)
-    pipeline = loading.load(Flux2KleinPipeline, model=plain)
-    loading.place_components([pipeline], model=model, device=target, offload=offload)
     if offload:
+        pipeline = loading.load(Flux2KleinPipeline, model=plain)
+        loading.place_components([pipeline], model=model, device=target, offload=offload)
         text_options = {name: options[name] for name in ("max_sequence_length", "text_encoder_out_layers")}
         text_options["text_encoder_out_layers"] = tuple(text_options["text_encoder_out_layers"])
         return PipelineEngine(
@@ -297,8 +311,19 @@ def load(*, model: ImageModel, device: str) -> Engine:
             model=plain,
             device=target,
         )
-    engine = Flux2Klein(pipeline=pipeline, model=plain)
+    return compilation.load_compiled(
+        partial(_build, plain, target),
+        sizes=options["compile"],
+        device=target,
+        name=model.name,
+        is_required=options["compile_required"],
+    )
+
+
+def _build(model: ImageModel, device: torch.device) -> Flux2Klein:
+    pipeline = loading.load(Flux2KleinPipeline, model=model)
+    loading.place_components([pipeline], model=model, device=device, offload=None)
+    engine = Flux2Klein(pipeline=pipeline, model=model)
     engine.choose_precision()
     engine.choose_attention()
-    compilation.compile_on_gpu(engine, sizes=options["compile"], device=target, name=model.name)
     return engine

@@ -11,7 +11,7 @@ from cachetools import LRUCache
 from diffusers import Flux2KleinPipeline
 from transformers.masking_utils import create_causal_mask
 
-from workers.engine.interface import EngineError
+from workers.engine.interface import Misconfigured
 from workers.pipelines.runtime.compilation import Compiler, Work
 from workers.pipelines.runtime.device import Device
 
@@ -41,7 +41,7 @@ class PromptEncoder:
         self._cache: LRUCache[str, torch.Tensor] = LRUCache(MAX_CACHED_PROMPTS)
         self._graph: Work | None = None
         if self._model.has_sliding_layers:
-            raise EngineError(
+            raise Misconfigured(
                 "the text encoder has layers with sliding attention, which this adapter does not support"
             )
         _stop_after(self._model, deepest_layer=max(out_layers))

@@ -17,7 +17,7 @@ from diffusers.models.attention_dispatch import (
     dispatch_attention_fn,
 )
 
-from workers.engine.interface import EngineError
+from workers.engine.interface import EngineError, Misconfigured
 
 log = logging.getLogger(__name__)
 
@@ -101,9 +101,12 @@ def use(name: str, transformer: Any, shape: tuple[int, int, int, int], *, dtype:
         return
     try:
         transformer.set_attention_backend(name)
-        inputs = [torch.ones(shape, dtype=dtype, device=transformer.device) for _ in range(3)]
-        _attend(name, inputs)
-    except (RuntimeError, ValueError, ImportError) as error:
+        inputs = [torch.randn(shape, dtype=dtype, device=transformer.device) for _ in range(3)]
+        if not torch.isfinite(_attend(name, inputs)).all():
+            raise ValueError("its results are not finite numbers")
+    except (ValueError, ImportError) as error:
+        raise Misconfigured(f"attention = {name!r} does not work here: {error}") from error
+    except RuntimeError as error:
         raise EngineError(f"attention = {name!r} does not work here: {error}") from error
     finally:
         # diffusers has made it the default of all models in the process.

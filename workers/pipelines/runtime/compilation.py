@@ -6,12 +6,12 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import torch
 from torch.utils import _pytree as pytree
 
-from workers.engine.interface import EngineError
+from workers.engine.interface import DeviceLost, EngineError
 from workers.pipelines.runtime.device import Device
 
 log = logging.getLogger(__name__)
@@ -29,21 +29,64 @@ MAX_SHAPES: Final = 64
 
 
 class CompilableEngine(Protocol):
-    """An engine that can be compiled."""
+    """An engine that can be compiled. `compilation` says how far it is."""
 
-    def compile(self) -> None:
+    compilation: str
+
+    def compile(self, *, backend: str | None) -> object:
         """Compile the engine, which takes minutes. Raise EngineError."""
         ...
 
 
-def compile_on_gpu(
-    engine: CompilableEngine, *, sizes: Sequence[str], device: torch.device, name: str
-) -> None:
-    """Compile a model's engine if its entry names sizes; on a CPU, only log that this is not done."""
+AnyEngine = TypeVar("AnyEngine", bound=CompilableEngine)
+
+# torch.compile's backend, and the name for people: fused and captured as graphs, or captured alone.
+RUNGS: Final[tuple[tuple[str | None, str], ...]] = (("inductor", "compiled"), (None, "captured"))
+
+
+def load_compiled(
+    build: Callable[[], AnyEngine],
+    *,
+    sizes: Sequence[str],
+    device: torch.device,
+    name: str,
+    is_required: bool,
+) -> AnyEngine:
+    """Return a model's engine, compiled as far as this machine can if its entry names sizes.
+
+    On a CPU nothing is compiled, which is logged. If compiling fails, `build` makes another engine, which is captured
+    as graphs alone or runs as it is; with `is_required`, the error is raised instead. Raise EngineError.
+    """
+    engine = build()
     if sizes and device.type == "cpu":
         log.warning("%s is not compiled: compiling needs a GPU, and this device is a CPU", name)
-    elif sizes:
-        engine.compile()
+    if not sizes or device.type == "cpu":
+        return engine
+    return climb_down(build, engine, name=name, is_required=is_required)
+
+
+def climb_down(
+    build: Callable[[], AnyEngine], engine: AnyEngine, *, name: str, is_required: bool
+) -> AnyEngine:
+    """Return the engine with the first of RUNGS that works, or another one as it is built."""
+    for backend, compilation in RUNGS:
+        try:
+            engine.compile(backend=backend)
+        except DeviceLost:
+            raise
+        except EngineError as error:
+            if is_required:
+                raise
+            log.error("%s is not %s and will be slower: %s", name, compilation, error)
+        else:
+            engine.compilation = compilation
+            return engine
+        # What the compiler has changed in the engine cannot be taken back, and there is no room for two.
+        del engine
+        gc.collect()
+        torch.cuda.empty_cache()
+        engine = build()
+    return engine
 
 
 def run_tasks(name: str, tasks: Sequence[Task], *, until: float = math.inf) -> list[str]:

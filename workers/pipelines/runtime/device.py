@@ -10,7 +10,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import torch
 
-from workers.engine.interface import DeviceLost
+from workers.engine.interface import DeviceLost, OutOfDeviceMemory
 from workers.pipelines.runtime.device_timer import DeviceTimer
 
 # A side stage is short, and a picture waits for it, so it goes before the main stage. The default priority is 0.
@@ -118,9 +118,9 @@ class Device:
     def _detect_device_loss(self) -> Iterator[None]:
         try:
             yield
-        except torch.OutOfMemoryError:
+        except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
-            raise
+            raise OutOfDeviceMemory(str(error).partition("\n")[0]) from error
         except RuntimeError as error:
             if self._is_responsive():
                 raise

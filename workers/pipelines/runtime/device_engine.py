@@ -12,6 +12,8 @@ class DeviceEngine:
     def __init__(self, *, model: ImageModel, device: torch.device) -> None:
         self._model = model
         self._device = Device(device)
+        # How far the engine is compiled, as compilation.load_compiled found out: plain, captured or compiled.
+        self.compilation = "plain"
 
     @property
     def batch_limit(self) -> int:

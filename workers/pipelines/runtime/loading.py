@@ -9,10 +9,11 @@ from typing import Any, Final, cast
 import torch
 from accelerate import cpu_offload  # type: ignore[import-untyped]
 from diffusers.utils import logging as diffusers_logging
+from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
 from workers.catalogue import ImageModel
-from workers.engine.interface import EngineError
+from workers.engine.interface import EngineError, Misconfigured
 
 # For weights larger than the device: one component of the pipeline moves to it at a time, or one layer.
 OFFLOAD_MODES: Final = ("model", "sequential")
@@ -22,7 +23,7 @@ RESIDENT_ONLY_OPTIONS: Final = ("attention", "compile")
 def load(pipeline_class: Any, *, model: ImageModel, **arguments: Any) -> Any:
     """Return the model's pipeline of this class, in its dtype, on the CPU. Raise EngineError."""
     if Path(model.weights).is_absolute() and not Path(model.weights, "model_index.json").is_file():
-        raise EngineError(
+        raise Misconfigured(
             f"the model {model.name} has no weights at {model.weights}; run `python manage.py make_small_model"
             f" --model {model.name}` for a small model, or name other weights in the models file"
         )
@@ -43,7 +44,7 @@ def load_component(component_class: Any, *, model: ImageModel, weights: str, **a
         return component_class.from_pretrained(
             weights, local_files_only=Path(weights).is_absolute(), **arguments
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise EngineError(f"the weights of {model.name} cannot be loaded: {error}") from error
     finally:
         # Their later warnings repeat the prompt, or come again with every picture.
@@ -64,12 +65,12 @@ def split_offload(model: ImageModel) -> tuple[str | None, ImageModel]:
     options = dict(model.options)
     offload = options.pop("offload", None)
     if offload is not None and (not isinstance(offload, str) or offload not in OFFLOAD_MODES):
-        raise EngineError(
+        raise Misconfigured(
             f"the model {model.name} has offload = {offload!r}; allowed: {', '.join(OFFLOAD_MODES)}"
         )
     for name in RESIDENT_ONLY_OPTIONS:
         if offload and options.get(name):
-            raise EngineError(
+            raise Misconfigured(
                 f"the model {model.name} has offload and {name}; {name} needs weights that stay on the device"
             )
     return offload, replace(model, options=MappingProxyType(options))
@@ -83,7 +84,7 @@ def place_components(
     Raise EngineError if offloading is wanted without a GPU.
     """
     if offload and device.type == "cpu":
-        raise EngineError(f"the model {model.name} has offload = {offload!r}, which needs a GPU")
+        raise Misconfigured(f"the model {model.name} has offload = {offload!r}, which needs a GPU")
     if offload:
         enable_offload(pipelines, device=device, offload=offload)
         return
@@ -116,7 +117,7 @@ def resolve_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise EngineError(f"DEVICE is {name!r}; allowed: auto, cpu, or a GPU such as cuda:0") from None
+        raise Misconfigured(f"DEVICE is {name!r}; allowed: auto, cpu, or a GPU such as cuda:0") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise EngineError(f"DEVICE is {name!r}, but this machine has no such GPU")
     return device

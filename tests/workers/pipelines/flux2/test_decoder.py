@@ -4,15 +4,16 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import AutoencoderKLFlux2
 from diffusers.models.attention_processor import AttnProcessor
 
 from workers.pipelines.flux2 import decoder as flux2_decoder
-from workers.pipelines.tiny import build
 
 
 @pytest.fixture(scope="module")
 def decoder() -> Any:
-    return build.build("flux2-klein")[""].vae.decoder.eval()
+    torch.manual_seed(0)
+    return AutoencoderKLFlux2(block_out_channels=(32, 32, 32, 32), norm_num_groups=8).decoder.eval()
 
 
 @torch.inference_mode()

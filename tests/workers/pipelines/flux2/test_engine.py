@@ -234,3 +234,18 @@ def test_eight_bit_products_that_change_a_picture_much_are_refused(
 def test_an_unknown_precision_is_refused(small_model: Path) -> None:
     with pytest.raises(EngineError, match="invalid option: precision = 'float4'"):
         load_engine(model=entry(small_model, options={**OPTIONS, "precision": "float4"}), device="cpu")
+
+
+def test_a_batch_holds_fewer_orders_with_many_tokens(small_engine: Engine) -> None:
+    assert isinstance(small_engine, flux2_engine.Flux2Klein)
+    megapixel = Image.new("RGB", (1024, 1024))
+    limits = [
+        small_engine.limit_batch(each)
+        for each in (
+            make_order(size=(512, 512)),
+            make_order(size=(1024, 1024)),
+            make_order(size=(1024, 1024), sources=[megapixel]),
+            make_order(size=(1024, 1024), sources=[megapixel, megapixel]),
+        )
+    ]
+    assert limits == [4, 4, 2, 1]

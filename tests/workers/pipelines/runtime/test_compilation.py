@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
+from torch._dynamo.utils import counters
 
 from tests.workers.conftest import OPTIONS, entry
 from tests.workers.pipelines.comparison import MIXED, SIZES, check_same_pictures
 from tests.workers.pipelines.pictures import MAX_DIFFERENCE, make_order, make_pictures
-from workers.engine.interface import Engine, EngineError, load_engine
+from workers.engine.interface import DeviceLost, Engine, EngineError, load_engine
 from workers.pipelines.flux2.engine import Flux2Klein
-from workers.pipelines.runtime import attention
+from workers.pipelines.runtime import attention, compilation
 
 KERNEL_CALLS = {
     "_native_cudnn": "_scaled_dot_product_cudnn_attention",
@@ -131,3 +132,62 @@ def test_the_fastest_attention_is_one_that_torch_would_choose_too(
 
 def test_a_cpu_has_one_kind_of_attention() -> None:
     assert attention.choose((1, 8, 2, 4), dtype=torch.float32, device=torch.device("cpu")) == "native"
+
+
+class LadderEngine:
+    """Fails to compile with these backends."""
+
+    def __init__(self, failing: list[str | None], error: Exception | None = None) -> None:
+        self.compilation = "plain"
+        self._failing = failing
+        self._error = error or EngineError("no compiler of C++")
+
+    def compile(self, *, backend: str | None) -> None:
+        if backend in self._failing:
+            raise self._error
+
+
+@pytest.mark.parametrize(
+    ("failing", "state", "built"),
+    [([], "compiled", 0), (["inductor"], "captured", 1), (["inductor", None], "plain", 2)],
+)
+def test_an_engine_that_cannot_be_compiled_is_captured_or_runs_as_it_is(
+    failing: list[str | None], state: str, built: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    engines: list[LadderEngine] = []
+
+    def build() -> LadderEngine:
+        engines.append(LadderEngine(failing))
+        return engines[-1]
+
+    engine = compilation.climb_down(build, LadderEngine(failing), name="zekron-image-1", is_required=False)
+    assert engine.compilation == state
+    # What a failed compiler has changed is not used.
+    assert len(engines) == built
+    assert not engines or engine is engines[-1]
+    assert caplog.text.count("will be slower: no compiler of C++") == built
+
+
+def test_a_worker_that_must_be_compiled_or_has_lost_its_device_tries_nothing_else() -> None:
+    with pytest.raises(EngineError, match="no compiler"):
+        compilation.climb_down(
+            pytest.fail, LadderEngine(["inductor"]), name="zekron-image-1", is_required=True
+        )
+    with pytest.raises(DeviceLost):
+        compilation.climb_down(
+            pytest.fail, LadderEngine(["inductor"], DeviceLost("gone")), name="m", is_required=False
+        )
+
+
+def test_after_compiling_nothing_more_is_compiled_in_the_process() -> None:
+    linear = torch.nn.Linear(8, 8)
+    linear.compile(backend="eager", dynamic=False)
+    compilation.run_tasks("zekron-image-1", [("one row", lambda: linear(torch.ones(1, 8)))])
+    before = counters["stats"]["unique_graphs"]
+    assert linear(torch.ones(5, 8)).shape == (5, 8)
+    assert counters["stats"]["unique_graphs"] == before
+
+
+def test_no_task_is_begun_after_the_time_is_over() -> None:
+    done = compilation.run_tasks("zekron-image-1", [("one", pytest.fail)], until=0.0)
+    assert done == []

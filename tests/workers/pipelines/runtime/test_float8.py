@@ -10,7 +10,7 @@ def test_a_product_in_eight_bits_differs_by_rounding_alone(bias: bool) -> None:
     torch.manual_seed(0)
     linear = torch.nn.Linear(256, 96, bias=bias).to(torch.bfloat16)
     # Rows of very different size have scales of their own.
-    values = torch.randn(2, 5, 256).to(torch.bfloat16) * torch.logspace(-3, 3, 5).view(1, 5, 1)
+    values = (torch.randn(2, 5, 256) * torch.logspace(-3, 3, 5).view(1, 5, 1)).to(torch.bfloat16)
     expected = linear(values)
     result = float8.Float8Linear(linear)(values)
     assert result.shape == expected.shape
