@@ -9,6 +9,8 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "zekron_api.settings")
 django.setup(set_prefix=False)
 
+from django.urls import get_resolver  # noqa: E402 (needs the settings)
+
 from workers.catalogue import CatalogueError, catalogue  # noqa: E402 (needs the settings)
 from zekron_api.config.env import InvalidVariable  # noqa: E402
 from zekron_api.waiting.asgi_handler import WaitingRoom  # noqa: E402
@@ -26,6 +28,9 @@ if most_files == resource.RLIM_INFINITY:
 resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
 
 application = WaitingRoom()
+# Health checks are answered without the routes. Routes that cannot be loaded must stop the start, and the first client
+# should not wait for them.
+get_resolver().check()
 
 # A full garbage collection walks every object and blocks all replies. Thousands of waiting clients, each of about fifty
 # objects, make that hundreds of milliseconds. Therefore objects loaded by now are never walked again, and full

@@ -275,4 +275,11 @@ MUTATIONS = (
         without="            pass\n",
         tests=(f"{REPLIES}::test_the_redirect_to_https_keeps_the_method_and_has_a_length",),
     ),
+    Mutation(
+        name="a web process that answers health checks has its routes",
+        path="zekron_api/asgi.py",
+        text="get_resolver().check()\n",
+        without="",
+        tests=("tests/zekron_api/test_asgi.py",),
+    ),
 )

@@ -23,6 +23,11 @@ import gc
 import zekron_api.asgi
 print(gc.get_freeze_count() > 10_000, gc.isenabled(), *gc.get_threshold())
 """
+ROUTES = """
+import sys
+import zekron_api.asgi
+print("zekron_api.urls" in sys.modules)
+"""
 
 
 def test_a_web_process_takes_all_the_files_that_the_system_allows() -> None:
@@ -32,6 +37,10 @@ def test_a_web_process_takes_all_the_files_that_the_system_allows() -> None:
 
 def test_a_web_process_walks_what_it_has_loaded_no_more_and_all_else_seldom() -> None:
     assert _printed_by(GARBAGE) == ["True", "True", "700", "10", "1000"]
+
+
+def test_a_web_process_has_loaded_its_routes_before_a_health_check_says_that_it_lives() -> None:
+    assert _printed_by(ROUTES) == ["True"]
 
 
 def _printed_by(code: str) -> list[str]:
