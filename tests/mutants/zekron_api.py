@@ -33,6 +33,27 @@ MUTATIONS = (
         tests=(f"{ACCESS}::test_an_expired_image_is_gone_from_that_instant_before_and_after_its_purge",),
     ),
     Mutation(
+        name="a field that asks for another image is refused",
+        path="zekron_api/endpoints/unsupported_fields.py",
+        text='    raise InvalidField("unsupported_parameter", _MESSAGES[field].format(name=name))\n',
+        without="",
+        tests=("tests/zekron_api/endpoints/test_unsupported_fields.py",),
+    ),
+    Mutation(
+        name="another spelling of a field that asks for another image is refused",
+        path="zekron_api/endpoints/serializers.py",
+        text="        refuse_variants(self.initial_data, known=self.fields)\n",
+        without="",
+        tests=("tests/zekron_api/endpoints/test_unsupported_fields.py",),
+    ),
+    Mutation(
+        name="a prompt has a visible character",
+        path="zekron_api/endpoints/fields.py",
+        text="        if not _VISIBLE.search(value):\n",
+        without="        if not value.strip():\n",
+        tests=("tests/zekron_api/endpoints/test_unsupported_fields.py",),
+    ),
+    Mutation(
         name="a suspended account is refused",
         path="zekron_api/http/authentication.py",
         text="    if account.status != Account.Status.ACTIVE:\n",

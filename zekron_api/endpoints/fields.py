@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import pybase64
 from rest_framework.fields import Field, empty
@@ -18,6 +18,14 @@ MAX_PROMPT_CHARACTERS = 4000
 MAX_SOURCES = 2
 MAX_SOURCE_BYTES = 10 * 1024 * 1024
 
+# Characters that show nothing, as a class of a regular expression. They are controls other than NUL, spaces, and the
+# default-ignorable characters of Unicode (DerivedCoreProperties.txt), with the blank pattern of Braille.
+INVISIBLE: Final = (
+    "\u0001-\u0020\u007f-\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f"
+    "\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+_VISIBLE: Final = re.compile(f"[^{INVISIBLE}]")
 # Characters that PostgreSQL or UTF-8 cannot hold.
 _UNUSABLE = re.compile("[\0\ud800-\udfff]")
 _DATA_URL = re.compile(r"data:[^,]{0,100};base64,", re.IGNORECASE)
@@ -42,7 +50,7 @@ class CheckedField(Field[Any, Any, Any, Any]):
 
 
 class PromptField(CheckedField):
-    """A prompt that is not blank."""
+    """A prompt with a visible character."""
 
     def checked(self, value: object) -> str:
         """Return the prompt as it was sent."""
@@ -52,8 +60,8 @@ class PromptField(CheckedField):
             )
         if not isinstance(value, str):
             raise InvalidField("missing_prompt", f"prompt must be a string, not {_kind(value)}.")
-        if not value.strip():
-            raise InvalidField("missing_prompt", "prompt must not be blank.")
+        if not _VISIBLE.search(value):
+            raise InvalidField("missing_prompt", "prompt must not be blank. It has no visible character.")
         if len(value) > MAX_PROMPT_CHARACTERS:
             message = f"prompt has {len(value)} characters; at most {MAX_PROMPT_CHARACTERS} are allowed."
             raise InvalidField("prompt_too_long", message)

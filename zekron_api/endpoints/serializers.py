@@ -10,14 +10,18 @@ from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
 from zekron_api.endpoints import fields
+from zekron_api.endpoints.unsupported_fields import UnsupportedField, refuse_variants
 from zekron_api.http.errors import InvalidField
 
 DEFAULT_PAGE_SIZE: Final = 20
 MAX_PAGE_SIZE: Final = 100
 # PostgreSQL's OFFSET is a 64-bit integer.
 MAX_OFFSET: Final = 2**63 - 1
-# A prompt needs a character that is not white space for Python. Dialects of patterns differ on the five listed ones.
-_NOT_BLANK: Final = r"^[^\u0000]*[^\s\u0000\u001c-\u001f\u0085][^\u0000]*$"
+# A prompt needs a visible character. The invisible ones stand in the pattern themselves, because dialects of patterns
+# differ in how they write those above U+FFFF.
+_NOT_BLANK: Final = rf"^[^\u0000]*[^\s\u0000{fields.INVISIBLE}][^\u0000]*$"
+_ONE: Final = {"type": ["integer", "null"], "enum": [1, None], "default": 1}
+_NULL: Final = {"type": "null"}
 _SOURCE_IMAGE: Final = {"$ref": "#/components/schemas/SourceImage"}
 
 # The JSON schemas of the fields, for the OpenAPI document. The schema of `model` depends on the models file.
@@ -34,7 +38,7 @@ extend_schema_field({"type": ["array", "null"], "items": _SOURCE_IMAGE, "maxItem
 
 @extend_schema_serializer(component_name="GenerateRequest")
 class GenerateSerializer(serializers.Serializer[Any]):
-    """The body of POST /v1/generate. Unknown fields are ignored."""
+    """The body of POST /v1/generate. Unknown fields are ignored, except those that ask for other or more images."""
 
     prompt = fields.PromptField(
         help_text="The image to make, or the change to make to the images. It must not be blank or contain NUL."
@@ -45,9 +49,16 @@ class GenerateSerializer(serializers.Serializer[Any]):
         required=False,
         help_text="One or two images to edit. Without images, the image is made from the prompt alone.",
     )
+    n = UnsupportedField(schema=_ONE, help_text="A request makes one image. Send one request for each image.")
+    image = UnsupportedField(schema=_NULL, help_text="Not supported. Send `images`.")
+    image_url = UnsupportedField(
+        schema=_NULL, help_text="Not supported, because no address is fetched. Send `images`."
+    )
+    mask = UnsupportedField(schema=_NULL, help_text="Not supported. Describe in `prompt` what to change.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Refuse more images than the model accepts."""
+        """Refuse variants of the unsupported fields, and more images than the model accepts."""
+        refuse_variants(self.initial_data, known=self.fields)
         fields.refuse_too_many(attrs["images"], model=attrs["model"])
         return attrs
 

@@ -77,7 +77,7 @@ def test_each_published_size_comes_out(me: Caller, engine: factories.StandInEngi
 def test_what_is_left_out_has_the_published_default_and_unknown_fields_are_ignored(
     me: Caller, engine: factories.StandInEngine
 ) -> None:
-    body = {"prompt": "a boat", "images": [], "n": 4, "model": None, "size": None}
+    body = {"prompt": "a boat", "images": [], "seed": 4, "model": None, "size": None, "quality": "high"}
     data = me.post("/v1/generate", body).json()["data"]
     assert (data["model"], data["size"], data["type"]) == ("zekron-image-1", "1024x1024", "create")
 

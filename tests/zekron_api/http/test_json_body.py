@@ -220,7 +220,7 @@ ACCEPTED = {
     "controls other than NUL": body(prompt="a\x01\x1b[31m\x7f\x85\u202e"),
     "32 levels in a field that is ignored": b'{"prompt": "x", "a": ' + b"[" * 31 + b"]" * 31 + b"}",
     "a huge number in a field that is ignored": b'{"prompt": "x", "seed": 1e999}',
-    "unknown fields": body(n=3, **{"__proto__": {"admin": True}, "": None}),
+    "unknown fields": body(seed=3, **{"__proto__": {"admin": True}, "": None}),
     "null as model and size": body(model=None, size=None, images=None),
     "an image whatever its mime_type says": body(images=[{"data": IMAGE, "mime_type": "text/html"}]),
     "an image whose mime_type is an object": body(images=[{"data": IMAGE, "mime_type": {}}]),

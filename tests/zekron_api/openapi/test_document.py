@@ -28,6 +28,16 @@ from zekron_api.http import errors
 from zekron_api.openapi.document import document
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+INVISIBLE = [
+    "\u200b",
+    "\ufeff",
+    "\ufe0f\ufe0e",
+    "\u2060\u00ad",
+    "\u3164",
+    "\U000e0100",
+    "\U000e0041 \u200d",
+    "\x01",
+]
 UNDESCRIBED = {"", "admin/", "docs", "metrics", "v1/openapi.json"}
 
 
@@ -124,11 +134,20 @@ def test_a_prompt_is_blank_for_the_document_if_it_is_for_us() -> None:
     prompt = document()["components"]["schemas"]["GenerateRequest"]["properties"]["prompt"]
     spaces = [chr(point) for point in range(0x3100) if chr(point).isspace()]
     assert len(spaces) > 20
-    for text in [*spaces, "a\0b", "\0", "", "x" * 4001]:
+    for text in [*spaces, *INVISIBLE, "a\0b", "\0", "", "x" * 4001]:
         assert problems(prompt, text)
         with pytest.raises(errors.InvalidField):
             PromptField().checked(text)
-    for text in ["x", " x\n", "\x1cx\x85", "x" * 4000]:
+    for text in [
+        "x",
+        " x\n",
+        "\x1cx\x85",
+        "x" * 4000,
+        "\u200b\U0001f3d6\ufe0f",
+        "\u0301",
+        "\ue000",
+        "\U000e1000",
+    ]:
         assert problems(prompt, text) == []
         assert PromptField().checked(text) == text
 
