@@ -178,6 +178,8 @@ class _Entry:
         folder = self.path.resolve().parent / text
         if text.startswith(("./", "/", "var/")) or folder.is_dir():
             return str(folder.resolve())
+        if not re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", text):
+            raise self.problem(f"weights is {text!r}: neither a folder nor owner/name@revision on the hub")
         return text
 
     def problem(self, why: str) -> CatalogueError:

@@ -171,3 +171,16 @@ def test_a_catalogue_cannot_be_changed(tmp_path: Path) -> None:
         models["other"] = models["zekron-image-1"]  # type: ignore[index]
     with pytest.raises(TypeError):
         models["zekron-image-1"].options["x"] = 1  # type: ignore[index]
+
+
+def test_a_model_of_the_hub_can_be_pinned_to_a_revision(tmp_path: Path) -> None:
+    pinned = "black-forest-labs/FLUX.2-klein-4B@e7b7dc27"
+    path = written(tmp_path, ENTRY.replace("var/models/small", pinned))
+    assert load(path)["zekron-image-1"].weights == pinned
+
+
+@pytest.mark.parametrize("weights", ["klein", "owner/name@", "https://hub/owner/name", "owner/name@a b"])
+def test_weights_that_are_neither_a_folder_nor_a_name_are_refused(tmp_path: Path, weights: str) -> None:
+    path = written(tmp_path, ENTRY.replace("var/models/small", weights))
+    with pytest.raises(CatalogueError, match="neither a folder nor owner/name@revision"):
+        load(path)

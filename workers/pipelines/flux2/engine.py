@@ -29,7 +29,7 @@ from workers.pipelines.diffusers.options import (
 from workers.pipelines.flux2.decoder import Decoder
 from workers.pipelines.flux2.offloaded import OffloadedFlux2Klein
 from workers.pipelines.flux2.reference_images import ReferenceImageEncoder
-from workers.pipelines.flux2.text_encoder import PromptEncoder
+from workers.pipelines.flux2.text_encoder import PromptEncoder, drop_unused_layers
 from workers.pipelines.flux2.transformer import FlowSampler, Grid, Layout, RotaryEmbedding
 from workers.pipelines.runtime import compilation, float8, loading
 from workers.pipelines.runtime.attention import FASTEST
@@ -322,6 +322,8 @@ def load(*, model: ImageModel, device: str) -> Engine:
 
 def _build(model: ImageModel, device: torch.device) -> Flux2Klein:
     pipeline = loading.load(Flux2KleinPipeline, model=model)
+    # Before the weights go to the device, which need not have room for what is never used.
+    drop_unused_layers(pipeline.text_encoder.model, read(model, OPTIONS)["text_encoder_out_layers"])
     loading.place_components([pipeline], model=model, device=device, offload=None)
     engine = Flux2Klein(pipeline=pipeline, model=model)
     engine.choose_precision()

@@ -44,7 +44,7 @@ class PromptEncoder:
             raise Misconfigured(
                 "the text encoder has layers with sliding attention, which this adapter does not support"
             )
-        _stop_after(self._model, deepest_layer=max(out_layers))
+        drop_unused_layers(self._model, out_layers)
 
     def encode(self, prompts: Sequence[str]) -> torch.Tensor:
         """Return the prompts as the transformer's blocks take them, (B, L, D)."""
@@ -102,8 +102,12 @@ class PromptEncoder:
         return (self._embed(torch.cat([states[layer] for layer in self._out_layers], dim=-1)),)
 
 
-def _stop_after(text_model: Any, *, deepest_layer: int) -> None:
-    """Drop the layers that no embedding is taken from, and the norm behind the last one left."""
+def drop_unused_layers(text_model: Any, out_layers: Sequence[int]) -> None:
+    """Drop the layers behind those that embeddings are taken from, and the norm behind the last one left.
+
+    A second call changes nothing.
+    """
+    deepest_layer = max(out_layers)
     if deepest_layer < len(text_model.layers):
         text_model.layers = text_model.layers[:deepest_layer]
         text_model.norm = torch.nn.Identity()

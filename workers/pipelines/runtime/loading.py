@@ -1,11 +1,14 @@
 """The loading of diffusers pipelines for models of the catalogue, and the choice of their device."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, cast
 
+import huggingface_hub
 import torch
 from accelerate import cpu_offload  # type: ignore[import-untyped]
 from diffusers.utils import logging as diffusers_logging
@@ -14,6 +17,8 @@ from transformers.utils import logging as transformers_logging
 
 from workers.catalogue import ImageModel
 from workers.engine.interface import EngineError, Misconfigured
+
+log = logging.getLogger(__name__)
 
 # For weights larger than the device: one component of the pipeline moves to it at a time, or one layer.
 OFFLOAD_MODES: Final = ("model", "sequential")
@@ -27,11 +32,35 @@ def load(pipeline_class: Any, *, model: ImageModel, **arguments: Any) -> Any:
             f"the model {model.name} has no weights at {model.weights}; run `python manage.py make_small_model"
             f" --model {model.name}` for a small model, or name other weights in the models file"
         )
+    folder = _download(pipeline_class, model)
     pipeline = load_component(
-        pipeline_class, model=model, weights=model.weights, dtype=resolve_dtype(model), **arguments
+        pipeline_class, model=model, weights=folder, dtype=resolve_dtype(model), **arguments
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def _download(pipeline_class: Any, model: ImageModel) -> str:
+    """Return the folder of the model's weights, after their download, which is shown. Raise EngineError."""
+    if Path(model.weights).is_absolute():
+        return model.weights
+    name, revision = _split_revision(model.weights)
+    if revision is None:
+        log.warning(
+            "%s names no revision of %s, so its pictures can change with the next download; write %s@REVISION",
+            model.name,
+            name,
+            name,
+        )
+    log.info("%s comes from %s at the hub, or from its cache on this disk", model.name, model.weights)
+    huggingface_hub.utils.enable_progress_bars()
+    with _tell_errors(model):
+        return str(pipeline_class.download(name, revision=revision))
+
+
+def _split_revision(weights: str) -> tuple[str, str | None]:
+    name, _, revision = weights.partition("@")
+    return name, revision or None
 
 
 def load_component(component_class: Any, *, model: ImageModel, weights: str, **arguments: Any) -> Any:
@@ -40,16 +69,27 @@ def load_component(component_class: Any, *, model: ImageModel, weights: str, **a
     transformers_logging.disable_progress_bar()
     diffusers_logging.set_verbosity_warning()
     transformers_logging.set_verbosity_warning()
+    is_folder = Path(weights).is_absolute()
+    name, revision = (weights, None) if is_folder else _split_revision(weights)
     try:
-        return component_class.from_pretrained(
-            weights, local_files_only=Path(weights).is_absolute(), **arguments
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise EngineError(f"the weights of {model.name} cannot be loaded: {error}") from error
+        with _tell_errors(model):
+            return component_class.from_pretrained(
+                name, revision=revision, local_files_only=is_folder, **arguments
+            )
     finally:
         # Their later warnings repeat the prompt, or come again with every picture.
         diffusers_logging.set_verbosity_error()
         transformers_logging.set_verbosity_error()
+
+
+@contextmanager
+def _tell_errors(model: ImageModel) -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise EngineError(f"the weights of {model.name} cannot be loaded: {error}") from error
 
 
 def resolve_dtype(model: ImageModel) -> torch.dtype:
