@@ -33,7 +33,7 @@ REFUSALS: Final = (
     idempotency.KeyReused,
 )
 # What a web process answers with 500: then its client knows nothing.
-FAILURES: Final = (OperationalError, InterfaceError, FailpointReached, StoreFailed)
+FAILURES: Final = (OperationalError, InterfaceError, errors.StateUnavailable, FailpointReached, StoreFailed)
 UNKNOWN: Final = object()
 
 
@@ -152,7 +152,7 @@ class Client:
             actor.gate(what)
             return work()
         except FAILURES as failure:
-            actor.simulator.note(actor, f"gets 500: {type(failure).__name__}")
+            actor.simulator.note(actor, f"gets an error: {type(failure).__name__}")
         except IntegrityError as error:
             # A source that was in the store for so long before it was recorded that it counts as nobody's.
             if cast(psycopg.Error, error.__cause__).diag.table_name != "storage_storedimage":
