@@ -1,4 +1,4 @@
-"""What torch.compile has made, as files of a limited size: a second run elsewhere need not compile it again."""
+"""The results of torch.compile as files of a limited size, so that a second run elsewhere compiles nothing again."""
 
 import lzma
 from pathlib import Path

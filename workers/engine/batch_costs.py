@@ -24,7 +24,7 @@ class _Costs:
 
 
 class BatchCosts:
-    """What an order costs the device alone and in company, by batch key. Not for several threads at once."""
+    """The cost of an order for the device, alone and in company, by batch key. Not for several threads at once."""
 
     def __init__(self) -> None:
         self._costs: LRUCache[Hashable, _Costs] = LRUCache(MAX_KEYS)
