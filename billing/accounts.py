@@ -1,6 +1,11 @@
 """The lookup of accounts and their status. Only the ledger changes balances."""
 
+from typing import Final
+
 from billing.models import Account
+
+# Whoever may open an account may give it this balance. More needs the permission to move money.
+DEFAULT_OPENING_USD: Final = "10.00"
 
 
 def find(*, text: str) -> Account:

@@ -5,7 +5,15 @@ from django.contrib import admin
 from billing.admin.accounts import AccountAdmin
 from billing.admin.keys import ApiKeyAdmin
 from billing.admin.records import LedgerEntryAdmin, ReservationAdmin
+from billing.admin.staff import StaffAdmin, StaffGroupAdmin
 
-__all__ = ["AccountAdmin", "ApiKeyAdmin", "LedgerEntryAdmin", "ReservationAdmin"]
+__all__ = [
+    "AccountAdmin",
+    "ApiKeyAdmin",
+    "LedgerEntryAdmin",
+    "ReservationAdmin",
+    "StaffAdmin",
+    "StaffGroupAdmin",
+]
 
 admin.site.site_header = admin.site.site_title = "Zekron"

@@ -14,7 +14,7 @@ from django.urls import URLPattern, path, reverse
 
 from billing import accounts, ledger
 from billing.admin.columns import usd
-from billing.admin.forms import MoveMoneyForm, OpenAccountForm
+from billing.admin.forms import MoveMoneyForm, OpenAccountForm, OpenAccountWithinDefaultForm
 from billing.models import Account, LedgerEntry
 from billing.money import format_usd
 
@@ -48,9 +48,13 @@ class AccountAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class
     def get_form(
         self, request: HttpRequest, obj: Account | None = None, change: bool = False, **kwargs: Any
     ) -> Any:
-        """Return the form of a new account, which asks for its starting balance."""
+        """Return the form of a new account, which asks for its starting balance.
+
+        A starting balance is money too, so more than the default needs the permission that moves money.
+        """
         if obj is None:
-            kwargs["form"] = OpenAccountForm
+            may_move_money = self.has_change_permission(request)
+            kwargs["form"] = OpenAccountForm if may_move_money else OpenAccountWithinDefaultForm
         return super().get_form(request, obj, change, **kwargs)
 
     def get_fields(self, request: HttpRequest, obj: Account | None = None) -> Any:

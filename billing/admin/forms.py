@@ -7,7 +7,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from billing import money
+from billing import accounts, money
 from billing.models import Account, ApiKey
 
 
@@ -30,7 +30,7 @@ class DollarsField(forms.CharField):
 class OpenAccountForm(forms.ModelForm):  # type: ignore[type-arg] # Django's class takes its parameter in stubs alone
     """The form of a new account: its name and its starting balance."""
 
-    opening_micros = DollarsField(label="Starting balance (USD)", initial="10.00")
+    opening_micros = DollarsField(label="Starting balance (USD)", initial=accounts.DEFAULT_OPENING_USD)
 
     class Meta:
         """The model and its fields."""
@@ -44,6 +44,20 @@ class OpenAccountForm(forms.ModelForm):  # type: ignore[type-arg] # Django's cla
         if not any(not character.isspace() and character not in "0123456789" for character in name):
             raise ValidationError("Name must not be a number.")
         return name
+
+
+class OpenAccountWithinDefaultForm(OpenAccountForm):
+    """The form of a new account for staff who may open accounts but may not move money."""
+
+    def clean_opening_micros(self) -> int:
+        """Refuse a starting balance over the default, because it would be a top-up."""
+        opening_micros = int(self.cleaned_data["opening_micros"])
+        if opening_micros > money.parse_usd(accounts.DEFAULT_OPENING_USD):
+            raise ValidationError(
+                f"Starting balance must not be over {accounts.DEFAULT_OPENING_USD} USD. "
+                "A higher one needs the permission to change accounts, which also tops up."
+            )
+        return opening_micros
 
 
 class MoveMoneyForm(forms.Form):

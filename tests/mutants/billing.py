@@ -7,6 +7,7 @@ TABLES = "billing/migrations/0001_initial.py"
 TRIGGERS = "billing/migrations/0002_ledger_append_only.py"
 MOVES = "tests/billing/test_ledger.py"
 REFUSED = "tests/billing/test_constraints.py"
+PERMISSIONS = "tests/billing/test_admin_permissions.py"
 
 MUTATIONS = (
     Mutation(
@@ -94,5 +95,21 @@ MUTATIONS = (
         text="key.expires_at > coalesce(",
         without="true OR key.expires_at > coalesce(",
         tests=("tests/billing/test_keys.py::test_unknown_revoked_and_expired_keys_end_alike",),
+    ),
+    Mutation(
+        name="admin: the permission to open accounts mints nothing",
+        path="billing/admin/accounts.py",
+        text="OpenAccountForm if may_move_money else OpenAccountWithinDefaultForm",
+        without="OpenAccountForm",
+        tests=(f"{PERMISSIONS}::test_staff_who_may_only_add_accounts_mint_nothing_over_the_default",),
+    ),
+    Mutation(
+        name="admin: only superusers change staff",
+        path="billing/admin/staff.py",
+        text="""        \"\"\"Allow superusers alone. The page for a password asks this too.\"\"\"
+        return _is_superuser(request)
+""",
+        without="        return super().has_change_permission(request, obj)\n",
+        tests=(PERMISSIONS,),
     ),
 )

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from billing import ledger, money
+from billing import accounts, ledger, money
 
 
 class Command(BaseCommand):
@@ -16,7 +16,10 @@ class Command(BaseCommand):
         """Add the name, and the starting balance in US dollars."""
         parser.add_argument("name")
         parser.add_argument(
-            "--balance", default="10.00", metavar="USD", help="starting balance (default: 10.00)"
+            "--balance",
+            default=accounts.DEFAULT_OPENING_USD,
+            metavar="USD",
+            help=f"starting balance (default: {accounts.DEFAULT_OPENING_USD})",
         )
 
     def handle(self, *, name: str, balance: str, **_options: Any) -> None:
