@@ -73,6 +73,8 @@ class Actor:
         self.simulator, self.name, self.process = simulator, name, process
         self.wakes_at = simulator.now
         self.is_down = self.is_done = False
+        # The end of the last time that a fault, or the start of its process, made this thread stand still.
+        self.stalled_until = simulator.now
         # In the transaction that is open, or in the statement that was just executed.
         self.has_written = False
         # What it is about: a client has a wish, a worker its heartbeat.
@@ -140,7 +142,7 @@ class Actor:
     def _stand_still(self, struck: Fault) -> None:
         until = self.simulator.now + timedelta(seconds=self.simulator.dice.randint(1, 120))
         if struck == Fault.STALLED:
-            self.wakes_at = until
+            self.wakes_at = self.stalled_until = until
         elif struck == Fault.FROZEN:
             self.process.frozen_until = until
         else:

@@ -1,6 +1,6 @@
 """Sees each change of the database as it is committed, knows who made it, and says what was wrong with it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -9,6 +9,7 @@ import psycopg
 from django.db import connection
 from psycopg.rows import namedtuple_row
 
+from tests.simulation import promised_times
 from tests.simulation.actors import Actor
 from tests.simulation.clients import Client, Wish
 from tests.simulation.simulator import Simulator
@@ -76,6 +77,20 @@ class CommitChecker:
         if self._session.execute(READABLE, [object_key]).fetchone():
             self._simulator.violate(f"{label_of(object_key)} is deleted, and its key is not destroyed")
 
+    def find_late(
+        self, *, calm_since: datetime, sent_at: Mapping[int, datetime], has_idle_worker: bool
+    ) -> Iterator[str]:
+        """Yield each promised time that has passed for an open generation."""
+        holders = (self._kept(row.lease_token) for row in self.rows.values() if row.lease_token)
+        yield from promised_times.find_late(
+            self.rows.values(),
+            now=self._simulator.now,
+            calm_since=calm_since,
+            sent_at=sent_at,
+            holders=dict(each for each in holders if each),
+            has_idle_worker=has_idle_worker,
+        )
+
     @property
     def has_open(self) -> bool:
         """Return whether any generation is queued or running."""
@@ -84,6 +99,16 @@ class CommitChecker:
     def wish_of(self, generation_id: int) -> Wish:
         """Return the request that the generation was made from."""
         return self._wishes[generation_id]
+
+    def _kept(self, lease_token: UUID) -> tuple[UUID, promised_times.Holder] | None:
+        """Return the holder of a lease if a living process renews it."""
+        actor = self._holders[lease_token].actor
+        process, heartbeat = actor.process, getattr(actor.role, "heartbeat", None)
+        if process.is_dead or heartbeat is None or lease_token not in heartbeat.lease_tokens:
+            return None
+        heart = process.members[-1]
+        held_up_until = max(heart.stalled_until, process.frozen_until or heart.stalled_until)
+        return lease_token, promised_times.Holder(heart, held_up_until)
 
     def _tell(self, actor: Actor, before: Any, row: Any) -> None:
         name = self._simulator.name_of(row.id)

@@ -1,22 +1,16 @@
-"""Invariants that must hold once all is quiet, and again once every image has expired and been purged."""
+"""Invariants that must hold once all is quiet."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import timedelta
 from typing import Any
 
 from billing.audit import audit as audit_money
 from billing.models import Account
 from storage import images
-from storage.models import StoredImage
 from tests.simulation import painting
 from tests.simulation.clients import Client
 from tests.simulation.commit_checker import CommitChecker
-from tests.simulation.store import Objects, label_of
 from workers.audit.rows import find_disagreements as audit_work
 from workers.models import Generation
-
-# Over the life of an image, of a source, of a stray object, and over what the hosts' clocks are ahead.
-AFTER_EVERYTHING = timedelta(hours=30)
 
 
 def of_the_quiet(
@@ -46,15 +40,6 @@ def of_the_quiet(
             yield f"a generation is still {row.status}"
         if row.status == "completed":
             yield from _image(row)
-
-
-def of_the_end(objects: Objects) -> Iterator[str]:
-    """Nothing that has expired can be read, and the store is empty."""
-    if StoredImage.objects.filter(wrapped_key__isnull=False).exists():
-        yield "the key of an expired image is there"
-    if StoredImage.objects.filter(purged_at__isnull=True).exists():
-        yield "an expired image is not purged"
-    yield from (f"{label_of(name)} is left in the store" for name in objects.contents)
 
 
 def _told(row: Generation | None, status: str) -> Iterator[str]:

@@ -1,10 +1,13 @@
 """Workers with their heartbeats, and the chores: sweeps, purges and staff that top an account up."""
 
+import time
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from typing import Final
 
+from django.conf import settings
 from django.db import InterfaceError, OperationalError, close_old_connections
 from django.utils import timezone
 
@@ -18,8 +21,9 @@ from tests.simulation.store import StoreFailed
 from workers.gpu_worker import attempt
 from workers.gpu_worker.attempt import AttemptContext
 from workers.gpu_worker.heartbeat import INTERVAL_SECONDS, Heartbeat
-from workers.gpu_worker.poller import SILENCE_SECONDS
+from workers.gpu_worker.poller import CLAIM_SECONDS, PAUSE_SECONDS, SILENCE_SECONDS, DatabaseContact
 from workers.lifecycle import recovery
+from zekron_api.celery import app
 
 # What a task may raise: Celery logs it and goes on. That a constraint refused something is no such accident.
 FAILURES: Final = (OperationalError, InterfaceError, FailpointReached, StoreFailed)
@@ -35,7 +39,7 @@ class Worker:
 
     def prepare(self) -> None:
         """Begin as a new process, which knows no lease."""
-        self._heartbeat = Heartbeat(worker_name="a worker")
+        self.heartbeat = Heartbeat(worker_name="a worker")
 
     def work(self, actor: Actor) -> None:
         """One attempt after another."""
@@ -54,7 +58,7 @@ class Worker:
         """Renews the leases of its process."""
         while not actor.simulator.is_over:
             close_old_connections()
-            self._heartbeat.beat()
+            self.heartbeat.beat()
             actor.sleep(INTERVAL_SECONDS)
 
     def _attempt(self, actor: Actor, generation_id: int) -> None:
@@ -66,7 +70,7 @@ class Worker:
 
     def _context(self, actor: Actor) -> AttemptContext:
         return AttemptContext(
-            submit_order=lambda _, order: painting.submit_order(actor, order), heartbeat=self._heartbeat
+            submit_order=lambda _, order: painting.submit_order(actor, order), heartbeat=self.heartbeat
         )
 
 
@@ -119,6 +123,50 @@ class Chores:
         except (OperationalError, InterfaceError):
             return False
         return True
+
+
+class Beat:
+    """Celery beat and the worker for chores, which follow the project's own timetable once nothing goes wrong.
+
+    Until then the chores come at random moments, from processes that may die.
+    """
+
+    def __init__(self) -> None:
+        app.loader.import_default_modules()
+        entries = settings.CELERY_BEAT_SCHEDULE.values()
+        self._tasks = {
+            app.tasks[entry["task"]]: entry["schedule"]
+            for entry in entries
+            if isinstance(entry["schedule"], timedelta)
+        }
+
+    def work(self, actor: Actor) -> None:
+        """Run each task at its interval."""
+        _wait_for_calm(actor)
+        due_at = dict.fromkeys(self._tasks, actor.simulator.now)
+        while not actor.simulator.is_over:
+            for task in [task for task, at in due_at.items() if at <= actor.simulator.now]:
+                due_at[task] += self._tasks[task]
+                _try(actor, task)
+            actor.sleep(max((min(due_at.values()) - actor.simulator.now).total_seconds(), 0.0))
+
+
+class IdleWorker:
+    """A worker without work, which looks for the work of silent workers once nothing goes wrong."""
+
+    def rescue(self, actor: Actor) -> None:
+        """Do what the idle poller does, at its interval."""
+        _wait_for_calm(actor)
+        contact = DatabaseContact(pause_seconds=PAUSE_SECONDS, clock=time.monotonic)
+        while not actor.simulator.is_over:
+            if contact.record_answer() >= SILENCE_SECONDS:
+                _try(actor, _take_back)
+            actor.sleep(CLAIM_SECONDS)
+
+
+def _wait_for_calm(actor: Actor) -> None:
+    while actor.simulator.calm_since is None and not actor.simulator.is_over:
+        actor.sleep(1)
 
 
 def _take_back() -> None:

@@ -11,6 +11,8 @@ class MessageQueue:
 
     def __init__(self) -> None:
         self._waiting: list[tuple[datetime, int]] = []
+        # When a message was last sent for each generation, whatever became of it.
+        self.sent_at: dict[int, datetime] = {}
 
     def send(self, *, generation_id: int) -> None:
         """In the place of `hints.send`."""
@@ -19,6 +21,7 @@ class MessageQueue:
         struck = actor.gate(f"a message for {name} is sent", Fault.LOST, Fault.DOUBLED, Fault.LATE)
         late = timedelta(seconds=actor.simulator.dice.randint(1, 60) if struck == Fault.LATE else 0)
         count = {Fault.LOST: 0, Fault.DOUBLED: 2}.get(struck, 1)
+        self.sent_at[generation_id] = actor.simulator.now
         self._waiting += [(actor.simulator.now + late, generation_id)] * count
         actor.gate("it is sent")
 

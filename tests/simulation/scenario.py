@@ -4,21 +4,20 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any, Final
 
 from django.db import connection, connections
 
 from billing import ledger
-from storage import images
-from tests.simulation import database, environment, invariants, painting
+from tests.simulation import database, environment, expiry, invariants, painting
 from tests.simulation.actors import Actor, Process
 from tests.simulation.bodies import Body
 from tests.simulation.clients import Client, Wish
 from tests.simulation.commit_checker import CommitChecker, open_session
 from tests.simulation.faults import Fault
-from tests.simulation.machines import Chores, Worker, remove_orphans
+from tests.simulation.machines import Beat, Chores, IdleWorker, Worker
 from tests.simulation.message_queue import MessageQueue
 from tests.simulation.simulator import Simulator
 from tests.simulation.store import Objects
@@ -112,7 +111,7 @@ class Run:
 
     def play(self) -> None:
         """Run from the first step to the last check."""
-        self.simulator.run(is_quiet=self._is_quiet)
+        self.simulator.run(is_quiet=self._is_quiet, find_late=self._find_late)
         if not self.simulator.violations:
             try:
                 self._look_back()
@@ -121,8 +120,7 @@ class Run:
 
     def _look_back(self) -> None:
         self._report(invariants.of_the_quiet(self.commit_checker, self._clients, self._paid_in()))
-        self._expire()
-        self._report(invariants.of_the_end(self.objects))
+        self._report(expiry.of_the_end(self.simulator, self.objects))
 
     def _report(self, problems: Iterator[str]) -> None:
         for problem in problems:
@@ -134,10 +132,12 @@ class Run:
             topped_up.update(chores.topped_up)
         return topped_up
 
-    def _expire(self) -> None:
-        self.simulator.now += invariants.AFTER_EVERYTHING
-        images.purge()
-        remove_orphans()
+    def _find_late(self, calm_since: datetime) -> Iterator[str]:
+        return self.commit_checker.find_late(
+            calm_since=calm_since,
+            sent_at=self.message_queue.sent_at,
+            has_idle_worker=any(isinstance(actor.role, IdleWorker) for actor in self.simulator.actors),
+        )
 
     def _is_quiet(self) -> bool:
         clients_left = any(
@@ -186,6 +186,12 @@ class Run:
             # No image may be lost by a sweep or a removal of orphans on a host whose clock is hours off.
             process = self._process(f"chores {number}", (-7200, 7200))
             self._actor(f"chores {number}", process, chores, chores.work)
+        beat = Beat()
+        self._actor("beat", Process("beat"), beat, beat.work)
+        if dice.random() < 0.5:
+            # Where no worker is idle, the sweep alone rescues.
+            idle = IdleWorker()
+            self._actor("idle", Process("idle"), idle, idle.rescue)
 
     def _process(self, name: str, far_seconds: tuple[int, ...] = ()) -> Process:
         ahead_seconds = self.simulator.dice.choice((0, -600, 600, *far_seconds))

@@ -3,7 +3,7 @@
 import random
 import traceback
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -52,13 +52,18 @@ class Simulator:
         self._gates_passed = 0
         self._gates_of_trouble = MAX_TROUBLE_GATES if beset_by else self.dice.randint(60, 300)
 
-    def run(self, *, is_quiet: Callable[[], bool]) -> None:
-        """Lets them all move until the trouble is over and then all is quiet, or something is violated."""
+    def run(self, *, is_quiet: Callable[[], bool], find_late: Callable[[datetime], Iterator[str]]) -> None:
+        """Lets them all move until the trouble is over and then all is quiet, or something is violated.
+
+        `find_late` yields the promised times that have passed, once it is told since when nothing goes wrong.
+        """
         while unfinished := [actor for actor in self.actors if not actor.is_done]:
             if self.calm_since is None and self._gates_passed > self._gates_of_trouble:
                 self._calm()
             if self.calm_since is not None and not self.is_over:
-                self._end_if(is_quiet())
+                for problem in find_late(self.calm_since):
+                    self.violate(problem)
+                self._end_if(is_quiet(), self.calm_since)
             if not self._bury(unfinished):
                 self._move(unfinished)
 
@@ -106,13 +111,13 @@ class Simulator:
         self.temper.calm()
         self.calm_since = self.now
 
-    def _end_if(self, is_quiet: bool) -> None:
+    def _end_if(self, is_quiet: bool, calm_since: datetime) -> None:
         if is_quiet:
             self.note(None, "all is quiet")
             self.is_over = True
             for actor in self.actors:
                 actor.wakes_at = self.now
-        elif self.now > self.calm_since + MAX_QUIET_GATES:
+        elif self.now > calm_since + MAX_QUIET_GATES:
             self.violate("it does not quieten down")
 
     def _bury(self, unfinished: list[Actor]) -> bool:
@@ -121,7 +126,9 @@ class Simulator:
             if actor.process.is_cleared:
                 actor.process.start()
                 for member in actor.process.members:
-                    member.wakes_at = self.now + timedelta(seconds=self.dice.randint(1, 20))
+                    member.wakes_at = member.stalled_until = self.now + timedelta(
+                        seconds=self.dice.randint(1, 20)
+                    )
                 return True
             if actor.process.is_dead and not actor.is_down:
                 actor.step()
