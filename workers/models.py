@@ -49,8 +49,9 @@ class Generation(models.Model):
     reservation = models.OneToOneField(Reservation, models.PROTECT, related_name="+")
     kind = models.CharField(max_length=8, choices=Kind.choices)
     model = models.CharField(max_length=64)
+    # The prompt is empty once it is erased. No request has an empty prompt.
     prompt = models.TextField()
-    # Parameters for the model's adapter: width and height in pixels, and the seed.
+    # Parameters for the model's adapter: width and height in pixels, and the seed until the prompt is erased.
     parameters = models.JSONField()
     quote_micros = models.BigIntegerField()
     cost_micros = models.BigIntegerField(null=True)
@@ -94,6 +95,9 @@ class Generation(models.Model):
             models.Index("lease_until", name="generation_running", condition=Q(status=Status.RUNNING)),
             models.Index("deadline_at", name="generation_deadline", condition=Q(status__in=OPEN_STATUSES)),
             models.Index("error_code", name="generation_error_code", condition=~Q(error_code="")),
+            models.Index(
+                "ended_at", name="generation_with_prompt", condition=Q(ended_at__isnull=False) & ~Q(prompt="")
+            ),
         ]
         constraints = [
             models.UniqueConstraint(fields=["account", "number"], name="generation_number_once"),
@@ -151,7 +155,7 @@ class IdempotencyKey(models.Model):
     """A client's own key for one request, so that a retry finds its generation instead of buying another one."""
 
     account = models.ForeignKey(Account, models.PROTECT, related_name="+", db_index=False)
-    # Both are SHA-256 in hex, of the key and of the request's content.
+    # SHA-256 of the key, and HMAC-SHA-256 of the request's content, in hex.
     key_digest = models.CharField(max_length=64)
     request_digest = models.CharField(max_length=64)
     generation = models.ForeignKey(Generation, models.CASCADE, related_name="+")

@@ -38,6 +38,7 @@ ALLOWED_HOSTS = env.names("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"] i
 PORT = env.int("PORT", 8000, **within(1, 65535))
 PUBLIC_URL: str = env.str("PUBLIC_URL", f"http://localhost:{PORT}" if LOCAL else REQUIRED)
 SYNC_WAIT_SECONDS = env.int("SYNC_WAIT_SECONDS", 100, **within(1, 3600))
+prompt_retention_days: int | None = env.int("PROMPT_RETENTION", None, **within(1, 36500))
 MODELS_FILE = env.path("MODELS_FILE", BASE_DIR / "models.toml")
 DEVICE = env.str("DEVICE", "auto")
 # Models whose weights may be used commercially although the name of their licence says otherwise.
@@ -50,6 +51,8 @@ storage_url = env.str("STORAGE_URL", (VAR_DIR / "objects").as_uri())
 # The errors of all variables are raised here, so the lines above must not use a value that may be missing.
 env.seal()
 PUBLIC_URL = PUBLIC_URL.rstrip("/")
+# Prompts of generations that ended this long ago are erased. Without the variable they are kept.
+PROMPT_RETENTION = None if prompt_retention_days is None else timedelta(days=prompt_retention_days)
 
 # ── Requests ────────────────────────────────────────────────────────────────────────────────────
 ROOT_URLCONF = "zekron_api.urls"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +204,19 @@ def test_lists_are_read_without_the_spaces_and_gaps_between_their_items(read: Re
     settings = read(ALLOW_NONCOMMERCIAL="a, b,,", ALLOWED_HOSTS=" a.example.com , b.example.com,, ")
     assert settings["ALLOW_NONCOMMERCIAL"] == {"a", "b"}
     assert settings["ALLOWED_HOSTS"] == ["a.example.com", "b.example.com"]
+
+
+def test_prompts_are_kept_unless_a_number_of_days_is_given(read: Read) -> None:
+    assert read()["PROMPT_RETENTION"] is None
+    assert read(PROMPT_RETENTION="")["PROMPT_RETENTION"] is None
+    assert read(PROMPT_RETENTION="30")["PROMPT_RETENTION"] == timedelta(days=30)
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1.5", "36501", "a month"])
+def test_a_retention_that_is_no_number_of_days_stops_the_start(read: Read, value: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        read(PROMPT_RETENTION=value)
+    assert str(ended.value).endswith("PROMPT_RETENTION is not a whole number from 1 to 36500.")
 
 
 def test_a_list_of_nothing_stops_the_start(read: Read) -> None:

@@ -1,10 +1,15 @@
 """Idempotency keys: the key under which each generation was accepted, so that a retry is never charged twice."""
 
 import hashlib
+import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 
@@ -28,10 +33,15 @@ class AlreadyAccepted(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Idempotency:
-    """A client's key and a digest of the request's content, each as SHA-256 in hex."""
+    """A client's key and the digest of the request's content, each in hex.
+
+    The request's digest is keyed, so a digest that is kept does not show whether a guessed prompt is the right one. The
+    first release stored a digest without a key. `former_digest` is that one. It is compared and never stored.
+    """
 
     key_digest: str
     request_digest: str
+    former_digest: str = ""
 
     @classmethod
     def of(cls, *, key: str, request: Sequence[str | bytes]) -> "Idempotency":
@@ -40,8 +50,13 @@ class Idempotency:
         digests = b"".join(hashlib.sha256(part).digest() for part in parts)
         return cls(
             key_digest=hashlib.sha256(key.encode()).hexdigest(),
-            request_digest=hashlib.sha256(digests).hexdigest(),
+            request_digest=hmac.new(_request_key(settings.SECRET_KEY), digests, hashlib.sha256).hexdigest(),
+            former_digest=hashlib.sha256(digests).hexdigest(),
         )
+
+    def is_of(self, request_digest: str) -> bool:
+        """Return whether the stored digest is this request's, as this release or the one before it stored it."""
+        return request_digest in (self.request_digest, self.former_digest)
 
 
 def find(*, account_id: int, idempotency: Idempotency, now: Timestamp = Now()) -> Generation | None:
@@ -57,7 +72,7 @@ def find(*, account_id: int, idempotency: Idempotency, now: Timestamp = Now()) -
     )
     if remembered is None:
         return None
-    if remembered.request_digest != idempotency.request_digest:
+    if not idempotency.is_of(remembered.request_digest):
         raise KeyReused
     return remembered.generation
 
@@ -96,3 +111,8 @@ def forget(*, limit: int, now: Timestamp = Now()) -> int:
         locked = old.select_for_update(skip_locked=True).values_list("pk", flat=True)[:limit]
         deleted, _ = IdempotencyKey.objects.filter(pk__in=list(locked)).delete()
     return deleted
+
+
+@cache
+def _request_key(secret_key: str) -> bytes:
+    return HKDF(SHA256(), length=32, salt=None, info=b"zekron request digest").derive(secret_key.encode())

@@ -14,7 +14,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from storage import failpoints
-from workers.lifecycle import eligibility, error_codes, generations, idempotency
+from workers.lifecycle import eligibility, erasure, error_codes, generations, idempotency
 from workers.lifecycle.generations import LEASE_SECONDS
 from workers.lifecycle.transitions import lock_some, move_all
 from workers.messaging import enqueue
@@ -37,7 +37,10 @@ class Swept(NamedTuple):
 
 
 def sweep(*, now: Timestamp = Now()) -> Swept:
-    """Recover a batch of everything that is open. The function may be called any number of times, also at once."""
+    """Recover a batch of everything that is open, and forget a batch of old keys and prompts.
+
+    The function may be called any number of times, also at once.
+    """
     given_up = _give_up(now)
     rescued = rescue(limit=MAX_ROWS_PER_SWEEP, now=now)
     failpoints.reach("rescued")
@@ -45,6 +48,7 @@ def sweep(*, now: Timestamp = Now()) -> Swept:
     for generation_id in due:
         enqueue.send(generation_id=generation_id)
     idempotency.forget(limit=MAX_ROWS_PER_SWEEP, now=now)
+    erasure.erase_old(limit=MAX_ROWS_PER_SWEEP, now=now)
     return Swept(given_up=given_up, rescued=len(rescued), hinted=len(due))
 
 

@@ -140,7 +140,7 @@ class HistoryRowSerializer(Serializer[Any]):
 
     id = IntegerField(source="pk", min_value=1)
     token = _image_token("The name of the image.", source="*", allow_null=True)
-    prompt = CharField()
+    prompt = CharField(help_text="The prompt, or an empty text after the service has erased it.")
     model = CharField()
     size = CharField()
     cost = ReplyField(_USD, _cost, "The amount charged, in USD: `0.0000` unless completed.", source="*")

@@ -1,13 +1,16 @@
-"""Idempotency keys: what their table refuses, and when they are forgotten."""
+"""Idempotency keys: the digests, what the table refuses, and when a key is forgotten."""
 
+import hashlib
 import threading
 from datetime import timedelta
 
 import pytest
 from django.db import IntegrityError, connection, connections, transaction
+from pytest_django import Settings
 
 from billing.models import Account
 from tests import factories
+from tests.factories import NOW
 from tests.processes import wait_until
 from workers.lifecycle import idempotency
 from workers.lifecycle.idempotency import Idempotency
@@ -33,6 +36,74 @@ def test_an_account_has_a_key_once_and_another_account_may_have_the_same() -> No
     remember(second)
     with pytest.raises(IntegrityError, match="idempotency_key_once"):
         remember(first)
+
+
+REQUEST = ["a boat", "zekron-image-1", "512x512", b"first", b"second"]
+
+
+def stored(named: Idempotency) -> IdempotencyKey:
+    """Store a key as this release does, and return its row."""
+    generation = factories.submit(factories.account())
+    idempotency.remember(generation=generation, idempotency=named, now=NOW)
+    return IdempotencyKey.objects.get()
+
+
+def former_digest(request: list[str | bytes]) -> str:
+    """Return the digest that the first release stored."""
+    parts = [part.encode() if isinstance(part, str) else part for part in request]
+    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+
+
+def test_the_digest_of_a_request_needs_the_secret_key(settings: Settings) -> None:
+    row = stored(Idempotency.of(key="k", request=REQUEST))
+    assert row.request_digest != former_digest(REQUEST)
+    settings.SECRET_KEY = "another secret key of a service, which is long enough for it"
+    assert Idempotency.of(key="k", request=REQUEST).request_digest != row.request_digest
+
+
+def test_a_digest_that_the_release_before_stored_still_matches() -> None:
+    row = stored(Idempotency.of(key="k", request=REQUEST))
+    IdempotencyKey.objects.update(request_digest=former_digest(REQUEST))
+    again = Idempotency.of(key="k", request=REQUEST)
+    found = idempotency.find(account_id=row.account_id, idempotency=again, now=NOW)
+    assert found == row.generation
+    other = Idempotency.of(key="k", request=["a cat", *REQUEST[1:]])
+    with pytest.raises(idempotency.KeyReused):
+        idempotency.find(account_id=row.account_id, idempotency=other, now=NOW)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ["a cat", *REQUEST[1:]],
+        ["a boat", "another-model", *REQUEST[2:]],
+        ["a boat", "zekron-image-1", "1024x1024", *REQUEST[3:]],
+        [*REQUEST[:3], b"second", b"first"],
+        [*REQUEST[:3], b"first"],
+        [*REQUEST[:3], b"firstsecond"],
+    ],
+    ids=["prompt", "model", "size", "order of images", "fewer images", "boundaries"],
+)
+def test_another_request_has_another_digest(other: list[str | bytes]) -> None:
+    one, two = (Idempotency.of(key="k", request=request) for request in (REQUEST, other))
+    assert one.request_digest != two.request_digest
+    assert one.former_digest != two.former_digest
+
+
+def test_a_key_is_forgotten_after_a_day_and_not_before() -> None:
+    stored(Idempotency.of(key="k", request=REQUEST))
+    day = timedelta(hours=24)
+    assert idempotency.forget(limit=10, now=NOW + day - timedelta(microseconds=1)) == 0
+    assert idempotency.forget(limit=10, now=NOW + day) == 1
+
+
+def test_a_key_is_found_until_it_is_forgotten() -> None:
+    named = Idempotency.of(key="k", request=REQUEST)
+    row = stored(named)
+    last = NOW + timedelta(hours=24) - timedelta(microseconds=1)
+    assert idempotency.find(account_id=row.account_id, idempotency=named, now=last) == row.generation
+    over = NOW + timedelta(hours=24)
+    assert idempotency.find(account_id=row.account_id, idempotency=named, now=over) is None
 
 
 @pytest.mark.django_db(transaction=True)
@@ -65,11 +136,3 @@ def _waits_for_a_lock() -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
         return bool(cursor.fetchone()[0])
-
-
-def test_a_key_is_forgotten_after_a_day_and_not_before() -> None:
-    owner = factories.account()
-    named = Idempotency.of(key="my-order-7", request=["a boat"])
-    factories.submit(owner, idempotency=named)
-    assert idempotency.forget(limit=500, now=factories.NOW + timedelta(hours=23, minutes=59)) == 0
-    assert idempotency.forget(limit=500, now=factories.NOW + timedelta(hours=24)) == 1

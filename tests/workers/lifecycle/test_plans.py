@@ -10,13 +10,14 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 from django.db.models.functions import Now
+from pytest_django import Settings
 
 from billing import keys
 from billing.models import Account
 from storage import images
 from tests import factories
 from tests.workers.lifecycle.plans import Plan, plans_of
-from workers.lifecycle import generations, idempotency, image_tokens, queries, recovery
+from workers.lifecycle import erasure, generations, idempotency, image_tokens, queries, recovery
 from workers.lifecycle.idempotency import Idempotency
 from workers.messaging import enqueue
 from workers.models import Generation, Status
@@ -212,3 +213,12 @@ def test_what_is_open_is_counted_no_further_than_asked(owner: Account) -> None:
 def test_who_waits_is_looked_up_by_id(owner: Account) -> None:
     ids = list(Generation.objects.order_by("pk").values_list("pk", flat=True)[:500])
     refuse_costly(lambda: queries.find_ended(generation_ids=ids), rows=500, blocks=2000)
+
+
+# The last one, because the new versions of its batch stay in the indexes of the tests after it.
+def test_an_erasure_of_old_prompts_looks_at_its_batch_alone(owner: Account, settings: Settings) -> None:
+    settings.PROMPT_RETENTION = timedelta(days=1)
+    batch = recovery.MAX_ROWS_PER_SWEEP
+    refuse_costly(partial(erasure.erase_old, limit=batch), rows=0)
+    soon = Now() + timedelta(days=2)
+    refuse_costly(partial(erasure.erase_old, limit=batch, now=soon), rows=2 * batch, blocks=60 * batch)

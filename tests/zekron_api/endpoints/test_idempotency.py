@@ -101,6 +101,25 @@ def test_another_request_under_the_same_key_is_refused(
     assert Generation.objects.count() == 1
 
 
+def test_the_same_request_of_another_model_is_another_request(
+    me: Caller, engine: factories.StandInEngine, settings: Settings, tmp_path: Path
+) -> None:
+    own = Path(settings.BASE_DIR, "models.toml").read_text()
+    settings.MODELS_FILE = tmp_path / "models.toml"
+    settings.MODELS_FILE.write_text(own + "\n" + own.replace("zekron-image-1", "second"))
+    send(me)
+    assert refusal(send(me, model="second")) == (422, "idempotency_mismatch")
+
+
+def test_the_same_images_in_another_order_are_another_request(
+    me: Caller, engine: factories.StandInEngine
+) -> None:
+    wide, high = {"data": picture(size=(96, 64))}, {"data": picture(size=(64, 96))}
+    send(me, images=[wide, high])
+    assert refusal(send(me, images=[high, wide])) == (422, "idempotency_mismatch")
+    assert send(me, images=[wide, high])["Idempotent-Replayed"] == "true"
+
+
 def test_fields_that_are_ignored_do_not_make_it_another_request(
     me: Caller, engine: factories.StandInEngine
 ) -> None:

@@ -14,6 +14,7 @@ from tests import factories
 from tests.assertions import refusal
 from tests.content_policy import content_policy
 from tests.zekron_api.callers import Caller
+from workers.lifecycle import erasure
 from workers.messaging import worker_registry
 from workers.models import Status
 from zekron_api.ops import readiness
@@ -131,6 +132,13 @@ def test_history_is_newest_first_with_every_published_field(
         "image_url": second["image"]["url"],
         "expires_at": second["image"]["expires_at"],
     }
+
+
+def test_history_keeps_the_row_of_an_erased_prompt(me: Caller, engine: factories.StandInEngine) -> None:
+    me.generate()
+    before = me.get("/v1/generations").json()["data"]["generations"][0]
+    erasure.erase(generation_ids=[before["id"]])
+    assert me.get("/v1/generations").json()["data"]["generations"] == [{**before, "prompt": ""}]
 
 
 @pytest.mark.parametrize("status", list(Status))
