@@ -19,15 +19,13 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from billing.models import Account
-from storage import images
-from storage.models import StoredImage
 from workers.lifecycle import queries
 from workers.models import Generation
-from zekron_api.endpoints import create_generation, generation_response, response_bodies
+from zekron_api.endpoints import create_generation, generation_response, image_download, response_bodies
 from zekron_api.endpoints.serializers import GenerateSerializer, PageSerializer
 from zekron_api.http import errors, rate_limit
 from zekron_api.http.json_body import check_body
-from zekron_api.waiting.deferred_response import DeferredResponse, PendingGenerationResponse
+from zekron_api.waiting.deferred_response import PendingGenerationResponse
 
 _IDEMPOTENCY_KEY: Final = re.compile(r"[ -~]{1,255}")
 
@@ -130,17 +128,7 @@ class ImageView(ApiView):
         assert generation.expires_at is not None
         if generation.expires_at <= timezone.now():
             raise errors.ImageExpired
-        return DeferredResponse(account_id=self.account.pk, build=partial(_image_reply, generation.image))
-
-
-def _image_reply(image: StoredImage) -> HttpResponse:
-    try:
-        content = images.load(image=image)
-    except images.ObjectMissing:
-        raise  # Storage lost an image that has not expired. That is an internal error.
-    except images.ImageGone:
-        raise errors.ImageExpired from None
-    return HttpResponse(content, content_type=image.mime_type)
+        return image_download.respond(request, generation=generation)
 
 
 class BalanceView(ApiView):

@@ -21,6 +21,7 @@ from workers.lifecycle.generations import TooManyOpen
 from workers.lifecycle.idempotency import KeyReused
 from workers.messaging import counters
 from zekron_api.http.authentication import CHALLENGE
+from zekron_api.http.byte_range import RangeNotSatisfiable
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,10 @@ class PayloadTooLarge(Exception):
 
 class ImageExpired(Exception):
     """The image has expired; its bytes are unreadable, or will be at the next purge."""
+
+
+class PreconditionFailed(Exception):
+    """The header If-Match names none of the representation's entity tags."""
 
 
 class InvalidIdempotencyKey(Exception):
@@ -135,7 +140,14 @@ TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
         "payload_too_large",
         "The request body is too large. At most 32 MiB are allowed.",
     ),
+    (
+        PreconditionFailed,
+        412,
+        "precondition_failed",
+        "The header If-Match names another image. Leave it out, or send the ETag of this image.",
+    ),
     (exceptions.UnsupportedMediaType, 415, "unsupported_media_type", None),
+    (RangeNotSatisfiable, 416, "range_not_satisfiable", None),
     (
         KeyReused,
         422,
@@ -297,4 +309,6 @@ def _logged(error: Exception, status: int, error_type: str, message: str) -> Htt
         response["Retry-After"] = str(getattr(error, "wait_seconds", None) or _RETRY_AFTER_SECONDS[status])
     if status == 401:
         response["WWW-Authenticate"] = CHALLENGE
+    if isinstance(error, RangeNotSatisfiable):
+        response["Content-Range"] = f"bytes */{error.byte_count}"
     return response

@@ -21,7 +21,13 @@ _WRITTEN: Final = Path(__file__).with_suffix(".yaml")
 _RATE: Final = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 # Some errors of these statuses are sent before the rate is counted, and every 401 is.
 _MAYBE_UNCOUNTED: Final = {400, 403, 404, 405, 500}
-_ERROR_HEADERS: Final = {401: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 503: "Retry-After"}
+_ERROR_HEADERS: Final = {
+    401: "WWW-Authenticate",
+    405: "Allow",
+    416: "Content-Range",
+    429: "Retry-After",
+    503: "Retry-After",
+}
 
 
 @cache

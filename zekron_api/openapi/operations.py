@@ -22,7 +22,7 @@ from workers.lifecycle.admission import QueueTooLong
 from workers.lifecycle.generations import TooManyOpen
 from workers.lifecycle.idempotency import KeyReused
 from zekron_api.endpoints import generation_response, reply_serializers, serializers, views
-from zekron_api.http import errors, json_body
+from zekron_api.http import byte_range, errors, json_body
 from zekron_api.openapi.error_responses import Cause
 
 
@@ -117,7 +117,13 @@ CAUSES: Final[dict[str, tuple[Cause, ...]]] = {
         _without_image(errors.ServiceBusy),
         _without_image(errors.GenerationTimeout),
     ),
-    "getImage": (exceptions.PermissionDenied, exceptions.NotFound, errors.ImageExpired),
+    "getImage": (
+        exceptions.PermissionDenied,
+        exceptions.NotFound,
+        errors.ImageExpired,
+        errors.PreconditionFailed,
+        partial(byte_range.RangeNotSatisfiable, byte_count=1_572_864),
+    ),
     "listGenerations": (
         partial(serializers.PageSerializer(data={"limit": "0"}).is_valid, raise_exception=True),
     ),
@@ -127,7 +133,14 @@ CAUSES: Final[dict[str, tuple[Cause, ...]]] = {
 extend_schema(
     "generate", request=serializers.GenerateSerializer, responses=reply_serializers.GenerateReplySerializer
 )(views.GenerateView.post)
-extend_schema("getImage", responses={(200, "image/png"): OpenApiTypes.BINARY})(views.ImageView.get)
+extend_schema(
+    "getImage",
+    responses={
+        (200, "image/png"): OpenApiTypes.BINARY,
+        (206, "image/png"): OpenApiTypes.BINARY,
+        304: None,
+    },
+)(views.ImageView.get)
 extend_schema("getBalance", responses=reply_serializers.BalanceReplySerializer)(views.BalanceView.get)
 extend_schema(
     "listGenerations",
