@@ -13,7 +13,7 @@ from celery.schedules import crontab
 from csp.constants import NONE, SELF
 
 from storage.postgresql import time_limits
-from zekron_api.config import master_keys, redis_url
+from zekron_api.config import master_keys, origins, redis_url
 from zekron_api.config.env import REQUIRED, Environment, min_length, within
 from zekron_api.config.storage_url import object_store
 from zekron_api.local import secrets, servers
@@ -24,6 +24,7 @@ VAR_DIR = BASE_DIR / "var"
 # ── Environment ─────────────────────────────────────────────────────────────────────────────────
 env = Environment()
 env.add_parser("master_keys", master_keys.parse)
+env.add_parser("origins", origins.parse)
 
 # The variable DEBUG only decides whether secrets may be generated. Django's setting stays off: its debug pages are HTML
 # and show settings.
@@ -37,6 +38,8 @@ ALLOWED_HOSTS = env.names("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"] i
 
 PORT = env.int("PORT", 8000, **within(1, 65535))
 PUBLIC_URL: str = env.str("PUBLIC_URL", f"http://localhost:{PORT}" if LOCAL else REQUIRED)
+# django-cors-headers reads the settings that begin with CORS.
+CORS_ALLOWED_ORIGINS: list[str] = env.origins("CORS_ALLOWED_ORIGINS", [])
 SYNC_WAIT_SECONDS = env.int("SYNC_WAIT_SECONDS", 100, **within(1, 3600))
 prompt_retention_days: int | None = env.int("PROMPT_RETENTION", None, **within(1, 36500))
 MODELS_FILE = env.path("MODELS_FILE", BASE_DIR / "models.toml")
@@ -66,6 +69,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "axes",
+    "corsheaders",
     "csp",
     "rest_framework",
     "zekron_api",
@@ -76,6 +80,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "zekron_api.middleware.wait_in_place",
     "zekron_api.middleware.request_id",
+    "corsheaders.middleware.CorsMiddleware",
     "zekron_api.middleware.error_envelope",
     "csp.middleware.CSPMiddleware",
     "zekron_api.middleware.method_keeping_redirects",
@@ -130,6 +135,35 @@ SPECTACULAR_SETTINGS = {
     "SORT_OPERATIONS": False,
     "SORT_OPERATION_PARAMETERS": False,
 }
+# Pages of the allowed origins may call the API and read these headers. A page sends its key itself, so browsers need
+# not add cookies (CORS_ALLOW_CREDENTIALS).
+CORS_URLS_REGEX = r"^/v1/"
+CORS_ALLOW_METHODS = ["GET", "HEAD", "POST"]
+CORS_ALLOW_HEADERS = [
+    "authorization",
+    "content-type",
+    "idempotency-key",
+    "if-match",
+    "if-none-match",
+    "if-range",
+    "range",
+    "x-request-id",
+]
+CORS_EXPOSE_HEADERS = [
+    "Accept-Ranges",
+    "Allow",
+    "Content-Disposition",
+    "Content-Length",
+    "Content-Range",
+    "ETag",
+    "Idempotent-Replayed",
+    "Retry-After",
+    "WWW-Authenticate",
+    "X-RateLimit-Limit",
+    "X-RateLimit-Remaining",
+    "X-RateLimit-Reset",
+    "X-Request-Id",
+]
 # The published limits of an account: 60 requests in any 60 seconds and 5 open generations.
 REQUESTS_PER_MINUTE = 60
 OPEN_GENERATIONS_LIMIT = 5

@@ -323,3 +323,37 @@ def test_on_a_local_machine_plain_http_is_served() -> None:
     response = Client().get("/healthz")
     assert response.status_code == 200
     assert "Strict-Transport-Security" not in response
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "app.example.com",
+        "https://a.example.com/path",
+        "https://a.example.com?x",
+        "https://*.example.com",
+        "https://a@b.example.com",
+        "ftp://example.com",
+        "https://",
+        "https://example.com:99999",
+        "*",
+        "null",
+    ],
+)
+def test_what_is_no_origin_stops_the_start_with_one_line(read: Read, value: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        read(CORS_ALLOWED_ORIGINS=f"https://app.example.com,{value}")
+    assert str(ended.value) == (
+        f"zekron: the environment variable CORS_ALLOWED_ORIGINS names {value!r}, "
+        "which is not an origin such as https://app.example.com."
+    )
+
+
+def test_origins_may_be_written_as_addresses_and_there_are_none_by_default(read: Read) -> None:
+    assert read()["CORS_ALLOWED_ORIGINS"] == []
+    settings = read(CORS_ALLOWED_ORIGINS=" https://App.example.com/ ,, http://localhost:3000,http://[::1]:80")
+    assert settings["CORS_ALLOWED_ORIGINS"] == [
+        "https://app.example.com",
+        "http://localhost:3000",
+        "http://[::1]:80",
+    ]

@@ -26,7 +26,7 @@ from django.utils.http import parse_header_parameters
 
 from workers.lifecycle import queries
 from workers.messaging import background
-from zekron_api.http import authentication, errors
+from zekron_api.http import authentication, cross_origin, errors
 from zekron_api.http.pending_check import PendingCheckResponse
 from zekron_api.waiting import request_body
 from zekron_api.waiting.completion_waiters import CompletionWaiters
@@ -128,7 +128,7 @@ class WaitingRoom(ASGIHandler):
         except RequestAborted:
             return None
         except TimeoutError:
-            return _too_slow()
+            return cross_origin.add_headers(_too_slow(), scope=scope)
         respond = partial(self._respond, scope, body_file)
         if (lane := self._open_lanes.find(scope)) is not None:
             return await asyncio.get_running_loop().run_in_executor(lane, respond)
@@ -202,7 +202,8 @@ class WaitingRoom(ASGIHandler):
             request, refusal = self.create_request(scope, body_file)
             if request is None:
                 signals.request_finished.send(sender=self.__class__)
-                return _with_length(errors.reply_with_status(refusal.status_code if refusal else 400))
+                reply = errors.reply_with_status(refusal.status_code if refusal else 400)
+                return cross_origin.add_headers(_with_length(reply), scope=scope)
             setattr(request, SUPPORTS_DEFERRAL, True)
             # A chunked body has no length in its headers. For a body that was not read, the headers have the length.
             byte_count = body_file.seek(0, os.SEEK_END) or request_body.announced_byte_count(scope)
