@@ -177,6 +177,15 @@ def test_an_entry_is_never_changed_or_deleted(account: Account, statement: str) 
     assert LedgerEntry.objects.get().amount_micros == 10_000_000
 
 
+def test_every_trigger_of_the_ledger_holds_whatever_role_the_session_plays() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT tgname, tgenabled FROM pg_trigger"
+            " WHERE tgrelid = 'billing_ledgerentry'::regclass AND NOT tgisinternal"
+        )
+        assert dict(cursor.fetchall()) == {"billing_ledger_unchanged": "A", "billing_ledger_untruncated": "A"}
+
+
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("name", ["zekron", "testing", "my_test_db"])
 def test_the_ledger_is_never_truncated_outside_a_test_database(name: str) -> None:
@@ -192,8 +201,10 @@ def test_the_ledger_is_never_truncated_outside_a_test_database(name: str) -> Non
                 inside.execute("CREATE TABLE billing_ledgerentry (id int)")
                 inside.execute("INSERT INTO billing_ledgerentry VALUES (1)")
                 inside.execute(APPEND_ONLY.REFUSE)
-                with pytest.raises(psycopg.errors.RestrictViolation, match="TRUNCATE is refused"):
-                    inside.execute("TRUNCATE billing_ledgerentry CASCADE")
+                for role in ("origin", "replica"):
+                    inside.execute(f"SET session_replication_role = {role}")
+                    with pytest.raises(psycopg.errors.RestrictViolation, match="TRUNCATE is refused"):
+                        inside.execute("TRUNCATE billing_ledgerentry CASCADE")
                 assert inside.execute("SELECT count(*) FROM billing_ledgerentry").fetchone() == (1,)
                 inside.execute(APPEND_ONLY.ALLOW)
                 inside.execute("TRUNCATE billing_ledgerentry")

@@ -108,6 +108,17 @@ def test_unknown_revoked_and_expired_keys_end_alike(
     assert len(messages) == 1
 
 
+@pytest.mark.parametrize("position", [0, 4, 32, 63])
+def test_a_key_whose_digest_differs_in_one_character_is_another_key(account: Account, position: int) -> None:
+    key, text = keys.issue(account_id=account.pk)
+    other = "0" if key.digest[position] != "0" else "1"
+    ApiKey.objects.update(digest=key.digest[:position] + other + key.digest[position + 1 :])
+    with pytest.raises(keys.InvalidKey):
+        keys.authenticate(text=text)
+    with pytest.raises(ApiKey.DoesNotExist):
+        keys.find(text=text)
+
+
 @pytest.mark.parametrize("text", ["", "sk_live_abc", "ZK_live_abc", " zk_live_abc", "zk_" + "x" * 198])
 def test_what_cannot_be_a_key_is_refused_without_a_query(
     text: str, django_assert_num_queries: DjangoAssertNumQueries

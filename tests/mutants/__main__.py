@@ -12,7 +12,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from urllib.parse import urlsplit
 
-from tests.mutants import billing, erasure, imaging, storage, trial, workers, zekron_api
+from tests.mutants import billing, creation, erasure, imaging, storage, trial, waiting, workers, zekron_api
 from tests.mutants.mutation import Mutation
 from zekron_api.local import servers
 
@@ -21,10 +21,12 @@ JOBS = 2
 MUTATIONS = (
     *billing.MUTATIONS,
     *workers.MUTATIONS,
+    *creation.MUTATIONS,
     *erasure.MUTATIONS,
     *imaging.MUTATIONS,
     *storage.MUTATIONS,
     *zekron_api.MUTATIONS,
+    *waiting.MUTATIONS,
 )
 
 

@@ -83,6 +83,32 @@ MUTATIONS = (
         tests=(f"{REFUSED}::test_an_entry_is_never_changed_or_deleted",),
     ),
     Mutation(
+        name="the ledger is append-only: TRUNCATE, whatever role the session plays",
+        path=TRIGGERS,
+        text="ALTER TABLE billing_ledgerentry ENABLE ALWAYS TRIGGER billing_ledger_untruncated;\n",
+        without="",
+        tests=(
+            f"{REFUSED}::test_every_trigger_of_the_ledger_holds_whatever_role_the_session_plays",
+            f"{REFUSED}::test_the_ledger_is_never_truncated_outside_a_test_database",
+        ),
+    ),
+    Mutation(
+        name="the audit: a trigger of the ledger that does not always hold",
+        path="billing/audit.py",
+        text="tgname = name AND tgenabled = 'A')",
+        without="tgname = name AND tgenabled <> 'D')",
+        tests=("tests/billing/test_tampering.py::test_the_audit_finds_a_trigger_that_does_not_always_hold",),
+    ),
+    Mutation(
+        name="a key is looked up by its whole digest",
+        path="billing/keys.py",
+        text="WHERE key.digest = %(digest)s",
+        without="WHERE left(key.digest, 4) = left(%(digest)s, 4)",
+        tests=(
+            "tests/billing/test_keys.py::test_a_key_whose_digest_differs_in_one_character_is_another_key",
+        ),
+    ),
+    Mutation(
         name="a revoked key opens nothing",
         path="billing/keys.py",
         text="%(digest)s AND key.revoked_at IS NULL\n",

@@ -149,7 +149,7 @@ MUTATIONS = (
         path=GENERATIONS,
         text="queue.select_for_update(skip_locked=True, no_key=True)",
         without="queue",
-        tests=(f"{LIFE}::test_many_that_claim_the_next_at_once_get_one_each",),
+        tests=(f"{LIFE}::test_a_claim_passes_over_what_another_is_claiming_and_waits_for_nobody",),
     ),
     Mutation(
         name="a source's key goes with its generation's end",
@@ -164,7 +164,7 @@ MUTATIONS = (
         text="    idempotency.refuse_accepted(account_id=who, idempotency=named, now=now)\n    return held",
         without="    return held",
         tests=(
-            "tests/zekron_api/endpoints/test_idempotency.py::test_fifty_at_once_under_one_key_make_one_generation",
+            "tests/workers/lifecycle/test_idempotency.py::test_the_second_of_two_equal_submissions_holds_nothing",
         ),
     ),
     Mutation(

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -61,13 +62,27 @@ def test_the_same_message_fifty_times_makes_one_picture() -> None:
     assert list(audit()) == []
 
 
-def test_a_failed_attempt_is_queued_again_with_a_backoff() -> None:
-    owner = factories.account()
-    again = _run(factories.StandInEngine(RuntimeError("out of memory")), factories.submit(owner, now=CLOCK))
-    assert again.status == Status.QUEUED
-    assert again.hinted_at is None
-    assert again.error_detail == "RuntimeError"
-    assert again.not_before > again.started_at
+def test_a_failed_attempt_is_queued_again_with_a_backoff_that_grows(monkeypatch: pytest.MonkeyPatch) -> None:
+    generation = factories.submit(factories.account(), now=CLOCK)
+    # By this clock the backoff is over long ago, so that the next attempt can follow at once.
+    monkeypatch.setattr(generations, "retry", partial(generations.retry, now=factories.NOW))
+    engine = factories.StandInEngine(RuntimeError("out of memory"), RuntimeError("out of memory"))
+    again = _run(engine, generation)
+    assert (again.status, again.hinted_at, again.error_detail) == (Status.QUEUED, None, "RuntimeError")
+    assert again.not_before == factories.NOW + timedelta(seconds=2)
+    again = _run(engine, generation)
+    assert again.attempt_count == 2
+    assert again.not_before == factories.NOW + timedelta(seconds=8)
+
+
+def test_a_picture_is_sealed_for_its_generation_and_its_account() -> None:
+    owner, other = factories.account(), factories.account()
+    done = [
+        _run(factories.StandInEngine(), factories.submit(who, now=CLOCK)) for who in (owner, other, owner)
+    ]
+    assert [row.image.associated_data for row in done] == [
+        f"account {row.account_id} generation {row.pk}" for row in done
+    ]
 
 
 def test_a_poisoned_generation_fails_after_three_attempts_and_is_free() -> None:

@@ -1,11 +1,12 @@
 """The life of a generation: every status and every transition, its money, and its races."""
 
+import threading
 import uuid
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, connection, connections, transaction
 from django.db.models.functions import Now
 from pytest_django import DjangoAssertNumQueries
 
@@ -15,7 +16,9 @@ from billing.models import LedgerEntry
 from storage import images
 from storage.models import StoredImage
 from tests import factories
+from tests.database import is_someone_waiting_for_a_lock
 from tests.factories import NOW
+from tests.processes import wait_until
 from workers.lifecycle import generations, image_tokens, recovery, submission, transitions
 from workers.models import MAX_ATTEMPTS, Generation, SourceImage, Status
 
@@ -139,6 +142,26 @@ def test_many_that_claim_the_next_at_once_get_one_each() -> None:
     assert len({row.lease_token for row in claimed if isinstance(row, Generation)}) == 10
 
 
+def test_a_claim_passes_over_what_another_is_claiming_and_waits_for_nobody() -> None:
+    owner = factories.account()
+    first, second = [factories.submit(owner).pk for _ in range(2)]
+    claimed: list[int] = []
+
+    def claim_next() -> None:
+        claimed.append(generations.claim_next(now=NOW).pk)
+        connections.close_all()
+
+    other = threading.Thread(target=claim_next)
+    with transaction.atomic():
+        assert generations.claim_next(now=NOW).pk == first
+        other.start()
+        # It has either passed over the row or waits for its lock.
+        wait_until(lambda: claimed or is_someone_waiting_for_a_lock())
+        claimed_meanwhile = list(claimed)
+    other.join()
+    assert claimed_meanwhile == [second]
+
+
 def test_a_claim_does_not_wait_for_the_disk_and_money_does() -> None:
     waits = []
     generation = factories.submit(factories.account())
@@ -208,16 +231,25 @@ def test_a_lost_completion_records_no_image() -> None:
     assert StoredImage.objects.count() == before
 
 
-@pytest.mark.parametrize("end", [_complete, _fail], ids=lambda end: end.__name__)
-def test_source_images_are_unreadable_once_their_generation_ends(end: Any) -> None:
-    source = factories.sealed(b"source")
-    edit = factories.submit(factories.account(), kind="edit", sources=[source])
-    stored = SourceImage.objects.get(generation=edit, position=1).image
-    assert images.load(image=stored) == b"source"
-    end(factories.claim(generation_id=edit.pk, now=NOW))
-    stored.refresh_from_db()
-    with pytest.raises(images.ImageGone):
-        images.load(image=stored)
+@pytest.mark.parametrize(
+    ("end", "is_claimed"),
+    [(_complete, True), (_fail, True), (_cancel, False), (_give_up, False), (_give_up, True)],
+)
+def test_source_images_are_unreadable_once_their_generation_ends(end: Any, is_claimed: bool) -> None:
+    owner = factories.account()
+    edit, other = [
+        factories.submit(
+            owner, kind="edit", sources=[factories.sealed(b"first"), factories.sealed(b"second")]
+        )
+        for _ in range(2)
+    ]
+    end(factories.claim(generation_id=edit.pk, now=NOW) if is_claimed else edit)
+    for source in SourceImage.objects.filter(generation=edit).select_related("image"):
+        assert source.image.wrapped_key is None
+        with pytest.raises(images.ImageGone):
+            images.load(image=source.image)
+    sources = SourceImage.objects.filter(generation=other).select_related("image").order_by("position")
+    assert [images.load(image=source.image) for source in sources] == [b"first", b"second"]
 
 
 def test_nothing_is_claimed_too_early_too_late_or_too_often() -> None:

@@ -5,11 +5,12 @@ import threading
 from datetime import timedelta
 
 import pytest
-from django.db import IntegrityError, connection, connections, transaction
+from django.db import IntegrityError, connections, transaction
 from pytest_django import Settings
 
 from billing.models import Account
 from tests import factories
+from tests.database import is_someone_waiting_for_a_lock
 from tests.factories import NOW
 from tests.processes import wait_until
 from workers.lifecycle import idempotency
@@ -17,6 +18,8 @@ from workers.lifecycle.idempotency import Idempotency
 from workers.models import Generation, IdempotencyKey
 
 pytestmark = pytest.mark.django_db
+A_DAY_LATER = factories.NOW + timedelta(hours=24)
+MICROSECOND = timedelta(microseconds=1)
 
 
 def remember(owner: Account) -> IdempotencyKey:
@@ -123,7 +126,7 @@ def test_a_key_that_a_submission_renews_at_the_same_moment_is_not_forgotten() ->
         renewed = factories.submit(owner, idempotency=named, now=today)
         sweeper.start()
         # It has either passed over the row or waits for its lock.
-        wait_until(lambda: forgotten or _waits_for_a_lock())
+        wait_until(lambda: forgotten or is_someone_waiting_for_a_lock())
     sweeper.join()
     assert forgotten == [0]
     with pytest.raises(idempotency.AlreadyAccepted) as replayed:
@@ -132,7 +135,35 @@ def test_a_key_that_a_submission_renews_at_the_same_moment_is_not_forgotten() ->
     assert Generation.objects.filter(created_at=today).count() == 1
 
 
-def _waits_for_a_lock() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        return bool(cursor.fetchone()[0])
+def test_a_key_is_honoured_for_a_day_and_no_longer() -> None:
+    owner = factories.account()
+    named = Idempotency.of(key="my-order-7", request=["a boat"])
+    accepted = factories.submit(owner, idempotency=named)
+    with pytest.raises(idempotency.AlreadyAccepted) as replayed:
+        factories.submit(owner, idempotency=named, now=A_DAY_LATER - MICROSECOND)
+    assert replayed.value.generation == accepted
+    assert factories.submit(owner, idempotency=named, now=A_DAY_LATER) != accepted
+
+
+def test_the_second_of_two_equal_submissions_holds_nothing() -> None:
+    owner = factories.account()
+    named = Idempotency.of(key="my-order-7", request=["a boat"])
+    accepted = factories.submit(owner, idempotency=named)
+    with pytest.raises(idempotency.AlreadyAccepted) as replayed:
+        factories.submit(owner, idempotency=named)
+    assert replayed.value.generation == accepted
+    owner.refresh_from_db()
+    assert (owner.reserved_micros, owner.hold_count) == (factories.QUOTE_MICROS, 1)
+
+
+@pytest.mark.parametrize(
+    "other", [["a", "boat"], ["boat", "a "], ["a boat", ""], ["a boat", b""], ["A boat"], []], ids=repr
+)
+def test_other_parts_of_a_request_or_other_bounds_between_them_give_another_digest(
+    other: list[str | bytes],
+) -> None:
+    first = Idempotency.of(key="k", request=["a ", "boat"])
+    again, second = Idempotency.of(key="k", request=["a ", b"boat"]), Idempotency.of(key="k", request=other)
+    assert again == first
+    assert second.request_digest != first.request_digest
+    assert second.key_digest == first.key_digest

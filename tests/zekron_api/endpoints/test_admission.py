@@ -43,16 +43,17 @@ def test_without_a_live_worker_a_generate_is_refused_at_once_and_holds_nothing(m
     assert me.account.reserved_micros == 0
 
 
+@pytest.mark.parametrize(("seconds_per_image", "wait_seconds"), [(4.0, "10"), (4.02, "11")])
 def test_a_queue_that_takes_longer_than_a_client_waits_refuses_with_the_time_until_it_does_not(
-    me: Caller, settings: Settings
+    me: Caller, settings: Settings, seconds_per_image: float, wait_seconds: str
 ) -> None:
     settings.SYNC_WAIT_SECONDS = 10
-    worker_registry.publish(worker_name="gpu@a", seconds_per_image=4.0)
+    worker_registry.publish(worker_name="gpu@a", seconds_per_image=seconds_per_image)
     for _ in range(5):
         factories.submit(me.account, now=datetime.now(UTC))
     response = me.generate()
     assert refusal(response) == (503, "service_busy")
-    assert response["Retry-After"] == "10"
+    assert response["Retry-After"] == wait_seconds
     assert Generation.objects.count() == 5
 
 

@@ -18,9 +18,10 @@ from tests.images import picture
 from tests.zekron_api.callers import Caller, caller
 from workers.lifecycle import generations
 from workers.messaging import enqueue
-from workers.models import Generation
+from workers.models import Generation, SourceImage
 
 pytestmark = pytest.mark.django_db(transaction=True)
+IMAGE = {"data": picture()}
 
 
 def test_a_create_gives_the_published_reply(me: Caller, engine: factories.StandInEngine) -> None:
@@ -67,6 +68,18 @@ def test_a_two_image_edit_gives_the_engine_both(me: Caller, engine: factories.St
     assert len(engine.orders[0].sources) == 2
 
 
+def test_source_images_are_sealed_for_their_account(
+    me: Caller, stranger: Caller, engine: factories.StandInEngine
+) -> None:
+    for who in (me, stranger):
+        assert who.generate(images=[IMAGE, IMAGE]).status_code == 200
+    rows = SourceImage.objects.select_related("image", "generation").order_by("pk")
+    assert [row.image.associated_data for row in rows] == [
+        f"account {row.generation.account_id} source" for row in rows
+    ]
+    assert [row.generation.account_id for row in rows] == [me.account.pk] * 2 + [stranger.account.pk] * 2
+
+
 @pytest.mark.parametrize("size", ["512x512", "1024x1024", "1024x768", "768x1024"])
 def test_each_published_size_comes_out(me: Caller, engine: factories.StandInEngine, size: str) -> None:
     data = me.generate(size=size).json()["data"]
@@ -80,9 +93,6 @@ def test_what_is_left_out_has_the_published_default_and_unknown_fields_are_ignor
     body = {"prompt": "a boat", "images": [], "seed": 4, "model": None, "size": None, "quality": "high"}
     data = me.post("/v1/generate", body).json()["data"]
     assert (data["model"], data["size"], data["type"]) == ("zekron-image-1", "1024x1024", "create")
-
-
-IMAGE = {"data": picture()}
 
 
 def test_without_money_nothing_is_queued(idle_worker: None) -> None:

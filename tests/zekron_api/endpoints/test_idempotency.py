@@ -101,29 +101,34 @@ def test_another_request_under_the_same_key_is_refused(
     assert Generation.objects.count() == 1
 
 
-def test_the_same_request_of_another_model_is_another_request(
+def test_another_model_under_the_same_key_is_refused(
     me: Caller, engine: factories.StandInEngine, settings: Settings, tmp_path: Path
 ) -> None:
     own = Path(settings.BASE_DIR, "models.toml").read_text()
     settings.MODELS_FILE = tmp_path / "models.toml"
-    settings.MODELS_FILE.write_text(own + "\n" + own.replace("zekron-image-1", "second"))
-    send(me)
-    assert refusal(send(me, model="second")) == (422, "idempotency_mismatch")
+    settings.MODELS_FILE.write_text(own + own.replace("zekron-image-1", "other"))
+    assert send(me).status_code == 200
+    assert refusal(send(me, model="other")) == (422, "idempotency_mismatch")
+    assert send(me, model="zekron-image-1")["Idempotent-Replayed"] == "true"
+    assert Generation.objects.count() == 1
 
 
 def test_the_same_images_in_another_order_are_another_request(
     me: Caller, engine: factories.StandInEngine
 ) -> None:
-    wide, high = {"data": picture(size=(96, 64))}, {"data": picture(size=(64, 96))}
-    send(me, images=[wide, high])
-    assert refusal(send(me, images=[high, wide])) == (422, "idempotency_mismatch")
-    assert send(me, images=[wide, high])["Idempotent-Replayed"] == "true"
+    wide, high = [{"data": picture(size=size)} for size in [(96, 64), (64, 96)]]
+    assert send(me, "k-1", images=[wide, high]).status_code == 200
+    assert send(me, "k-2", images=[high, wide]).status_code == 200
+    assert refusal(send(me, "k-1", images=[high, wide])) == (422, "idempotency_mismatch")
+    assert refusal(send(me, "k-2", images=[wide, high])) == (422, "idempotency_mismatch")
+    assert send(me, "k-1", images=[wide, high])["Idempotent-Replayed"] == "true"
+    assert Generation.objects.count() == 2
 
 
 def test_fields_that_are_ignored_do_not_make_it_another_request(
     me: Caller, engine: factories.StandInEngine
 ) -> None:
-    assert send(me).json() == send(me, n=2).json()
+    assert send(me).json() == send(me, quality="high").json()
 
 
 def test_the_same_key_of_another_account_is_another_key(

@@ -1,6 +1,8 @@
 """Access to keys, images, balance, history and limits, and errors on every path."""
 
 import base64
+from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +18,8 @@ from tests.content_policy import content_policy
 from tests.zekron_api.callers import Caller
 from workers.lifecycle import erasure
 from workers.messaging import worker_registry
-from workers.models import Status
+from workers.models import Generation, Status
+from zekron_api.endpoints import views
 from zekron_api.ops import readiness
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -62,6 +65,17 @@ def test_an_expired_image_is_gone_from_that_instant_before_and_after_its_purge(
     assert refusal(me.get(f"/v1/images/{done['token']}")) == (410, "expired")
     row = me.get("/v1/generations").json()["data"]["generations"][0]
     assert (row["id"], row["status"]) == (done["id"], "completed")
+
+
+def test_an_image_is_served_until_the_microsecond_of_its_expiry(
+    me: Caller, done: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expires_at = Generation.objects.get(pk=done["id"]).expires_at
+    assert datetime.fromisoformat(done["image"]["expires_at"]) == expires_at.replace(microsecond=0)
+    clock = [expires_at - timedelta(microseconds=1), expires_at]
+    monkeypatch.setattr(views, "timezone", SimpleNamespace(now=lambda: clock.pop(0)))
+    assert me.get(f"/v1/images/{done['token']}").status_code == 200
+    assert refusal(me.get(f"/v1/images/{done['token']}")) == (410, "expired")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The published limits hold to the request, whoever asks at once and whether or not Redis answers."""
 
+import math
 import os
 import socket
 import subprocess
@@ -142,6 +143,27 @@ def test_a_window_rolls_a_request_counts_for_60_seconds_and_no_longer(
     assert rate_limit.consume(account_id=me.account.pk).remaining == 0
     with pytest.raises(rate_limit.RateExceeded):
         rate_limit.consume(account_id=me.account.pk)
+
+
+@pytest.mark.parametrize(
+    ("first_at", "refused_at", "wait_seconds"),
+    # The end of the window is told in whole seconds, so the wait may be less than a second longer than it must be.
+    [(0.9, 30.0, 31), (0.1, 0.1, 61), (0.1, 60.0, 1), (0.9, 60.8, 1), (0.5, 30.4, 31)],
+)
+def test_a_request_after_the_told_wait_is_admitted(
+    me: Caller, monkeypatch: pytest.MonkeyPatch, first_at: float, refused_at: float, wait_seconds: int
+) -> None:
+    start, clock = 1_000_000.0, [1_000_000.0 + first_at]
+    monkeypatch.setattr("time.time", lambda: clock[0])
+    for _ in range(60):
+        rate_limit.consume(account_id=me.account.pk)
+    clock[0] = start + refused_at
+    with pytest.raises(rate_limit.RateExceeded) as refused:
+        rate_limit.consume(account_id=me.account.pk)
+    assert refused.value.wait_seconds == wait_seconds
+    assert refused.value.rate.reset_at == math.ceil(start + first_at + 60)
+    clock[0] += wait_seconds
+    assert rate_limit.consume(account_id=me.account.pk).remaining == 59
 
 
 def test_the_61st_request_of_a_minute_is_refused_for_the_account_and_no_other(

@@ -7,17 +7,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 import pytest
 import uvicorn
 from django.db import connections
+from django.db.models.functions import Now
 
-from tests import processes
+from tests import factories, processes
 from tests.zekron_api.callers import Caller
 from tests.zekron_api.waiting.exchange import complete_all
+from workers.lifecycle import generations, image_tokens
 from workers.models import Generation
+from zekron_api.waiting import asgi_handler
 from zekron_api.waiting.asgi_handler import WaitingRoom
 from zekron_api.waiting.http_connection import HttpConnection
 
@@ -32,6 +35,8 @@ OFFERS = {
 # The service must read this body to find this error.
 BODY = json.dumps({"prompt": "x" * 300, "size": "7x7"}).encode()
 PATIENCE_SECONDS = 60
+# More than a system keeps of a connection whose client reads nothing.
+LARGE_BYTES = 8_000_000
 
 
 class Reply(NamedTuple):
@@ -304,6 +309,37 @@ def test_an_idle_connection_ends_with_a_half_close(live: Live, me: Caller) -> No
         assert client.read().status == 200
         client.connection.shutdown(socket.SHUT_WR)
         assert client.is_closed()
+
+
+def test_a_client_that_does_not_read_is_cut_off_from_the_rest_of_its_reply(
+    live: Live, me: Caller, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(asgi_handler, "BASE_REPLY_SECONDS", 0.1)
+    monkeypatch.setattr(asgi_handler, "MIN_REPLY_BYTES_PER_SECOND", 10**9)
+    caplog.set_level("INFO")
+    path = _path_of_image(me, bytes(LARGE_BYTES))
+    with socket.socket() as connection:
+        # The system of neither side may keep the whole reply.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(live.address)
+        connection.settimeout(PATIENCE_SECONDS)
+        connection.sendall(get(me).replace(b"/v1/balance", path.encode()))
+        processes.wait_until(lambda: "too slowly and was cut off" in caplog.text)
+        received = b""
+        with suppress(ConnectionResetError):
+            while part := connection.recv(100_000):
+                received += part
+    assert received.startswith(b"HTTP/1.1 200")
+    assert b"content-length: %d\r\n" % LARGE_BYTES in received.lower()
+    assert len(received) < LARGE_BYTES
+
+
+def _path_of_image(me: Caller, content: bytes) -> str:
+    """Return the path of an image of the caller with this content."""
+    running = factories.claim(generation_id=factories.submit(me.account, now=Now()).pk)
+    image = factories.sealed(content)
+    generations.complete(generation=running, image=image, cost_micros=running.quote_micros)
+    return f"/v1/images/{image_tokens.token_of(generation_id=running.pk)}"
 
 
 def test_the_procfile_starts_uvicorn_with_these_connections() -> None:
