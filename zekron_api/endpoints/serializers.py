@@ -21,7 +21,7 @@ MAX_OFFSET: Final = 2**63 - 1
 # differ in how they write those above U+FFFF.
 _NOT_BLANK: Final = rf"^[^\u0000]*[^\s\u0000{fields.INVISIBLE}][^\u0000]*$"
 _ONE: Final = {"type": ["integer", "null"], "enum": [1, None], "default": 1}
-_NULL: Final = {"type": "null"}
+_NULL: Final[dict[str, object]] = {"type": "null"}
 _SOURCE_IMAGE: Final = {"$ref": "#/components/schemas/SourceImage"}
 
 # The JSON schemas of the fields, for the OpenAPI document. The schema of `model` depends on the models file.

@@ -4,6 +4,7 @@ import threading
 import time
 
 import pytest
+from PIL import Image
 
 from tests.images import halves, png_of, saved
 from workers.imaging import source_images
@@ -65,7 +66,7 @@ def test_small_pictures_do_not_overtake_a_large_one_that_waits() -> None:
 
 @pytest.mark.parametrize(("file_format", "picture_count"), [("PNG", 1), ("JPEG", 2), ("WEBP", 1)])
 def test_the_largest_picture_fits_into_the_budget(file_format: str, picture_count: int) -> None:
-    image = source_images.Image.new("1", (1, 1))
+    image = Image.new("1", (1, 1))
     image.format = file_format
     image._size = (source_images.MAX_PIXELS, 1)
     assert source_images._byte_count(image, picture_count=picture_count) <= source_images.BYTES_AT_ONCE

@@ -1,6 +1,7 @@
 import random
 import struct
 import zlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,7 +86,11 @@ def test_sixteen_megapixels_are_read_at_their_full_size() -> None:
     ],
 )
 def test_photos_of_24_to_60_megapixels_are_read_reduced(file_format: str, size: tuple[int, int]) -> None:
-    options = {"PNG": {"compress_level": 1}, "JPEG": {"progressive": True}, "WEBP": {"method": 0}}
+    options: dict[str, dict[str, Any]] = {
+        "PNG": {"compress_level": 1},
+        "JPEG": {"progressive": True},
+        "WEBP": {"method": 0},
+    }
     picture = decode(saved(halves(*size), file_format, **options[file_format]))
     assert source_images.KEPT_PIXELS <= picture.width * picture.height <= source_images.MAX_FULL_PIXELS
     assert abs(picture.width / picture.height / (size[0] / size[1]) - 1) < 0.001
@@ -99,7 +104,7 @@ def test_photos_of_24_to_60_megapixels_are_read_reduced(file_format: str, size: 
     [("P", 0), ("1", 1), ("L", 200), ("LA", (200, 128)), ("RGBA", (10, 20, 30, 40)), ("I;16", 40_000)],
 )
 def test_a_reduced_picture_has_the_colours_of_the_full_one(
-    mode: str, colour: object, monkeypatch: pytest.MonkeyPatch
+    mode: str, colour: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = saved(Image.new(mode, (300, 201), colour))
     full = decode(content)
