@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.mutants import descendants
 from tests.mutants.mutation import Mutation
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -58,20 +59,29 @@ def _tested(copy: Path, tests: Sequence[str], database_url: str) -> tuple[int | 
     """Run pytest; return its exit status, None if it had to be ended, and its output."""
     # Without REDIS_URL the tests start a Redis under the copy's own folder.
     without_redis = {name: value for name, value in os.environ.items() if name != "REDIS_URL"}
+    # A pipe would stay open for as long as any process that the tests started.
+    with (copy.parent / "output").open("w+") as output:
+        with descendants.all_ended(copy) as mark:
+            pytest = subprocess.Popen(
+                [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests],
+                cwd=copy,
+                env={**without_redis, **mark, "DATABASE_URL": database_url, "DEBUG": "1"},
+                stdout=output,
+                stderr=output,
+            )
+            is_over = _is_over(pytest)
+        pytest.kill()
+        status = pytest.wait()
+        output.seek(0)
+        return (status, output.read()) if is_over else (None, f"not over after {LIMIT_SECONDS} s")
+
+
+def _is_over(pytest: "subprocess.Popen[bytes]") -> bool:
     try:
-        ended = subprocess.run(
-            [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests],
-            cwd=copy,
-            env={**without_redis, "DATABASE_URL": database_url, "DEBUG": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=LIMIT_SECONDS,
-            check=False,
-        )
+        pytest.wait(LIMIT_SECONDS)
     except subprocess.TimeoutExpired:
-        return None, f"not over after {LIMIT_SECONDS} s"
-    return ended.returncode, ended.stdout
+        return False
+    return True
 
 
 def _judged(status: int | None, output: str) -> tuple[str, str]:
