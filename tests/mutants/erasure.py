@@ -73,13 +73,6 @@ MUTATIONS = (
         tests=(f"{KEYS}::test_a_key_is_forgotten_after_a_day_and_not_before",),
     ),
     Mutation(
-        name="idempotency: the digest has the model",
-        path="zekron_api/endpoints/create_generation.py",
-        text='[fields["prompt"], model.name, f"{width}',
-        without='[fields["prompt"], "", f"{width}',
-        tests=(f"{HTTP}::test_the_same_request_of_another_model_is_another_request",),
-    ),
-    Mutation(
         name="idempotency: the digest has the images in their order",
         path="zekron_api/endpoints/create_generation.py",
         text='*fields["images"]]',

@@ -35,18 +35,18 @@ class Command(BaseCommand):
         try:
             engine, seconds = _measure(lambda: load_engine(model=entry, device=settings.DEVICE))
             device = getattr(engine, "device_name", settings.DEVICE)
-            self._report(f"load, {getattr(engine, 'compilation', 'plain')}, on {device}", seconds)
+            self._report(f"load, {getattr(engine, 'compilation', 'plain')}, on {device}", seconds, engine)
             for name, order in _list_orders(entry):
                 picture, seconds = _measure(lambda order=order: _make(engine, order))  # type: ignore[misc]
-                self._report(name, seconds)
+                self._report(name, seconds, engine)
                 if pictures:
                     pictures.mkdir(parents=True, exist_ok=True)
                     Image.fromarray(picture).save(pictures / f"{name.replace(' ', '-')}.png")
         except (EngineError, OSError, RuntimeError) as error:
             raise CommandError(f"{model} does not work on {settings.DEVICE}: {error}") from error
 
-    def _report(self, name: str, seconds: float) -> None:
-        self.stdout.write(f"{name}: {seconds:.2f} s{_describe_memory()}")
+    def _report(self, name: str, seconds: float, engine: Engine) -> None:
+        self.stdout.write(f"{name}: {seconds:.2f} s{_describe_memory(engine)}")
 
 
 def _find(name: str) -> ImageModel:
@@ -81,10 +81,6 @@ def _measure(work: Callable[[], Result]) -> tuple[Result, float]:
     return work(), time.perf_counter() - started
 
 
-def _describe_memory() -> str:
-    # The import is here because torch takes seconds to load and `manage.py help` loads every command.
-    import torch  # noqa: PLC0415
-
-    if not torch.cuda.is_available():
-        return ""
-    return f", {torch.cuda.max_memory_reserved() / 1e9:.1f} GB of the device's memory at most"
+def _describe_memory(engine: Engine) -> str:
+    byte_count = getattr(engine, "most_memory_bytes", 0)
+    return f", {byte_count / 1e9:.1f} GB of the device's memory at most" if byte_count else ""

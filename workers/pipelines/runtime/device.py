@@ -49,6 +49,11 @@ class Device:
         return self._is_gpu
 
     @property
+    def most_memory_bytes(self) -> int:
+        """Return how many bytes of a GPU's memory this process has held at most, or 0 on a CPU."""
+        return torch.cuda.max_memory_reserved(self.target) if self._is_gpu else 0
+
+    @property
     def busy_seconds(self) -> float:
         """Return for how many seconds in all the device has worked inside `measure_work`."""
         return self._timer.seconds

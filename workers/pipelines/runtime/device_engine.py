@@ -26,6 +26,11 @@ class DeviceEngine:
         return self._device.name
 
     @property
+    def most_memory_bytes(self) -> int:
+        """Return how many bytes of a GPU's memory this process has held at most, or 0 on a CPU."""
+        return self._device.most_memory_bytes
+
+    @property
     def busy_seconds(self) -> float:
         """Return for how many seconds in all the device has worked."""
         return self._device.busy_seconds
