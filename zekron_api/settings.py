@@ -213,7 +213,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "max_retries": 0,
     "health_check_interval": 10,
 }
-CELERY_BEAT_SCHEDULE = {
+CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "sweep": {"task": "workers.tasks.sweep", "schedule": timedelta(seconds=5), "options": {"expires": 5}},
     # A time of the clock, because an interval would begin again with each start of beat.
     "audit": {

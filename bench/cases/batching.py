@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -108,7 +109,8 @@ def _measure_by_arrival(load: Sequence[tuple[float, ImageOrder]]) -> list[float]
 
 
 def _serve_by_arrival(waiting: "queue.SimpleQueue[tuple[ImageOrder, Future[Picture]] | None]") -> None:
-    engine, kept = CostedEngine(), []
+    engine = CostedEngine()
+    kept: list[tuple[ImageOrder, Future[Picture]] | None] = []
     while True:
         if not kept:
             kept.append(waiting.get())
@@ -128,15 +130,21 @@ def _submit_each(
     load: Sequence[tuple[float, ImageOrder]], submit: Callable[[ImageOrder], "Future[Picture]"]
 ) -> list[float]:
     """Submit each order at its time, and return the seconds until each picture was there."""
-    started, ended, futures = time.perf_counter(), {}, []
+    started = time.perf_counter()
+    ended: dict[int, float] = {}
+    futures = []
     for number, (at, order) in enumerate(load):
         time.sleep(max(0.0, started + at - time.perf_counter()))
         future = submit(order)
-        future.add_done_callback(lambda _, number=number: ended.setdefault(number, time.perf_counter()))
+        future.add_done_callback(partial(_note_end, ended, number))
         futures.append(future)
     for future in futures:
         future.result()
     return [ended[number] - started - at for number, (at, _) in enumerate(load)]
+
+
+def _note_end(ended: dict[int, float], number: int, _future: "Future[Picture]") -> None:
+    ended[number] = time.perf_counter()
 
 
 def _percentiles(latencies: Sequence[float]) -> tuple[float, float]:

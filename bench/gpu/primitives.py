@@ -134,7 +134,8 @@ def _measure_first_calls(machine: Machine, kernel: Kernel) -> list[tuple[float, 
 
 def _attend_by_products(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     scores = (query @ key.transpose(-1, -2)) * query.shape[-1] ** -0.5
-    return scores.softmax(dim=-1) @ value
+    result: torch.Tensor = scores.softmax(dim=-1) @ value
+    return result
 
 
 def _measure_product(machine: Machine, rows: int, inner: int, columns: int) -> float:

@@ -2,6 +2,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -483,11 +484,11 @@ class QueueingEngine(FakeEngine):
         super().__init__()
         self.denoised = threading.Semaphore(0)
 
-    def denoise(self, prepared: Sequence[ImageOrder], *, on_step: StepCallback) -> Sequence[ImageOrder]:
+    def denoise(self, prepared: Sequence[ImageOrder], *, on_step: StepCallback) -> Any:
         self.denoised.release()
         return prepared
 
-    def decode(self, denoised: Sequence[ImageOrder]) -> list[Picture]:
+    def decode(self, denoised: Any) -> list[Picture]:
         return super().decode(self.generate(denoised, on_step=lambda _done, _steps: None))
 
 

@@ -41,7 +41,7 @@ def test_an_account_has_a_key_once_and_another_account_may_have_the_same() -> No
         remember(first)
 
 
-REQUEST = ["a boat", "zekron-image-1", "512x512", b"first", b"second"]
+REQUEST: list[str | bytes] = ["a boat", "zekron-image-1", "512x512", b"first", b"second"]
 
 
 def stored(named: Idempotency) -> IdempotencyKey:

@@ -101,7 +101,8 @@ class Flux2Klein(DeviceEngine):
             )
         self._pipeline = pipeline
         self._patch_pixels = 2 * pipeline.vae_scale_factor
-        length = self._text_length = options["max_sequence_length"]
+        length: int = options["max_sequence_length"]
+        self._text_length = length
         self._sampler = FlowSampler(
             pipeline=pipeline, device=self._device, steps=model.steps, text_length=length
         )

@@ -25,6 +25,9 @@ LEAST_CAPABILITY: Final = (8, 9)
 class Float8Linear(torch.nn.Module):
     """A linear layer whose weights are rounded once, and whose input is rounded at each call."""
 
+    weight: torch.Tensor
+    scale: torch.Tensor
+
     def __init__(self, linear: torch.nn.Linear) -> None:
         """Round the layer's weights. Its bias stays as it is."""
         super().__init__()
@@ -46,7 +49,7 @@ class Float8Linear(torch.nn.Module):
             output_dtype=values.dtype,
             use_fast_accum=True,
         )
-        result = product.unflatten(0, values.shape[:-1])
+        result: torch.Tensor = product.unflatten(0, values.shape[:-1])
         return result if self.bias is None else result + self.bias
 
 

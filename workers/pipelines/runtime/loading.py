@@ -8,10 +8,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, cast
 
-import huggingface_hub
 import torch
 from accelerate import cpu_offload  # type: ignore[import-untyped]
 from diffusers.utils import logging as diffusers_logging
+from huggingface_hub.utils.tqdm import enable_progress_bars
 from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
@@ -53,7 +53,7 @@ def _download(pipeline_class: Any, model: ImageModel) -> str:
             name,
         )
     log.info("%s comes from %s at the hub, or from its cache on this disk", model.name, model.weights)
-    huggingface_hub.utils.enable_progress_bars()
+    enable_progress_bars()
     with _tell_errors(model):
         return str(pipeline_class.download(name, revision=revision))
 
