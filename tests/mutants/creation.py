@@ -8,6 +8,10 @@ KEYS = "workers/lifecycle/idempotency.py"
 SAME_KEY = "tests/zekron_api/endpoints/test_idempotency.py"
 KEY_ROWS = "tests/workers/lifecycle/test_idempotency.py"
 ATTEMPTS = "tests/workers/gpu_worker/test_attempt.py"
+CREATES = "tests/zekron_api/endpoints/test_create_generation.py"
+LIFE = "tests/workers/lifecycle/test_generations.py"
+TOKENS = "workers/lifecycle/image_tokens.py"
+TOKEN = "tests/workers/lifecycle/test_image_tokens.py"
 
 MUTATIONS = (
     Mutation(
@@ -97,5 +101,99 @@ MUTATIONS = (
         tests=(
             "tests/zekron_api/endpoints/test_create_generation.py::test_source_images_are_sealed_for_their_account",
         ),
+    ),
+    Mutation(
+        name="idempotency: the key of a failed generation is free",
+        path=KEYS,
+        text="status__in=(Status.FAILED, Status.CANCELLED)",
+        without="status__in=(Status.CANCELLED,)",
+        tests=(f"{KEY_ROWS}::test_the_key_of_a_generation_that_ended_without_an_image_is_free",),
+    ),
+    Mutation(
+        name="idempotency: the key of a cancelled generation is free",
+        path=KEYS,
+        text="status__in=(Status.FAILED, Status.CANCELLED)",
+        without="status__in=(Status.FAILED,)",
+        tests=(f"{KEY_ROWS}::test_the_key_of_a_generation_that_ended_without_an_image_is_free",),
+    ),
+    Mutation(
+        name="idempotency: the limits refuse no twin of what was accepted",
+        path="workers/lifecycle/generations.py",
+        text="        idempotency.refuse_accepted(account_id=who, idempotency=named, now=now)\n        if isinstance",
+        without="        if isinstance",
+        tests=(
+            f"{KEY_ROWS}::"
+            "test_the_twin_of_an_accepted_submission_is_no_refusal_where_no_other_would_be_accepted",
+        ),
+    ),
+    Mutation(
+        name="sources: a twin's are discarded",
+        path=CREATE,
+        text="        _discard_all(sealed)\n        return Created(twin.generation, replayed=True)\n",
+        without="        return Created(twin.generation, replayed=True)\n",
+        tests=(f"{CREATES}::test_sources_of_a_request_that_is_refused_under_the_lock_are_discarded",),
+    ),
+    Mutation(
+        name="sources: a refused request's are discarded",
+        path=CREATE,
+        text="        generations.TooManyOpen,\n        ledger.InsufficientBalance,\n",
+        without="        ledger.InsufficientBalance,\n",
+        tests=(f"{CREATES}::test_sources_of_a_request_that_is_refused_under_the_lock_are_discarded",),
+    ),
+    Mutation(
+        name="sources: they are kept while it is not known whether the row was committed",
+        path=CREATE,
+        text="        ledger.AccountSuspended,\n    ):\n",
+        without="        ledger.AccountSuspended,\n        Exception,\n    ):\n",
+        tests=(f"{CREATES}::test_sources_of_a_request_whose_outcome_is_unknown_are_kept",),
+    ),
+    Mutation(
+        name="sources: the first is discarded when the second cannot be stored",
+        path=CREATE,
+        text="    except Exception:\n        _discard_all(sealed)\n        raise\n    return sealed\n",
+        without="    except Exception:\n        raise\n    return sealed\n",
+        tests=(f"{CREATES}::test_a_source_that_cannot_be_stored_takes_the_others_with_it",),
+    ),
+    Mutation(
+        name="an image's token needs the secret key",
+        path=TOKENS,
+        text="hmac.new(_token_key(settings.SECRET_KEY), ",
+        without='hmac.new(b"", ',
+        tests=(f"{TOKEN}::test_a_token_needs_the_secret_key",),
+    ),
+    Mutation(
+        name="an image's token is not in its row",
+        path=TOKENS,
+        text="    return hashlib.sha256(token.encode()).hexdigest()\n",
+        without="    return token\n",
+        tests=(f"{TOKEN}::test_the_row_has_the_digest_alone_and_the_token_finds_its_generation",),
+    ),
+    Mutation(
+        name="back in the queue: a retry is hinted at once",
+        path="workers/lifecycle/generations.py",
+        text="        hinted_at=None,\n        error_detail=detail,\n",
+        without="        error_detail=detail,\n",
+        tests=(f"{LIFE}::test_what_comes_back_into_the_queue_is_hinted_at_once",),
+    ),
+    Mutation(
+        name="back in the queue: what is put back is hinted at once",
+        path="workers/lifecycle/generations.py",
+        text="        not_before=now,\n        hinted_at=None,\n    )\n",
+        without="        not_before=now,\n    )\n",
+        tests=(f"{LIFE}::test_what_comes_back_into_the_queue_is_hinted_at_once",),
+    ),
+    Mutation(
+        name="back in the queue: what is rescued is hinted at once",
+        path="workers/lifecycle/recovery.py",
+        text="Status.QUEUED, not_before=now, hinted_at=None)",
+        without="Status.QUEUED, not_before=now)",
+        tests=(f"{LIFE}::test_what_comes_back_into_the_queue_is_hinted_at_once",),
+    ),
+    Mutation(
+        name="claim: the time of the first attempt is kept",
+        path="workers/lifecycle/generations.py",
+        text='started_at=Coalesce("started_at", now)',
+        without="started_at=now",
+        tests=(f"{LIFE}::test_a_generation_keeps_the_time_of_its_first_attempt",),
     ),
 )

@@ -182,6 +182,22 @@ def _waits_for_the_disk() -> str:
         return str(cursor.fetchone()[0])
 
 
+@pytest.mark.parametrize("transition", [_retry, _put_back, _rescue], ids=lambda each: each.__name__)
+def test_what_comes_back_into_the_queue_is_hinted_at_once(transition: Any) -> None:
+    generation = factories.generation_in(Status.RUNNING, factories.account())
+    Generation.objects.update(hinted_at=LEASE_OVER)
+    transition(generation)
+    assert recovery.take_due_hints(limit=10, interval_seconds=15, now=LEASE_OVER) == [generation.pk]
+
+
+def test_a_generation_keeps_the_time_of_its_first_attempt() -> None:
+    generation = factories.generation_in(Status.RUNNING, factories.account())
+    recovery.rescue(limit=10, now=LEASE_OVER)
+    again = factories.claim(generation_id=generation.pk, now=LEASE_OVER)
+    assert (again.attempt_count, again.started_at) == (2, NOW)
+    assert again.lease_until == LEASE_OVER + timedelta(seconds=generations.LEASE_SECONDS)
+
+
 def test_the_next_is_never_one_that_is_not_due() -> None:
     owner = factories.account()
     resting = factories.claim(generation_id=factories.submit(owner).pk, now=NOW)

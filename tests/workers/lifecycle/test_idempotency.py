@@ -13,7 +13,7 @@ from tests import factories
 from tests.database import is_someone_waiting_for_a_lock
 from tests.factories import NOW
 from tests.processes import wait_until
-from workers.lifecycle import idempotency
+from workers.lifecycle import generations, idempotency
 from workers.lifecycle.idempotency import Idempotency
 from workers.models import Generation, IdempotencyKey
 
@@ -154,6 +154,33 @@ def test_the_second_of_two_equal_submissions_holds_nothing() -> None:
     assert replayed.value.generation == accepted
     owner.refresh_from_db()
     assert (owner.reserved_micros, owner.hold_count) == (factories.QUOTE_MICROS, 1)
+
+
+@pytest.mark.parametrize("limit", [{"balance_micros": factories.QUOTE_MICROS}, {"open_limit": 1}], ids=str)
+def test_the_twin_of_an_accepted_submission_is_no_refusal_where_no_other_would_be_accepted(
+    limit: dict[str, int],
+) -> None:
+    owner = factories.account(balance_micros=limit.get("balance_micros", 10_000_000))
+    named = Idempotency.of(key="my-order-7", request=["a boat"])
+    accepted = factories.submit(owner, idempotency=named)
+    with pytest.raises(idempotency.AlreadyAccepted) as replayed:
+        factories.submit(owner, idempotency=named, open_limit=limit.get("open_limit", 1000))
+    assert replayed.value.generation == accepted
+
+
+@pytest.mark.parametrize("is_claimed", [True, False], ids=["failed", "cancelled"])
+def test_the_key_of_a_generation_that_ended_without_an_image_is_free(is_claimed: bool) -> None:
+    owner = factories.account()
+    named = Idempotency.of(key="my-order-7", request=["a boat"])
+    ended = factories.submit(owner, idempotency=named)
+    if is_claimed:
+        running = factories.claim(generation_id=ended.pk, now=factories.NOW)
+        generations.fail(generation=running, **factories.ERROR)
+    else:
+        generations.cancel(generation=ended, error_type="service_busy", error_code="X")
+    second = factories.submit(owner, idempotency=named)
+    assert second != ended
+    assert idempotency.find(account_id=owner.pk, idempotency=named, now=factories.NOW) == second
 
 
 @pytest.mark.parametrize(

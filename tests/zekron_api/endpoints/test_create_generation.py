@@ -5,20 +5,24 @@ import io
 import re
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.db import OperationalError
 from PIL import Image
 from pytest_django import Settings
 
-from billing import accounts
+from billing import accounts, ledger
+from storage import images
+from storage.models import StoredImage
 from tests import factories
 from tests.assertions import refusal
 from tests.factories import ERROR
 from tests.images import picture
 from tests.zekron_api.callers import Caller, caller
-from workers.lifecycle import generations
+from workers.lifecycle import generations, idempotency
 from workers.messaging import enqueue
-from workers.models import Generation, SourceImage
+from workers.models import Generation, SourceImage, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
 IMAGE = {"data": picture()}
@@ -63,8 +67,8 @@ def test_a_one_image_edit_costs_what_is_published(me: Caller, engine: factories.
 
 
 def test_a_two_image_edit_gives_the_engine_both(me: Caller, engine: factories.StandInEngine) -> None:
-    images = [{"data": picture("PNG")}, {"data": picture("WEBP")}]
-    assert me.generate(images=images).json()["data"]["type"] == "edit"
+    sources = [{"data": picture("PNG")}, {"data": picture("WEBP")}]
+    assert me.generate(images=sources).json()["data"]["type"] == "edit"
     assert len(engine.orders[0].sources) == 2
 
 
@@ -104,7 +108,66 @@ def test_without_money_nothing_is_queued(idle_worker: None) -> None:
 def test_a_refused_edit_leaves_no_source_in_the_store(idle_worker: None, objects_folder: Path) -> None:
     poor = caller(balance_micros=20_000)
     assert refusal(poor.generate(images=[IMAGE])) == (402, "insufficient_balance")
-    assert [path for path in objects_folder.rglob("*") if path.is_file()] == []
+    assert _files(objects_folder) == []
+
+
+@pytest.mark.parametrize(
+    "refusal_of",
+    [
+        idempotency.AlreadyAccepted,
+        lambda row: idempotency.KeyReused(),
+        lambda row: generations.TooManyOpen(),
+        lambda row: ledger.InsufficientBalance(),
+        lambda row: ledger.AccountSuspended(),
+    ],
+    ids=["accepted before", "key reused", "too many open", "no money", "suspended"],
+)
+def test_sources_of_a_request_that_is_refused_under_the_lock_are_discarded(
+    me: Caller, idle_worker: None, objects_folder: Path, monkeypatch: pytest.MonkeyPatch, refusal_of: Any
+) -> None:
+    twin = factories.generation_in(Status.FAILED, me.account)
+    seen: list[int] = []
+
+    def refuse(**_: object) -> None:
+        seen.append(len(_files(objects_folder)))
+        raise refusal_of(twin)
+
+    monkeypatch.setattr(generations, "submit", refuse)
+    assert me.generate(images=[IMAGE, IMAGE]).status_code != 200
+    assert seen == [2]
+    assert _files(objects_folder) == []
+
+
+def test_sources_of_a_request_whose_outcome_is_unknown_are_kept(
+    me: Caller, idle_worker: None, objects_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose_the_answer(**_: object) -> None:
+        raise OperationalError("the connection ended during COMMIT")
+
+    monkeypatch.setattr(generations, "submit", lose_the_answer)
+    assert refusal(me.generate(images=[IMAGE])) == (503, "service_unavailable")
+    assert len(_files(objects_folder)) == 1
+
+
+def test_a_source_that_cannot_be_stored_takes_the_others_with_it(
+    me: Caller, idle_worker: None, objects_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really_put, stored = images.put, []
+
+    def put(**values: Any) -> StoredImage:
+        if stored:
+            raise OSError("the disk is full")
+        stored.append(really_put(**values))
+        return stored[0]
+
+    monkeypatch.setattr(images, "put", put)
+    assert refusal(me.generate(images=[IMAGE, IMAGE])) == (500, "internal_error")
+    assert len(stored) == 1
+    assert _files(objects_folder) == []
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 def test_a_sixth_open_generation_is_refused(me: Caller, idle_worker: None, settings: Settings) -> None:
