@@ -1,12 +1,18 @@
-"""The test database: its emptying between the tests that commit, and who waits in it for a lock."""
+"""The test database: its emptying between the tests that commit, and work beside an open transaction."""
 
-from typing import Final
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final, TypeVar
 
 from django.db import connection
 
+from tests.processes import wait_until
+
+T = TypeVar("T")
+
 # `migrate` has filled them, and no test changes them.
 KEPT_TABLES: Final = frozenset({"django_content_type", "auth_permission"})
-# A lock on a row names no database. Its connection also has a lock on the table, which does.
+# The server may have other databases. A lock on a row names none, but its connection also has one on the table.
 _WAITING: Final = """
 SELECT EXISTS (SELECT FROM pg_locks AS waiting JOIN pg_locks AS held USING (pid)
     WHERE NOT waiting.granted AND held.granted
@@ -31,12 +37,27 @@ def truncate_filled_tables() -> None:
             cursor.execute(f"TRUNCATE {', '.join(filled)} CASCADE")
 
 
-def is_someone_waiting_for_a_lock() -> bool:
-    """Return whether a connection of this database waits for a lock.
+def start_elsewhere(work: Callable[[], T]) -> "Future[T]":
+    """Run the work in a thread with its own connection, and return once it has ended or waits for a lock.
 
-    The server's other databases do not count. It sees the present also inside a transaction, in which
-    `pg_stat_activity` would repeat its first answer.
+    A caller in a transaction thus learns whether the work waits for it: then the result is not there yet.
     """
+
+    def run() -> T:
+        try:
+            return work()
+        finally:
+            connection.close()
+
+    pool = ThreadPoolExecutor(1)
+    future = pool.submit(run)
+    pool.shutdown(wait=False)
+    wait_until(lambda: future.done() or _is_someone_waiting_for_a_lock())
+    return future
+
+
+def _is_someone_waiting_for_a_lock() -> bool:
+    """Look at the locks themselves. Inside a transaction, `pg_stat_activity` would repeat its first answer."""
     with connection.cursor() as cursor:
         cursor.execute(_WAITING)
         return bool(cursor.fetchone()[0])

@@ -11,6 +11,7 @@ from django.db import connection, transaction
 
 from billing import audit, ledger
 from billing.models import Account, LedgerEntry
+from tests.database import start_elsewhere
 
 pytestmark = pytest.mark.django_db(transaction=True)
 QUOTE = 26_700
@@ -81,6 +82,21 @@ def test_refunds_and_holds_never_spend_the_same_money(account: Account) -> None:
     ] * 8
     outcomes = race(refunds + holds)
     assert outcomes.count(ledger.InsufficientBalance) == 6
+    assert list(audit.audit()) == []
+
+
+@pytest.mark.parametrize(
+    ("move", "outcome"), [(ledger.refund, ledger.InsufficientBalance), (ledger.top_up, LedgerEntry)]
+)
+def test_money_moves_after_the_hold_that_is_open_and_by_what_it_left(
+    account: Account, move: Callable[..., object], outcome: type
+) -> None:
+    values = {"account_id": account.pk, "amount_micros": account.balance_micros, "actor": "a", "reason": "r"}
+    with transaction.atomic():
+        ledger.hold(account_id=account.pk, quote_micros=QUOTE)
+        moved = start_elsewhere(partial(move, **values))
+        assert not moved.done()
+    assert type(moved.exception() or moved.result()) is outcome
     assert list(audit.audit()) == []
 
 

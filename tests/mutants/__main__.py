@@ -12,7 +12,18 @@ from pathlib import Path
 from queue import SimpleQueue
 from urllib.parse import urlsplit
 
-from tests.mutants import billing, creation, erasure, imaging, storage, trial, waiting, workers, zekron_api
+from tests.mutants import (
+    billing,
+    creation,
+    erasure,
+    generation_queue,
+    imaging,
+    storage,
+    trial,
+    waiting,
+    workers,
+    zekron_api,
+)
 from tests.mutants.mutation import Mutation
 from zekron_api.local import servers
 
@@ -23,6 +34,7 @@ MUTATIONS = (
     *workers.MUTATIONS,
     *creation.MUTATIONS,
     *erasure.MUTATIONS,
+    *generation_queue.MUTATIONS,
     *imaging.MUTATIONS,
     *storage.MUTATIONS,
     *zekron_api.MUTATIONS,

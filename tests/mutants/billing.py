@@ -43,7 +43,9 @@ MUTATIONS = (
         path=LEDGER,
         text="Account.objects.select_for_update(no_key=True).get(pk=account_id)",
         without="Account.objects.get(pk=account_id)",
-        tests=("tests/billing/test_races.py::test_refunds_and_holds_never_spend_the_same_money",),
+        tests=(
+            "tests/billing/test_races.py::test_money_moves_after_the_hold_that_is_open_and_by_what_it_left",
+        ),
     ),
     Mutation(
         name="nothing is settled beyond the hold",

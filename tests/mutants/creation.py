@@ -9,7 +9,6 @@ SAME_KEY = "tests/zekron_api/endpoints/test_idempotency.py"
 KEY_ROWS = "tests/workers/lifecycle/test_idempotency.py"
 ATTEMPTS = "tests/workers/gpu_worker/test_attempt.py"
 CREATES = "tests/zekron_api/endpoints/test_create_generation.py"
-LIFE = "tests/workers/lifecycle/test_generations.py"
 TOKENS = "workers/lifecycle/image_tokens.py"
 TOKEN = "tests/workers/lifecycle/test_image_tokens.py"
 
@@ -169,31 +168,17 @@ MUTATIONS = (
         tests=(f"{TOKEN}::test_the_row_has_the_digest_alone_and_the_token_finds_its_generation",),
     ),
     Mutation(
-        name="back in the queue: a retry is hinted at once",
-        path="workers/lifecycle/generations.py",
-        text="        hinted_at=None,\n        error_detail=detail,\n",
-        without="        error_detail=detail,\n",
-        tests=(f"{LIFE}::test_what_comes_back_into_the_queue_is_hinted_at_once",),
+        name="sources: a purge takes none before the last attempt",
+        path=CREATE,
+        text="_SOURCE_LIFE = timedelta(hours=1)",
+        without="_SOURCE_LIFE = timedelta(minutes=10)",
+        tests=(f"{CREATES}::test_source_images_are_sealed_for_their_account",),
     ),
     Mutation(
-        name="back in the queue: what is put back is hinted at once",
-        path="workers/lifecycle/generations.py",
-        text="        not_before=now,\n        hinted_at=None,\n    )\n",
-        without="        not_before=now,\n    )\n",
-        tests=(f"{LIFE}::test_what_comes_back_into_the_queue_is_hinted_at_once",),
-    ),
-    Mutation(
-        name="back in the queue: what is rescued is hinted at once",
-        path="workers/lifecycle/recovery.py",
-        text="Status.QUEUED, not_before=now, hinted_at=None)",
-        without="Status.QUEUED, not_before=now)",
-        tests=(f"{LIFE}::test_what_comes_back_into_the_queue_is_hinted_at_once",),
-    ),
-    Mutation(
-        name="claim: the time of the first attempt is kept",
-        path="workers/lifecycle/generations.py",
-        text='started_at=Coalesce("started_at", now)',
-        without="started_at=now",
-        tests=(f"{LIFE}::test_a_generation_keeps_the_time_of_its_first_attempt",),
+        name="a generation that is claimed while it is cancelled is kept",
+        path="zekron_api/endpoints/generation_response.py",
+        text="    with suppress(generations.NotQueued):\n",
+        without="    with suppress(ZeroDivisionError):\n",
+        tests=(f"{CREATES}::test_a_generation_that_a_worker_claims_while_it_is_cancelled_is_kept_and_named",),
     ),
 )

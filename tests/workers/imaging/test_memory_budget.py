@@ -1,12 +1,12 @@
 """The budget of memory: pictures wait for it in turn, and give it back."""
 
 import threading
-import time
 
 import pytest
 from PIL import Image
 
 from tests.images import halves, png_of, saved
+from tests.processes import wait_until
 from workers.imaging import source_images
 from workers.imaging.memory_budget import MemoryBudget
 from workers.imaging.source_images import BYTES_PER_PIXEL, BYTES_PER_PIXEL_READ, InvalidImage, decode
@@ -53,9 +53,7 @@ def test_small_pictures_do_not_overtake_a_large_one_that_waits() -> None:
     small = threading.Thread(target=spend, args=("small", 1))
     with budget.spend(5):
         large.start()
-        # It waits for bytes soon after its start, and then holds the turn.
-        for _ in range(300):
-            time.sleep(0 if budget._turn.locked() else 0.001)
+        wait_until(lambda: budget._freed._waiters)  # type: ignore[attr-defined] # threading's own list
         small.start()
         small.join(0.2)
         assert order == []

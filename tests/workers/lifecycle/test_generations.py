@@ -1,12 +1,11 @@
 """The life of a generation: every status and every transition, its money, and its races."""
 
-import threading
 import uuid
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, connection, connections, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models.functions import Now
 from pytest_django import DjangoAssertNumQueries
 
@@ -16,10 +15,10 @@ from billing.models import LedgerEntry
 from storage import images
 from storage.models import StoredImage
 from tests import factories
-from tests.database import is_someone_waiting_for_a_lock
+from tests.database import start_elsewhere
 from tests.factories import NOW
-from tests.processes import wait_until
 from workers.lifecycle import generations, image_tokens, recovery, submission, transitions
+from workers.messaging import completion_events, enqueue
 from workers.models import MAX_ATTEMPTS, Generation, SourceImage, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -145,21 +144,11 @@ def test_many_that_claim_the_next_at_once_get_one_each() -> None:
 def test_a_claim_passes_over_what_another_is_claiming_and_waits_for_nobody() -> None:
     owner = factories.account()
     first, second = [factories.submit(owner).pk for _ in range(2)]
-    claimed: list[int] = []
-
-    def claim_next() -> None:
-        claimed.append(generations.claim_next(now=NOW).pk)
-        connections.close_all()
-
-    other = threading.Thread(target=claim_next)
     with transaction.atomic():
         assert generations.claim_next(now=NOW).pk == first
-        other.start()
-        # It has either passed over the row or waits for its lock.
-        wait_until(lambda: claimed or is_someone_waiting_for_a_lock())
-        claimed_meanwhile = list(claimed)
-    other.join()
-    assert claimed_meanwhile == [second]
+        other = start_elsewhere(lambda: generations.claim_next(now=NOW).pk)
+        waits = not other.done()
+    assert (waits, other.result()) == (False, second)
 
 
 def test_a_claim_does_not_wait_for_the_disk_and_money_does() -> None:
@@ -318,6 +307,38 @@ def test_no_generation_ends_unless_its_money_moves_with_it(end: Any, status: Any
         end(generation)
     row = Generation.objects.get(pk=generation.pk)
     assert (row.status, row.image_id, row.ended_at) == (status, None, None)
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [
+        (_complete, Status.RUNNING),
+        (_fail, Status.RUNNING),
+        (_cancel, Status.QUEUED),
+        (_give_up, Status.QUEUED),
+    ],
+)
+def test_an_end_is_told_once_it_is_committed(end: Any, status: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    generation = factories.generation_in(status, factories.account())
+    told: list[tuple[int, bool]] = []
+    monkeypatch.setattr(
+        completion_events,
+        "publish_ended",
+        lambda *, generation_id: told.append((generation_id, connection.in_atomic_block)),
+    )
+    end(generation)
+    assert told == [(generation.pk, False)]
+
+
+def test_a_message_is_sent_once_its_generation_is_committed(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[tuple[int, bool]] = []
+    monkeypatch.setattr(
+        enqueue,
+        "send",
+        lambda *, generation_id: sent.append((generation_id, connection.in_atomic_block)),
+    )
+    accepted = factories.submit(factories.account())
+    assert sent == [(accepted.pk, False)]
 
 
 def test_of_a_hundred_claims_at_once_one_wins() -> None:

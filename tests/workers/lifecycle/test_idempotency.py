@@ -1,18 +1,16 @@
 """Idempotency keys: the digests, what the table refuses, and when a key is forgotten."""
 
 import hashlib
-import threading
 from datetime import timedelta
 
 import pytest
-from django.db import IntegrityError, connections, transaction
+from django.db import IntegrityError, transaction
 from pytest_django import Settings
 
 from billing.models import Account
 from tests import factories
-from tests.database import is_someone_waiting_for_a_lock
+from tests.database import start_elsewhere
 from tests.factories import NOW
-from tests.processes import wait_until
 from workers.lifecycle import generations, idempotency
 from workers.lifecycle.idempotency import Idempotency
 from workers.models import Generation, IdempotencyKey
@@ -115,20 +113,10 @@ def test_a_key_that_a_submission_renews_at_the_same_moment_is_not_forgotten() ->
     named = Idempotency.of(key="my-order-7", request=["a boat"])
     factories.submit(owner, idempotency=named)
     today = factories.NOW + idempotency.KEY_LIFE + timedelta(seconds=1)
-    forgotten: list[int] = []
-
-    def sweep() -> None:
-        forgotten.append(idempotency.forget(limit=500, now=today))
-        connections.close_all()
-
-    sweeper = threading.Thread(target=sweep)
     with transaction.atomic():
         renewed = factories.submit(owner, idempotency=named, now=today)
-        sweeper.start()
-        # It has either passed over the row or waits for its lock.
-        wait_until(lambda: forgotten or is_someone_waiting_for_a_lock())
-    sweeper.join()
-    assert forgotten == [0]
+        forgotten = start_elsewhere(lambda: idempotency.forget(limit=500, now=today))
+    assert forgotten.result() == 0
     with pytest.raises(idempotency.AlreadyAccepted) as replayed:
         factories.submit(owner, idempotency=named, now=today)
     assert replayed.value.generation == renewed

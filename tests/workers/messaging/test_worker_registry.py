@@ -36,6 +36,18 @@ def test_a_worker_is_seen_with_all_that_it_says_of_itself() -> None:
     assert Worker("gpu@a") in worker_registry.list_alive()
 
 
+def test_a_worker_is_alive_for_fifteen_seconds_after_its_last_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [1_000_000.0]
+    monkeypatch.setattr("time.time", lambda: clock[0])
+    worker_registry.publish(worker_name="gpu@a")
+    clock[0] += 10
+    worker_registry.publish(worker_name="gpu@b")
+    clock[0] += 4.9
+    assert [worker.name for worker in worker_registry.list_alive()] == ["gpu@a", "gpu@b"]
+    clock[0] += 0.2
+    assert [worker.name for worker in worker_registry.list_alive()] == ["gpu@b"]
+
+
 def test_a_worker_makes_the_models_it_has_and_one_that_tells_none_makes_all() -> None:
     worker = Worker("gpu@a", 9.0, DETAILS)
     assert [worker.makes(name) for name in ("zekron-image-1", "other", "third")] == [True, True, False]

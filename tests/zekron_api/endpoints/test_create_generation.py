@@ -3,7 +3,7 @@
 import base64
 import io
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,8 @@ def test_source_images_are_sealed_for_their_account(
     assert [row.image.associated_data for row in rows] == [
         f"account {row.generation.account_id} source" for row in rows
     ]
+    # A purge must not take a source from an attempt that starts at the last moment.
+    assert all(row.image.expires_at > row.generation.deadline_at + timedelta(minutes=5) for row in rows)
     assert [row.generation.account_id for row in rows] == [me.account.pk] * 2 + [stranger.account.pk] * 2
 
 
@@ -208,6 +210,21 @@ def test_still_running_at_the_deadline_is_kept_and_named(
     generation = Generation.objects.get()
     assert response.json()["error"]["generation_id"] == generation.pk
     assert generation.status == "running"
+
+
+def test_a_generation_that_a_worker_claims_while_it_is_cancelled_is_kept_and_named(
+    me: Caller, idle_worker: None, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    settings.SYNC_WAIT_SECONDS = 0
+    really_cancel = generations.cancel
+
+    def cancel(*, generation: Generation, **error: Any) -> None:
+        factories.claim(generation_id=generation.pk)
+        really_cancel(generation=generation, **error)
+
+    monkeypatch.setattr(generations, "cancel", cancel)
+    assert refusal(me.generate()) == (504, "generation_timeout")
+    assert Generation.objects.get().status == "running"
 
 
 def test_a_failed_generation_is_a_500_with_the_code_of_its_row_and_free(
