@@ -4,6 +4,7 @@ from tests.mutants.mutation import Mutation
 
 GENERATIONS = "workers/lifecycle/generations.py"
 LIFE = "tests/workers/lifecycle/test_generations.py"
+SWEEP = "tests/workers/lifecycle/test_recovery.py"
 
 MUTATIONS = (
     Mutation(
@@ -39,7 +40,7 @@ MUTATIONS = (
         path="workers/lifecycle/transitions.py",
         text="Generation.objects.select_for_update(skip_locked=True)",
         without="Generation.objects.select_for_update()",
-        tests=("tests/workers/lifecycle/test_recovery.py::test_a_sweep_passes_over_what_another_has_locked",),
+        tests=(f"{SWEEP}::test_a_sweep_passes_over_what_another_has_locked",),
     ),
     Mutation(
         name="an end is told after its commit",
@@ -63,6 +64,29 @@ MUTATIONS = (
         tests=(
             "tests/workers/messaging/test_worker_registry.py::"
             "test_a_worker_is_alive_for_fifteen_seconds_after_its_last_entry",
+        ),
+    ),
+    Mutation(
+        name="give up: the last attempt has the time of its lease",
+        path="workers/lifecycle/eligibility.py",
+        text="Q(status=Status.RUNNING, lease_until__lt=now, attempt_count__gte=MAX_ATTEMPTS)",
+        without="Q(status=Status.RUNNING, attempt_count__gte=MAX_ATTEMPTS)",
+        tests=(f"{SWEEP}::test_the_last_attempt_goes_on_for_as_long_as_its_lease_is_renewed",),
+    ),
+    Mutation(
+        name="rescue: the deadline",
+        path="workers/lifecycle/recovery.py",
+        text="Q(attempt_count__lt=MAX_ATTEMPTS, deadline_at__gt=now)",
+        without="Q(attempt_count__lt=MAX_ATTEMPTS)",
+        tests=(f"{SWEEP}::test_what_is_past_its_deadline_is_not_taken_back",),
+    ),
+    Mutation(
+        name="an attempt whose lease is lost stores nothing",
+        path="workers/gpu_worker/attempt.py",
+        text="    if lease_lost.is_set():\n",
+        without="    if False:\n",
+        tests=(
+            "tests/workers/gpu_worker/test_attempt.py::test_a_lease_that_is_known_to_be_lost_stores_nothing",
         ),
     ),
 )

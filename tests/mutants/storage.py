@@ -132,4 +132,11 @@ MUTATIONS = (
         without="        if error:\n",
         tests=("tests/storage/postgresql/test_availability.py",),
     ),
+    Mutation(
+        name="no more is read of an object than its row says",
+        path=IMAGES,
+        text="file.read(image.byte_count + envelope.MAX_OVERHEAD_BYTE_COUNT)",
+        without="file.read()",
+        tests=("tests/storage/test_images.py::test_what_was_stored_is_loaded",),
+    ),
 )

@@ -146,6 +146,25 @@ def test_a_lost_lease_charges_nothing_and_leaves_no_object(objects_folder: Path)
     assert [path for path in objects_folder.rglob("*") if path.is_file()] == []
 
 
+def test_a_lease_that_is_known_to_be_lost_stores_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    generation = factories.submit(factories.account(), now=CLOCK)
+    puts: list[object] = []
+    monkeypatch.setattr(images, "put", lambda **values: puts.append(values))
+
+    class Overtaken(factories.StandInEngine):
+        def generate(self, orders: Sequence[ImageOrder], *, on_step: StepCallback) -> list[Image.Image]:
+            running = Generation.objects.get(pk=generation.pk)
+            generations.fail(generation=running, **factories.ERROR)
+            context.heartbeat.beat()
+            connections.close_all()
+            return super().generate(orders, on_step=on_step)
+
+    with factories.attempt_context(Overtaken()) as context:
+        attempt.run_next(context=context)
+    generation.refresh_from_db()
+    assert (generation.status, generation.error_detail, puts) == (Status.FAILED, "told so", [])
+
+
 def test_a_beat_tells_an_attempt_that_its_lease_is_lost() -> None:
     running = factories.generation_in(Status.RUNNING, factories.account())
     pulse = heartbeat.Heartbeat(worker_name="test")

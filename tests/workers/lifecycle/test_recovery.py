@@ -98,6 +98,21 @@ def test_a_generation_whose_workers_died_three_times_fails(hinted: list[int]) ->
     assert _status(last) == Status.FAILED
 
 
+def test_the_last_attempt_goes_on_for_as_long_as_its_lease_is_renewed(hinted: list[int]) -> None:
+    last = factories.exhausted(factories.account())
+    lease_over = NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)
+    generations.renew(lease_tokens={last.lease_token}, now=lease_over)
+    assert recovery.sweep(now=lease_over + timedelta(seconds=1)) == (0, 0, 0)
+    assert not generations.give_up(generation=last, error_type="x", error_code="X", now=lease_over)
+    assert _status(last) == Status.RUNNING
+
+
+def test_what_is_past_its_deadline_is_not_taken_back() -> None:
+    factories.generation_in(Status.RUNNING, factories.account())
+    late = NOW + timedelta(seconds=submission.DEADLINE_SECONDS)
+    assert recovery.rescue(limit=10, now=late) == []
+
+
 def test_what_has_had_all_its_attempts_is_not_taken_back() -> None:
     factories.exhausted(factories.account())
     lease_over = NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)
