@@ -56,6 +56,7 @@ class Live(NamedTuple):
 
     room: WaitingRoom
     address: tuple[str, int]
+    server: uvicorn.Server
 
     @contextmanager
     def connect(self) -> Iterator["Client"]:
@@ -108,7 +109,7 @@ def live() -> Iterator[Live]:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         processes.wait_until(lambda: server.started)
-        yield Live(room, listener.getsockname())
+        yield Live(room, listener.getsockname(), server)
         server.should_exit = True
         thread.join()
 
@@ -325,6 +326,8 @@ def test_a_client_that_does_not_read_is_cut_off_from_the_rest_of_its_reply(
         connection.settimeout(PATIENCE_SECONDS)
         connection.sendall(get(me).replace(b"/v1/balance", path.encode()))
         processes.wait_until(lambda: "too slowly and was cut off" in caplog.text)
+        # A connection that is closed, and not cut off, stays until its client has read what was written.
+        processes.wait_until(lambda: not live.server.server_state.connections)
         received = b""
         with suppress(ConnectionResetError):
             while part := connection.recv(100_000):
