@@ -26,11 +26,12 @@ def of_the_end(simulator: Simulator, objects: Objects) -> Iterator[str]:
     images.purge()
     remove_orphans()
     yield from _strays(objects)
+    purge_interval: timedelta = settings.CELERY_BEAT_SCHEDULE["purge"]["schedule"]
     for expires_at in sorted(set(_with_key().values_list("expires_at", flat=True))):
         simulator.now = max(simulator.now, expires_at - MOMENT)
         yield from _gone_early(simulator)
         # By its timetable beat's purge may have run just before the expiry.
-        simulator.now = max(simulator.now, expires_at + settings.CELERY_BEAT_SCHEDULE["purge"]["schedule"])
+        simulator.now = max(simulator.now, expires_at + purge_interval)
         images.purge()
         simulator.now = max(simulator.now, expires_at + KEY_GRACE)
         yield from _left_over(simulator)

@@ -135,7 +135,7 @@ class Beat:
         app.loader.import_default_modules()
         entries = settings.CELERY_BEAT_SCHEDULE.values()
         self._tasks = {
-            app.tasks[entry["task"]]: entry["schedule"]
+            app.tasks[str(entry["task"])]: entry["schedule"]
             for entry in entries
             if isinstance(entry["schedule"], timedelta)
         }

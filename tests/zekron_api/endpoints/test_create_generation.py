@@ -154,7 +154,8 @@ def test_sources_of_a_request_whose_outcome_is_unknown_are_kept(
 def test_a_source_that_cannot_be_stored_takes_the_others_with_it(
     me: Caller, idle_worker: None, objects_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    really_put, stored = images.put, []
+    really_put = images.put
+    stored: list[StoredImage] = []
 
     def put(**values: Any) -> StoredImage:
         if stored:
