@@ -20,6 +20,7 @@ QUICK: Final = ("differences", "company", "stages", "launches", "memory")
 # Options of the engine, each measured beside the engine without it.
 VARIANTS: Final[dict[str, dict[str, object]]] = {
     "float8": {"precision": "float8"},
+    "tuned": {"compile_tuned": True},
 }
 # A step, from its name to the seconds that it needs and its work.
 Step = tuple[str, float, Callable[[], object]]

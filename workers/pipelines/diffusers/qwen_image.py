@@ -256,8 +256,9 @@ def _load_adapter(model: ImageModel) -> QwenImage:
 
 
 def _build(model: ImageModel, device: torch.device) -> StagedPipelineEngine:
-    adapter = _load_adapter(model)
-    loading.place_components(adapter.pipelines, model=model, device=device, offload=None)
+    with loading.one_at_a_time():
+        adapter = _load_adapter(model)
+        loading.place_components(adapter.pipelines, model=model, device=device, offload=None)
     with Device(device).enter_main_stage():
         adapter.choose_attention(model)
     return StagedPipelineEngine(adapter=adapter, model=model, device=device)

@@ -194,8 +194,9 @@ def _load_adapter(model: ImageModel) -> StableDiffusionXL:
 
 
 def _build(model: ImageModel, device: torch.device) -> StagedPipelineEngine:
-    adapter = _load_adapter(model)
-    loading.place_components(adapter.pipelines, model=model, device=device, offload=None)
+    with loading.one_at_a_time():
+        adapter = _load_adapter(model)
+        loading.place_components(adapter.pipelines, model=model, device=device, offload=None)
     create = adapter.pipelines[0]
     if create.vae.config.force_upcast and create.vae.dtype == torch.float16:
         # It overflows in half precision. A pipeline would cast it back and forth while another stage uses it.

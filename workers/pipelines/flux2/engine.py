@@ -53,9 +53,13 @@ OPTIONS: Final = {
     "compile": Option([], are_sizes),
     # Whether a worker that cannot compile refuses to start, instead of being slower.
     "compile_required": Option(False, is_boolean),
+    # Whether the compiler tries many variants of each kernel, which takes minutes more.
+    "compile_tuned": Option(False, is_boolean),
     # The precision of the transformer's products. `float8` is faster, and changes pictures a little.
     "precision": Option("weights", is_one_of(("weights", FLOAT8))),
 }
+# torch.compile's own options for `compile_tuned`.
+TUNING: Final = {"coordinate_descent_tuning": True, "conv_1x1_as_mm": True}
 # A picture that shows how much a lower precision changes, and the bound for the relative change of its latents. The
 # demo model's pictures change by 0.04 to 0.08.
 SAMPLE_ORDER: Final = ImageOrder(prompt="a red boat on the sea at sunset", width=512, height=512, seed=0)
@@ -239,8 +243,10 @@ class Flux2Klein(DeviceEngine):
 
     def _list_tasks(self, backend: str | None) -> list[Task]:
         # Stages run in threads side by side, so their graphs must not share memory.
+        is_tuned = read(self._model, OPTIONS)["compile_tuned"] and backend == "inductor"
+        tuning = TUNING if is_tuned else None
         for_prompts, for_steps, for_pictures = (
-            Compiler(self._device, backend=backend, priority=priority)
+            Compiler(self._device, backend=backend, options=tuning, priority=priority)
             for priority in (SIDE_PRIORITY, MAIN_PRIORITY, SIDE_PRIORITY)
         )
         tasks: list[Task] = [
@@ -322,10 +328,11 @@ def load(*, model: ImageModel, device: str) -> Engine:
 
 
 def _build(model: ImageModel, device: torch.device) -> Flux2Klein:
-    pipeline = loading.load(Flux2KleinPipeline, model=model)
-    # Before the weights go to the device, which need not have room for what is never used.
-    drop_unused_layers(pipeline.text_encoder.model, read(model, OPTIONS)["text_encoder_out_layers"])
-    loading.place_components([pipeline], model=model, device=device, offload=None)
+    with loading.one_at_a_time():
+        pipeline = loading.load(Flux2KleinPipeline, model=model)
+        # Before the weights go to the device, which need not have room for what is never used.
+        drop_unused_layers(pipeline.text_encoder.model, read(model, OPTIONS)["text_encoder_out_layers"])
+        loading.place_components([pipeline], model=model, device=device, offload=None)
     engine = Flux2Klein(pipeline=pipeline, model=model)
     engine.choose_precision()
     engine.choose_attention()

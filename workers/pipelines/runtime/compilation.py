@@ -4,7 +4,7 @@ import gc
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final, Protocol, TypeVar
 
@@ -134,14 +134,16 @@ class Compiler:
         device: Device,
         *,
         backend: str | None = "inductor",
+        options: Mapping[str, Any] | None = None,
         priority: int = 0,
     ) -> None:
-        """Take torch.compile's `backend`; with None, nothing is fused.
+        """Take torch.compile's `backend` and its options; with None, nothing is fused.
 
         The kernels of captured graphs have the stream priority `priority`.
         """
         self._device = device
         self._backend = backend
+        self._options = dict(options) if options else None
         self._pool = torch.cuda.graph_pool_handle() if device.is_gpu else None
         self._stream = torch.cuda.Stream(device.target, priority=priority) if device.is_gpu else None
 
@@ -153,19 +155,21 @@ class Compiler:
         if self._backend is None:
             return
         for module in modules:
-            module.compile(backend=self._backend, fullgraph=True, dynamic=dynamic)
+            module.compile(backend=self._backend, fullgraph=True, dynamic=dynamic, options=self._options)
 
     def compile_blocks(self, model: Any) -> None:
         """Do the same for the blocks that diffusers knows to repeat in one of its models, for any shape."""
         if self._backend is not None:
-            model.compile_repeated_blocks(backend=self._backend, fullgraph=True, dynamic=True)
+            model.compile_repeated_blocks(
+                backend=self._backend, fullgraph=True, dynamic=True, options=self._options
+            )
 
     def compile_copy(self, module: torch.nn.Module) -> Callable[..., Any]:
         """Return the module compiled for each shape that it is called with; the module itself does not change."""
         if self._backend is None:
             return module
         compiled: Callable[..., Any] = torch.compile(
-            module, backend=self._backend, fullgraph=True, dynamic=False
+            module, backend=self._backend, fullgraph=True, dynamic=False, options=self._options
         )
         return compiled
 

@@ -1,6 +1,9 @@
 """The loading of diffusers pipelines for models of the catalogue, and the choice of their device."""
 
+import fcntl
 import logging
+import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,6 +23,7 @@ from workers.engine.interface import EngineError, Misconfigured
 
 log = logging.getLogger(__name__)
 
+LOCK: Final = Path(tempfile.gettempdir()) / f"zekron-{os.getuid()}-loads-weights.lock"
 # For weights larger than the device: one component of the pipeline moves to it at a time, or one layer.
 OFFLOAD_MODES: Final = ("model", "sequential")
 RESIDENT_ONLY_OPTIONS: Final = ("attention", "compile")
@@ -38,6 +42,15 @@ def load(pipeline_class: Any, *, model: ImageModel, **arguments: Any) -> Any:
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Let one process of this machine and user load weights at a time, for they pass through the host's memory."""
+    with LOCK.open("a") as file:
+        # The system releases it when the process dies.
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _download(pipeline_class: Any, model: ImageModel) -> str:
