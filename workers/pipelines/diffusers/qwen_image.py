@@ -161,8 +161,7 @@ class QwenImage:
         """
         for transformer in self._transformers:
             compiler.compile_blocks(transformer)
-        with compiler.allow_many_shapes():
-            yield
+        yield
 
     def make_trials(
         self, named: Sequence[tuple[int, int]], *, max_orders: int

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -179,8 +180,15 @@ def test_a_worker_that_must_be_compiled_or_has_lost_its_device_tries_nothing_els
         )
 
 
+class Doubler(torch.nn.Module):
+    """A module of this file, because torch compiles none of its own alone."""
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return 2 * values
+
+
 def test_after_compiling_nothing_more_is_compiled_in_the_process() -> None:
-    linear = torch.nn.Linear(8, 8)
+    linear = Doubler()
     linear.compile(backend="eager", dynamic=False)
     compilation.run_tasks("zekron-image-1", [("one row", lambda: linear(torch.ones(1, 8)))])
     before = counters["stats"]["unique_graphs"]
@@ -191,3 +199,14 @@ def test_after_compiling_nothing_more_is_compiled_in_the_process() -> None:
 def test_no_task_is_begun_after_the_time_is_over() -> None:
     done = compilation.run_tasks("zekron-image-1", [("one", pytest.fail)], until=0.0)
     assert done == []
+
+
+def test_a_process_can_compile_many_models_of_one_class() -> None:
+    modules = [Doubler() for _ in range(12)]
+    for module in modules:
+        module.compile(backend="eager", dynamic=False, fullgraph=True)
+    tasks = [
+        (str(rows), partial(module, torch.ones(rows, 8))) for rows, module in enumerate(modules, start=1)
+    ]
+    assert len(compilation.run_tasks("zekron-image-1", tasks)) == len(modules)
+    torch.compiler.reset()
