@@ -6,7 +6,7 @@ It makes the same pictures as Flux2KleinPipeline. Knows no job, no price and no 
 import logging
 import math
 from collections.abc import Hashable, Sequence
-from functools import cache, partial
+from functools import partial
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -31,7 +31,7 @@ from workers.pipelines.flux2.offloaded import OffloadedFlux2Klein
 from workers.pipelines.flux2.reference_images import ReferenceImageEncoder
 from workers.pipelines.flux2.text_encoder import PromptEncoder, drop_unused_layers
 from workers.pipelines.flux2.transformer import FlowSampler, Grid, Layout, RotaryEmbedding
-from workers.pipelines.runtime import compilation, float8, loading
+from workers.pipelines.runtime import compilation, float8, loading, noise
 from workers.pipelines.runtime.attention import FASTEST
 from workers.pipelines.runtime.compilation import Compiler, Task
 from workers.pipelines.runtime.device import MAIN_PRIORITY, SIDE_PRIORITY, HandedOver
@@ -277,30 +277,10 @@ class Flux2Klein(DeviceEngine):
         """Draw on the CPU, from one generator an order: a seed gives its picture on any device, in any batch."""
         shape = (1, self._sampler.channels, *picture)
         noise_BCHW = torch.cat(
-            [draw_noise(shape, seed=order.seed, dtype=self._sampler.dtype) for order in orders]
+            [noise.draw(shape, seed=order.seed, dtype=self._sampler.dtype) for order in orders]
         )
         on_device_BCHW = self._device.to_device(noise_BCHW)
         return on_device_BCHW.flatten(2).transpose(1, 2).contiguous()
-
-
-def draw_noise(shape: Sequence[int], *, seed: int, dtype: torch.dtype) -> torch.Tensor:
-    """Return the normal noise that torch draws on the CPU for this shape, seed and dtype."""
-    drawn = torch.float32 if _draws_in_single_precision(dtype) else dtype
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(tuple(shape), generator=generator, dtype=drawn).to(dtype)
-
-
-@cache
-def _draws_in_single_precision(dtype: torch.dtype) -> bool:
-    """Return True if torch's numbers of this dtype are those of single precision, rounded.
-
-    Recent versions draw so, and single precision takes a third of the time. Older ones draw other numbers.
-    """
-    drawn, single = (
-        torch.randn(4096, generator=torch.Generator().manual_seed(0), dtype=each)
-        for each in (dtype, torch.float32)
-    )
-    return torch.equal(drawn, single.to(dtype))
 
 
 def load(*, model: ImageModel, device: str) -> Engine:

@@ -208,14 +208,6 @@ def test_an_error_after_which_the_device_refuses_everything_is_a_lost_device(
         make_pictures(small_engine, make_order())
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_noise_is_what_the_pipeline_draws_for_the_seed(dtype: torch.dtype) -> None:
-    drawn = torch.randn((1, 16, 24, 32), generator=torch.Generator().manual_seed(7), dtype=dtype)
-    noise = flux2_engine.draw_noise((1, 16, 24, 32), seed=7, dtype=dtype)
-    assert noise.dtype == dtype
-    assert torch.equal(noise, drawn)
-
-
 def test_eight_bit_products_change_a_picture_only_a_little(small_model: Path, small_engine: Engine) -> None:
     engine = load_engine(model=entry(small_model, options={**OPTIONS, "precision": "float8"}), device="cpu")
     [exact] = make_pictures(small_engine, make_order())
