@@ -21,6 +21,7 @@ QUICK: Final = ("differences", "company", "stages", "launches", "memory")
 VARIANTS: Final[dict[str, dict[str, object]]] = {
     "float8": {"precision": "float8"},
     "tuned": {"compile_tuned": True},
+    "each size": {"compile_each_size": True},
 }
 # A step, from its name to the seconds that it needs and its work.
 Step = tuple[str, float, Callable[[], object]]

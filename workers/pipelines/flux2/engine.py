@@ -55,6 +55,8 @@ OPTIONS: Final = {
     "compile_required": Option(False, is_boolean),
     # Whether the compiler tries many variants of each kernel, which takes minutes more.
     "compile_tuned": Option(False, is_boolean),
+    # Whether each named size has kernels of its own, which takes minutes more.
+    "compile_each_size": Option(False, is_boolean),
     # The precision of the transformer's products. `float8` is faster, and changes pictures a little.
     "precision": Option("weights", is_one_of(("weights", FLOAT8))),
 }
@@ -108,7 +110,11 @@ class Flux2Klein(DeviceEngine):
         length: int = options["max_sequence_length"]
         self._text_length = length
         self._sampler = FlowSampler(
-            pipeline=pipeline, device=self._device, steps=model.steps, text_length=length
+            pipeline=pipeline,
+            device=self._device,
+            steps=model.steps,
+            text_length=length,
+            compiles_each_size=options["compile_each_size"],
         )
         self._prompt_encoder = PromptEncoder(
             pipeline=pipeline,

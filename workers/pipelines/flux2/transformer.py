@@ -12,7 +12,7 @@ from diffusers import Flux2KleinPipeline
 from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
 
 from workers.pipelines.runtime import attention
-from workers.pipelines.runtime.compilation import Compiler, Work
+from workers.pipelines.runtime.compilation import Caller, Compiler, Work, call
 from workers.pipelines.runtime.device import Device
 
 # Rows and columns of tokens.
@@ -53,16 +53,32 @@ class DenoisingStep(NamedTuple):
 class FlowSampler:
     """The sampler from noise to a picture's latents."""
 
-    def __init__(self, *, pipeline: Flux2KleinPipeline, device: Device, steps: int, text_length: int) -> None:
-        """Take a pipeline that is on its device already."""
+    def __init__(
+        self,
+        *,
+        pipeline: Flux2KleinPipeline,
+        device: Device,
+        steps: int,
+        text_length: int,
+        compiles_each_size: bool = False,
+    ) -> None:
+        """Take a pipeline that is on its device already.
+
+        With `compiles_each_size`, each captured step has kernels for its own shape instead of those for any shape.
+        """
         self._pipeline = pipeline
         self._transformer = pipeline.transformer
         self._device = device
         self._steps = steps
         self._text_length = text_length
+        self._compiles_each_size = compiles_each_size
         self._rotaries: LRUCache[Layout, RotaryEmbedding] = LRUCache(MAX_CACHED_LAYOUTS)
         self._steps_by_token_count: dict[int, list[DenoisingStep]] = {}
         self._graphs: dict[tuple[Layout, int], Work] = {}
+
+    @property
+    def _blocks(self) -> list[torch.nn.Module]:
+        return [*self._transformer.transformer_blocks, *self._transformer.single_transformer_blocks]
 
     @property
     def dtype(self) -> torch.dtype:
@@ -136,8 +152,7 @@ class FlowSampler:
 
     def compile(self, compiler: Compiler, *, batch_limit: int) -> None:
         """Compile the blocks for any number of tokens and up to this many orders."""
-        blocks = [*self._transformer.transformer_blocks, *self._transformer.single_transformer_blocks]
-        compiler.compile(blocks, dynamic=True)
+        compiler.compile(self._blocks, dynamic=True)
         # torch compiles one order and several separately, and takes two equal numbers for one and the same.
         for order_count in (1, 3) if batch_limit > 1 else (1,):
             self._step(*self.make_blank_inputs(Layout(ODD_GRID), order_count))
@@ -151,9 +166,10 @@ class FlowSampler:
         """
         layout = Layout(picture)
         latents_BSC, text_BLD, _, rotary, step = self.make_blank_inputs(layout, order_count)
+        call_block = compiler.compile_forwards(self._blocks) if self._compiles_each_size else call
 
         def work(latents: torch.Tensor, text: torch.Tensor, *step: torch.Tensor) -> tuple[torch.Tensor]:
-            return (self._step(latents, text, None, rotary, DenoisingStep(*step)),)
+            return (self._step(latents, text, None, rotary, DenoisingStep(*step), call_block),)
 
         self._graphs[layout, order_count] = compiler.capture_graph(work, latents_BSC, text_BLD, *step)
 
@@ -170,12 +186,14 @@ class FlowSampler:
         sources_BRC: torch.Tensor | None,
         rotary: RotaryEmbedding,
         step: DenoisingStep,
+        call_block: Caller = call,
     ) -> torch.Tensor:
         transformer, token_count = self._transformer, latents_BSC.shape[1]
         tokens_BTC = latents_BSC if sources_BRC is None else torch.cat([latents_BSC, sources_BRC], dim=1)
         image_BTD = transformer.x_embedder(tokens_BTC.to(self.dtype))
         for block in transformer.transformer_blocks:
-            text_BLD, image_BTD = block(
+            text_BLD, image_BTD = call_block(
+                block,
                 hidden_states=image_BTD,
                 encoder_hidden_states=text_BLD,
                 temb_mod_img=step.picture_1M,
@@ -184,7 +202,8 @@ class FlowSampler:
             )
         both_BND = torch.cat([text_BLD, image_BTD], dim=1)
         for block in transformer.single_transformer_blocks:
-            both_BND = block(
+            both_BND = call_block(
+                block,
                 hidden_states=both_BND,
                 encoder_hidden_states=None,
                 temb_mod=step.single_1M,

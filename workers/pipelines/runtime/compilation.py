@@ -22,6 +22,9 @@ Work = Callable[..., tuple[torch.Tensor, ...]]
 # A name for people, and the call that compiles it.
 Task = tuple[str, Callable[[], object]]
 
+# Calls a module with its keyword arguments.
+Caller = Callable[..., Any]
+
 # Everything that is compiled, measured or allocated only once must be done before a capture.
 WARMUP_RUNS: Final = 3
 # For one class in this process, of all its models and sizes. torch's own limit is 8.
@@ -165,6 +168,18 @@ class Compiler:
                 backend=self._backend, fullgraph=True, dynamic=True, options=self._options
             )
 
+    def compile_forwards(self, modules: Iterable[torch.nn.Module]) -> Caller:
+        """Return a call of these modules that is compiled for each shape; the modules themselves do not change."""
+        if self._backend is None:
+            return call
+        forwards = {
+            kind: torch.compile(
+                kind.forward, backend=self._backend, fullgraph=True, dynamic=False, options=self._options
+            )
+            for kind in {type(module) for module in modules}
+        }
+        return lambda module, **arguments: forwards[type(module)](module, **arguments)
+
     def compile_copy(self, module: torch.nn.Module) -> Callable[..., Any]:
         """Return the module compiled for each shape that it is called with; the module itself does not change."""
         if self._backend is None:
@@ -183,6 +198,11 @@ class Compiler:
             work(*arguments)
             return work
         return _Graph(work, arguments, stream=self._stream, pool=self._pool)
+
+
+def call(module: torch.nn.Module, **arguments: Any) -> Any:
+    """Call the module as it is."""
+    return module(**arguments)
 
 
 class GraphedForward:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -40,6 +41,28 @@ def test_ten_shapes_come_out_as_uncompiled_and_nothing_is_compiled_for_them(
     compiled: Flux2Klein, small_engine: Engine
 ) -> None:
     check_same_pictures(compiled, small_engine, MIXED)
+
+
+def test_kernels_for_each_size_make_the_same_pictures(small_model: Path, small_engine: Engine) -> None:
+    options = {**OPTIONS, "compile": ["128x128"], "compile_each_size": True}
+    engine = load_engine(model=replace(entry(small_model, options=options), batch_limit=1), device="cpu")
+    assert isinstance(engine, Flux2Klein)
+    torch.compiler.reset()
+    before = counters["stats"]["unique_graphs"]
+    engine.compile(backend="eager")
+    # Beside the blocks for any shape there are those for this one.
+    compiled_count = counters["stats"]["unique_graphs"] - before
+    check_same_pictures(engine, small_engine, [[make_order(size=(128, 128))], [make_order(size=(192, 160))]])
+    torch.compiler.reset()
+    plain = load_engine(
+        model=replace(entry(small_model, options=options | {"compile_each_size": False}), batch_limit=1),
+        device="cpu",
+    )
+    assert isinstance(plain, Flux2Klein)
+    before = counters["stats"]["unique_graphs"]
+    plain.compile(backend="eager")
+    assert compiled_count == counters["stats"]["unique_graphs"] - before + 2
+    torch.compiler.reset()
 
 
 def test_on_a_cpu_nothing_is_compiled_and_the_log_says_so(
