@@ -5,9 +5,10 @@ fields are ignored, as the published API says.
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from drf_spectacular.drainage import set_override
+from rest_framework.fields import SkipField
 
 from zekron_api.endpoints.fields import CheckedField
 from zekron_api.http.errors import InvalidField
@@ -40,10 +41,11 @@ class UnsupportedField(CheckedField):
         super().__init__(required=False, help_text=help_text)
         set_override(self, "field", schema)
 
-    def checked(self, value: object) -> None:
-        """Return nothing; raise InvalidField for a value that asks for something."""
+    def checked(self, value: object) -> NoReturn:
+        """Keep the field out of the request; raise InvalidField for a value that asks for something."""
         name = self.field_name or ""
         _refuse(name, field=name, value=value)
+        raise SkipField
 
 
 def refuse_variants(body: Mapping[str, Any], *, known: Mapping[str, Any]) -> None:
