@@ -1,6 +1,7 @@
 """Idle worker: it takes back what a silent worker has, once it may judge that."""
 
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -11,6 +12,7 @@ from django.db import DatabaseError, close_old_connections
 from django.db.models.functions import Now
 
 from billing.models import Account
+from storage import images
 from tests import factories
 from tests.factories import NOW
 from tests.processes import wait_until
@@ -113,6 +115,42 @@ def test_who_does_not_reach_the_table_neither_notes_it_nor_rescues(
     with _idle_hands():
         wait_until(lambda: happened.count("claim") >= 3)
     assert set(happened) == {"claim", "sweep"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_idle_worker_sweeps_and_purges_at_its_intervals(
+    quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    happened: list[tuple[float, str]] = []
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(recovery, "sweep", lambda: happened.append((clock[0], "sweep")))
+    monkeypatch.setattr(images, "purge", lambda *, limit: happened.append((clock[0], f"purge {limit}")))
+    with factories.attempt_context(factories.StandInEngine()) as context:
+        idle = IdlePoller(context=context, capacity=2)
+        for clock[0] in range(0, 121, 2):
+            idle._poll()
+        idle._attempts.shutdown()
+    assert [at for at, what in happened if what == "sweep"] == list(range(0, 121, 10))
+    assert [at for at, what in happened if what == f"purge {poller.MAX_PURGED_IMAGES}"] == [0, 60, 120]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_idle_worker_claims_no_more_than_it_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    owner = factories.account()
+    waiting = [factories.submit(owner, now=CLOCK).pk for _ in range(3)]
+    begun: list[int] = []
+    monkeypatch.setattr(recovery, "sweep", lambda: None)
+    monkeypatch.setattr(IdlePoller, "_attempt", lambda _, claimed: begun.append(claimed.pk))
+    with (
+        factories.attempt_context(factories.StandInEngine()) as context,
+        context.heartbeat.keep_lease(uuid.uuid4()),
+    ):
+        idle = IdlePoller(context=context, capacity=3)
+        idle._poll()
+        idle._attempts.shutdown()
+    assert sorted(begun) == waiting[:2]
+    assert Generation.objects.get(pk=waiting[2]).status == Status.QUEUED
 
 
 def _refusing(happened: list[str], refusal: type[Exception]) -> Callable[..., Generation]:

@@ -46,6 +46,34 @@ def test_a_lost_message_is_sent_again_but_not_at_every_sweep(hinted: list[int]) 
     assert hinted == [queued.pk]
 
 
+def test_what_an_idle_worker_rescues_is_hinted_at_once(hinted: list[int]) -> None:
+    running = factories.generation_in(Status.RUNNING, factories.account())
+    hinted.clear()
+    # The first message was sent a moment ago, so that it is not yet taken for lost.
+    soon = NOW + timedelta(seconds=13)
+    assert recovery.rescue(limit=10, silence_seconds=12, now=soon) == [running.pk]
+    assert recovery.sweep(now=soon).hinted == 1
+    assert hinted == [running.pk]
+
+
+def test_what_a_worker_puts_back_is_hinted_at_once(hinted: list[int]) -> None:
+    running = factories.generation_in(Status.RUNNING, factories.account())
+    hinted.clear()
+    assert running.lease_token is not None
+    generations.put_back(lease_tokens=[running.lease_token], now=NOW + timedelta(seconds=1))
+    assert recovery.sweep(now=NOW + timedelta(seconds=2)).hinted == 1
+    assert hinted == [running.pk]
+
+
+def test_what_is_given_up_keeps_what_its_last_attempt_said(hinted: list[int]) -> None:
+    running = factories.generation_in(Status.RUNNING, factories.account())
+    generations.retry(generation=running, backoff_seconds=0, detail="out of memory", now=NOW)
+    untried = factories.submit(factories.account())
+    recovery.sweep(now=NOW + timedelta(seconds=submission.DEADLINE_SECONDS + 1))
+    details = [Generation.objects.get(pk=each.pk).error_detail for each in (running, untried)]
+    assert details == ["out of memory", "its deadline passed, or its last worker died"]
+
+
 def test_the_oldest_is_hinted_first_whatever_was_written_last(hinted: list[int]) -> None:
     owner = factories.account()
     queued = [factories.submit(owner).pk for _ in range(3)]

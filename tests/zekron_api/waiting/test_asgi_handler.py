@@ -23,8 +23,11 @@ def test_a_parked_client_gets_its_reply_when_its_generation_ends(
     served: Serve,
     me: Caller,
     monkeypatch: pytest.MonkeyPatch,
+    settings: Settings,
 ) -> None:
+    # Neither the poll nor the deadline wakes it.
     monkeypatch.setattr(completion_waiters, "POLL_SECONDS", 3600)
+    settings.SYNC_WAIT_SECONDS = 3600
 
     async def scenario(app: WaitingRoom) -> None:
         exchange = Exchange(app, me.key)
