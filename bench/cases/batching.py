@@ -158,7 +158,7 @@ def _cost_seconds(order: ImageOrder) -> float:
 BENCHMARKS: Final = [
     Benchmark(
         code="C19",
-        name="batching",
+        name="mixed-load",
         a=f"{JOBS} orders at {LOAD:.0%} of the device's time, first come first served, full batches",
         b="the same orders through the batcher",
         clock="wall",
@@ -169,6 +169,6 @@ BENCHMARKS: Final = [
             Figure(name="p50 ms", unit=" ms", lower_is_better=True),
         ),
         prepare=_prepare,
-        rounds=3,
+        rounds=5,
     )
 ]
