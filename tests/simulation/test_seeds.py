@@ -12,7 +12,7 @@ from workers.models import Status
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
-SEED_COUNT = 200
+SEED_COUNT = 120
 
 
 @pytest.fixture
