@@ -21,7 +21,7 @@ def summarise(error: BaseException) -> str:
 
 
 def format_traceback(error: BaseException) -> str:
-    """Return the traceback of an exception and of its causes, with `summary` in place of each message."""
+    """Return the traceback of an exception and of its causes, with `summarise` in place of each message."""
     parts = []
     for link in reversed(list(_iterate_chain(error))):
         frames = "".join(traceback.format_tb(link.__traceback__))

@@ -1,10 +1,11 @@
 """Celery tasks (generation, sweep, audit) and signal handlers for the start and stop of a worker process."""
 
 import logging
+import os
 import sys
 import threading
 from functools import partial
-from typing import Any, Final, NoReturn
+from typing import Any, NoReturn
 
 from celery import shared_task
 from celery.signals import celeryd_after_setup, worker_shutdown, worker_shutting_down
@@ -20,11 +21,6 @@ from workers.lifecycle import recovery
 from workers.messaging import enqueue
 
 log = logging.getLogger(__name__)
-
-# The exit status of a worker that cannot start (sysexits.h). After EX_CONFIG its supervisor should not start it again,
-# because all others would fail too. After EX_TEMPFAIL it should try again later: the cause may pass, or be this device.
-CONFIGURATION_STATUS: Final = 78
-TEMPORARY_STATUS: Final = 75
 
 
 @shared_task(name=enqueue.GENERATE_TASK, throws=UNAVAILABLE)
@@ -61,12 +57,14 @@ def open_before_work(sender: str, instance: Any, **_: object) -> None:
         if queues:
             process.start(worker_name=sender, capacity=instance.concurrency, queues=queues)
     except (CatalogueError, Misconfigured) as error:
-        _refuse_to_start(str(error), status=CONFIGURATION_STATUS)
+        # Its supervisor should not start it again, because all others would fail too.
+        _refuse_to_start(str(error), status=os.EX_CONFIG)
     except EngineError as error:
-        _refuse_to_start(str(error), status=TEMPORARY_STATUS)
+        # Its supervisor should try again later: the cause may pass, or be this device.
+        _refuse_to_start(str(error), status=os.EX_TEMPFAIL)
     except Exception as error:
         log.exception("zekron: the models could not be loaded")
-        _refuse_to_start(f"the models could not be loaded: {summarise(error)}", status=TEMPORARY_STATUS)
+        _refuse_to_start(f"the models could not be loaded: {summarise(error)}", status=os.EX_TEMPFAIL)
 
 
 def _refuse_to_start(reason: str, *, status: int) -> NoReturn:

@@ -8,12 +8,13 @@ from django.core.management import CommandError, call_command
 from PIL import Image
 
 from tests.workers.conftest import entry
+from workers.management import lookup
 from workers.management.commands import check_model
 
 
 @pytest.fixture
 def models(small_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check_model, "catalogue", lambda: {"small": entry(small_model)})
+    monkeypatch.setattr(lookup, "catalogue", lambda: {"small": entry(small_model)})
     monkeypatch.setattr(check_model, "SIZES", ((64, 64), (128, 64)))
 
 
@@ -41,6 +42,6 @@ def test_an_unknown_model_is_named_beside_those_that_there_are() -> None:
 
 
 def test_a_model_that_does_not_load_fails_the_check(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(check_model, "catalogue", lambda: {"small": entry(tmp_path / "nothing")})
+    monkeypatch.setattr(lookup, "catalogue", lambda: {"small": entry(tmp_path / "nothing")})
     with pytest.raises(CommandError, match=r"small does not work on .*: the model .* has no weights"):
         call_command("check_model", "small", stdout=io.StringIO())

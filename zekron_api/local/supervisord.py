@@ -19,8 +19,6 @@ DEFAULT_STOP_SECONDS: Final = 15
 # The web process ends first, while the workers still make the images for its clients. Then all others end at once.
 FIRST_TO_STOP: Final = "web"
 MAX_DEATHS: Final = 3
-# EX_CONFIG of sysexits.h, with which a worker refuses its configuration.
-CONFIGURATION_STATUS: Final = 78
 CONFIGURATION: Final = "supervisord.conf"
 
 
@@ -76,7 +74,7 @@ def broken(folder: Path) -> str | None:
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
     exits = [line.partition("exited: ")[2] for line in lines if "not expected" in line]
     deaths = [line.split()[0] for line in exits]
-    hopeless = (line.split()[0] for line in exits if f"exit status {CONFIGURATION_STATUS};" in line)
+    hopeless = (line.split()[0] for line in exits if f"exit status {os.EX_CONFIG};" in line)
     return next(hopeless, next((name for name in deaths if deaths.count(name) >= MAX_DEATHS), None))
 
 

@@ -10,8 +10,9 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from PIL import Image
 
-from workers.catalogue import CatalogueError, ImageModel, catalogue
+from workers.catalogue import ImageModel
 from workers.engine.interface import Engine, EngineError, ImageOrder, Picture, load_engine, refuse_unfit
+from workers.management.lookup import find_model
 
 SIZES: Final = ((512, 512), (1024, 768), (768, 1024), (1024, 1024))
 Result = TypeVar("Result")
@@ -30,7 +31,7 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, model: str, pictures: Path | None, **_options: Any) -> None:
         """Print a line for the load and for each picture. Fail if one of them does."""
-        entry = _find(model)
+        entry = find_model(model)
         self.stdout.write(f"{model}: {entry.weights} on {settings.DEVICE}")
         try:
             engine, seconds = _measure(lambda: load_engine(model=entry, device=settings.DEVICE))
@@ -47,16 +48,6 @@ class Command(BaseCommand):
 
     def _report(self, name: str, seconds: float, engine: Engine) -> None:
         self.stdout.write(f"{name}: {seconds:.2f} s{_describe_memory(engine)}")
-
-
-def _find(name: str) -> ImageModel:
-    try:
-        models = catalogue()
-    except CatalogueError as problem:
-        raise CommandError(str(problem)) from None
-    if name not in models:
-        raise CommandError(f"Unknown model {name!r}. Allowed: {', '.join(models)}")
-    return models[name]
 
 
 def _list_orders(model: ImageModel) -> Iterator[tuple[str, ImageOrder]]:

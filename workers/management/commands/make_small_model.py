@@ -7,7 +7,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from workers.catalogue import DEFAULT_MODEL, CatalogueError, ImageModel, catalogue
+from workers.catalogue import DEFAULT_MODEL, ImageModel
+from workers.management.lookup import find_model
 
 
 class Command(BaseCommand):
@@ -26,7 +27,7 @@ class Command(BaseCommand):
         # The import is here because torch takes seconds to load and `manage.py help` loads every command.
         from workers.pipelines.tiny import build  # noqa: PLC0415
 
-        entry = _entry(model)
+        entry = find_model(model)
         folder, family = _folder(entry), family or entry.adapter
         if family not in build.ADAPTERS:
             raise CommandError(f"Unknown adapter {family!r}. Allowed: {', '.join(build.ADAPTERS)}")
@@ -39,16 +40,6 @@ class Command(BaseCommand):
         except OSError as problem:
             raise CommandError(f"The small model cannot be written to {folder}: {problem}") from None
         self.stdout.write(f"The small model {'has been made at' if made else 'is there already:'} {folder}")
-
-
-def _entry(name: str) -> ImageModel:
-    try:
-        models = catalogue()
-    except CatalogueError as problem:
-        raise CommandError(str(problem)) from None
-    if name not in models:
-        raise CommandError(f"Unknown model {name!r}. Allowed: {', '.join(models)}")
-    return models[name]
 
 
 def _folder(model: ImageModel) -> Path:
