@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from workers.catalogue import ImageModel
 from workers.engine.interface import Misconfigured
@@ -66,3 +66,12 @@ def parse_size(size: str) -> tuple[int, int]:
     """Return width and height in pixels of a size such as "1024x768"."""
     width, height = size.split("x")
     return int(width), int(height)
+
+
+# The options of every engine that can be compiled.
+COMPILE_OPTIONS: Final[Mapping[str, Option]] = {
+    # Sizes to compile for: the start then takes minutes, and each picture less time.
+    "compile": Option([], are_sizes),
+    # Whether a worker that cannot compile refuses to start, instead of being slower.
+    "compile_required": Option(False, is_boolean),
+}

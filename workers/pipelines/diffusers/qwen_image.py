@@ -29,9 +29,8 @@ from workers.catalogue import ImageModel
 from workers.engine.interface import ImageOrder, Misconfigured
 from workers.pipelines.diffusers.engine import DecoderCall, PipelineCall, PipelineEngine, StagedPipelineEngine
 from workers.pipelines.diffusers.options import (
+    COMPILE_OPTIONS,
     Option,
-    are_sizes,
-    is_boolean,
     is_number,
     is_text,
     is_whole_number,
@@ -49,10 +48,7 @@ OPTIONS: Final = {
     "max_sequence_length": Option(512, is_whole_number(minimum=1, maximum=1024)),
     # A backend by diffusers' name, or the fastest of torch's own.
     "attention": Option(attention.FASTEST, is_text),
-    # Sizes to compile for: the start then takes minutes, and each picture less time.
-    "compile": Option([], are_sizes),
-    # Whether a worker that cannot compile refuses to start, instead of being slower.
-    "compile_required": Option(False, is_boolean),
+    **COMPILE_OPTIONS,
 }
 IMAGE_TOKEN: Final = "<|image_pad|>"  # noqa: S105 (a token of text)
 # The tokens of a prompt and a picture of 1024x1024, where attention is much of the work.
@@ -241,11 +237,7 @@ def load(*, model: ImageModel, device: str) -> PipelineEngine:
         return PipelineEngine(adapter=adapter, model=plain, device=target)
     options = read(plain, OPTIONS)
     return compilation.load_compiled(
-        partial(_build, plain, target),
-        sizes=options["compile"],
-        device=target,
-        name=model.name,
-        is_required=options["compile_required"],
+        partial(_build, plain, target), options=options, device=target, name=model.name
     )
 
 

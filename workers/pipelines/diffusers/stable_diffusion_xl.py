@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from workers.catalogue import ImageModel
 from workers.engine.interface import ImageOrder, Misconfigured
 from workers.pipelines.diffusers.engine import DecoderCall, PipelineCall, PipelineEngine, StagedPipelineEngine
-from workers.pipelines.diffusers.options import Option, are_sizes, is_boolean, is_number, is_text, read
+from workers.pipelines.diffusers.options import COMPILE_OPTIONS, Option, is_number, is_text, read
 from workers.pipelines.runtime import compilation, loading
 from workers.pipelines.runtime.compilation import Compiler, GraphedForward
 from workers.pipelines.runtime.device import Device
@@ -26,10 +26,7 @@ OPTIONS: Final = {
     "negative_prompt": Option(None, is_text),
     # How far an edit departs from its picture; 1 keeps nothing of it.
     "strength": Option(0.6, is_number(minimum=0.05, maximum=1)),
-    # Sizes to compile for: the start then takes minutes, and each picture less time.
-    "compile": Option([], are_sizes),
-    # Whether a worker that cannot compile refuses to start, instead of being slower.
-    "compile_required": Option(False, is_boolean),
+    **COMPILE_OPTIONS,
 }
 MAX_SOURCES: Final = 1
 # The results of `encode_prompt`, in its order.
@@ -180,11 +177,7 @@ def load(*, model: ImageModel, device: str) -> PipelineEngine:
         return PipelineEngine(adapter=adapter, model=plain, device=target)
     options = read(plain, OPTIONS)
     return compilation.load_compiled(
-        partial(_build, plain, target),
-        sizes=options["compile"],
-        device=target,
-        name=model.name,
-        is_required=options["compile_required"],
+        partial(_build, plain, target), options=options, device=target, name=model.name
     )
 
 

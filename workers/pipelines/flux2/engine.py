@@ -17,8 +17,8 @@ from workers.catalogue import ImageModel
 from workers.engine.interface import BadOutput, Engine, ImageOrder, Misconfigured, Picture, StepCallback
 from workers.pipelines.diffusers.engine import PipelineEngine
 from workers.pipelines.diffusers.options import (
+    COMPILE_OPTIONS,
     Option,
-    are_sizes,
     is_boolean,
     is_one_of,
     is_text,
@@ -49,10 +49,7 @@ OPTIONS: Final = {
     "text_encoder_out_layers": Option([9, 18, 27], _are_layers),
     # A backend by diffusers' name, or the fastest of torch's own.
     "attention": Option(FASTEST, is_text),
-    # Sizes to compile for: the start then takes minutes, and each picture less time.
-    "compile": Option([], are_sizes),
-    # Whether a worker that cannot compile refuses to start, instead of being slower.
-    "compile_required": Option(False, is_boolean),
+    **COMPILE_OPTIONS,
     # Whether the compiler tries many variants of each kernel, which takes minutes more.
     "compile_tuned": Option(False, is_boolean),
     # Whether each named size has kernels of its own, which takes minutes more.
@@ -305,11 +302,7 @@ def load(*, model: ImageModel, device: str) -> Engine:
             device=target,
         )
     return compilation.load_compiled(
-        partial(_build, plain, target),
-        sizes=options["compile"],
-        device=target,
-        name=model.name,
-        is_required=options["compile_required"],
+        partial(_build, plain, target), options=options, device=target, name=model.name
     )
 
 

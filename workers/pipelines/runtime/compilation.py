@@ -48,24 +48,20 @@ RUNGS: Final[tuple[tuple[str | None, str], ...]] = (("inductor", "compiled"), (N
 
 
 def load_compiled(
-    build: Callable[[], AnyEngine],
-    *,
-    sizes: Sequence[str],
-    device: torch.device,
-    name: str,
-    is_required: bool,
+    build: Callable[[], AnyEngine], *, options: Mapping[str, Any], device: torch.device, name: str
 ) -> AnyEngine:
     """Return a model's engine, compiled as far as this machine can if its entry names sizes.
 
     On a CPU nothing is compiled, which is logged. If compiling fails, `build` makes another engine, which is captured
-    as graphs alone or runs as it is; with `is_required`, the error is raised instead. Raise EngineError.
+    as graphs alone or runs as it is; with the option `compile_required`, the error is raised instead. Raise
+    EngineError.
     """
-    engine = build()
+    engine, sizes = build(), options["compile"]
     if sizes and device.type == "cpu":
         log.warning("%s is not compiled: compiling needs a GPU, and this device is a CPU", name)
     if not sizes or device.type == "cpu":
         return engine
-    return climb_down(build, engine, name=name, is_required=is_required)
+    return climb_down(build, engine, name=name, is_required=options["compile_required"])
 
 
 def climb_down(
