@@ -9,7 +9,8 @@ from typing import Any, Final
 import redis
 
 # Commands that depend on time or on new connections, and not on the amount of work: health checks of connections, the
-# registry of workers, Celery's events, and its search for messages of dead workers.
+# registry of workers, Celery's events, its search for messages of dead workers, and kombu's renewal of its bindings.
+# MULTI and EXEC frame commands of one trip, which count by themselves.
 _BY_THE_CLOCK: Final = (
     "HELLO ",
     "AUTH ",
@@ -23,7 +24,11 @@ _BY_THE_CLOCK: Final = (
     "PUBLISH /",
     "SET unacked_mutex",
     "ZREVRANGEBYSCORE unacked_index",
+    "SCRIPT ",
+    "MULTI",
+    "EXEC",
 )
+_KOMBU_BINDINGS: Final = "_kombu.binding"
 # An idle worker repeats it every second. Each message needs it once.
 _POLL: Final = "BRPOP "
 _MESSAGE: Final = "LPUSH "
@@ -50,7 +55,11 @@ def record_commands(client: redis.Redis) -> Iterator[list[str]]:
 
 def select_work(sent: Sequence[str], *, queue: str) -> list[str]:
     """Return the commands that work causes. Of the polls of the queue, one for each message counts."""
-    worked = [command for command in sent if not command.startswith((*_BY_THE_CLOCK, _POLL))]
+    worked = [
+        command
+        for command in sent
+        if not command.startswith((*_BY_THE_CLOCK, _POLL)) and _KOMBU_BINDINGS not in command
+    ]
     messages = [command for command in worked if command.startswith(f"{_MESSAGE}{queue} ")]
     return worked + [f"{_POLL}{queue}"] * len(messages)
 
