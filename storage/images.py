@@ -7,24 +7,23 @@ expired for a reader: the caller decides that.
 import logging
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from django.core.files.base import ContentFile
 from django.core.files.storage import Storage, storages
 from django.db import OperationalError, connection, transaction
 from django.db.models import QuerySet
-from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 from psycopg.errors import LockNotAvailable
 
-from storage import envelope, failpoints, keyring, statements
+from storage import envelope, failpoints, keyring
 from storage.a256cbc_hs512 import SealBroken
 from storage.deletions import Delayed, Deletions
 from storage.models import StoredImage
-from storage.statements import Statement, given
+from storage.postgresql import plain_sql
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +36,32 @@ BATCH_ROWS: Final = 500
 # A transaction that records the same object holds the lock of its name, and `write_tombstone` waits this long for it.
 MAX_TOMBSTONE_WAIT_SECONDS: Final = 1
 _delayed: Final = Delayed[int]()
+_RECORDED: Final = (
+    "object_key",
+    "associated_data",
+    "mime_type",
+    "byte_count",
+    "algorithm",
+    "master_key_id",
+    "wrapped_key",
+    "expires_at",
+)
+_RECORD: Final = """
+image AS (
+    INSERT INTO storage_storedimage (object_key, bound_to, mime_type, byte_count, algorithm, master_key_id, wrapped_key,
+        expires_at)
+    SELECT object_key, bound_to, mime_type, byte_count, algorithm, master_key_id, wrapped_key, {expires_at}
+    FROM unnest(%(image_object_key)s::text[], %(image_associated_data)s::text[], %(image_mime_type)s::text[],
+        %(image_byte_count)s::bigint[], %(image_algorithm)s::text[], %(image_master_key_id)s::text[],
+        %(image_wrapped_key)s::bytea[], %(image_expires_at)s::timestamptz[])
+        AS put (object_key, bound_to, mime_type, byte_count, algorithm, master_key_id, wrapped_key, expires_at)
+    WHERE EXISTS (SELECT FROM {after})
+    RETURNING id, object_key, expires_at
+)"""
+_WITH_KEY: Final = f"""
+SELECT {plain_sql.columns(StoredImage, "image")} FROM storage_storedimage image
+WHERE id = %(image_id)s AND wrapped_key IS NOT NULL
+"""  # noqa: S608 (only column names of the model are inserted)
 
 
 class ImageUnreadable(Exception):
@@ -60,7 +85,7 @@ class AlreadyRecorded(Exception):
 
 
 def put(*, content: bytes, mime_type: str, associated_data: str, expires_at: datetime) -> StoredImage:
-    """Seal `content`, store it and return its unsaved row. The caller must `record` or `discard` that row.
+    """Seal `content`, store it and return its unsaved row. The caller must record or `discard` it.
 
     `associated_data` names the owner of the image, and the seal binds the image to it. Raises TransactionOpen inside
     a transaction. An interrupted put leaves at most one object, whole or partial, that no row and no key opens.
@@ -105,18 +130,19 @@ def discard(*, image: StoredImage) -> None:
         log.warning("The object %s could not be deleted and is now an orphan: %s", image.object_key, error)
 
 
-def record(*, image: StoredImage, expires_at: datetime | Combinable | None = None) -> StoredImage:
-    """Insert the row of an image that was put, in the caller's transaction, and return the image.
+def record(*, after: str, expires_at: str = "put.expires_at") -> str:
+    """Return the CTE `image`, which records the images that were put, if the CTE `after` has rows.
 
-    `expires_at` replaces the time that `put` got, and may be an expression such as the database's `Now()` plus a day.
-    The returned instance then holds the expression, and only the row in the table holds its value. The object keeps
-    its name, so the hour in the name may be earlier than the row's by the time between `put` and `record`. Raises
-    IntegrityError when the image is already recorded or has a tombstone.
+    `expires_at` is an expression. By default each image keeps the time that `put` got. The object keeps its name, so
+    the hour in the name may be earlier than the row's by the time between `put` and the statement. The statement
+    raises IntegrityError when an image is already recorded or has a tombstone.
     """
-    if expires_at is not None:
-        image.expires_at = expires_at
-    statements.insert(image)
-    return image
+    return _RECORD.format(after=after, expires_at=expires_at)
+
+
+def record_values(put: Sequence[StoredImage]) -> dict[str, list[Any]]:
+    """Return the values of a statement with `record`, for images that were put."""
+    return {f"image_{name}": [getattr(image, name) for image in put] for name in _RECORDED}
 
 
 def load(*, image: StoredImage) -> bytes:
@@ -128,9 +154,10 @@ def load(*, image: StoredImage) -> bytes:
     sealed = _read(image)
     # The key is read last and from the table, so that an older instance of the row opens nothing after the key is
     # destroyed.
-    row = statements.written(_with_key).one(image_id=image.pk)
-    if row is None:
+    rows = plain_sql.execute(_WITH_KEY, {"image_id": image.pk})
+    if not rows:
         raise ImageGone
+    row = plain_sql.instance(StoredImage, rows[0])
     if sealed is None:
         log.error("Image %s has lost its object %s.", row.pk, row.object_key)
         raise ObjectMissing
@@ -254,10 +281,6 @@ def _update_unlocked(rows: QuerySet[StoredImage], **changes: object) -> int:
     with transaction.atomic(durable=True):
         unlocked = rows.select_for_update(skip_locked=True, no_key=True).values("pk")
         return StoredImage.objects.filter(pk__in=unlocked).update(**changes)
-
-
-def _with_key() -> Statement[StoredImage]:
-    return statements.selection(StoredImage.objects.filter(pk=given("image_id"), wrapped_key__isnull=False))
 
 
 def _unseal(row: StoredImage, sealed: bytes) -> bytes:

@@ -52,11 +52,11 @@ def start_elsewhere(work: Callable[[], T]) -> "Future[T]":
     pool = ThreadPoolExecutor(1)
     future = pool.submit(run)
     pool.shutdown(wait=False)
-    wait_until(lambda: future.done() or _is_someone_waiting_for_a_lock())
+    wait_until(lambda: future.done() or is_someone_waiting_for_a_lock())
     return future
 
 
-def _is_someone_waiting_for_a_lock() -> bool:
+def is_someone_waiting_for_a_lock() -> bool:
     """Look at the locks themselves. Inside a transaction, `pg_stat_activity` would repeat its first answer."""
     with connection.cursor() as cursor:
         cursor.execute(_WAITING)

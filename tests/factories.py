@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import connections, transaction
-from django.db.models.functions import Now
 from PIL import Image
 
 from billing import ledger
 from billing.models import Account
 from storage import images
 from storage.models import StoredImage
+from storage.postgresql import plain_sql
 from tests.engines import UnstagedEngine
 from workers.engine.batcher import Batcher
 from workers.engine.interface import ImageOrder, StepCallback
@@ -22,7 +22,7 @@ from workers.gpu_worker.attempt import AttemptContext
 from workers.gpu_worker.heartbeat import Heartbeat
 from workers.lifecycle import generations
 from workers.lifecycle.submission import Submission
-from workers.models import MAX_ATTEMPTS, Generation, Kind, Status, Timestamp
+from workers.models import MAX_ATTEMPTS, Generation, Kind, Status
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
@@ -33,6 +33,7 @@ ERROR: dict[str, Any] = {
     "detail": "told so",
 }
 
+_RECORD = f"WITH given AS (SELECT), {images.record(after='given')} SELECT id FROM image"  # noqa: S608
 _names = itertools.count(1)
 # Each claimed generation goes ahead of those that an earlier claim has moved and not claimed.
 _turns = itertools.count(1)
@@ -43,22 +44,31 @@ def account(*, balance_micros: int = 10_000_000) -> Account:
     return ledger.open_account(name=f"account {next(_names)}", opening_micros=balance_micros, actor="test")
 
 
-def submit(owner: Account, *, open_limit: int = 1000, now: Timestamp = NOW, **changes: Any) -> Generation:
+def submit(
+    owner: Account, *, open_limit: int = 1000, now: datetime | None = NOW, **changes: Any
+) -> Generation:
     """Queue a create of 512x512, and return it fresh from the database."""
+    [made] = submit_all(owner, open_limit=open_limit, now=now, **changes)
+    return made
+
+
+def submit_all(
+    owner: Account, *, open_limit: int = 1000, now: datetime | None = NOW, **changes: Any
+) -> list[Generation]:
+    """Queue creates of 512x512, one for each item of `parameters`, and return them fresh from the database."""
     fields: dict[str, Any] = {
         "account_id": owner.pk,
         "kind": Kind.CREATE,
         "model": "zekron-image-1",
         "prompt": "a boat",
-        "parameters": {"width": 512, "height": 512, "seed": 1},
+        "parameters": [{"width": 512, "height": 512, "seed": 1}],
         "quote_micros": QUOTE_MICROS,
     }
     submission = Submission(**{**fields, **changes})
-    made = generations.submit(submission=submission, open_limit=open_limit, now=now)
-    return Generation.objects.get(pk=made.pk)
+    return generations.submit(submission=submission, open_limit=open_limit, now=now)
 
 
-def finish(running: Generation, *, now: Timestamp = NOW) -> Generation:
+def finish(running: Generation, *, now: datetime | None = NOW) -> Generation:
     """Completes a running generation with an image of three bytes."""
     generations.complete(generation=running, image=sealed(), cost_micros=running.quote_micros, now=now)
     return Generation.objects.get(pk=running.pk)
@@ -85,7 +95,14 @@ def generation_in(status: Status, owner: Account) -> Generation:
     return Generation.objects.get(pk=queued.pk)
 
 
-def claim(*, generation_id: int, now: Timestamp = Now()) -> Generation:
+def record(image: StoredImage) -> StoredImage:
+    """Insert the row of an image that was put, alone, where production records it with what it belongs to."""
+    [(image.pk, *_)] = plain_sql.execute(_RECORD, images.record_values([image]))
+    image.refresh_from_db()
+    return image
+
+
+def claim(*, generation_id: int, now: datetime | None = None) -> Generation:
     """Claim this generation as a worker claims the next one, by making it the next. Raises NotClaimable."""
     row = Generation.objects.filter(pk=generation_id)
     row.filter(status=Status.QUEUED).update(turn_at=LONG_AGO - timedelta(seconds=next(_turns)))

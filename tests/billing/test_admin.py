@@ -7,6 +7,7 @@ from django.test import Client
 
 from billing import keys, ledger
 from billing.models import Account, ApiKey, LedgerEntry, Reservation
+from tests import movements
 from tests.billing.admin_client import (
     ACCOUNTS,
     ENTRIES,
@@ -30,7 +31,7 @@ def test_accounts_are_listed_with_their_money_and_found_by_name_and_id(
     staff: Client, account: Account
 ) -> None:
     other = ledger.open_account(name="other", opening_micros=100, actor="test")
-    ledger.hold(account_id=account.pk, quote_micros=26_700)
+    movements.hold(account_id=account.pk, quote_micros=26_700)
     listed = page(staff, ACCOUNTS)
     assert 'value="suspend"' in listed
     assert all(text in listed for text in ("demo", "other", "10.0000", "0.0267", "9.9733"))
@@ -121,7 +122,7 @@ def test_money_is_moved_with_a_reason_in_the_staff_members_name(
 def test_money_that_cannot_be_moved_says_why(
     staff: Client, account: Account, name: str, data: dict[str, str], said: str
 ) -> None:
-    ledger.hold(account_id=account.pk, quote_micros=26_700)
+    movements.hold(account_id=account.pk, quote_micros=26_700)
     reply = staff.post(f"{ACCOUNTS}{account.pk}/{name}/", data)
     assert reply.status_code == 200
     assert said in reply.content.decode()
@@ -189,10 +190,10 @@ def test_moving_money_needs_the_forms_own_token(account: Account) -> None:
 
 @pytest.mark.parametrize("address", [RESERVATIONS, ENTRIES])
 def test_money_records_are_read_only_and_found(staff: Client, account: Account, address: str) -> None:
-    held = ledger.hold(account_id=account.pk, quote_micros=26_700)
+    held = movements.hold(account_id=account.pk, quote_micros=26_700)
     mine = Reservation.objects.get(pk=held.reservation_id)
     other = ledger.open_account(name="other", opening_micros=1_000_000, actor="test")
-    ledger.hold(account_id=other.pk, quote_micros=25_400)
+    movements.hold(account_id=other.pk, quote_micros=25_400)
     row: Reservation | LedgerEntry = (
         mine if address == RESERVATIONS else LedgerEntry.objects.get(reservation=mine)
     )

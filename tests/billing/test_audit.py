@@ -13,8 +13,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from billing import accounts, audit, ledger
+from billing import accounts, audit, holds, ledger
 from billing.models import Account, Reservation
+from tests import movements
 
 amounts = st.integers(1, 300).map(lambda steps: steps * 100)
 picks = st.integers(0, 10**6)
@@ -48,19 +49,19 @@ class Lives(RuleBasedStateMachine):
     def hold(self, pick: int, quote: int) -> None:
         account = self.account(pick)
         if account.status == "suspended":
-            with pytest.raises(ledger.AccountSuspended):
-                ledger.hold(account_id=account.pk, quote_micros=quote)
+            with pytest.raises(holds.AccountSuspended):
+                movements.hold(account_id=account.pk, quote_micros=quote)
         elif account.available_micros < quote:
             with pytest.raises(ledger.InsufficientBalance):
-                ledger.hold(account_id=account.pk, quote_micros=quote)
+                movements.hold(account_id=account.pk, quote_micros=quote)
         else:
-            self.open.append(ledger.hold(account_id=account.pk, quote_micros=quote).reservation_id)
+            self.open.append(movements.hold(account_id=account.pk, quote_micros=quote).reservation_id)
 
     @precondition(lambda self: self.open)
     @rule(pick=picks, share=st.floats(0, 1))
     def settle(self, pick: int, share: float) -> None:
         reservation = Reservation.objects.get(pk=self.open.pop(pick % len(self.open)))
-        ledger.settle(
+        movements.settle(
             reservation_id=reservation.pk,
             cost_micros=max(1, int(reservation.quote_micros * share) // 100) * 100,
         )
@@ -70,14 +71,16 @@ class Lives(RuleBasedStateMachine):
     @rule(pick=picks)
     def release(self, pick: int) -> None:
         self.ended.append(self.open.pop(pick % len(self.open)))
-        ledger.release(reservation_id=self.ended[-1])
+        holds.release(reservation_id=self.ended[-1])
 
     @precondition(lambda self: self.ended)
     @rule(pick=picks, settle=st.booleans())
     def resolve_again(self, pick: int, settle: bool) -> None:
         pk = self.ended[pick % len(self.ended)]
-        with pytest.raises(ledger.AlreadyResolved):
-            ledger.settle(reservation_id=pk, cost_micros=100) if settle else ledger.release(reservation_id=pk)
+        with pytest.raises(holds.AlreadyResolved):
+            movements.settle(reservation_id=pk, cost_micros=100) if settle else holds.release(
+                reservation_id=pk
+            )
 
     @rule(pick=picks, amount=amounts)
     def top_up(self, pick: int, amount: int) -> None:

@@ -8,8 +8,9 @@ import psycopg
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from billing import ledger
+from billing import holds
 from billing.models import Account, LedgerEntry
+from tests import movements
 
 pytestmark = pytest.mark.django_db
 APPEND_ONLY = import_module("billing.migrations.0002_ledger_append_only")
@@ -78,7 +79,7 @@ def test_an_account_that_cannot_be_is_refused(account: Account, change: str, con
     ],
 )
 def test_a_reservation_that_cannot_be_is_refused(account: Account, change: str, constraint: str) -> None:
-    reservation = ledger.hold(account_id=account.pk, quote_micros=26_700)
+    reservation = movements.hold(account_id=account.pk, quote_micros=26_700)
     refused(constraint, f"UPDATE billing_reservation SET {change} WHERE id = %s", reservation.reservation_id)  # noqa: S608
 
 
@@ -128,12 +129,12 @@ def test_an_entry_that_cannot_be_is_refused(
 
 @pytest.mark.parametrize("kind", ["credit", "refund"])
 def test_money_from_outside_has_no_reservation(account: Account, kind: str) -> None:
-    reservation = ledger.hold(account_id=account.pk, quote_micros=26_700)
+    reservation = movements.hold(account_id=account.pk, quote_micros=26_700)
     refused_entry("entry_kind", account_id=account.pk, kind=kind, reservation_id=reservation.reservation_id)
 
 
 def test_a_second_hold_entry_of_a_reservation_is_refused(account: Account) -> None:
-    reservation = ledger.hold(account_id=account.pk, quote_micros=26_700)
+    reservation = movements.hold(account_id=account.pk, quote_micros=26_700)
     refused_entry(
         "entry_one_hold_a_reservation",
         account_id=account.pk,
@@ -144,8 +145,8 @@ def test_a_second_hold_entry_of_a_reservation_is_refused(account: Account) -> No
 
 @pytest.mark.parametrize("second", ["settle", "release"])
 def test_a_second_resolving_entry_of_a_reservation_is_refused(account: Account, second: str) -> None:
-    reservation = ledger.hold(account_id=account.pk, quote_micros=26_700)
-    ledger.release(reservation_id=reservation.reservation_id)
+    reservation = movements.hold(account_id=account.pk, quote_micros=26_700)
+    holds.release(reservation_id=reservation.reservation_id)
     refused_entry(
         "entry_one_resolution_a_reservation",
         account_id=account.pk,
@@ -155,7 +156,7 @@ def test_a_second_resolving_entry_of_a_reservation_is_refused(account: Account, 
 
 
 def test_what_the_ledger_points_to_cannot_be_deleted(account: Account) -> None:
-    reservation = ledger.hold(account_id=account.pk, quote_micros=26_700)
+    reservation = movements.hold(account_id=account.pk, quote_micros=26_700)
     with pytest.raises(IntegrityError, match="foreign key"):
         run("DELETE FROM billing_account WHERE id = %s", account.pk)
     with pytest.raises(IntegrityError, match="foreign key"):

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from billing import accounts, ledger
+from billing import accounts, holds, ledger
 from billing.models import Account, LedgerEntry, Reservation
+from tests import movements
 
 pytestmark = pytest.mark.django_db
 
@@ -54,7 +55,7 @@ def test_a_name_is_given_once(account: Account) -> None:
 
 
 def test_a_hold_reserves_the_quote(account: Account) -> None:
-    held = ledger.hold(account_id=account.pk, quote_micros=26_700)
+    held = movements.hold(account_id=account.pk, quote_micros=26_700)
     reservation = Reservation.objects.get(pk=held.reservation_id)
     entry = LedgerEntry.objects.get(kind="hold")
     assert figures(account) == (10_000_000, 26_700, 0, 0, 2)
@@ -69,8 +70,8 @@ def test_a_hold_reserves_the_quote(account: Account) -> None:
 
 
 def test_settling_charges_the_cost_and_frees_the_rest(account: Account) -> None:
-    reservation = ledger.hold(account_id=account.pk, quote_micros=26_700)
-    ledger.settle(reservation_id=reservation.reservation_id, cost_micros=25_000)
+    reservation = movements.hold(account_id=account.pk, quote_micros=26_700)
+    movements.settle(reservation_id=reservation.reservation_id, cost_micros=25_000)
     resolved = Reservation.objects.get(pk=reservation.reservation_id)
     entry = LedgerEntry.objects.get(kind="settle")
     assert figures(account) == (9_975_000, 0, 25_000, 1, 3)
@@ -84,8 +85,8 @@ def test_settling_charges_the_cost_and_frees_the_rest(account: Account) -> None:
 
 
 def test_a_release_charges_nothing(account: Account) -> None:
-    reservation = ledger.hold(account_id=account.pk, quote_micros=26_700)
-    ledger.release(reservation_id=reservation.reservation_id)
+    reservation = movements.hold(account_id=account.pk, quote_micros=26_700)
+    holds.release(reservation_id=reservation.reservation_id)
     resolved = Reservation.objects.get(pk=reservation.reservation_id)
     assert figures(account) == (10_000_000, 0, 0, 0, 3)
     assert LedgerEntry.objects.get(kind="release").amount_micros == 26_700
@@ -93,14 +94,14 @@ def test_a_release_charges_nothing(account: Account) -> None:
 
 
 def test_holds_are_numbered_and_those_that_are_open_are_counted_and_limited(account: Account) -> None:
-    first, second = (ledger.hold(account_id=account.pk, quote_micros=100, open_limit=2) for _ in "ab")
+    first, second = (movements.hold(account_id=account.pk, quote_micros=100, open_limit=2) for _ in "ab")
     assert (first.number, first.open_count, second.number, second.open_count) == (1, 1, 2, 2)
-    with pytest.raises(ledger.TooManyHolds):
-        ledger.hold(account_id=account.pk, quote_micros=100, open_limit=2)
-    ledger.release(reservation_id=first.reservation_id)
-    third = ledger.hold(account_id=account.pk, quote_micros=100, open_limit=2)
+    with pytest.raises(holds.TooManyHolds):
+        movements.hold(account_id=account.pk, quote_micros=100, open_limit=2)
+    holds.release(reservation_id=first.reservation_id)
+    third = movements.hold(account_id=account.pk, quote_micros=100, open_limit=2)
     assert (third.number, third.open_count) == (3, 2)
-    ledger.settle(reservation_id=second.reservation_id, cost_micros=100)
+    movements.settle(reservation_id=second.reservation_id, cost_micros=100)
     account.refresh_from_db()
     assert (account.hold_count, account.open_hold_count) == (3, 1)
 
@@ -108,39 +109,39 @@ def test_holds_are_numbered_and_those_that_are_open_are_counted_and_limited(acco
 @pytest.mark.parametrize("first", ["settle", "release"])
 @pytest.mark.parametrize("second", ["settle", "release"])
 def test_a_second_resolution_is_refused(account: Account, first: str, second: str) -> None:
-    reservation = ledger.hold(account_id=account.pk, quote_micros=26_700)
+    reservation = movements.hold(account_id=account.pk, quote_micros=26_700)
     resolve = {
-        "settle": lambda: ledger.settle(reservation_id=reservation.reservation_id, cost_micros=26_700),
-        "release": lambda: ledger.release(reservation_id=reservation.reservation_id),
+        "settle": lambda: movements.settle(reservation_id=reservation.reservation_id, cost_micros=26_700),
+        "release": lambda: holds.release(reservation_id=reservation.reservation_id),
     }
     resolve[first]()
     before = figures(account)
-    with pytest.raises(ledger.AlreadyResolved):
+    with pytest.raises(holds.AlreadyResolved):
         resolve[second]()
     assert figures(account) == before
 
 
 def test_a_cost_over_the_quote_is_refused(account: Account) -> None:
-    reservation = ledger.hold(account_id=account.pk, quote_micros=26_700)
+    reservation = movements.hold(account_id=account.pk, quote_micros=26_700)
     with pytest.raises(ValueError, match="over the quote"):
-        ledger.settle(reservation_id=reservation.reservation_id, cost_micros=26_800)
+        movements.settle(reservation_id=reservation.reservation_id, cost_micros=26_800)
     assert figures(account) == (10_000_000, 26_700, 0, 0, 2)
 
 
 def test_a_hold_over_what_is_available_is_refused(account: Account) -> None:
-    ledger.hold(account_id=account.pk, quote_micros=9_999_000)
+    movements.hold(account_id=account.pk, quote_micros=9_999_000)
     with pytest.raises(ledger.InsufficientBalance):
-        ledger.hold(account_id=account.pk, quote_micros=1_100)
-    ledger.hold(account_id=account.pk, quote_micros=1_000)
+        movements.hold(account_id=account.pk, quote_micros=1_100)
+    movements.hold(account_id=account.pk, quote_micros=1_000)
     assert figures(account)[:2] == (10_000_000, 10_000_000)
 
 
 def test_a_suspended_account_holds_nothing_but_settles_what_was_accepted(account: Account) -> None:
-    reservation = ledger.hold(account_id=account.pk, quote_micros=26_700)
+    reservation = movements.hold(account_id=account.pk, quote_micros=26_700)
     accounts.suspend(account_id=account.pk)
-    with pytest.raises(ledger.AccountSuspended):
-        ledger.hold(account_id=account.pk, quote_micros=26_700)
-    ledger.settle(reservation_id=reservation.reservation_id, cost_micros=26_700)
+    with pytest.raises(holds.AccountSuspended):
+        movements.hold(account_id=account.pk, quote_micros=26_700)
+    movements.settle(reservation_id=reservation.reservation_id, cost_micros=26_700)
     assert figures(account) == (9_973_300, 0, 26_700, 1, 3)
 
 
@@ -148,10 +149,10 @@ def test_a_suspended_account_holds_nothing_but_settles_what_was_accepted(account
 def test_an_amount_that_is_no_positive_multiple_of_100_micros_is_refused(
     account: Account, amount_micros: int
 ) -> None:
-    reservation = ledger.hold(account_id=account.pk, quote_micros=26_700)
+    reservation = movements.hold(account_id=account.pk, quote_micros=26_700)
     moves: tuple[Callable[[], object], ...] = (
-        lambda: ledger.hold(account_id=account.pk, quote_micros=amount_micros),
-        lambda: ledger.settle(reservation_id=reservation.reservation_id, cost_micros=amount_micros),
+        lambda: movements.hold(account_id=account.pk, quote_micros=amount_micros),
+        lambda: movements.settle(reservation_id=reservation.reservation_id, cost_micros=amount_micros),
         lambda: ledger.top_up(account_id=account.pk, amount_micros=amount_micros, actor="a", reason="r"),
         lambda: ledger.refund(account_id=account.pk, amount_micros=amount_micros, actor="a", reason="r"),
     )
@@ -191,7 +192,7 @@ def test_money_moved_without_saying_who_and_why_is_refused(
 
 
 def test_a_refund_never_takes_what_is_reserved(account: Account) -> None:
-    ledger.hold(account_id=account.pk, quote_micros=26_700)
+    movements.hold(account_id=account.pk, quote_micros=26_700)
     with pytest.raises(ledger.InsufficientBalance):
         ledger.refund(account_id=account.pk, amount_micros=9_973_400, actor="a", reason="r")
     ledger.refund(account_id=account.pk, amount_micros=9_973_300, actor="a", reason="r")
@@ -200,31 +201,25 @@ def test_a_refund_never_takes_what_is_reserved(account: Account) -> None:
 
 def test_what_does_not_exist_is_said_so() -> None:
     with pytest.raises(Account.DoesNotExist):
-        ledger.hold(account_id=404, quote_micros=100)
+        movements.hold(account_id=404, quote_micros=100)
     with pytest.raises(Reservation.DoesNotExist):
-        ledger.release(reservation_id=404)
+        holds.release(reservation_id=404)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_money_is_refused_outside_a_transaction(account: Account) -> None:
+def test_a_release_is_refused_outside_a_transaction(account: Account) -> None:
     assert not connection.in_atomic_block
     with transaction.atomic():
-        reservation = ledger.hold(account_id=account.pk, quote_micros=26_700)
-    moves: tuple[Callable[[], object], ...] = (
-        lambda: ledger.hold(account_id=account.pk, quote_micros=26_700),
-        lambda: ledger.settle(reservation_id=reservation.reservation_id, cost_micros=26_700),
-        lambda: ledger.release(reservation_id=reservation.reservation_id),
-    )
-    for move in moves:
-        with pytest.raises(transaction.TransactionManagementError):
-            move()
+        reservation = movements.hold(account_id=account.pk, quote_micros=26_700)
+    with pytest.raises(transaction.TransactionManagementError):
+        holds.release(reservation_id=reservation.reservation_id)
     assert figures(account) == (10_000_000, 26_700, 0, 0, 2)
 
 
 @pytest.mark.django_db(transaction=True)
 def test_what_a_rolled_back_transaction_held_is_free_again(account: Account) -> None:
     with transaction.atomic():
-        ledger.hold(account_id=account.pk, quote_micros=26_700)
+        movements.hold(account_id=account.pk, quote_micros=26_700)
         transaction.set_rollback(True)
     assert figures(account) == (10_000_000, 0, 0, 0, 1)
     assert not Reservation.objects.exists()

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from billing import audit, ledger
+from billing import audit, holds, ledger
 from billing.models import Account, LedgerEntry
+from tests import movements
 from tests.database import start_elsewhere
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -37,39 +38,39 @@ def race(tasks: Sequence[Callable[[], object]]) -> list[object]:
 
 def test_64_holds_against_money_for_25_are_exactly_25() -> None:
     account = ledger.open_account(name="racer", opening_micros=25 * QUOTE + 26_600, actor="test")
-    outcomes = race([lambda: ledger.hold(account_id=account.pk, quote_micros=QUOTE)] * 64)
+    outcomes = race([lambda: movements.hold(account_id=account.pk, quote_micros=QUOTE)] * 64)
     account.refresh_from_db()
-    assert sum(isinstance(outcome, ledger.Hold) for outcome in outcomes) == 25
+    assert sum(isinstance(outcome, movements.Hold) for outcome in outcomes) == 25
     assert outcomes.count(ledger.InsufficientBalance) == 39
     assert (account.reserved_micros, account.available_micros) == (25 * QUOTE, 26_600)
     assert list(audit.audit()) == []
 
 
 def test_64_holds_under_a_limit_of_5_are_exactly_5(account: Account) -> None:
-    outcomes = race([lambda: ledger.hold(account_id=account.pk, quote_micros=100, open_limit=5)] * 64)
-    assert sorted(outcome.number for outcome in outcomes if isinstance(outcome, ledger.Hold)) == [
+    outcomes = race([lambda: movements.hold(account_id=account.pk, quote_micros=100, open_limit=5)] * 64)
+    assert sorted(outcome.number for outcome in outcomes if isinstance(outcome, movements.Hold)) == [
         1,
         2,
         3,
         4,
         5,
     ]
-    assert outcomes.count(ledger.TooManyHolds) == 59
+    assert outcomes.count(holds.TooManyHolds) == 59
     assert list(audit.audit()) == []
 
 
 @pytest.mark.parametrize("rivals", [("settle", "settle"), ("settle", "release"), ("release", "release")])
 def test_of_two_that_resolve_one_reservation_one_wins(account: Account, rivals: tuple[str, str]) -> None:
     tasks: dict[str, Callable[[int], object]] = {
-        "settle": lambda pk: ledger.settle(reservation_id=pk, cost_micros=25_000),
-        "release": lambda pk: ledger.release(reservation_id=pk),
+        "settle": lambda pk: movements.settle(reservation_id=pk, cost_micros=25_000),
+        "release": lambda pk: holds.release(reservation_id=pk),
     }
     for _ in range(10):
         with transaction.atomic():
-            reservation = ledger.hold(account_id=account.pk, quote_micros=QUOTE)
+            reservation = movements.hold(account_id=account.pk, quote_micros=QUOTE)
         pk = reservation.reservation_id
         outcomes = race([partial(tasks[kind], pk) for kind in rivals * 2])
-        assert sorted(map(str, outcomes)) == sorted(map(str, [None] + [ledger.AlreadyResolved] * 3))
+        assert sorted(map(str, outcomes)) == sorted(map(str, [None] + [holds.AlreadyResolved] * 3))
         assert LedgerEntry.objects.filter(reservation=pk).count() == 2
     assert list(audit.audit()) == []
 
@@ -78,7 +79,7 @@ def test_refunds_and_holds_never_spend_the_same_money(account: Account) -> None:
     move: dict[str, Any] = {"account_id": account.pk, "amount_micros": 1_000_000, "actor": "a", "reason": "r"}
     refunds: list[Callable[[], object]] = [lambda: ledger.refund(**move)] * 8
     holds: list[Callable[[], object]] = [
-        lambda: ledger.hold(account_id=account.pk, quote_micros=1_000_000)
+        lambda: movements.hold(account_id=account.pk, quote_micros=1_000_000)
     ] * 8
     outcomes = race(refunds + holds)
     assert outcomes.count(ledger.InsufficientBalance) == 6
@@ -93,7 +94,7 @@ def test_money_moves_after_the_hold_that_is_open_and_by_what_it_left(
 ) -> None:
     values = {"account_id": account.pk, "amount_micros": account.balance_micros, "actor": "a", "reason": "r"}
     with transaction.atomic():
-        ledger.hold(account_id=account.pk, quote_micros=QUOTE)
+        movements.hold(account_id=account.pk, quote_micros=QUOTE)
         moved = start_elsewhere(partial(move, **values))
         assert not moved.done()
     assert type(moved.exception() or moved.result()) is outcome

@@ -5,8 +5,9 @@ import re
 import pytest
 from django.db import connection
 
-from billing import audit, ledger
+from billing import audit, holds
 from billing.models import Account, LedgerEntry, Reservation
+from tests import movements
 from tests.billing.tampering import tamper
 
 TAMPERED = {
@@ -126,9 +127,9 @@ TAMPERED = {
 @pytest.fixture
 def history(account: Account) -> Account:
     """Six entries: a credit, three holds, of which one is settled, one released and one open."""
-    settled, released, _ = [ledger.hold(account_id=account.pk, quote_micros=26_700) for _ in range(3)]
-    ledger.settle(reservation_id=settled.reservation_id, cost_micros=26_700)
-    ledger.release(reservation_id=released.reservation_id)
+    settled, released, _ = [movements.hold(account_id=account.pk, quote_micros=26_700) for _ in range(3)]
+    movements.settle(reservation_id=settled.reservation_id, cost_micros=26_700)
+    holds.release(reservation_id=released.reservation_id)
     assert LedgerEntry.objects.count() == 6
     return account
 

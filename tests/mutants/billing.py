@@ -3,6 +3,7 @@
 from tests.mutants.mutation import Mutation
 
 LEDGER = "billing/ledger.py"
+HOLDS = "billing/holds.py"
 TABLES = "billing/migrations/0001_initial.py"
 TRIGGERS = "billing/migrations/0002_ledger_append_only.py"
 MOVES = "tests/billing/test_ledger.py"
@@ -12,9 +13,9 @@ PERMISSIONS = "tests/billing/test_admin_permissions.py"
 MUTATIONS = (
     Mutation(
         name="a hold is resolved once: the guarded update",
-        path=LEDGER,
-        text="WHERE id = %(reservation_id)s AND resolution = '' AND {guard}",
-        without="WHERE id = %(reservation_id)s AND {guard}",
+        path=HOLDS,
+        text=" AND resolution = '' AND {guard}",
+        without=" AND {guard}",
         tests=(f"{MOVES}::test_a_second_resolution_is_refused",),
     ),
     Mutation(
@@ -33,8 +34,8 @@ MUTATIONS = (
     ),
     Mutation(
         name="nothing is held beyond what is available",
-        path=LEDGER,
-        text=" AND balance_micros - reserved_micros >= %(quote_micros)s",
+        path=HOLDS,
+        text="        AND balance_micros - reserved_micros >= %(count)s * %(quote_micros)s\n",
         without="",
         tests=(f"{MOVES}::test_a_hold_over_what_is_available_is_refused",),
     ),
@@ -49,14 +50,14 @@ MUTATIONS = (
     ),
     Mutation(
         name="nothing is settled beyond the hold",
-        path=LEDGER,
+        path=HOLDS,
         text="quote_micros >= %(cost_micros)s",
         without="true",
         tests=(f"{MOVES}::test_a_cost_over_the_quote_is_refused",),
     ),
     Mutation(
         name="a suspended account holds nothing",
-        path=LEDGER,
+        path=HOLDS,
         text=" AND status = 'active'",
         without="",
         tests=(f"{MOVES}::test_a_suspended_account_holds_nothing_but_settles_what_was_accepted",),

@@ -79,6 +79,24 @@ MUTATIONS = (
         ),
     ),
     Mutation(
+        name="sources: the keys of all go with the completion, not only of the first",
+        path="workers/lifecycle/generations.py",
+        text="WHERE source.id = s.image_id AND",
+        without="WHERE source.id = s.image_id AND s.position = 1 AND",
+        tests=(
+            "tests/workers/lifecycle/test_generations.py::test_source_images_are_unreadable_once_their_generation_ends",
+        ),
+    ),
+    Mutation(
+        name="sources: each picture has its own",
+        path="workers/lifecycle/submission.py",
+        text="JOIN hold ON hold.position = s.generation",
+        without="JOIN hold ON hold.position = 1",
+        tests=(
+            "tests/workers/lifecycle/test_submission.py::test_each_picture_has_its_own_sources_in_their_order",
+        ),
+    ),
+    Mutation(
         name="a seal: a picture's names its generation",
         path=ATTEMPT,
         text='f"account {generation.account_id} generation {generation.pk}"',
@@ -118,8 +136,8 @@ MUTATIONS = (
     Mutation(
         name="idempotency: the limits refuse no twin of what was accepted",
         path="workers/lifecycle/generations.py",
-        text="        idempotency.refuse_accepted(account_id=who, idempotency=named, now=now)\n        if isinstance",
-        without="        if isinstance",
+        text="    if (named := submission.idempotency) and (",
+        without="    if False and (named := submission.idempotency) and (",
         tests=(
             f"{KEY_ROWS}::"
             "test_the_twin_of_an_accepted_submission_is_no_refusal_where_no_other_would_be_accepted",
@@ -142,8 +160,8 @@ MUTATIONS = (
     Mutation(
         name="sources: they are kept while it is not known whether the row was committed",
         path=CREATE,
-        text="        ledger.AccountSuspended,\n    ):\n",
-        without="        ledger.AccountSuspended,\n        Exception,\n    ):\n",
+        text="        holds.AccountSuspended,\n    ):\n",
+        without="        holds.AccountSuspended,\n        Exception,\n    ):\n",
         tests=(f"{CREATES}::test_sources_of_a_request_whose_outcome_is_unknown_are_kept",),
     ),
     Mutation(

@@ -46,9 +46,9 @@ MUTATIONS = (
     ),
     Mutation(
         name="idempotency: the digest of a request is keyed",
-        path=IDEMPOTENCY,
-        text="        request_digest=idempotency.request_digest,",
-        without="        request_digest=idempotency.former_digest,",
+        path="workers/lifecycle/submission.py",
+        text='"request_digest": named.request_digest}',
+        without='"request_digest": named.former_digest}',
         tests=(f"{KEYS}::test_the_digest_of_a_request_needs_the_secret_key",),
     ),
     Mutation(

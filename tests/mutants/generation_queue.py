@@ -31,8 +31,8 @@ MUTATIONS = (
     Mutation(
         name="claim: the time of the first attempt is kept",
         path=GENERATIONS,
-        text='started_at=Coalesce("started_at", now)',
-        without="started_at=now",
+        text="started_at = coalesce(started_at, {NOW})",
+        without="started_at = {NOW}",
         tests=(f"{LIFE}::test_a_generation_keeps_the_time_of_its_first_attempt",),
     ),
     Mutation(

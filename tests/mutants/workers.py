@@ -5,6 +5,7 @@ from tests.mutants.mutation import Mutation
 GENERATIONS = "workers/lifecycle/generations.py"
 LIFE = "tests/workers/lifecycle/test_generations.py"
 SWEEP = "tests/workers/lifecycle/test_recovery.py"
+SUBMISSION = "tests/workers/lifecycle/test_submission.py"
 SETTLEMENT = "tests/workers/lifecycle/test_completion.py"
 
 MUTATIONS = (
@@ -18,8 +19,8 @@ MUTATIONS = (
     Mutation(
         name="complete: the lease's token",
         path=GENERATIONS,
-        text='        Q(pk=given("generation_id"), lease_token=given("lease_token")),',
-        without='        Q(pk=given("generation_id")),',
+        text=" AND status = 'running' AND lease_token = %(lease_token)s",
+        without=" AND status = 'running'",
         tests=(f"{LIFE}::test_a_worker_whose_lease_went_to_another_changes_nothing",),
     ),
     Mutation(
@@ -53,8 +54,8 @@ MUTATIONS = (
     Mutation(
         name="claim: the cap on attempts",
         path="workers/lifecycle/eligibility.py",
-        text="return Q(attempt_count__lt=MAX_ATTEMPTS, not_before__lte=now,",
-        without="return Q(not_before__lte=now,",
+        text=" AND attempt_count < {MAX_ATTEMPTS}",
+        without="",
         tests=(f"{LIFE}::test_what_is_queued_after_all_its_attempts_is_not_claimed",),
     ),
     Mutation(
@@ -81,15 +82,15 @@ MUTATIONS = (
     Mutation(
         name="claim: the backoff",
         path="workers/lifecycle/eligibility.py",
-        text="attempt_count__lt=MAX_ATTEMPTS, not_before__lte=now, deadline_at__gt=now)",
-        without="attempt_count__lt=MAX_ATTEMPTS, deadline_at__gt=now)",
+        text=" AND not_before <= {NOW}",
+        without="",
         tests=(f"{LIFE}::test_nothing_is_claimed_too_early_too_late_or_too_often",),
     ),
     Mutation(
         name="claim: the deadline",
         path="workers/lifecycle/eligibility.py",
-        text="MAX_ATTEMPTS, not_before__lte=now, deadline_at__gt=now)",
-        without="MAX_ATTEMPTS, not_before__lte=now)",
+        text=" AND deadline_at > {NOW}",
+        without="",
         tests=(f"{LIFE}::test_nothing_is_claimed_too_early_too_late_or_too_often",),
     ),
     Mutation(
@@ -127,28 +128,24 @@ MUTATIONS = (
         tests=(f"{LIFE}::test_no_generation_ends_unless_its_money_moves_with_it",),
     ),
     Mutation(
-        name="complete: the charge in the same transaction",
+        name="complete: the charge in the same statement",
         path=GENERATIONS,
-        text="        ledger.settle(reservation_id=generation.reservation_id, cost_micros=cost_micros)\n",
-        without="""        charge = partial(
-            ledger.settle, reservation_id=generation.reservation_id, cost_micros=cost_micros
-        )
-        transaction.on_commit(transaction.atomic(charge))
-""",
+        text='{holds.settle(after="leased")}',
+        without="entry AS (SELECT reservation_id FROM leased)",
         tests=(f"{LIFE}::test_no_generation_ends_unless_its_money_moves_with_it",),
     ),
     Mutation(
         name="submit: the limit of what is open, asked of the account's row",
-        path="billing/ledger.py",
-        text=" OR open_hold_count < %(open_limit)s",
+        path="billing/holds.py",
+        text=" OR open_hold_count + %(count)s <= %(open_limit)s",
         without=" OR true",
         tests=(f"{LIFE}::test_of_64_submissions_under_a_limit_of_five_exactly_five_are_accepted",),
     ),
     Mutation(
         name="claim: nobody waits for, or takes, what another is claiming",
         path=GENERATIONS,
-        text="queue.select_for_update(skip_locked=True, no_key=True)",
-        without="queue",
+        text=" LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED",
+        without=" LIMIT 1",
         tests=(f"{LIFE}::test_a_claim_passes_over_what_another_is_claiming_and_waits_for_nobody",),
     ),
     Mutation(
@@ -159,13 +156,41 @@ MUTATIONS = (
         tests=(f"{LIFE}::test_source_images_are_unreadable_once_their_generation_ends",),
     ),
     Mutation(
-        name="the same idempotency key is accepted once: the look under the lock",
-        path=GENERATIONS,
-        text="    idempotency.refuse_accepted(account_id=who, idempotency=named, now=now)\n    return held",
-        without="    return held",
+        name="the same idempotency key is accepted once: a key that belongs to another generation",
+        path="workers/lifecycle/idempotency.py",
+        text="\n    WHERE key.created_at <= excluded",
+        without="\n    WHERE true OR key.created_at <= excluded",
         tests=(
             "tests/workers/lifecycle/test_idempotency.py::test_the_second_of_two_equal_submissions_holds_nothing",
         ),
+    ),
+    Mutation(
+        name="the same idempotency key is accepted once: a generation that cannot be seen yet counts as open",
+        path="workers/lifecycle/idempotency.py",
+        text="OR EXISTS (SELECT FROM workers_generation WHERE id = key.generation_id AND status IN (",
+        without="OR NOT EXISTS (SELECT FROM workers_generation WHERE id = key.generation_id AND status NOT IN (",
+        tests=(f"{SUBMISSION}::test_a_twin_that_waited_for_the_lock_finds_the_key_taken",),
+    ),
+    Mutation(
+        name="several pictures: there is money for all of them",
+        path="billing/holds.py",
+        text=">= %(count)s * %(quote_micros)s\n",
+        without=">= %(quote_micros)s\n",
+        tests=(f"{SUBMISSION}::test_several_pictures_are_accepted_all_or_none",),
+    ),
+    Mutation(
+        name="several pictures: the limit of what is open is for all of them",
+        path="billing/holds.py",
+        text="open_hold_count + %(count)s <= %(open_limit)s",
+        without="open_hold_count + 1 <= %(open_limit)s",
+        tests=(f"{SUBMISSION}::test_several_pictures_are_accepted_all_or_none",),
+    ),
+    Mutation(
+        name="complete: the image expires a day after its completion",
+        path=GENERATIONS,
+        text="f\"{NOW} + interval '{IMAGE_LIFE.total_seconds():.0f} seconds'\"",
+        without='"put.expires_at"',
+        tests=(f"{LIFE}::test_on_the_databases_own_clock_both_rows_expire_at_the_same_instant",),
     ),
     Mutation(
         name="the same idempotency key is accepted once: the unique index",

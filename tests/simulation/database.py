@@ -11,7 +11,6 @@ from django.contrib.postgres.functions import TransactionNow
 from django.db import connection, connections
 from django.db.models.functions import Now
 
-from storage import statements
 from tests.simulation import actors, sessions
 from tests.simulation.faults import Fault
 
@@ -39,8 +38,6 @@ def simulated(now: Callable[[], object]) -> Iterator[None]:
         mock.patch.dict(options, {"options": session}),
         # A question more before each piece of work: whatever cuts a connection here is noted without it.
         mock.patch.dict(configuration, {"CONN_HEALTH_CHECKS": False}),
-        # What is written once would keep the moment at which it was.
-        mock.patch.object(statements, "_kept", statements._kept.__wrapped__),
         mock.patch.object(Now, "as_postgresql", as_moment),
         mock.patch.object(TransactionNow, "as_postgresql", as_moment, create=True),
     ):
@@ -60,11 +57,16 @@ def _statement(execute: Execute, sql: str, params: Any, many: bool, context: dic
         return execute(sql, params, many, context)
     if actor.gate(_words(sql), Fault.CUT):
         sessions.cut()
-    result = execute(sql, _heard(actor, params), many, context)
+    result = execute(_at(actor, sql), _heard(actor, params), many, context)
     actor.has_written = actor.has_written or _is_checked(sql)
     if not connection.in_atomic_block:
         _done(actor)
     return result
+
+
+def _at(actor: actors.Actor, sql: str) -> str:
+    """Return the plain statement with the simulator's time for its own."""
+    return sql.replace("statement_timestamp()", f"'{actor.simulator.now.isoformat()}'::timestamptz")
 
 
 def _heard(actor: actors.Actor, params: Any) -> Any:

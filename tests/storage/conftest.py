@@ -11,6 +11,7 @@ from pytest_django import Settings
 
 from storage import images
 from storage.models import StoredImage
+from tests import factories
 from tests.storage import s3
 from zekron_api.config.storage_url import object_store
 
@@ -64,7 +65,7 @@ def stored(objects: Storage) -> Callable[..., StoredImage]:
         image = images.put(
             content=content, mime_type=mime_type, associated_data=associated_data, expires_at=expires_at
         )
-        return images.record(image=image)
+        return factories.record(image)
 
     return store
 

@@ -83,7 +83,7 @@ def test_a_purge_destroys_all_keys_although_the_store_hangs_and_ends_in_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for _ in range(5):
-        images.record(image=factories.sealed())
+        factories.record(factories.sealed())
     later = factories.NOW + timedelta(hours=25)
     with monkeypatch.context() as patched, hanging(own_server, settings):
         patched.setattr(images, "MAX_PURGE_SECONDS", 0.1)

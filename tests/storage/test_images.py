@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from django.core.files.storage import Storage
 from django.db import IntegrityError, connection, transaction
-from django.db.models.functions import Now
 from pytest_django import Settings
 
 from storage import images, keyring
 from storage.models import StoredImage
+from tests import factories
 from tests.storage.conftest import EXPIRES_AT, bytes_of, names, overwrite
 
 Store = Callable[..., StoredImage]
@@ -51,7 +51,7 @@ def test_the_name_that_the_store_chose_is_the_one_recorded(
     files: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(images, "_object_key", lambda _: "2030/01/02/03/same")
-    first, second = [images.record(image=put(content=content)) for content in (b"first", b"second")]
+    first, second = [factories.record(put(content=content)) for content in (b"first", b"second")]
     assert first.object_key == "2030/01/02/03/same" != second.object_key
     assert [images.load(image=image) for image in (first, second)] == [b"first", b"second"]
 
@@ -70,18 +70,10 @@ def test_nothing_is_put_inside_a_transaction(objects: Storage) -> None:
     assert not connection.in_atomic_block
 
 
-def test_recording_takes_the_databases_time_when_told_to() -> None:
-    image = put()
-    images.record(image=image, expires_at=Now() + timedelta(hours=24))
-    row = StoredImage.objects.get()
-    assert timedelta(0) <= row.expires_at - row.created_at - timedelta(hours=24) < timedelta(seconds=5)
-    assert image.created_at == row.created_at
-
-
 def test_recording_twice_is_refused(stored: Store) -> None:
     image = stored()
     with pytest.raises(IntegrityError), transaction.atomic():
-        images.record(image=image)
+        factories.record(image)
 
 
 def test_an_image_that_was_never_recorded_can_be_discarded_twice(objects: Storage) -> None:

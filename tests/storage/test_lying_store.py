@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from django.core.files.storage import Storage
-from django.db.models.functions import Now
 from pytest_django import Settings
 
 from tests import factories
@@ -29,7 +28,7 @@ def no_rates() -> None:
 
 def completed(who: Caller) -> Generation:
     """Make a generation of this caller with its image in the store."""
-    queued = factories.submit(who.account, now=Now())
+    queued = factories.submit(who.account, now=None)
     with factories.attempt_context(factories.StandInEngine()) as context:
         attempt.run_next(context=context)
     return Generation.objects.select_related("image").get(pk=queued.pk)

@@ -19,6 +19,7 @@ from django.utils import timezone
 from storage import deletions, images, orphans, tasks
 from storage.file_store import PARTIAL_SUFFIX
 from storage.models import StoredImage
+from tests import factories
 from tests.storage.conftest import EXPIRES_AT, LATER, names, overwrite
 
 Store = Callable[..., StoredImage]
@@ -104,7 +105,7 @@ def test_who_records_an_object_after_its_removal_is_refused(objects: Storage) ->
     image = put()
     assert remove() == 1
     with pytest.raises(IntegrityError):
-        images.record(image=image)
+        factories.record(image)
     images.discard(image=image)
     with pytest.raises(images.ImageGone):
         images.load(image=image)
@@ -116,7 +117,7 @@ def test_an_image_that_is_recorded_while_a_pass_looks_at_it_stays(
     image, really_ask = put(), objects.get_modified_time
 
     def ask(name: str) -> datetime:
-        elsewhere(lambda: images.record(image=image))
+        elsewhere(lambda: factories.record(image))
         return really_ask(name)
 
     monkeypatch.setattr(objects, "get_modified_time", ask)
@@ -127,7 +128,7 @@ def test_an_image_that_is_recorded_while_a_pass_looks_at_it_stays(
 def test_an_image_whose_recording_stands_still_before_its_commit_stays(objects: Storage) -> None:
     image, other = put(), put()
     with transaction.atomic():
-        images.record(image=image)
+        factories.record(image)
         assert elsewhere(remove) == 1
     assert names(objects) == [image.object_key]
     assert images.load(image=image) == b"an image"
@@ -137,7 +138,7 @@ def test_an_image_whose_recording_stands_still_before_its_commit_stays(objects: 
 def test_an_object_whose_recording_is_rolled_back_goes(objects: Storage) -> None:
     image = put()
     with transaction.atomic():
-        images.record(image=image)
+        factories.record(image)
         transaction.set_rollback(True)
     assert remove() == 1
     assert names(objects) == []
@@ -321,7 +322,7 @@ def test_passes_purges_and_puts_at_once_lose_no_image(stored: Store, objects: St
     with ThreadPoolExecutor(9) as pool:
         passes = pool.map(lambda _: elsewhere(remove), range(3))
         purges = pool.map(lambda _: elsewhere(images.purge), range(2))
-        recorded = [pool.submit(elsewhere, lambda: images.record(image=put())) for _ in range(10)]
+        recorded = [pool.submit(elsewhere, lambda: factories.record(put())) for _ in range(10)]
         assert sum(purges) == 10
         assert sum(passes) >= 10
     # In a pass an hour from now a put of this moment is old, so it may lose to it, and then knows.

@@ -49,7 +49,7 @@ def test_an_image_is_put_loaded_and_purged_by_one_request_each(bucket: S3Store) 
         image = images.put(
             content=b"x" * 5000, mime_type="image/png", associated_data="x", expires_at=EXPIRES_AT
         )
-        images.load(image=images.record(image=image))
+        images.load(image=factories.record(image))
         assert images.purge(now=EXPIRES_AT) == 1
     assert made == ["PUT", "GET", "DELETE"]
 
@@ -174,5 +174,5 @@ def test_boto_is_imported_for_a_bucket_alone(uses_bucket: bool, s3_server: s3.Se
 def test_what_was_put_by_a_url_is_loaded_by_it(s3_server: s3.Server, settings: Settings) -> None:
     settings.STORAGES = {**settings.STORAGES, "objects": object_store(s3_server.url("a/longer-prefix"))}
     image = images.put(content=b"an image", mime_type="image/png", associated_data="x", expires_at=EXPIRES_AT)
-    assert images.load(image=images.record(image=image)) == b"an image"
+    assert images.load(image=factories.record(image)) == b"an image"
     assert (s3_server.folder / "a/longer-prefix" / StoredImage.objects.get().object_key).is_file()

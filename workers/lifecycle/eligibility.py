@@ -4,33 +4,35 @@ It writes nothing. Each condition is served by one index, so a long queue does n
 """
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Final
 
-from django.db.models import Q, QuerySet, Value
+from django.db.models import Q
 
-from workers.models import MAX_ATTEMPTS, OPEN_STATUSES, Generation, Status, Timestamp
+from storage.postgresql import plain_sql
+from storage.postgresql.plain_sql import NOW
+from workers.models import MAX_ATTEMPTS, OPEN_STATUSES, Status, Timestamp
+
+# The condition of a generation that is queued, has an attempt left, and is due before its deadline.
+CLAIMABLE: Final = (
+    f"status = 'queued' AND attempt_count < {MAX_ATTEMPTS} AND not_before <= {NOW} AND deadline_at > {NOW}"
+)
+_MODELS_BY_TURN: Final = f"""
+SELECT name FROM unnest(%(models)s::text[]) AS name, LATERAL (
+    SELECT turn_at, id FROM workers_generation WHERE {CLAIMABLE} AND model = name ORDER BY turn_at, id LIMIT 1
+) AS first
+ORDER BY turn_at, id
+"""  # noqa: S608 (only constants are inserted)
 
 
-def claimable(now: Timestamp) -> Q:
-    """Return the condition of a generation that has an attempt left and is due before its deadline."""
-    return Q(attempt_count__lt=MAX_ATTEMPTS, not_before__lte=now, deadline_at__gt=now)
-
-
-def queue_for(*, model: str | Value, now: Timestamp) -> QuerySet[Generation]:
-    """Return the claimable generations of the model, ordered by their turn."""
-    return Generation.objects.filter(claimable(now), status=Status.QUEUED, model=model).order_by(
-        "turn_at", "pk"
-    )
-
-
-def models_by_turn(*, models: Collection[str], now: Timestamp) -> Sequence[str]:
+def models_by_turn(*, models: Collection[str], now: datetime | None) -> Sequence[str]:
     """Return the models that have claimable generations, ordered by turn.
 
     A single model is returned without a query.
     """
     if len(models) <= 1:
         return list(models)
-    firsts = [queue_for(model=model, now=now).values_list("turn_at", "pk", "model")[:1] for model in models]
-    return [model for *_, model in sorted(firsts[0].union(*firsts[1:], all=True))]
+    return [name for (name,) in plain_sql.execute(_MODELS_BY_TURN, {"models": list(models), "now": now})]
 
 
 def overdue(now: Timestamp) -> Q:

@@ -6,30 +6,67 @@ in the order generation, account, so that two transitions cannot wait for each o
 
 import uuid
 from collections.abc import Collection
-from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
+from typing import Final
 
-from django.contrib.postgres.functions import TransactionNow
 from django.db import transaction
-from django.db.models import F, Q, Subquery
-from django.db.models.functions import Coalesce, Now
+from django.db.models import F, Q
+from django.db.models.functions import Now
 
-from billing import ledger
-from storage import failpoints, images, statements
+from billing import holds
+from storage import failpoints, images
 from storage.models import StoredImage
-from storage.statements import Statement, given
+from storage.postgresql import plain_sql
+from storage.postgresql.plain_sql import NOW
 from workers.catalogue import catalogue
 from workers.lifecycle import eligibility, idempotency, image_tokens
-from workers.lifecycle.submission import Submission, build_row
-from workers.lifecycle.transitions import compile_move, move, move_all
+from workers.lifecycle.submission import Submission, insert
+from workers.lifecycle.transitions import move, move_all
 from workers.messaging import completion_events, enqueue
-from workers.models import MAX_ATTEMPTS, OPEN_STATUSES, Generation, Kind, SourceImage, Status, Timestamp
+from workers.models import MAX_ATTEMPTS, OPEN_STATUSES, Generation, Kind, Status, Timestamp
 
 # A worker renews its leases every few seconds. Without a renewal for this time, it counts as dead.
 LEASE_SECONDS = 30
+# A reason against a submission may be gone when it is asked, and then the submission is tried again.
+MAX_TRIES: Final = 10
 # The published promise: a client can fetch an image for a day after it was made.
 IMAGE_LIFE = timedelta(hours=24)
+
+# A crash of the database may forget a claim, so its commit does not wait for the disk. The row is then queued again,
+# and the worker's lease is lost. The setting holds for the transaction of this statement.
+CLAIM: Final = f"""
+UPDATE workers_generation g SET status = 'running', attempt_count = attempt_count + 1, lease_token = %(lease_token)s,
+    lease_until = {NOW} + interval '{LEASE_SECONDS} seconds', started_at = coalesce(started_at, {NOW})
+WHERE {eligibility.CLAIMABLE} AND id = (
+    SELECT id FROM workers_generation WHERE {eligibility.CLAIMABLE} AND model = %(model)s
+    ORDER BY turn_at, id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
+)
+RETURNING {plain_sql.columns(Generation, "g")}, set_config('synchronous_commit', 'off', true)
+"""  # noqa: S608 (only constants are inserted)
+# The lease is tested under the lock of its row. The reservation's lock follows, and the account's comes last. The keys
+# of the sources are destroyed with it, and the purge deletes their bytes later.
+_IMAGE = images.record(
+    after="entry", expires_at=f"{NOW} + interval '{IMAGE_LIFE.total_seconds():.0f} seconds'"
+)
+COMPLETE: Final = f"""
+WITH leased AS MATERIALIZED (
+    SELECT id, reservation_id FROM workers_generation
+    WHERE id = %(generation_id)s AND status = 'running' AND lease_token = %(lease_token)s
+    FOR NO KEY UPDATE
+), {holds.settle(after="leased")}, {_IMAGE}, moved AS (
+    UPDATE workers_generation g SET status = 'completed', lease_token = NULL, lease_until = NULL, ended_at = {NOW},
+        image_id = image.id, expires_at = image.expires_at, cost_micros = %(cost_micros)s,
+        token_digest = %(token_digest)s
+    FROM leased, image WHERE g.id = leased.id
+    RETURNING g.id
+), destroyed AS (
+    UPDATE storage_storedimage source SET wrapped_key = NULL, key_destroyed_at = {NOW}
+    FROM moved JOIN workers_sourceimage s ON s.generation_id = moved.id
+    WHERE source.id = s.image_id AND source.wrapped_key IS NOT NULL
+)
+SELECT id FROM moved
+"""  # noqa: S608 (only constants are inserted)
 
 
 class TooManyOpen(Exception):
@@ -48,31 +85,30 @@ class NotQueued(Exception):
     """The generation has left the queue, so it cannot be cancelled."""
 
 
-def submit(*, submission: Submission, open_limit: int, now: Timestamp = Now()) -> Generation:
-    """Hold the quote and queue the generation in one transaction, and send its hint after the commit.
+def submit(*, submission: Submission, open_limit: int, now: datetime | None = None) -> list[Generation]:
+    """Hold the quotes, queue the generations in one statement, and send their hints after the commit.
 
     Raise AlreadyAccepted, KeyReused, TooManyOpen, InsufficientBalance or AccountSuspended. Then nothing is held or
     queued.
     """
-    with transaction.atomic():
-        held = _hold(submission, open_limit, now)
-        generation = build_row(submission=submission, held=held, now=now)
-        statements.insert(generation)
-        for position, image in enumerate(submission.sources, start=1):
-            SourceImage.objects.create(
-                generation=generation, position=position, image=images.record(image=image)
-            )
-        if submission.idempotency:
-            idempotency.remember(generation=generation, idempotency=submission.idempotency, now=now)
-        transaction.on_commit(partial(_send_message, generation.pk))
-    return generation
+    for _ in range(MAX_TRIES):
+        if accepted := insert(submission=submission, open_limit=open_limit, now=now):
+            for generation in accepted:
+                transaction.on_commit(partial(_send_message, generation.pk))
+            return accepted
+        _refuse(submission, open_limit, now)
+    raise RuntimeError(
+        f"{MAX_TRIES} times there was a reason against a submission, and none when it was asked."
+    )
 
 
-def claim_next(*, models: Collection[str] | None = None, now: Timestamp = Now()) -> Generation:
+def claim_next(*, models: Collection[str] | None = None, now: datetime | None = None) -> Generation:
     """Claim the generation whose turn it is, of these models or of all. Raise NotClaimable if none is due."""
     for model in eligibility.models_by_turn(models=catalogue().keys() if models is None else models, now=now):
-        with suppress(NotClaimable):
-            return _claim(statements.written(_compile_claim, now), model=model)
+        values = {"model": model, "lease_token": uuid.uuid4(), "now": now}
+        if rows := plain_sql.execute(CLAIM, values):
+            failpoints.reach("claimed")
+            return plain_sql.instance(Generation, rows[0][:-1])
     raise NotClaimable
 
 
@@ -85,25 +121,29 @@ def renew(*, lease_tokens: Collection[uuid.UUID], now: Timestamp = Now()) -> set
 
 
 def complete(
-    *, generation: Generation, image: StoredImage, cost_micros: int, now: Timestamp = TransactionNow()
+    *, generation: Generation, image: StoredImage, cost_micros: int, now: datetime | None = None
 ) -> None:
-    """Move running → completed and charge the cost in one transaction. Raise LeaseLost if the lease was lost.
+    """Move running → completed, record the image and charge the cost in one statement.
 
-    The clock is the transaction's, so that the image's row and the generation's expire at the same instant.
+    Raise LeaseLost if the lease was lost, and AlreadyResolved if the hold was. Then nothing has changed.
     """
-    with transaction.atomic():
-        moved = statements.written(_compile_completion, now).row(
-            generation_id=generation.pk,
-            lease_token=generation.lease_token,
-            image_id=images.record(image=image, expires_at=now + IMAGE_LIFE).pk,
-            cost_micros=cost_micros,
-            token_digest=image_tokens.digest_of(token=image_tokens.token_of(generation_id=generation.pk)),
-        )
-        if moved is None:
-            raise LeaseLost
-        ledger.settle(reservation_id=generation.reservation_id, cost_micros=cost_micros)
-        failpoints.reach("settling")
-        _destroy_sources_and_notify(generation)
+    failpoints.reach("settling")
+    completed = plain_sql.execute(
+        COMPLETE,
+        {
+            "generation_id": generation.pk,
+            "lease_token": generation.lease_token,
+            "token_digest": image_tokens.digest_of(token=image_tokens.token_of(generation_id=generation.pk)),
+            "now": now,
+            **holds.settle_values(cost_micros=cost_micros),
+            **images.record_values([image]),
+        },
+    )
+    if not completed:
+        if _is_leased(generation):
+            holds.refuse_settlement(reservation_id=generation.reservation_id, cost_micros=cost_micros)
+        raise LeaseLost
+    _notify(generation)
 
 
 def fail(
@@ -189,66 +229,28 @@ def give_up(*, generation: Generation, error_type: str, error_code: str, now: Ti
     )
 
 
-def _claim(statement: Statement[Generation], **given: object) -> Generation:
-    claimed = statement.one(lease_token=uuid.uuid4(), **given)
-    if claimed is None:
-        raise NotClaimable
-    failpoints.reach("claimed")
-    return claimed
+def _is_leased(generation: Generation) -> bool:
+    leased = Generation.objects.filter(status=Status.RUNNING, lease_token=generation.lease_token)
+    return leased.filter(pk=generation.pk).exists()
 
 
-def _compile_claim(now: Timestamp) -> Statement[Generation]:
-    queue = eligibility.queue_for(model=given("model"), now=now)
-    first = queue.select_for_update(skip_locked=True, no_key=True).values("pk")[:1]
-    return _compile_claim_of(Q(pk=Subquery(first)), now)
-
-
-def _compile_claim_of(which: Q, now: Timestamp) -> Statement[Generation]:
-    """Build the statement that claims the generation.
-
-    A crash of the database may forget a claim. The row is then queued again, and the worker's lease is lost.
-    """
-    return compile_move(
-        which & eligibility.claimable(now),
-        Status.QUEUED,
-        Status.RUNNING,
-        may_be_lost=True,
-        attempt_count=F("attempt_count") + 1,
-        lease_token=given("lease_token"),
-        lease_until=now + timedelta(seconds=LEASE_SECONDS),
-        started_at=Coalesce("started_at", now),
-    )
-
-
-def _compile_completion(now: Timestamp) -> Statement[Generation]:
-    return compile_move(
-        Q(pk=given("generation_id"), lease_token=given("lease_token")),
-        Status.RUNNING,
-        Status.COMPLETED,
-        image=given("image_id"),
-        cost_micros=given("cost_micros"),
-        token_digest=given("token_digest"),
-        expires_at=now + IMAGE_LIFE,
-        ended_at=now,
-    )
-
-
-def _hold(submission: Submission, open_limit: int, now: Timestamp) -> ledger.Hold:
-    """Hold the quote under the lock of the account's row, which makes the account's submissions take turns.
-
-    The lock lets the second of two equal requests find the first one.
-    """
-    who, named = submission.account_id, submission.idempotency
+def _refuse(submission: Submission, open_limit: int, now: datetime | None) -> None:
+    """Raise the reason why the statement accepted nothing. Without a reason now, it is worth another try."""
+    who = submission.account_id
+    # An equal request may have been accepted just now. Its generation then answers both requests.
+    if (named := submission.idempotency) and (
+        accepted := idempotency.find(account_id=who, idempotency=named, now=now or Now())
+    ):
+        raise idempotency.AlreadyAccepted(accepted)
     try:
-        held = ledger.hold(account_id=who, quote_micros=submission.quote_micros, open_limit=open_limit)
-    except (ledger.TooManyHolds, ledger.InsufficientBalance) as refusal:
-        # An equal request may have been accepted just now. Its generation then answers both requests.
-        idempotency.refuse_accepted(account_id=who, idempotency=named, now=now)
-        if isinstance(refusal, ledger.TooManyHolds):
-            raise TooManyOpen from refusal
-        raise
-    idempotency.refuse_accepted(account_id=who, idempotency=named, now=now)
-    return held
+        holds.refuse_hold(
+            account_id=who,
+            quote_micros=submission.quote_micros,
+            count=len(submission.parameters),
+            open_limit=open_limit,
+        )
+    except holds.TooManyHolds as refusal:
+        raise TooManyOpen from refusal
 
 
 def _send_message(generation_id: int) -> None:
@@ -262,18 +264,16 @@ def _end_unpaid(
     with transaction.atomic():
         moved = move(generation.pk, source, target, guard=guard, **changes)
         if moved:
-            ledger.release(reservation_id=generation.reservation_id)
-            _destroy_sources_and_notify(generation)
+            holds.release(reservation_id=generation.reservation_id)
+            # The purge deletes the bytes later.
+            if generation.kind == Kind.EDIT:
+                images.destroy_keys(image_ids=generation.sources.values_list("image_id", flat=True))
+            _notify(generation)
     return moved
 
 
-def _destroy_sources_and_notify(generation: Generation) -> None:
-    """Destroy the keys of the source images, and wake the waiters after the commit.
-
-    The purge deletes the bytes of the images later.
-    """
-    if generation.kind == Kind.EDIT:
-        images.destroy_keys(image_ids=generation.sources.values_list("image_id", flat=True))
+def _notify(generation: Generation) -> None:
+    """Wake the waiters after the commit."""
     transaction.on_commit(partial(_publish_ended, generation.pk))
 
 

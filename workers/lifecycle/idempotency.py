@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
+from typing import Final
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -13,10 +14,28 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 
+from storage.postgresql.plain_sql import NOW
 from workers.models import Generation, IdempotencyKey, Status, Timestamp
 
 # The image of a completed generation can be fetched for at least this time.
-KEY_LIFE = timedelta(hours=24)
+KEY_LIFE: Final = timedelta(hours=24)
+
+
+# The CTE takes the key for a new generation, after `holds.PAYER` has locked the account. It is empty if the key belongs
+# to another generation that is open or completed. The statement cannot see a generation that was accepted while it
+# waited for the lock, but ON CONFLICT meets its key. Such a generation counts as open.
+TAKE: Final = f"""
+named AS (
+    INSERT INTO workers_idempotencykey AS key (account_id, key_digest, request_digest, generation_id, created_at)
+    SELECT account_id, %(key_digest)s, %(request_digest)s,
+        nextval(pg_get_serial_sequence('workers_generation', 'id')), {NOW}
+    FROM payer
+    ON CONFLICT (account_id, key_digest) DO UPDATE SET request_digest = excluded.request_digest,
+        generation_id = excluded.generation_id, created_at = excluded.created_at
+    WHERE key.created_at <= excluded.created_at - interval '{KEY_LIFE.total_seconds():.0f} seconds'
+        OR EXISTS (SELECT FROM workers_generation WHERE id = key.generation_id AND status IN ('failed', 'cancelled'))
+    RETURNING account_id, generation_id
+)"""  # noqa: S608 (only constants are inserted)
 
 
 class KeyReused(Exception):
@@ -75,29 +94,6 @@ def find(*, account_id: int, idempotency: Idempotency, now: Timestamp = Now()) -
     if not idempotency.is_of(remembered.request_digest):
         raise KeyReused
     return remembered.generation
-
-
-def refuse_accepted(*, account_id: int, idempotency: Idempotency | None, now: Timestamp) -> None:
-    """Raise AlreadyAccepted with the generation that `find` returns. A request without a key is always new."""
-    if idempotency and (accepted := find(account_id=account_id, idempotency=idempotency, now=now)):
-        raise AlreadyAccepted(accepted)
-
-
-def remember(*, generation: Generation, idempotency: Idempotency, now: Timestamp) -> None:
-    """Record the key. The caller is in the transaction that submits the generation and holds its account's lock."""
-    row = IdempotencyKey(
-        account_id=generation.account_id,
-        key_digest=idempotency.key_digest,
-        request_digest=idempotency.request_digest,
-        generation=generation,
-        created_at=now,
-    )
-    IdempotencyKey.objects.bulk_create(
-        [row],
-        update_conflicts=True,
-        unique_fields=["account", "key_digest"],
-        update_fields=["request_digest", "generation", "created_at"],
-    )
 
 
 def forget(*, limit: int, now: Timestamp = Now()) -> int:

@@ -1,62 +1,117 @@
-"""Submission of a request, already checked and priced and with sealed source images, and the row made of it."""
+"""The statement that accepts a request, already checked and priced and with sealed source images.
 
-from collections.abc import Sequence
+It holds the money, queues a row for each picture, and records the sources and the idempotency key, or does nothing.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from functools import lru_cache
-from typing import Any
+from datetime import datetime
+from functools import cache
+from itertools import chain
+from typing import Final
 
-from billing.ledger import Hold
+from billing import holds
+from storage import images
 from storage.models import StoredImage
+from storage.postgresql import plain_sql
+from storage.postgresql.plain_sql import NOW
+from workers.lifecycle import idempotency
 from workers.lifecycle.idempotency import Idempotency
-from workers.models import Generation, Timestamp
+from workers.models import Generation
 
 # The time from acceptance to the last moment at which an attempt may start. Afterwards the hold is released.
-DEADLINE_SECONDS = 600
+DEADLINE_SECONDS: Final = 600
 # Each open generation of an account delays the turn of its next one by this time. One account's flood delays no other.
-TURN_SECONDS = 5
+TURN_SECONDS: Final = 5
+
+# The generation of a key has its id from the key, because the key is written first.
+_GENERATION: Final = f"""
+generation AS (
+    INSERT INTO workers_generation AS g (id, account_id, number, reservation_id, kind, model, prompt, parameters,
+        quote_micros, status, attempt_count, turn_at, not_before, deadline_at, created_at, hinted_at,
+        error_code, error_type, error_detail)
+    SELECT coalesce({{id}}, nextval(pg_get_serial_sequence('workers_generation', 'id'))), hold.account_id, number,
+        reservation_id, %(kind)s, %(model)s, %(prompt)s, (%(parameters)s::jsonb[])[position], %(quote_micros)s,
+        'queued', 0, {NOW} + (open_count - 1) * interval '{TURN_SECONDS} seconds', {NOW},
+        {NOW} + interval '{DEADLINE_SECONDS} seconds', {NOW}, {NOW}, '', '', ''
+    FROM hold
+    RETURNING *
+)"""  # noqa: S608 (only constants are inserted)
+_SOURCE: Final = """
+source AS (
+    INSERT INTO workers_sourceimage (generation_id, position, image_id)
+    SELECT g.id, s.position, image.id
+    FROM unnest(%(image_object_key)s::text[], %(source_of)s::int[], %(source_position)s::int[])
+            AS s (object_key, generation, position)
+        JOIN image USING (object_key)
+        JOIN hold ON hold.position = s.generation
+        JOIN generation g USING (reservation_id)
+)"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """A request and its quote. `sources` are sealed in the store but not yet recorded."""
+    """A request and its quote for each picture, which has an item in `parameters` and, for an edit, in `sources`.
+
+    Sources are sealed in the store but not yet recorded.
+    """
 
     account_id: int
     kind: str
     model: str
     prompt: str
-    parameters: dict[str, int]
+    parameters: Sequence[Mapping[str, int]]
     quote_micros: int
-    sources: Sequence[StoredImage] = ()
+    sources: Sequence[Sequence[StoredImage]] = ()
     idempotency: Idempotency | None = None
 
 
-def build_row(*, submission: Submission, held: Hold, now: Timestamp) -> Generation:
-    """Return the queued row, not inserted yet."""
-    return Generation(
-        account_id=submission.account_id,
-        number=held.number,
-        reservation_id=held.reservation_id,
-        kind=submission.kind,
-        model=submission.model,
-        prompt=submission.prompt,
-        parameters=submission.parameters,
-        quote_micros=submission.quote_micros,
-        **_build_times(now, held.open_count),
-    )
+def insert(*, submission: Submission, open_limit: int, now: datetime | None) -> list[Generation]:
+    """Hold the quotes and insert the queued rows, in the order of `parameters`.
 
-
-# The size is far above an account's limit of open generations. Tests pass their own datetimes as well.
-@lru_cache(maxsize=64)
-def _build_times(now: Timestamp, open_count: int) -> dict[str, Any]:
-    """Return the row's times as identical objects at every call, not as equal ones.
-
-    The expressions identify the cached statement, and identical ones need no comparison part by part.
+    Returns nothing and has written nothing if the account may not hold as much, or if the idempotency key is taken.
     """
-    return {
-        "created_at": now,
-        "turn_at": now + timedelta(seconds=TURN_SECONDS * (open_count - 1)),
-        "not_before": now,
-        "hinted_at": now,
-        "deadline_at": now + timedelta(seconds=DEADLINE_SECONDS),
+    named, sources = submission.idempotency, list(chain.from_iterable(submission.sources))
+    places = [
+        (index, place)
+        for index, each in enumerate(submission.sources, 1)
+        for place in range(1, len(each) + 1)
+    ]
+    values: dict[str, object] = {
+        **holds.hold_values(
+            account_id=submission.account_id,
+            quote_micros=submission.quote_micros,
+            count=len(submission.parameters),
+            open_limit=open_limit,
+        ),
+        "now": now,
+        "kind": submission.kind,
+        "model": submission.model,
+        "prompt": submission.prompt,
+        "parameters": [json.dumps(each) for each in submission.parameters],
     }
+    if named:
+        values |= {"key_digest": named.key_digest, "request_digest": named.request_digest}
+    if sources:
+        values |= images.record_values(sources)
+        values |= {
+            "source_of": [index for index, _ in places],
+            "source_position": [place for _, place in places],
+        }
+    rows = plain_sql.execute(_compose(has_key=named is not None, has_sources=bool(sources)), values)
+    return [plain_sql.instance(Generation, row) for row in rows]
+
+
+@cache
+def _compose(*, has_key: bool, has_sources: bool) -> str:
+    keyed = "(SELECT generation_id FROM named WHERE position = 1)"
+    ctes = [
+        holds.PAYER,
+        *([idempotency.TAKE] if has_key else []),
+        holds.hold(after="named" if has_key else "payer"),
+        _GENERATION.format(id=keyed if has_key else "NULL"),
+        *([images.record(after="generation"), _SOURCE] if has_sources else []),
+    ]
+    columns = plain_sql.columns(Generation, "g")
+    return f"WITH {','.join(ctes)} SELECT {columns} FROM generation g ORDER BY number"  # noqa: S608 (own texts)

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from django.db import connection
 from django.db.models import Q, QuerySet
 
-from storage import statements
-from storage.statements import Statement
 from workers.models import Generation, Status
 
 # The whole state machine: each status with its allowed successors.
@@ -30,18 +28,6 @@ def move_all(guard: Q, source: Status, target: Status, **changes: object) -> int
     A move to any status but `running` ends the lease.
     """
     return _rows(guard, source).update(**_add_status(source, target, changes))
-
-
-def compile_move(
-    guard: Q, source: Status, target: Status, *, may_be_lost: bool = False, **changes: object
-) -> Statement[Generation]:
-    """Build the statement that moves the one generation which the guard names and returns its new row.
-
-    A statement that may be lost is a transaction of its own and does not wait for the disk.
-    """
-    return statements.update(
-        _rows(guard, source), _add_status(source, target, changes), may_be_lost=may_be_lost
-    )
 
 
 def lock_some(condition: Q, limit: int, *, first: str) -> Sequence[int]:

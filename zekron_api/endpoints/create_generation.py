@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.utils import timezone
 
-from billing import ledger
+from billing import holds, ledger
 from storage import images
 from storage.models import StoredImage
 from workers.catalogue import ImageModel
@@ -44,16 +44,16 @@ def create(*, account_id: int, fields: dict[str, Any], idempotency_key: str | No
     sealed = _seal_all(account_id, fields["images"])
     submission = _submission(account_id, fields, sealed, named)
     try:
-        generation = generations.submit(submission=submission, open_limit=settings.OPEN_GENERATIONS_LIMIT)
+        [generation] = generations.submit(submission=submission, open_limit=settings.OPEN_GENERATIONS_LIMIT)
     except idempotency.AlreadyAccepted as twin:
-        # The same request arrived twice at once. The lock on the account decided which came first.
+        # The same request arrived twice at once. The idempotency key decided which came first.
         _discard_all(sealed)
         return Created(twin.generation, replayed=True)
     except (
         idempotency.KeyReused,
         generations.TooManyOpen,
         ledger.InsufficientBalance,
-        ledger.AccountSuspended,
+        holds.AccountSuspended,
     ):
         # Only a refusal certainly recorded nothing. After any other error the row may exist and need its sources.
         _discard_all(sealed)
@@ -82,9 +82,9 @@ def _submission(
         model=model.name,
         prompt=fields["prompt"],
         # The generation keeps its seed, so that a second attempt makes the same image.
-        parameters={"width": width, "height": height, "seed": secrets.randbits(32)},
+        parameters=[{"width": width, "height": height, "seed": secrets.randbits(32)}],
         quote_micros=model.price.quote_micros(width=width, height=height, source_count=len(sealed)),
-        sources=sealed,
+        sources=[sealed],
         idempotency=named,
     )
 

@@ -7,7 +7,7 @@ from rest_framework.exceptions import NotAuthenticated
 from rest_framework.request import Request
 
 from billing import keys
-from billing.ledger import AccountSuspended
+from billing.holds import AccountSuspended
 from billing.models import Account
 
 # The header WWW-Authenticate of a 401 (RFC 6750, section 3).

@@ -11,8 +11,9 @@ from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from rest_framework import exceptions
 
+from billing.holds import AccountSuspended
 from billing.keys import InvalidKey
-from billing.ledger import AccountSuspended, InsufficientBalance
+from billing.ledger import InsufficientBalance
 from storage import images
 from storage.postgresql import availability
 from workers.lifecycle import error_codes

@@ -15,8 +15,9 @@ from rest_framework import exceptions
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from billing.holds import AccountSuspended
 from billing.keys import InvalidKey
-from billing.ledger import AccountSuspended, InsufficientBalance
+from billing.ledger import InsufficientBalance
 from workers.catalogue import DEFAULT_MODEL, catalogue
 from workers.lifecycle.admission import QueueTooLong
 from workers.lifecycle.generations import TooManyOpen

@@ -122,7 +122,7 @@ def test_the_source_of_an_open_edit_must_open_too(now: datetime) -> None:
     source = images.put(
         content=b"png", mime_type="image/png", associated_data="a source", expires_at=now + timedelta(hours=1)
     )
-    queued = factories.submit(factories.account(), now=now, kind=Kind.EDIT, sources=[source])
+    queued = factories.submit(factories.account(), now=now, kind=Kind.EDIT, sources=[[source]])
     storages["objects"].delete(source.object_key)
     assert len(list(image_audit.find_unreadable())) == 1
     generations.cancel(generation=queued, error_type="service_busy", error_code="X")

@@ -10,11 +10,10 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.utils import timezone
 
-from billing import ledger
 from billing.models import Account, Reservation
 from storage import images
 from storage.models import StoredImage
-from tests import factories
+from tests import factories, movements
 from tests.billing.tampering import tamper
 from workers.audit import rows
 from workers.lifecycle import generations, submission
@@ -25,7 +24,7 @@ pytestmark = pytest.mark.django_db
 
 def edited(owner: Account) -> Generation:
     """Complete an edit of one source."""
-    queued = factories.submit(owner, kind=Kind.EDIT, sources=[factories.sealed()])
+    queued = factories.submit(owner, kind=Kind.EDIT, sources=[[factories.sealed()]])
     return factories.finish(factories.claim(generation_id=queued.pk, now=factories.NOW))
 
 
@@ -174,7 +173,7 @@ def test_the_audit_finds_a_missing_constraint(table: str, name: str) -> None:
 def test_money_that_is_held_for_no_generation_is_named() -> None:
     owner = factories.account()
     with transaction.atomic():
-        reservation = ledger.hold(account_id=owner.pk, quote_micros=100)
+        reservation = movements.hold(account_id=owner.pk, quote_micros=100)
     assert f"reservation {reservation.reservation_id} of account {owner.pk} belongs to no generation" in list(
         rows.find_disagreements()
     )
@@ -208,14 +207,12 @@ LATE: dict[str, tuple[Callable[[], object], timedelta, str]] = {
         "image …: expired at 2026-01-02 12:00:00+00:00 and still has its key",
     ),
     "an object": (
-        lambda: images.record(
-            image=StoredImage(
-                object_key="x",
-                associated_data="x",
-                byte_count=1,
-                expires_at=factories.NOW,
-                key_destroyed_at=factories.NOW,
-            )
+        lambda: StoredImage.objects.create(
+            object_key="x",
+            associated_data="x",
+            byte_count=1,
+            expires_at=factories.NOW,
+            key_destroyed_at=factories.NOW,
         ),
         rows.OBJECT_GRACE,
         "image …: its key was destroyed at 2026-01-01 12:00:00+00:00 and its object is not deleted",

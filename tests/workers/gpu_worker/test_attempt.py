@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from django.db import connections
-from django.db.models.functions import Now
 from PIL import Image
 
 from billing.audit import audit
@@ -21,7 +20,6 @@ from workers.lifecycle import generations, recovery
 from workers.models import MAX_ATTEMPTS, Generation, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
-CLOCK = Now()
 
 
 def _run(engine: factories.StandInEngine, generation: Generation) -> Generation:
@@ -38,7 +36,7 @@ def _png(colour: str) -> bytes:
 
 def test_an_attempt_leaves_a_sealed_png_of_the_right_size_and_charges_the_quote() -> None:
     owner = factories.account()
-    done = _run(factories.StandInEngine(), factories.submit(owner, now=CLOCK))
+    done = _run(factories.StandInEngine(), factories.submit(owner, now=None))
     with Image.open(io.BytesIO(images.load(image=done.image))) as picture:
         assert (picture.format, picture.size) == ("PNG", (512, 512))
     owner.refresh_from_db()
@@ -48,14 +46,14 @@ def test_an_attempt_leaves_a_sealed_png_of_the_right_size_and_charges_the_quote(
 def test_the_engine_gets_the_source_images_in_their_order() -> None:
     engine = factories.StandInEngine()
     sources = [factories.sealed(_png("red")), factories.sealed(_png("blue"))]
-    _run(engine, factories.submit(factories.account(), now=CLOCK, kind="edit", sources=sources))
+    _run(engine, factories.submit(factories.account(), now=None, kind="edit", sources=[sources]))
     colours = [source.getpixel((5, 5)) for source in engine.orders[0].sources]
     assert colours == [(255, 0, 0), (0, 0, 255)]
 
 
 def test_the_same_message_fifty_times_makes_one_picture() -> None:
     engine = factories.StandInEngine()
-    factories.submit(factories.account(), now=CLOCK)
+    factories.submit(factories.account(), now=None)
     with factories.attempt_context(engine) as context:
         factories.at_once(50, lambda _: attempt.run_next(context=context))
     assert len(engine.orders) == 1
@@ -63,7 +61,7 @@ def test_the_same_message_fifty_times_makes_one_picture() -> None:
 
 
 def test_a_failed_attempt_is_queued_again_with_a_backoff_that_grows(monkeypatch: pytest.MonkeyPatch) -> None:
-    generation = factories.submit(factories.account(), now=CLOCK)
+    generation = factories.submit(factories.account(), now=None)
     # By this clock the backoff is over long ago, so that the next attempt can follow at once.
     monkeypatch.setattr(generations, "retry", partial(generations.retry, now=factories.NOW))
     engine = factories.StandInEngine(RuntimeError("out of memory"), RuntimeError("out of memory"))
@@ -77,9 +75,7 @@ def test_a_failed_attempt_is_queued_again_with_a_backoff_that_grows(monkeypatch:
 
 def test_a_picture_is_sealed_for_its_generation_and_its_account() -> None:
     owner, other = factories.account(), factories.account()
-    done = [
-        _run(factories.StandInEngine(), factories.submit(who, now=CLOCK)) for who in (owner, other, owner)
-    ]
+    done = [_run(factories.StandInEngine(), factories.submit(who, now=None)) for who in (owner, other, owner)]
     assert [row.image.associated_data for row in done] == [
         f"account {row.account_id} generation {row.pk}" for row in done
     ]
@@ -87,7 +83,7 @@ def test_a_picture_is_sealed_for_its_generation_and_its_account() -> None:
 
 def test_a_poisoned_generation_fails_after_three_attempts_and_is_free() -> None:
     owner = factories.account()
-    generation = factories.submit(owner, now=CLOCK)
+    generation = factories.submit(owner, now=None)
     engine = factories.StandInEngine(*[RuntimeError("poison")] * MAX_ATTEMPTS)
     for _ in range(MAX_ATTEMPTS):
         Generation.objects.filter(pk=generation.pk).update(not_before=factories.NOW)
@@ -109,7 +105,7 @@ def test_a_picture_that_is_black_all_over_is_never_stored_nor_charged(objects_fo
         def generate(self, orders: Sequence[ImageOrder], *, on_step: StepCallback) -> list[Image.Image]:
             return [Image.new("RGB", (order.width, order.height)) for order in orders]
 
-    again = _run(Blind(), factories.submit(owner, now=CLOCK))
+    again = _run(Blind(), factories.submit(owner, now=None))
     assert (again.status, again.error_detail) == (
         Status.QUEUED,
         "BadOutput: the engine made a picture that is black all over",
@@ -118,7 +114,7 @@ def test_a_picture_that_is_black_all_over_is_never_stored_nor_charged(objects_fo
 
 
 def test_a_worker_that_stops_puts_back_what_it_has_not_begun() -> None:
-    generation = factories.submit(factories.account(), now=CLOCK)
+    generation = factories.submit(factories.account(), now=None)
     with factories.attempt_context(factories.StandInEngine()) as context:
         closed = Batcher(factories.StandInEngine())
         closed.close()
@@ -131,7 +127,7 @@ def test_a_worker_that_stops_puts_back_what_it_has_not_begun() -> None:
 
 def test_a_lost_lease_charges_nothing_and_leaves_no_object(objects_folder: Path) -> None:
     owner = factories.account()
-    generation = factories.submit(owner, now=CLOCK)
+    generation = factories.submit(owner, now=None)
 
     class Thief(factories.StandInEngine):
         def generate(self, orders: Sequence[ImageOrder], *, on_step: StepCallback) -> list[Image.Image]:
@@ -147,7 +143,7 @@ def test_a_lost_lease_charges_nothing_and_leaves_no_object(objects_folder: Path)
 
 
 def test_a_lease_that_is_known_to_be_lost_stores_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    generation = factories.submit(factories.account(), now=CLOCK)
+    generation = factories.submit(factories.account(), now=None)
     puts: list[object] = []
     monkeypatch.setattr(images, "put", lambda **values: puts.append(values))
 
@@ -180,7 +176,7 @@ def test_a_generation_that_does_not_fit_into_memory_fails_at_once_and_is_free() 
     owner = factories.account()
     # The batcher tries it a second time, without company.
     engine = factories.StandInEngine(OutOfDeviceMemory("no memory"), OutOfDeviceMemory("no memory"))
-    failed = _run(engine, factories.submit(owner, now=CLOCK))
+    failed = _run(engine, factories.submit(owner, now=None))
     owner.refresh_from_db()
     assert (failed.status, failed.attempt_count) == (Status.FAILED, 1)
     assert (owner.reserved_micros, owner.spent_micros) == (0, 0)

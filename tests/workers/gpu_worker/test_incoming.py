@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db.models.functions import Now
 
 from tests import factories
 from workers.engine.batcher import Batcher
@@ -78,7 +77,7 @@ def test_an_attempt_is_on_its_way_while_it_is_claimed(
     monkeypatch: pytest.MonkeyPatch, objects_folder: Path
 ) -> None:
     waiting, arrivals, seen = (
-        factories.submit(factories.account(), now=Now()),
+        factories.submit(factories.account(), now=None),
         IncomingOrders(),
         [],
     )

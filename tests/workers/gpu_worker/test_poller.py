@@ -52,7 +52,7 @@ def _idle_hands() -> Iterator[None]:
 
 def _left_by_a_worker(owner: Account) -> Generation:
     """Return a generation that is running, and was not renewed for 13 seconds."""
-    running = factories.claim(generation_id=factories.submit(owner, now=CLOCK).pk)
+    running = factories.claim(generation_id=factories.submit(owner, now=None).pk)
     silent_seconds = 13
     Generation.objects.filter(pk=running.pk).update(
         lease_until=CLOCK + timedelta(seconds=generations.LEASE_SECONDS - silent_seconds)
@@ -78,7 +78,7 @@ def test_who_has_reached_the_database_for_a_moment_only_takes_nothing_back(quick
     left = _left_by_a_worker(owner)
     with _idle_hands():
         for _ in range(3):
-            _wait_until_completed(factories.submit(owner, now=CLOCK))
+            _wait_until_completed(factories.submit(owner, now=None))
         assert Generation.objects.get(pk=left.pk).lease_token == left.lease_token
 
 
@@ -138,7 +138,7 @@ def test_an_idle_worker_sweeps_and_purges_at_its_intervals(
 @pytest.mark.django_db(transaction=True)
 def test_an_idle_worker_claims_no_more_than_it_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     owner = factories.account()
-    waiting = [factories.submit(owner, now=CLOCK).pk for _ in range(3)]
+    waiting = [factories.submit(owner, now=None).pk for _ in range(3)]
     begun: list[int] = []
     monkeypatch.setattr(recovery, "sweep", lambda: None)
     monkeypatch.setattr(IdlePoller, "_attempt", lambda _, claimed: begun.append(claimed.pk))
@@ -190,5 +190,5 @@ def test_an_error_that_nobody_expected_does_not_end_the_poller(
 
     monkeypatch.setattr(poller, "close_old_connections", fail_at_first)
     with _idle_hands():
-        _wait_until_completed(factories.submit(factories.account(), now=CLOCK))
+        _wait_until_completed(factories.submit(factories.account(), now=None))
     assert caplog.text.count("idle poller failed unexpectedly and goes on") == 2

@@ -8,13 +8,11 @@ from pathlib import Path
 
 import pytest
 from django.db import connection
-from django.db.models.functions import Now
 
 from tests import factories, processes
 from workers.models import Generation, Status
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes]
-CLOCK = Now()
 # Nothing listens there: a Redis that is away for the whole life of the worker.
 NO_REDIS = "redis://127.0.0.1:1/0"
 # A mistake of our own, in a thread that must not end by itself.
@@ -85,7 +83,7 @@ def test_a_worker_keeps_its_connections_from_task_to_task_and_replaces_those_tha
     owner = factories.account()
 
     def makes_one() -> Generation:
-        made = factories.submit(owner, now=CLOCK)
+        made = factories.submit(owner, now=None)
         processes.wait_until(_is(made, Status.COMPLETED))
         return made
 
@@ -102,7 +100,7 @@ def test_a_worker_keeps_its_connections_from_task_to_task_and_replaces_those_tha
 
 def test_without_redis_the_table_alone_brings_work_to_a_worker(tmp_path: Path, objects_folder: Path) -> None:
     owner = factories.account()
-    waiting = [factories.submit(owner, now=CLOCK) for _ in range(3)]
+    waiting = [factories.submit(owner, now=None) for _ in range(3)]
     with _worker(tmp_path, objects_folder, REDIS_URL=NO_REDIS):
         for generation in waiting:
             processes.wait_until(_is(generation, Status.COMPLETED))
@@ -122,7 +120,7 @@ def test_a_worker_that_is_told_to_stop_finishes_what_the_device_is_at_and_puts_t
     tmp_path: Path, objects_folder: Path
 ) -> None:
     owner = factories.account()
-    painted, behind = (factories.submit(owner, now=CLOCK, prompt="slow 3") for _ in range(2))
+    painted, behind = (factories.submit(owner, now=None, prompt="slow 3") for _ in range(2))
     with _worker(tmp_path, objects_folder) as process:
         processes.wait_until(_is(painted, Status.RUNNING))
         processes.wait_until(_is(behind, Status.RUNNING))
@@ -136,7 +134,7 @@ def test_a_worker_that_is_told_to_stop_finishes_what_the_device_is_at_and_puts_t
 def test_what_takes_longer_than_a_worker_may_take_to_stop_is_put_back_too(
     tmp_path: Path, objects_folder: Path
 ) -> None:
-    generation = factories.submit(factories.account(), now=CLOCK, prompt="slow 600")
+    generation = factories.submit(factories.account(), now=None, prompt="slow 600")
     with _worker(tmp_path, objects_folder, shutdown_seconds=1.0) as process:
         processes.wait_until(_is(generation, Status.RUNNING))
         process.send_signal(signal.SIGTERM)
@@ -149,10 +147,10 @@ def test_a_lost_device_ends_the_worker_with_a_clear_line_and_costs_the_others_no
     tmp_path: Path, objects_folder: Path
 ) -> None:
     owner = factories.account()
-    slow = factories.submit(owner, now=CLOCK, prompt="slow 2")
+    slow = factories.submit(owner, now=None, prompt="slow 2")
     with _worker(tmp_path, objects_folder) as process:
         processes.wait_until(_is(slow, Status.RUNNING))
-        fatal = factories.submit(owner, now=CLOCK, prompt="lose the device")
+        fatal = factories.submit(owner, now=None, prompt="lose the device")
         assert process.wait(timeout=60) == 70
     assert "zekron: the device auto is lost" in (tmp_path / "worker.log").read_text()
     fatal.refresh_from_db()
@@ -164,7 +162,7 @@ def test_a_lost_device_ends_the_worker_with_a_clear_line_and_costs_the_others_no
 def test_a_broken_thread_ends_the_worker_and_its_generation_is_tried_again(
     tmp_path: Path, objects_folder: Path
 ) -> None:
-    generation = factories.submit(factories.account(), now=CLOCK)
+    generation = factories.submit(factories.account(), now=None)
     with _worker(tmp_path, objects_folder, before=BREAK_A_THREAD) as process:
         assert process.wait(timeout=60) == 70
     assert "a thread of zekron-image-1 broke; this worker exits" in (tmp_path / "worker.log").read_text()
@@ -175,7 +173,7 @@ def test_a_broken_thread_ends_the_worker_and_its_generation_is_tried_again(
 def test_a_worker_whose_device_hangs_exits_and_the_attempt_counts(
     tmp_path: Path, objects_folder: Path
 ) -> None:
-    generation = factories.submit(factories.account(), now=CLOCK)
+    generation = factories.submit(factories.account(), now=None)
     with _worker(tmp_path, objects_folder, before=HANG_IN_A_STAGE) as process:
         assert process.wait(timeout=60) == 70
     assert "hangs with zekron-image-1; this worker exits" in (tmp_path / "worker.log").read_text()

@@ -38,7 +38,7 @@ def _start(command: list[str], **variables: str) -> "subprocess.CompletedProcess
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
 

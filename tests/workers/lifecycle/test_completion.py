@@ -5,21 +5,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection, connections
-from django.db.models.functions import Now
+from django.db import OperationalError, connection, connections, transaction
 
 from billing.audit import audit
 from billing.models import Account
 from storage import failpoints
 from storage.models import StoredImage
 from tests import factories
+from tests.database import start_elsewhere
 from workers.gpu_worker import attempt
 from workers.lifecycle import completion, generations
 from workers.models import Generation, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
-CLOCK = Now()
 NO_PAUSES = (0.0, 0.0)
+_END_WAITING = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND pg_blocking_pids(pid) <> '{}'
+"""
 
 
 class Troubled:
@@ -81,7 +84,7 @@ def test_a_database_that_stays_away_leaves_the_outcome_open(monkeypatch: pytest.
 def test_an_object_is_kept_while_nobody_knows_whether_its_row_was_committed(
     monkeypatch: pytest.MonkeyPatch, objects_folder: Path
 ) -> None:
-    generation = factories.submit(factories.account(), now=CLOCK)
+    generation = factories.submit(factories.account(), now=None)
     monkeypatch.setattr(generations, "complete", Troubled(before=1))
     monkeypatch.setattr(
         completion, "complete_with_retry", partial(completion.complete_with_retry, pauses_seconds=())
@@ -100,11 +103,27 @@ def test_a_generation_that_another_completed_is_not_taken_for_ones_own() -> None
     assert not StoredImage.objects.filter(object_key=image.object_key).exists()
 
 
-def test_a_connection_that_is_ended_inside_the_settling_transaction_costs_nothing(
+def test_a_connection_that_is_ended_while_the_statement_waits_costs_nothing() -> None:
+    owner = factories.account()
+    running, image = factories.generation_in(Status.RUNNING, owner), factories.sealed()
+    with transaction.atomic():
+        # The statement has locked the generation and settled the reservation, and waits for this lock.
+        Account.objects.select_for_update().get(pk=owner.pk)
+        completed = start_elsewhere(
+            lambda: completion.complete_with_retry(generation=running, image=image, pauses_seconds=NO_PAUSES)
+        )
+        assert not completed.done()
+        with connection.cursor() as cursor:
+            cursor.execute(_END_WAITING)
+    completed.result()
+    _charged_once(owner, running, image)
+
+
+def test_a_connection_that_is_ended_before_the_settling_statement_costs_nothing(
     monkeypatch: pytest.MonkeyPatch, objects_folder: Path
 ) -> None:
     owner = factories.account()
-    generation = factories.submit(owner, now=CLOCK)
+    generation = factories.submit(owner, now=None)
     ended: list[Any] = []
 
     def end_the_connection(point: str) -> None:

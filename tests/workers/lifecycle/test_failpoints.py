@@ -24,7 +24,6 @@ if not apps.ready:
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models.functions import Now
 from django.test.utils import override_settings
 from django.utils import timezone
 
@@ -72,9 +71,6 @@ def test_what_a_process_leaves_there_others_bring_to_its_end_once(
     with _process(job) as (process, line):
         if action == "hang":
             _freeze(process, line)
-            if point == "settling":
-                # It holds the locks of its transaction, which only its death opens.
-                _kill(process)
         else:
             process.join()
             assert process.exitcode == (-signal.SIGKILL if action == "kill" else 0)
@@ -90,7 +86,7 @@ def test_what_a_process_leaves_there_others_bring_to_its_end_once(
 
 def test_an_attempt_does_not_load_what_paints(tmp_path: Path) -> None:
     owner = factories.account()
-    generation_id = factories.submit(owner, now=Now()).pk
+    generation_id = factories.submit(owner, now=None).pk
     job = Job(_database(), settings.STORAGES, "", "", owner.pk, generation_id, timezone.now())
     with _process(job) as (process, line):
         assert "torch" not in line.recv()
@@ -101,7 +97,7 @@ def _prepare(point: str, owner: Account) -> int | None:
     """Prepare what the process finds: nothing, a queued generation, one that a dead worker left, or a completed one."""
     if point == "submitted":
         return None
-    queued = factories.submit(owner, now=Now())
+    queued = factories.submit(owner, now=None)
     if point == "rescued":
         factories.claim(generation_id=queued.pk)
     if point in PURGES:
@@ -214,7 +210,7 @@ def _do(job: Job, line: Connection) -> None:
 
 def _work(job: Job) -> None:
     if job.failpoint == "submitted":
-        factories.submit(Account.objects.get(pk=job.account_id), now=Now())
+        factories.submit(Account.objects.get(pk=job.account_id), now=None)
     elif job.failpoint == "rescued":
         recovery.sweep(now=job.moment)
     elif job.failpoint in PURGES:

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection, transaction
-from django.db.models.functions import Now
 from pytest_django import DjangoAssertNumQueries
 
-from billing import ledger
+from billing import holds, ledger
 from billing.audit import audit
 from billing.models import LedgerEntry
 from storage import images
@@ -220,7 +219,7 @@ def test_completing_charges_once_and_the_image_expires_a_day_later() -> None:
 
 
 def test_on_the_databases_own_clock_both_rows_expire_at_the_same_instant() -> None:
-    running = factories.claim(generation_id=factories.submit(factories.account(), now=Now()).pk)
+    running = factories.claim(generation_id=factories.submit(factories.account(), now=None).pk)
     generations.complete(generation=running, image=factories.sealed(), cost_micros=running.quote_micros)
     done = Generation.objects.select_related("image").get(pk=running.pk)
     assert done.expires_at == done.image.expires_at
@@ -244,7 +243,7 @@ def test_source_images_are_unreadable_once_their_generation_ends(end: Any, is_cl
     owner = factories.account()
     edit, other = [
         factories.submit(
-            owner, kind="edit", sources=[factories.sealed(b"first"), factories.sealed(b"second")]
+            owner, kind="edit", sources=[[factories.sealed(b"first"), factories.sealed(b"second")]]
         )
         for _ in range(2)
     ]
@@ -302,8 +301,8 @@ def test_what_is_queued_after_all_its_attempts_is_not_claimed() -> None:
 def test_no_generation_ends_unless_its_money_moves_with_it(end: Any, status: Any) -> None:
     generation = factories.generation_in(status, factories.account())
     with transaction.atomic():
-        ledger.release(reservation_id=generation.reservation_id)
-    with pytest.raises(ledger.AlreadyResolved):
+        holds.release(reservation_id=generation.reservation_id)
+    with pytest.raises(holds.AlreadyResolved):
         end(generation)
     row = Generation.objects.get(pk=generation.pk)
     assert (row.status, row.image_id, row.ended_at) == (status, None, None)

@@ -155,7 +155,7 @@ def test_a_request_is_known_by_its_key_and_its_balance_is_in_the_same_row(owner:
 def test_a_submission_with_an_idempotency_key(owner: Account) -> None:
     named = Idempotency(key_digest="a new key", request_digest="request")
     refuse_costly(lambda: idempotency.find(account_id=owner.pk, idempotency=named))
-    refuse_costly(lambda: factories.submit(owner, open_limit=10**6, now=Now(), idempotency=named))
+    refuse_costly(lambda: factories.submit(owner, open_limit=10**6, now=None, idempotency=named))
 
 
 @pytest.mark.parametrize("models", [None, {"zekron-image-1"}, {"another"}, {"zekron-image-1", "another"}])
@@ -164,7 +164,7 @@ def test_the_next_generation_is_claimed_whatever_else_waits(owner: Account, mode
 
 
 def test_a_generation_from_its_claim_to_its_end(owner: Account) -> None:
-    queued = factories.submit(owner, open_limit=10**6, now=Now())
+    queued = factories.submit(owner, open_limit=10**6, now=None)
     running = factories.claim(generation_id=queued.pk)
     assert running.lease_token is not None
     refuse_costly(lambda: generations.renew(lease_tokens=[running.lease_token, uuid.uuid4()]))

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 from celery import Celery, current_app
-from django.db.models.functions import Now
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from tests import factories, processes
@@ -22,7 +21,6 @@ from workers.messaging import enqueue, redis_client, worker_registry
 from workers.models import Generation, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
-CLOCK = Now()
 WORKER = "-m celery -A zekron_api worker -P threads -c 2 -n gpu@queues --without-gossip --without-mingle -Q"
 
 
@@ -133,7 +131,7 @@ def test_of_all_whose_turn_it_is_a_worker_claims_the_first_that_it_can_make() ->
 
 
 def test_a_message_for_a_model_that_a_worker_has_not_costs_no_attempt() -> None:
-    waiting = factories.submit(factories.account(), now=CLOCK, model="big")
+    waiting = factories.submit(factories.account(), now=None, model="big")
     engine = factories.StandInEngine()
     with factories.attempt_context(engine) as context:
         attempt.run_next(context=context._replace(models={"zekron-image-1"}))
@@ -150,7 +148,7 @@ def test_idle_hands_leave_alone_what_their_worker_cannot_make(monkeypatch: pytes
     # In threads of their own, whose connections would outlive the test.
     monkeypatch.setattr(attempt, "carry_out", lambda *, generation, context: carried.append(generation.pk))
     owner = factories.account()
-    others, mine = factories.submit(owner, now=CLOCK, model="big"), factories.submit(owner, now=CLOCK)
+    others, mine = factories.submit(owner, now=None, model="big"), factories.submit(owner, now=None)
     with factories.attempt_context(factories.StandInEngine()) as context:
         hands = poller.IdlePoller(context=context._replace(models={"zekron-image-1"}), capacity=2)
         hands.start()
@@ -177,8 +175,8 @@ def test_a_worker_has_the_models_of_its_queues_alone_and_says_so(
     objects_folder: Path, models_file: Path
 ) -> None:
     owner = factories.account()
-    others = factories.submit(owner, now=CLOCK)
-    mine = [factories.submit(owner, now=CLOCK, model="big") for _ in range(3)]
+    others = factories.submit(owner, now=None)
+    mine = [factories.submit(owner, now=None, model="big") for _ in range(3)]
     with _worker("large,chores", objects_folder, models_file):
         for generation in mine:
             completed = Generation.objects.filter(pk=generation.pk, status=Status.COMPLETED)

@@ -12,7 +12,7 @@ from django.db import OperationalError
 from PIL import Image
 from pytest_django import Settings
 
-from billing import accounts, ledger
+from billing import accounts, holds, ledger
 from storage import images
 from storage.models import StoredImage
 from tests import factories
@@ -120,7 +120,7 @@ def test_a_refused_edit_leaves_no_source_in_the_store(idle_worker: None, objects
         lambda row: idempotency.KeyReused(),
         lambda row: generations.TooManyOpen(),
         lambda row: ledger.InsufficientBalance(),
-        lambda row: ledger.AccountSuspended(),
+        lambda row: holds.AccountSuspended(),
     ],
     ids=["accepted before", "key reused", "too many open", "no money", "suspended"],
 )

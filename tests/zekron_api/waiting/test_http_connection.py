@@ -13,7 +13,6 @@ from typing import NamedTuple
 import pytest
 import uvicorn
 from django.db import connections
-from django.db.models.functions import Now
 
 from tests import factories, processes
 from tests.zekron_api.callers import Caller
@@ -339,7 +338,7 @@ def test_a_client_that_does_not_read_is_cut_off_from_the_rest_of_its_reply(
 
 def _path_of_image(me: Caller, content: bytes) -> str:
     """Return the path of an image of the caller with this content."""
-    running = factories.claim(generation_id=factories.submit(me.account, now=Now()).pk)
+    running = factories.claim(generation_id=factories.submit(me.account, now=None).pk)
     image = factories.sealed(content)
     generations.complete(generation=running, image=image, cost_micros=running.quote_micros)
     return f"/v1/images/{image_tokens.token_of(generation_id=running.pk)}"

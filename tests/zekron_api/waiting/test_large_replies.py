@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db.models.functions import Now
 
 from billing import keys
 from billing.models import Account
@@ -48,7 +47,7 @@ SLACK_BYTES = 60_000_000
 
 def completed(owner: Account, content: bytes = b"png") -> Generation:
     """Return a completed generation with this image."""
-    running = factories.claim(generation_id=factories.submit(owner, now=Now()).pk)
+    running = factories.claim(generation_id=factories.submit(owner, now=None).pk)
     image = images.put(
         content=content, mime_type="image/png", associated_data="test", expires_at=factories.NOW
     )

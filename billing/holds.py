@@ -1,0 +1,173 @@
+"""Holds of quotes on accounts: made, then settled or released, once.
+
+Each movement is part of the one statement that writes the rows it pays for, because all requests of an account wait for
+the lock of its row. The CTEs are here. The module that owns those rows composes the statement.
+"""
+
+from typing import Final, NoReturn
+
+from django.db import connection
+
+from billing import ledger
+from billing.models import Account, Reservation
+
+
+class AccountSuspended(Exception):
+    """The account is suspended and may not hold money for new work."""
+
+
+class TooManyHolds(Exception):
+    """The account already has the maximum number of open holds."""
+
+
+class AlreadyResolved(Exception):
+    """The reservation is already settled or released."""
+
+
+# Each CTE needs the rows of the one before it, so a statement writes everything or nothing. A condition stands in the
+# CTE that locks its row. PostgreSQL checks it there again if another transaction has changed the row meanwhile.
+
+# The CTE locks an account that may hold `count` times the quote. It is empty if the account may not.
+PAYER: Final = """
+payer AS MATERIALIZED (
+    SELECT id AS account_id FROM billing_account
+    WHERE id = %(account_id)s AND status = 'active'
+        AND balance_micros - reserved_micros >= %(count)s * %(quote_micros)s
+        AND (%(open_limit)s::bigint IS NULL OR open_hold_count + %(count)s <= %(open_limit)s)
+    FOR NO KEY UPDATE
+)"""
+_HOLD: Final = """
+account AS (
+    UPDATE billing_account a SET reserved_micros = reserved_micros + %(count)s * %(quote_micros)s,
+        hold_count = hold_count + %(count)s, open_hold_count = open_hold_count + %(count)s,
+        entry_count = entry_count + %(count)s
+    FROM {after} after WHERE a.id = after.account_id
+    RETURNING a.*
+), reservation AS (
+    INSERT INTO billing_reservation (account_id, quote_micros, resolution)
+    SELECT id, %(quote_micros)s, '' FROM account, generate_series(1, %(count)s) RETURNING id
+), hold AS (
+    SELECT a.id AS account_id, r.id AS reservation_id, position, hold_count - %(count)s + position AS number,
+        open_hold_count - %(count)s + position AS open_count, entry_count - %(count)s + position AS sequence,
+        balance_micros, reserved_micros - (%(count)s - position) * %(quote_micros)s AS reserved_micros
+    FROM account a, (SELECT id, row_number() OVER (ORDER BY id) AS position FROM reservation) r
+), entry AS (
+    INSERT INTO billing_ledgerentry (account_id, sequence, kind, amount_micros, balance_after_micros,
+        reserved_after_micros, reservation_id, actor, reason)
+    SELECT account_id, sequence, 'hold', %(quote_micros)s, balance_micros, reserved_micros, reservation_id, '', ''
+    FROM hold
+)"""
+_RESOLVE: Final = """
+reservation AS (
+    UPDATE billing_reservation r SET {resolved}, resolved_at = statement_timestamp()
+    FROM {after} after WHERE r.id = after.reservation_id AND resolution = '' AND {guard}
+    RETURNING r.*
+), account AS (
+    UPDATE billing_account a SET reserved_micros = reserved_micros - quote_micros,
+        open_hold_count = open_hold_count - 1, entry_count = entry_count + 1 {charged}
+    FROM reservation r WHERE a.id = r.account_id
+    RETURNING a.*
+), entry AS (
+    INSERT INTO billing_ledgerentry (account_id, sequence, kind, amount_micros, balance_after_micros,
+        reserved_after_micros, reservation_id, actor, reason)
+    SELECT a.id, entry_count, {kind}, {amount}, balance_micros, reserved_micros, r.id, '', ''
+    FROM account a, reservation r
+    RETURNING reservation_id
+)"""
+_RELEASE: Final = f"""
+WITH given AS (SELECT %(reservation_id)s::bigint AS reservation_id), {
+    _RESOLVE.format(
+        after="given",
+        resolved="resolution = 'released'",
+        guard="true",
+        charged="",
+        kind="'release'",
+        amount="quote_micros",
+    )
+}
+SELECT reservation_id FROM entry
+"""  # noqa: S608 (only texts of this module are inserted)
+
+
+def hold(*, after: str = "payer") -> str:
+    """Return the CTEs that hold the quote `count` times, if the CTE `after` has the row of `payer`.
+
+    The last ones are `hold`, with a row for each hold, and `entry`. The columns of `hold` are `account_id`,
+    `reservation_id`, `position` from 1, `number` (of all holds of the account, from 1) and `open_count` (the account's
+    open holds up to this one).
+    """
+    return _HOLD.format(after=after)
+
+
+def hold_values(
+    *, account_id: int, quote_micros: int, count: int = 1, open_limit: int | None = None
+) -> dict[str, int | None]:
+    """Return the values of a statement with `payer` and `hold`. Raises ValueError for a bad quote or count."""
+    ledger.check_amount(quote_micros)
+    if count < 1:
+        raise ValueError(f"count must be at least 1, not {count}.")
+    return {
+        "account_id": account_id,
+        "quote_micros": quote_micros,
+        "count": count,
+        "open_limit": open_limit,
+    }
+
+
+def refuse_hold(*, account_id: int, quote_micros: int, count: int = 1, open_limit: int | None = None) -> None:
+    """Raise the reason why `payer` found no account, as the account is now.
+
+    Raises Account.DoesNotExist, AccountSuspended, TooManyHolds or InsufficientBalance. If there is no reason any more,
+    the hold is worth another try.
+    """
+    account = Account.objects.get(pk=account_id)
+    if account.status != Account.Status.ACTIVE:
+        raise AccountSuspended(f"Account {account_id} is suspended.")
+    if open_limit is not None and account.open_hold_count + count > open_limit:
+        raise TooManyHolds(f"Account {account_id} already has {account.open_hold_count} open holds.")
+    ledger.require_available(account, count * quote_micros)
+
+
+def settle(*, after: str) -> str:
+    """Return the CTEs that charge a cost of at most the quote and free the rest of the hold.
+
+    The CTE `after` has the column `reservation_id`. The last CTE is `entry`, with the same column. It has no row if the
+    reservation is already resolved, or if its quote is lower than the cost. A suspended account is charged too, because
+    its work was accepted and delivered.
+    """
+    return _RESOLVE.format(
+        after=after,
+        resolved="resolution = 'settled', settled_micros = %(cost_micros)s",
+        guard="quote_micros >= %(cost_micros)s",
+        charged=", balance_micros = balance_micros - %(cost_micros)s, spent_micros = spent_micros + %(cost_micros)s,"
+        " settlement_count = settlement_count + 1",
+        kind="'settle'",
+        amount="%(cost_micros)s",
+    )
+
+
+def settle_values(*, cost_micros: int) -> dict[str, int]:
+    """Return the values of a statement with `settle`. Raises ValueError for a bad cost."""
+    ledger.check_amount(cost_micros)
+    return {"cost_micros": cost_micros}
+
+
+def refuse_settlement(*, reservation_id: int, cost_micros: int) -> NoReturn:
+    """Raise the reason why `settle` charged nothing: AlreadyResolved, or ValueError for a cost over the quote."""
+    reservation = Reservation.objects.get(pk=reservation_id)
+    if cost_micros > reservation.quote_micros:
+        raise ValueError(
+            f"cost_micros must not be over the quote of {reservation.quote_micros}, but is {cost_micros}."
+        )
+    raise AlreadyResolved(f"Reservation {reservation_id} is already resolved.")
+
+
+def release(*, reservation_id: int) -> None:
+    """Free the whole hold in the caller's transaction without a charge. Raises AlreadyResolved."""
+    ledger.require_transaction()
+    with connection.cursor() as cursor:
+        cursor.execute(_RELEASE, {"reservation_id": reservation_id})
+        released = cursor.fetchone()
+    if not released:
+        Reservation.objects.get(pk=reservation_id)
+        raise AlreadyResolved(f"Reservation {reservation_id} is already resolved.")

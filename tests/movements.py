@@ -1,0 +1,46 @@
+"""Single movements of money: a hold or a settlement alone, where production makes it with the rows it pays for."""
+
+from typing import NamedTuple
+
+from billing import holds
+from storage.postgresql import plain_sql
+
+_HOLD = f"WITH {holds.PAYER}, {holds.hold()} SELECT reservation_id, number, open_count FROM hold"  # noqa: S608
+_SETTLE = f"""
+WITH given AS (SELECT %(reservation_id)s::bigint AS reservation_id), {holds.settle(after="given")}
+SELECT reservation_id FROM entry
+"""  # noqa: S608
+
+
+class Hold(NamedTuple):
+    """A new hold, its number among all holds of the account, and the number of open holds with it."""
+
+    reservation_id: int
+    number: int
+    open_count: int
+
+
+def hold_all(*, account_id: int, quote_micros: int, count: int, open_limit: int | None = None) -> list[Hold]:
+    """Hold the quote `count` times. Raises what `holds.refuse_hold` raises."""
+    request = {
+        "account_id": account_id,
+        "quote_micros": quote_micros,
+        "count": count,
+        "open_limit": open_limit,
+    }
+    while not (rows := plain_sql.execute(_HOLD, holds.hold_values(**request))):  # type: ignore[arg-type]
+        holds.refuse_hold(**request)  # type: ignore[arg-type]
+    return [Hold(*row) for row in rows]
+
+
+def hold(*, account_id: int, quote_micros: int, open_limit: int | None = None) -> Hold:
+    """Hold the quote. Raises what `holds.refuse_hold` raises."""
+    [held] = hold_all(account_id=account_id, quote_micros=quote_micros, count=1, open_limit=open_limit)
+    return held
+
+
+def settle(*, reservation_id: int, cost_micros: int) -> None:
+    """Charge the cost. Raises what `holds.refuse_settlement` raises."""
+    values = {"reservation_id": reservation_id, **holds.settle_values(cost_micros=cost_micros)}
+    if not plain_sql.execute(_SETTLE, values):
+        holds.refuse_settlement(reservation_id=reservation_id, cost_micros=cost_micros)
