@@ -28,8 +28,8 @@ def hold_all(*, account_id: int, quote_micros: int, count: int, open_limit: int 
         "count": count,
         "open_limit": open_limit,
     }
-    while not (rows := plain_sql.execute(_HOLD, holds.hold_values(**request))):  # type: ignore[arg-type]
-        holds.refuse_hold(**request)  # type: ignore[arg-type]
+    while not (rows := plain_sql.execute(_HOLD, holds.hold_values(**request))):
+        holds.refuse_hold(**request)
     return [Hold(*row) for row in rows]
 
 

@@ -137,7 +137,7 @@ def _submit(account_id: int) -> None:
         kind=Kind.CREATE,
         model=DEFAULT_MODEL,
         prompt="A serene mountain landscape at golden hour",
-        parameters={"width": 1024, "height": 1024, "seed": 1},
+        parameters=[{"width": 1024, "height": 1024, "seed": 1}],
         quote_micros=26_700,
     )
     # Without a COMMIT, no message is sent. Another benchmark measures messages.

@@ -1,7 +1,7 @@
 """C9: the money of one generation, held and then settled.
 
 A is the usual way: two transactions, and in each the rows are read by `select_for_update`, checked in Python and
-saved, and an entry is written. B is `billing.ledger`. Both keep the same tables under the same constraints, refuse
+saved, and an entry is written. B is `billing.holds`. Both keep the same tables under the same constraints, refuse
 the same things, and leave the same balances. Four threads of one process work on accounts of their own, or all on
 one.
 """
@@ -17,14 +17,20 @@ from django.utils import timezone
 
 from bench.benchmark import Benchmark, Figure, Round, Samples
 from bench.threads import measure_together
-from billing import ledger
+from billing import holds, ledger
 from billing.models import Account, LedgerEntry, Reservation
+from storage.postgresql import plain_sql
 
 THREADS: Final = 4
 GENERATIONS_A_THREAD: Final = 40
 QUOTE_MICROS: Final = 26_700
 OPENING_MICROS: Final = 10**12
 
+_HOLD: Final = f"WITH {holds.PAYER}, {holds.hold()} SELECT reservation_id FROM hold"  # noqa: S608
+_SETTLE: Final = f"""
+WITH held AS (SELECT %(reservation_id)s::bigint AS reservation_id), {holds.settle(after="held")}
+SELECT reservation_id FROM entry
+"""  # noqa: S608
 _names = count(1)
 
 
@@ -33,7 +39,7 @@ def hold_and_settle_as_usual(account_id: int) -> None:
     with transaction.atomic():
         account = Account.objects.select_for_update().get(pk=account_id)
         if account.status != Account.Status.ACTIVE:
-            raise ledger.AccountSuspended
+            raise holds.AccountSuspended
         if account.available_micros < QUOTE_MICROS:
             raise ledger.InsufficientBalance
         reservation = Reservation.objects.create(account=account, quote_micros=QUOTE_MICROS)
@@ -44,7 +50,7 @@ def hold_and_settle_as_usual(account_id: int) -> None:
     with transaction.atomic():
         reservation = Reservation.objects.select_for_update().get(pk=reservation.pk)
         if reservation.resolution != Reservation.Resolution.OPEN:
-            raise ledger.AlreadyResolved
+            raise holds.AlreadyResolved
         account = Account.objects.select_for_update().get(pk=account_id)
         reservation.resolution = Reservation.Resolution.SETTLED
         reservation.settled_micros = QUOTE_MICROS
@@ -59,11 +65,12 @@ def hold_and_settle_as_usual(account_id: int) -> None:
 
 
 def hold_and_settle(account_id: int) -> None:
-    """Hold and settle by the ledger."""
-    with transaction.atomic():
-        held = ledger.hold(account_id=account_id, quote_micros=QUOTE_MICROS)
-    with transaction.atomic():
-        ledger.settle(reservation_id=held.reservation_id, cost_micros=QUOTE_MICROS)
+    """Hold and settle by the statements of `billing.holds`, without the rows that they pay for."""
+    [(reservation_id,)] = plain_sql.execute(
+        _HOLD, holds.hold_values(account_id=account_id, quote_micros=QUOTE_MICROS)
+    )
+    values = {"reservation_id": reservation_id, **holds.settle_values(cost_micros=QUOTE_MICROS)}
+    assert plain_sql.execute(_SETTLE, values)
 
 
 def _save(account: Account, reservation: Reservation, kind: LedgerEntry.Kind) -> None:

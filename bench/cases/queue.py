@@ -142,7 +142,7 @@ def _build_submission(account_id: int) -> Submission:
         kind=Kind.CREATE,
         model="zekron-image-1",
         prompt=f"flat {next(_prompts)}",
-        parameters={"width": 512, "height": 512, "seed": 1},
+        parameters=[{"width": 512, "height": 512, "seed": 1}],
         quote_micros=26_700,
     )
 

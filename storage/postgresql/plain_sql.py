@@ -21,7 +21,7 @@ def columns(model: type[Model], alias: str) -> str:
     return ", ".join(f'{alias}."{field.column}"' for field in model._meta.concrete_fields)
 
 
-def execute(statement: str, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
+def execute(statement: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     """Send the statement and return its rows."""
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
