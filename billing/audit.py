@@ -22,6 +22,7 @@ WITH moved AS (
     FROM billing_ledgerentry GROUP BY account_id
 ), held AS (
     SELECT account_id, count(*) AS holds, count(*) FILTER (WHERE resolution = '') AS open_holds,
+        count(*) FILTER (WHERE resolution = '' AND is_async) AS open_async,
         sum(quote_micros) FILTER (WHERE resolution = '') AS quotes
     FROM billing_reservation GROUP BY account_id
 ), newest AS (
@@ -31,7 +32,7 @@ WITH moved AS (
 ), account AS (
     SELECT a.*, coalesce(entries, 0) AS entries, coalesce(settlements, 0) AS settlements,
         coalesce(credits, 0) AS credits, coalesce(refunds, 0) AS refunds, coalesce(settled, 0) AS settled,
-        coalesce(holds, 0) AS holds, coalesce(open_holds, 0) AS open_holds,
+        coalesce(holds, 0) AS holds, coalesce(open_holds, 0) AS open_holds, coalesce(open_async, 0) AS open_async,
         coalesce(quotes, 0) AS quotes, coalesce(balance, 0) AS balance, coalesce(reserved, 0) AS reserved
     FROM billing_account a LEFT JOIN moved ON moved.account_id = a.id
         LEFT JOIN held ON held.account_id = a.id LEFT JOIN newest ON newest.account_id = a.id
@@ -48,6 +49,8 @@ SELECT format('account %s: %s', id, message) FROM account CROSS JOIN LATERAL (VA
      format('reserved %s is not the open holds'' sum %s micros', reserved_micros, quotes)),
     (hold_count <> holds OR open_hold_count <> open_holds,
      format('counts %s holds, %s of them open, and has %s and %s', hold_count, open_hold_count, holds, open_holds)),
+    (open_async_count <> open_async,
+     format('counts %s open asynchronous holds and has %s', open_async_count, open_async)),
     (entry_count <> entries, format('counts %s entries and has %s', entry_count, entries)),
     (balance_micros <> balance OR reserved_micros <> reserved,
      format('balance %s and reserved %s are not the last entry''s %s and %s micros',

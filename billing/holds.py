@@ -33,22 +33,25 @@ payer AS MATERIALIZED (
     SELECT id AS account_id FROM billing_account
     WHERE id = %(account_id)s AND status = 'active'
         AND balance_micros - reserved_micros >= %(count)s * %(quote_micros)s
-        AND (%(open_limit)s::bigint IS NULL OR open_hold_count + %(count)s <= %(open_limit)s)
+        AND (%(open_limit)s::bigint IS NULL OR %(count)s + CASE WHEN %(is_async)s THEN open_async_count
+            ELSE open_hold_count - open_async_count END <= %(open_limit)s)
     FOR NO KEY UPDATE
 )"""
 _HOLD: Final = """
 account AS (
     UPDATE billing_account a SET reserved_micros = reserved_micros + %(count)s * %(quote_micros)s,
         hold_count = hold_count + %(count)s, open_hold_count = open_hold_count + %(count)s,
+        open_async_count = open_async_count + CASE WHEN %(is_async)s THEN %(count)s ELSE 0 END,
         entry_count = entry_count + %(count)s
     FROM {after} after WHERE a.id = after.account_id
     RETURNING a.*
 ), reservation AS (
-    INSERT INTO billing_reservation (account_id, quote_micros, resolution)
-    SELECT id, %(quote_micros)s, '' FROM account, generate_series(1, %(count)s) RETURNING id
+    INSERT INTO billing_reservation (account_id, quote_micros, is_async, resolution)
+    SELECT id, %(quote_micros)s, %(is_async)s, '' FROM account, generate_series(1, %(count)s) RETURNING id
 ), hold AS (
     SELECT a.id AS account_id, r.id AS reservation_id, position, hold_count - %(count)s + position AS number,
-        open_hold_count - %(count)s + position AS open_count, entry_count - %(count)s + position AS sequence,
+        open_hold_count - CASE WHEN %(is_async)s THEN 0 ELSE open_async_count END - %(count)s + position AS open_count,
+        entry_count - %(count)s + position AS sequence,
         balance_micros, reserved_micros - (%(count)s - position) * %(quote_micros)s AS reserved_micros
     FROM account a, (SELECT id, row_number() OVER (ORDER BY id) AS position FROM reservation) r
 ), entry AS (
@@ -64,7 +67,8 @@ reservation AS (
     RETURNING r.*
 ), account AS (
     UPDATE billing_account a SET reserved_micros = reserved_micros - quote_micros,
-        open_hold_count = open_hold_count - 1, entry_count = entry_count + 1 {charged}
+        open_hold_count = open_hold_count - 1, open_async_count = open_async_count - is_async::int,
+        entry_count = entry_count + 1 {charged}
     FROM reservation r WHERE a.id = r.account_id
     RETURNING a.*
 ), entry AS (
@@ -93,16 +97,24 @@ def hold(*, after: str = "payer") -> str:
     """Return the CTEs that hold the quote `count` times, if the CTE `after` has the row of `payer`.
 
     The last ones are `hold`, with a row for each hold, and `entry`. The columns of `hold` are `account_id`,
-    `reservation_id`, `position` from 1, `number` (of all holds of the account, from 1) and `open_count` (the account's
-    open holds up to this one).
+    `reservation_id`, `position` from 1, `number` (of all holds of the account, from 1) and `open_count`, the account's
+    open holds up to this one. A synchronous hold counts no asynchronous ones, which must not delay it.
     """
     return _HOLD.format(after=after)
 
 
 def hold_values(
-    *, account_id: int, quote_micros: int, count: int = 1, open_limit: int | None = None
+    *,
+    account_id: int,
+    quote_micros: int,
+    count: int = 1,
+    is_async: bool = False,
+    open_limit: int | None = None,
 ) -> dict[str, int | None]:
-    """Return the values of a statement with `payer` and `hold`. Raises ValueError for a bad quote or count."""
+    """Return the values of a statement with `payer` and `hold`. Raises ValueError for a bad quote or count.
+
+    `open_limit` is for the account's open holds of the same kind, asynchronous or not.
+    """
     ledger.check_amount(quote_micros)
     if count < 1:
         raise ValueError(f"count must be at least 1, not {count}.")
@@ -110,11 +122,19 @@ def hold_values(
         "account_id": account_id,
         "quote_micros": quote_micros,
         "count": count,
+        "is_async": is_async,
         "open_limit": open_limit,
     }
 
 
-def refuse_hold(*, account_id: int, quote_micros: int, count: int = 1, open_limit: int | None = None) -> None:
+def refuse_hold(
+    *,
+    account_id: int,
+    quote_micros: int,
+    count: int = 1,
+    is_async: bool = False,
+    open_limit: int | None = None,
+) -> None:
     """Raise the reason why `payer` found no account, as the account is now.
 
     Raises Account.DoesNotExist, AccountSuspended, TooManyHolds or InsufficientBalance. If there is no reason any more,
@@ -123,8 +143,9 @@ def refuse_hold(*, account_id: int, quote_micros: int, count: int = 1, open_limi
     account = Account.objects.get(pk=account_id)
     if account.status != Account.Status.ACTIVE:
         raise AccountSuspended(f"Account {account_id} is suspended.")
-    if open_limit is not None and account.open_hold_count + count > open_limit:
-        raise TooManyHolds(f"Account {account_id} already has {account.open_hold_count} open holds.")
+    open_count = account.open_async_count if is_async else account.open_hold_count - account.open_async_count
+    if open_limit is not None and open_count + count > open_limit:
+        raise TooManyHolds(f"Account {account_id} already has {open_count} open holds of this kind.")
     ledger.require_available(account, count * quote_micros)
 
 

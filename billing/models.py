@@ -32,6 +32,8 @@ class Account(models.Model):
     # The first field counts all holds of the account, and the second the unresolved ones.
     hold_count = models.BigIntegerField(default=0, db_default=0)
     open_hold_count = models.BigIntegerField(default=0, db_default=0)
+    # The unresolved holds of asynchronous work, which have a limit of their own.
+    open_async_count = models.BigIntegerField(default=0, db_default=0)
     entry_count = models.BigIntegerField(default=0)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
@@ -53,6 +55,10 @@ class Account(models.Model):
             models.CheckConstraint(
                 name="account_holds",
                 condition=Q(open_hold_count__gte=0, hold_count__gte=F("open_hold_count")),
+            ),
+            models.CheckConstraint(
+                name="account_async_holds",
+                condition=Q(open_async_count__gte=0, open_hold_count__gte=F("open_async_count")),
             ),
             models.CheckConstraint(
                 name="account_multiples_of_100_micros",
@@ -105,6 +111,8 @@ class Reservation(models.Model):
 
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="reservations")
     quote_micros = models.BigIntegerField()
+    # The hold counts among the account's asynchronous ones while it is open.
+    is_async = models.BooleanField(default=False, db_default=False)
     resolution = models.CharField(max_length=8, choices=Resolution, default=Resolution.OPEN, blank=True)
     settled_micros = models.BigIntegerField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)

@@ -56,22 +56,33 @@ class Generation(models.Model):
     quote_micros = models.BigIntegerField()
     cost_micros = models.BigIntegerField(null=True)
 
+    # The client of a synchronous generation waits for it. An asynchronous one is looked up later.
+    is_async = models.BooleanField(default=False, db_default=False)
     status = models.CharField(max_length=9, choices=Status.choices, default=Status.QUEUED)
     attempt_count = models.PositiveSmallIntegerField(default=0)
     lease_token = models.UUIDField(null=True, unique=True)
     lease_until = models.DateTimeField(null=True)
     # The earliest turn goes first. It is the acceptance, delayed for each earlier open generation of the account.
     turn_at = models.DateTimeField()
-    # No attempt starts before `not_before`, and none after `deadline_at`.
+    # No attempt starts before `not_before`, and none after `deadline_at`. The first one starts before `queue_until`.
     not_before = models.DateTimeField()
+    queue_until = models.DateTimeField(null=True)
     deadline_at = models.DateTimeField()
     # The time of the last hint for this row. Null asks the sweep for a hint at once.
     hinted_at = models.DateTimeField(null=True)
+
+    # The client asked to cancel the running attempt. Its worker ends it without a charge.
+    cancel_requested_at = models.DateTimeField(null=True)
 
     created_at = models.DateTimeField()
     started_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
     expires_at = models.DateTimeField(null=True)
+
+    # A client left before its reply was sent. The keyed digest is of its request. A retry of the same request, which
+    # the client's own library sends without an Idempotency-Key, is answered with this generation once.
+    client_lost_at = models.DateTimeField(null=True)
+    lost_digest = models.CharField(max_length=64, blank=True, default="", db_default="")
 
     image = models.OneToOneField(StoredImage, models.PROTECT, null=True, related_name="+")
     # SHA-256 of the image's token in hex. The token itself is never stored.
@@ -97,6 +108,17 @@ class Generation(models.Model):
             models.Index("error_code", name="generation_error_code", condition=~Q(error_code="")),
             models.Index(
                 "ended_at", name="generation_with_prompt", condition=Q(ended_at__isnull=False) & ~Q(prompt="")
+            ),
+            models.Index(
+                "queue_until",
+                name="generation_queue_until",
+                condition=Q(status=Status.QUEUED, queue_until__isnull=False),
+            ),
+            models.Index(
+                "account",
+                "lost_digest",
+                name="generation_lost_client",
+                condition=Q(client_lost_at__isnull=False),
             ),
         ]
         constraints = [

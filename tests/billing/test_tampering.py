@@ -43,6 +43,10 @@ TAMPERED = {
         "UPDATE billing_account SET open_hold_count = 0",
         "account …: counts 3 holds, 0 of them open, and has 3 and 1",
     ),
+    "the count of open asynchronous holds": (
+        "UPDATE billing_account SET open_async_count = 1",
+        "account …: counts 1 open asynchronous holds and has 0",
+    ),
     "the count of entries": (
         "UPDATE billing_account SET entry_count = 99",
         "account …: counts 99 entries and has 6",

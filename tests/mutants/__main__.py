@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from tests.mutants import (
     billing,
+    cancellation,
     creation,
     erasure,
     generation_queue,
@@ -32,6 +33,7 @@ JOBS = 2
 MUTATIONS = (
     *billing.MUTATIONS,
     *workers.MUTATIONS,
+    *cancellation.MUTATIONS,
     *creation.MUTATIONS,
     *erasure.MUTATIONS,
     *generation_queue.MUTATIONS,

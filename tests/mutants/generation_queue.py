@@ -76,14 +76,14 @@ MUTATIONS = (
     Mutation(
         name="rescue: the deadline",
         path="workers/lifecycle/recovery.py",
-        text="Q(attempt_count__lt=MAX_ATTEMPTS, deadline_at__gt=now)",
-        without="Q(attempt_count__lt=MAX_ATTEMPTS)",
+        text="Q(attempt_count__lt=MAX_ATTEMPTS, deadline_at__gt=now, ",
+        without="Q(attempt_count__lt=MAX_ATTEMPTS, ",
         tests=(f"{SWEEP}::test_what_is_past_its_deadline_is_not_taken_back",),
     ),
     Mutation(
         name="an attempt whose lease is lost stores nothing",
         path="workers/gpu_worker/attempt.py",
-        text="    if lease_lost.is_set():\n",
+        text="    if is_unwanted.is_set():\n",
         without="    if False:\n",
         tests=(
             "tests/workers/gpu_worker/test_attempt.py::test_a_lease_that_is_known_to_be_lost_stores_nothing",

@@ -28,6 +28,7 @@ FROM workers_generation g LEFT JOIN billing_reservation r ON r.id = g.reservatio
      format('its reservation %s is %s', r.id, coalesce(nullif(r.resolution, ''), 'open'))),
     (g.cost_micros IS DISTINCT FROM r.settled_micros,
      format('its cost is %s micros and %s are settled', coalesce(g.cost_micros, 0), coalesce(r.settled_micros, 0))),
+    (g.is_async <> r.is_async, 'is asynchronous and its reservation is not, or the other way round'),
     (g.cost_micros > g.quote_micros, format('its cost of %s micros is over its quote', g.cost_micros))
 ) AS problem(found, said) WHERE found ORDER BY g.id
 """

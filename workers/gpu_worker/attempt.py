@@ -19,7 +19,7 @@ from workers.engine.batcher import BatcherClosed
 from workers.engine.interface import ImageOrder, OutOfDeviceMemory, Picture, refuse_unfit
 from workers.gpu_worker.heartbeat import Heartbeat
 from workers.imaging import png, source_images
-from workers.lifecycle import completion, error_codes, generations
+from workers.lifecycle import cancellation, completion, error_codes, generations
 from workers.messaging import counters
 from workers.models import GENERATION_FAILED, Generation, Kind
 
@@ -58,9 +58,9 @@ def run_next(*, context: AttemptContext) -> None:
 def carry_out(*, generation: Generation, context: AttemptContext) -> None:
     """Make one attempt at a generation that was claimed just now."""
     assert generation.lease_token is not None
-    with context.heartbeat.keep_lease(generation.lease_token) as lease_lost:
+    with context.heartbeat.keep_lease(generation.lease_token) as is_unwanted:
         try:
-            _bring_to_an_end(generation, context, lease_lost)
+            _bring_to_an_end(generation, context, is_unwanted)
         except generations.LeaseLost:
             log.warning("generation %s: the lease was lost, so the attempt is dropped", generation.pk)
         except DatabaseError:
@@ -92,15 +92,19 @@ def _content(source: StoredImage) -> bytes:
         raise
 
 
-def _bring_to_an_end(generation: Generation, context: AttemptContext, lease_lost: threading.Event) -> None:
+def _bring_to_an_end(generation: Generation, context: AttemptContext, is_unwanted: threading.Event) -> None:
     try:
-        _make(generation, context, lease_lost)
+        _make(generation, context, is_unwanted)
     except (generations.LeaseLost, DatabaseError):
         raise
+    except generations.CancelRequested:
+        _cancel(generation)
     except BatcherClosed:
         assert generation.lease_token is not None
-        generations.put_back(lease_tokens=[generation.lease_token])
-        log.info("generation %s: requeued, because this worker stops", generation.pk)
+        if generations.put_back(lease_tokens=[generation.lease_token]):
+            log.info("generation %s: requeued, because this worker stops", generation.pk)
+        else:
+            _cancel(generation)
     except OutOfDeviceMemory as error:
         # It found too little memory alone, and every other attempt would take its neighbours' memory again.
         log.error("generation %s: it does not fit into the device's memory", generation.pk, exc_info=error)
@@ -109,18 +113,18 @@ def _bring_to_an_end(generation: Generation, context: AttemptContext, lease_lost
         _give_back(generation, error)
 
 
-def _make(generation: Generation, context: AttemptContext, lease_lost: threading.Event) -> None:
+def _make(generation: Generation, context: AttemptContext, is_unwanted: threading.Event) -> None:
     order = order_of(generation)
     picture = context.submit_order(generation.model, order).result()
     refuse_unfit(picture, order)
-    if lease_lost.is_set():
-        raise generations.LeaseLost
+    if is_unwanted.is_set():
+        raise generations.CancelRequested
     failpoints.reach("painted")
     image = _store(generation, png.encode(picture))
     failpoints.reach("stored")
     try:
         completion.complete_with_retry(generation=generation, image=image)
-    except generations.LeaseLost:
+    except (generations.LeaseLost, generations.CancelRequested):
         images.discard(image=image)
         raise
     log.info("generation %s: completed at attempt %d", generation.pk, generation.attempt_count)
@@ -138,7 +142,8 @@ def _store(generation: Generation, content: bytes) -> StoredImage:
 def _give_back(generation: Generation, error: Exception) -> None:
     """Requeue the generation while it has attempts left, otherwise fail it.
 
-    After the loss of the lease nothing changes, because the generation belongs to its new holder.
+    After the loss of the lease nothing changes, because the generation belongs to its new holder. A generation that is
+    to be cancelled is cancelled.
     """
     detail = error_redaction.summarise(error)[:1000]
     log.error("generation %s: attempt %d failed", generation.pk, generation.attempt_count, exc_info=error)
@@ -146,7 +151,15 @@ def _give_back(generation: Generation, error: Exception) -> None:
     try:
         generations.retry(generation=generation, backoff_seconds=backoff_seconds, detail=detail)
     except generations.LeaseLost:
-        _fail(generation, detail)
+        if not cancellation.end_requested(generation=generation):
+            _fail(generation, detail)
+
+
+def _cancel(generation: Generation) -> None:
+    """Cancel the generation, as its client asked. Raise LeaseLost if the attempt is unwanted because of its lease."""
+    if not cancellation.end_requested(generation=generation):
+        raise generations.LeaseLost
+    log.info("generation %s: cancelled at attempt %d", generation.pk, generation.attempt_count)
 
 
 def _fail(generation: Generation, detail: str) -> None:

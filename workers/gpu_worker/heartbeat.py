@@ -73,7 +73,7 @@ class Heartbeat:
 
     @contextmanager
     def keep_lease(self, lease_token: uuid.UUID) -> Iterator[threading.Event]:
-        """Renew this lease while the block runs. The event is set once the lease is lost."""
+        """Renew this lease while the block runs. The event is set once the attempt is not wanted any more."""
         lost = threading.Event()
         with self._lock:
             self._lost[lease_token] = lost

@@ -14,9 +14,10 @@ from storage.postgresql.plain_sql import NOW
 from workers.models import MAX_ATTEMPTS, OPEN_STATUSES, Status, Timestamp
 
 # The condition of a generation that is queued, has an attempt left, and is due before its deadline.
-CLAIMABLE: Final = (
-    f"status = 'queued' AND attempt_count < {MAX_ATTEMPTS} AND not_before <= {NOW} AND deadline_at > {NOW}"
-)
+CLAIMABLE: Final = f"""
+    status = 'queued' AND attempt_count < {MAX_ATTEMPTS} AND not_before <= {NOW} AND deadline_at > {NOW}
+    AND (queue_until IS NULL OR queue_until > {NOW} OR attempt_count > 0)
+"""
 _MODELS_BY_TURN: Final = f"""
 SELECT name FROM unnest(%(models)s::text[]) AS name, LATERAL (
     SELECT turn_at, id FROM workers_generation WHERE {CLAIMABLE} AND model = name ORDER BY turn_at, id LIMIT 1
@@ -38,6 +39,11 @@ def models_by_turn(*, models: Collection[str], now: datetime | None) -> Sequence
 def overdue(now: Timestamp) -> Q:
     """Return the condition of a generation that is to be given up, for either of the two reasons below."""
     return past_deadline(now) | attempts_exhausted(now)
+
+
+def queued_too_long(now: Timestamp) -> Q:
+    """Return the condition of an asynchronous generation whose first attempt did not start in time."""
+    return Q(status=Status.QUEUED, attempt_count=0, queue_until__lt=now)
 
 
 def past_deadline(now: Timestamp) -> Q:

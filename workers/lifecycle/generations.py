@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Final
+from typing import Final, NoReturn
 
 from django.db import transaction
 from django.db.models import F, Q
@@ -44,6 +44,11 @@ WHERE {eligibility.CLAIMABLE} AND id = (
 )
 RETURNING {plain_sql.columns(Generation, "g")}, set_config('synchronous_commit', 'off', true)
 """  # noqa: S608 (only constants are inserted)
+RENEW: Final = f"""
+UPDATE workers_generation SET lease_until = {NOW} + interval '{LEASE_SECONDS} seconds'
+WHERE status = 'running' AND lease_token = ANY(%(lease_tokens)s::uuid[])
+RETURNING lease_token, cancel_requested_at IS NULL
+"""  # noqa: S608 (only constants are inserted)
 # The lease is tested under the lock of its row. The reservation's lock follows, and the account's comes last. The keys
 # of the sources are destroyed with it, and the purge deletes their bytes later.
 _IMAGE = images.record(
@@ -53,6 +58,7 @@ COMPLETE: Final = f"""
 WITH leased AS MATERIALIZED (
     SELECT id, reservation_id FROM workers_generation
     WHERE id = %(generation_id)s AND status = 'running' AND lease_token = %(lease_token)s
+        AND cancel_requested_at IS NULL
     FOR NO KEY UPDATE
 ), {holds.settle(after="leased")}, {_IMAGE}, moved AS (
     UPDATE workers_generation g SET status = 'completed', lease_token = NULL, lease_until = NULL, ended_at = {NOW},
@@ -79,6 +85,10 @@ class NotClaimable(Exception):
 
 class LeaseLost(Exception):
     """The generation no longer runs under this lease, and its former holder must change nothing."""
+
+
+class CancelRequested(Exception):
+    """The generation's client asked to cancel it, so it cannot be completed."""
 
 
 class NotQueued(Exception):
@@ -112,12 +122,13 @@ def claim_next(*, models: Collection[str] | None = None, now: datetime | None = 
     raise NotClaimable
 
 
-def renew(*, lease_tokens: Collection[uuid.UUID], now: Timestamp = Now()) -> set[uuid.UUID]:
-    """Prolong all leases of a worker in one statement, and return the tokens of lost leases."""
-    mine = Generation.objects.filter(status=Status.RUNNING, lease_token__in=lease_tokens)
-    if mine.update(lease_until=now + timedelta(seconds=LEASE_SECONDS)) == len(lease_tokens):
-        return set()
-    return set(lease_tokens) - set(mine.values_list("lease_token", flat=True))
+def renew(*, lease_tokens: Collection[uuid.UUID], now: datetime | None = None) -> set[uuid.UUID]:
+    """Prolong all leases of a worker in one statement, and return the tokens of attempts that are not wanted any more.
+
+    Such a lease is lost, or its generation's client has asked to cancel it.
+    """
+    renewed = plain_sql.execute(RENEW, {"lease_tokens": list(lease_tokens), "now": now})
+    return set(lease_tokens) - {lease_token for lease_token, is_wanted in renewed if is_wanted}
 
 
 def complete(
@@ -125,7 +136,7 @@ def complete(
 ) -> None:
     """Move running → completed, record the image and charge the cost in one statement.
 
-    Raise LeaseLost if the lease was lost, and AlreadyResolved if the hold was. Then nothing has changed.
+    Raise LeaseLost or CancelRequested, or AlreadyResolved if the hold was resolved. Then nothing has changed.
     """
     failpoints.reach("settling")
     completed = plain_sql.execute(
@@ -140,9 +151,7 @@ def complete(
         },
     )
     if not completed:
-        if _is_leased(generation):
-            holds.refuse_settlement(reservation_id=generation.reservation_id, cost_micros=cost_micros)
-        raise LeaseLost
+        _refuse_completion(generation, cost_micros)
     _notify(generation)
 
 
@@ -164,12 +173,15 @@ def fail(
 
 
 def retry(*, generation: Generation, backoff_seconds: float, detail: str, now: Timestamp = Now()) -> None:
-    """Move running → queued, due again after the backoff. Raise LeaseLost without the lease or an attempt left."""
+    """Move running → queued, due again after the backoff.
+
+    Raise LeaseLost without the lease or an attempt left, and for a generation that is to be cancelled.
+    """
     moved = move(
         generation.pk,
         Status.RUNNING,
         Status.QUEUED,
-        guard=Q(lease_token=generation.lease_token, attempt_count__lt=MAX_ATTEMPTS),
+        guard=_wanted(lease_token=generation.lease_token, attempt_count__lt=MAX_ATTEMPTS),
         not_before=now + timedelta(seconds=backoff_seconds),
         hinted_at=None,
         error_detail=detail,
@@ -181,11 +193,11 @@ def retry(*, generation: Generation, backoff_seconds: float, detail: str, now: T
 def put_back(*, lease_tokens: Collection[uuid.UUID], now: Timestamp = Now()) -> int:
     """Move running → queued all generations under these leases without counting the attempt; return their number.
 
-    A worker that stops calls it, because its attempts have not failed. A second call changes nothing.
+    A worker that stops calls it, because its attempts have not failed. A generation that is to be cancelled stays as it
+    is. A second call changes nothing.
     """
-    mine = Q(lease_token__in=lease_tokens)
     return move_all(
-        mine,
+        _wanted(lease_token__in=lease_tokens),
         Status.RUNNING,
         Status.QUEUED,
         attempt_count=F("attempt_count") - 1,
@@ -194,19 +206,50 @@ def put_back(*, lease_tokens: Collection[uuid.UUID], now: Timestamp = Now()) -> 
     )
 
 
-def cancel(*, generation: Generation, error_type: str, error_code: str, now: Timestamp = Now()) -> None:
+def cancel(
+    *,
+    generation: Generation,
+    error_type: str,
+    error_code: str,
+    detail: str = "",
+    guard: Q = Q(),
+    now: Timestamp = Now(),
+) -> None:
     """Move queued → cancelled and release the hold. Raise NotQueued if it is claimed already or has ended."""
     if not _end_unpaid(
         generation,
         Status.QUEUED,
         Status.CANCELLED,
-        guard=Q(),
+        guard=guard,
         ended_at=now,
         error_type=error_type,
         error_code=error_code,
-        error_detail="no worker claimed it before its client stopped waiting",
+        error_detail=detail,
     ):
         raise NotQueued
+
+
+def cancel_running(
+    *,
+    generation: Generation,
+    error_type: str,
+    error_code: str,
+    guard: Q,
+    now: Timestamp = Now(),
+) -> bool:
+    """Move running → cancelled and release the hold, if the client asked for it. Return whether it moved.
+
+    `guard` says who may: the holder of the lease, or anybody once the lease is over.
+    """
+    return _end_unpaid(
+        generation,
+        Status.RUNNING,
+        Status.CANCELLED,
+        guard=guard & Q(cancel_requested_at__isnull=False),
+        ended_at=now,
+        error_type=error_type,
+        error_code=error_code,
+    )
 
 
 def give_up(*, generation: Generation, error_type: str, error_code: str, now: Timestamp = Now()) -> bool:
@@ -229,9 +272,14 @@ def give_up(*, generation: Generation, error_type: str, error_code: str, now: Ti
     )
 
 
-def _is_leased(generation: Generation) -> bool:
-    leased = Generation.objects.filter(status=Status.RUNNING, lease_token=generation.lease_token)
-    return leased.filter(pk=generation.pk).exists()
+def _refuse_completion(generation: Generation, cost_micros: int) -> NoReturn:
+    leased = Generation.objects.filter(pk=generation.pk, status=Status.RUNNING)
+    row = leased.filter(lease_token=generation.lease_token).first()
+    if row is None:
+        raise LeaseLost
+    if row.cancel_requested_at is not None:
+        raise CancelRequested
+    holds.refuse_settlement(reservation_id=generation.reservation_id, cost_micros=cost_micros)
 
 
 def _refuse(submission: Submission, open_limit: int, now: datetime | None) -> None:
@@ -251,6 +299,11 @@ def _refuse(submission: Submission, open_limit: int, now: datetime | None) -> No
         )
     except holds.TooManyHolds as refusal:
         raise TooManyOpen from refusal
+
+
+def _wanted(**guard: object) -> Q:
+    """Return the guard, for generations that nobody has asked to cancel. The others must not go back into the queue."""
+    return Q(cancel_requested_at__isnull=True, **guard)
 
 
 def _send_message(generation_id: int) -> None:

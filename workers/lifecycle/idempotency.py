@@ -12,18 +12,19 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from storage.postgresql.plain_sql import NOW
 from workers.models import Generation, IdempotencyKey, Status, Timestamp
 
-# The image of a completed generation can be fetched for at least this time.
+# A key lives for this time, and for as long as its generation is open or its image can be fetched.
 KEY_LIFE: Final = timedelta(hours=24)
-
-
+# A generation that ended without an image was free, so its key may be used again.
+_FREE: Final = (Status.FAILED, Status.CANCELLED)
 # The CTE takes the key for a new generation, after `holds.PAYER` has locked the account. It is empty if the key belongs
-# to another generation that is open or completed. The statement cannot see a generation that was accepted while it
-# waited for the lock, but ON CONFLICT meets its key. Such a generation counts as open.
+# to another generation. The statement cannot see a generation that was accepted while it waited for the lock, but ON
+# CONFLICT meets its key, and a generation that cannot be seen counts as open.
 TAKE: Final = f"""
 named AS (
     INSERT INTO workers_idempotencykey AS key (account_id, key_digest, request_digest, generation_id, created_at)
@@ -32,8 +33,9 @@ named AS (
     FROM payer
     ON CONFLICT (account_id, key_digest) DO UPDATE SET request_digest = excluded.request_digest,
         generation_id = excluded.generation_id, created_at = excluded.created_at
-    WHERE key.created_at <= excluded.created_at - interval '{KEY_LIFE.total_seconds():.0f} seconds'
-        OR EXISTS (SELECT FROM workers_generation WHERE id = key.generation_id AND status IN ('failed', 'cancelled'))
+    WHERE EXISTS (SELECT FROM workers_generation WHERE id = key.generation_id AND (status IN ('failed', 'cancelled')
+        OR status = 'completed' AND expires_at <= excluded.created_at
+            AND key.created_at <= excluded.created_at - interval '{KEY_LIFE.total_seconds():.0f} seconds'))
     RETURNING account_id, generation_id
 )"""  # noqa: S608 (only constants are inserted)
 
@@ -85,8 +87,8 @@ def find(*, account_id: int, idempotency: Idempotency, now: Timestamp = Now()) -
     """
     remembered = (
         IdempotencyKey.objects.select_related("generation")
-        .filter(account_id=account_id, key_digest=idempotency.key_digest, created_at__gt=now - KEY_LIFE)
-        .exclude(generation__status__in=(Status.FAILED, Status.CANCELLED))
+        .filter(~_is_over(now), account_id=account_id, key_digest=idempotency.key_digest)
+        .exclude(generation__status__in=_FREE)
         .first()
     )
     if remembered is None:
@@ -97,16 +99,22 @@ def find(*, account_id: int, idempotency: Idempotency, now: Timestamp = Now()) -
 
 
 def forget(*, limit: int, now: Timestamp = Now()) -> int:
-    """Delete at most `limit` keys that are over a day old, and return their number.
+    """Delete at most `limit` keys whose life is over, and return their number.
 
     A submission may renew an old key at the same moment. Its row is locked until it commits, so it is passed over. The
     lock also tests the age of the row's newest version, which the deletion by ids would not.
     """
-    old = IdempotencyKey.objects.filter(created_at__lte=now - KEY_LIFE).order_by("created_at")
+    old = IdempotencyKey.objects.filter(_is_over(now)).order_by("created_at")
     with transaction.atomic():
-        locked = old.select_for_update(skip_locked=True).values_list("pk", flat=True)[:limit]
+        locked = old.select_for_update(skip_locked=True, of=("self",)).values_list("pk", flat=True)[:limit]
         deleted, _ = IdempotencyKey.objects.filter(pk__in=list(locked)).delete()
     return deleted
+
+
+def _is_over(now: Timestamp) -> Q:
+    """Return the condition of a key whose life is over. `TAKE` has the same one."""
+    ended_without_image = Q(generation__status__in=_FREE)
+    return Q(created_at__lte=now - KEY_LIFE) & (ended_without_image | Q(generation__expires_at__lte=now))
 
 
 @cache

@@ -14,7 +14,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from storage import failpoints
-from workers.lifecycle import eligibility, erasure, error_codes, generations, idempotency
+from workers.lifecycle import cancellation, eligibility, erasure, error_codes, generations, idempotency
 from workers.lifecycle.generations import LEASE_SECONDS
 from workers.lifecycle.transitions import lock_some, move_all
 from workers.messaging import enqueue
@@ -47,6 +47,8 @@ def sweep(*, now: Timestamp = Now()) -> Swept:
     due = take_due_hints(limit=MAX_ROWS_PER_SWEEP, interval_seconds=HINT_INTERVAL_SECONDS, now=now)
     for generation_id in due:
         enqueue.send(generation_id=generation_id)
+    cancellation.end_abandoned(limit=MAX_ROWS_PER_SWEEP, now=now)
+    cancellation.end_queued_too_long(limit=MAX_ROWS_PER_SWEEP, now=now)
     idempotency.forget(limit=MAX_ROWS_PER_SWEEP, now=now)
     erasure.erase_old(limit=MAX_ROWS_PER_SWEEP, now=now)
     return Swept(given_up=given_up, rescued=len(rescued), hinted=len(due))
@@ -61,9 +63,9 @@ def rescue(*, limit: int, silence_seconds: float = LEASE_SECONDS, now: Timestamp
     silent = Q(
         status=Status.RUNNING, lease_until__lt=now + timedelta(seconds=LEASE_SECONDS - silence_seconds)
     )
-    abandoned = silent & Q(attempt_count__lt=MAX_ATTEMPTS, deadline_at__gt=now)
+    wanted = Q(attempt_count__lt=MAX_ATTEMPTS, deadline_at__gt=now, cancel_requested_at__isnull=True)
     with transaction.atomic():
-        ids = lock_some(abandoned, limit, first="lease_until")
+        ids = lock_some(silent & wanted, limit, first="lease_until")
         move_all(Q(pk__in=ids), Status.RUNNING, Status.QUEUED, not_before=now, hinted_at=None)
     return ids
 

@@ -20,7 +20,8 @@ from workers.lifecycle import idempotency
 from workers.lifecycle.idempotency import Idempotency
 from workers.models import Generation
 
-# The time from acceptance to the last moment at which an attempt may start. Afterwards the hold is released.
+# The time from acceptance, or for asynchronous work from the end of its time in the queue, to the last moment at which
+# an attempt may start. Afterwards the hold is released.
 DEADLINE_SECONDS: Final = 600
 # Each open generation of an account delays the turn of its next one by this time. One account's flood delays no other.
 TURN_SECONDS: Final = 5
@@ -29,12 +30,13 @@ TURN_SECONDS: Final = 5
 _GENERATION: Final = f"""
 generation AS (
     INSERT INTO workers_generation AS g (id, account_id, number, reservation_id, kind, model, prompt, parameters,
-        quote_micros, status, attempt_count, turn_at, not_before, deadline_at, created_at, hinted_at,
-        error_code, error_type, error_detail)
+        quote_micros, is_async, status, attempt_count, turn_at, not_before, queue_until, deadline_at, created_at,
+        hinted_at, error_code, error_type, error_detail)
     SELECT coalesce({{id}}, nextval(pg_get_serial_sequence('workers_generation', 'id'))), hold.account_id, number,
         reservation_id, %(kind)s, %(model)s, %(prompt)s, (%(parameters)s::jsonb[])[position], %(quote_micros)s,
-        'queued', 0, {NOW} + (open_count - 1) * interval '{TURN_SECONDS} seconds', {NOW},
-        {NOW} + interval '{DEADLINE_SECONDS} seconds', {NOW}, {NOW}, '', '', ''
+        %(is_async)s, 'queued', 0, {NOW} + (open_count - 1) * interval '{TURN_SECONDS} seconds', {NOW},
+        {NOW} + %(queue_seconds)s * interval '1 second',
+        {NOW} + (coalesce(%(queue_seconds)s, 0) + {DEADLINE_SECONDS}) * interval '1 second', {NOW}, {NOW}, '', '', ''
     FROM hold
     RETURNING *
 )"""  # noqa: S608 (only constants are inserted)
@@ -54,7 +56,8 @@ source AS (
 class Submission:
     """A request and its quote for each picture, which has an item in `parameters` and, for an edit, in `sources`.
 
-    Sources are sealed in the store but not yet recorded.
+    Sources are sealed in the store but not yet recorded. Asynchronous work has `queue_seconds`: if no attempt starts
+    within this time, it is cancelled and free.
     """
 
     account_id: int
@@ -65,6 +68,12 @@ class Submission:
     quote_micros: int
     sources: Sequence[Sequence[StoredImage]] = ()
     idempotency: Idempotency | None = None
+    queue_seconds: int | None = None
+
+    @property
+    def is_async(self) -> bool:
+        """Return whether nobody waits for the pictures on an open connection."""
+        return self.queue_seconds is not None
 
 
 def insert(*, submission: Submission, open_limit: int, now: datetime | None) -> list[Generation]:
@@ -83,8 +92,10 @@ def insert(*, submission: Submission, open_limit: int, now: datetime | None) -> 
             account_id=submission.account_id,
             quote_micros=submission.quote_micros,
             count=len(submission.parameters),
+            is_async=submission.is_async,
             open_limit=open_limit,
         ),
+        "queue_seconds": submission.queue_seconds,
         "now": now,
         "kind": submission.kind,
         "model": submission.model,

@@ -10,7 +10,7 @@ from workers.models import Generation, Status
 # The whole state machine: each status with its allowed successors.
 NEXT: dict[Status, tuple[Status, ...]] = {
     Status.QUEUED: (Status.RUNNING, Status.CANCELLED, Status.FAILED),
-    Status.RUNNING: (Status.COMPLETED, Status.FAILED, Status.QUEUED),
+    Status.RUNNING: (Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.QUEUED),
     Status.COMPLETED: (),
     Status.FAILED: (),
     Status.CANCELLED: (),

@@ -78,7 +78,12 @@ def _cancel(generation: Generation) -> Generation:
     code = error_codes.new_code(error_type="service_busy")
     # A worker that has just claimed the generation finishes it. The row that is read next says so.
     with suppress(generations.NotQueued):
-        generations.cancel(generation=generation, error_type="service_busy", error_code=code)
+        generations.cancel(
+            generation=generation,
+            error_type="service_busy",
+            error_code=code,
+            detail="no worker claimed it before its client stopped waiting",
+        )
     return queries.get(generation_id=generation.pk)
 
 

@@ -1,6 +1,7 @@
 """The life of a generation: every status and every transition, its money, and its races."""
 
 import uuid
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -16,7 +17,7 @@ from storage.models import StoredImage
 from tests import factories
 from tests.database import start_elsewhere
 from tests.factories import NOW
-from workers.lifecycle import generations, image_tokens, recovery, submission, transitions
+from workers.lifecycle import cancellation, generations, image_tokens, recovery, submission, transitions
 from workers.messaging import completion_events, enqueue
 from workers.models import MAX_ATTEMPTS, Generation, SourceImage, Status
 
@@ -54,6 +55,14 @@ def _give_up(generation: Generation) -> None:
     generations.give_up(generation=generation, error_type="generation_failed", error_code="X", now=LATE)
 
 
+def _cancel_running(generation: Generation) -> None:
+    # The client asks while it runs, and its worker ends it.
+    with suppress(cancellation.AlreadyEnded):
+        if generation.status == Status.RUNNING:
+            cancellation.request(generation=generation, detail="", now=NOW)
+    cancellation.end_requested(generation=generation, now=NOW)
+
+
 def _rescue(_: Generation) -> None:
     recovery.rescue(limit=10, now=LEASE_OVER)
 
@@ -66,6 +75,7 @@ TRANSITIONS = {
     _put_back: {Status.RUNNING: Status.QUEUED},
     _cancel: {Status.QUEUED: Status.CANCELLED},
     _give_up: {Status.QUEUED: Status.FAILED, Status.RUNNING: Status.FAILED},
+    _cancel_running: {Status.RUNNING: Status.CANCELLED},
     _rescue: {Status.RUNNING: Status.QUEUED},
 }
 REFUSALS = (generations.NotClaimable, generations.LeaseLost, generations.NotQueued)

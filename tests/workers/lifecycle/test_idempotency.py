@@ -1,7 +1,7 @@
 """Idempotency keys: the digests, what the table refuses, and when a key is forgotten."""
 
 import hashlib
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from django.db import IntegrityError, transaction
@@ -43,9 +43,13 @@ REQUEST: list[str | bytes] = ["a boat", "zekron-image-1", "512x512", b"first", b
 
 
 def stored(named: Idempotency) -> IdempotencyKey:
-    """Store a key as this release does, and return its row."""
-    factories.submit(factories.account(), idempotency=named)
+    """Store a key as this release does, with a generation that is completed at once, and return its row."""
+    _complete(factories.submit(factories.account(), idempotency=named))
     return IdempotencyKey.objects.get()
+
+
+def _complete(generation: Generation, now: datetime = NOW) -> Generation:
+    return factories.finish(factories.claim(generation_id=generation.pk, now=now), now=now)
 
 
 def former_digest(request: list[str | bytes]) -> str:
@@ -110,7 +114,7 @@ def test_a_key_is_found_until_it_is_forgotten() -> None:
 def test_a_key_that_a_submission_renews_at_the_same_moment_is_not_forgotten() -> None:
     owner = factories.account()
     named = Idempotency.of(key="my-order-7", request=["a boat"])
-    factories.submit(owner, idempotency=named)
+    _complete(factories.submit(owner, idempotency=named))
     today = factories.NOW + idempotency.KEY_LIFE + timedelta(seconds=1)
     with transaction.atomic():
         renewed = factories.submit(owner, idempotency=named, now=today)
@@ -125,11 +129,27 @@ def test_a_key_that_a_submission_renews_at_the_same_moment_is_not_forgotten() ->
 def test_a_key_is_honoured_for_a_day_and_no_longer() -> None:
     owner = factories.account()
     named = Idempotency.of(key="my-order-7", request=["a boat"])
-    accepted = factories.submit(owner, idempotency=named)
+    accepted = _complete(factories.submit(owner, idempotency=named))
     with pytest.raises(idempotency.AlreadyAccepted) as replayed:
         factories.submit(owner, idempotency=named, now=A_DAY_LATER - MICROSECOND)
     assert replayed.value.generation == accepted
     assert factories.submit(owner, idempotency=named, now=A_DAY_LATER) != accepted
+
+
+def test_a_key_lives_at_least_as_long_as_its_image() -> None:
+    owner = factories.account()
+    named = Idempotency.of(key="my-order-7", request=["a boat"])
+    queued = factories.submit(owner, idempotency=named, queue_seconds=86_400)
+    assert idempotency.forget(limit=10, now=A_DAY_LATER) == 0
+    with pytest.raises(idempotency.AlreadyAccepted):
+        factories.submit(owner, idempotency=named, now=A_DAY_LATER)
+    done = _complete(queued, now=A_DAY_LATER - MICROSECOND)
+    assert done.expires_at is not None
+    last = done.expires_at - MICROSECOND
+    assert idempotency.forget(limit=10, now=last) == 0
+    with pytest.raises(idempotency.AlreadyAccepted):
+        factories.submit(owner, idempotency=named, now=last)
+    assert factories.submit(owner, idempotency=named, now=done.expires_at) != done
 
 
 def test_the_second_of_two_equal_submissions_holds_nothing() -> None:

@@ -13,7 +13,7 @@ from billing.audit import audit as audit_money
 from billing.ledger import InsufficientBalance
 from tests import factories
 from workers.audit.rows import find_disagreements as audit_work
-from workers.lifecycle import generations, recovery, submission
+from workers.lifecycle import cancellation, generations, recovery, submission
 from workers.messaging import enqueue
 from workers.models import OPEN_STATUSES, Generation
 
@@ -24,7 +24,10 @@ REFUSALS = (
     generations.NotClaimable,
     generations.NotQueued,
     generations.LeaseLost,
+    generations.CancelRequested,
+    cancellation.AlreadyEnded,
 )
+QUEUE_SECONDS = 20
 
 
 class World:
@@ -38,6 +41,18 @@ class World:
 
     def submit(self, _: int) -> None:
         self.queued.append(factories.submit(self.owner, open_limit=5, now=self.now))
+
+    def submit_async(self, _: int) -> None:
+        self.queued.append(
+            factories.submit(self.owner, open_limit=5, now=self.now, queue_seconds=QUEUE_SECONDS)
+        )
+
+    def request_cancel(self, index: int) -> None:
+        row = Generation.objects.get(pk=_pick(self.queued, index).pk)
+        cancellation.request(generation=row, detail="", now=self.now)
+
+    def end_requested(self, index: int) -> None:
+        cancellation.end_requested(generation=_pick(self.held, index), now=self.now)
 
     def claim(self, index: int) -> None:
         self.held.append(factories.claim(generation_id=_pick(self.queued, index).pk, now=self.now))
@@ -74,7 +89,9 @@ def _pick(among: list[Generation], index: int) -> Generation:
 
 STEPS: list[Callable[[World, int], None]] = [
     World.submit,
-    World.submit,
+    World.submit_async,
+    World.request_cancel,
+    World.end_requested,
     World.claim,
     World.claim,
     World.complete,
@@ -98,7 +115,7 @@ def test_the_invariants_hold_after_any_life(steps: Any, monkeypatch: pytest.Monk
         with suppress(*REFUSALS):
             step(world, index)
     assert [*audit_money(), *audit_work()] == []
-    world.now += timedelta(seconds=submission.DEADLINE_SECONDS + 1)
+    world.now += timedelta(seconds=submission.DEADLINE_SECONDS + QUEUE_SECONDS + 1)
     recovery.sweep(now=world.now)
     world.owner.refresh_from_db()
     assert not Generation.objects.filter(account=world.owner, status__in=OPEN_STATUSES).exists()

@@ -1,0 +1,117 @@
+"""Mutations of asynchronous work and of cancellation."""
+
+from tests.mutants.mutation import Mutation
+
+GENERATIONS = "workers/lifecycle/generations.py"
+CANCELLATION = "workers/lifecycle/cancellation.py"
+HOLDS = "billing/holds.py"
+CANCELS = "tests/workers/lifecycle/test_cancellation.py"
+KEYS = "tests/workers/lifecycle/test_idempotency.py"
+
+MUTATIONS = (
+    Mutation(
+        name="cancel: a marked generation is not completed",
+        path=GENERATIONS,
+        text="        AND cancel_requested_at IS NULL\n",
+        without="",
+        tests=(f"{CANCELS}::test_a_marked_generation_is_not_completed_and_not_charged",),
+    ),
+    Mutation(
+        name="cancel: a marked generation is not queued again",
+        path=GENERATIONS,
+        text="Q(cancel_requested_at__isnull=True, **guard)",
+        without="Q(**guard)",
+        tests=(f"{CANCELS}::test_a_marked_generation_never_goes_back_into_the_queue",),
+    ),
+    Mutation(
+        name="cancel: a marked generation is not rescued",
+        path="workers/lifecycle/recovery.py",
+        text=", deadline_at__gt=now, cancel_requested_at__isnull=True)",
+        without=", deadline_at__gt=now)",
+        tests=(f"{CANCELS}::test_a_marked_generation_never_goes_back_into_the_queue",),
+    ),
+    Mutation(
+        name="cancel: only what was marked is cancelled while it runs",
+        path=GENERATIONS,
+        text="guard=guard & Q(cancel_requested_at__isnull=False),",
+        without="guard=guard,",
+        tests=(f"{CANCELS}::test_nothing_is_cancelled_while_it_runs_unless_its_client_asked",),
+    ),
+    Mutation(
+        name="cancel: only the holder of the lease ends it",
+        path=CANCELLATION,
+        text="mine = Q(lease_token=generation.lease_token)",
+        without="mine = Q()",
+        tests=(f"{CANCELS}::test_a_worker_whose_lease_is_lost_cancels_nothing",),
+    ),
+    Mutation(
+        name="cancel: a live worker is waited for",
+        path=CANCELLATION,
+        text="Q(status=Status.RUNNING, lease_until__lt=now)",
+        without="Q(status=Status.RUNNING)",
+        tests=(f"{CANCELS}::test_a_sweep_cancels_what_was_marked_once_its_worker_is_dead",),
+    ),
+    Mutation(
+        name="cancel: the sweep ends what a dead worker left",
+        path="workers/lifecycle/recovery.py",
+        text="    cancellation.end_abandoned(limit=MAX_ROWS_PER_SWEEP, now=now)\n",
+        without="",
+        tests=(f"{CANCELS}::test_a_sweep_cancels_what_was_marked_once_its_worker_is_dead",),
+    ),
+    Mutation(
+        name="cancel: the worker learns of it",
+        path=GENERATIONS,
+        text="for lease_token, is_wanted in renewed if is_wanted}",
+        without="for lease_token, is_wanted in renewed}",
+        tests=(f"{CANCELS}::test_a_worker_learns_of_the_request_when_it_renews_its_leases",),
+    ),
+    Mutation(
+        name="async: what was begun in time is not cancelled",
+        path="workers/lifecycle/eligibility.py",
+        text="Q(status=Status.QUEUED, attempt_count=0, queue_until__lt=now)",
+        without="Q(status=Status.QUEUED, queue_until__lt=now)",
+        tests=(f"{CANCELS}::test_asynchronous_work_that_was_begun_in_time_has_its_other_attempts",),
+    ),
+    Mutation(
+        name="async: nothing is begun after its time in the queue",
+        path="workers/lifecycle/eligibility.py",
+        text="(queue_until IS NULL OR queue_until > {NOW} OR attempt_count > 0)",
+        without="true",
+        tests=(f"{CANCELS}::test_asynchronous_work_that_no_worker_begins_in_time_is_cancelled_and_free",),
+    ),
+    Mutation(
+        name="async: its limit is its own",
+        path=HOLDS,
+        text="CASE WHEN %(is_async)s THEN open_async_count\n            ELSE open_hold_count - open_async_count END <=",
+        without="open_hold_count <=",
+        tests=(f"{CANCELS}::test_asynchronous_and_synchronous_work_have_limits_of_their_own",),
+    ),
+    Mutation(
+        name="async: it does not put off synchronous turns",
+        path=HOLDS,
+        text="open_hold_count - CASE WHEN %(is_async)s THEN 0 ELSE open_async_count END - %(count)s",
+        without="open_hold_count - %(count)s",
+        tests=(f"{CANCELS}::test_asynchronous_work_does_not_put_off_the_accounts_synchronous_turn",),
+    ),
+    Mutation(
+        name="async: an end gives its place back",
+        path=HOLDS,
+        text="open_async_count = open_async_count - is_async::int,",
+        without="open_async_count = open_async_count,",
+        tests=(f"{CANCELS}::test_every_end_of_asynchronous_work_gives_its_place_back",),
+    ),
+    Mutation(
+        name="async: the audit counts it",
+        path="billing/audit.py",
+        text="    (open_async_count <> open_async,",
+        without="    (false,",
+        tests=("tests/billing/test_tampering.py::test_the_audit_finds_tampering_with",),
+    ),
+    Mutation(
+        name="idempotency: a key lives as long as its generation is open",
+        path="workers/lifecycle/idempotency.py",
+        text="(ended_without_image | Q(generation__expires_at__lte=now))",
+        without="(ended_without_image | Q(generation__isnull=False))",
+        tests=(f"{KEYS}::test_a_key_lives_at_least_as_long_as_its_image",),
+    ),
+)
