@@ -47,7 +47,7 @@ def test_generations_in_every_status_agree_with_their_money_and_images(done: Gen
 TAMPERED = {
     "whether it is asynchronous": (
         "UPDATE workers_generation SET is_async = true WHERE status = 'completed'",
-        "generation … (completed, account …): is asynchronous and its reservation is not",
+        "generation … (completed, account …): is asynchronous and its reservation is not, or the other way round",
     ),
     "a reservation": (
         "UPDATE workers_generation SET reservation_id = 0 WHERE status = 'completed'",
