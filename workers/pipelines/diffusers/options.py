@@ -1,11 +1,14 @@
 """The options of a model's entry, validated for its adapter."""
 
+import logging
 import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, NamedTuple
 
 from workers.catalogue import ImageModel
 from workers.engine.interface import Misconfigured
+
+log = logging.getLogger(__name__)
 
 
 class Option(NamedTuple):
@@ -23,6 +26,12 @@ def read(model: ImageModel, known: Mapping[str, Option]) -> dict[str, Any]:
                 f"the model {model.name} has an unknown or invalid option: {name} = {value!r}"
             )
     return {name: model.options.get(name, option.default) for name, option in known.items()}
+
+
+def warn_if_unused(model: ImageModel, name: str, *, is_used: bool, unless: str) -> None:
+    """Log that an option which the model's entry names has no effect without what `unless` names."""
+    if model.options.get(name) and not is_used:
+        log.warning("%s has the option %s, which has no effect without %s", model.name, name, unless)
 
 
 def is_number(*, minimum: float, maximum: float) -> Callable[[object], bool]:

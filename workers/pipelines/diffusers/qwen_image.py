@@ -35,6 +35,7 @@ from workers.pipelines.diffusers.options import (
     is_text,
     is_whole_number,
     read,
+    warn_if_unused,
 )
 from workers.pipelines.runtime import attention, compilation, loading
 from workers.pipelines.runtime.compilation import Compiler
@@ -90,6 +91,9 @@ class QwenImage:
             raise Misconfigured(
                 f"the model {model.name} has sources = {model.sources}, but no option edit_weights"
             )
+        is_guided = self._options["guidance_scale"] > 1
+        warn_if_unused(model, "negative_prompt", is_used=is_guided, unless="a guidance_scale above 1")
+        warn_if_unused(model, "edit_weights", is_used=model.sources > 0, unless="sources")
         self._create = create
         self._edit = edit
         self._scale: list[torch.Tensor] = []
@@ -230,12 +234,12 @@ class QwenImage:
 def load(*, model: ImageModel, device: str) -> PipelineEngine:
     """Return the model's engine on `device`; `auto` is the first GPU, or else the CPU. Raise EngineError."""
     offload, plain = loading.split_offload(model)
+    options = read(plain, OPTIONS)
     target = loading.resolve_device(device)
     if offload:
         adapter = _load_adapter(plain)
         loading.place_components(adapter.pipelines, model=model, device=target, offload=offload)
         return PipelineEngine(adapter=adapter, model=plain, device=target)
-    options = read(plain, OPTIONS)
     return compilation.load_compiled(
         partial(_build, plain, target), options=options, device=target, name=model.name
     )

@@ -15,7 +15,14 @@ from PIL import Image, ImageOps
 from workers.catalogue import ImageModel
 from workers.engine.interface import ImageOrder, Misconfigured
 from workers.pipelines.diffusers.engine import DecoderCall, PipelineCall, PipelineEngine, StagedPipelineEngine
-from workers.pipelines.diffusers.options import COMPILE_OPTIONS, Option, is_number, is_text, read
+from workers.pipelines.diffusers.options import (
+    COMPILE_OPTIONS,
+    Option,
+    is_number,
+    is_text,
+    read,
+    warn_if_unused,
+)
 from workers.pipelines.runtime import compilation, loading
 from workers.pipelines.runtime.compilation import Compiler, GraphedForward
 from workers.pipelines.runtime.device import Device
@@ -51,6 +58,13 @@ class StableDiffusionXL:
             )
         if int(model.steps * self._options["strength"]) < 1:
             raise Misconfigured(f"the model {model.name} has a strength that leaves an edit without a step")
+        warn_if_unused(
+            model,
+            "negative_prompt",
+            is_used=self._options["guidance_scale"] > 1,
+            unless="a guidance_scale above 1",
+        )
+        warn_if_unused(model, "strength", is_used=model.sources > 0, unless="sources")
         self._create = create
         self._scales: dict[torch.dtype, tuple[torch.Tensor, torch.Tensor]] = {}
         self._edit = StableDiffusionXLImg2ImgPipeline(
@@ -170,12 +184,12 @@ class StableDiffusionXL:
 def load(*, model: ImageModel, device: str) -> PipelineEngine:
     """Return the model's engine on `device`; `auto` is the first GPU, or else the CPU. Raise EngineError."""
     offload, plain = loading.split_offload(model)
+    options = read(plain, OPTIONS)
     target = loading.resolve_device(device)
     if offload:
         adapter = _load_adapter(plain)
         loading.place_components(adapter.pipelines, model=model, device=target, offload=offload)
         return PipelineEngine(adapter=adapter, model=plain, device=target)
-    options = read(plain, OPTIONS)
     return compilation.load_compiled(
         partial(_build, plain, target), options=options, device=target, name=model.name
     )

@@ -56,7 +56,11 @@ def load_compiled(
     as graphs alone or runs as it is; with the option `compile_required`, the error is raised instead. Raise
     EngineError.
     """
-    engine, sizes = build(), options["compile"]
+    sizes = options["compile"]
+    for option in () if sizes else options:
+        if option.startswith("compile_") and options[option]:
+            log.warning("%s has the option %s, which has no effect without sizes in compile", name, option)
+    engine = build()
     if sizes and device.type == "cpu":
         log.warning("%s is not compiled: compiling needs a GPU, and this device is a CPU", name)
     if not sizes or device.type == "cpu":

@@ -4,7 +4,7 @@ import fcntl
 import logging
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +26,15 @@ log = logging.getLogger(__name__)
 LOCK: Final = Path(tempfile.gettempdir()) / f"zekron-{os.getuid()}-loads-weights.lock"
 # For weights larger than the device: one component of the pipeline moves to it at a time, or one layer.
 OFFLOAD_MODES: Final = ("model", "sequential")
-RESIDENT_ONLY_OPTIONS: Final = ("attention", "compile")
+# The options of all adapters that need weights on the device, and the one value of each that does not.
+RESIDENT_ONLY_OPTIONS: Final[Mapping[str, object]] = {
+    "attention": None,
+    "compile": [],
+    "compile_each_size": False,
+    "compile_required": False,
+    "compile_tuned": False,
+    "precision": "weights",
+}
 
 
 def load(pipeline_class: Any, *, model: ImageModel, **arguments: Any) -> Any:
@@ -121,8 +129,8 @@ def split_offload(model: ImageModel) -> tuple[str | None, ImageModel]:
         raise Misconfigured(
             f"the model {model.name} has offload = {offload!r}; allowed: {', '.join(OFFLOAD_MODES)}"
         )
-    for name in RESIDENT_ONLY_OPTIONS:
-        if offload and options.get(name):
+    for name, value_without in RESIDENT_ONLY_OPTIONS.items():
+        if offload and options.get(name, value_without) != value_without:
             raise Misconfigured(
                 f"the model {model.name} has offload and {name}; {name} needs weights that stay on the device"
             )

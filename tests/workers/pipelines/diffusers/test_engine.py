@@ -88,6 +88,21 @@ def test_on_a_cpu_nothing_is_compiled_and_the_log_says_so(
     assert "zekron-image-1 is not compiled: compiling needs a GPU, and this device is a CPU" in caplog.text
 
 
+def test_an_option_without_effect_is_logged(model: ImageModel, caplog: pytest.LogCaptureFixture) -> None:
+    unguided = with_options(model, guidance_scale=1, negative_prompt="blurred")
+    without_sources = replace(model, sources=0)
+    if model.adapter == "stable-diffusion-xl":
+        without_sources = with_options(without_sources, strength=0.5)
+    for changed in (unguided, without_sources, with_options(model, negative_prompt="blurred")):
+        with caplog.at_level(logging.WARNING):
+            load_engine(model=changed, device="cpu")
+    of_edits = "edit_weights" if model.adapter == "qwen-image" else "strength"
+    assert [record.getMessage() for record in caplog.records if "no effect" in record.getMessage()] == [
+        "zekron-image-1 has the option negative_prompt, which has no effect without a guidance_scale above 1",
+        f"zekron-image-1 has the option {of_edits}, which has no effect without sources",
+    ]
+
+
 @pytest.mark.parametrize("option", ["compile", "attention"])
 def test_an_option_that_needs_weights_on_the_device_is_refused_with_offload(
     model: ImageModel, option: str

@@ -1,21 +1,22 @@
 """Weights that stay on the host. Without a GPU, the same hooks move the components from the CPU to the CPU."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from diffusers import Flux2KleinPipeline, StableDiffusionXLPipeline
 
 from tests.workers.conftest import OPTIONS, entry
 from tests.workers.pipelines import pictures
 from tests.workers.pipelines.pictures import MAX_DIFFERENCE, RED, make_pictures, run_stages
 from workers.catalogue import ImageModel
-from workers.engine.interface import Engine, EngineError, load_engine
-from workers.pipelines.diffusers import qwen_image, stable_diffusion_xl
+from workers.engine.interface import ADAPTERS as MODULES
+from workers.engine.interface import Engine, EngineError, Misconfigured, load_engine
 from workers.pipelines.diffusers.engine import PipelineEngine
-from workers.pipelines.flux2.offloaded import OffloadedFlux2Klein
 from workers.pipelines.runtime import loading
 from workers.pipelines.tiny import build
 
@@ -26,6 +27,24 @@ pytestmark = [
 ]
 CPU = torch.device("cpu")
 ADAPTERS = ["flux2-klein", "qwen-image", "stable-diffusion-xl"]
+# A value of each option that is not its default.
+VALUES: dict[str, Callable[[ImageModel], object]] = {
+    "attention": lambda _model: "native",
+    "compile": lambda _model: ["128x128"],
+    "compile_each_size": lambda _model: True,
+    "compile_required": lambda _model: True,
+    "compile_tuned": lambda _model: True,
+    "edit_weights": lambda model: model.weights,
+    "guidance_scale": lambda _model: 3.5,
+    "max_sequence_length": lambda _model: 200,
+    "negative_prompt": lambda _model: "blurred",
+    "precision": lambda _model: "float8",
+    "strength": lambda _model: 0.5,
+    "text_encoder_out_layers": lambda _model: [1, 1, 2],
+}
+OPTIONS_OF_ADAPTERS = [
+    (adapter, option) for adapter in ADAPTERS for option in import_module(MODULES[adapter]).OPTIONS
+]
 make_order = partial(pictures.make_order, size=(128, 128))
 
 
@@ -44,24 +63,17 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ImageModel]:
 
 def load_offloaded(model: ImageModel, how: str) -> PipelineEngine:
     """Return the engine that `load` would return for this offload mode on a machine with a GPU."""
-    if model.adapter == "flux2-klein":
-        pipeline = loading.load(Flux2KleinPipeline, model=model)
-        text = {
-            "max_sequence_length": OPTIONS["max_sequence_length"],
-            "text_encoder_out_layers": (1, 2, 3),
-        }
-        pipelines, adapter = [pipeline], OffloadedFlux2Klein(pipeline=pipeline, steps=model.steps, text=text)
-    elif model.adapter == "qwen-image":
-        create = loading.load(qwen_image.QwenImagePipeline, model=model)
-        edit = qwen_image._load_edit_pipeline(create, model)
-        adapter = qwen_image.QwenImage(create=create, edit=edit, model=model)
-        pipelines = adapter.pipelines
-    else:
-        create = loading.load(StableDiffusionXLPipeline, model=model)
-        adapter = stable_diffusion_xl.StableDiffusionXL(create=create, model=model)
-        pipelines = adapter.pipelines
-    loading.enable_offload(pipelines, device=CPU, offload=how)
-    return PipelineEngine(adapter=adapter, model=model, device=CPU)
+
+    def place(pipelines: Any, *, device: torch.device, offload: str, **_: object) -> None:
+        loading.enable_offload(pipelines, device=device, offload=offload)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loading, "place_components", place)
+        return load_engine(model=with_options(model, offload=how), device="cpu")
+
+
+def with_options(model: ImageModel, **options: object) -> ImageModel:
+    return replace(model, options={**model.options, **options})
 
 
 @pytest.mark.parametrize("how", loading.OFFLOAD_MODES)
@@ -120,5 +132,42 @@ def test_another_value_is_refused(models: dict[str, ImageModel], adapter: str, v
 
 
 def _load(model: ImageModel, offload: object) -> Engine:
-    options = {**model.options, "offload": offload}
-    return load_engine(model=ImageModel(**{**vars(model), "options": options}), device="cpu")
+    return load_engine(model=with_options(model, offload=offload), device="cpu")
+
+
+@pytest.mark.parametrize(("adapter", "option"), OPTIONS_OF_ADAPTERS)
+def test_every_option_is_either_refused_by_its_name_or_has_its_effect(
+    models: dict[str, ImageModel], adapter: str, option: str
+) -> None:
+    without = {name: value for name, value in models[adapter].options.items() if name != option}
+    sources = 0 if option == "edit_weights" else models[adapter].sources
+    plain = replace(models[adapter], options=without, sources=sources)
+    changed = with_options(plain, **{option: VALUES[option](plain)})
+    try:
+        seen = _list_arguments(load_offloaded(changed, "model"))
+    except Misconfigured as error:
+        seen = str(error)
+    refusal = (
+        f"the model {plain.name} has offload and {option}; {option} needs weights that stay on the device"
+    )
+    assert seen == refusal or seen != _list_arguments(load_offloaded(plain, "model"))
+    assert (seen == refusal) == (option in loading.RESIDENT_ONLY_OPTIONS)
+
+
+def _list_arguments(engine: Any) -> list[dict[str, Any]]:
+    """Return the arguments of the calls that make a picture with and without a source, but for the noise."""
+    orders = [make_order()]
+    if len(getattr(engine._adapter, "pipelines", [None])) > 1 or engine._model.sources > 1:
+        orders.append(make_order(sources=[RED]))
+    calls = [engine._adapter.build_call([order]) for order in orders]
+    return [{**call.arguments, "generator": None, "image": None} for call in calls]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("compile", []), ("compile_required", False), ("compile_tuned", False), ("precision", "weights")],
+)
+def test_a_value_that_needs_no_weights_on_the_device_is_taken(
+    models: dict[str, ImageModel], option: str, value: object
+) -> None:
+    assert load_offloaded(with_options(models["flux2-klein"], **{option: value}), "model").batch_limit == 4

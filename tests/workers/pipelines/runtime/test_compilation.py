@@ -76,6 +76,17 @@ def test_on_a_cpu_nothing_is_compiled_and_the_log_says_so(
     assert np.array_equal(picture, make_pictures(small_engine, make_order())[0])
 
 
+@pytest.mark.parametrize("option", ["compile_each_size", "compile_required", "compile_tuned"])
+def test_an_option_of_compiling_without_sizes_is_logged_as_unused(
+    small_model: Path, caplog: pytest.LogCaptureFixture, option: str
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        load_engine(model=entry(small_model, options={**OPTIONS, option: True}), device="cpu")
+    assert (
+        f"zekron-image-1 has the option {option}, which has no effect without sizes in compile" in caplog.text
+    )
+
+
 def test_weights_that_are_offloaded_are_not_compiled(small_model: Path) -> None:
     options = {**OPTIONS, "offload": "model", "compile": ["1024x1024"]}
     with pytest.raises(EngineError, match="has offload and compile; compile needs weights that stay"):
