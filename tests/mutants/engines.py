@@ -3,6 +3,7 @@
 from tests.mutants.mutation import Mutation
 
 LOADING = "workers/pipelines/runtime/loading.py"
+DIRECT = "tests/workers/pipelines/runtime/test_loading.py"
 OFFLOADED = "tests/workers/pipelines/flux2/test_offloaded.py"
 
 MUTATIONS = (
@@ -12,5 +13,19 @@ MUTATIONS = (
         text="        if offload and options.get(name, value_without) != value_without:\n",
         without='        if offload and name == "compile" and options.get(name):\n',
         tests=(f"{OFFLOADED}::test_every_option_is_either_refused_by_its_name_or_has_its_effect",),
+    ),
+    Mutation(
+        name="weights go straight to the device",
+        path=LOADING,
+        text='        device_map={"": device},\n',
+        without='        device_map={"": CPU},\n',
+        tests=(f"{DIRECT}::test_every_component_is_loaded_on_the_device",),
+    ),
+    Mutation(
+        name="a text encoder without one of its tensors is refused",
+        path="workers/pipelines/flux2/text_encoder.py",
+        text='    if found["missing_keys"]:\n',
+        without="    if False:\n",
+        tests=(f"{DIRECT}::test_a_file_without_a_tensor_that_is_used_is_refused",),
     ),
 )

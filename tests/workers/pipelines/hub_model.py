@@ -41,7 +41,8 @@ def write(cache: Path, adapter: str) -> None:
 def main(adapter: str, cache: Path) -> None:
     """Write the model, load it by its name and revision, and make a picture."""
     write(cache, adapter)
-    options = OPTIONS if adapter == "flux2-klein" else {}
+    # As in the real model, the last layers of the text encoder are not used.
+    options = {**OPTIONS, "text_encoder_out_layers": [1, 2, 2]} if adapter == "flux2-klein" else {}
     # The others need further weights to edit with, or take fewer sources.
     sources = 2 if adapter == "flux2-klein" else 0
     model = replace(

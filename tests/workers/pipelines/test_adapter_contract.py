@@ -89,6 +89,7 @@ INVALID_OPTIONS = {
         {"compile": "1024x1024"},
         {"attention": 1},
         {"text_encoder_out_layers": []},
+        {"text_encoder_out_layers": [1, 2, -1]},
     ],
     "qwen-image": [{"strength": 1}, {"max_sequence_length": 2000}, {"edit_weights": 7}],
     "stable-diffusion-xl": [

@@ -237,7 +237,7 @@ def load(*, model: ImageModel, device: str) -> PipelineEngine:
     options = read(plain, OPTIONS)
     target = loading.resolve_device(device)
     if offload:
-        adapter = _load_adapter(plain)
+        adapter = _load_adapter(plain, loading.CPU)
         loading.place_components(adapter.pipelines, model=model, device=target, offload=offload)
         return PipelineEngine(adapter=adapter, model=plain, device=target)
     return compilation.load_compiled(
@@ -245,32 +245,33 @@ def load(*, model: ImageModel, device: str) -> PipelineEngine:
     )
 
 
-def _load_adapter(model: ImageModel) -> QwenImage:
-    create = loading.load(QwenImagePipeline, model=model)
-    return QwenImage(create=create, edit=_load_edit_pipeline(create, model), model=model)
+def _load_adapter(model: ImageModel, device: torch.device) -> QwenImage:
+    create = loading.load(QwenImagePipeline, model=model, device=device)
+    return QwenImage(create=create, edit=_load_edit_pipeline(create, model, device), model=model)
 
 
 def _build(model: ImageModel, device: torch.device) -> StagedPipelineEngine:
-    with loading.one_at_a_time():
-        adapter = _load_adapter(model)
-        loading.place_components(adapter.pipelines, model=model, device=device, offload=None)
+    adapter = _load_adapter(model, device)
+    loading.place_components(adapter.pipelines, model=model, device=device, offload=None)
     with Device(device).enter_main_stage():
         adapter.choose_attention(model)
     return StagedPipelineEngine(adapter=adapter, model=model, device=device)
 
 
-def _load_edit_pipeline(create: QwenImagePipeline, model: ImageModel) -> QwenImageEditPlusPipeline | None:
+def _load_edit_pipeline(
+    create: QwenImagePipeline, model: ImageModel, device: torch.device
+) -> QwenImageEditPlusPipeline | None:
     weights = model.options.get("edit_weights")
     if not isinstance(weights, str):
         return None
     components = dict(create.components)
     if weights != model.weights:
-        components["transformer"] = loading.load_component(
+        components["transformer"] = loading.load_weights(
             QwenImageTransformer2DModel,
             model=model,
             weights=weights,
+            device=device,
             subfolder="transformer",
-            dtype=loading.resolve_dtype(model),
         )
         components["scheduler"] = loading.load_component(
             FlowMatchEulerDiscreteScheduler, model=model, weights=weights, subfolder="scheduler"

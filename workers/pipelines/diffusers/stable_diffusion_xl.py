@@ -187,7 +187,7 @@ def load(*, model: ImageModel, device: str) -> PipelineEngine:
     options = read(plain, OPTIONS)
     target = loading.resolve_device(device)
     if offload:
-        adapter = _load_adapter(plain)
+        adapter = _load_adapter(plain, loading.CPU)
         loading.place_components(adapter.pipelines, model=model, device=target, offload=offload)
         return PipelineEngine(adapter=adapter, model=plain, device=target)
     return compilation.load_compiled(
@@ -195,15 +195,14 @@ def load(*, model: ImageModel, device: str) -> PipelineEngine:
     )
 
 
-def _load_adapter(model: ImageModel) -> StableDiffusionXL:
-    create = loading.load(StableDiffusionXLPipeline, model=model, add_watermarker=False)
+def _load_adapter(model: ImageModel, device: torch.device) -> StableDiffusionXL:
+    create = loading.load(StableDiffusionXLPipeline, model=model, device=device, add_watermarker=False)
     return StableDiffusionXL(create=create, model=model)
 
 
 def _build(model: ImageModel, device: torch.device) -> StagedPipelineEngine:
-    with loading.one_at_a_time():
-        adapter = _load_adapter(model)
-        loading.place_components(adapter.pipelines, model=model, device=device, offload=None)
+    adapter = _load_adapter(model, device)
+    loading.place_components(adapter.pipelines, model=model, device=device, offload=None)
     create = adapter.pipelines[0]
     if create.vae.config.force_upcast and create.vae.dtype == torch.float16:
         # It overflows in half precision. A pipeline would cast it back and forth while another stage uses it.

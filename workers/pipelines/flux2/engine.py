@@ -29,7 +29,7 @@ from workers.pipelines.diffusers.options import (
 from workers.pipelines.flux2.decoder import Decoder
 from workers.pipelines.flux2.offloaded import OffloadedFlux2Klein
 from workers.pipelines.flux2.reference_images import ReferenceImageEncoder
-from workers.pipelines.flux2.text_encoder import PromptEncoder, drop_unused_layers
+from workers.pipelines.flux2.text_encoder import PromptEncoder, load_text_encoder
 from workers.pipelines.flux2.transformer import FlowSampler, Grid, Layout, RotaryEmbedding
 from workers.pipelines.runtime import compilation, float8, loading, noise
 from workers.pipelines.runtime.attention import FASTEST
@@ -39,7 +39,9 @@ from workers.pipelines.runtime.device_engine import DeviceEngine
 
 
 def _are_layers(value: object) -> bool:
-    return isinstance(value, list) and bool(value) and all(type(layer) is int for layer in value)
+    return (
+        isinstance(value, list) and bool(value) and all(type(layer) is int and layer >= 0 for layer in value)
+    )
 
 
 FLOAT8: Final = "float8"
@@ -292,7 +294,7 @@ def load(*, model: ImageModel, device: str) -> Engine:
     options = read(plain, OPTIONS)
     target = loading.resolve_device(device)
     if offload:
-        pipeline = loading.load(Flux2KleinPipeline, model=plain)
+        pipeline = _load_pipeline(plain, loading.CPU)
         loading.place_components([pipeline], model=model, device=target, offload=offload)
         text_options = {name: options[name] for name in ("max_sequence_length", "text_encoder_out_layers")}
         text_options["text_encoder_out_layers"] = tuple(text_options["text_encoder_out_layers"])
@@ -306,12 +308,17 @@ def load(*, model: ImageModel, device: str) -> Engine:
     )
 
 
+def _load_pipeline(model: ImageModel, device: torch.device) -> Flux2KleinPipeline:
+    folder = loading.fetch(Flux2KleinPipeline, model=model)
+    text_encoder = load_text_encoder(
+        folder, model=model, device=device, out_layers=read(model, OPTIONS)["text_encoder_out_layers"]
+    )
+    return loading.assemble(Flux2KleinPipeline, folder, model=model, device=device, text_encoder=text_encoder)
+
+
 def _build(model: ImageModel, device: torch.device) -> Flux2Klein:
-    with loading.one_at_a_time():
-        pipeline = loading.load(Flux2KleinPipeline, model=model)
-        # Before the weights go to the device, which need not have room for what is never used.
-        drop_unused_layers(pipeline.text_encoder.model, read(model, OPTIONS)["text_encoder_out_layers"])
-        loading.place_components([pipeline], model=model, device=device, offload=None)
+    pipeline = _load_pipeline(model, device)
+    loading.place_components([pipeline], model=model, device=device, offload=None)
     engine = Flux2Klein(pipeline=pipeline, model=model)
     engine.choose_precision()
     engine.choose_attention()

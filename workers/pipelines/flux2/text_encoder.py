@@ -4,14 +4,17 @@ Shapes: B prompts, L tokens of each, D the transformer's width.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import torch
 from cachetools import LRUCache
 from diffusers import Flux2KleinPipeline
+from transformers import Qwen3Config, Qwen3ForCausalLM
 from transformers.masking_utils import create_causal_mask
 
-from workers.engine.interface import Misconfigured
+from workers.catalogue import ImageModel
+from workers.engine.interface import EngineError, Misconfigured
+from workers.pipelines.runtime import loading
 from workers.pipelines.runtime.compilation import Compiler, Work
 from workers.pipelines.runtime.device import Device
 
@@ -20,7 +23,7 @@ MAX_CACHED_PROMPTS: Final = 64
 
 
 class PromptEncoder:
-    """Qwen3 up to the deepest layer that an embedding is taken from; the layers behind it are dropped."""
+    """Qwen3 up to the deepest layer that an embedding is taken from."""
 
     def __init__(
         self,
@@ -37,6 +40,10 @@ class PromptEncoder:
         self._device = device
         self._length = length
         self._out_layers = out_layers
+        deepest_layer = max(out_layers)
+        self._layers = self._model.layers[:deepest_layer]
+        # Its norm follows the last layer of all.
+        self._norms = deepest_layer == len(self._model.layers)
         self._embed = embed
         self._cache: LRUCache[str, torch.Tensor] = LRUCache(MAX_CACHED_PROMPTS)
         self._graph: Work | None = None
@@ -44,7 +51,6 @@ class PromptEncoder:
             raise Misconfigured(
                 "the text encoder has layers with sliding attention, which this adapter does not support"
             )
-        drop_unused_layers(self._model, out_layers)
 
     def encode(self, prompts: Sequence[str]) -> torch.Tensor:
         """Return the prompts as the transformer's blocks take them, (B, L, D)."""
@@ -59,7 +65,7 @@ class PromptEncoder:
 
     def compile(self, compiler: Compiler) -> None:
         """Compile the layers, and capture the encoding of one prompt as one graph."""
-        compiler.compile(self._model.layers, dynamic=False)
+        compiler.compile(self._layers, dynamic=False)
         self._graph = compiler.capture_graph(self._encode_text, *self._tokenize([""]))
 
     def _encode_texts(self, ids_BL: torch.Tensor, mask_BL: torch.Tensor) -> list[torch.Tensor]:
@@ -96,18 +102,40 @@ class PromptEncoder:
             position_ids=positions_1L,
         )
         rotary = model.rotary_emb(states[0], positions_1L)
-        for layer in model.layers:
+        for layer in self._layers:
             states.append(layer(states[-1], attention_mask=mask, position_embeddings=rotary))
-        states[-1] = model.norm(states[-1])
+        if self._norms:
+            states[-1] = model.norm(states[-1])
         return (self._embed(torch.cat([states[layer] for layer in self._out_layers], dim=-1)),)
 
 
-def drop_unused_layers(text_model: Any, out_layers: Sequence[int]) -> None:
-    """Drop the layers behind those that embeddings are taken from, and the norm behind the last one left.
+def load_text_encoder(
+    folder: str, *, model: ImageModel, device: torch.device, out_layers: Sequence[int]
+) -> Qwen3ForCausalLM:
+    """Return the folder's text encoder without the layers behind those that embeddings are taken from.
 
-    A second call changes nothing.
+    The weights of these layers are not read. The norm behind the last layer is then left out too, so that the last
+    state is what this layer returns. Raise EngineError.
     """
-    deepest_layer = max(out_layers)
-    if deepest_layer < len(text_model.layers):
-        text_model.layers = text_model.layers[:deepest_layer]
-        text_model.norm = torch.nn.Identity()
+    source = {"model": model, "weights": folder, "subfolder": "text_encoder"}
+    config = loading.load_component(Qwen3Config, **source)
+    layer_count, deepest_layer = config.num_hidden_layers, max(out_layers)
+    if deepest_layer > layer_count:
+        raise Misconfigured(
+            f"the model {model.name} has text_encoder_out_layers = {list(out_layers)!r}, but its text encoder has"
+            f" {layer_count} layers"
+        )
+    if deepest_layer == layer_count:
+        return loading.load_weights(Qwen3ForCausalLM, device=device, **source)
+    config.num_hidden_layers = max(1, deepest_layer)
+    config.layer_types = config.layer_types[: config.num_hidden_layers]
+    # The library would warn of every tensor of the layers that are left out.
+    encoder, found = loading.load_weights(
+        Qwen3ForCausalLM, device=device, config=config, output_loading_info=True, warns=False, **source
+    )
+    if found["missing_keys"]:
+        raise EngineError(
+            f"the weights of {model.name} lack {min(found['missing_keys'])} of the text encoder"
+        )
+    encoder.model.norm = torch.nn.Identity()
+    return encoder

@@ -1,12 +1,14 @@
-"""The loading of diffusers pipelines for models of the catalogue, and the choice of their device."""
+"""The loading of diffusers pipelines for models of the catalogue, and the choice of their device.
 
-import fcntl
+Weights go from their files to the device tensor by tensor, so the host never holds a model that runs on a GPU.
+"""
+
+import inspect
 import logging
-import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, cast
@@ -23,7 +25,9 @@ from workers.engine.interface import EngineError, Misconfigured
 
 log = logging.getLogger(__name__)
 
-LOCK: Final = Path(tempfile.gettempdir()) / f"zekron-{os.getuid()}-loads-weights.lock"
+CPU: Final = torch.device("cpu")
+# The libraries whose components can be loaded straight to a device.
+LIBRARIES: Final = ("diffusers", "transformers")
 # For weights larger than the device: one component of the pipeline moves to it at a time, or one layer.
 OFFLOAD_MODES: Final = ("model", "sequential")
 # The options of all adapters that need weights on the device, and the one value of each that does not.
@@ -37,14 +41,34 @@ RESIDENT_ONLY_OPTIONS: Final[Mapping[str, object]] = {
 }
 
 
-def load(pipeline_class: Any, *, model: ImageModel, **arguments: Any) -> Any:
-    """Return the model's pipeline of this class, in its dtype, on the CPU. Raise EngineError."""
+def load(pipeline_class: Any, *, model: ImageModel, device: torch.device = CPU, **arguments: Any) -> Any:
+    """Return the model's pipeline of this class, in its dtype, on the device. Raise EngineError."""
+    folder = fetch(pipeline_class, model=model)
+    return assemble(pipeline_class, folder, model=model, device=device, **arguments)
+
+
+def fetch(pipeline_class: Any, *, model: ImageModel) -> str:
+    """Return the folder of the model's weights, downloaded if it is not on this disk. Raise EngineError."""
     if Path(model.weights).is_absolute() and not Path(model.weights, "model_index.json").is_file():
         raise Misconfigured(
             f"the model {model.name} has no weights at {model.weights}; run `python manage.py make_small_model"
             f" --model {model.name}` for a small model, or name other weights in the models file"
         )
-    folder = _download(pipeline_class, model)
+    return _download(pipeline_class, model)
+
+
+def assemble(
+    pipeline_class: Any, folder: str, *, model: ImageModel, device: torch.device, **arguments: Any
+) -> Any:
+    """Return the pipeline with the weights of this folder on the device.
+
+    Take components that are loaded already, and the pipeline's own arguments, as `arguments`. Raise EngineError.
+    """
+    for name, component_class in _list_weights(pipeline_class, folder, model).items():
+        if name not in arguments:
+            arguments[name] = load_weights(
+                component_class, model=model, weights=folder, device=device, subfolder=name
+            )
     pipeline = load_component(
         pipeline_class, model=model, weights=folder, dtype=resolve_dtype(model), **arguments
     )
@@ -52,13 +76,35 @@ def load(pipeline_class: Any, *, model: ImageModel, **arguments: Any) -> Any:
     return pipeline
 
 
-@contextmanager
-def one_at_a_time() -> Iterator[None]:
-    """Let one process of this machine and user load weights at a time, for they pass through the host's memory."""
-    with LOCK.open("a") as file:
-        # The system releases it when the process dies.
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def load_weights(
+    component_class: Any, *, model: ImageModel, weights: str, device: torch.device, **arguments: Any
+) -> Any:
+    """Return one component in the model's dtype, its weights read straight to the device. Raise EngineError."""
+    return load_component(
+        component_class,
+        model=model,
+        weights=weights,
+        dtype=resolve_dtype(model),
+        device_map={"": device},
+        **arguments,
+    )
+
+
+def _list_weights(pipeline_class: Any, folder: str, model: ImageModel) -> dict[str, Any]:
+    """Return the classes of the folder's components that have weights, by their names in the pipeline."""
+    with _tell_errors(model):
+        described = pipeline_class.load_config(folder)
+    named = inspect.signature(pipeline_class.__init__).parameters
+    classes = {
+        name: getattr(import_module(value[0]), value[1], None)
+        for name, value in described.items()
+        if name in named and isinstance(value, list | tuple) and value[0] in LIBRARIES
+    }
+    return {
+        name: each
+        for name, each in classes.items()
+        if isinstance(each, type) and issubclass(each, torch.nn.Module)
+    }
 
 
 def _download(pipeline_class: Any, model: ImageModel) -> str:
@@ -84,12 +130,17 @@ def _split_revision(weights: str) -> tuple[str, str | None]:
     return name, revision or None
 
 
-def load_component(component_class: Any, *, model: ImageModel, weights: str, **arguments: Any) -> Any:
-    """Return an instance of any class that has `from_pretrained`, from a folder or the hub. Raise EngineError."""
+def load_component(
+    component_class: Any, *, model: ImageModel, weights: str, warns: bool = True, **arguments: Any
+) -> Any:
+    """Return an instance of any class that has `from_pretrained`, from a folder or the hub. Raise EngineError.
+
+    With `warns`, the libraries log what is odd about the weights.
+    """
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
-    diffusers_logging.set_verbosity_warning()
-    transformers_logging.set_verbosity_warning()
+    for each in (diffusers_logging, transformers_logging):
+        each.set_verbosity(each.WARNING if warns else each.ERROR)
     is_folder = Path(weights).is_absolute()
     name, revision = (weights, None) if is_folder else _split_revision(weights)
     try:

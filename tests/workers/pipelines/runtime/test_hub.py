@@ -1,6 +1,5 @@
 """Models by their names on the hub, from its cache, without a network."""
 
-import fcntl
 import json
 import os
 import subprocess
@@ -34,6 +33,8 @@ def test_a_model_of_the_hub_loads_in_half_precision_from_several_files(adapter: 
     assert seen["shape"] == [128, 128, 3]
     assert seen["deviation"] > 5
     assert seen["files"] > 3
+    assert "REPORT" not in ended.stderr, "transformers finds something odd"
+    assert "not used" not in ended.stderr, "diffusers finds something odd"
 
 
 @pytest.mark.parametrize(
@@ -53,10 +54,3 @@ def test_a_file_of_weights_that_is_cut_off_is_an_error_of_the_engine(part: str, 
     file.write_bytes(file.read_bytes()[:1000])
     with pytest.raises(EngineError, match="the weights of zekron-image-1 cannot be loaded"):
         load_engine(model=entry(tmp_path / "small"), device="cpu")
-
-
-def test_one_process_of_a_machine_loads_weights_at_a_time() -> None:
-    with loading.LOCK.open("a") as other:
-        with loading.one_at_a_time(), pytest.raises(BlockingIOError):
-            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
