@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
+from urllib.parse import quote
 
 from django.conf import settings
 from django.db import connection
 
+from bench import processor_time
 from zekron_api.local import servers
 
 NAME: Final = "zekron_bench"
@@ -31,3 +33,23 @@ def read_server_settings() -> dict[str, str]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", [list(names)])
         return dict(cursor.fetchall())
+
+
+def build_url() -> str:
+    """Return the database of the benchmarks as a DATABASE_URL."""
+    values = {name: quote(str(value), safe="") for name, value in connection.settings_dict.items()}
+    login = values["USER"] + (f":{values['PASSWORD']}" if values["PASSWORD"] else "")
+    port = f":{values['PORT']}" if values["PORT"] else ""
+    return f"postgres://{login}@{values['HOST']}{port}/{values['NAME']}"
+
+
+def read_processor_seconds() -> dict[int, float]:
+    """Return the seconds of all of the server's processes together, which includes backends that have ended.
+
+    The benchmark's own connection is left out.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        own = int(cursor.fetchone()[0])
+    server = processor_time.find_parent(own)
+    return {server: processor_time.read_seconds_of_children(server, without=own)}

@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
 import redis
-from django.db import connection
 
-from bench import processor_time, subprocesses
+from bench import database, processor_time, subprocesses
 from bench.models_file import PRICE
 from bench.subprocesses import ROOT, Process
 from billing import keys, ledger
@@ -83,7 +81,7 @@ class Service:
         of_processes = {
             name: processor_time.read_seconds([process.pid]) for name, process in self.processes.items()
         }
-        return {**of_processes, "postgres": _read_postgres_seconds()}
+        return {**of_processes, "postgres": database.read_processor_seconds()}
 
 
 @contextmanager
@@ -117,7 +115,7 @@ def _start(name: str, kind: str, folder: Path, environment: Mapping[str, str]) -
 
 def _build_environment(port: int, redis_url: str, folder: Path) -> dict[str, str]:
     return {
-        "DATABASE_URL": _build_database_url(),
+        "DATABASE_URL": database.build_url(),
         "REDIS_URL": redis_url,
         "STORAGE_URL": (folder / "objects").as_uri(),
         "MODELS_FILE": str(folder / "models.toml"),
@@ -126,20 +124,3 @@ def _build_environment(port: int, redis_url: str, folder: Path) -> dict[str, str
         "DEBUG": "1",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
     }
-
-
-def _build_database_url() -> str:
-    """Return the benchmark's database as a DATABASE_URL."""
-    values = {name: quote(str(value), safe="") for name, value in connection.settings_dict.items()}
-    login = values["USER"] + (f":{values['PASSWORD']}" if values["PASSWORD"] else "")
-    port = f":{values['PORT']}" if values["PORT"] else ""
-    return f"postgres://{login}@{values['HOST']}{port}/{values['NAME']}"
-
-
-def _read_postgres_seconds() -> dict[int, float]:
-    """Return the seconds of all of the server's processes together, which includes backends that have ended."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_backend_pid()")
-        own = int(cursor.fetchone()[0])
-    server = processor_time.find_parent(own)
-    return {server: processor_time.read_seconds_of_children(server, without=own)}

@@ -10,11 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from django.db import connection
 
-from bench import processor_time, subprocesses
+from bench import database, processor_time, subprocesses
 from zekron_api.local.run import free_port
 
 
@@ -78,7 +77,7 @@ def serve(application: str, *, name: str, folder: Path, environment: Mapping[str
         *("--http", "zekron_api.waiting.http_connection:HttpConnection"),
         *("--backlog", "2048", "--no-access-log", "--log-level", "warning"),
     )
-    variables = {**os.environ, "DATABASE_URL": _build_database_url(), "PGAPPNAME": name, **environment}
+    variables = {**os.environ, "DATABASE_URL": database.build_url(), "PGAPPNAME": name, **environment}
     with subprocesses.run(name, command, folder=folder, environment=variables) as server:
         clients = subprocess.Popen(
             subprocesses.build_python_command("-m", "bench.loader", str(port)),
@@ -108,11 +107,3 @@ def _wait_until_listening(port: int, server: subprocesses.Process) -> None:
             time.sleep(0.1)
         else:
             return
-
-
-def _build_database_url() -> str:
-    values: dict[str, str] = connection.settings_dict
-    password = f":{quote(values['PASSWORD'], safe='')}" if values["PASSWORD"] else ""
-    login = f"{quote(values['USER'], safe='')}{password}"
-    host = quote(values["HOST"], safe="") + (f":{values['PORT']}" if values["PORT"] else "")
-    return f"postgres://{login}@{host}/{connection.settings_dict['NAME']}"
