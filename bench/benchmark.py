@@ -50,6 +50,8 @@ class Benchmark:
     figures: tuple[Figure, ...]
     prepare: Callable[[], AbstractContextManager[Round]]
     needs_database: bool = False
+    # A benchmark that shows something else as context. It has no goals.
+    is_context: bool = False
     # A large benchmark takes long, so it runs only by name.
     large: bool = False
     rounds: int = ROUNDS

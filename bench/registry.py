@@ -1,6 +1,7 @@
 """The list of benchmarks. Each module of `bench.cases` defines one or several as BENCHMARKS."""
 
 import pkgutil
+import re
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -16,7 +17,7 @@ def list_benchmarks() -> list[Benchmark]:
     """Return all benchmarks, large ones too, by code."""
     return sorted(
         (found for name in _modules() for found in import_module(name).BENCHMARKS),
-        key=lambda found: (found.code[0], int(found.code[1:]), found.name),
+        key=lambda found: (*_split(found.code), found.name),
     )
 
 
@@ -33,6 +34,13 @@ def find(names: Sequence[str]) -> list[Benchmark]:
         for found in list_benchmarks()
         if found.name.lower() in wanted or (not found.large and (not wanted or found.code.lower() in wanted))
     ]
+
+
+def _split(code: str) -> tuple[str, int, str]:
+    """Return the parts by which codes are in order: C5, C5c, C16."""
+    parts = re.fullmatch(r"([A-Z])(\d+)([a-z]?)", code)
+    assert parts, code
+    return parts[1], int(parts[2]), parts[3]
 
 
 def _modules() -> list[str]:

@@ -28,7 +28,8 @@ def format_lines(outcomes: Sequence[Outcome]) -> Iterator[str]:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
     yield ""
     for outcome in outcomes:
-        yield f"{outcome.benchmark.code} {outcome.benchmark.name}"
+        context = ", as context and not as a goal" if outcome.benchmark.is_context else ""
+        yield f"{outcome.benchmark.code} {outcome.benchmark.name}{context}"
         yield f"  A: {outcome.benchmark.a}"
         yield f"  B: {outcome.benchmark.b}"
 

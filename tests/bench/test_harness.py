@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -105,6 +106,18 @@ def test_the_table_says_what_is_missed_and_what_a_and_b_are() -> None:
     assert "  B: ours" in lines
 
 
+def test_a_benchmark_that_is_only_context_is_called_so() -> None:
+    made = outcome(9.0, Figure(name="ratio"))
+    assert "C99 made-up" in table.format_lines([made])
+    context = replace(made, benchmark=replace(made.benchmark, is_context=True))
+    assert "C99 made-up, as context and not as a goal" in table.format_lines([context])
+
+
+def test_benchmarks_are_in_the_order_of_their_codes() -> None:
+    codes = [found.code for found in registry.list_benchmarks()]
+    assert codes.index("C4") < codes.index("C5") < codes.index("C5c") < codes.index("C6") < codes.index("C10")
+
+
 def test_a_second_run_of_a_day_keeps_the_others_of_that_day(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,7 +148,7 @@ def test_each_benchmark_is_found_by_its_name_and_says_what_it_compares() -> None
         assert found.a
         assert found.b
         assert found.rounds >= 5
-        assert any(figure.at_least is not None for figure in found.figures)
+        assert any(figure.at_least is not None for figure in found.figures) != found.is_context
 
 
 def test_a_large_benchmark_is_run_only_by_its_name() -> None:
