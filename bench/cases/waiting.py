@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import count, cycle
+from itertools import cycle
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any, Final, NamedTuple
@@ -23,10 +23,9 @@ from django.test import override_settings
 from django.utils import timezone
 
 from bench import processor_time, web
+from bench.accounts import open_accounts
 from bench.benchmark import Benchmark, Figure, Round, Samples, Skipped
 from bench.web import Web
-from billing import keys
-from billing.models import Account, ApiKey
 from storage import images
 from storage.models import StoredImage
 from workers.lifecycle import generations
@@ -56,8 +55,6 @@ SHOW_SECONDS: Final = 3.0
 APPLICATIONS: Final = {"A": "bench.baselines.django_alone:application", "B": "zekron_api.asgi:application"}
 # Linux's folder in memory. On a disk, thousands of images a round would measure the disk.
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 (each run makes its own folder in it)
-
-_names = count(1)
 
 
 class Context(NamedTuple):
@@ -221,19 +218,7 @@ def _wait_for(before: int, number: int) -> None:
 
 def _issue_keys(number: int) -> list[str]:
     """Return keys of as many new accounts."""
-    names = [f"benchmark waiting {next(_names)}" for _ in range(number)]
-    owners = Account.objects.bulk_create(
-        [Account(name=name, balance_micros=10**9) for name in names], batch_size=1000
-    )
-    texts = [f"{keys.PREFIX}{name.replace(' ', '')}" for name in names]
-    ApiKey.objects.bulk_create(
-        [
-            ApiKey(account=owner, digest=keys.digest(text), prefix=text[:12], last_four=text[-4:])
-            for owner, text in zip(owners, texts, strict=True)
-        ],
-        batch_size=1000,
-    )
-    return texts
+    return [opened.key for opened in open_accounts(number)]
 
 
 @contextmanager
