@@ -22,13 +22,13 @@ class Measured:
 
     @property
     def verdict(self) -> str:
-        """Return whether the median reaches the aim or the bound, or misses both."""
-        if self.figure.at_least is None:
-            return ""
-        if not self.figure.reaches(self.median, self.figure.at_least):
+        """Return whether the median reaches the aim or the bound, or misses the bound. An aim alone is never missed."""
+        bound, aim = self.figure.at_least, self.figure.aim
+        if bound is not None and not self.figure.reaches(self.median, bound):
             return "MISSED"
-        aimed_for = self.figure.aim is not None and self.figure.reaches(self.median, self.figure.aim)
-        return "aim" if aimed_for else "at least"
+        if aim is not None and self.figure.reaches(self.median, aim):
+            return "aim"
+        return "" if bound is None else "at least"
 
     def describe(self) -> dict[str, Any]:
         """Return the figure for the results file."""

@@ -5,9 +5,6 @@ Pillow's PNG. It has no keys, prices, rate limits, queue, store, history or retr
 with it. B is web, worker, PostgreSQL, Redis and the store. No prompt comes twice.
 """
 
-import importlib.util
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -17,12 +14,12 @@ from typing import Final
 
 from django.conf import settings
 
-from bench import service, subprocesses
-from bench.benchmark import Benchmark, Figure, Round, Samples, Skipped
+from bench import service
+from bench.baselines import fastapi_processes
+from bench.benchmark import Benchmark, Figure, Round, Samples
 from bench.clients import Ask, send_all
 from bench.models_file import PRICE
 from bench.service import Service
-from zekron_api.local.run import free_port
 
 CLIENTS: Final = 4
 IMAGES: Final = 24
@@ -47,11 +44,9 @@ _prompts = count(1)
 
 @contextmanager
 def _prepare() -> Iterator[Round]:
-    if importlib.util.find_spec("fastapi") is None:
-        raise Skipped("FastAPI is not installed; run `make bench` to install bench/requirements.txt")
     weights = _make_small_pipeline()
     with (
-        _run_fastapi(weights) as port,
+        fastapi_processes.run("serve_small_pipeline", {"BASELINE_WEIGHTS": str(weights)}) as port,
         service.run(models=MODELS.format(weights=weights) + PRICE) as ours,
     ):
         yield partial(_measure, port, ours)
@@ -64,20 +59,6 @@ def _make_small_pipeline() -> Path:
     folder = settings.VAR_DIR / "bench" / "small"
     build.make(folder)
     return Path(folder)
-
-
-@contextmanager
-def _run_fastapi(weights: Path) -> Iterator[int]:
-    """Run the other server, and give its port."""
-    port, environment = free_port(), {**os.environ, "BASELINE_WEIGHTS": str(weights)}
-    server = ["-m", "uvicorn", "bench.baselines.fastapi_server:app", "--no-access-log", "--port", str(port)]
-    with tempfile.TemporaryDirectory(prefix="zekron-bench-") as name:
-        folder = Path(name)
-        with subprocesses.run(
-            "fastapi", subprocesses.build_python_command(*server), folder=folder, environment=environment
-        ) as process:
-            subprocesses.wait_until_up(process, port=port, path="/healthz", log=folder / "fastapi.log")
-            yield port
 
 
 def _measure(port: int, ours: Service, b_first: bool) -> Samples:

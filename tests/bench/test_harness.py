@@ -98,6 +98,12 @@ def test_a_figure_without_an_aim_reaches_none() -> None:
     assert measured.verdict == ""
 
 
+@pytest.mark.parametrize(("value", "verdict"), [(0.9, "aim"), (1.0, "aim"), (1.1, "")])
+def test_an_aim_without_a_bound_is_reached_or_not_and_never_missed(value: float, verdict: str) -> None:
+    (measured,) = outcome(value, Figure(name="beside it", aim=1.0, lower_is_better=True)).measured
+    assert measured.verdict == verdict
+
+
 def test_the_table_says_what_is_missed_and_what_a_and_b_are() -> None:
     lines = list(table.format_lines([outcome(9.0, Figure(name="ratio", at_least=10, aim=20))]))
     assert lines[1].split()[:2] == ["C99", "made-up"]
@@ -148,7 +154,8 @@ def test_each_benchmark_is_found_by_its_name_and_says_what_it_compares() -> None
         assert found.a
         assert found.b
         assert found.rounds >= 5
-        assert any(figure.at_least is not None for figure in found.figures) != found.is_context
+        has_goal = any(figure.at_least is not None or figure.aim is not None for figure in found.figures)
+        assert has_goal != found.is_context
 
 
 def test_a_large_benchmark_is_run_only_by_its_name() -> None:
