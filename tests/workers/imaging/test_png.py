@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageFilter
 
 from bench import pictures
 from tests import factories
@@ -167,6 +167,49 @@ def test_it_is_small_where_plain_areas_lie_beside_grain_and_in_grey() -> None:
         usual = io.BytesIO()
         image.save(usual, "PNG")
         assert len(png.encode(image)) <= 1.02 * len(usual.getvalue())
+
+
+def soft_painting(side: int = 512) -> np.ndarray:
+    """Plain shapes with soft edges under the faintest grain that a decoder leaves."""
+    soft = np.asarray(pictures.flat(side).filter(ImageFilter.GaussianBlur(6)))
+    grainy = soft + np.random.default_rng(1).normal(0, 0.4, soft.shape)
+    return np.clip(np.rint(grainy), 0, 255).astype(np.uint8)
+
+
+def size_by_plan(pixels: np.ndarray, plan: png.Plan) -> int:
+    height, width = pixels.shape[:2]
+    return len(png.assemble(png.filter_rows(pixels, plan.filter), width=width, height=height, plan=plan))
+
+
+def test_a_soft_painting_is_smallest_after_paeths_filter() -> None:
+    pixels = soft_painting()
+    others = [plan for plan in png.PLANS if plan.filter is not png.Filter.PAETH]
+    assert len(png.encode(pixels)) < 0.95 * min(size_by_plan(pixels, plan) for plan in others)
+
+
+def test_a_sample_does_not_hide_the_matches_of_the_whole_picture() -> None:
+    enlarged = np.asarray(pictures.flat(256).resize((512, 512), Image.Resampling.BICUBIC))
+    assert len(png.encode(enlarged)) == min(size_by_plan(enlarged, plan) for plan in png.PLANS)
+
+
+def test_paeths_filter_predicts_as_the_specification_does() -> None:
+    left, above, corner = np.random.default_rng(1).integers(0, 256, (3, 500, 2000), dtype=np.uint8)
+    # Bytes that are close to each other make ties.
+    for divisor in (1, 64):
+        a, b, c = left // divisor, above // divisor, corner // divisor
+        pixels = np.zeros((1000, 2000, 3), np.uint8)
+        pixels[0::2, 0::2, 0], pixels[0::2, 1::2, 0], pixels[1::2, 0::2, 0] = (
+            c[:, :1000],
+            b[:, :1000],
+            a[:, :1000],
+        )
+        (rows,) = [np.concatenate(list(png.filter_rows(pixels, png.Filter.PAETH)))]
+        predicted = -rows[1::2, 1:].reshape(500, 2000, 3)[:, 1::2, 0]
+        a, b, c = (plane[:, :1000].astype(int) for plane in (a, b, c))
+        estimate = a + b - c
+        to_a, to_b, to_c = abs(estimate - a), abs(estimate - b), abs(estimate - c)
+        nearest = np.where((to_a <= to_b) & (to_a <= to_c), a, np.where(to_b <= to_c, b, c))
+        assert np.array_equal(predicted, nearest)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "L", "P", "CMYK"])
