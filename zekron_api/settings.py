@@ -311,6 +311,10 @@ LOGGING = {
         "PIL": {"level": "INFO"},
         # At DEBUG botocore writes requests with their signatures.
         "botocore": {"level": "INFO"},
+        # At INFO Celery writes two lines for each task, which cost more than its message. Our own lines say what a task
+        # did, and its failure is an ERROR of the second logger.
+        "celery.worker.strategy": {"level": "WARNING"},
+        "celery.app.trace": {"level": "WARNING"},
         # axes announces itself at every start.
         "axes.apps": {"level": "WARNING"},
         "django.request": {"filters": ["without_paths"]},

@@ -339,6 +339,13 @@ MUTATIONS = (
         ),
     ),
     Mutation(
+        name="Celery adds no line to each task",
+        path="zekron_api/settings.py",
+        text='"celery.app.trace": {"level": "WARNING"}',
+        without='"celery.app.trace": {"level": "INFO"}',
+        tests=("tests/zekron_api/test_celery.py",),
+    ),
+    Mutation(
         name="a thread that breaks: its process ends",
         path="workers/gpu_worker/process.py",
         text='                on_broken=partial(self._leave, f"a thread of {model.name} broke"),\n',

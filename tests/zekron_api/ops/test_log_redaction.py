@@ -31,6 +31,7 @@ from zekron_api.ops.log_redaction import LineFormatter
 pytestmark = pytest.mark.django_db(transaction=True)
 
 LOUD = ["", "django", "django.request", "django.db.backends", "celery", "kombu", "redis", "axes", "uvicorn"]
+LOUD += ["celery.app.trace", "celery.worker.strategy"]
 OURS = ["zekron_api", "workers", "billing", "storage"]
 IMAGE_DESCRIPTION = 0x010E
 # The fixture `engine` puts a worker in the place of this one.

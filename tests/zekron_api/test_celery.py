@@ -1,0 +1,32 @@
+"""A worker's log names what it did, and Celery adds no line to each task."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests import processes
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes]
+WORKER = "-m celery -A zekron_api worker -P threads -c 2 -Q gpu,chores -n gpu@log --without-gossip --without-mingle"
+
+
+def test_a_generation_leaves_one_line_in_the_log_of_its_worker(tmp_path: Path, objects_folder: Path) -> None:
+    with processes.running(
+        folder=tmp_path,
+        objects_folder=objects_folder,
+        others={"gpu": WORKER.split()},
+        MODELS_FILE=str(processes.scripted_models(tmp_path)),
+    ) as stack:
+        server = processes.ready(stack.url)
+        before = len((tmp_path / "gpu.log").read_text())
+        assert server.ask("/v1/generate", {"prompt": "a boat", "size": "512x512"}).status == 200
+    # The worker has ended, and each task before it.
+    lines = (tmp_path / "gpu.log").read_text()[before:].splitlines()
+    of_tasks = [
+        line
+        for line in lines
+        if re.search(r" (workers\.gpu_worker\.attempt|celery\.(app|worker\.s)\S*): ", line)
+    ]
+    assert len(of_tasks) == 1, "\n".join(lines)
+    assert "completed at attempt 1" in of_tasks[0]
