@@ -3,6 +3,7 @@
 from typing import Final
 
 from billing.models import Account
+from billing.recent_keys import forget_after_commit
 
 # Whoever may open an account may give it this balance. More needs the permission to move money.
 DEFAULT_OPENING_USD: Final = "10.00"
@@ -18,9 +19,10 @@ def find(*, text: str) -> Account:
 
 
 def suspend(*, account_id: int) -> None:
-    """Refuse new work of the account. Accepted work continues and is charged.
+    """Refuse new work of the account from the commit on. Accepted work continues and is charged.
 
-    May be called twice. Raises Account.DoesNotExist.
+    Its other requests are refused by this process from the commit on, and by others within MAX_AGE_SECONDS of
+    `recent_keys`. May be called twice. Raises Account.DoesNotExist.
     """
     _set_status(account_id, Account.Status.SUSPENDED)
 
@@ -34,3 +36,4 @@ def _set_status(account_id: int, status: str) -> None:
     # This update waits for a submission that has locked the account's row. The next submission sees the new status.
     if Account.objects.filter(pk=account_id).update(status=status) != 1:
         raise Account.DoesNotExist(f"Account {account_id} does not exist.")
+    forget_after_commit()

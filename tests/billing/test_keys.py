@@ -6,13 +6,31 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.test import override_settings
+from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from billing import accounts, keys
+from billing import accounts, keys, ledger, recent_keys
 from billing.models import Account, ApiKey
 
 pytestmark = pytest.mark.django_db
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+
+
+class Clock:
+    """A clock that a test sets, in seconds."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Have the memory of keys, empty, follow a clock of the test."""
+    clock = Clock()
+    monkeypatch.setattr(keys, "recent_keys", recent_keys.RecentKeys(clock=clock))
+    return clock
 
 
 def from_base62(text: str) -> int:
@@ -175,3 +193,53 @@ def test_a_key_is_found_by_id_text_and_prefix(account: Account) -> None:
     assert keys.find(text=str(key.pk)) == keys.find(text=text) == keys.find(text=text[:12]) == key
     with pytest.raises(ApiKey.DoesNotExist):
         keys.find(text=text[:11])
+
+
+def test_a_key_is_looked_up_once_in_five_seconds(
+    account: Account, clock: Clock, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    _, text = keys.issue(account_id=account.pk)
+    for now, query_count in ((0.0, 1), (0.1, 0), (4.9, 0), (5.0, 1), (9.9, 0)):
+        clock.now = now
+        with django_assert_num_queries(query_count):
+            found = keys.identify(text=text)
+            assert (found.pk, found.status) == (account.pk, "active")
+
+
+def test_a_known_key_gives_amounts_as_they_are_now(account: Account, clock: Clock) -> None:
+    _, text = keys.issue(account_id=account.pk)
+    before = keys.identify(text=text).balance_micros
+    ledger.top_up(account_id=account.pk, amount_micros=100, reason="more", actor="test")
+    assert keys.identify(text=text).balance_micros == before + 100
+    assert keys.authenticate(text=text).balance_micros == before + 100
+
+
+def test_a_known_key_is_looked_up_again_when_it_expires(
+    account: Account,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    monkeypatch.setattr(recent_keys, "MAX_AGE_SECONDS", 1_000_000.0)
+    _, text = keys.issue(account_id=account.pk, expires_at=timezone.now() + timedelta(hours=1))
+    for now, query_count in ((0.0, 1), (1800.0, 0), (3600.0, 1)):
+        clock.now = now
+        with django_assert_num_queries(query_count):
+            assert keys.identify(text=text) == account
+
+
+def test_a_key_that_opens_nothing_is_looked_up_each_time(
+    account: Account, clock: Clock, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    for _ in range(2):
+        with django_assert_num_queries(1), pytest.raises(keys.InvalidKey):
+            keys.identify(text="zk_abc123")
+    ApiKey.objects.create(
+        account=account, digest=keys.digest("zk_abc123"), prefix="zk_abc123", last_four="c123"
+    )
+    accounts.suspend(account_id=account.pk)
+    for _ in range(2):
+        with django_assert_num_queries(1):
+            assert keys.identify(text="zk_abc123").status == "suspended"
+    with django_assert_num_queries(0), pytest.raises(keys.InvalidKey):
+        keys.identify(text="sk_abc123")

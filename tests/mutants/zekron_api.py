@@ -4,6 +4,7 @@ from tests.mutants.mutation import Mutation
 
 VIEWS = "zekron_api/endpoints/views.py"
 ACCESS = "tests/zekron_api/endpoints/test_views.py"
+KEYS = "tests/zekron_api/http/test_authentication.py"
 AWAY = "tests/zekron_api/test_database_away.py"
 LIMITS = "tests/zekron_api/http/test_rate_limit.py"
 MIDDLEWARE = "zekron_api/middleware.py"
@@ -87,6 +88,15 @@ MUTATIONS = (
         text="    if account.status != Account.Status.ACTIVE:\n",
         without="    if False:\n",
         tests=(f"{ACCESS}::test_a_revoked_key_and_a_suspended_account_are_refused",),
+    ),
+    Mutation(
+        name="the balance reads its key anew",
+        path="zekron_api/http/authentication.py",
+        text="    find_account = staticmethod(keys.authenticate)\n",
+        without="    pass\n",
+        tests=(
+            f"{KEYS}::test_a_revocation_by_another_process_acts_within_five_seconds_and_shows_no_amount_meanwhile",
+        ),
     ),
     Mutation(
         name="the rate is looked at and counted in one step",

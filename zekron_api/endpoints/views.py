@@ -24,6 +24,7 @@ from workers.models import Generation
 from zekron_api.endpoints import create_generation, generation_response, image_download, response_bodies
 from zekron_api.endpoints.serializers import GenerateSerializer, PageSerializer
 from zekron_api.http import errors, rate_limit
+from zekron_api.http.authentication import FreshAccountAuthentication
 from zekron_api.http.json_body import check_body
 from zekron_api.waiting.deferred_response import PendingGenerationResponse
 
@@ -134,6 +135,8 @@ class ImageView(ApiView):
 class BalanceView(ApiView):
     """The endpoint GET /v1/balance."""
 
+    authentication_classes = [FreshAccountAuthentication]
+
     def get(self, request: Request) -> Response:
         """Return the account's balance and totals."""
         return Response(response_bodies.balance_reply(self.account))
@@ -141,6 +144,8 @@ class BalanceView(ApiView):
 
 class HistoryView(ApiView):
     """The endpoint GET /v1/generations."""
+
+    authentication_classes = [FreshAccountAuthentication]
 
     def get(self, request: Request) -> Response:
         """Return one page of the account's generations, newest first."""

@@ -14,8 +14,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from billing import accounts, keys
-from billing.models import ApiKey
+from billing import accounts, keys, recent_keys
+from billing.models import Account, ApiKey
 from tests.assertions import refusal
 from tests.zekron_api.callers import Caller, caller
 from zekron_api.endpoints.views import ApiView
@@ -121,6 +121,62 @@ def test_a_revoked_key_is_refused_from_the_next_request_on_and_its_siblings_are_
         assert refusal(mine.get(path)) == (401, "invalid_api_key")
         assert me.get(path).status_code == 200
     assert refusal(mine.generate()) == (401, "invalid_api_key")
+
+
+def test_a_suspended_account_is_refused_from_the_next_request_on_until_it_is_reinstated(
+    me: Caller, done: Any
+) -> None:
+    path = f"/v1/images/{done['token']}"
+    assert me.get(path).status_code == 200
+    accounts.suspend(account_id=me.account.pk)
+    assert refusal(me.get(path)) == refusal(me.generate()) == (403, "access_denied")
+    accounts.reinstate(account_id=me.account.pk)
+    assert me.get(path).status_code == 200
+    assert me.generate().status_code == 200
+
+
+def test_a_revocation_by_another_process_acts_within_five_seconds_and_shows_no_amount_meanwhile(
+    me: Caller, done: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(keys, "recent_keys", recent_keys.RecentKeys(clock=lambda: now))
+    path = f"/v1/images/{done['token']}"
+    assert me.get(path).status_code == 200
+    # Another process writes the row, and this one is not told.
+    ApiKey.objects.filter(account=me.account).update(revoked_at=timezone.now())
+    assert refusal(me.get("/v1/balance")) == refusal(me.get("/v1/generations")) == (401, "invalid_api_key")
+    assert me.get(path).status_code == 200
+    now = recent_keys.MAX_AGE_SECONDS
+    assert recent_keys.MAX_AGE_SECONDS <= 5
+    assert refusal(me.get(path)) == (401, "invalid_api_key")
+
+
+def test_an_account_that_another_process_suspends_holds_no_money_from_that_moment_on(
+    me: Caller, done: Any
+) -> None:
+    assert me.get(f"/v1/images/{done['token']}").status_code == 200
+    Account.objects.filter(pk=me.account.pk).update(status="suspended")
+    assert refusal(me.generate()) == (403, "access_denied")
+    me.account.refresh_from_db()
+    assert me.account.reserved_micros == 0
+
+
+def test_balance_and_history_are_read_anew_by_a_key_of_a_moment_ago(me: Caller, done: Any) -> None:
+    for count in (1, 2, 3):
+        data = me.get("/v1/balance").json()["data"]
+        assert (data["total_generations"], data["balance"]) == (count, f"{10 - 0.0254 * count:.4f}"), data
+        assert me.get("/v1/generations").json()["data"]["pagination"]["total"] == count
+        assert me.generate().status_code == 200
+
+
+def test_the_second_request_of_a_key_does_not_look_it_up_again(me: Caller, done: Any) -> None:
+    _, text = keys.issue(account_id=me.account.pk)
+    mine = me._replace(key=text)
+    with CaptureQueriesContext(connection) as asked:
+        for _ in range(3):
+            assert mine.get(f"/v1/images/{done['token']}").status_code == 200
+            assert mine.generate().status_code == 200
+    assert len([query for query in asked.captured_queries if "billing_apikey" in query["sql"]]) == 1
 
 
 def _dead_keys(me: Caller) -> dict[str, str]:
