@@ -17,7 +17,7 @@ from django.db import connection, transaction
 from bench.benchmark import Benchmark, Figure, Round, Samples, measure_cost
 from billing import ledger
 from workers.catalogue import DEFAULT_MODEL
-from workers.lifecycle import admission, generations, recovery
+from workers.lifecycle import admission, generations, queue_readings, recovery
 from workers.lifecycle.submission import Submission
 from workers.messaging import worker_registry
 from workers.models import OPEN_STATUSES, Generation, Kind, Status
@@ -126,7 +126,7 @@ def _measure_count() -> float:
 def _measure_admissions() -> float:
     worker_registry.publish(worker_name=WORKER, seconds_per_image=SECONDS_PER_IMAGE)
     # The counts of an earlier second are stale by then.
-    time.sleep(admission.FRESH_SECONDS)
+    time.sleep(queue_readings.FRESH_SECONDS)
     admit = partial(admission.refuse_if_too_long, model_name=DEFAULT_MODEL, limit_seconds=WAIT_SECONDS)
     return measure_cost(admit, clock=time.perf_counter, times=REQUESTS_A_SECOND)
 

@@ -7,6 +7,8 @@ WAITERS = "zekron_api/waiting/completion_waiters.py"
 WAITING = "tests/zekron_api/waiting/test_completion_waiters.py"
 RATE = "zekron_api/http/rate_limit.py"
 RATES = "tests/zekron_api/http/test_rate_limit.py"
+QUEUE_READINGS = "workers/lifecycle/queue_readings.py"
+READINGS = "tests/workers/lifecycle/test_queue_readings.py"
 SLOW_READER = (
     "tests/zekron_api/waiting/test_http_connection.py::"
     "test_a_client_that_does_not_read_is_cut_off_from_the_rest_of_its_reply"
@@ -101,5 +103,33 @@ MUTATIONS = (
             "tests/zekron_api/endpoints/test_admission.py::"
             "test_a_queue_that_takes_longer_than_a_client_waits_refuses_with_the_time_until_it_does_not",
         ),
+    ),
+    Mutation(
+        name="a burst within a second counts itself",
+        path="workers/lifecycle/admission.py",
+        text="    _readings.note_admission(_counted_as(model_name))\n",
+        without="",
+        tests=(READINGS,),
+    ),
+    Mutation(
+        name="an admission while the queue is counted counts itself",
+        path=QUEUE_READINGS,
+        text="        return _Count(queries.count_open(most=most, model=model), admitted_before)",
+        without="        return _Count(queries.count_open(most=most, model=model), self._admitted[model])",
+        tests=(READINGS,),
+    ),
+    Mutation(
+        name="while one thread counts the queue, the others do not",
+        path=QUEUE_READINGS,
+        text="self._is_being_read or now",
+        without="now",
+        tests=(READINGS,),
+    ),
+    Mutation(
+        name="nobody is refused on an old list of workers",
+        path=QUEUE_READINGS,
+        text=" and is_recent and is_useful(value):",
+        without=" and is_recent:",
+        tests=(READINGS,),
     ),
 )

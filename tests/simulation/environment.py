@@ -15,6 +15,7 @@ from django.utils import timezone
 from storage import deletions, failpoints, images, orphans
 from tests.simulation import actors, database
 from tests.simulation.faults import Fault
+from workers.lifecycle import admission, queue_readings
 from workers.messaging import completion_events, enqueue, redis_client, worker_registry
 from workers.messaging.worker_registry import Worker
 
@@ -73,8 +74,10 @@ def played(run: Any) -> Iterator[None]:
     """Make this run the environment of the code under test in the block."""
     _runs.append(run)
     try:
-        # What one scenario's purges remember must not change the next one, which a seed replays alone.
+        # What one scenario's processes remember must not change the next one, which a seed replays alone.
+        readings = queue_readings.QueueReadings(clock=_monotonic)
         with (
+            mock.patch.object(admission, "_readings", readings),
             mock.patch.object(images, "_delayed", deletions.Delayed[int]()),
             mock.patch.object(orphans, "_delayed", deletions.Delayed[str]()),
         ):

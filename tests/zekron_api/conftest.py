@@ -10,6 +10,7 @@ from tests import factories
 from tests.zekron_api import asgi_client
 from tests.zekron_api.callers import Caller, caller
 from workers.gpu_worker import attempt
+from workers.lifecycle import admission, queue_readings
 from workers.messaging import enqueue, worker_registry
 from workers.messaging.redis_client import connection as broker
 
@@ -30,6 +31,12 @@ def stranger() -> Caller:
 def no_rates() -> None:
     """Rates start anew for each test."""
     broker().flushdb()
+
+
+@pytest.fixture(autouse=True)
+def no_readings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers and the queue are read anew in each test."""
+    monkeypatch.setattr(admission, "_readings", queue_readings.QueueReadings())
 
 
 @pytest.fixture(scope="module")

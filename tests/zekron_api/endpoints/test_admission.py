@@ -1,7 +1,6 @@
 """Nobody is let in to wait in vain: the queue and the workers' speed predict the wait."""
 
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,51 +123,6 @@ def test_what_is_open_is_counted_no_further_than_asked(
     with django_assert_num_queries(1):
         assert queries.count_open(most=3) == 3
     assert queries.count_open(most=9) == 5
-
-
-def test_a_long_queue_is_counted_once_a_second_and_a_short_one_for_each_request(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    asked: list[int] = []
-    open_now, now = 3, 0.0
-
-    def count(*, most: int, model: str | None) -> int:
-        asked.append(most)
-        return min(most, open_now)
-
-    def counted() -> int:
-        return admission._count_open("long", 40_000, clock=lambda: now)
-
-    monkeypatch.setattr("workers.lifecycle.queries.count_open", count)
-    monkeypatch.setattr(admission, "_deep", {})
-    assert (counted(), counted()) == (3, 3)
-    assert asked == [admission.EXACT_COUNT] * 2
-    open_now = 30_000
-    assert counted() == 30_000
-    open_now = 20_000
-    assert counted() == 30_000
-    assert asked[2:] == [admission.EXACT_COUNT, 40_000]
-    now += admission.FRESH_SECONDS
-    assert counted() == 20_000
-    open_now, now = 0, now + admission.FRESH_SECONDS
-    assert counted() == 0
-
-
-@pytest.mark.parametrize(("workers", "times_asked"), [(16, 3), (17, 2)])
-def test_a_large_fleet_is_asked_once_a_second_and_a_small_one_for_each_request(
-    monkeypatch: pytest.MonkeyPatch, workers: int, times_asked: int
-) -> None:
-    asked, now = [], 0.0
-
-    def alive() -> list[worker_registry.Worker]:
-        asked.append(now)
-        return [worker_registry.Worker(f"gpu@{number}") for number in range(workers)]
-
-    monkeypatch.setattr(worker_registry, "list_alive", alive)
-    monkeypatch.setattr(admission, "_fleet", {})
-    for now in (0.0, 0.9, 1.0):
-        assert len(admission._list_alive(clock=partial(float, now))) == workers
-    assert len(asked) == times_asked
 
 
 def test_a_worker_that_is_silent_or_has_left_does_not_count(
