@@ -1,3 +1,5 @@
+import gc
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +25,27 @@ def test_a_module_of_ones_own_is_an_adapter(tmp_path: Path, monkeypatch: pytest.
     model = replace(entry(Path("/nowhere")), adapter="studio.crayons")
     engine: object = load_engine(model=model, device="cuda:0")
     assert engine == ("zekron-image-1", "cuda:0")
+
+
+@pytest.mark.parametrize("ending", ["", "raise ImportError\n"])
+def test_no_garbage_is_collected_while_an_adapter_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    name = f"ink{len(ending)}"
+    load = "def load(*, model, device):\n    return collects, gc.isenabled()\n"
+    (tmp_path / f"{name}.py").write_text(f"import gc\ncollects = gc.isenabled()\n{load}")
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / f"{name}.py").write_text(f"from {name} import collects, load\n{ending}")
+    monkeypatch.syspath_prepend(tmp_path)
+    model = replace(entry(Path("/nowhere")), adapter=f"odd.{name}")
+    if ending:
+        with pytest.raises(EngineError, match="adapter"):
+            load_engine(model=model, device="cpu")
+    else:
+        found: object = load_engine(model=model, device="cpu")
+        assert found == (False, True)
+    assert sys.modules[name].collects is False
+    assert gc.isenabled()
 
 
 def test_a_module_that_is_not_there_is_refused_by_name() -> None:
