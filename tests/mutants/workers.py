@@ -339,6 +339,29 @@ MUTATIONS = (
         ),
     ),
     Mutation(
+        name="no garbage is collected while an adapter is imported",
+        path="workers/engine/interface.py",
+        text="        with _without_garbage_collection():\n",
+        without="        if True:\n",
+        tests=("tests/workers/engine/test_interface.py",),
+    ),
+    Mutation(
+        name="Celery's processes load no endpoint",
+        path="Procfile",
+        text="beat: celery --skip-checks ",
+        without="beat: celery ",
+        tests=("tests/zekron_api/test_celery.py::test_workers_and_beat_load_no_endpoint",),
+    ),
+    Mutation(
+        name="make run: no process starts before the database is prepared",
+        path="zekron_api/local/supervisord.py",
+        text='"autostart": "false"',
+        without='"autostart": "true"',
+        tests=(
+            "tests/zekron_api/local/test_supervisord.py::test_a_process_starts_when_it_is_told_and_not_before",
+        ),
+    ),
+    Mutation(
         name="Celery adds no line to each task",
         path="zekron_api/settings.py",
         text='"celery.app.trace": {"level": "WARNING"}',

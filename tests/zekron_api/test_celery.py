@@ -1,11 +1,15 @@
-"""A worker's log names what it did, and Celery adds no line to each task."""
+"""Processes of Celery: their logs, and what they load."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests import processes
+from zekron_api.local import supervisord
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes]
 WORKER = "-m celery -A zekron_api worker -P threads -c 2 -Q gpu,chores -n gpu@log --without-gossip --without-mingle"
@@ -30,3 +34,32 @@ def test_a_generation_leaves_one_line_in_the_log_of_its_worker(tmp_path: Path, o
     ]
     assert len(of_tasks) == 1, "\n".join(lines)
     assert "completed at attempt 1" in of_tasks[0]
+
+
+def test_workers_and_beat_load_no_endpoint() -> None:
+    celery = [
+        command
+        for command in supervisord.read(processes.ROOT / "Procfile").values()
+        if command.startswith("celery ")
+    ]
+    assert len(celery) == 3
+    # Django's system checks would import every route. `migrate` runs them before.
+    assert all("--skip-checks" in command.split() for command in celery)
+    code = """
+import sys
+from celery.bin.celery import celery
+from zekron_api.celery import app
+celery.main(["--skip-checks", "-A", "zekron_api", "call", "--help"], standalone_mode=False)
+app.loader.import_default_modules()
+print("workers.tasks" in sys.modules, "zekron_api.urls" in sys.modules)
+"""
+    environment = {**os.environ, "DEBUG": "1"}
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=processes.ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ended.stdout.splitlines()[-1] == "True False"

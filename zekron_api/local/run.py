@@ -11,7 +11,6 @@ import os
 import secrets
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -19,13 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from zekron_api.local import logs, servers, supervisord
+from zekron_api.local import logs, preparation, servers, supervisord
+from zekron_api.local.preparation import BASE_DIR
 
-BASE_DIR: Final = Path(__file__).resolve().parent.parent.parent
 VAR_DIR: Final = BASE_DIR / "var"
 DEFAULT_PORT: Final = 8000
 # While the stack starts, a line says this often which parts are not ready.
 REMINDER_SECONDS: Final = 10
+# Readiness waits for these two. On two cores the others would delay them, so they start once web answers.
+FIRST: Final = ("gpu", "web")
 
 
 class StackFailed(Exception):
@@ -39,7 +40,7 @@ class Stack:
     port: int
     key: str
     logs: Path
-    supervisord: "subprocess.Popen[bytes]"
+    supervisor: supervisord.Supervisor
 
     @property
     def url(self) -> str:
@@ -61,25 +62,43 @@ def up(*, name: str, port: int) -> Iterator[Stack]:
     LocalServicesFailed.
     """
     _refuse_taken(port)
+    moment = datetime.datetime.now(tz=datetime.UTC)
+    account = f"demo {moment:%Y-%m-%d %H:%M:%S} {secrets.token_hex(2)}"
+    folder = VAR_DIR / "log" / name
+    environment = {
+        "PORT": str(port),
+        "WEB_HOST": "127.0.0.1",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+    }
+    procfile = BASE_DIR / "Procfile"
     say("Starting PostgreSQL and Redis.")
-    with servers.ending_signals_raise(), servers.running(VAR_DIR):
+    with (
+        servers.ending_signals_raise(),
+        _failures(),
+        preparation.started(account_name=account, log=folder / "preparation.log") as preparing,
+        servers.running(VAR_DIR),
+        supervisord.supervised(procfile=procfile, folder=folder, environment=environment) as supervisor,
+    ):
         say("Migrating the database.")
-        _manage("migrate", "--noinput", "--verbosity=0")
-        say("Starting web, GPU worker, chores worker and beat.")
-        environment = {
-            "PORT": str(port),
-            "WEB_HOST": "127.0.0.1",
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-        }
-        folder = VAR_DIR / "log" / name
-        with supervisord.supervised(
-            procfile=BASE_DIR / "Procfile", folder=folder, environment=environment
-        ) as process:
-            # The account is opened while the processes load.
-            stack = Stack(port=port, key=_open_account(), logs=folder, supervisord=process)
-            _wait_until_ready(stack)
-            yield stack
-            say("Stopping web, workers and beat.")
+        preparing.wait_for_migrations()
+        say("Starting GPU worker and web.")
+        supervisor.start(FIRST)
+        say(f"Opening the account {account!r} with 10.00 US dollars, and making a key.")
+        stack = Stack(port=port, key=preparing.wait_for_key(), logs=folder, supervisor=supervisor)
+        _wait_for(stack, "/healthz")
+        say("Starting chores worker and beat.")
+        supervisor.start([each for each in supervisord.read(procfile) if each not in FIRST])
+        _wait_for(stack, "/readyz")
+        yield stack
+        say("Stopping web, workers and beat.")
+
+
+@contextlib.contextmanager
+def _failures() -> Iterator[None]:
+    try:
+        yield
+    except (preparation.PreparationFailed, supervisord.SupervisordFailed) as error:
+        raise StackFailed(str(error)) from None
 
 
 def free_port() -> int:
@@ -101,38 +120,20 @@ def _refuse_taken(port: int) -> None:
             ) from None
 
 
-def _manage(*arguments: str) -> str:
-    command = [sys.executable, str(BASE_DIR / "manage.py"), *arguments]
-    result = subprocess.run(command, cwd=BASE_DIR, capture_output=True, text=True, check=False)
-    if result.returncode:
-        reason = "\n".join((result.stderr or result.stdout).strip().splitlines()[-20:])
-        raise StackFailed(f"manage.py {arguments[0]} failed:\n{reason}")
-    return result.stdout
-
-
-def _open_account() -> str:
-    """Open a new account and return a key of it. A new account has the full balance after every start."""
-    moment = datetime.datetime.now(tz=datetime.UTC)
-    name = f"demo {moment:%Y-%m-%d %H:%M:%S} {secrets.token_hex(2)}"
-    say(f"Opening the account {name!r} with 10.00 US dollars, and making a key.")
-    _manage("create_account", name, "--balance", "10.00")
-    return _manage("create_key", name).strip().splitlines()[-1]
-
-
-def _wait_until_ready(stack: Stack) -> None:
-    say(f"Waiting for {stack.url}/readyz.")
+def _wait_for(stack: Stack, path: str) -> None:
+    say(f"Waiting for {stack.url}{path}.")
     reminder = time.monotonic() + REMINDER_SECONDS
-    while missing := _missing(stack.port):
+    while missing := _missing(stack.port, path):
         refuse_broken(stack)
         if time.monotonic() > reminder:
             say(f"  not ready yet: {missing}")
             reminder = time.monotonic() + REMINDER_SECONDS
-        time.sleep(0.25)
+        time.sleep(0.1)
 
 
 def refuse_broken(stack: Stack) -> None:
     """Raise StackFailed when a process of the stack ends again and again."""
-    if stack.supervisord.poll() is not None:
+    if stack.supervisor.process.poll() is not None:
         raise StackFailed(f"supervisord has ended:\n{logs.tail(stack.logs / 'supervisord.log')}")
     if name := supervisord.broken(stack.logs):
         raise StackFailed(
@@ -140,11 +141,11 @@ def refuse_broken(stack: Stack) -> None:
         )
 
 
-def _missing(port: int) -> str:
-    """Return the parts that are not ready yet, or an empty text when the stack is ready."""
+def _missing(port: int, path: str) -> str:
+    """Return the parts that are not ready yet, or an empty text when the path answers with 200."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
-        connection.request("GET", "/readyz")
+        connection.request("GET", path)
         response = connection.getresponse()
         content = response.read()
         if response.status == 200:
@@ -165,7 +166,7 @@ def main() -> int:
     try:
         with up(name=f"run-{port}", port=port) as stack:
             say(_welcome(stack))
-            stack.supervisord.wait()
+            stack.supervisor.process.wait()
             refuse_broken(stack)
     except (StackFailed, servers.LocalServicesFailed) as error:
         sys.stderr.write(f"zekron: {error}\n")

@@ -6,11 +6,14 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+import xmlrpc.client
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from zekron_api.local import commands
+from zekron_api.local import commands, unix_sockets
 
 # Each value is a little more than the process needs to finish: a waiting client gets its image, and a GPU worker
 # finishes its batch.
@@ -18,8 +21,36 @@ STOP_SECONDS: Final = {"web": 115, "gpu": 70}
 DEFAULT_STOP_SECONDS: Final = 15
 # The web process ends first, while the workers still make the images for its clients. Then all others end at once.
 FIRST_TO_STOP: Final = "web"
+OTHERS: Final = "others"
 MAX_DEATHS: Final = 3
 CONFIGURATION: Final = "supervisord.conf"
+START_SECONDS: Final = 60
+
+
+class SupervisordFailed(Exception):
+    """supervisord does not start the processes."""
+
+
+@dataclass(frozen=True)
+class Supervisor:
+    """A running supervisord, and the socket on which it takes commands."""
+
+    process: "subprocess.Popen[bytes]"
+    socket: Path
+
+    def start(self, names: Sequence[str]) -> None:
+        """Start these processes of the Procfile, in this order and without a wait. Raises SupervisordFailed."""
+        from supervisor.xmlrpc import SupervisorTransport  # noqa: PLC0415 - a host without it runs manage.py too
+
+        deadline = time.monotonic() + START_SECONDS
+        while not unix_sockets.listens(self.socket):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise SupervisordFailed("supervisord does not answer")
+            time.sleep(0.02)
+        transport = SupervisorTransport(serverurl=f"unix://{self.socket}")
+        with xmlrpc.client.ServerProxy("http://localhost", transport=transport) as server:
+            for name in names:
+                server.supervisor.startProcess(name if name == FIRST_TO_STOP else f"{OTHERS}:{name}", False)
 
 
 def read(procfile: Path) -> dict[str, str]:
@@ -31,15 +62,14 @@ def read(procfile: Path) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def supervised(
-    *, procfile: Path, folder: Path, environment: dict[str, str]
-) -> Iterator["subprocess.Popen[bytes]"]:
-    """Keep the Procfile's processes running while the block runs, with logs in `folder`. Yield supervisord.
+def supervised(*, procfile: Path, folder: Path, environment: dict[str, str]) -> Iterator[Supervisor]:
+    """Keep the Procfile's processes running while the block runs, once each is started, with logs in `folder`.
 
     On the way out the processes are asked to end. They are killed when they take too long, or when a second signal or
     Ctrl-C arrives.
     """
     _write(folder, commands=read(procfile), working_folder=procfile.parent)
+    unix_sockets.prepare(folder)
     command = [
         sys.executable,
         "-m",
@@ -60,7 +90,7 @@ def supervised(
         start_new_session=True,
     )
     try:
-        yield supervisord
+        yield Supervisor(supervisord, _socket(folder))
     finally:
         _end(supervisord)
 
@@ -89,12 +119,20 @@ def _end(supervisord: "subprocess.Popen[bytes]") -> None:
             supervisord.wait()
 
 
+def _socket(folder: Path) -> Path:
+    return unix_sockets.folder(folder) / "supervisor.sock"
+
+
 def _write(folder: Path, *, commands: dict[str, str], working_folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     (folder / "supervisord.log").unlink(missing_ok=True)
     sections = {
         "supervisord": {"logfile": "supervisord.log", "pidfile": "supervisord.pid", "silent": "true"},
-        "group:others": {
+        "unix_http_server": {"file": str(_socket(folder)), "chmod": "0700"},
+        "rpcinterface:supervisor": {
+            "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"
+        },
+        f"group:{OTHERS}": {
             "programs": ",".join(name for name in commands if name != FIRST_TO_STOP),
             "priority": "1",
         },
@@ -116,6 +154,8 @@ def _program(name: str, command: str, working_folder: Path) -> dict[str, str]:
     return {
         "command": shlex.join(words),
         "directory": str(working_folder),
+        # supervisord by itself would wait for a second before it starts anything.
+        "autostart": "false",
         "autorestart": "true",
         "startsecs": "5",
         # Each restart waits a second longer than the one before. supervisord must not give up, because nobody may be

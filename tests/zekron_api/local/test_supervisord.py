@@ -27,7 +27,8 @@ from zekron_api.local import supervisord
 folder = pathlib.Path(sys.argv[1])
 log, variables = folder / "log", {"FOLDER": str(folder)}
 with supervisord.supervised(procfile=folder / "Procfile", folder=log, environment=variables) as it:
-    print(it.pid, flush=True)
+    it.start(["gpu", "web"])
+    print(it.process.pid, flush=True)
     sys.stdin.read()
 """
 
@@ -90,6 +91,23 @@ def test_a_process_that_dies_is_started_again_and_all_end_with_their_keeper(fold
     assert keeper.returncode == 0
     assert _ended([supervisord, *_pids(folder, "web"), *_pids(folder, "gpu")])
     assert (folder / "log" / "gpu.log").read_text().startswith("100%h\n")
+
+
+@pytest.mark.processes
+def test_a_process_starts_when_it_is_told_and_not_before(folder: Path) -> None:
+    variables = {"FOLDER": str(folder)}
+    with supervisord.supervised(
+        procfile=folder / "Procfile", folder=folder / "log", environment=variables
+    ) as supervisor:
+        supervisor.start(["gpu"])
+        _until(lambda: bool(_pids(folder, "gpu")))
+        # Both would have been started in the same moment.
+        _until(lambda: "success: gpu entered RUNNING" in (folder / "log" / "supervisord.log").read_text())
+        assert _pids(folder, "web") == []
+        supervisor.start(["web"])
+        _until(lambda: bool(_pids(folder, "web")))
+    with pytest.raises(supervisord.SupervisordFailed):
+        supervisor.start(["web"])
 
 
 @pytest.mark.processes

@@ -1,0 +1,52 @@
+"""The preparation of a stack's database: migrations first, then an account with a key."""
+
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+from billing import keys
+from tests import processes
+from zekron_api.local import commands, preparation
+from zekron_api.local.preparation import PreparationFailed
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes]
+
+
+@pytest.fixture
+def variables(monkeypatch: pytest.MonkeyPatch, objects_folder: Path) -> None:
+    """Have started processes use the database of the test."""
+    for name, value in processes.variables(8000, objects_folder).items():
+        monkeypatch.setenv(name, value)
+
+
+def test_a_migrated_database_gets_an_account_whose_key_works(variables: None, tmp_path: Path) -> None:
+    with preparation.started(account_name="demo 1", log=tmp_path / "log" / "preparation.log") as preparing:
+        preparing.wait_for_migrations()
+        key = preparing.wait_for_key()
+    account = keys.authenticate(text=key)
+    assert (account.name, account.balance_micros) == ("demo 1", 10_000_000)
+    assert preparing.process.returncode is not None
+
+
+def test_a_database_that_cannot_be_prepared_is_an_error_with_its_reason(
+    variables: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = settings.DATABASES["default"]["NAME"]
+    monkeypatch.setenv("DATABASE_URL", processes.database_url().replace(name, "there_is_none"))
+    with (
+        preparation.started(account_name="demo", log=tmp_path / "log") as preparing,
+        pytest.raises(PreparationFailed, match='database "there_is_none" does not exist'),
+    ):
+        preparing.wait_for_migrations()
+
+
+def test_a_preparation_that_nobody_waits_for_has_ended_after_the_block(
+    variables: None, tmp_path: Path
+) -> None:
+    with (
+        pytest.raises(ZeroDivisionError),
+        preparation.started(account_name="demo", log=tmp_path / "log") as preparing,
+    ):
+        raise ZeroDivisionError
+    assert not commands.command_line(preparing.process.pid)
