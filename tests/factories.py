@@ -179,7 +179,9 @@ def attempt_context(engine: StandInEngine) -> Iterator[AttemptContext]:
     heartbeat = Heartbeat(worker_name="test")
     heartbeat.start()
     try:
-        yield AttemptContext(submit_order=lambda _, order: batcher.submit(order), heartbeat=heartbeat)
+        yield AttemptContext(
+            submit_order=lambda _, order, on_step: batcher.submit(order, on_step), heartbeat=heartbeat
+        )
     finally:
         batcher.close()
         heartbeat.close()

@@ -53,6 +53,10 @@ BACKGROUND: dict[tuple[str, str], Guard] = {
     ("workers/engine/batcher.py", "Thread"): Guard("ends the process, whatever fails in it"),
     ("workers/gpu_worker/process.py", "Timer"): Guard("ends the process, whatever fails in it"),
     ("workers/tasks.py", "Thread"): Guard("begins a stop, which Celery's own limit completes"),
+    ("workers/gpu_worker/progress.py", "Thread"): Guard(
+        "each round is guarded, and the next one follows",
+        "tests/workers/gpu_worker/test_progress.py::test_an_error_that_nobody_expected_does_not_end_the_reporter",
+    ),
     ("workers/messaging/background.py", "to_thread"): Guard("counts, and is awaited"),
     ("storage/deletions.py", "ThreadPoolExecutor"): Guard(
         "the caller gets the error; the thread serves the next"

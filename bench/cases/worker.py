@@ -97,7 +97,7 @@ class SleepingEngine:
 def run_one_by_one(engine: SleepingEngine, images: int) -> None:
     """Make the images in a process that does one thing at a time."""
 
-    def submit_order(_: str, order: ImageOrder) -> "Future[Picture]":
+    def submit_order(_: str, order: ImageOrder, _on_step: StepCallback | None) -> "Future[Picture]":
         future: Future[Picture] = Future()
         future.set_result(
             engine.decode(engine.denoise(engine.prepare([order]), on_step=lambda done, steps: None))[0]
@@ -116,7 +116,9 @@ def run_in_threads(engine: SleepingEngine, images: int) -> None:
     batcher = Batcher(engine)
     try:
         heartbeat = Heartbeat(worker_name="benchmark")
-        context = AttemptContext(submit_order=lambda _, order: batcher.submit(order), heartbeat=heartbeat)
+        context = AttemptContext(
+            submit_order=lambda _, order, on_step: batcher.submit(order, on_step), heartbeat=heartbeat
+        )
         _work_through(images, context, threads=THREADS)
     finally:
         batcher.close()

@@ -70,7 +70,8 @@ class Worker:
 
     def _context(self, actor: Actor) -> AttemptContext:
         return AttemptContext(
-            submit_order=lambda _, order: painting.submit_order(actor, order), heartbeat=self.heartbeat
+            submit_order=lambda _, order, _on_step: painting.submit_order(actor, order),
+            heartbeat=self.heartbeat,
         )
 
 

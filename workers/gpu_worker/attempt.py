@@ -16,7 +16,7 @@ from storage import failpoints, images
 from storage.models import StoredImage
 from workers import error_redaction
 from workers.engine.batcher import BatcherClosed
-from workers.engine.interface import ImageOrder, OutOfDeviceMemory, Picture, refuse_unfit
+from workers.engine.interface import ImageOrder, OutOfDeviceMemory, Picture, StepCallback, refuse_unfit
 from workers.gpu_worker.heartbeat import Heartbeat
 from workers.imaging import png, source_images
 from workers.lifecycle import cancellation, completion, error_codes, generations
@@ -28,21 +28,23 @@ log = logging.getLogger(__name__)
 # The delay before the second attempt. The third waits four times as long, so that a broken service can recover.
 BACKOFF_SECONDS = 2.0
 
-SubmitOrder = Callable[[str, ImageOrder], "Future[Picture]"]
+SubmitOrder = Callable[[str, ImageOrder, StepCallback | None], "Future[Picture]"]
 
 
 class AttemptContext(NamedTuple):
     """The services that an attempt needs from its process.
 
-    `submit_order` queues an order for a model by its name. `heartbeat` keeps the attempt's lease. `models` limits the
-    claims to these models, and None allows all. `expect_order` is entered before the claim, so that the batcher knows
-    of an order on its way.
+    `submit_order` queues an order for a model by its name, with a callback for its steps. `heartbeat` keeps the
+    attempt's lease. `models` limits the claims to these models, and None allows all. `expect_order` is entered before
+    the claim, so that the batcher knows of an order on its way. `follow_steps` is entered with the generation's id and
+    gives the callback for its steps, or None.
     """
 
     submit_order: SubmitOrder
     heartbeat: Heartbeat
     models: Collection[str] | None = None
     expect_order: Callable[[], AbstractContextManager[None]] = nullcontext
+    follow_steps: Callable[[int], AbstractContextManager[StepCallback | None]] = lambda _: nullcontext()
 
 
 def run_next(*, context: AttemptContext) -> None:
@@ -115,7 +117,8 @@ def _bring_to_an_end(generation: Generation, context: AttemptContext, is_unwante
 
 def _make(generation: Generation, context: AttemptContext, is_unwanted: threading.Event) -> None:
     order = order_of(generation)
-    picture = context.submit_order(generation.model, order).result()
+    with context.follow_steps(generation.pk) as on_step:
+        picture = context.submit_order(generation.model, order, on_step).result()
     refuse_unfit(picture, order)
     if is_unwanted.is_set():
         raise generations.CancelRequested

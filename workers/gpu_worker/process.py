@@ -13,12 +13,13 @@ from django.conf import settings
 from workers import licences
 from workers.catalogue import CatalogueError, ImageModel, models_of
 from workers.engine.batcher import Batcher
-from workers.engine.interface import ImageOrder, Picture, load_engine
+from workers.engine.interface import ImageOrder, Picture, StepCallback, load_engine
 from workers.gpu_worker import build_id
 from workers.gpu_worker.attempt import AttemptContext
 from workers.gpu_worker.heartbeat import Heartbeat
 from workers.gpu_worker.incoming import IncomingOrders
 from workers.gpu_worker.poller import IdlePoller
+from workers.gpu_worker.progress import ProgressReporter
 from workers.gpu_worker.utilisation import Utilisation
 from workers.lifecycle import generations
 from workers.messaging import counters
@@ -65,14 +66,17 @@ class GpuWorker:
             describe=self._describe,
             before_beat=self._leave_hanging_device,
         )
+        self._progress = ProgressReporter()
         self.context = AttemptContext(
             submit_order=self._submit_order,
             heartbeat=self._heartbeat,
             models=frozenset(self._batchers),
             expect_order=self._incoming.expect_order,
+            follow_steps=self._progress.follow,
         )
         self._poller = IdlePoller(context=self.context, capacity=capacity)
         self._heartbeat.start()
+        self._progress.start()
         self._poller.start()
 
     def stop(self, *, within_seconds: float) -> None:
@@ -93,6 +97,7 @@ class GpuWorker:
         for batcher in self._batchers.values():
             batcher.close()
         self._poller.close()
+        self._progress.close()
         self._heartbeat.close()
 
     def _end_by_force(self) -> None:
@@ -154,10 +159,12 @@ class GpuWorker:
             compilation=self._compilation,
         )
 
-    def _submit_order(self, model_name: str, order: ImageOrder) -> "Future[Picture]":
+    def _submit_order(
+        self, model_name: str, order: ImageOrder, on_step: StepCallback | None = None
+    ) -> "Future[Picture]":
         # This comes before `submit`: the batcher asks for other orders on their way and must not find this one.
         self._incoming.mark_arrived()
-        return self._batchers[model_name].submit(order)
+        return self._batchers[model_name].submit(order, on_step)
 
 
 def _list_models(queues: Collection[str]) -> list[ImageModel]:

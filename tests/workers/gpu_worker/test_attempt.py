@@ -119,7 +119,7 @@ def test_a_worker_that_stops_puts_back_what_it_has_not_begun() -> None:
         closed = Batcher(factories.StandInEngine())
         closed.close()
         attempt.run_next(
-            context=context._replace(submit_order=lambda _, order: closed.submit(order)),
+            context=context._replace(submit_order=lambda _, order, on_step: closed.submit(order, on_step)),
         )
     generation.refresh_from_db()
     assert (generation.status, generation.attempt_count) == (Status.QUEUED, 0)

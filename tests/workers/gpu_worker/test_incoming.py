@@ -9,7 +9,7 @@ import pytest
 
 from tests import factories
 from workers.engine.batcher import Batcher
-from workers.engine.interface import ImageOrder, Picture
+from workers.engine.interface import ImageOrder, Picture, StepCallback
 from workers.gpu_worker import attempt, process
 from workers.gpu_worker.incoming import IncomingOrders
 from workers.lifecycle import generations
@@ -55,10 +55,10 @@ def test_a_worker_s_order_has_arrived_before_its_batcher_sees_it(monkeypatch: py
     seen = []
     submit = Batcher.submit
 
-    def note(batcher: Batcher, order: ImageOrder) -> "Future[Picture]":
+    def note(batcher: Batcher, order: ImageOrder, on_step: StepCallback | None) -> "Future[Picture]":
         # As the batcher asks when it decides whether to wait for company.
         seen.append(batcher._more_may_come())
-        return submit(batcher, order)
+        return submit(batcher, order, on_step)
 
     monkeypatch.setattr(Batcher, "submit", note)
     monkeypatch.setattr(process, "load_engine", lambda **_: factories.StandInEngine())
@@ -66,7 +66,7 @@ def test_a_worker_s_order_has_arrived_before_its_batcher_sees_it(monkeypatch: py
     try:
         order = ImageOrder(prompt="a boat", width=512, height=512, seed=1)
         with opened.context.expect_order():
-            opened.context.submit_order("zekron-image-1", order).result()
+            opened.context.submit_order("zekron-image-1", order, None).result()
     finally:
         opened.close()
     assert seen == [False]
