@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from billing.money import MIN_STEP_MICROS, parse_usd
 
@@ -14,6 +14,13 @@ _FIELDS: Final = {
     "least": "least_micros",
     "most": "most_micros",
 }
+
+
+class PriceLine(NamedTuple):
+    """A part of a price: its name and its amount in micros. A reduction to the maximum is negative."""
+
+    what: str
+    micros: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,11 +63,27 @@ class PriceRule:
 
     def quote_micros(self, *, width: int, height: int, source_count: int) -> int:
         """Return the price in micros of one image with this size in pixels and this number of source images."""
+        lines = self.itemise(width=width, height=height, source_count=source_count)
+        return sum(line.micros for line in lines)
+
+    def itemise(self, *, width: int, height: int, source_count: int) -> list[PriceLine]:
+        """Return the lines of the price: `base`, `size`, `source_images`, and `minimum` or `maximum` if one applies.
+
+        Their sum is the price. The rounding is a part of `size`.
+        """
         if width < 1 or height < 1 or source_count < 0:
             raise ValueError("width and height must be positive, and source_count must not be negative.")
+        sources_micros = self.source_image_micros * source_count
+        fixed_micros = self.base_micros + sources_micros
         # All terms are multiplied by the pixels of a megapixel, so that only the rounding divides.
-        fixed_micros = self.base_micros + self.source_image_micros * source_count
         scaled = fixed_micros * PIXELS_PER_MEGAPIXEL + self.megapixel_micros * width * height
         step = MIN_STEP_MICROS * PIXELS_PER_MEGAPIXEL
         rounded_micros = (2 * scaled + step) // (2 * step) * MIN_STEP_MICROS
-        return min(max(rounded_micros, self.least_micros), self.most_micros)
+        kept_micros = min(max(rounded_micros, self.least_micros), self.most_micros)
+        lines = [PriceLine("base", self.base_micros), PriceLine("size", rounded_micros - fixed_micros)]
+        if source_count:
+            lines.append(PriceLine("source_images", sources_micros))
+        if kept_micros != rounded_micros:
+            bound = "minimum" if kept_micros > rounded_micros else "maximum"
+            lines.append(PriceLine(bound, kept_micros - rounded_micros))
+        return lines

@@ -4,13 +4,14 @@ from django.contrib import admin
 from django.urls import path
 
 from zekron_api import home
-from zekron_api.endpoints import views
+from zekron_api.endpoints import quote, views
 from zekron_api.openapi import document, reference
 from zekron_api.ops import health, prometheus
 
 urlpatterns = [
     path("", home.serve),
     path("v1/generate", views.GenerateView.as_view()),
+    path("v1/quote", quote.QuoteView.as_view()),
     path("v1/images/<str:token>", views.ImageView.as_view()),
     path("v1/balance", views.BalanceView.as_view()),
     path("v1/generations", views.HistoryView.as_view()),

@@ -1,6 +1,7 @@
 """Amounts are read and written exactly, and prices are the published ones."""
 
 import tomllib
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.money import format_usd, parse_usd
-from billing.prices import PriceRule
+from billing.prices import PIXELS_PER_MEGAPIXEL, PriceRule
 
 TABLE = {
     "base": "0.0250",
@@ -150,3 +151,63 @@ def test_a_price_table_that_lacks_a_part_is_refused() -> None:
 def test_a_quote_for_nothing_is_refused(bad: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="width and height must be positive"):
         RULE.quote_micros(**{"width": 64, "height": 64, "source_count": 0, **bad})
+
+
+_amounts = st.integers(min_value=0, max_value=2_000).map(lambda steps: format_usd(100 * steps))
+
+
+@given(
+    base=_amounts,
+    per_megapixel=_amounts,
+    per_source_image=_amounts,
+    bounds=st.tuples(_amounts, _amounts).map(sorted).filter(lambda pair: pair[0] != "0.0000"),
+    width=st.integers(1, 4096),
+    height=st.integers(1, 4096),
+    source_count=st.integers(0, 16),
+)
+def test_the_lines_of_a_price_add_up_to_it_whatever_is_rounded_or_bounded(
+    base: str,
+    per_megapixel: str,
+    per_source_image: str,
+    bounds: list[str],
+    width: int,
+    height: int,
+    source_count: int,
+) -> None:
+    rule = PriceRule.parse(
+        {
+            "base": base,
+            "per_megapixel": per_megapixel,
+            "per_source_image": per_source_image,
+            "least": bounds[0],
+            "most": bounds[1],
+        }
+    )
+    price = rule.quote_micros(width=width, height=height, source_count=source_count)
+    lines = rule.itemise(width=width, height=height, source_count=source_count)
+    # The price by decimal arithmetic, in dollars.
+    exact = (
+        Decimal(base)
+        + Decimal(per_megapixel) * width * height / PIXELS_PER_MEGAPIXEL
+        + Decimal(per_source_image) * source_count
+    )
+    rounded = exact.quantize(Decimal("0.0001"), ROUND_HALF_UP)
+    assert format_usd(price) == str(min(max(rounded, Decimal(bounds[0])), Decimal(bounds[1])))
+    assert sum(line.micros for line in lines) == price
+    # Each line can be shown, and those that add to the price are not negative.
+    amounts = {line.what: format_usd(line.micros) for line in lines}
+    assert amounts["base"] == base
+    assert len(amounts) == len(lines)
+    assert all(line.micros >= 0 for line in lines if line.what != "maximum")
+    assert not ("minimum" in amounts and "maximum" in amounts)
+
+
+def test_a_price_says_which_bound_it_is_kept_within() -> None:
+    assert RULE.itemise(width=1024, height=1024, source_count=1) == [
+        ("base", 25_000),
+        ("size", 1_700),
+        ("source_images", 400),
+    ]
+    assert RULE.itemise(width=4096, height=4096, source_count=0)[-1] == ("maximum", -23_200)
+    dear = PriceRule.parse({**TABLE, "least": "0.0280"})
+    assert dear.itemise(width=1024, height=1024, source_count=0)[-1] == ("minimum", 1_300)

@@ -6,8 +6,10 @@ It writes nothing to the database or Redis. It knows neither HTTP nor accounts.
 import logging
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import redis
+from django.conf import settings
 
 from workers.catalogue import catalogue
 from workers.lifecycle.queue_readings import QueueReadings
@@ -33,6 +35,20 @@ class QueueTooLong(Exception):
         self.wait_seconds = wait_seconds
 
 
+class Speed(NamedTuple):
+    """The speed of the workers that have a model.
+
+    Generations of the other models of these workers wait for the same devices. They take `other_seconds`.
+    """
+
+    images_per_second: float
+    other_seconds: float
+
+    def seconds_for(self, count: int) -> float:
+        """Return the seconds until the workers have made `count` images of the model and all of the other models."""
+        return count / self.images_per_second + self.other_seconds
+
+
 def refuse_if_too_long(*, model_name: str, limit_seconds: int) -> None:
     """Raise QueueTooLong if the predicted wait for an image is over the limit, or if no live worker has the model.
 
@@ -41,26 +57,60 @@ def refuse_if_too_long(*, model_name: str, limit_seconds: int) -> None:
     time is cancelled and free.
     """
     try:
-        workers = _readings.list_able(model_name)
+        predicted_seconds = predict_wait_seconds(model_name=model_name, limit_seconds=limit_seconds)
     except redis.RedisError as error:
         log.debug("the wait cannot be predicted without Redis: %s", error)
         return
-    if not workers:
+    if predicted_seconds is None:
         raise QueueTooLong(NO_WORKER_RETRY_SECONDS)
-    # Generations of the other models of these workers wait for the same devices.
-    made = {model_name}.union(*(worker.details.models for worker in workers if worker.details))
-    predicted_seconds = sum(_predict_seconds(name, workers, limit_seconds) for name in made)
     if predicted_seconds > limit_seconds:
         raise QueueTooLong(math.ceil(predicted_seconds - limit_seconds))
     _readings.note_admission(_counted_as(model_name))
 
 
-def _predict_seconds(model_name: str, workers: Sequence[Worker], limit_seconds: int) -> float:
-    """Return how many seconds these workers need for the open generations of the model."""
+def predict_wait_seconds(*, model_name: str, limit_seconds: int) -> float | None:
+    """Return the seconds until the workers would start on a new generation, or None if no live worker has the model.
+
+    Raise redis.RedisError.
+    """
+    speed = find_speed(model_name=model_name, limit_seconds=limit_seconds)
+    if speed is None:
+        return None
+    return speed.seconds_for(_count_open(model_name, speed.images_per_second, limit_seconds))
+
+
+def estimate_wait_seconds(*, model_name: str) -> int | None:
+    """Return the predicted wait in whole seconds, or None if no live worker has the model or Redis is away."""
+    try:
+        seconds = predict_wait_seconds(model_name=model_name, limit_seconds=settings.SYNC_WAIT_SECONDS)
+    except redis.RedisError as error:
+        log.debug("the wait cannot be estimated without Redis: %s", error)
+        return None
+    return None if seconds is None else math.ceil(seconds)
+
+
+def find_speed(*, model_name: str, limit_seconds: int) -> Speed | None:
+    """Return the speed of the live workers that have the model, or None if there are none. Raise redis.RedisError."""
+    workers = _readings.list_able(model_name)
+    if not workers:
+        return None
+    others = set[str]().union(*(worker.details.models for worker in workers if worker.details)) - {model_name}
+    other_seconds = 0.0
+    for name in sorted(others):
+        images_per_second = _images_per_second(name, workers)
+        other_seconds += _count_open(name, images_per_second, limit_seconds) / images_per_second
+    return Speed(_images_per_second(model_name, workers), other_seconds)
+
+
+def _images_per_second(model_name: str, workers: Sequence[Worker]) -> float:
     able = [worker for worker in workers if worker.makes(model_name)]
-    images_per_second = sum(1 / (worker.seconds_of(model_name) or FIRST_GUESS_SECONDS) for worker in able)
+    return sum(1 / (worker.seconds_of(model_name) or FIRST_GUESS_SECONDS) for worker in able)
+
+
+def _count_open(model_name: str, images_per_second: float, limit_seconds: int) -> int:
+    """Return the number of open generations of the model, counted no further than is needed for a refusal."""
     most = math.ceil(LOOK_FACTOR * limit_seconds * images_per_second) + 1
-    return _readings.count_open(_counted_as(model_name), most=most) / images_per_second
+    return _readings.count_open(_counted_as(model_name), most=most)
 
 
 def _counted_as(model_name: str) -> str | None:

@@ -1,7 +1,7 @@
 """The fields of requests. Each raises InvalidField with the contract's type, the error and the allowed values."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sized
 from typing import Any, Final
 
 import pybase64
@@ -111,7 +111,22 @@ class SourcesField(CheckedField):
         return tuple(_source(item, f"images[{position}]") for position, item in enumerate(value))
 
 
-def refuse_too_many(images: Sequence[bytes], *, model: ImageModel) -> None:
+class SourceCountField(CheckedField):
+    """The source images of a quote: as for a generation, or their number."""
+
+    def checked(self, value: object) -> Sized:
+        """Return as many items as there are images."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return SourcesField().checked(value)
+        if value > MAX_SOURCES:
+            raise InvalidField("too_many_images", f"images must be at most {MAX_SOURCES}.")
+        if value < 0 or value != int(value):
+            message = f"images must be an array, or a whole number from 0 to {MAX_SOURCES}."
+            raise InvalidField("invalid_parameter", message)
+        return range(int(value))
+
+
+def refuse_too_many(images: Sized, *, model: ImageModel) -> None:
     """Raise InvalidField for more images than an edit of this model may have."""
     if len(images) > model.sources:
         most = (

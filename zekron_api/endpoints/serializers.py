@@ -34,6 +34,15 @@ extend_schema_field(
 extend_schema_field({"type": ["array", "null"], "items": _SOURCE_IMAGE, "maxItems": fields.MAX_SOURCES})(
     fields.SourcesField
 )
+extend_schema_field(
+    {
+        "type": ["array", "integer", "null"],
+        "items": _SOURCE_IMAGE,
+        "maxItems": fields.MAX_SOURCES,
+        "minimum": 0,
+        "maximum": fields.MAX_SOURCES,
+    }
+)(fields.SourceCountField)
 
 
 @extend_schema_serializer(component_name="GenerateRequest")
@@ -61,6 +70,15 @@ class GenerateSerializer(serializers.Serializer[Any]):
         refuse_variants(self.initial_data, known=self.fields)
         fields.refuse_too_many(attrs["images"], model=attrs["model"])
         return attrs
+
+
+@extend_schema_serializer(component_name="QuoteRequest")
+class QuoteSerializer(GenerateSerializer):
+    """The body of POST /v1/quote: a body of POST /v1/generate, in which `images` may be their number."""
+
+    images = fields.SourceCountField(
+        required=False, help_text="The images to edit, or their number, because each image costs the same."
+    )
 
 
 class WholeNumberField(fields.CheckedField):

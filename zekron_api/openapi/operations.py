@@ -22,7 +22,7 @@ from workers.catalogue import DEFAULT_MODEL, catalogue
 from workers.lifecycle.admission import QueueTooLong
 from workers.lifecycle.generations import TooManyOpen
 from workers.lifecycle.idempotency import KeyReused
-from zekron_api.endpoints import generation_response, reply_serializers, serializers, views
+from zekron_api.endpoints import generation_response, quote, reply_serializers, serializers, views
 from zekron_api.http import byte_range, errors, json_body
 from zekron_api.openapi.error_responses import Cause
 
@@ -49,6 +49,10 @@ def add_health(endpoints: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
 
 def _generate(**body: object) -> None:
     serializers.GenerateSerializer(data=body).is_valid(raise_exception=True)
+
+
+def _quote(**body: object) -> None:
+    serializers.QuoteSerializer(data=body).is_valid(raise_exception=True)
 
 
 def _send_plain_text() -> None:
@@ -89,26 +93,30 @@ KEYED: Final[tuple[Cause, ...]] = (
     exceptions.Throttled,
     OperationalError,
 )
+# The errors of a body that describes a generation.
+_BODY: Final[tuple[Cause, ...]] = (
+    partial(json_body.parse_object, b'{"prompt": '),
+    _generate,
+    partial(_generate, prompt="x" * 4321),
+    partial(_generate, prompt="ab\0"),
+    partial(_generate, prompt="x", model="x"),
+    partial(_generate, prompt="x", size="1x1"),
+    partial(_generate, prompt="x", images=[{}, {}, {}]),
+    partial(_generate, prompt="x", images=[{}]),
+    partial(_generate, prompt="x", images=[{"data": "AAAA"}]),
+    partial(_generate, prompt="x", n=4),
+    partial(_generate, prompt="x", image="AAAA"),
+    partial(_generate, prompt="x", image_url="https://example.com/a.png"),
+    partial(_generate, prompt="x", mask="AAAA"),
+    errors.PayloadTooLarge,
+    _send_plain_text,
+)
 # The errors of one operation, by its operationId.
 CAUSES: Final[dict[str, tuple[Cause, ...]]] = {
     "generate": (
-        partial(json_body.parse_object, b'{"prompt": '),
-        _generate,
-        partial(_generate, prompt="x" * 4321),
-        partial(_generate, prompt="ab\0"),
-        partial(_generate, prompt="x", model="x"),
-        partial(_generate, prompt="x", size="1x1"),
-        partial(_generate, prompt="x", images=[{}, {}, {}]),
-        partial(_generate, prompt="x", images=[{}]),
-        partial(_generate, prompt="x", images=[{"data": "AAAA"}]),
-        partial(_generate, prompt="x", n=4),
-        partial(_generate, prompt="x", image="AAAA"),
-        partial(_generate, prompt="x", image_url="https://example.com/a.png"),
-        partial(_generate, prompt="x", mask="AAAA"),
+        *_BODY,
         errors.InvalidIdempotencyKey,
         InsufficientBalance,
-        errors.PayloadTooLarge,
-        _send_plain_text,
         KeyReused,
         TooManyOpen,
         _without_image(errors.GenerationFailed),
@@ -118,6 +126,7 @@ CAUSES: Final[dict[str, tuple[Cause, ...]]] = {
         _without_image(errors.ServiceBusy),
         _without_image(errors.GenerationTimeout),
     ),
+    "quote": (*_BODY, partial(_quote, prompt="x", images=3), partial(_quote, prompt="x", images=-1)),
     "getImage": (
         exceptions.PermissionDenied,
         exceptions.NotFound,
@@ -134,6 +143,9 @@ CAUSES: Final[dict[str, tuple[Cause, ...]]] = {
 extend_schema(
     "generate", request=serializers.GenerateSerializer, responses=reply_serializers.GenerateReplySerializer
 )(views.GenerateView.post)
+extend_schema("quote", request=serializers.QuoteSerializer, responses={200: quote.QuoteReplySerializer})(
+    quote.QuoteView.post
+)
 extend_schema(
     "getImage",
     responses={

@@ -208,6 +208,7 @@ def test_what_is_made_and_read_is_as_described(me: Caller, engine: factories.Sta
     assert other.status_code == 422
     check("/v1/images/{token}", "get", me.get(f"/v1/images/{created.json()['data']['token']}"))
     check("/v1/balance", "get", me.get("/v1/balance"))
+    check("/v1/quote", "post", me.post("/v1/quote", {"prompt": "a boat", "images": 2}))
     check("/v1/generations", "get", me.get("/v1/generations?limit=1"))
     factories.expire_image(created.json()["data"]["id"])
     images.purge()
@@ -226,6 +227,7 @@ def test_every_refusal_is_as_described(me: Caller, stranger: Caller, idle_worker
     path = "/v1/generate"
     for body in ({}, {"prompt": "x", "size": "1x1"}, {"prompt": "x", "images": [{}]}):
         check(path, "post", me.post(path, body))
+    check("/v1/quote", "post", me.post("/v1/quote", {"prompt": "x", "images": 3}))
     check(path, "post", me.post(path, b"{"))
     check(path, "post", me.post(path, {"prompt": "x"}, **{"Idempotency-Key": "x" * 256}))
     check(path, "post", Client().post(path))

@@ -1,0 +1,99 @@
+"""The endpoint POST /v1/quote: the price of a request and what stands in its way. It holds and stores nothing."""
+
+from typing import Any, Final, NamedTuple
+
+from rest_framework.fields import BooleanField
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import Serializer
+
+from billing.models import Account
+from billing.money import format_usd
+from billing.prices import PriceLine
+from workers.catalogue import ImageModel
+from workers.lifecycle import admission
+from zekron_api.endpoints.fields import SIZES
+from zekron_api.endpoints.reply_fields import ReplyField, choice, constant, usd_field
+from zekron_api.endpoints.serializers import QuoteSerializer
+from zekron_api.endpoints.views import ApiView
+from zekron_api.http.json_body import check_body
+
+_PARTS: Final = ("base", "size", "source_images", "minimum", "maximum")
+_SIGNED_USD: Final = {"type": "string", "pattern": r"^-?\d+\.\d{4}$"}
+
+
+class Quote(NamedTuple):
+    """The price of one request for one image, for an account at this moment."""
+
+    cost_micros: int
+    lines: list[PriceLine]
+    size: str
+    account: Account
+    estimated_wait_seconds: int | None
+
+    @property
+    def is_affordable(self) -> bool:
+        """Return True if the account could hold the price now."""
+        return self.cost_micros <= self.account.available_micros
+
+
+class PriceLineSerializer(Serializer[Any]):
+    """A part of the price."""
+
+    what = choice(_PARTS, help_text="`minimum` and `maximum` are corrections to the price's bounds.")
+    amount = ReplyField(
+        _SIGNED_USD, format_usd, "The amount in USD. It is negative for `maximum`.", source="micros"
+    )
+
+
+class QuoteDataSerializer(Serializer[Any]):
+    """The price of a request. POST /v1/generate with the same body holds exactly `cost`, or less."""
+
+    cost = usd_field("The amount that would be held, in USD.", source="cost_micros")
+    currency = constant("USD")
+    breakdown = PriceLineSerializer(many=True, source="lines", help_text="The parts, whose sum is `cost`.")
+    n = constant(1)
+    resolved_size = choice(SIZES, help_text="The size that would be made.", source="size")
+    available = usd_field("The amount that the account can hold now.", source="account.available_micros")
+    affordable = BooleanField(source="is_affordable", help_text="Whether `available` is enough.")
+    estimated_wait_seconds = ReplyField(
+        {"type": ["integer", "null"], "minimum": 0},
+        lambda seconds: seconds,
+        "The predicted time until a worker would start, or null while none is there.",
+        allow_null=True,
+    )
+
+
+class QuoteReplySerializer(Serializer[Any]):
+    """The reply with a price."""
+
+    success = constant(True)
+    data = QuoteDataSerializer(source="*")  # type: ignore[assignment]
+
+
+# A serializer copies its fields when it is made, which takes longer than to write a reply with them.
+_REPLY: Final = QuoteReplySerializer()
+
+
+class QuoteView(ApiView):
+    """The endpoint POST /v1/quote."""
+
+    def post(self, request: Request) -> Response:
+        """Return the price of the request that the body describes, and whether the account can pay it."""
+        check_body(request)
+        body = QuoteSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        return Response(_REPLY.to_representation(_quote(self.account, body.validated_data)))
+
+
+def _quote(account: Account, fields: dict[str, Any]) -> Quote:
+    model: ImageModel = fields["model"]
+    width, height = fields["size"]
+    asked = {"width": width, "height": height, "source_count": len(fields["images"])}
+    return Quote(
+        cost_micros=model.price.quote_micros(**asked),
+        lines=model.price.itemise(**asked),
+        size=f"{width}x{height}",
+        account=account,
+        estimated_wait_seconds=admission.estimate_wait_seconds(model_name=model.name),
+    )
