@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import path
 
 from zekron_api import home
-from zekron_api.endpoints import quote, views
+from zekron_api.endpoints import list_models, quote, views
 from zekron_api.openapi import document, reference
 from zekron_api.ops import health, prometheus
 
@@ -12,6 +12,8 @@ urlpatterns = [
     path("", home.serve),
     path("v1/generate", views.GenerateView.as_view()),
     path("v1/quote", quote.QuoteView.as_view()),
+    path("v1/models", list_models.ModelListView.as_view()),
+    path("v1/models/<str:model_id>", list_models.ModelView.as_view()),
     path("v1/images/<str:token>", views.ImageView.as_view()),
     path("v1/balance", views.BalanceView.as_view()),
     path("v1/generations", views.HistoryView.as_view()),

@@ -45,4 +45,11 @@ MUTATIONS = (
         ),
         tests=(PRICES,),
     ),
+    Mutation(
+        name="models: an unknown name is not found",
+        path="zekron_api/endpoints/list_models.py",
+        text="            raise exceptions.NotFound\n",
+        without="            return Response({})\n",
+        tests=("tests/zekron_api/endpoints/test_list_models.py",),
+    ),
 )

@@ -22,7 +22,14 @@ from workers.catalogue import DEFAULT_MODEL, catalogue
 from workers.lifecycle.admission import QueueTooLong
 from workers.lifecycle.generations import TooManyOpen
 from workers.lifecycle.idempotency import KeyReused
-from zekron_api.endpoints import generation_response, quote, reply_serializers, serializers, views
+from zekron_api.endpoints import (
+    generation_response,
+    list_models,
+    quote,
+    reply_serializers,
+    serializers,
+    views,
+)
 from zekron_api.http import byte_range, errors, json_body
 from zekron_api.openapi.error_responses import Cause
 
@@ -127,6 +134,7 @@ CAUSES: Final[dict[str, tuple[Cause, ...]]] = {
         _without_image(errors.GenerationTimeout),
     ),
     "quote": (*_BODY, partial(_quote, prompt="x", images=3), partial(_quote, prompt="x", images=-1)),
+    "getModel": (exceptions.NotFound,),
     "getImage": (
         exceptions.PermissionDenied,
         exceptions.NotFound,
@@ -146,6 +154,8 @@ extend_schema(
 extend_schema("quote", request=serializers.QuoteSerializer, responses={200: quote.QuoteReplySerializer})(
     quote.QuoteView.post
 )
+extend_schema("listModels", responses={200: list_models.ModelListSerializer})(list_models.ModelListView.get)
+extend_schema("getModel", responses={200: list_models.ModelSerializer})(list_models.ModelView.get)
 extend_schema(
     "getImage",
     responses={

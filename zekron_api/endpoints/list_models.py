@@ -1,0 +1,131 @@
+"""The endpoints GET /v1/models and GET /v1/models/{id}, in the form that OpenAI's clients read.
+
+The replies have no `success`, because these clients parse them. What they do not know is in `zekron`.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from django.conf import settings
+from rest_framework import exceptions
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BooleanField, CharField, IntegerField, ListField, Serializer
+
+from workers.catalogue import DEFAULT_MODEL, ImageModel, catalogue
+from workers.models import Kind
+from zekron_api.endpoints.fields import MAX_PROMPT_CHARACTERS, SIZES
+from zekron_api.endpoints.reply_fields import choice, constant, usd_field
+from zekron_api.endpoints.views import ApiView
+
+OWNER: Final = "zekron"
+
+
+class PriceRuleSerializer(Serializer[Any]):
+    """The rule of the price. The sum is rounded half up to four places, and kept between `least` and `most`."""
+
+    currency = constant("USD")
+    base = usd_field("The part of every image.", source="base_micros")
+    per_megapixel = usd_field("The part for each 1,048,576 pixels of the image.", source="megapixel_micros")
+    per_source_image = usd_field("The part for each source image.", source="source_image_micros")
+    least = usd_field("The lowest price.", source="least_micros")
+    most = usd_field("The highest price.", source="most_micros")
+
+
+class PriceSerializer(Serializer[Any]):
+    """The price of an image."""
+
+    size = choice(SIZES)
+    source_images = IntegerField(min_value=0)
+    cost = usd_field("The price in USD.", source="micros")
+
+
+class ModelDetailsSerializer(Serializer[Any]):
+    """The abilities and the prices of a model."""
+
+    default = BooleanField(help_text="Whether a request that names no model uses this one.")
+    types = ListField(child=choice(Kind.values), help_text="`edit` if the model takes source images.")
+    sizes = ListField(child=choice(SIZES), help_text="The sizes that it makes.")
+    max_source_images = IntegerField(min_value=0, help_text="The most images that an edit may have.")
+    max_prompt_characters = IntegerField(min_value=1, help_text="The longest prompt.")
+    formats = ListField(child=choice(["image/png"]), help_text="The media types of its images.")
+    price = PriceRuleSerializer()
+    prices = PriceSerializer(many=True, help_text="The price of each size and number of source images.")
+
+
+class ModelSerializer(Serializer[Any]):
+    """A model that a request can name."""
+
+    id = CharField(help_text="The value of `model` in a request.")
+    object = constant("model")
+    created = IntegerField(
+        min_value=0, help_text="When the operator last changed the models, in Unix seconds."
+    )
+    owned_by = constant(OWNER)
+    zekron = ModelDetailsSerializer()
+
+
+# DRF removes the fields from the class, so a field named `data` hides no attribute of the serializer.
+class ModelListSerializer(Serializer[Any]):
+    """All models, in the order of the operator's file."""
+
+    object = constant("list")
+    data = ModelSerializer(many=True, source="models")  # type: ignore[assignment]
+
+
+class ModelListView(ApiView):
+    """The endpoint GET /v1/models."""
+
+    def get(self, request: Request) -> Response:
+        """Return every model."""
+        return Response(_list(Path(settings.MODELS_FILE)))
+
+
+class ModelView(ApiView):
+    """The endpoint GET /v1/models/{model_id}."""
+
+    def get(self, request: Request, model_id: str) -> Response:
+        """Return one model. The reply is 404 for an unknown name."""
+        models = {model["id"]: model for model in _list(Path(settings.MODELS_FILE))["data"]}
+        if model_id not in models:
+            raise exceptions.NotFound
+        return Response(models[model_id])
+
+
+@cache
+def _list(file: Path) -> dict[str, Any]:
+    """Return the list's reply, made once, because the catalogue is read once per process and file."""
+    created = int(file.stat().st_mtime)
+    models = [_describe(model, created) for model in catalogue().values()]
+    reply: dict[str, Any] = ModelListSerializer().to_representation({"models": models})
+    return reply
+
+
+def _describe(model: ImageModel, created: int) -> dict[str, Any]:
+    return {
+        "id": model.name,
+        "created": created,
+        "zekron": {
+            "default": model.name == DEFAULT_MODEL,
+            "types": [Kind.CREATE, Kind.EDIT] if model.sources else [Kind.CREATE],
+            "sizes": list(SIZES),
+            "max_source_images": model.sources,
+            "max_prompt_characters": MAX_PROMPT_CHARACTERS,
+            "formats": ["image/png"],
+            "price": model.price,
+            "prices": _prices(model),
+        },
+    }
+
+
+def _prices(model: ImageModel) -> list[dict[str, Any]]:
+    return [
+        {
+            "size": name,
+            "source_images": count,
+            "micros": model.price.quote_micros(width=width, height=height, source_count=count),
+        }
+        for name, (width, height) in SIZES.items()
+        for count in range(model.sources + 1)
+    ]
