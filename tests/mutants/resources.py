@@ -4,6 +4,8 @@ from tests.mutants.mutation import Mutation
 
 QUOTE = "zekron_api/endpoints/quote.py"
 QUOTES = "tests/zekron_api/endpoints/test_quote.py"
+POSITION = "workers/lifecycle/queue_position.py"
+POSITIONS = "tests/workers/lifecycle/test_queue_position.py"
 PRICES = "tests/billing/test_money.py"
 
 MUTATIONS = (
@@ -51,5 +53,40 @@ MUTATIONS = (
         text="            raise exceptions.NotFound\n",
         without="            return Response({})\n",
         tests=("tests/zekron_api/endpoints/test_list_models.py",),
+    ),
+    Mutation(
+        name="position: generations with an equal turn come in the order of their ids",
+        path=POSITION,
+        text="bisect_left(queue.turns, (turn_at, generation_id))",
+        without="bisect_left(queue.turns, (turn_at, 0))",
+        tests=(POSITIONS,),
+    ),
+    Mutation(
+        name="position: another model's queue does not count",
+        path=POSITION,
+        text="filter(status=Status.QUEUED, model=model)",
+        without="filter(status=Status.QUEUED)",
+        tests=(POSITIONS,),
+    ),
+    Mutation(
+        name="position: the queue is read once a second",
+        path=POSITION,
+        text="clock() - seen_at < FRESH_SECONDS",
+        without="False",
+        tests=(POSITIONS,),
+    ),
+    Mutation(
+        name="position: the queue is read no further than its bound",
+        path=POSITION,
+        text='queued.values_list("turn_at", "pk")[: MAX_POSITION + 1]',
+        without='queued.values_list("turn_at", "pk")',
+        tests=("tests/workers/lifecycle/test_plans.py",),
+    ),
+    Mutation(
+        name="eta: running generations are ahead",
+        path=POSITION,
+        text="seconds_for(position + queue.running_count)",
+        without="seconds_for(position)",
+        tests=(POSITIONS,),
     ),
 )

@@ -17,7 +17,16 @@ from billing.models import Account
 from storage import images
 from tests import factories
 from tests.workers.lifecycle.plans import Plan, plans_of
-from workers.lifecycle import erasure, generations, idempotency, image_tokens, queries, recovery
+from workers.lifecycle import (
+    admission,
+    erasure,
+    generations,
+    idempotency,
+    image_tokens,
+    queries,
+    queue_position,
+    recovery,
+)
 from workers.lifecycle.idempotency import Idempotency
 from workers.messaging import enqueue
 from workers.models import Generation, Status
@@ -208,6 +217,27 @@ def test_a_purge_looks_at_its_batch_alone(owner: Account) -> None:
 
 def test_what_is_open_is_counted_no_further_than_asked(owner: Account) -> None:
     refuse_costly(lambda: queries.count_open(most=100), rows=200)
+
+
+def test_a_position_in_the_queue_is_counted_no_further_than_its_bound(
+    owner: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue_position, "_seen", {})
+    monkeypatch.setattr(admission, "find_speed", lambda **_: None)
+    monkeypatch.setattr(admission, "predict_wait_seconds", lambda **_: None)
+    last = Generation.objects.filter(status=Status.QUEUED, model="zekron-image-1").latest("turn_at")
+    found = []
+
+    def find() -> None:
+        found.append(queue_position.find_place(model=last.model, turn_at=last.turn_at, generation_id=last.pk))
+
+    turns, running = refuse_costly(find, rows=queue_position.MAX_POSITION + 1, blocks=1_500)
+    assert "generation_model_turn" in str(turns)
+    assert "generation_running" in str(running)
+    assert found == [(None, None)]
+    assert QUEUED > 4 * queue_position.MAX_POSITION
+    # The second one that asks in the same second sends nothing.
+    assert plans_of(find) == []
 
 
 def test_who_waits_is_looked_up_by_id(owner: Account) -> None:
