@@ -1,5 +1,6 @@
 """Positions in the queue: counted by turn within a model, bounded, and read once a second however many ask."""
 
+import itertools
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ from pytest_django import Settings
 
 from billing.models import Account
 from tests import factories
-from workers.lifecycle import admission, generations, queue_position
+from workers.lifecycle import admission, generations, queue_position, queue_readings
 from workers.lifecycle.queue_position import Place
 from workers.messaging import redis_client, worker_registry
 from workers.models import Generation, Status
@@ -25,6 +26,10 @@ def nothing_seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Begin without a worker and without a cached view, and send no hints."""
     monkeypatch.setattr("workers.messaging.enqueue.send", lambda *, generation_id: None)
     monkeypatch.setattr(queue_position, "_seen", {})
+    # Each look at this clock is ten seconds after the last one, so every reading is a new one.
+    monkeypatch.setattr(
+        admission, "_readings", queue_readings.QueueReadings(clock=itertools.count(step=10).__next__)
+    )
     broker = redis_client.connection()
     broker.flushdb()
     yield
