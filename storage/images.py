@@ -16,7 +16,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import Storage, storages
 from django.db import OperationalError, connection, transaction
 from django.db.models import QuerySet
-from django.db.models.functions import Now
+from django.db.models.functions import Least, Now
 from psycopg.errors import LockNotAvailable
 
 from storage import envelope, failpoints, keyring
@@ -175,6 +175,12 @@ def destroy_keys(*, image_ids: Iterable[int], now: datetime | Now = Now()) -> No
     """
     rows = StoredImage.objects.filter(pk__in=image_ids, wrapped_key__isnull=False)
     rows.update(wrapped_key=None, key_destroyed_at=now)
+
+
+def expire(*, image_id: int, now: datetime | Now = Now()) -> None:
+    """Destroy the image's key and let the image expire now, unless it has expired before. May be called twice."""
+    destroy_keys(image_ids=[image_id], now=now)
+    StoredImage.objects.filter(pk=image_id).update(expires_at=Least("expires_at", now))
 
 
 def purge(*, now: datetime | Now = Now(), limit: int = MAX_PURGED_IMAGES) -> int:

@@ -7,6 +7,9 @@ CANCELLATION = "workers/lifecycle/cancellation.py"
 HOLDS = "billing/holds.py"
 CANCELS = "tests/workers/lifecycle/test_cancellation.py"
 KEYS = "tests/workers/lifecycle/test_idempotency.py"
+BATCHES = "tests/workers/engine/test_batcher.py"
+ATTEMPTS = "tests/workers/gpu_worker/test_attempt.py"
+DELETES = "tests/workers/lifecycle/test_deletion.py"
 
 MUTATIONS = (
     Mutation(
@@ -113,5 +116,61 @@ MUTATIONS = (
         text="(ended_without_image | Q(generation__expires_at__lte=now))",
         without="(ended_without_image | Q(generation__isnull=False))",
         tests=(f"{KEYS}::test_a_key_lives_at_least_as_long_as_its_image",),
+    ),
+    Mutation(
+        name="idempotency: the key of a deleted generation lives a day",
+        path="workers/lifecycle/idempotency.py",
+        text="AND key.created_at <= excluded.created_at - interval '{KEY_LIFE",
+        without="AND key.created_at <= excluded.created_at - 0 * interval '{KEY_LIFE",
+        tests=(f"{DELETES}::test_the_key_of_a_deleted_generation_still_leads_to_it_for_a_day",),
+    ),
+    Mutation(
+        name="delete: an open generation is not deleted",
+        path="workers/lifecycle/deletion.py",
+        text="        if generation.is_open:\n            raise StillOpen\n",
+        without="",
+        tests=(f"{DELETES}::test_an_open_generation_is_not_deleted",),
+    ),
+    Mutation(
+        name="delete: the key of the image is destroyed",
+        path="storage/images.py",
+        text="    destroy_keys(image_ids=[image_id], now=now)\n",
+        without="",
+        tests=(f"{DELETES}::test_a_deleted_image_leaves_the_prompt",),
+    ),
+    Mutation(
+        name="delete: the prompt is erased",
+        path="workers/lifecycle/deletion.py",
+        text="        erasure.erase(generation_ids=[generation_id])\n",
+        without="",
+        tests=(f"{DELETES}::test_a_deleted_generation_keeps_its_money_and_loses_image_prompt_and_seed",),
+    ),
+    Mutation(
+        name="cancel: a batch stops when nobody wants its pictures",
+        path="workers/engine/stage_executor.py",
+        text="            if batch.jobs and all(job.order",
+        without="            if False and all(job.order",
+        tests=(f"{BATCHES}::test_a_batch_stops_early_when_nobody_wants_its_pictures",),
+    ),
+    Mutation(
+        name="cancel: a batch goes on while anybody wants a picture",
+        path="workers/engine/stage_executor.py",
+        text="            if batch.jobs and all(job.order",
+        without="            if batch.jobs and any(job.order",
+        tests=(f"{BATCHES}::test_of_a_batch_only_the_unwanted_picture_is_dropped",),
+    ),
+    Mutation(
+        name="cancel: an unwanted order is not begun",
+        path="workers/engine/batcher.py",
+        text="        self._drop_unwanted()\n",
+        without="",
+        tests=(f"{BATCHES}::test_an_unwanted_order_is_not_begun",),
+    ),
+    Mutation(
+        name="cancel: a failed attempt is not queued again",
+        path="workers/gpu_worker/attempt.py",
+        text="        if not cancellation.end_requested(generation=generation):\n            _fail(",
+        without="        if True:\n            _fail(",
+        tests=(f"{ATTEMPTS}::test_a_failed_attempt_at_what_was_to_be_cancelled_cancels_it",),
     ),
 )

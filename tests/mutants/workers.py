@@ -214,7 +214,7 @@ MUTATIONS = (
         text="now - KEY_LIFE) & (",
         without="now - KEY_LIFE + timedelta(hours=1)) & (",
         tests=(
-            "tests/workers/lifecycle/test_idempotency.py::test_a_key_is_forgotten_after_a_day_and_not_before",
+            "tests/workers/lifecycle/test_deletion.py::test_the_key_of_a_deleted_generation_still_leads_to_it_for_a_day",
         ),
     ),
     Mutation(

@@ -16,6 +16,7 @@ from workers.engine.interface import (
     DeviceLost,
     Engine,
     ImageOrder,
+    OrderDropped,
     OutOfDeviceMemory,
     Picture,
     StepCallback,
@@ -173,6 +174,7 @@ class Batcher:
         return self._closed and not self._waiting and not self._in_flight
 
     def _take_batch(self) -> Batch | None:
+        self._drop_unwanted()
         # All orders may have been drained or cancelled during the wait for compatible ones.
         if not self._waiting:
             return None
@@ -183,6 +185,12 @@ class Batcher:
             self._waiting.remove(job)
         jobs = [job for job in chosen if job.isolated or job.future.set_running_or_notify_cancel()]
         return Batch(jobs=jobs) if jobs else None
+
+    def _drop_unwanted(self) -> None:
+        unwanted = [job for job in self._waiting if job.order.is_unwanted()]
+        for job in unwanted:
+            self._waiting.remove(job)
+        _fail(Batch(jobs=unwanted), OrderDropped())
 
     def _wait_for_more(self) -> None:
         """Wait while the device is busy anyway, and otherwise within the queue delay for orders on their way."""
@@ -282,7 +290,7 @@ class Batcher:
 
 
 def _is_worth_retrying(batch: Batch, error: Exception) -> bool:
-    if isinstance(error, DeviceLost):
+    if isinstance(error, DeviceLost | OrderDropped):
         return False
     return len(batch.jobs) > 1 or (isinstance(error, OutOfDeviceMemory) and not batch.jobs[0].isolated)
 

@@ -3,7 +3,7 @@
 import gc
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from types import ModuleType
 from typing import Any, Protocol, cast
@@ -43,19 +43,27 @@ class Misconfigured(EngineError):
     """The models file or a setting asks for what cannot work. Another try would fail too."""
 
 
+class OrderDropped(EngineError):
+    """Nobody wants the picture of this order any more, so it was not made."""
+
+
 class OutOfDeviceMemory(EngineError):
     """The device has too little memory for a batch. The engine is usable again."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageOrder:
-    """An order for one picture: its sides in pixels, a prompt, a seed and, for an edit, RGB source images."""
+    """An order for one picture: its sides in pixels, a prompt, a seed and, for an edit, RGB source images.
+
+    `is_unwanted` tells whether its client has cancelled it meanwhile. Any thread may call it.
+    """
 
     prompt: str
     width: int
     height: int
     seed: int
     sources: tuple[Image.Image, ...] = ()
+    is_unwanted: Callable[[], bool] = field(default=lambda: False, compare=False)
 
 
 class Engine(Protocol):

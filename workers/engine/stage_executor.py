@@ -15,7 +15,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
-from workers.engine.interface import BadOutput, Engine, ImageOrder, Picture, StepCallback
+from workers.engine.interface import BadOutput, Engine, ImageOrder, OrderDropped, Picture, StepCallback
 
 log = logging.getLogger(__name__)
 
@@ -218,6 +218,9 @@ class StageExecutor:
             self.note_progress()
             for job in batch.jobs:
                 _report(job, done, steps)
+            # While anybody wants a picture of the batch, its other pictures cost nothing more.
+            if batch.jobs and all(job.order.is_unwanted() for job in batch.jobs):
+                raise OrderDropped
 
         return on_step
 

@@ -16,7 +16,14 @@ from storage import failpoints, images
 from storage.models import StoredImage
 from workers import error_redaction
 from workers.engine.batcher import BatcherClosed
-from workers.engine.interface import ImageOrder, OutOfDeviceMemory, Picture, StepCallback, refuse_unfit
+from workers.engine.interface import (
+    ImageOrder,
+    OrderDropped,
+    OutOfDeviceMemory,
+    Picture,
+    StepCallback,
+    refuse_unfit,
+)
 from workers.gpu_worker.heartbeat import Heartbeat
 from workers.imaging import png, source_images
 from workers.lifecycle import cancellation, completion, error_codes, generations
@@ -70,7 +77,7 @@ def carry_out(*, generation: Generation, context: AttemptContext) -> None:
             log.exception("generation %s: the database failed, so the sweep decides", generation.pk)
 
 
-def order_of(generation: Generation) -> ImageOrder:
+def order_of(generation: Generation, *, is_unwanted: Callable[[], bool] = lambda: False) -> ImageOrder:
     """Return the order for the engine, with the source images unsealed and decoded."""
     return ImageOrder(
         prompt=generation.prompt,
@@ -78,6 +85,7 @@ def order_of(generation: Generation) -> ImageOrder:
         height=generation.parameters["height"],
         seed=generation.parameters["seed"],
         sources=_sources(generation) if generation.kind == Kind.EDIT else (),
+        is_unwanted=is_unwanted,
     )
 
 
@@ -99,7 +107,7 @@ def _bring_to_an_end(generation: Generation, context: AttemptContext, is_unwante
         _make(generation, context, is_unwanted)
     except (generations.LeaseLost, DatabaseError):
         raise
-    except generations.CancelRequested:
+    except (generations.CancelRequested, OrderDropped):
         _cancel(generation)
     except BatcherClosed:
         assert generation.lease_token is not None
@@ -116,7 +124,7 @@ def _bring_to_an_end(generation: Generation, context: AttemptContext, is_unwante
 
 
 def _make(generation: Generation, context: AttemptContext, is_unwanted: threading.Event) -> None:
-    order = order_of(generation)
+    order = order_of(generation, is_unwanted=is_unwanted.is_set)
     with context.follow_steps(generation.pk) as on_step:
         picture = context.submit_order(generation.model, order, on_step).result()
     refuse_unfit(picture, order)

@@ -2,6 +2,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from workers.engine.interface import (
     BadOutput,
     DeviceLost,
     ImageOrder,
+    OrderDropped,
     OutOfDeviceMemory,
     Picture,
     StepCallback,
@@ -241,6 +243,47 @@ def test_an_engine_that_loses_a_picture_fails_the_order(batcher: Batcher, engine
         batcher.submit(order("a")).result(LONG_SECONDS)
     engine.missing = 0
     assert batcher.submit(order("b")).result(LONG_SECONDS).shape == (8, 8, 3)
+
+
+def test_of_a_batch_only_the_unwanted_picture_is_dropped(batcher: Batcher, engine: FakeEngine) -> None:
+    gone = threading.Event()
+    held = hold(batcher, engine)
+    first = batcher.submit(order("wanted", seed=1))
+    second = batcher.submit(replace(order("unwanted", seed=2), is_unwanted=gone.is_set))
+
+    def leave(orders: Sequence[ImageOrder]) -> bool:
+        if len(orders) == 2:
+            gone.set()
+        return False
+
+    engine.poison = leave
+    engine.gate.set()
+    finish(held)
+    assert red_of(first) == 1
+    # The steps of both are the same steps, so its picture is there too, and its attempt drops it.
+    assert red_of(second) == 2
+
+
+def test_a_batch_stops_early_when_nobody_wants_its_pictures(batcher: Batcher, engine: FakeEngine) -> None:
+    gone = threading.Event()
+    engine.gate.clear()
+    futures = [batcher.submit(replace(order("unwanted"), is_unwanted=gone.is_set))]
+    engine.wait_until_started()
+    gone.set()
+    engine.gate.set()
+    with pytest.raises(OrderDropped):
+        futures[0].result(LONG_SECONDS)
+    assert red_of(batcher.submit(order("next", seed=3))) == 3
+    assert engine.batches == [["unwanted"], ["next"]]
+
+
+def test_an_unwanted_order_is_not_begun(batcher: Batcher, engine: FakeEngine) -> None:
+    unwanted = replace(order("unwanted"), is_unwanted=lambda: True)
+    dropped, made = submit_behind_a_closed_gate(batcher, engine, [unwanted, order("wanted", seed=4)])
+    with pytest.raises(OrderDropped):
+        dropped.result(LONG_SECONDS)
+    assert red_of(made) == 4
+    assert engine.batches[2:] == [["wanted"]]
 
 
 def test_every_order_of_a_batch_hears_its_steps(batcher: Batcher, engine: FakeEngine) -> None:

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -13,10 +14,10 @@ from PIL import Image
 from billing.audit import audit
 from storage import images
 from tests import factories
-from workers.engine.batcher import Batcher
-from workers.engine.interface import ImageOrder, OutOfDeviceMemory, StepCallback
+from workers.engine.batcher import Batcher, BatcherClosed
+from workers.engine.interface import ImageOrder, OutOfDeviceMemory, Picture, StepCallback
 from workers.gpu_worker import attempt, heartbeat
-from workers.lifecycle import generations, recovery
+from workers.lifecycle import cancellation, generations, recovery
 from workers.models import MAX_ATTEMPTS, Generation, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -123,6 +124,60 @@ def test_a_worker_that_stops_puts_back_what_it_has_not_begun() -> None:
         )
     generation.refresh_from_db()
     assert (generation.status, generation.attempt_count) == (Status.QUEUED, 0)
+
+
+@pytest.mark.parametrize("renews", [False, True], ids=["before the completion", "between the steps"])
+def test_a_generation_that_is_cancelled_while_it_runs_is_free_and_leaves_no_object(
+    renews: bool, objects_folder: Path
+) -> None:
+    owner = factories.account()
+    generation = factories.submit(owner, now=None)
+
+    class Cancelled(factories.StandInEngine):
+        def generate(self, orders: Sequence[ImageOrder], *, on_step: StepCallback) -> list[Image.Image]:
+            cancellation.request(
+                generation=Generation.objects.get(pk=generation.pk), detail="it changed its mind"
+            )
+            if renews:
+                context.heartbeat.beat()
+            connections.close_all()
+            on_step(1, 4)
+            assert not renews
+            return super().generate(orders, on_step=on_step)
+
+    with factories.attempt_context(Cancelled()) as context:
+        attempt.run_next(context=context)
+    owner.refresh_from_db()
+    generation.refresh_from_db()
+    assert (generation.status, generation.error_type) == (Status.CANCELLED, "cancelled")
+    assert (owner.reserved_micros, owner.spent_micros) == (0, 0)
+    assert [path for path in objects_folder.rglob("*") if path.is_file()] == []
+    assert list(audit()) == []
+
+
+def test_a_worker_that_stops_cancels_what_was_to_be_cancelled() -> None:
+    generation = factories.submit(factories.account(), now=None)
+    with factories.attempt_context(factories.StandInEngine()) as context:
+
+        def close(*_: object) -> Future[Picture]:
+            cancellation.request(generation=Generation.objects.get(pk=generation.pk), detail="")
+            raise BatcherClosed
+
+        attempt.run_next(context=context._replace(submit_order=close))
+    generation.refresh_from_db()
+    assert generation.status == Status.CANCELLED
+
+
+def test_a_failed_attempt_at_what_was_to_be_cancelled_cancels_it() -> None:
+    generation = factories.submit(factories.account(), now=None)
+
+    class Broken(factories.StandInEngine):
+        def generate(self, orders: Sequence[ImageOrder], *, on_step: StepCallback) -> list[Image.Image]:
+            cancellation.request(generation=Generation.objects.get(pk=generation.pk), detail="")
+            connections.close_all()
+            raise RuntimeError("out of memory")
+
+    assert _run(Broken(), generation).status == Status.CANCELLED
 
 
 def test_a_lost_lease_charges_nothing_and_leaves_no_object(objects_folder: Path) -> None:
