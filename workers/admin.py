@@ -62,7 +62,7 @@ class GenerationAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's cl
         if not self.has_view_permission(request):
             raise PermissionDenied
         try:
-            alive = sorted(worker_registry.list_alive())
+            alive = sorted(worker_registry.list_alive()) + sorted(worker_registry.list_loading())
         except redis.RedisError:
             alive = None
         rows = None if alive is None else [_row(worker) for worker in alive]
@@ -90,9 +90,14 @@ class GenerationAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's cl
 
 
 def _row(worker: Worker) -> dict[str, Any]:
-    seconds = worker.details.claimed_at if worker.details else None
+    details = worker.details
     return {
         "name": worker.name,
-        "details": worker.details,
-        "claimed_at": datetime.fromtimestamp(seconds, UTC) if seconds else None,
+        "details": details,
+        "claimed_at": _parse_time(details.claimed_at if details else None),
+        "started_at": _parse_time(details.started_at if details else None),
     }
+
+
+def _parse_time(seconds: float | None) -> datetime | None:
+    return datetime.fromtimestamp(seconds, UTC) if seconds else None

@@ -4,6 +4,8 @@ from tests.mutants.mutation import Mutation
 
 LOADING = "workers/pipelines/runtime/loading.py"
 DIRECT = "tests/workers/pipelines/runtime/test_loading.py"
+REGISTRY = "workers/messaging/worker_registry.py"
+REGISTERED = "tests/workers/messaging/test_worker_registry.py"
 OFFLOADED = "tests/workers/pipelines/flux2/test_offloaded.py"
 
 MUTATIONS = (
@@ -27,5 +29,24 @@ MUTATIONS = (
         text='    if found["missing_keys"]:\n',
         without="    if False:\n",
         tests=(f"{DIRECT}::test_a_file_without_a_tensor_that_is_used_is_refused",),
+    ),
+    Mutation(
+        name="a worker that loads is no capacity",
+        path=REGISTRY,
+        text="    return [worker for worker in _list_entries() if not worker.is_loading]\n",
+        without="    return _list_entries()\n",
+        tests=(
+            f"{REGISTERED}::test_a_worker_that_loads_is_listed_apart_and_makes_nothing_until_it_has_loaded",
+        ),
+    ),
+    Mutation(
+        name="a worker that cannot load leaves the registry",
+        path="workers/gpu_worker/process.py",
+        text="        except BaseException:\n            self._heartbeat.close()\n            raise\n",
+        without="        except BaseException:\n            raise\n",
+        tests=(
+            "tests/workers/gpu_worker/test_loading.py::"
+            "test_a_worker_that_cannot_load_leaves_the_registry_before_it_ends",
+        ),
     ),
 )

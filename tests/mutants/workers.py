@@ -371,7 +371,7 @@ MUTATIONS = (
     Mutation(
         name="a thread that breaks: its process ends",
         path="workers/gpu_worker/process.py",
-        text='                on_broken=partial(self._leave, f"a thread of {model.name} broke"),\n',
+        text='            on_broken=partial(self._leave, f"a thread of {model.name} broke"),\n',
         without="",
         tests=(
             "tests/workers/gpu_worker/test_process.py::test_a_broken_thread_ends_the_worker_and_its_generation_is_tried_again",

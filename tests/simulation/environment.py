@@ -50,6 +50,7 @@ def simulated() -> Iterator[None]:
         ),
         (completion_events, "publish_ended", _publish_ended),
         (worker_registry, "list_alive", _alive),
+        (worker_registry, "list_loading", list),
         (worker_registry, "publish", _show),
         (timezone, "now", _host_time),
         (deletions, "_pool", _InPlace()),

@@ -50,6 +50,7 @@ class Heartbeat:
         self._lost: dict[uuid.UUID, threading.Event] = {}
         self._lock = threading.Lock()
         self._closed = threading.Event()
+        self._due = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
@@ -59,11 +60,16 @@ class Heartbeat:
     def close(self) -> None:
         """Stop the thread and remove the worker from the registry."""
         self._closed.set()
+        self._due.set()
         self._thread.join()
         try:
             worker_registry.remove(worker_name=self._worker_name)
         except redis.RedisError as error:
             log.warning("could not remove this worker from the registry: %s", error)
+
+    def beat_soon(self) -> None:
+        """Let the thread beat at once, because the worker's details have changed."""
+        self._due.set()
 
     @property
     def lease_tokens(self) -> set[uuid.UUID]:
@@ -115,7 +121,8 @@ class Heartbeat:
     def _run(self) -> None:
         while not self._closed.is_set():
             background.survive(name="heartbeat", work=self._beat_in_thread)
-            self._closed.wait(self._interval_seconds)
+            self._due.wait(self._interval_seconds)
+            self._due.clear()
         connections.close_all()
 
     def _beat_in_thread(self) -> None:

@@ -39,26 +39,17 @@ class GpuWorker:
     def __init__(self, *, worker_name: str, capacity: int, queues: Collection[str]) -> None:
         """Load the models of these queues, which may take minutes, and start the threads.
 
-        `capacity` is the maximum number of attempts that run at once. Raise CatalogueError for a queue that no model
-        has.
+        Meanwhile the worker is registered as one that loads. `capacity` is the maximum number of attempts that run at
+        once. Raise CatalogueError for a queue that no model has.
         """
+        models = _list_models(queues)
         self._queues = sorted(queues)
+        self._loading = [model.name for model in models]
+        self._started_at = time.time()
         self._batchers: dict[str, Batcher] = {}
         self._compilation: dict[str, str] = {}
         self._incoming = IncomingOrders()
         self._device = settings.DEVICE
-        for model in _list_models(queues):
-            log.info("loading %s from %s on device %s", model.name, model.weights, settings.DEVICE)
-            engine = load_engine(model=model, device=settings.DEVICE)
-            # An engine from outside the project need not have a `device_name`.
-            self._device = getattr(engine, "device_name", settings.DEVICE)
-            self._compilation[model.name] = getattr(engine, "compilation", "plain")
-            self._batchers[model.name] = Batcher(
-                engine,
-                more_may_come=self._incoming.has_any,
-                on_device_lost=partial(self._leave, f"the device {settings.DEVICE} is lost"),
-                on_broken=partial(self._leave, f"a thread of {model.name} broke"),
-            )
         self._utilisation = Utilisation(self._busy_seconds)
         self._heartbeat = Heartbeat(
             worker_name=worker_name,
@@ -67,6 +58,13 @@ class GpuWorker:
             before_beat=self._leave_hanging_device,
         )
         self._progress = ProgressReporter()
+        self._heartbeat.start()
+        try:
+            # The thread of the heartbeat reads this attribute, so it never sees the mapping change.
+            self._batchers = {model.name: self._load(model) for model in models}
+        except BaseException:
+            self._heartbeat.close()
+            raise
         self.context = AttemptContext(
             submit_order=self._submit_order,
             heartbeat=self._heartbeat,
@@ -75,9 +73,23 @@ class GpuWorker:
             follow_steps=self._progress.follow,
         )
         self._poller = IdlePoller(context=self.context, capacity=capacity)
-        self._heartbeat.start()
         self._progress.start()
+        self._loading = []
+        self._heartbeat.beat_soon()
         self._poller.start()
+
+    def _load(self, model: ImageModel) -> Batcher:
+        log.info("loading %s from %s on device %s", model.name, model.weights, settings.DEVICE)
+        engine = load_engine(model=model, device=settings.DEVICE)
+        # An engine from outside the project need not have a `device_name`.
+        self._device = getattr(engine, "device_name", settings.DEVICE)
+        self._compilation[model.name] = getattr(engine, "compilation", "plain")
+        return Batcher(
+            engine,
+            more_may_come=self._incoming.has_any,
+            on_device_lost=partial(self._leave, f"the device {settings.DEVICE} is lost"),
+            on_broken=partial(self._leave, f"a thread of {model.name} broke"),
+        )
 
     def stop(self, *, within_seconds: float) -> None:
         """Finish the running batches, requeue everything else, and return at once.
@@ -150,6 +162,15 @@ class GpuWorker:
         return sum(batcher.busy_seconds for batcher in self._batchers.values())
 
     def _describe(self) -> Details:
+        if self._loading:
+            # A worker that loads counts as one without a model or a queue, also for a release that knows no loading.
+            return Details(
+                models={},
+                device=self._device,
+                code=build_id.digest(),
+                loading=self._loading,
+                started_at=self._started_at,
+            )
         return Details(
             models={name: batcher.seconds_per_image for name, batcher in self._batchers.items()},
             queues=self._queues,

@@ -13,6 +13,7 @@ from django.conf import settings
 
 from workers.catalogue import catalogue
 from workers.lifecycle.queue_readings import QueueReadings
+from workers.messaging import worker_registry
 from workers.messaging.worker_registry import Worker
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,10 @@ class QueueTooLong(Exception):
         self.wait_seconds = wait_seconds
 
 
+class ModelLoading(QueueTooLong):
+    """The only workers for the model still load it. A retry after `wait_seconds` may succeed."""
+
+
 class Speed(NamedTuple):
     """The speed of the workers that have a model.
 
@@ -52,9 +57,9 @@ class Speed(NamedTuple):
 def refuse_if_too_long(*, model_name: str, limit_seconds: int) -> None:
     """Raise QueueTooLong if the predicted wait for an image is over the limit, or if no live worker has the model.
 
-    An accepted request counts in the predictions of the next second, also if it is refused for another reason later.
-    Without Redis no prediction is possible, and the function accepts every request. A generation that is not made in
-    time is cancelled and free.
+    It is ModelLoading if a worker is loading the model. An accepted request counts in the predictions of the next
+    second, also if it is refused for another reason later. Without Redis no prediction is possible, and the function
+    accepts every request. A generation that is not made in time is cancelled and free.
     """
     try:
         predicted_seconds = predict_wait_seconds(model_name=model_name, limit_seconds=limit_seconds)
@@ -62,7 +67,8 @@ def refuse_if_too_long(*, model_name: str, limit_seconds: int) -> None:
         log.debug("the wait cannot be predicted without Redis: %s", error)
         return
     if predicted_seconds is None:
-        raise QueueTooLong(NO_WORKER_RETRY_SECONDS)
+        error_type = ModelLoading if _is_loading(model_name) else QueueTooLong
+        raise error_type(NO_WORKER_RETRY_SECONDS)
     if predicted_seconds > limit_seconds:
         raise QueueTooLong(math.ceil(predicted_seconds - limit_seconds))
     _readings.note_admission(_counted_as(model_name))
@@ -100,6 +106,18 @@ def find_speed(*, model_name: str, limit_seconds: int) -> Speed | None:
         images_per_second = _images_per_second(name, workers)
         other_seconds += _count_open(name, images_per_second, limit_seconds) / images_per_second
     return Speed(_images_per_second(model_name, workers), other_seconds)
+
+
+def _is_loading(model_name: str) -> bool:
+    try:
+        return any(
+            model_name in worker.details.loading
+            for worker in worker_registry.list_loading()
+            if worker.details
+        )
+    except redis.RedisError as error:
+        log.debug("it is unknown without Redis whether a worker loads: %s", error)
+        return False
 
 
 def _images_per_second(model_name: str, workers: Sequence[Worker]) -> float:

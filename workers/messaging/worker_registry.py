@@ -1,4 +1,7 @@
-"""Registry of live GPU workers, their models and their speed. Each worker writes its entry to Redis periodically."""
+"""Registry of live GPU workers, their models and their speed. Each worker writes its entry to Redis periodically.
+
+A worker that still loads its models has an entry too, and is listed apart, because it makes nothing yet.
+"""
 
 import time
 from collections.abc import Collection, Mapping
@@ -24,7 +27,8 @@ class Details(NamedTuple):
     `models` maps each model to its seconds per image, or to None before the first image. `queues` are the Celery queues
     that it consumes. `busy_fraction` is its device's busy part of the last minute. `attempt_count` is the number of
     running attempts, and `claimed_at` the time of the last claim in Unix seconds. `code` is the build that it runs.
-    `compilation` maps each model to how far it is compiled: plain, captured or compiled.
+    `compilation` maps each model to how far it is compiled: plain, captured or compiled. `loading` are the models of a
+    worker that does not work yet, and `started_at` the time in Unix seconds at which it began to load them.
     """
 
     models: Mapping[str, float | None]
@@ -35,6 +39,8 @@ class Details(NamedTuple):
     claimed_at: float | None = None
     code: str = ""
     compilation: Mapping[str, str] = MappingProxyType({})
+    loading: Collection[str] = ()
+    started_at: float | None = None
 
 
 class Worker(NamedTuple):
@@ -47,6 +53,11 @@ class Worker(NamedTuple):
     def makes(self, model_name: str) -> bool:
         """Return True if the worker has this model."""
         return self.details is None or model_name in self.details.models
+
+    @property
+    def is_loading(self) -> bool:
+        """Return True if the worker still loads its models and makes nothing."""
+        return bool(self.details and self.details.loading)
 
     def seconds_of(self, model_name: str) -> float | None:
         """Return the seconds per image of this model, or of all models if the worker does not report them apart."""
@@ -87,7 +98,16 @@ def remove(*, worker_name: str) -> None:
 
 
 def list_alive() -> list[Worker]:
-    """Return the workers with an entry of the last MAX_SILENCE_SECONDS. Raise RedisUnavailable."""
+    """Return the workers with an entry of the last MAX_SILENCE_SECONDS, which can work. Raise RedisUnavailable."""
+    return [worker for worker in _list_entries() if not worker.is_loading]
+
+
+def list_loading() -> list[Worker]:
+    """Return the workers of the same time that still load their models. Raise RedisUnavailable."""
+    return [worker for worker in _list_entries() if worker.is_loading]
+
+
+def _list_entries() -> list[Worker]:
     with (
         redis_client.connection_or_unavailable() as connection,
         connection.pipeline(transaction=False) as pipe,
@@ -108,4 +128,5 @@ def list_alive() -> list[Worker]:
 
 def _parse_details(told: dict[str, Any]) -> Details:
     """Read details that a worker of another release may have written, with more or fewer fields."""
-    return Details(**{"models": {}, **{field: told[field] for field in Details._fields if field in told}})
+    known = {field: told[field] for field in Details._fields if field in told}
+    return Details(**{"models": {}, **known, "loading": tuple(known.get("loading", ()))})

@@ -17,7 +17,7 @@ from billing.ledger import InsufficientBalance
 from storage import images
 from storage.postgresql import availability
 from workers.lifecycle import error_codes
-from workers.lifecycle.admission import QueueTooLong
+from workers.lifecycle.admission import ModelLoading, QueueTooLong
 from workers.lifecycle.generations import TooManyOpen
 from workers.lifecycle.idempotency import KeyReused
 from workers.messaging import counters
@@ -90,6 +90,7 @@ _UNAVAILABLE: Final = (
     "With an Idempotency-Key it is never charged twice."
 )
 BUSY: Final = "The service is busy. Nothing was charged. Try again later."
+LOADING: Final = "The service is still loading this model. Nothing was charged. Try again later."
 # The first match wins. A message of None stands for the exception's own text, which was written for clients.
 TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
     (OperationalError, 503, "service_unavailable", _UNAVAILABLE),
@@ -167,6 +168,7 @@ TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
         "rate_limit_exceeded",
         "This account sent too many requests. At most 60 are allowed in 60 seconds. Wait, then send it again.",
     ),
+    (ModelLoading, 503, "service_busy", LOADING),
     (QueueTooLong, 503, "service_busy", BUSY),
     (
         DisallowedHost,

@@ -19,7 +19,7 @@ from billing.holds import AccountSuspended
 from billing.keys import InvalidKey
 from billing.ledger import InsufficientBalance
 from workers.catalogue import DEFAULT_MODEL, catalogue
-from workers.lifecycle.admission import QueueTooLong
+from workers.lifecycle.admission import ModelLoading, QueueTooLong
 from workers.lifecycle.generations import TooManyOpen
 from workers.lifecycle.idempotency import KeyReused
 from zekron_api.endpoints import (
@@ -130,6 +130,7 @@ CAUSES: Final[dict[str, tuple[Cause, ...]]] = {
         _without_image(errors.ImageUnreachable),
         _without_image(errors.StateUnavailable),
         partial(QueueTooLong, 10),
+        partial(ModelLoading, 30),
         _without_image(errors.ServiceBusy),
         _without_image(errors.GenerationTimeout),
     ),

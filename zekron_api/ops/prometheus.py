@@ -74,6 +74,11 @@ def _of_postgresql() -> Iterator[Metric]:
 
 def _of_redis() -> Iterator[Metric]:
     yield from _of_workers(worker_registry.list_alive())
+    yield GaugeMetricFamily(
+        "zekron_workers_loading",
+        "GPU workers that still load their models and make nothing.",
+        value=len(worker_registry.list_loading()),
+    )
     yield CounterMetricFamily(
         "zekron_unreadable_images",
         "Reads of images that were missing in the store or failed to decrypt.",

@@ -23,7 +23,8 @@ from workers.messaging.redis_client import connection as broker
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-# The number of live workers by "models" and by "queues", and then by name. Empty while Redis is away.
+# The number of live workers by "models" and by "queues", and then by name. While workers load, their number by model is
+# "loading". Empty while Redis is away.
 Workers = dict[str, dict[str, int]]
 
 FRESH_SECONDS: Final = 1.0
@@ -93,9 +94,13 @@ def _workers() -> Workers:
     alive = worker_registry.list_alive()
     models = catalogue()
     consumed = [queue for worker in alive if worker.details for queue in worker.details.queues]
+    loading = [
+        name for worker in worker_registry.list_loading() if worker.details for name in worker.details.loading
+    ]
     return {
         "models": {name: sum(worker.makes(name) for worker in alive) for name in models},
         "queues": {model.queue: consumed.count(model.queue) for model in models.values()},
+        **({"loading": {name: loading.count(name) for name in sorted(set(loading))}} if loading else {}),
     }
 
 

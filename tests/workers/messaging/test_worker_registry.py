@@ -100,3 +100,35 @@ def test_other_code_has_other_digits(tmp_path: Path, settings: Settings) -> None
     finally:
         build_id.digest.cache_clear()
     assert second != first
+
+
+def test_a_worker_that_loads_is_listed_apart_and_makes_nothing_until_it_has_loaded() -> None:
+    loading = Details(models={}, queues=[], loading=("zekron-image-1",), started_at=1_712_505_600.5)
+    worker_registry.publish(worker_name="gpu@a", details=loading)
+    worker_registry.publish(worker_name="gpu@b", details=DETAILS)
+    assert worker_registry.list_loading() == [Worker("gpu@a", None, loading)]
+    assert worker_registry.list_alive() == [Worker("gpu@b", None, DETAILS)]
+    assert not Worker("gpu@a", None, loading).makes("zekron-image-1")
+    worker_registry.publish(worker_name="gpu@a", details=DETAILS)
+    assert worker_registry.list_loading() == []
+    assert sorted(worker.name for worker in worker_registry.list_alive()) == ["gpu@a", "gpu@b"]
+
+
+def test_a_worker_that_dies_while_it_loads_is_gone_after_fifteen_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [1_000_000.0]
+    monkeypatch.setattr("time.time", lambda: clock[0])
+    worker_registry.publish(worker_name="gpu@a", details=Details(models={}, loading=("zekron-image-1",)))
+    clock[0] += 14.9
+    assert [worker.name for worker in worker_registry.list_loading()] == ["gpu@a"]
+    clock[0] += 0.2
+    assert worker_registry.list_loading() == []
+
+
+def test_for_a_release_that_knows_no_loading_such_a_worker_has_no_model_and_no_queue() -> None:
+    worker_registry.publish(worker_name="gpu@a", details=Details(models={}, loading=("zekron-image-1",)))
+    worker_registry.publish(worker_name="gpu@b", details=DETAILS)
+    told = {name: orjson.loads(text) for name, text in connection().hgetall("zekron:workers:details").items()}
+    assert (told[b"gpu@a"]["models"], told[b"gpu@a"]["queues"]) == ({}, [])
+    assert told[b"gpu@a"]["loading"] == ["zekron-image-1"]

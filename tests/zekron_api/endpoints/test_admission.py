@@ -42,6 +42,47 @@ def test_without_a_live_worker_a_generate_is_refused_at_once_and_holds_nothing(m
     assert me.account.reserved_micros == 0
 
 
+def test_while_the_only_workers_load_the_model_the_refusal_says_so_and_holds_nothing(me: Caller) -> None:
+    loading = worker_registry.Details(models={}, loading=(DEFAULT_MODEL,))
+    worker_registry.publish(worker_name="gpu@a", details=loading)
+    response = me.generate()
+    assert refusal(response) == (503, "service_busy")
+    assert response.json()["error"]["message"] == (
+        "The service is still loading this model. Nothing was charged. Try again later."
+    )
+    assert int(response["Retry-After"]) == admission.NO_WORKER_RETRY_SECONDS
+    assert not Generation.objects.exists()
+    me.account.refresh_from_db()
+    assert me.account.reserved_micros == 0
+
+
+def test_a_worker_that_loads_is_no_capacity_beside_one_that_works(me: Caller, settings: Settings) -> None:
+    settings.SYNC_WAIT_SECONDS = 10
+    worker_registry.publish(worker_name="gpu@a", seconds_per_image=4.0)
+    loading = worker_registry.Details(models={}, loading=(DEFAULT_MODEL,))
+    for name in ("gpu@b", "gpu@c"):
+        worker_registry.publish(worker_name=name, details=loading)
+    for _ in range(5):
+        factories.submit(me.account, now=datetime.now(UTC))
+    response = me.generate()
+    assert refusal(response) == (503, "service_busy")
+    assert response["Retry-After"] == "10"
+
+
+def test_a_worker_that_loads_another_model_does_not_change_the_refusal(
+    me: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loading = worker_registry.Details(models={}, loading=("other",))
+    worker_registry.publish(worker_name="gpu@a", details=loading)
+    assert me.generate().json()["error"]["message"].startswith("The service is busy.")
+
+    def away() -> None:
+        raise redis.ConnectionError("away")
+
+    monkeypatch.setattr(worker_registry, "list_loading", away)
+    assert me.generate().json()["error"]["message"].startswith("The service is busy.")
+
+
 @pytest.mark.parametrize(("seconds_per_image", "wait_seconds"), [(4.0, "10"), (4.02, "11")])
 def test_a_queue_that_takes_longer_than_a_client_waits_refuses_with_the_time_until_it_does_not(
     me: Caller, settings: Settings, seconds_per_image: float, wait_seconds: str

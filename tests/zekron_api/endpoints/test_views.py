@@ -246,6 +246,22 @@ def test_readyz_counts_workers_and_is_ready_once_the_default_model_has_one(
     assert response.json()["workers"] == {"models": {"zekron-image-1": 1}, "queues": {"gpu": 1}}
 
 
+def test_readyz_tells_a_worker_that_loads_from_none_and_from_one_that_works(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(readiness, "FRESH_SECONDS", 0.0)
+    for name in ("gpu@a", "gpu@b"):
+        loading = worker_registry.Details(models={}, loading=("zekron-image-1",))
+        worker_registry.publish(worker_name=name, details=loading)
+    response = Client().get("/readyz")
+    assert (response.status_code, response.json()["parts"]["worker"]) == (503, False)
+    assert response.json()["workers"] == {
+        "models": {"zekron-image-1": 0},
+        "queues": {"gpu": 0},
+        "loading": {"zekron-image-1": 2},
+    }
+
+
 def test_readyz_without_redis_counts_no_workers(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
     monkeypatch.setattr(readiness, "FRESH_SECONDS", 0.0)
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
