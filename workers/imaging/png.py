@@ -185,12 +185,14 @@ def _predict(left: Rows, above: Rows, corner: Rows) -> Rows:
     neighbour, because a branch for each byte takes many times as long on grain.
     """
     low, high = np.minimum(left, above), np.maximum(left, above)
-    chosen = np.minimum(np.maximum(corner, low), high)
+    chosen: Rows = np.minimum(np.maximum(corner, low), high)
     to_low, to_high = chosen - low, high - chosen
     # The sum is as far from the low byte as the corner is from the high one. Both are nearest only if all are equal.
     to_take_low = (low ^ chosen) & _mask(to_high <= to_low >> 1)
     to_take_high = (high ^ chosen) & _mask(to_low <= to_high >> 1)
-    return chosen ^ to_take_low ^ to_take_high
+    chosen ^= to_take_low
+    chosen ^= to_take_high
+    return chosen
 
 
 def _mask(truths: NDArray[np.bool_]) -> Rows:
