@@ -31,7 +31,7 @@ class PaidService(Protocol):
 class Creates(NamedTuple):
     """The requests of a round: their number, prompt and size, and a reply's least length."""
 
-    count: int
+    requests: int
     prompt: str
     size: str
     min_bytes: int
@@ -41,13 +41,13 @@ def measure_parts(service: PaidService, creates: Creates) -> dict[str, float]:
     """Send the requests, and return the milliseconds of an image in each part."""
     body = {"prompt": creates.prompt, "size": creates.size}
     # There are at least as many accounts as clients, so that none has too many open generations.
-    keys = service.issue_keys(max(creates.count, CLIENTS * REQUESTS_AN_ACCOUNT))
-    asks = [Ask("/v1/generate", keys[number % len(keys)], body) for number in range(creates.count)]
+    keys = service.issue_keys(max(creates.requests, CLIENTS * REQUESTS_AN_ACCOUNT))
+    asks = [Ask("/v1/generate", keys[number % len(keys)], body) for number in range(creates.requests)]
     before = service.read_processor_seconds()
     send_all(service.port, asks, at_once=CLIENTS, min_bytes=creates.min_bytes)
     after = service.read_processor_seconds()
     return {
-        part: MILLISECONDS * processor_time.sum_between(before[part], after[part]) / creates.count
+        part: MILLISECONDS * processor_time.sum_between(before[part], after[part]) / creates.requests
         for part in after
     }
 

@@ -29,9 +29,9 @@ from bench.service_cost import CLIENTS, MILLISECONDS, Creates
 
 # Our service's requests for each form of the image that the proxy is asked for.
 REPLY_FORMS: Final = {
-    "url": Creates(count=200, prompt="flat", size="512x512", min_bytes=0),
+    "url": Creates(requests=200, prompt="flat", size="512x512", min_bytes=0),
     # The PNG of this picture is 1.6 MB.
-    "base64": Creates(count=60, prompt="photo", size="1024x1024", min_bytes=2_000_000),
+    "base64": Creates(requests=60, prompt="photo", size="1024x1024", min_bytes=2_000_000),
 }
 
 
@@ -63,10 +63,10 @@ def _measure_proxy(proxy: Proxy, name: str, form: Creates) -> float:
     descendants = processor_time.find_descendants(proxy.process.pid)
     before = processor_time.read_seconds(descendants)
     body = {"model": name, "prompt": form.prompt, "size": "1024x1024"}
-    asks = [Ask("/v1/images/generations", proxy.key, body)] * form.count
+    asks = [Ask("/v1/images/generations", proxy.key, body)] * form.requests
     send_all(proxy.port, asks, at_once=CLIENTS, min_bytes=form.min_bytes)
     spent = processor_time.sum_between(before, processor_time.read_seconds(descendants))
-    return MILLISECONDS * spent / form.count
+    return MILLISECONDS * spent / form.requests
 
 
 def _list_figures(name: str) -> Iterator[Figure]:

@@ -23,8 +23,8 @@ from bench.service import Service
 from bench.service_cost import MILLISECONDS, Creates
 
 CREATES: Final = {
-    "512² flat": Creates(count=100, prompt="flat", size="512x512", min_bytes=10_000),
-    "1024² photo": Creates(count=100, prompt="photo", size="1024x1024", min_bytes=2_000_000),
+    "512² flat": Creates(requests=100, prompt="flat", size="512x512", min_bytes=10_000),
+    "1024² photo": Creates(requests=100, prompt="photo", size="1024x1024", min_bytes=2_000_000),
 }
 
 
@@ -47,9 +47,9 @@ def _measure(port: int, ours: Service, b_first: bool) -> Samples:
 def _build_asks(side: str, ours: Service, creates: Creates) -> list[Ask]:
     body = {"prompt": creates.prompt, "size": creates.size}
     if side == "A":
-        return [Ask("/generate", "", body)] * creates.count
-    keys = ours.issue_keys(creates.count)
-    return [Ask("/v1/generate", keys[number % len(keys)], body) for number in range(creates.count)]
+        return [Ask("/generate", "", body)] * creates.requests
+    keys = ours.issue_keys(creates.requests)
+    return [Ask("/v1/generate", keys[number % len(keys)], body) for number in range(creates.requests)]
 
 
 def _summarise(label: str, seconds: Sequence[float]) -> dict[str, float]:

@@ -31,9 +31,9 @@ from bench.benchmark import Benchmark, Figure, Round, Samples, Skipped
 from bench.service_cost import Creates, PaidService
 
 CREATES: Final = {
-    "512² flat": Creates(count=80, prompt="flat", size="512x512", min_bytes=10_000),
+    "512² flat": Creates(requests=80, prompt="flat", size="512x512", min_bytes=10_000),
     # The PNG of this picture is 1.6 MB. Pillow needs a third of a second for it.
-    "1024² photo": Creates(count=16, prompt="photo", size="1024x1024", min_bytes=2_000_000),
+    "1024² photo": Creates(requests=16, prompt="photo", size="1024x1024", min_bytes=2_000_000),
 }
 
 
