@@ -57,7 +57,7 @@ GRAIN: Final = Plan(Filter.AVERAGE, zlib_ng.Z_HUFFMAN_ONLY, 1)
 # smallest for drawings, text, gradients and grey, where the filter matters more than the level.
 #
 # OpenCV's encoder gains nothing over these (benchmark C1) that its 61 MB would be worth. It takes twice the time where
-# there is grain. It is quicker on painted pictures, but with files a third larger, and no quicker at an equal size.
+# there is grain. It is quicker on painted pictures, but with files 30 % larger, and no quicker at an equal size.
 PLANS: Final = (
     GRAIN,
     Plan(Filter.AVERAGE, zlib_ng.Z_RLE, 1),
