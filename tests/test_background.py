@@ -62,7 +62,7 @@ BACKGROUND: dict[tuple[str, str], Guard] = {
         "the caller gets the error; the thread serves the next"
     ),
     ("zekron_api/waiting/asgi_handler.py", "create_task"): Guard(
-        "listener and poll are run again",
+        "listener, poll and the look at watched rows are run again",
         f"{WAITING}::test_neither_the_listener_nor_the_poll_ends_by_an_error_that_nobody_expected",
     ),
     ("zekron_api/ops/readiness.py", "Thread"): Guard(
@@ -72,6 +72,7 @@ BACKGROUND: dict[tuple[str, str], Guard] = {
     ("zekron_api/waiting/asgi_handler.py", "ThreadPoolExecutor"): Guard("the request gets the error"),
     ("zekron_api/waiting/asgi_handler.py", "run_in_executor"): Guard("is awaited by its request"),
     ("zekron_api/waiting/asgi_handler.py", "ensure_future"): Guard("is awaited by its request"),
+    ("zekron_api/waiting/event_streams.py", "ensure_future"): Guard("is awaited by its stream"),
     ("zekron_api/waiting/asgi_handler.py", "to_thread"): Guard("is awaited at the stop"),
     ("zekron_api/waiting/completion_waiters.py", "to_thread"): Guard("is awaited by the guarded listener"),
 }

@@ -14,6 +14,7 @@ from zekron_api.http import errors, login_limit
 from zekron_api.http.pending_check import PendingCheckResponse
 from zekron_api.ops import health
 from zekron_api.waiting.deferred_response import SUPPORTS_DEFERRAL, DeferredResponse
+from zekron_api.waiting.event_stream import EventStreamResponse
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,8 @@ def wait_in_place(get_response: GetResponse) -> GetResponse:
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
         if isinstance(response, DeferredResponse) and not getattr(request, SUPPORTS_DEFERRAL, False):
+            return response.wait_in_place()
+        if isinstance(response, EventStreamResponse) and not getattr(request, SUPPORTS_DEFERRAL, False):
             return response.wait_in_place()
         if isinstance(response, PendingCheckResponse) and not getattr(request, SUPPORTS_DEFERRAL, False):
             response.wait_in_place()

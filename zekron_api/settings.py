@@ -146,6 +146,7 @@ CORS_ALLOW_HEADERS = [
     "if-match",
     "if-none-match",
     "if-range",
+    "last-event-id",
     "range",
     "x-request-id",
 ]
@@ -166,6 +167,7 @@ CORS_EXPOSE_HEADERS = [
 ]
 # The published limits of an account: 60 requests in any 60 seconds and 5 open generations.
 REQUESTS_PER_MINUTE = 60
+POLLS_PER_MINUTE = 600
 OPEN_GENERATIONS_LIMIT = 5
 
 # ── Databases and storage ───────────────────────────────────────────────────────────────────────

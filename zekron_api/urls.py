@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import path
 
 from zekron_api import home
-from zekron_api.endpoints import list_models, quote, views
+from zekron_api.endpoints import list_models, quote, views, watch_generation
 from zekron_api.openapi import document, reference
 from zekron_api.ops import health, prometheus
 
@@ -17,6 +17,8 @@ urlpatterns = [
     path("v1/images/<str:token>", views.ImageView.as_view()),
     path("v1/balance", views.BalanceView.as_view()),
     path("v1/generations", views.HistoryView.as_view()),
+    path("v1/generations/<str:generation_id>", watch_generation.GenerationView.as_view()),
+    path("v1/generations/<str:generation_id>/events", watch_generation.EventsView.as_view()),
     path("v1/openapi.json", document.serve),
     path("docs", reference.serve),
     # The middleware health_probes answers these two before it gets here.

@@ -6,6 +6,9 @@ QUOTE = "zekron_api/endpoints/quote.py"
 QUOTES = "tests/zekron_api/endpoints/test_quote.py"
 POSITION = "workers/lifecycle/queue_position.py"
 POSITIONS = "tests/workers/lifecycle/test_queue_position.py"
+WATCHED = "tests/zekron_api/endpoints/test_watch_generation.py"
+STREAMS = "tests/zekron_api/waiting/test_event_streams.py"
+CLIENTS = "tests/zekron_api/waiting/test_event_stream_clients.py"
 PRICES = "tests/billing/test_money.py"
 
 MUTATIONS = (
@@ -88,5 +91,98 @@ MUTATIONS = (
         text="seconds_for(position + queue.running_count)",
         without="seconds_for(position)",
         tests=(POSITIONS,),
+    ),
+    Mutation(
+        name="watch: a generation is its account's alone",
+        path="workers/lifecycle/watching.py",
+        text="rows.get(pk=int(generation_id), account_id=account_id)",
+        without="rows.get(pk=int(generation_id))",
+        tests=(WATCHED,),
+    ),
+    Mutation(
+        name="watch: polls count apart",
+        path="zekron_api/http/rate_limit.py",
+        text='RateLimitItemPerMinute(settings.POLLS_PER_MINUTE), f"polls:{account_id}"',
+        without="RateLimitItemPerMinute(settings.REQUESTS_PER_MINUTE), str(account_id)",
+        tests=(WATCHED,),
+    ),
+    Mutation(
+        name="watch: a requeued generation has a later version",
+        path="workers/lifecycle/watching.py",
+        text="(generation.created_at, generation.not_before, generation.started_at, generation.ended_at)",
+        without="(generation.created_at, generation.started_at, generation.ended_at)",
+        tests=("tests/workers/lifecycle/test_watching.py",),
+    ),
+    Mutation(
+        name="stream: the end is not told twice",
+        path="zekron_api/endpoints/watch_generation.py",
+        text='request.headers.get("Last-Event-ID", "").strip() == str(state.version)',
+        without="False",
+        tests=(
+            f"{STREAMS}::test_a_generation_that_has_ended_is_told_at_once_and_a_reconnect_after_it_is_204",
+        ),
+    ),
+    Mutation(
+        name="stream: only the row ends it",
+        path="zekron_api/waiting/event_streams.py",
+        text="if stream.is_ended or (ended.done() and not is_end_heard):",
+        without="if stream.is_ended or ended.done():",
+        tests=(f"{STREAMS}::test_an_invented_end_ends_no_stream",),
+    ),
+    Mutation(
+        name="stream: a lost message of the end is made up for",
+        path="zekron_api/waiting/event_streams.py",
+        text="if stream.is_ended or (ended.done()",
+        without="if (ended.done()",
+        tests=(f"{STREAMS}::test_a_lost_message_is_made_up_for_by_the_look",),
+    ),
+    Mutation(
+        name="stream: an account has at most ten",
+        path="zekron_api/waiting/event_streams.py",
+        text="            raise TooManyStreams\n",
+        without="            pass\n",
+        tests=(f"{STREAMS}::test_an_account_has_at_most_ten_streams_and_a_place_is_free_again_at_once",),
+    ),
+    Mutation(
+        name="stream: its place is free again",
+        path="zekron_api/waiting/event_streams.py",
+        text="        self._count_by_account[stream.account_id] -= 1\n",
+        without="",
+        tests=(f"{STREAMS}::test_an_account_has_at_most_ten_streams_and_a_place_is_free_again_at_once",),
+    ),
+    Mutation(
+        name="stream: a client that does not read is cut off",
+        path="zekron_api/waiting/event_streams.py",
+        text="asyncio.timeout(sending.limit_seconds(byte_count))",
+        without="asyncio.timeout(None)",
+        tests=(f"{STREAMS}::test_a_client_that_does_not_read_is_cut_off",),
+    ),
+    Mutation(
+        name="stream: it has heartbeats",
+        path="zekron_api/waiting/event_streams.py",
+        text="                await _send_body(send, HEARTBEAT)\n",
+        without="                pass\n",
+        tests=(f"{STREAMS}::test_a_silent_stream_has_heartbeats",),
+    ),
+    Mutation(
+        name="stream: a server that stops ends it",
+        path="zekron_api/waiting/http_connection.py",
+        text="            shutdown.mark(cast(dict[str, Any], self.cycle.scope))\n",
+        without="            pass\n",
+        tests=(f"{CLIENTS}::test_a_deployment_ends_the_streams_at_once_and_they_go_on_elsewhere",),
+    ),
+    Mutation(
+        name="stream: a step belongs to its attempt",
+        path="zekron_api/waiting/event_stream.py",
+        text="        if state.status != Status.RUNNING:\n            self._step = None\n",
+        without="",
+        tests=(f"{STREAMS}::test_a_step_of_the_last_attempt_is_not_told_of_the_next",),
+    ),
+    Mutation(
+        name="progress: an ended generation is published no more",
+        path="workers/gpu_worker/progress.py",
+        text="                self._latest.pop(generation_id, None)\n",
+        without="                pass\n",
+        tests=("tests/workers/gpu_worker/test_progress.py",),
     ),
 )

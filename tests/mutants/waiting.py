@@ -38,14 +38,14 @@ MUTATIONS = (
     Mutation(
         name="a slow reader: its reply has a time limit",
         path=ROOM,
-        text="BASE_REPLY_SECONDS + len(response.content) / MIN_REPLY_BYTES_PER_SECOND",
+        text="sending.limit_seconds(len(response.content))",
         without="None",
         tests=(SLOW_READER,),
     ),
     Mutation(
         name="a slow reader: its connection is cut off",
         path=ROOM,
-        text="            await _cut_off(send)\n",
+        text="            await sending.cut_off(send)\n",
         without="",
         tests=(SLOW_READER,),
     ),

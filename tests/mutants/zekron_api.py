@@ -162,8 +162,8 @@ MUTATIONS = (
     Mutation(
         name="a thread that breaks: a message that is no id is passed over",
         path="zekron_api/waiting/completion_waiters.py",
-        text="        if text.isdigit() and len(text) <= MAX_ID_DIGITS:\n",
-        without="        if True:\n",
+        text="            elif text.isdigit() and len(text) <= MAX_ID_DIGITS:\n",
+        without="            elif True:\n",
         tests=(
             "tests/zekron_api/waiting/test_asgi_handler.py::test_a_message_that_is_no_id_ends_no_subscription",
         ),
@@ -322,7 +322,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="every reply has a length",
-        path=WAITING_ROOM,
+        path="zekron_api/waiting/sending.py",
         text='        response.headers.setdefault("Content-Length", str(len(response.content)))\n',
         without="        pass\n",
         tests=(f"{REPLIES}::test_every_reply_has_a_length",),

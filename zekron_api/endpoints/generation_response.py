@@ -68,7 +68,7 @@ def _completed(generation: Generation) -> HttpResponse:
         content = images.load(image=generation.image)
     except (OSError, images.ImageUnreadable, images.ObjectMissing) as cause:
         # The general message for internal errors asks to send the request again. The client would pay twice.
-        raise _unreachable(generation, cause) from cause
+        raise unreachable(generation, cause) from cause
     body = response_bodies.generation_body(generation, content, generation.account)
     return HttpResponse(body, content_type="application/json")
 
@@ -87,7 +87,8 @@ def _cancel(generation: Generation) -> Generation:
     return queries.get(generation_id=generation.pk)
 
 
-def _unreachable(generation: Generation, cause: Exception) -> errors.WithoutImage:
+def unreachable(generation: Generation, cause: Exception) -> errors.WithoutImage:
+    """Return the error of an image that storage does not give, and log and count the cause."""
     if not isinstance(cause, OSError):
         counters.count_unreadable_image()
     code = error_codes.new_code(error_type="image_unreachable")

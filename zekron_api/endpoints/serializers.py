@@ -76,7 +76,7 @@ class GenerateSerializer(serializers.Serializer[Any]):
 class QuoteSerializer(GenerateSerializer):
     """The body of POST /v1/quote: a body of POST /v1/generate, in which `images` may be their number."""
 
-    images = fields.SourceCountField(
+    images = fields.SourceCountField(  # type: ignore[assignment] # it takes the base's values and their number
         required=False, help_text="The images to edit, or their number, because each image costs the same."
     )
 

@@ -40,6 +40,7 @@ class ApiView(APIView):
     # OPTIONS is missing because programs with a key call the API, and pages of other sites do not.
     http_method_names = ["get", "head", "post"]
     rate: rate_limit.Rate | None = None
+    rate_scope = rate_limit.Scope.REQUESTS
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Check the request. Raises exceptions that `zekron_api.http.errors.TABLE` contains."""
@@ -48,10 +49,10 @@ class ApiView(APIView):
         )
         self.perform_authentication(request)
         if request.method not in self.allowed_methods:
-            self.rate = rate_limit.peek(account_id=self.account.pk)
+            self.rate = rate_limit.peek(account_id=self.account.pk, scope=self.rate_scope)
             refuse_method(request.method, self.allowed_methods)
         try:
-            self.rate = rate_limit.consume(account_id=self.account.pk)
+            self.rate = rate_limit.consume(account_id=self.account.pk, scope=self.rate_scope)
         except rate_limit.RateExceeded as error:
             self.rate = error.rate
             raise

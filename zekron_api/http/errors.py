@@ -21,6 +21,7 @@ from workers.lifecycle.admission import ModelLoading, QueueTooLong
 from workers.lifecycle.generations import TooManyOpen
 from workers.lifecycle.idempotency import KeyReused
 from workers.messaging import counters
+from zekron_api.http import rate_limit
 from zekron_api.http.authentication import CHALLENGE
 from zekron_api.http.byte_range import RangeNotSatisfiable
 
@@ -49,6 +50,10 @@ class PreconditionFailed(Exception):
 
 class InvalidIdempotencyKey(Exception):
     """The header Idempotency-Key is not 1 to 255 printable ASCII characters."""
+
+
+class TooManyStreams(Exception):
+    """The account watches as many generations at once as it may."""
 
 
 class WrongMetricsToken(Exception):
@@ -161,6 +166,19 @@ TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
         429,
         "concurrency_limit_exceeded",
         "This account has too many open generations. At most 5 are allowed. Wait until one ends.",
+    ),
+    (
+        TooManyStreams,
+        429,
+        "stream_limit_exceeded",
+        "This account has too many open streams of events. At most 10 are allowed. Close one, then send it again.",
+    ),
+    (
+        rate_limit.PollsExceeded,
+        429,
+        "rate_limit_exceeded",
+        "This account polled too often. At most 600 requests for single generations are allowed in 60 seconds. "
+        "Wait, then send it again, or watch GET /v1/generations/{id}/events.",
     ),
     (
         exceptions.Throttled,

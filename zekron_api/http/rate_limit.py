@@ -1,4 +1,6 @@
-"""The published rate limit: 60 requests in any 60 seconds for each account. Other limits may count here too.
+"""The published rate limit: 60 requests in any 60 seconds for each account, and a limit of its own for polls.
+
+Other limits may count here too.
 
 Redis checks and counts a request in one atomic step. The module does not know how the rate is replied.
 """
@@ -6,6 +8,7 @@ Redis checks and counts a request in one atomic step. The module does not know h
 import math
 import time
 from collections.abc import Callable
+from enum import Enum
 from functools import cache
 from typing import NamedTuple, TypeVar
 
@@ -37,20 +40,31 @@ class RateExceeded(Throttled):
         super().__init__(wait=self.wait_seconds)
 
 
-def consume(*, account_id: int) -> Rate:
-    """Count one request of the account; raise RateExceeded when it is over the limit.
+class PollsExceeded(RateExceeded):
+    """The account used up its polls of the last minute."""
+
+
+class Scope(Enum):
+    """The kinds of requests that count apart, so that who polls a generation can still make the next one."""
+
+    REQUESTS = "requests"
+    POLLS = "polls"
+
+
+def consume(*, account_id: int, scope: Scope = Scope.REQUESTS) -> Rate:
+    """Count one request of the account; raise RateExceeded or PollsExceeded when it is over the limit of its scope.
 
     Without Redis each web process counts for itself, so their number bounds the rate.
     """
-    rate, admitted = count(_requests(), str(account_id))
+    rate, admitted = count(*_counted(scope, account_id))
     if not admitted:
-        raise RateExceeded(rate)
+        raise PollsExceeded(rate) if scope is Scope.POLLS else RateExceeded(rate)
     return rate
 
 
-def peek(*, account_id: int) -> Rate:
+def peek(*, account_id: int, scope: Scope = Scope.REQUESTS) -> Rate:
     """Return the rate without counting, for a request that is refused before it counts."""
-    return _everywhere(_stats, _requests(), str(account_id))
+    return _everywhere(_stats, *_counted(scope, account_id))
 
 
 def count(item: RateLimitItem, name: str) -> tuple[Rate, bool]:
@@ -58,8 +72,10 @@ def count(item: RateLimitItem, name: str) -> tuple[Rate, bool]:
     return _everywhere(_hit, item, name)
 
 
-def _requests() -> RateLimitItem:
-    return RateLimitItemPerMinute(settings.REQUESTS_PER_MINUTE)
+def _counted(scope: Scope, account_id: int) -> tuple[RateLimitItem, str]:
+    if scope is Scope.POLLS:
+        return RateLimitItemPerMinute(settings.POLLS_PER_MINUTE), f"polls:{account_id}"
+    return RateLimitItemPerMinute(settings.REQUESTS_PER_MINUTE), str(account_id)
 
 
 def _everywhere(

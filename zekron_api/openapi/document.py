@@ -13,7 +13,7 @@ from django.views.decorators.http import require_safe
 from drf_spectacular.generators import SchemaGenerator
 
 from zekron_api.openapi import error_responses
-from zekron_api.openapi.operations import CAUSES, KEYED, OPEN
+from zekron_api.openapi.operations import causes_of
 
 Document = dict[str, Any]
 
@@ -78,8 +78,7 @@ def _complete_operation(operation: Document, texts: Document) -> set[str]:
     needs_key = bool(operation["security"])
     for status, response in operation["responses"].items():
         response["headers"] = _headers(int(status), has_rate=needs_key)
-    causes = (*(KEYED if needs_key else OPEN), *CAUSES.get(operation["operationId"], ()))
-    refusals = error_responses.responses(causes)
+    refusals = error_responses.responses(causes_of(operation["operationId"], needs_key=needs_key))
     for status, response in refusals.items():
         headers = _headers(status, has_rate=needs_key, special=_ERROR_HEADERS.get(status))
         operation["responses"][str(status)] = response | {"headers": headers}

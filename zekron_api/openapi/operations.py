@@ -13,6 +13,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import exceptions
 from rest_framework.request import Request
+from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
 from billing.holds import AccountSuspended
@@ -23,14 +24,16 @@ from workers.lifecycle.admission import ModelLoading, QueueTooLong
 from workers.lifecycle.generations import TooManyOpen
 from workers.lifecycle.idempotency import KeyReused
 from zekron_api.endpoints import (
+    generation_object,
     generation_response,
     list_models,
     quote,
     reply_serializers,
     serializers,
     views,
+    watch_generation,
 )
-from zekron_api.http import byte_range, errors, json_body
+from zekron_api.http import byte_range, errors, json_body, rate_limit
 from zekron_api.openapi.error_responses import Cause
 
 
@@ -60,6 +63,10 @@ def _generate(**body: object) -> None:
 
 def _quote(**body: object) -> None:
     serializers.QuoteSerializer(data=body).is_valid(raise_exception=True)
+
+
+def _query(kind: type[Serializer[Any]], **values: str) -> Cause:
+    return partial(kind(data=values).is_valid, raise_exception=True)
 
 
 def _send_plain_text() -> None:
@@ -100,6 +107,8 @@ KEYED: Final[tuple[Cause, ...]] = (
     exceptions.Throttled,
     OperationalError,
 )
+# The operations with the limit of polls in place of the limit of requests.
+POLLS: Final = frozenset({"getGeneration", "watchGeneration"})
 # The errors of a body that describes a generation.
 _BODY: Final[tuple[Cause, ...]] = (
     partial(json_body.parse_object, b'{"prompt": '),
@@ -143,10 +152,29 @@ CAUSES: Final[dict[str, tuple[Cause, ...]]] = {
         errors.PreconditionFailed,
         partial(byte_range.RangeNotSatisfiable, byte_count=1_572_864),
     ),
-    "listGenerations": (
-        partial(serializers.PageSerializer(data={"limit": "0"}).is_valid, raise_exception=True),
+    "getGeneration": (
+        exceptions.NotFound,
+        _query(watch_generation.PollSerializer, wait="-1"),
+        _query(watch_generation.PollSerializer, include="url"),
+        _without_image(errors.ImageUnreachable),
     ),
+    "watchGeneration": (
+        exceptions.NotFound,
+        _query(watch_generation.EventsSerializer, include="url"),
+        errors.TooManyStreams,
+    ),
+    "listGenerations": (_query(serializers.PageSerializer, limit="0"),),
 }
+
+
+def causes_of(operation_id: str, *, needs_key: bool) -> tuple[Cause, ...]:
+    """Return the errors of an operation."""
+    common: tuple[Cause, ...] = KEYED if needs_key else OPEN
+    if operation_id in POLLS:
+        exceeded = partial(rate_limit.PollsExceeded, rate_limit.Rate(limit=600, remaining=0, reset_at=0))
+        common = tuple(exceeded if cause is exceptions.Throttled else cause for cause in common)
+    return (*common, *CAUSES.get(operation_id, ()))
+
 
 # drf-spectacular attaches these to the methods of the views.
 extend_schema(
@@ -171,6 +199,16 @@ extend_schema(
     parameters=[serializers.PageSerializer],
     responses={200: reply_serializers.HistoryReplySerializer},
 )(views.HistoryView.get)
+extend_schema(
+    "getGeneration",
+    parameters=[watch_generation.PollSerializer],
+    responses={200: generation_object.GenerationReplySerializer},
+)(watch_generation.GenerationView.get)
+extend_schema(
+    "watchGeneration",
+    parameters=[watch_generation.EventsSerializer],
+    responses={(200, "text/event-stream"): OpenApiTypes.STR, 204: None},
+)(watch_generation.EventsView.get)
 extend_schema("isAlive", responses=reply_serializers.AliveSerializer)(AliveView.get)
 extend_schema(
     "isReady", responses={200: reply_serializers.ReadySerializer, 503: reply_serializers.NotReadySerializer}

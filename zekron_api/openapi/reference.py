@@ -61,6 +61,10 @@ def _readable(value: Any, whole: Document) -> Any:
         for name in names:
             target = target[name]
         return _readable(target, whole) | {"optional": value["$ref"].endswith(".optional")}
+    if "oneOf" in value:
+        # An object that may be null: drf-spectacular writes it as a choice between the object and null.
+        described = {name: item for name, item in value.items() if name != "oneOf"}
+        return _readable(value["oneOf"][0], whole) | {"type": "object or null"} | _readable(described, whole)
     return {name: _shown(name, item, whole) for name, item in value.items()}
 
 

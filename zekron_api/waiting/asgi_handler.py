@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
@@ -18,26 +18,30 @@ from typing import Any, Final, TypeVar, cast
 
 from django.core import signals
 from django.core.exceptions import RequestAborted
-from django.core.handlers.asgi import ASGIHandler, ASGIRequest, get_script_prefix
+from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.db import DatabaseError, close_old_connections, connections
 from django.http import HttpResponse, StreamingHttpResponse
 from django.urls import set_script_prefix
-from django.utils.http import parse_header_parameters
 
-from workers.lifecycle import queries
+from workers.lifecycle import queries, watching
+from workers.lifecycle.watching import State
 from workers.messaging import background
 from zekron_api.http import authentication, cross_origin, errors
 from zekron_api.http.pending_check import PendingCheckResponse
-from zekron_api.waiting import request_body
+from zekron_api.waiting import request_body, sending
 from zekron_api.waiting.completion_waiters import CompletionWaiters
 from zekron_api.waiting.deferred_response import (
     SUPPORTS_DEFERRAL,
     DeferredResponse,
     PendingGenerationResponse,
+    with_headers_of,
 )
+from zekron_api.waiting.event_stream import BuildEnd, Event, EventStreamResponse
+from zekron_api.waiting.event_streams import EventStreams
 from zekron_api.waiting.fair_semaphore import PerAccountSemaphore
 from zekron_api.waiting.open_lanes import OpenLanes
 from zekron_api.waiting.request_body import Scope
+from zekron_api.waiting.utf8_request import Utf8Request
 
 log = logging.getLogger(__name__)
 
@@ -51,28 +55,10 @@ MAX_LARGE_REPLIES: Final = 64
 MAX_LARGE_REPLIES_PER_ACCOUNT: Final = 16
 # A request body at its size limit takes this long at a megabit per second.
 MAX_BODY_SECONDS: Final = 270.0
-# A response may take this long, plus its time at a megabit per second.
-BASE_REPLY_SECONDS: Final = 20.0
-MIN_REPLY_BYTES_PER_SECOND: Final = 125_000
 
 Receive = Any
 Send = Any
 T = TypeVar("T")
-
-
-class Utf8Request(ASGIRequest):
-    """A request whose text is always UTF-8.
-
-    Django would decode the query string by the charset of the body's Content-Type. It would answer an unknown charset,
-    or one that is not a text encoding, with a traceback.
-    """
-
-    def _set_content_type_params(self, meta: dict[str, Any]) -> None:
-        try:
-            self.content_type, self.content_params = parse_header_parameters(meta.get("CONTENT_TYPE", ""))
-        except (LookupError, ValueError):
-            # An unreadable type becomes an empty one, which no view accepts.
-            self.content_type, self.content_params = "", {}
 
 
 class WaitingRoom(ASGIHandler):
@@ -90,7 +76,10 @@ class WaitingRoom(ASGIHandler):
         self._reply_slots = PerAccountSemaphore(
             limit=MAX_LARGE_REPLIES, limit_an_account=MAX_LARGE_REPLIES_PER_ACCOUNT
         )
-        self.waiters = CompletionWaiters(ended_among=self._ended_among)
+        self.waiters = CompletionWaiters(ended_among=self._ended_among, on_progress=self._note_progress)
+        self.streams = EventStreams(
+            waiters=self.waiters, read_states=self._read_states, build=self._build_end
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one scope of the server: a request, or the lifespan with start and stop."""
@@ -106,6 +95,12 @@ class WaitingRoom(ASGIHandler):
         if response is None or (
             isinstance(response, PendingGenerationResponse) and await self._wait(response, receive)
         ):
+            return
+        if isinstance(response, EventStreamResponse):
+            try:
+                await self.streams.serve(response, scope=scope, receive=receive, send=send)
+            except errors.TooManyStreams as error:
+                await self._send(with_headers_of(response, errors.reply_to(error)), send)
             return
         if isinstance(response, PendingCheckResponse):
             await response.wait()
@@ -141,13 +136,11 @@ class WaitingRoom(ASGIHandler):
         A client that is too slow is cut off, because others wait for its slot.
         """
         try:
-            async with asyncio.timeout(
-                BASE_REPLY_SECONDS + len(response.content) / MIN_REPLY_BYTES_PER_SECOND
-            ):
+            async with asyncio.timeout(sending.limit_seconds(len(response.content))):
                 await self.send_response(response, send)
         except TimeoutError:
             log.info("A client read its response too slowly and was cut off.")
-            await _cut_off(send)
+            await sending.cut_off(send)
         except OSError:
             log.info("A client left before its response was sent.")
 
@@ -168,7 +161,11 @@ class WaitingRoom(ASGIHandler):
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
-        kept = {"completion listener": self.waiters.listen, "completion poll": self.waiters.poll}
+        kept = {
+            "completion listener": self.waiters.listen,
+            "completion poll": self.waiters.poll,
+            "event streams": self.streams.watch,
+        }
         tasks = [
             asyncio.create_task(background.keep_running(name=name, work=work)) for name, work in kept.items()
         ]
@@ -203,19 +200,23 @@ class WaitingRoom(ASGIHandler):
             if request is None:
                 signals.request_finished.send(sender=self.__class__)
                 reply = errors.reply_with_status(refusal.status_code if refusal else 400)
-                return cross_origin.add_headers(_with_length(reply), scope=scope)
+                return cross_origin.add_headers(sending.with_length(reply), scope=scope)
             setattr(request, SUPPORTS_DEFERRAL, True)
             # A chunked body has no length in its headers. For a body that was not read, the headers have the length.
             byte_count = body_file.seek(0, os.SEEK_END) or request_body.announced_byte_count(scope)
             request.META["CONTENT_LENGTH"] = str(byte_count)
             body_file.seek(0)
             response = self.get_response(request)
-            collected = _collected(response) if isinstance(response, StreamingHttpResponse) else response
+            collected = (
+                sending.collected(response) if isinstance(response, StreamingHttpResponse) else response
+            )
             whole = cast(HttpResponse, collected)
             if request.method == "HEAD" and isinstance(whole, DeferredResponse):
                 whole = whole.resolve()
             response.close()
-            _with_length(whole)
+            if isinstance(whole, EventStreamResponse):
+                return _without_body(whole) if request.method == "HEAD" else whole
+            sending.with_length(whole)
             if request.method == "HEAD":
                 # The response to HEAD keeps the headers of GET, the length included.
                 whole.content = b""
@@ -238,6 +239,26 @@ class WaitingRoom(ASGIHandler):
             log.debug("Could not read the rows of %d generations: %s", len(generation_ids), error)
             return set()
 
+    def _note_progress(self, message: bytes) -> None:
+        self.streams.note_progress(message)
+
+    async def _read_states(self, generation_ids: Collection[int]) -> list[State]:
+        read = partial(watching.read_states, generation_ids=generation_ids)
+        try:
+            return await self._in_thread(partial(self._with_database, read))
+        except DatabaseError as error:
+            log.debug("Could not read the states of %d generations: %s", len(generation_ids), error)
+            return []
+
+    async def _build_end(self, account_id: int, build: BuildEnd) -> Event | None:
+        """Build the last event, which may have an image of megabytes, once a slot and a thread are free."""
+        async with self._reply_slots.slot(account_id), self._reply_lane:
+            try:
+                return await self._in_thread(partial(self._with_database, build))
+            except DatabaseError as error:
+                log.debug("Could not read the end of a generation: %s", error)
+                return None
+
     async def _has_key(self, scope: Scope) -> bool:
         authorization = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
         look_up = partial(authentication.account_of, authorization=authorization)
@@ -254,33 +275,17 @@ class WaitingRoom(ASGIHandler):
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 
-async def _cut_off(send: Send) -> None:
-    """Abort the connection without its unsent bytes.
-
-    ASGI has no message for that, so this uses uvicorn's transport.
-    """
-    transport = getattr(getattr(send, "__self__", None), "transport", None)
-    if transport is not None:
-        transport.abort()
-        # The server must learn of the abort before it learns that the response is incomplete.
-        await asyncio.sleep(0)
+def _without_body(response: EventStreamResponse) -> HttpResponse:
+    """Return the response to HEAD: the headers of the stream, which has no length."""
+    headers = {name: value for name, value in response.items() if name.lower() != "content-length"}
+    return HttpResponse(status=response.status_code, headers=headers)
 
 
 def _too_slow() -> HttpResponse:
     response = errors.reply_with_status(408)
     # The rest of the body must not be read as the next request.
     response["Connection"] = "close"
-    return _with_length(response)
-
-
-def _with_length(response: HttpResponse) -> HttpResponse:
-    """Set the length that Django's middleware sets only on replies from further inside.
-
-    Without a length, a server would send the response in chunks. A 304 has no body whose length it could tell.
-    """
-    if response.status_code not in {204, 304}:
-        response.headers.setdefault("Content-Length", str(len(response.content)))
-    return response
+    return sending.with_length(response)
 
 
 async def _ended(tasks: Iterable["asyncio.Task[None]"]) -> None:
@@ -290,10 +295,3 @@ async def _ended(tasks: Iterable["asyncio.Task[None]"]) -> None:
         for task in pending:
             task.cancel()
         _, pending = await asyncio.wait(pending, timeout=0.5)
-
-
-def _collected(response: StreamingHttpResponse) -> HttpResponse:
-    """Collect a streamed response, such as a small file of the admin, so that a slow client blocks no thread."""
-    whole = HttpResponse(response.getvalue(), status=response.status_code, headers=dict(response.items()))
-    whole.cookies = response.cookies
-    return whole

@@ -15,7 +15,7 @@ import redis
 import redis.asyncio
 from django.conf import settings
 
-from workers.messaging import background, completion_events
+from workers.messaging import background, completion_events, progress_events
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +32,15 @@ EndedAmong = Callable[[Collection[int]], Awaitable[set[int]]]
 class CompletionWaiters:
     """Futures by generation id. All methods run in the event loop, so no lock is needed."""
 
-    def __init__(self, *, ended_among: EndedAmong) -> None:
+    def __init__(
+        self, *, ended_among: EndedAmong, on_progress: Callable[[bytes], None] = lambda _: None
+    ) -> None:
+        """Create it without clients. `on_progress` gets the messages of workers about their steps.
+
+        It raises ValueError for a message of another form.
+        """
         self._ended_among = ended_among
+        self._on_progress = on_progress
         self._futures: dict[int, set[asyncio.Future[None]]] = {}
         self._recent: OrderedDict[int, None] = OrderedDict()
         self._is_subscribed = True
@@ -96,7 +103,7 @@ class CompletionWaiters:
     async def _receive(self) -> None:
         client = self.connect(settings.REDIS_URL)
         async with client, client.pubsub(ignore_subscribe_messages=True) as pubsub:
-            await pubsub.subscribe(completion_events.channel())
+            await pubsub.subscribe(completion_events.channel(), progress_events.channel())
             if not self._is_subscribed:
                 log.warning("Redis delivers the ends of generations again.")
             self._is_subscribed = True
@@ -105,14 +112,18 @@ class CompletionWaiters:
             while True:
                 message = await pubsub.get_message(timeout=5)
                 if message is not None:
-                    await self._hear(message["data"])
+                    await self._hear(message["channel"].decode(), message["data"])
 
-    async def _hear(self, text: bytes) -> None:
-        """Notify of the id in a message. Any client of the same Redis may publish anything on the channel."""
-        if text.isdigit() and len(text) <= MAX_ID_DIGITS:
-            self.notify(int(text))
-        else:
-            error = ValueError(f"a completion event of {len(text)} bytes is no id")
+    async def _hear(self, channel: str, text: bytes) -> None:
+        """Take note of a message. Any client of the same Redis may publish anything on the channels."""
+        try:
+            if channel == progress_events.channel():
+                self._on_progress(text)
+            elif text.isdigit() and len(text) <= MAX_ID_DIGITS:
+                self.notify(int(text))
+            else:
+                raise ValueError(f"a completion event of {len(text)} bytes is no id")
+        except ValueError as error:
             await asyncio.to_thread(background.note, name="completion listener", error=error)
 
     async def _check_rows(self) -> None:

@@ -36,17 +36,22 @@ class DeferredResponse(HttpResponse):
             reply = self._build()
         except Exception as error:  # noqa: BLE001 (every exception must become the error envelope)
             reply = errors.reply_to(error)
-        for name, value in self.items():
-            if name.lower() not in _OWN_HEADERS:
-                reply.headers.setdefault(name, value)
-        reply.cookies.update(self.cookies)
-        # Without a length, a server would send the response in chunks.
-        reply["Content-Length"] = str(len(reply.content))
-        return reply
+        return with_headers_of(self, reply)
 
     def wait_in_place(self) -> HttpResponse:
         """Resolve in this thread, for servers and test clients without a waiting room."""
         return self.resolve()
+
+
+def with_headers_of(response: HttpResponse, reply: HttpResponse) -> HttpResponse:
+    """Add to the reply the headers and cookies that middleware set on the response in whose place it is sent."""
+    for name, value in response.items():
+        if name.lower() not in _OWN_HEADERS:
+            reply.headers.setdefault(name, value)
+    reply.cookies.update(response.cookies)
+    # Without a length, a server would send the response in chunks.
+    reply["Content-Length"] = str(len(reply.content))
+    return reply
 
 
 class PendingGenerationResponse(DeferredResponse):

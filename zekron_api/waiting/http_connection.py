@@ -3,10 +3,12 @@
 It knows nothing of Django when it is imported, because uvicorn imports it before the application.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from zekron_api.waiting import shutdown
 
 
 class HttpConnection(HttpToolsProtocol):
@@ -38,6 +40,12 @@ class HttpConnection(HttpToolsProtocol):
     def eof_received(self) -> bool:  # type: ignore[override]
         """Return whether the connection stays open because a complete request has no reply yet."""
         return self._end_requests()
+
+    def shutdown(self) -> None:
+        """Begin to stop: close the connection after its responses, and tell a stream of events to end."""
+        if self.cycle is not None:
+            shutdown.mark(cast(dict[str, Any], self.cycle.scope))
+        super().shutdown()
 
     def on_headers_complete(self) -> None:
         """Start the request, unless it will be parsed again without its offer."""

@@ -3,8 +3,10 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
+from django.utils import timezone
 from PIL import Image
 
 from tests import factories
@@ -116,8 +118,8 @@ def test_the_steps_of_an_attempt_are_published_while_its_engine_works(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("workers.messaging.enqueue.send", lambda *, generation_id: None)
-    generation = factories.submit(factories.account(), now=attempt.timezone.now())
-    broker = redis_client.connection()
+    generation = factories.submit(factories.account(), now=timezone.now())
+    broker: Any = redis_client.connection()
     heard: list[dict[int, Step]] = []
 
     with broker.pubsub(ignore_subscribe_messages=True) as listener, reporter(0.01) as progress:

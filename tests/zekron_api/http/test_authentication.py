@@ -28,6 +28,11 @@ ENDPOINTS = {
     "v1/images/<str:token>": ("GET", "/v1/images/{token}"),
     "v1/balance": ("GET", "/v1/balance"),
     "v1/generations": ("GET", "/v1/generations"),
+    "v1/generations/<str:generation_id>": ("GET", "/v1/generations/{id}"),
+    "v1/generations/<str:generation_id>/events": ("GET", "/v1/generations/{id}/events"),
+    "v1/quote": ("POST", "/v1/quote"),
+    "v1/models": ("GET", "/v1/models"),
+    "v1/models/<str:model_id>": ("GET", "/v1/models/zekron-image-1"),
 }
 # What each caller is told everywhere, as status and type.
 ANSWERS: dict[str, tuple[int, str | None]] = {
@@ -41,7 +46,11 @@ ANSWERS: dict[str, tuple[int, str | None]] = {
     "no key": (401, "unauthorized"),
     "a malformed key": (401, "invalid_api_key"),
 }
-EXCEPTIONS = {("v1/images/<str:token>", "another account's key"): (403, "access_denied")}
+EXCEPTIONS = {
+    ("v1/images/<str:token>", "another account's key"): (403, "access_denied"),
+    ("v1/generations/<str:generation_id>", "another account's key"): (404, "not_found"),
+    ("v1/generations/<str:generation_id>/events", "another account's key"): (404, "not_found"),
+}
 
 
 @pytest.fixture
@@ -78,7 +87,7 @@ def test_each_endpoint_tells_each_caller_what_the_table_says(
     key = key_of(kind, me)
     response = Client().generic(
         method,
-        path.format(token=done["token"]),
+        path.format(token=done["token"], id=done["id"]),
         '{"prompt": "a boat", "size": "512x512"}' if method == "POST" else "",
         content_type="application/json",
         headers={"Authorization": f"Bearer {key}"} if key else {},

@@ -1,6 +1,7 @@
 """The OpenAPI document against the service: what it says is so, and what is so it says."""
 
 import ast
+import re
 from pathlib import Path
 from typing import Any
 
@@ -221,8 +222,15 @@ def test_what_is_made_and_read_is_as_described(me: Caller, engine: factories.Sta
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("status", list(Status))
 def test_the_history_is_as_described_in_every_status(me: Caller, status: Any) -> None:
-    factories.generation_in(status, me.account)
+    generation = factories.generation_in(status, me.account)
     check("/v1/generations", "get", me.get("/v1/generations"))
+    path = f"/v1/generations/{generation.pk}"
+    check("/v1/generations/{generation_id}", "get", me.get(path))
+    watched = me.get(f"{path}/events")
+    check("/v1/generations/{generation_id}/events", "get", watched)
+    last = re.findall(rb"^id: ([0-9]+)$", watched.content, re.MULTILINE)[-1].decode()
+    again = me.get(f"{path}/events", **{"Last-Event-ID": last})
+    assert again.status_code == (200 if generation.is_open else 204)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -240,6 +248,10 @@ def test_every_refusal_is_as_described(me: Caller, stranger: Caller, idle_worker
     check("/v1/images/{token}", "get", me.get("/v1/images/" + "0" * 64))
     check("/v1/images/{token}", "get", me.post("/v1/images/" + "0" * 64, {}))
     check("/v1/generations", "get", me.get("/v1/generations?limit=0"))
+    for query in ("1", "1?wait=-1", "1?include=url"):
+        check("/v1/generations/{generation_id}", "get", me.get(f"/v1/generations/{query}"))
+    for query in ("1/events", "1/events?include=url"):
+        check("/v1/generations/{generation_id}/events", "get", me.get(f"/v1/generations/{query}"))
     check("/v1/balance", "get", Client(headers={"Host": "evil.example"}).get("/v1/balance"))
     accounts.suspend(account_id=stranger.account.pk)
     check(path, "post", stranger.generate())
@@ -254,8 +266,9 @@ def test_every_limit_is_as_described(me: Caller, idle_worker: None, settings: Se
     check(path, "post", me.generate())
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 10
     check(path, "post", me.generate())
-    settings.REQUESTS_PER_MINUTE = 0
+    settings.REQUESTS_PER_MINUTE = settings.POLLS_PER_MINUTE = 0
     check("/v1/balance", "get", me.get("/v1/balance"))
+    check("/v1/generations/{generation_id}", "get", me.get("/v1/generations/1"))
 
 
 @pytest.mark.django_db(transaction=True)

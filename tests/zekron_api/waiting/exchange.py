@@ -27,6 +27,7 @@ class Exchange:
         *,
         method: str = "POST",
         path: str = "/v1/generate",
+        **more_headers: str,
     ) -> None:
         self.status = 0
         self.headers: dict[str, str] = {}
@@ -39,15 +40,17 @@ class Exchange:
             (b"content-type", b"application/json"),
             (b"content-length", str(len(content)).encode()),
             (b"authorization", f"Bearer {key}".encode()),
+            *((name.replace("_", "-").encode(), value.encode()) for name, value in more_headers.items()),
         ]
-        scope = {
+        path, _, query = path.partition("?")
+        self.scope = {
             "type": "http",
             "method": method,
             "path": path,
             "headers": headers,
-            "query_string": b"",
+            "query_string": query.encode(),
         }
-        self.task = asyncio.create_task(app(scope, self._incoming.get, self._send))
+        self.task = asyncio.create_task(app(self.scope, self._incoming.get, self._send))
 
     def leave(self) -> None:
         """Close the client's connection."""

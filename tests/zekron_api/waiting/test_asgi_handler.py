@@ -12,9 +12,10 @@ from tests.zekron_api.waiting.exchange import Exchange, Serve, complete_all, in_
 from workers.messaging import background, completion_events, counters, redis_client
 from workers.messaging.completion_events import publish_ended
 from workers.models import Generation, Status
-from zekron_api.waiting import completion_waiters
+from zekron_api.waiting import completion_waiters, event_streams
 from zekron_api.waiting.asgi_handler import THREAD_COUNT, WaitingRoom
 from zekron_api.waiting.completion_waiters import CompletionWaiters
+from zekron_api.waiting.event_streams import EventStreams
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("idle_worker")]
 
@@ -145,7 +146,8 @@ def test_neither_the_listener_nor_the_poll_ends_by_an_error_that_nobody_expected
 ) -> None:
     monkeypatch.setattr(completion_waiters, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(background, "PAUSE_SECONDS", 0.01)
-    failures = {"listener": [failure], "poll": [failure]}
+    monkeypatch.setattr(event_streams, "LOOK_SECONDS", 0.01)
+    failures = {"listener": [failure], "poll": [failure], "streams": [failure]}
     really_receive, really_check = CompletionWaiters._receive, CompletionWaiters._check_rows
     goes_on: set[str] = set()
 
@@ -162,10 +164,17 @@ def test_neither_the_listener_nor_the_poll_ends_by_an_error_that_nobody_expected
         await really_check(self)
 
     monkeypatch.setattr(CompletionWaiters, "_receive", receive)
+
+    async def look(self: EventStreams) -> None:
+        if failures["streams"]:
+            raise failures["streams"].pop()
+        goes_on.add("streams")
+
+    monkeypatch.setattr(EventStreams, "_look", look)
     monkeypatch.setattr(CompletionWaiters, "_check_rows", check)
 
     async def scenario(_app: WaitingRoom) -> None:
-        await until(lambda: goes_on == {"listener", "poll"})
+        await until(lambda: goes_on == {"listener", "poll", "streams"})
 
     served(scenario)
 

@@ -19,7 +19,7 @@ from tests.zekron_api.callers import Caller
 from tests.zekron_api.waiting.exchange import complete_all
 from workers.lifecycle import generations, image_tokens
 from workers.models import Generation
-from zekron_api.waiting import asgi_handler
+from zekron_api.waiting import sending
 from zekron_api.waiting.asgi_handler import WaitingRoom
 from zekron_api.waiting.http_connection import HttpConnection
 
@@ -314,8 +314,8 @@ def test_an_idle_connection_ends_with_a_half_close(live: Live, me: Caller) -> No
 def test_a_client_that_does_not_read_is_cut_off_from_the_rest_of_its_reply(
     live: Live, me: Caller, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(asgi_handler, "BASE_REPLY_SECONDS", 0.1)
-    monkeypatch.setattr(asgi_handler, "MIN_REPLY_BYTES_PER_SECOND", 10**9)
+    monkeypatch.setattr(sending, "BASE_REPLY_SECONDS", 0.1)
+    monkeypatch.setattr(sending, "MIN_REPLY_BYTES_PER_SECOND", 10**9)
     caplog.set_level("INFO")
     path = _path_of_image(me, bytes(LARGE_BYTES))
     with socket.socket() as connection:

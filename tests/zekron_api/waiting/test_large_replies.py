@@ -24,7 +24,7 @@ from tests.zekron_api.waiting.exchange import Exchange, Serve, complete_all, in_
 from workers.lifecycle import generations, image_tokens
 from workers.models import Generation, Status
 from zekron_api.endpoints import generation_response, response_bodies
-from zekron_api.waiting import asgi_handler
+from zekron_api.waiting import asgi_handler, sending
 from zekron_api.waiting.asgi_handler import (
     MAX_LANE_THREADS,
     MAX_LARGE_REPLIES,
@@ -113,7 +113,7 @@ def test_who_does_not_read_is_cut_off_and_the_next_has_the_place(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(asgi_handler, "MAX_LARGE_REPLIES", 1)
-    monkeypatch.setattr(asgi_handler, "BASE_REPLY_SECONDS", 0.05)
+    monkeypatch.setattr(sending, "BASE_REPLY_SECONDS", 0.05)
     generation = completed(me.account)
 
     async def scenario(app: WaitingRoom) -> None:

@@ -1,0 +1,128 @@
+"""Server-sent events of one generation: the response that a view returns, the frames, and one client's stream.
+
+The format is that of the HTML standard, section 9.2. It knows no endpoint: the view passes a function that builds the
+last event.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+import orjson
+from django.http import HttpResponse
+
+from workers.lifecycle.watching import State
+from workers.messaging.progress_events import Step
+from workers.models import Status
+
+# The time after which a client connects again, as the first line of a stream tells it.
+RETRY_MILLISECONDS: Final = 2000
+OPENING: Final = f"retry: {RETRY_MILLISECONDS}\n\n".encode()
+# A comment, which clients ignore and which keeps proxies from closing the connection.
+HEARTBEAT: Final = b": heartbeat\n\n"
+
+
+class Event(NamedTuple):
+    """An event: its name, the version of the row as its id, and its data as JSON, which has no line break."""
+
+    name: str
+    version: int
+    data: bytes
+
+    def encode(self) -> bytes:
+        """Return the event as a stream has it."""
+        return b"id: %d\nevent: %s\ndata: %s\n\n" % (self.version, self.name.encode(), self.data)
+
+
+# Returns the last event of a generation, or None while it is open. It may use the database.
+BuildEnd = Callable[[], Event | None]
+
+
+class EventStreamResponse(HttpResponse):
+    """A placeholder for a stream of a generation's events, from the present state to the end.
+
+    Middleware treats it like any response, and its headers reach the client. `state` and `step` are the present ones.
+    """
+
+    def __init__(self, *, account_id: int, state: State, step: Step | None, build_end: BuildEnd) -> None:
+        super().__init__(content_type="text/event-stream")
+        self["X-Accel-Buffering"] = "no"
+        self.account_id = account_id
+        self.state = state
+        self.step = step
+        self.build_end = build_end
+
+    def wait_in_place(self) -> HttpResponse:
+        """Return the present state alone, for servers without a waiting room. Its client connects again for more."""
+        end = None if self.state.is_open else self.build_end()
+        last = present_events(self.state, self.step) if end is None else [end]
+        self.content = OPENING + b"".join(event.encode() for event in last)
+        return self
+
+
+def present_events(state: State, step: Step | None) -> list[Event]:
+    """Return the events that tell the state of an open generation, and its step while it runs."""
+    place = state.place
+    data = {"status": state.status, "queue": place and place._asdict()}
+    events = [Event("status", state.version, orjson.dumps(data))]
+    if step is not None and state.status == Status.RUNNING:
+        events.append(_progress(state.version, step))
+    return events
+
+
+class Stream:
+    """One client that watches a generation. All methods run in the event loop, so no lock is needed.
+
+    It keeps the latest state and step alone, so a client that does not read costs no memory.
+    """
+
+    def __init__(self, response: EventStreamResponse, *, scope: dict[str, Any]) -> None:
+        self.account_id = response.account_id
+        self.generation_id = response.state.generation_id
+        self.scope = scope
+        self._state = response.state
+        self._step = response.step
+        self._is_state_told = False
+        # It is done when there is something to send.
+        self.wake = asyncio.get_running_loop().create_future()
+
+    @property
+    def is_ended(self) -> bool:
+        """Return True once the generation is known to have ended."""
+        return not self._state.is_open
+
+    def note_state(self, state: State) -> None:
+        """Take note of the row's present state."""
+        if state == self._state:
+            return
+        if state.status != Status.RUNNING:
+            self._step = None
+        self._state, self._is_state_told = state, False
+        self.rouse()
+
+    def note_step(self, step: Step) -> None:
+        """Take note of a step. It is sent once the generation is known to run."""
+        self._step = step
+        if self._state.status == Status.RUNNING:
+            self.rouse()
+
+    def rouse(self) -> None:
+        """Let the stream look for something to send."""
+        if not self.wake.done():
+            self.wake.set_result(None)
+
+    def take(self) -> bytes:
+        """Return the frames that are to be sent, and forget them."""
+        self.wake = asyncio.get_running_loop().create_future()
+        state, step = self._state, self._step
+        events = [] if self._is_state_told else present_events(state, None)
+        self._is_state_told = True
+        if step is not None and state.status == Status.RUNNING:
+            events.append(_progress(state.version, step))
+            self._step = None
+        return b"".join(event.encode() for event in events)
+
+
+def _progress(version: int, step: Step) -> Event:
+    data = {"step": step.done, "steps": step.total, "fraction": round(step.done / step.total, 4)}
+    return Event("progress", version, orjson.dumps(data))

@@ -1,0 +1,175 @@
+"""The clients of this web process that watch generations, without a thread or a database connection for each.
+
+One query reads the rows of all of them every second. Their steps and their ends come over Redis.
+"""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any, Final
+
+from workers.lifecycle.watching import State
+from workers.messaging import progress_events
+from zekron_api.http.errors import TooManyStreams
+from zekron_api.waiting import sending
+from zekron_api.waiting.completion_waiters import CompletionWaiters
+from zekron_api.waiting.event_stream import HEARTBEAT, OPENING, BuildEnd, Event, EventStreamResponse, Stream
+from zekron_api.waiting.shutdown import is_shutting_down
+
+log = logging.getLogger(__name__)
+
+# A client is told of a change of its row at most this often.
+LOOK_SECONDS: Final = 1.0
+# The looks take at most this part of the time, however many clients watch. A pause is not longer than this.
+MAX_LOOK_FRACTION: Final = 0.1
+MAX_PAUSE_SECONDS: Final = 5.0
+# Proxies close a connection that is silent for a minute.
+HEARTBEAT_SECONDS: Final = 15.0
+# An account has at most this many streams in one web process.
+MAX_STREAMS_PER_ACCOUNT: Final = 10
+
+ReadStates = Callable[[Collection[int]], Awaitable[list[State]]]
+# Builds the last event of an account's generation in a thread, once a slot for a large reply is free.
+Build = Callable[[int, BuildEnd], Awaitable[Event | None]]
+
+
+class EventStreams:
+    """The open streams. All methods run in the event loop, so no lock is needed."""
+
+    def __init__(self, *, waiters: CompletionWaiters, read_states: ReadStates, build: Build) -> None:
+        self._waiters = waiters
+        self._read_states = read_states
+        self._build = build
+        self._streams: dict[int, set[Stream]] = {}
+        self._count_by_account: Counter[int] = Counter()
+
+    def __len__(self) -> int:
+        return self._count_by_account.total()
+
+    async def serve(
+        self, response: EventStreamResponse, *, scope: dict[str, Any], receive: Any, send: Any
+    ) -> None:
+        """Send the events of the generation until it ends, the client leaves or the server stops.
+
+        Raise TooManyStreams before anything is sent.
+        """
+        stream, started = self._add(response, scope), time.monotonic()
+        left, ended = asyncio.ensure_future(receive()), self._waiters.add(stream.generation_id)
+        try:
+            await _send(send, _start(response), 0)
+            await _send_body(send, OPENING)
+            await self._run(stream, response.build_end, left=left, ended=ended, send=send)
+            await _send(send, {"type": "http.response.body", "body": b""}, 0)
+        except TimeoutError:
+            log.info("A client read its events too slowly and was cut off.")
+            await sending.cut_off(send)
+        except OSError:
+            log.info("A client left before its events were sent.")
+        finally:
+            self._remove(stream)
+            self._waiters.remove(stream.generation_id, ended)
+            left.cancel()
+        seconds = time.monotonic() - started
+        log.info("%s streamed events for %.3f s", response.get("X-Request-Id", "-"), seconds)
+
+    def note_progress(self, message: bytes) -> None:
+        """Take note of the steps in a message of a worker. Raise ValueError for a message of another form."""
+        for generation_id, step in progress_events.parse(message).items():
+            for stream in self._streams.get(generation_id, ()):
+                stream.note_step(step)
+
+    async def watch(self) -> None:
+        """Read the rows of all watched generations every second, until cancelled."""
+        pause_seconds = LOOK_SECONDS
+        while True:
+            await asyncio.sleep(pause_seconds)
+            started = time.monotonic()
+            await self._look()
+            seconds = time.monotonic() - started
+            pause_seconds = max(LOOK_SECONDS - seconds, min(seconds / MAX_LOOK_FRACTION, MAX_PAUSE_SECONDS))
+
+    async def _look(self) -> None:
+        self._end_for_shutdown()
+        if not self._streams:
+            return
+        for state in await self._read_states(list(self._streams)):
+            for stream in self._streams.get(state.generation_id, ()):
+                stream.note_state(state)
+
+    def _end_for_shutdown(self) -> None:
+        for streams in self._streams.values():
+            for stream in streams:
+                if is_shutting_down(stream.scope):
+                    stream.rouse()
+
+    async def _run(
+        self,
+        stream: Stream,
+        build_end: BuildEnd,
+        *,
+        left: "asyncio.Future[Any]",
+        ended: "asyncio.Future[None]",
+        send: Any,
+    ) -> None:
+        """Send events as they come. Return after the last one, or when there is nobody to send it to."""
+        is_end_heard = False
+        while not left.done() and not is_shutting_down(stream.scope):
+            if stream.is_ended or (ended.done() and not is_end_heard):
+                # An end that only a message tells may be an invention, and the row decides.
+                is_end_heard = True
+                end = await self._build(stream.account_id, build_end)
+                if end is not None:
+                    await _send_body(send, end.encode())
+                    return
+                if stream.is_ended:
+                    # The database is away. The next look decides.
+                    await asyncio.sleep(LOOK_SECONDS)
+                    continue
+            frames = stream.take()
+            if frames:
+                await _send_body(send, frames)
+            awaited = {left, stream.wake} if is_end_heard else {left, stream.wake, ended}
+            done, _ = await asyncio.wait(
+                awaited, timeout=HEARTBEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not done:
+                await _send_body(send, HEARTBEAT)
+
+    def _add(self, response: EventStreamResponse, scope: dict[str, Any]) -> Stream:
+        if self._count_by_account[response.account_id] >= MAX_STREAMS_PER_ACCOUNT:
+            raise TooManyStreams
+        stream = Stream(response, scope=scope)
+        self._count_by_account[stream.account_id] += 1
+        self._streams.setdefault(stream.generation_id, set()).add(stream)
+        return stream
+
+    def _remove(self, stream: Stream) -> None:
+        self._count_by_account[stream.account_id] -= 1
+        if not self._count_by_account[stream.account_id]:
+            del self._count_by_account[stream.account_id]
+        streams = self._streams[stream.generation_id]
+        streams.discard(stream)
+        if not streams:
+            del self._streams[stream.generation_id]
+
+
+def _start(response: EventStreamResponse) -> dict[str, Any]:
+    """Return the message with status and headers. A stream has no length."""
+    headers = [
+        (name.encode("ascii"), value.encode("latin-1"))
+        for name, value in response.items()
+        if name.lower() != "content-length"
+    ]
+    return {"type": "http.response.start", "status": response.status_code, "headers": headers}
+
+
+async def _send_body(send: Any, body: bytes) -> None:
+    await _send(send, {"type": "http.response.body", "body": body, "more_body": True}, len(body))
+
+
+async def _send(send: Any, message: dict[str, Any], byte_count: int) -> None:
+    """Send a message. Raise TimeoutError when the client does not read."""
+    async with asyncio.timeout(sending.limit_seconds(byte_count)):
+        await send(message)
