@@ -17,7 +17,7 @@ from tests.tcp_proxy import Proxy
 from workers.gpu_worker import heartbeat
 from workers.gpu_worker.heartbeat import Heartbeat
 from workers.lifecycle import generations
-from workers.messaging import counters
+from workers.messaging import counters, worker_registry
 from workers.messaging.worker_registry import Details
 from workers.models import Generation, Status
 
@@ -107,3 +107,15 @@ def test_a_worker_can_be_looked_at_before_each_beat() -> None:
         assert looked.wait(30)
     finally:
         heartbeat.close()
+
+
+def test_a_change_is_told_at_once_and_not_with_the_next_beat() -> None:
+    described: list[Details] = [Details(models={}, loading=("zekron-image-1",))]
+    heartbeat = Heartbeat(worker_name="test", describe=lambda: described[-1], interval_seconds=3600)
+    heartbeat.start()
+    wait_until(worker_registry.list_loading)
+    described.append(Details(models={"zekron-image-1": None}))
+    heartbeat.beat_soon()
+    wait_until(worker_registry.list_alive)
+    heartbeat.close()
+    assert worker_registry.list_alive() == []

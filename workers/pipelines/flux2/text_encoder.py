@@ -4,7 +4,7 @@ Shapes: B prompts, L tokens of each, D the transformer's width.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import torch
 from cachetools import LRUCache
@@ -117,7 +117,7 @@ def load_text_encoder(
     The weights of these layers are not read. The norm behind the last layer is then left out too, so that the last
     state is what this layer returns. Raise EngineError.
     """
-    source = {"model": model, "weights": folder, "subfolder": "text_encoder"}
+    source: dict[str, Any] = {"model": model, "weights": folder, "subfolder": "text_encoder"}
     config = loading.load_component(Qwen3Config, **source)
     layer_count, deepest_layer = config.num_hidden_layers, max(out_layers)
     if deepest_layer > layer_count:

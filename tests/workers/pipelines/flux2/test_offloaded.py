@@ -69,7 +69,9 @@ def load_offloaded(model: ImageModel, how: str) -> PipelineEngine:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loading, "place_components", place)
-        return load_engine(model=with_options(model, offload=how), device="cpu")
+        engine = load_engine(model=with_options(model, offload=how), device="cpu")
+    assert isinstance(engine, PipelineEngine)
+    return engine
 
 
 def with_options(model: ImageModel, **options: object) -> ImageModel:
@@ -143,6 +145,7 @@ def test_every_option_is_either_refused_by_its_name_or_has_its_effect(
     if option == "edit_weights":
         plain = replace(plain, options={}, sources=0)
     changed = with_options(plain, **{option: VALUES[option](plain)})
+    seen: object
     try:
         seen = _list_arguments(load_offloaded(changed, "model"))
     except Misconfigured as error:
