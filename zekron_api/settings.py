@@ -40,7 +40,8 @@ PORT = env.int("PORT", 8000, **within(1, 65535))
 PUBLIC_URL: str = env.str("PUBLIC_URL", f"http://localhost:{PORT}" if LOCAL else REQUIRED)
 # django-cors-headers reads the settings that begin with CORS.
 CORS_ALLOWED_ORIGINS: list[str] = env.origins("CORS_ALLOWED_ORIGINS", [])
-SYNC_WAIT_SECONDS = env.int("SYNC_WAIT_SECONDS", 100, **within(1, 3600))
+# The default is less than the 60 seconds after which many proxies give up, so that clients get the service's own reply.
+SYNC_WAIT_SECONDS = env.int("SYNC_WAIT_SECONDS", 55, **within(1, 3600))
 prompt_retention_days: int | None = env.int("PROMPT_RETENTION", None, **within(1, 36500))
 MODELS_FILE = env.path("MODELS_FILE", BASE_DIR / "models.toml")
 DEVICE = env.str("DEVICE", "auto")
@@ -138,7 +139,7 @@ SPECTACULAR_SETTINGS = {
 # Pages of the allowed origins may call the API and read these headers. A page sends its key itself, so browsers need
 # not add cookies (CORS_ALLOW_CREDENTIALS).
 CORS_URLS_REGEX = r"^/v1/"
-CORS_ALLOW_METHODS = ["GET", "HEAD", "POST"]
+CORS_ALLOW_METHODS = ["GET", "HEAD", "POST", "DELETE"]
 CORS_ALLOW_HEADERS = [
     "authorization",
     "content-type",
@@ -147,6 +148,7 @@ CORS_ALLOW_HEADERS = [
     "if-none-match",
     "if-range",
     "last-event-id",
+    "prefer",
     "range",
     "x-request-id",
 ]
@@ -158,17 +160,22 @@ CORS_EXPOSE_HEADERS = [
     "Content-Range",
     "ETag",
     "Idempotent-Replayed",
+    "Location",
+    "Preference-Applied",
     "Retry-After",
     "WWW-Authenticate",
     "X-RateLimit-Limit",
     "X-RateLimit-Remaining",
     "X-RateLimit-Reset",
     "X-Request-Id",
+    "X-Zekron-Retry-Attached",
 ]
 # The published limits of an account: 60 requests in any 60 seconds and 5 open generations.
 REQUESTS_PER_MINUTE = 60
 POLLS_PER_MINUTE = 600
 OPEN_GENERATIONS_LIMIT = 5
+# The limit of an account's open asynchronous generations.
+QUEUE_LIMIT = 100
 
 # ── Databases and storage ───────────────────────────────────────────────────────────────────────
 DATABASES = {

@@ -4,13 +4,13 @@ from django.contrib import admin
 from django.urls import path
 
 from zekron_api import home
-from zekron_api.endpoints import list_models, quote, views, watch_generation
+from zekron_api.endpoints import cancel_generation, generate, list_models, quote, views, watch_generation
 from zekron_api.openapi import document, reference
 from zekron_api.ops import health, prometheus
 
 urlpatterns = [
     path("", home.serve),
-    path("v1/generate", views.GenerateView.as_view()),
+    path("v1/generate", generate.GenerateView.as_view()),
     path("v1/quote", quote.QuoteView.as_view()),
     path("v1/models", list_models.ModelListView.as_view()),
     path("v1/models/<str:model_id>", list_models.ModelView.as_view()),
@@ -18,6 +18,7 @@ urlpatterns = [
     path("v1/balance", views.BalanceView.as_view()),
     path("v1/generations", views.HistoryView.as_view()),
     path("v1/generations/<str:generation_id>", watch_generation.GenerationView.as_view()),
+    path("v1/generations/<str:generation_id>/cancel", cancel_generation.CancelView.as_view()),
     path("v1/generations/<str:generation_id>/events", watch_generation.EventsView.as_view()),
     path("v1/openapi.json", document.serve),
     path("docs", reference.serve),

@@ -22,6 +22,9 @@ class Caller(NamedTuple):
     def post(self, path: str, body: Any, **headers: str) -> Any:
         return self.client.post(path, body, content_type="application/json", headers=self._headers(headers))
 
+    def delete(self, path: str, **headers: str) -> Any:
+        return self.client.delete(path, headers=self._headers(headers))
+
     def generate(self, **body: Any) -> Any:
         return self.post("/v1/generate", {"prompt": "a boat", "size": "512x512", **body})
 

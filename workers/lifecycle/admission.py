@@ -54,17 +54,20 @@ class Speed(NamedTuple):
         return count / self.images_per_second + self.other_seconds
 
 
-def refuse_if_too_long(*, model_name: str, limit_seconds: int) -> None:
+def refuse_if_too_long(*, model_name: str, limit_seconds: int, needs_worker: bool = True) -> None:
     """Raise QueueTooLong if the predicted wait for an image is over the limit, or if no live worker has the model.
 
     It is ModelLoading if a worker is loading the model. An accepted request counts in the predictions of the next
     second, also if it is refused for another reason later. Without Redis no prediction is possible, and the function
-    accepts every request. A generation that is not made in time is cancelled and free.
+    accepts every request. So it does without a worker for a request that can wait until one comes (`needs_worker`). A
+    generation that is not made in time is cancelled and free.
     """
     try:
         predicted_seconds = predict_wait_seconds(model_name=model_name, limit_seconds=limit_seconds)
     except redis.RedisError as error:
         log.debug("the wait cannot be predicted without Redis: %s", error)
+        return
+    if predicted_seconds is None and not needs_worker:
         return
     if predicted_seconds is None:
         error_type = ModelLoading if _is_loading(model_name) else QueueTooLong

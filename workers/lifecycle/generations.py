@@ -79,6 +79,10 @@ class TooManyOpen(Exception):
     """The account has reached its limit of open generations."""
 
 
+class TooManyQueued(Exception):
+    """The account has reached its limit of open asynchronous generations."""
+
+
 class NotClaimable(Exception):
     """The generation is not queued, is not due yet, is past its deadline, or has no attempt left."""
 
@@ -98,8 +102,8 @@ class NotQueued(Exception):
 def submit(*, submission: Submission, open_limit: int, now: datetime | None = None) -> list[Generation]:
     """Hold the quotes, queue the generations in one statement, and send their hints after the commit.
 
-    Raise AlreadyAccepted, KeyReused, TooManyOpen, InsufficientBalance or AccountSuspended. Then nothing is held or
-    queued.
+    Raise AlreadyAccepted, KeyReused, TooManyOpen or TooManyQueued, InsufficientBalance or AccountSuspended. Then
+    nothing is held or queued.
     """
     for _ in range(MAX_TRIES):
         if accepted := insert(submission=submission, open_limit=open_limit, now=now):
@@ -295,10 +299,11 @@ def _refuse(submission: Submission, open_limit: int, now: datetime | None) -> No
             account_id=who,
             quote_micros=submission.quote_micros,
             count=len(submission.parameters),
+            is_async=submission.is_async,
             open_limit=open_limit,
         )
     except holds.TooManyHolds as refusal:
-        raise TooManyOpen from refusal
+        raise (TooManyQueued if submission.is_async else TooManyOpen) from refusal
 
 
 def _wanted(**guard: object) -> Q:

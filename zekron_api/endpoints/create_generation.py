@@ -15,36 +15,54 @@ from billing import holds, ledger
 from storage import images
 from storage.models import StoredImage
 from workers.catalogue import ImageModel
-from workers.lifecycle import admission, generations, idempotency
+from workers.lifecycle import admission, generations, idempotency, lost_clients
 from workers.lifecycle.idempotency import Idempotency
 from workers.lifecycle.submission import Submission
 from workers.models import Generation, Kind
 
-# Longer than every deadline of a generation. The end of the generation deletes its source images earlier.
+# The life of a source after its time in the queue, which is longer than every deadline of a generation. The end of the
+# generation deletes its source images earlier.
 _SOURCE_LIFE = timedelta(hours=1)
 
 
 class Created(NamedTuple):
-    """A generation that was accepted now, or earlier under the same idempotency key (`replayed`)."""
+    """A generation that was accepted now, or earlier: under the same idempotency key, or for a client that was lost."""
 
     generation: Generation
-    replayed: bool
+    replayed: bool = False
+    attached: bool = False
 
 
-def create(*, account_id: int, fields: dict[str, Any], idempotency_key: str | None) -> Created:
+def create(
+    *,
+    account_id: int,
+    fields: dict[str, Any],
+    idempotency_key: str | None,
+    queue_seconds: int | None = None,
+    lost_digest: str = "",
+) -> Created:
     """Submit the validated fields of a GenerateSerializer, unless the key names an accepted generation.
 
-    Raises KeyReused, QueueTooLong, and the exceptions of `generations.submit`. Refusals leave no source image behind.
+    `queue_seconds` is for asynchronous work: the time in which an attempt must start. `lost_digest` is for a retry that
+    may belong to a generation whose client was lost. Raises KeyReused, QueueTooLong, and the exceptions of
+    `generations.submit`. Refusals leave no source image behind.
     """
     named = _idempotency(idempotency_key, fields)
     if named and (accepted := idempotency.find(account_id=account_id, idempotency=named)):
         return Created(accepted, replayed=True)
-    model: ImageModel = fields["model"]
-    admission.refuse_if_too_long(model_name=model.name, limit_seconds=settings.SYNC_WAIT_SECONDS)
-    sealed = _seal_all(account_id, fields["images"])
-    submission = _submission(account_id, fields, sealed, named)
+    if lost_digest and (lost := lost_clients.attach(account_id=account_id, digest=lost_digest)):
+        return Created(lost, attached=True)
+    is_async = queue_seconds is not None
+    admission.refuse_if_too_long(
+        model_name=fields["model"].name,
+        limit_seconds=settings.SYNC_WAIT_SECONDS if queue_seconds is None else queue_seconds,
+        needs_worker=not is_async,
+    )
+    sealed = _seal_all(account_id, fields["images"], queue_seconds or 0)
+    submission = _submission(account_id, fields, sealed, named, queue_seconds)
+    open_limit = settings.QUEUE_LIMIT if is_async else settings.OPEN_GENERATIONS_LIMIT
     try:
-        [generation] = generations.submit(submission=submission, open_limit=settings.OPEN_GENERATIONS_LIMIT)
+        [generation] = generations.submit(submission=submission, open_limit=open_limit)
     except idempotency.AlreadyAccepted as twin:
         # The same request arrived twice at once. The idempotency key decided which came first.
         _discard_all(sealed)
@@ -52,27 +70,38 @@ def create(*, account_id: int, fields: dict[str, Any], idempotency_key: str | No
     except (
         idempotency.KeyReused,
         generations.TooManyOpen,
+        generations.TooManyQueued,
         ledger.InsufficientBalance,
         holds.AccountSuspended,
     ):
         # Only a refusal certainly recorded nothing. After any other error the row may exist and need its sources.
         _discard_all(sealed)
         raise
-    return Created(generation, replayed=False)
+    return Created(generation)
 
 
 def _idempotency(key: str | None, fields: dict[str, Any]) -> Idempotency | None:
     if key is None:
         return None
+    # Fields that a request did not have in the first release are added only where they are sent.
+    more = [f"async {fields['async']}"] if fields["async"] is not None else []
+    more += [f"queue_ttl {fields['queue_ttl']}"] if fields["queue_ttl"] is not None else []
+    return Idempotency.of(key=key, request=[*content_of(fields), *more])
+
+
+def content_of(fields: dict[str, Any]) -> list[str | bytes]:
+    """Return the parts of a request that say which picture it asks for."""
     width, height = fields["size"]
     model: ImageModel = fields["model"]
-    return Idempotency.of(
-        key=key, request=[fields["prompt"], model.name, f"{width}x{height}", *fields["images"]]
-    )
+    return [fields["prompt"], model.name, f"{width}x{height}", *fields["images"]]
 
 
 def _submission(
-    account_id: int, fields: dict[str, Any], sealed: Sequence[StoredImage], named: Idempotency | None
+    account_id: int,
+    fields: dict[str, Any],
+    sealed: Sequence[StoredImage],
+    named: Idempotency | None,
+    queue_seconds: int | None,
 ) -> Submission:
     model: ImageModel = fields["model"]
     width, height = fields["size"]
@@ -86,14 +115,15 @@ def _submission(
         quote_micros=model.price.quote_micros(width=width, height=height, source_count=len(sealed)),
         sources=[sealed],
         idempotency=named,
+        queue_seconds=queue_seconds,
     )
 
 
-def _seal_all(account_id: int, contents: Sequence[bytes]) -> list[StoredImage]:
+def _seal_all(account_id: int, contents: Sequence[bytes], queue_seconds: int) -> list[StoredImage]:
     sealed: list[StoredImage] = []
     try:
         for content in contents:
-            sealed.append(_seal(account_id, content))
+            sealed.append(_seal(account_id, content, queue_seconds))
     except Exception:
         _discard_all(sealed)
         raise
@@ -105,10 +135,10 @@ def _discard_all(sealed: Sequence[StoredImage]) -> None:
         images.discard(image=image)
 
 
-def _seal(account_id: int, content: bytes) -> StoredImage:
+def _seal(account_id: int, content: bytes, queue_seconds: int) -> StoredImage:
     return images.put(
         content=content,
         mime_type="image/png",
         associated_data=f"account {account_id} source",
-        expires_at=timezone.now() + _SOURCE_LIFE,
+        expires_at=timezone.now() + timedelta(seconds=queue_seconds) + _SOURCE_LIFE,
     )

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sized
 from typing import Any, Final
 
 import pybase64
+from drf_spectacular.drainage import set_override
 from rest_framework.fields import Field, empty
 
 from workers.catalogue import DEFAULT_MODEL, ImageModel, catalogue
@@ -93,6 +94,36 @@ class SizeField(CheckedField):
         if not isinstance(name, str) or name not in SIZES:
             raise InvalidField("invalid_size", _not_allowed("size", name, allowed=SIZES))
         return SIZES[name]
+
+
+class FlagField(CheckedField):
+    """True, false, or nothing."""
+
+    def checked(self, value: object) -> bool | None:
+        """Return the flag, or None if none was sent. Raises InvalidField."""
+        if value is not None and not isinstance(value, bool):
+            message = f"{self.field_name} must be true or false, not {_kind(value)}."
+            raise InvalidField("invalid_parameter", message)
+        return value
+
+
+class NumberField(CheckedField):
+    """A whole number from `least` to `most`, or nothing."""
+
+    def __init__(self, *, least: int, most: int, help_text: str) -> None:
+        super().__init__(required=False, help_text=help_text)
+        self._least, self._most = least, most
+        set_override(self, "field", {"type": ["integer", "null"], "minimum": least, "maximum": most})
+
+    def checked(self, value: object) -> int | None:
+        """Return the number, or None if none was sent. Raises InvalidField."""
+        if value is None:
+            return None
+        # In Python a boolean is a number.
+        if not isinstance(value, int) or isinstance(value, bool) or not self._least <= value <= self._most:
+            message = f"{self.field_name} must be a whole number from {self._least} to {self._most}."
+            raise InvalidField("invalid_parameter", message)
+        return value
 
 
 class SourcesField(CheckedField):

@@ -9,11 +9,11 @@ import orjson
 import pybase64
 from django.http import HttpResponse
 from django.utils import timezone
-from rest_framework.fields import CharField, IntegerField
+from rest_framework.fields import BooleanField, CharField, IntegerField
 from rest_framework.serializers import Serializer
 
 from storage import images
-from workers.lifecycle import watching
+from workers.lifecycle import cancellation, queries, watching
 from workers.lifecycle.queue_position import Place
 from workers.messaging import progress_events
 from workers.messaging.progress_events import Step
@@ -35,6 +35,8 @@ from zekron_api.waiting.event_stream import Event
 _MESSAGES: Final = {
     GENERATION_FAILED: "Image generation failed. Nothing was charged. Try again.",
     "service_busy": errors.BUSY,
+    cancellation.CANCELLED: "The generation was cancelled. Nothing was charged.",
+    cancellation.QUEUE_TTL_EXCEEDED: "No worker began within its queue_ttl. Nothing was charged. Try again later.",
 }
 _ENDED_WITHOUT_IMAGE: Final = "The generation ended without an image. Nothing was charged."
 # JSON escapes the quotation marks inside a value, so no value contains this text.
@@ -60,6 +62,11 @@ class Described(NamedTuple):
     def error(self) -> Generation | None:
         """The generation, if it ended without an image."""
         return self.generation if self.generation.status in {Status.FAILED, Status.CANCELLED} else None
+
+    @property
+    def is_cancel_requested(self) -> bool:
+        """True once its cancellation was asked for while it ran."""
+        return self.generation.cancel_requested_at is not None
 
     @property
     def reserved_micros(self) -> int:
@@ -145,6 +152,9 @@ class GenerationObjectSerializer(Serializer[Any]):
     error = GenerationErrorSerializer(allow_null=True, help_text="Why it has no image, if it failed.")
     progress = ProgressSerializer(source="step", allow_null=True, help_text="The steps, while it runs.")
     queue = QueueSerializer(source="place", allow_null=True, help_text="The place, while it is queued.")
+    cancel_requested = BooleanField(
+        source="is_cancel_requested", help_text="Whether its cancellation was asked for while it ran."
+    )
     attempts = _number("The attempts that a worker has begun.", source="generation.attempt_count")
     created_at = time_field("When the request was accepted.", source="generation.created_at")
     started_at = time_field("When the first attempt began.", source="generation.started_at", allow_null=True)
@@ -174,6 +184,20 @@ def reply(*, account_id: int, generation_id: int, with_content: bool) -> HttpRes
     content = _load(generation) if with_content else None
     body = _write(_REPLY, describe(generation, has_content=content is not None), content)
     return HttpResponse(body, content_type="application/json")
+
+
+def reply_with(described: Described) -> HttpResponse:
+    """Return the reply with this generation, without its bytes."""
+    return HttpResponse(_write(_REPLY, described, None), content_type="application/json")
+
+
+def refuse_with(error: Exception, *, generation_id: int) -> HttpResponse:
+    """Return the error's reply, with the generation as it is in `data`."""
+    reply = errors.reply_to(error)
+    described = describe(queries.get(generation_id=generation_id))
+    body = {**orjson.loads(reply.content), "data": _OBJECT.to_representation(described)}
+    reply.content = orjson.dumps(body)
+    return reply
 
 
 def build_end(*, account_id: int, generation_id: int, with_content: bool) -> Event | None:

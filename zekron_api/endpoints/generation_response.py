@@ -8,7 +8,7 @@ from django.http import HttpResponse
 
 from storage import images
 from workers import error_redaction
-from workers.lifecycle import error_codes, generations, queries
+from workers.lifecycle import cancellation, error_codes, generations, queries
 from workers.messaging import counters
 from workers.models import Generation, Status
 from zekron_api.endpoints import response_bodies
@@ -16,21 +16,26 @@ from zekron_api.http import errors
 
 log = logging.getLogger(__name__)
 
+_CANCELLED_ON_PURPOSE: Final = (cancellation.CANCELLED, cancellation.QUEUE_TTL_EXCEEDED)
+
 _MESSAGES: Final[dict[type[errors.WithoutImage], str]] = {
     errors.GenerationFailed: "Image generation failed. Nothing was charged. Try again.",
     errors.ServiceBusy: errors.BUSY,
     errors.StateUnavailable: "The service is temporarily unavailable. Generation {id} was accepted. "
-    "Its image will appear in GET /v1/generations.",
-    errors.GenerationTimeout: "Generation {id} is still running. Its image will appear in GET /v1/generations.",
+    "Get it later from GET /v1/generations/{id}.",
+    errors.GenerationTimeout: "Generation {id} is not finished yet. Get it from GET /v1/generations/{id}. "
+    "Do not send the request again: that would be another image.",
+    errors.GenerationCancelled: "Generation {id} was cancelled. Nothing was charged.",
     errors.ImageUnreachable: "Generation {id} is completed and charged, but its image is temporarily unavailable. "
-    "Get it later from GET /v1/generations.",
+    "Get it later from GET /v1/generations/{id}.",
 }
 
 
 def build(*, generation_id: int) -> HttpResponse:
     """Return the reply for the state of the generation's row.
 
-    Cancels a generation that is still queued, because nobody waits for it any longer and nobody shall pay for it.
+    Cancels a synchronous generation that is still queued, because nobody waits for it any longer and nobody shall pay
+    for it.
     Raises GenerationFailed, ServiceBusy, GenerationTimeout, ImageUnreachable or StateUnavailable when there is no image
     to send.
     """
@@ -49,13 +54,15 @@ def error(kind: type[errors.WithoutImage], *, generation_id: int, code: str) -> 
 
 def _build(generation_id: int) -> HttpResponse:
     generation = queries.get(generation_id=generation_id)
-    if generation.status == Status.QUEUED:
+    if generation.status == Status.QUEUED and not generation.is_async:
         generation = _cancel(generation)
     match generation.status:
         case Status.COMPLETED:
             return _completed(generation)
         case Status.FAILED:
             raise error(errors.GenerationFailed, generation_id=generation.pk, code=generation.error_code)
+        case Status.CANCELLED if generation.error_type in _CANCELLED_ON_PURPOSE:
+            raise error(errors.GenerationCancelled, generation_id=generation.pk, code=generation.error_code)
         case Status.CANCELLED:
             raise error(errors.ServiceBusy, generation_id=generation.pk, code=generation.error_code)
     code = error_codes.new_code(error_type="generation_timeout")

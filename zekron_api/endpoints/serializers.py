@@ -20,6 +20,14 @@ MAX_OFFSET: Final = 2**63 - 1
 # A prompt needs a visible character. The invisible ones stand in the pattern themselves, because dialects of patterns
 # differ in how they write those above U+FFFF.
 _NOT_BLANK: Final = rf"^[^\u0000]*[^\s\u0000{fields.INVISIBLE}][^\u0000]*$"
+# The time in the queue of an asynchronous generation: by default, and its bounds.
+DEFAULT_QUEUE_TTL_SECONDS: Final = 3600
+MIN_QUEUE_TTL_SECONDS: Final = 10
+MAX_QUEUE_TTL_SECONDS: Final = 86_400
+_ASYNC_HELP: Final = (
+    "Whether to reply at once with 202 and the generation, as with `Prefer: respond-async`. The image is then at "
+    "`GET /v1/generations/{id}`."
+)
 _ONE: Final = {"type": ["integer", "null"], "enum": [1, None], "default": 1}
 _NULL: Final[dict[str, object]] = {"type": "null"}
 _SOURCE_IMAGE: Final = {"$ref": "#/components/schemas/SourceImage"}
@@ -43,6 +51,7 @@ extend_schema_field(
         "maximum": fields.MAX_SOURCES,
     }
 )(fields.SourceCountField)
+extend_schema_field({"type": ["boolean", "null"], "default": False})(fields.FlagField)
 
 
 @extend_schema_serializer(component_name="GenerateRequest")
@@ -64,6 +73,16 @@ class GenerateSerializer(serializers.Serializer[Any]):
         schema=_NULL, help_text="Not supported, because no address is fetched. Send `images`."
     )
     mask = UnsupportedField(schema=_NULL, help_text="Not supported. Describe in `prompt` what to change.")
+    queue_ttl = fields.NumberField(
+        least=MIN_QUEUE_TTL_SECONDS,
+        most=MAX_QUEUE_TTL_SECONDS,
+        help_text="For asynchronous requests, the seconds in which a worker must begin. After this time the generation "
+        f"is cancelled and free. Without it the time is {DEFAULT_QUEUE_TTL_SECONDS} seconds.",
+    )
+
+    def get_fields(self) -> dict[str, Any]:
+        """Return the fields, among them `async`, which no attribute of a class can be called."""
+        return {**super().get_fields(), "async": fields.FlagField(required=False, help_text=_ASYNC_HELP)}
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Refuse variants of the unsupported fields, and more images than the model accepts."""

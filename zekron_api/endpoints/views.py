@@ -1,16 +1,11 @@
 """The published endpoints. Each view parses the request, makes one domain call and replies."""
 
-import re
-import time
 from collections.abc import Sequence
-from functools import partial
-from typing import Any, Final, NoReturn, cast
+from typing import Any, NoReturn, cast
 
 from csp.constants import NONE
 from csp.decorators import csp
-from django.conf import settings
 from django.http import HttpResponse
-from django.http.response import HttpResponseBase
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from rest_framework import exceptions
@@ -19,16 +14,12 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from billing.models import Account
-from workers.lifecycle import queries
+from workers.lifecycle import deletion, queries
 from workers.models import Generation
-from zekron_api.endpoints import create_generation, generation_response, image_download, response_bodies
-from zekron_api.endpoints.serializers import GenerateSerializer, PageSerializer
+from zekron_api.endpoints import image_download, response_bodies
+from zekron_api.endpoints.serializers import PageSerializer
 from zekron_api.http import errors, rate_limit
 from zekron_api.http.authentication import FreshAccountAuthentication
-from zekron_api.http.json_body import check_body
-from zekron_api.waiting.deferred_response import PendingGenerationResponse
-
-_IDEMPOTENCY_KEY: Final = re.compile(r"[ -~]{1,255}")
 
 
 class ApiView(APIView):
@@ -38,7 +29,7 @@ class ApiView(APIView):
     """
 
     # OPTIONS is missing because programs with a key call the API, and pages of other sites do not.
-    http_method_names = ["get", "head", "post"]
+    http_method_names = ["get", "head", "post", "delete"]
     rate: rate_limit.Rate | None = None
     rate_scope = rate_limit.Scope.REQUESTS
 
@@ -79,38 +70,6 @@ def refuse_method(method: str | None, allowed: Sequence[str]) -> NoReturn:
     raise exceptions.MethodNotAllowed("", message)
 
 
-class GenerateView(ApiView):
-    """The endpoint POST /v1/generate."""
-
-    def post(self, request: Request) -> HttpResponseBase:
-        """Reserve the price, queue the generation, and return a reply that the waiting room completes later."""
-        check_body(request)
-        fields = GenerateSerializer(data=request.data)
-        fields.is_valid(raise_exception=True)
-        generation, replayed = create_generation.create(
-            account_id=self.account.pk,
-            fields=fields.validated_data,
-            idempotency_key=_idempotency_key(request),
-        )
-        response = PendingGenerationResponse(
-            account_id=self.account.pk,
-            generation_id=generation.pk,
-            # A retry may find a generation that has already ended.
-            deadline=time.monotonic() + (settings.SYNC_WAIT_SECONDS if generation.is_open else 0),
-            build=partial(generation_response.build, generation_id=generation.pk),
-        )
-        if replayed:
-            response["Idempotent-Replayed"] = "true"
-        return response
-
-
-def _idempotency_key(request: Request) -> str | None:
-    key = request.headers.get("Idempotency-Key")
-    if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
-        raise errors.InvalidIdempotencyKey
-    return key
-
-
 class ImageView(ApiView):
     """The endpoint GET /v1/images/{token}."""
 
@@ -120,17 +79,25 @@ class ImageView(ApiView):
 
         The reply is 404 for an unknown token, 403 for another account's image and 410 for an expired image.
         """
+        generation = self._find(token)
+        assert generation.expires_at is not None
+        if generation.expires_at <= timezone.now():
+            raise errors.ImageExpired
+        return image_download.respond(request, generation=generation)
+
+    def delete(self, request: Request, token: str) -> HttpResponse:
+        """Destroy the image's key now. The errors are those of GET, but a deletion may be repeated."""
+        deletion.delete_image(generation_id=self._find(token).pk)
+        return HttpResponse(status=204)
+
+    def _find(self, token: str) -> Generation:
         try:
             generation = queries.find_by_token(token=token)
         except Generation.DoesNotExist:
             raise exceptions.NotFound from None
         if generation.account_id != self.account.pk:
             raise exceptions.PermissionDenied
-        assert generation.image is not None
-        assert generation.expires_at is not None
-        if generation.expires_at <= timezone.now():
-            raise errors.ImageExpired
-        return image_download.respond(request, generation=generation)
+        return generation
 
 
 class BalanceView(ApiView):

@@ -1,4 +1,4 @@
-"""The endpoints GET /v1/generations/{id} and GET /v1/generations/{id}/events, which do not count in the 60 a minute."""
+"""The endpoints of one generation of the account: it is read, watched or deleted."""
 
 import time
 from functools import partial
@@ -12,14 +12,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 
-from workers.lifecycle import watching
+from workers.lifecycle import deletion, watching
 from workers.messaging import progress_events
 from workers.models import Generation, Status
 from zekron_api.endpoints import generation_object
 from zekron_api.endpoints.fields import CheckedField
 from zekron_api.endpoints.serializers import WholeNumberField
 from zekron_api.endpoints.views import ApiView
-from zekron_api.http import rate_limit
+from zekron_api.http import errors, rate_limit
 from zekron_api.http.errors import InvalidField
 from zekron_api.waiting.deferred_response import DeferredResponse, PendingGenerationResponse
 from zekron_api.waiting.event_stream import EventStreamResponse
@@ -61,10 +61,8 @@ class PollSerializer(Serializer[Any]):
     include = IncludeField(help_text="`b64_json` adds the image's bytes to the reply.")
 
 
-class PollView(ApiView):
-    """Base of the views of one generation. They have a limit of their own, so that polling costs no other request."""
-
-    rate_scope = rate_limit.Scope.POLLS
+class OwnGenerationView(ApiView):
+    """Base of the views of one generation of the account."""
 
     def find(self, generation_id: str) -> Generation:
         """Return the account's generation. A foreign id is not found, because ids are counted up."""
@@ -74,8 +72,14 @@ class PollView(ApiView):
             raise exceptions.NotFound from None
 
 
-class GenerationView(PollView):
-    """The endpoint GET /v1/generations/{id}."""
+class GenerationView(OwnGenerationView):
+    """The endpoints GET and DELETE /v1/generations/{id}. Reading has the limit of polls."""
+
+    @property
+    def rate_scope(self) -> rate_limit.Scope:  # type: ignore[override] # it depends on the method here
+        """The limit in which the request counts."""
+        is_deletion = self.request.method == "DELETE"
+        return rate_limit.Scope.REQUESTS if is_deletion else rate_limit.Scope.POLLS
 
     def get(self, request: Request, generation_id: str) -> HttpResponseBase:
         """Return the generation, at once or when it has ended, but no later than asked."""
@@ -100,9 +104,20 @@ class GenerationView(PollView):
             return DeferredResponse(account_id=self.account.pk, build=build)
         return build()
 
+    def delete(self, request: Request, generation_id: str) -> HttpResponse:
+        """Delete the image, the prompt and the parameters. The row and its cost stay in the history."""
+        generation = self.find(generation_id)
+        try:
+            deletion.delete_generation(generation_id=generation.pk)
+        except deletion.StillOpen:
+            raise errors.StillOpen from None
+        return HttpResponse(status=204)
 
-class EventsView(PollView):
+
+class EventsView(OwnGenerationView):
     """The endpoint GET /v1/generations/{id}/events."""
+
+    rate_scope = rate_limit.Scope.POLLS
 
     def get(self, request: Request, generation_id: str) -> HttpResponseBase:
         """Return a stream of the generation's events, or 204 to a client that knows the last one already."""

@@ -18,7 +18,7 @@ from storage import images
 from storage.postgresql import availability
 from workers.lifecycle import error_codes
 from workers.lifecycle.admission import ModelLoading, QueueTooLong
-from workers.lifecycle.generations import TooManyOpen
+from workers.lifecycle.generations import TooManyOpen, TooManyQueued
 from workers.lifecycle.idempotency import KeyReused
 from workers.messaging import counters
 from zekron_api.http import rate_limit
@@ -86,7 +86,19 @@ class ServiceBusy(WithoutImage):
 
 
 class GenerationTimeout(WithoutImage):
-    """The generation is still running; its image will be in the history."""
+    """The generation is not finished yet; its image will be in the history."""
+
+
+class GenerationCancelled(WithoutImage):
+    """The generation was cancelled on request; nothing was charged."""
+
+
+class AlreadyEnded(Exception):
+    """A generation that is completed or failed cannot be cancelled."""
+
+
+class StillOpen(Exception):
+    """A generation that is queued or running cannot be deleted."""
 
 
 DATABASE_UNAVAILABLE: Final = availability.UNAVAILABLE
@@ -103,6 +115,9 @@ TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
     (StateUnavailable, 503, "service_unavailable", None),
     (ServiceBusy, 503, "service_busy", None),
     (GenerationTimeout, 504, "generation_timeout", None),
+    (GenerationCancelled, 409, "generation_cancelled", None),
+    (AlreadyEnded, 409, "already_ended", "The generation has ended already, so there is nothing to cancel."),
+    (StillOpen, 409, "still_open", "The generation is queued or running. Cancel it first, then delete it."),
     (GenerationFailed, 500, "generation_failed", None),
     (ImageUnreachable, 500, "image_unreachable", None),
     # InvalidField carries its own type.
@@ -168,6 +183,12 @@ TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
         "This account has too many open generations. At most 5 are allowed. Wait until one ends.",
     ),
     (
+        TooManyQueued,
+        429,
+        "queue_limit_exceeded",
+        "This account has too many open asynchronous generations. At most 100 are allowed. Wait until one ends.",
+    ),
+    (
         TooManyStreams,
         429,
         "stream_limit_exceeded",
@@ -212,6 +233,8 @@ _BY_STATUS: Final = {
     408: ("request_timeout", "The request body took too long to arrive. Send it again."),
     413: ("payload_too_large", "The request body is too large. At most 32 MiB are allowed."),
 }
+# The official clients of OpenAI wait this long at most, and then try again early or not at all.
+MAX_RETRY_AFTER_SECONDS: Final = 60
 # The Retry-After of exceptions that carry no `wait_seconds`.
 _RETRY_AFTER_SECONDS: Final = {429: 1, 503: 10}
 
@@ -321,6 +344,19 @@ def _own_message(error: Exception) -> str:
     return str(getattr(error, "detail", error))
 
 
+def _is_worth_retrying(error: Exception, response: HttpResponse) -> bool | None:
+    """Return whether a client's library should send the request again by itself, or None if the status tells it.
+
+    The official clients of OpenAI repeat any 409, 429 and 5xx, after seconds if Retry-After is over a minute. An image
+    that is accepted would be bought a second time.
+    """
+    if isinstance(error, WithoutImage) or response.status_code == 409:
+        return False
+    if "Retry-After" in response:
+        return int(response["Retry-After"]) <= MAX_RETRY_AFTER_SECONDS
+    return None
+
+
 def _logged(error: Exception, status: int, error_type: str, message: str) -> HttpResponse:
     code = getattr(error, "code", "") or error_codes.new_code(error_type=error_type)
     log.info("%s %d %s", code, status, error_type)
@@ -330,6 +366,10 @@ def _logged(error: Exception, status: int, error_type: str, message: str) -> Htt
         response["Retry-After"] = str(getattr(error, "wait_seconds", None) or _RETRY_AFTER_SECONDS[status])
     if status == 401:
         response["WWW-Authenticate"] = CHALLENGE
+    if isinstance(error, WithoutImage):
+        response["Location"] = f"/v1/generations/{error.generation_id}"
+    if (is_worth_retrying := _is_worth_retrying(error, response)) is not None:
+        response["x-should-retry"] = "true" if is_worth_retrying else "false"
     if isinstance(error, RangeNotSatisfiable):
         response["Content-Range"] = f"bytes */{error.byte_count}"
     return response

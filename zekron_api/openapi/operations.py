@@ -21,9 +21,11 @@ from billing.keys import InvalidKey
 from billing.ledger import InsufficientBalance
 from workers.catalogue import DEFAULT_MODEL, catalogue
 from workers.lifecycle.admission import ModelLoading, QueueTooLong
-from workers.lifecycle.generations import TooManyOpen
+from workers.lifecycle.generations import TooManyOpen, TooManyQueued
 from workers.lifecycle.idempotency import KeyReused
 from zekron_api.endpoints import (
+    cancel_generation,
+    generate,
     generation_object,
     generation_response,
     list_models,
@@ -135,6 +137,8 @@ CAUSES: Final[dict[str, tuple[Cause, ...]]] = {
         InsufficientBalance,
         KeyReused,
         TooManyOpen,
+        TooManyQueued,
+        partial(_generate, prompt="x", queue_ttl=1),
         _without_image(errors.GenerationFailed),
         _without_image(errors.ImageUnreachable),
         _without_image(errors.StateUnavailable),
@@ -142,6 +146,7 @@ CAUSES: Final[dict[str, tuple[Cause, ...]]] = {
         partial(ModelLoading, 30),
         _without_image(errors.ServiceBusy),
         _without_image(errors.GenerationTimeout),
+        _without_image(errors.GenerationCancelled),
     ),
     "quote": (*_BODY, partial(_quote, prompt="x", images=3), partial(_quote, prompt="x", images=-1)),
     "getModel": (exceptions.NotFound,),
@@ -163,6 +168,9 @@ CAUSES: Final[dict[str, tuple[Cause, ...]]] = {
         _query(watch_generation.EventsSerializer, include="url"),
         errors.TooManyStreams,
     ),
+    "cancelGeneration": (exceptions.NotFound, errors.AlreadyEnded),
+    "deleteGeneration": (exceptions.NotFound, errors.StillOpen),
+    "deleteImage": (exceptions.PermissionDenied, exceptions.NotFound),
     "listGenerations": (_query(serializers.PageSerializer, limit="0"),),
 }
 
@@ -178,8 +186,13 @@ def causes_of(operation_id: str, *, needs_key: bool) -> tuple[Cause, ...]:
 
 # drf-spectacular attaches these to the methods of the views.
 extend_schema(
-    "generate", request=serializers.GenerateSerializer, responses=reply_serializers.GenerateReplySerializer
-)(views.GenerateView.post)
+    "generate",
+    request=serializers.GenerateSerializer,
+    responses={
+        200: reply_serializers.GenerateReplySerializer,
+        202: generation_object.GenerationReplySerializer,
+    },
+)(generate.GenerateView.post)
 extend_schema("quote", request=serializers.QuoteSerializer, responses={200: quote.QuoteReplySerializer})(
     quote.QuoteView.post
 )
@@ -209,6 +222,16 @@ extend_schema(
     parameters=[watch_generation.EventsSerializer],
     responses={(200, "text/event-stream"): OpenApiTypes.STR, 204: None},
 )(watch_generation.EventsView.get)
+extend_schema(
+    "cancelGeneration",
+    request=None,
+    responses={
+        200: generation_object.GenerationReplySerializer,
+        202: generation_object.GenerationReplySerializer,
+    },
+)(cancel_generation.CancelView.post)
+extend_schema("deleteGeneration", responses={204: None})(watch_generation.GenerationView.delete)
+extend_schema("deleteImage", responses={204: None})(views.ImageView.delete)
 extend_schema("isAlive", responses=reply_serializers.AliveSerializer)(AliveView.get)
 extend_schema(
     "isReady", responses={200: reply_serializers.ReadySerializer, 503: reply_serializers.NotReadySerializer}

@@ -92,9 +92,10 @@ class WaitingRoom(ASGIHandler):
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = await self._first_response(scope, receive)
-        if response is None or (
-            isinstance(response, PendingGenerationResponse) and await self._wait(response, receive)
-        ):
+        if response is None:
+            return
+        if isinstance(response, PendingGenerationResponse) and await self._wait(response, receive):
+            await self._note_lost(response)
             return
         if isinstance(response, EventStreamResponse):
             try:
@@ -112,7 +113,9 @@ class WaitingRoom(ASGIHandler):
         async with self._reply_slots.slot(response.account_id):
             async with self._reply_lane:
                 reply = await self._in_thread(partial(self._with_database, response.resolve))
-            await self._send(reply, send)
+            is_sent = await self._send(reply, send)
+        if not is_sent:
+            await self._note_lost(response)
 
     async def _first_response(self, scope: Scope, receive: Receive) -> HttpResponse | None:
         """Return the response of middleware and view, or None when the client left before its body was whole."""
@@ -130,8 +133,8 @@ class WaitingRoom(ASGIHandler):
         async with self._request_lane:
             return await self._in_thread(respond)
 
-    async def _send(self, response: HttpResponse, send: Send) -> None:
-        """Send as fast as the client reads.
+    async def _send(self, response: HttpResponse, send: Send) -> bool:
+        """Send as fast as the client reads. Return whether the server has taken the whole response.
 
         A client that is too slow is cut off, because others wait for its slot.
         """
@@ -143,6 +146,17 @@ class WaitingRoom(ASGIHandler):
             await sending.cut_off(send)
         except OSError:
             log.info("A client left before its response was sent.")
+        else:
+            return not sending.is_disconnected(send)
+        return False
+
+    async def _note_lost(self, response: DeferredResponse) -> None:
+        """Tell the generation's row that its client was lost, if the response can be asked for again."""
+        if isinstance(response, PendingGenerationResponse) and response.on_lost is not None:
+            try:
+                await self._in_thread(partial(self._with_database, response.on_lost))
+            except DatabaseError as error:
+                log.info("Could not note that a client was lost: %s", error)
 
     async def _wait(self, pending: PendingGenerationResponse, receive: Receive) -> bool:
         """Wait for the end of the generation, the deadline or a disconnect. Return whether the client left."""

@@ -57,15 +57,23 @@ def with_headers_of(response: HttpResponse, reply: HttpResponse) -> HttpResponse
 class PendingGenerationResponse(DeferredResponse):
     """A placeholder for the response to a generation, until the generation ends or the deadline passes.
 
-    `deadline` is in seconds on the monotonic clock. `build` makes the response from the generation's row.
+    `deadline` is in seconds on the monotonic clock. `build` makes the response from the generation's row. `on_lost` is
+    called in a thread if the client leaves before its response is sent.
     """
 
     def __init__(
-        self, *, account_id: int, generation_id: int, deadline: float, build: Callable[[], HttpResponse]
+        self,
+        *,
+        account_id: int,
+        generation_id: int,
+        deadline: float,
+        build: Callable[[], HttpResponse],
+        on_lost: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(account_id=account_id, build=build, status=202)
         self.generation_id = generation_id
         self.deadline = deadline
+        self.on_lost = on_lost
         self._deferred_at = time.monotonic()
 
     def resolve(self) -> HttpResponse:

@@ -27,6 +27,14 @@ async def cut_off(send: Any) -> None:
         await asyncio.sleep(0)
 
 
+def is_disconnected(send: Any) -> bool:
+    """Return whether the connection broke before the server had taken the whole response.
+
+    ASGI has no message for that either. Bytes in the buffers of the system may still be lost.
+    """
+    return bool(getattr(getattr(send, "__self__", None), "disconnected", False))
+
+
 def with_length(response: HttpResponse) -> HttpResponse:
     """Set the length that Django's middleware sets only on replies from further inside.
 

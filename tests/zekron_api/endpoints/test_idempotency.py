@@ -174,9 +174,11 @@ def test_after_a_day_a_key_is_forgotten(me: Caller, engine: factories.StandInEng
     first = send(me)
     past = datetime.now(UTC) - timedelta(hours=24, seconds=1)
     IdempotencyKey.objects.update(created_at=past)
+    factories.expire_image(first.json()["data"]["id"])
     second = send(me)
     assert first.json()["data"]["id"] != second.json()["data"]["id"]
     IdempotencyKey.objects.update(created_at=past)
+    factories.expire_image(second.json()["data"]["id"])
     recovery.sweep()
     assert not IdempotencyKey.objects.exists()
 

@@ -34,7 +34,7 @@ FIELDS = {
         "quote",
         "reserved",
     ),
-    *("error", "progress", "queue", "attempts", "created_at", "started_at", "ended_at"),
+    *("error", "progress", "queue", "cancel_requested", "attempts", "created_at", "started_at", "ended_at"),
 }
 
 

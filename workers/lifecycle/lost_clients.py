@@ -1,0 +1,48 @@
+"""Clients that left before their reply was sent, and the retries that their libraries then send without a key.
+
+The official clients of OpenAI repeat a request after a broken connection, and never send an Idempotency-Key. Such a
+retry is answered with the generation of its first try, once, so that nobody pays twice for one picture. Only the web
+process that held the connection knows of the loss. If that process dies with it, the retry is a new request.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+
+from django.db.models.functions import Now
+
+from storage.postgresql import plain_sql
+from storage.postgresql.plain_sql import NOW
+from workers.lifecycle.idempotency import Idempotency
+from workers.models import OPEN_STATUSES, Generation, Status, Timestamp
+
+# A library has made all its retries long before.
+MAX_AGE: Final = timedelta(minutes=10)
+# The row is read again under its lock, so that of two retries one attaches and the other is a new request.
+ATTACH: Final = f"""
+UPDATE workers_generation g SET client_lost_at = NULL, lost_digest = ''
+WHERE client_lost_at IS NOT NULL AND id = (
+    SELECT id FROM workers_generation
+    WHERE account_id = %(account_id)s AND lost_digest = %(digest)s AND status IN ('queued', 'running', 'completed')
+        AND client_lost_at > {NOW} - interval '{MAX_AGE.total_seconds():.0f} seconds'
+    ORDER BY id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
+)
+RETURNING {plain_sql.columns(Generation, "g")}
+"""  # noqa: S608 (only constants are inserted)
+
+
+def digest_of(*, request: Sequence[str | bytes]) -> str:
+    """Return the keyed digest of a request's parts, which tells nothing of a guessed prompt."""
+    return Idempotency.of(key="", request=request).request_digest
+
+
+def note(*, generation_id: int, digest: str, now: Timestamp = Now()) -> None:
+    """Note that the client of a generation left before its reply was sent. A second call changes the time alone."""
+    alive = Generation.objects.filter(pk=generation_id, status__in=(*OPEN_STATUSES, Status.COMPLETED))
+    alive.update(client_lost_at=now, lost_digest=digest)
+
+
+def attach(*, account_id: int, digest: str) -> Generation | None:
+    """Return the oldest generation whose client was lost with this request, and let no other retry have it."""
+    rows = plain_sql.execute(ATTACH, {"account_id": account_id, "digest": digest, "now": None})
+    return plain_sql.instance(Generation, rows[0]) if rows else None

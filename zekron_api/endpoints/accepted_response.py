@@ -1,0 +1,26 @@
+"""The reply to a client that does not wait: where to find its generation, unless it has ended meanwhile."""
+
+from typing import Final
+
+from django.http import HttpResponse
+
+from workers.lifecycle import queries
+from zekron_api.endpoints import generation_object, generation_response
+
+# The time after which a client should ask again: the predicted one within these bounds.
+MIN_RETRY_SECONDS: Final = 1
+MAX_RETRY_SECONDS: Final = 60
+
+
+def build(*, generation_id: int) -> HttpResponse:
+    """Return 202 with the generation while it is open, and afterwards the reply that a waiting client gets."""
+    generation = queries.get(generation_id=generation_id)
+    if not generation.is_open:
+        return generation_response.build(generation_id=generation_id)
+    described = generation_object.describe(generation)
+    reply = generation_object.reply_with(described)
+    reply.status_code = 202
+    reply["Location"] = f"/v1/generations/{generation_id}"
+    seconds = described.place.eta_seconds if described.place else None
+    reply["Retry-After"] = str(min(max(seconds or 0, MIN_RETRY_SECONDS), MAX_RETRY_SECONDS))
+    return reply

@@ -1,0 +1,118 @@
+"""The endpoint POST /v1/generate: the client waits for its image, or is told where to find it."""
+
+import re
+import time
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+from django.conf import settings
+from django.http.response import HttpResponseBase
+from rest_framework.request import Request
+
+from billing import keys
+from workers.lifecycle import lost_clients
+from zekron_api.endpoints import accepted_response, create_generation, generation_response, preferences
+from zekron_api.endpoints.create_generation import Created
+from zekron_api.endpoints.serializers import DEFAULT_QUEUE_TTL_SECONDS, GenerateSerializer
+from zekron_api.endpoints.views import ApiView
+from zekron_api.http import errors
+from zekron_api.http.errors import InvalidField
+from zekron_api.http.json_body import check_body
+from zekron_api.waiting.deferred_response import PendingGenerationResponse
+
+_IDEMPOTENCY_KEY: Final = re.compile(r"[ -~]{1,255}")
+
+
+class _Wish(NamedTuple):
+    """The way in which the client wants its reply. `applied` is the value of Preference-Applied."""
+
+    queue_seconds: int | None
+    wait_seconds: int
+    applied: str
+
+    @property
+    def is_async(self) -> bool:
+        return self.queue_seconds is not None
+
+
+class GenerateView(ApiView):
+    """The endpoint POST /v1/generate."""
+
+    def post(self, request: Request) -> HttpResponseBase:
+        """Reserve the price, queue the generation, and return a reply that the waiting room completes later."""
+        check_body(request)
+        body = GenerateSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        fields = body.validated_data
+        wish = _read_wish(request, fields)
+        key, retry_digest = _idempotency_key(request), _retry_digest(request, fields)
+        created = create_generation.create(
+            account_id=self.account.pk,
+            fields=fields,
+            idempotency_key=key,
+            queue_seconds=wish.queue_seconds,
+            lost_digest=retry_digest if key is None and _is_retry(request) else "",
+        )
+        is_lost_noted = key is None and not wish.is_async
+        return self._respond(created, wish, lost_digest=retry_digest if is_lost_noted else "")
+
+    def _respond(self, created: Created, wish: _Wish, *, lost_digest: str) -> HttpResponseBase:
+        generation = created.generation
+        response = PendingGenerationResponse(
+            account_id=self.account.pk,
+            generation_id=generation.pk,
+            # A retry may find a generation that has already ended.
+            deadline=time.monotonic() + (wish.wait_seconds if generation.is_open else 0),
+            build=partial(
+                accepted_response.build if wish.is_async else generation_response.build,
+                generation_id=generation.pk,
+            ),
+            on_lost=partial(lost_clients.note, generation_id=generation.pk, digest=lost_digest)
+            if lost_digest
+            else None,
+        )
+        if wish.applied:
+            response["Preference-Applied"] = wish.applied
+        if created.replayed:
+            response["Idempotent-Replayed"] = "true"
+        if created.attached:
+            response["X-Zekron-Retry-Attached"] = "true"
+        return response
+
+
+def _read_wish(request: Request, fields: dict[str, Any]) -> _Wish:
+    """Return the wish of the body and the header. The body wins, because a proxy may take the header away."""
+    preference = preferences.read(request.headers.get("Prefer", ""))
+    is_async = preference.respond_async if fields["async"] is None else fields["async"]
+    queue_seconds: int | None = fields["queue_ttl"]
+    if queue_seconds is not None and not is_async:
+        message = "queue_ttl is for asynchronous requests. Send async: true with it, or leave it out."
+        raise InvalidField("invalid_parameter", message)
+    applied = ["respond-async"] if is_async and preference.respond_async else []
+    wait_seconds = 0 if is_async else settings.SYNC_WAIT_SECONDS
+    if preference.wait_seconds is not None:
+        least_seconds = 0 if is_async else 1
+        wait_seconds = min(max(preference.wait_seconds, least_seconds), settings.SYNC_WAIT_SECONDS)
+        applied.append(f"wait={wait_seconds}")
+    if is_async and queue_seconds is None:
+        queue_seconds = DEFAULT_QUEUE_TTL_SECONDS
+    return _Wish(queue_seconds, wait_seconds, ", ".join(applied))
+
+
+def _is_retry(request: Request) -> bool:
+    """Return whether the client's library sends the request again. The official clients of OpenAI count so."""
+    count = request.headers.get("x-stainless-retry-count", "")
+    return count.isascii() and count.isdigit() and count.strip("0") != ""
+
+
+def _retry_digest(request: Request, fields: dict[str, Any]) -> str:
+    """Return a keyed digest of the API key and the request, by which a retry finds the generation of its first try."""
+    api_key = request.headers.get("Authorization", "").partition(" ")[2].strip()
+    return lost_clients.digest_of(request=[keys.digest(api_key), *create_generation.content_of(fields)])
+
+
+def _idempotency_key(request: Request) -> str | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
+        raise errors.InvalidIdempotencyKey
+    return key
