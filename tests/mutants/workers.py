@@ -346,6 +346,15 @@ MUTATIONS = (
         tests=("tests/workers/engine/test_interface.py",),
     ),
     Mutation(
+        name="Django's start creates the Celery app",
+        path="zekron_api/apps.py",
+        text="from zekron_api.celery import app as celery_app\n",
+        without="celery_app = None\n",
+        tests=(
+            "tests/zekron_api/test_celery.py::test_a_process_that_only_starts_django_sends_tasks_by_our_settings",
+        ),
+    ),
+    Mutation(
         name="Celery's processes load no endpoint",
         path="Procfile",
         text="beat: celery --skip-checks ",

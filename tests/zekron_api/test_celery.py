@@ -53,7 +53,21 @@ celery.main(["--skip-checks", "-A", "zekron_api", "call", "--help"], standalone_
 app.loader.import_default_modules()
 print("workers.tasks" in sys.modules, "zekron_api.urls" in sys.modules)
 """
-    environment = {**os.environ, "DEBUG": "1"}
+    assert _last_line_of(code) == "True False"
+
+
+def test_a_process_that_only_starts_django_sends_tasks_by_our_settings() -> None:
+    code = """
+import django
+django.setup()
+from workers.tasks import generate
+print(generate.app.main, generate.app.conf.task_ignore_result, generate.app.conf.task_default_queue)
+"""
+    assert _last_line_of(code) == "zekron_api True chores"
+
+
+def _last_line_of(code: str) -> str:
+    environment = {**os.environ, "DEBUG": "1", "DJANGO_SETTINGS_MODULE": "zekron_api.settings"}
     ended = subprocess.run(
         [sys.executable, "-c", code],
         cwd=processes.ROOT,
@@ -62,4 +76,4 @@ print("workers.tasks" in sys.modules, "zekron_api.urls" in sys.modules)
         text=True,
         check=True,
     )
-    assert ended.stdout.splitlines()[-1] == "True False"
+    return ended.stdout.splitlines()[-1]

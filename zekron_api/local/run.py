@@ -25,7 +25,7 @@ VAR_DIR: Final = BASE_DIR / "var"
 DEFAULT_PORT: Final = 8000
 # While the stack starts, a line says this often which parts are not ready.
 REMINDER_SECONDS: Final = 10
-# Readiness waits for these two. On two cores the others would delay them, so they start once web answers.
+# The API needs these two. On two cores the others would delay them, so they start once the API is ready.
 FIRST: Final = ("gpu", "web")
 
 
@@ -85,10 +85,8 @@ def up(*, name: str, port: int) -> Iterator[Stack]:
         supervisor.start(FIRST)
         say(f"Opening the account {account!r} with 10.00 US dollars, and making a key.")
         stack = Stack(port=port, key=preparing.wait_for_key(), logs=folder, supervisor=supervisor)
-        _wait_for(stack, "/healthz")
-        say("Starting chores worker and beat.")
+        _wait_until_ready(stack)
         supervisor.start([each for each in supervisord.read(procfile) if each not in FIRST])
-        _wait_for(stack, "/readyz")
         yield stack
         say("Stopping web, workers and beat.")
 
@@ -120,10 +118,10 @@ def _refuse_taken(port: int) -> None:
             ) from None
 
 
-def _wait_for(stack: Stack, path: str) -> None:
-    say(f"Waiting for {stack.url}{path}.")
+def _wait_until_ready(stack: Stack) -> None:
+    say(f"Waiting for {stack.url}/readyz.")
     reminder = time.monotonic() + REMINDER_SECONDS
-    while missing := _missing(stack.port, path):
+    while missing := _missing(stack.port):
         refuse_broken(stack)
         if time.monotonic() > reminder:
             say(f"  not ready yet: {missing}")
@@ -141,11 +139,11 @@ def refuse_broken(stack: Stack) -> None:
         )
 
 
-def _missing(port: int, path: str) -> str:
-    """Return the parts that are not ready yet, or an empty text when the path answers with 200."""
+def _missing(port: int) -> str:
+    """Return the parts that are not ready yet, or an empty text when the stack is ready."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
-        connection.request("GET", path)
+        connection.request("GET", "/readyz")
         response = connection.getresponse()
         content = response.read()
         if response.status == 200:
