@@ -177,10 +177,10 @@ def destroy_keys(*, image_ids: Iterable[int], now: datetime | Now = Now()) -> No
     rows.update(wrapped_key=None, key_destroyed_at=now)
 
 
-def expire(*, image_id: int, now: datetime | Now = Now()) -> None:
-    """Destroy the image's key and let the image expire now, unless it has expired before. May be called twice."""
+def expire(*, image_id: int, expires_at: datetime, now: datetime | Now = Now()) -> None:
+    """Destroy the image's key, and let the image expire at this time unless it expires earlier. May be called twice."""
     destroy_keys(image_ids=[image_id], now=now)
-    StoredImage.objects.filter(pk=image_id).update(expires_at=Least("expires_at", now))
+    StoredImage.objects.filter(pk=image_id).update(expires_at=Least("expires_at", expires_at))
 
 
 def purge(*, now: datetime | Now = Now(), limit: int = MAX_PURGED_IMAGES) -> int:

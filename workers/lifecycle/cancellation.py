@@ -9,7 +9,7 @@ from workers.lifecycle import eligibility, error_codes, generations
 from workers.models import Generation, Status, Timestamp
 
 # The types of a cancelled generation, for programs.
-CANCELLED: Final = "cancelled"
+GENERATION_CANCELLED: Final = "generation_cancelled"
 QUEUE_TTL_EXCEEDED: Final = "queue_ttl_exceeded"
 
 
@@ -34,7 +34,11 @@ def end_requested(*, generation: Generation, now: Timestamp = Now()) -> bool:
     """Move running → cancelled for the holder of its lease, if the client asked for it. Return whether it moved."""
     mine = Q(lease_token=generation.lease_token)
     return generations.cancel_running(
-        generation=generation, error_type=CANCELLED, error_code=_code(CANCELLED), guard=mine, now=now
+        generation=generation,
+        error_type=GENERATION_CANCELLED,
+        error_code=_code(GENERATION_CANCELLED),
+        guard=mine,
+        now=now,
     )
 
 
@@ -44,7 +48,11 @@ def end_abandoned(*, limit: int, now: Timestamp = Now()) -> int:
     rows = Generation.objects.filter(abandoned, cancel_requested_at__isnull=False).order_by("lease_until")
     return sum(
         generations.cancel_running(
-            generation=row, error_type=CANCELLED, error_code=_code(CANCELLED), guard=abandoned, now=now
+            generation=row,
+            error_type=GENERATION_CANCELLED,
+            error_code=_code(GENERATION_CANCELLED),
+            guard=abandoned,
+            now=now,
         )
         for row in rows[:limit]
     )
@@ -74,7 +82,11 @@ def end_queued_too_long(*, limit: int, now: Timestamp = Now()) -> int:
 def _request_once(generation: Generation, detail: str, now: Timestamp) -> None:
     try:
         generations.cancel(
-            generation=generation, error_type=CANCELLED, error_code=_code(CANCELLED), detail=detail, now=now
+            generation=generation,
+            error_type=GENERATION_CANCELLED,
+            error_code=_code(GENERATION_CANCELLED),
+            detail=detail,
+            now=now,
         )
     except generations.NotQueued:
         running = Generation.objects.filter(

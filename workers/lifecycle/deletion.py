@@ -37,5 +37,7 @@ def delete_image(*, generation_id: int, now: Timestamp = Now()) -> None:
 def _delete_image(generation: Generation, now: Timestamp) -> None:
     if generation.image_id is None:
         return
-    images.expire(image_id=generation.image_id, now=now)
     Generation.objects.filter(pk=generation.pk).update(expires_at=Least("expires_at", now))
+    generation.refresh_from_db(fields=["expires_at"])
+    assert generation.expires_at is not None
+    images.expire(image_id=generation.image_id, expires_at=generation.expires_at, now=now)

@@ -35,7 +35,7 @@ from zekron_api.waiting.event_stream import Event
 _MESSAGES: Final = {
     GENERATION_FAILED: "Image generation failed. Nothing was charged. Try again.",
     "service_busy": errors.BUSY,
-    cancellation.CANCELLED: "The generation was cancelled. Nothing was charged.",
+    cancellation.GENERATION_CANCELLED: "The generation was cancelled. Nothing was charged.",
     cancellation.QUEUE_TTL_EXCEEDED: "No worker began within its queue_ttl. Nothing was charged. Try again later.",
 }
 _ENDED_WITHOUT_IMAGE: Final = "The generation ended without an image. Nothing was charged."

@@ -16,7 +16,10 @@ from zekron_api.http import errors
 
 log = logging.getLogger(__name__)
 
-_CANCELLED_ON_PURPOSE: Final = (cancellation.CANCELLED, cancellation.QUEUE_TTL_EXCEEDED)
+_CANCELLED: Final[dict[str, type[errors.WithoutImage]]] = {
+    cancellation.GENERATION_CANCELLED: errors.GenerationCancelled,
+    cancellation.QUEUE_TTL_EXCEEDED: errors.QueueTtlExceeded,
+}
 
 _MESSAGES: Final[dict[type[errors.WithoutImage], str]] = {
     errors.GenerationFailed: "Image generation failed. Nothing was charged. Try again.",
@@ -25,6 +28,7 @@ _MESSAGES: Final[dict[type[errors.WithoutImage], str]] = {
     "Get it later from GET /v1/generations/{id}.",
     errors.GenerationTimeout: "Generation {id} is not finished yet. Get it from GET /v1/generations/{id}. "
     "Do not send the request again: that would be another image.",
+    errors.QueueTtlExceeded: "No worker began generation {id} within its queue_ttl. Nothing was charged.",
     errors.GenerationCancelled: "Generation {id} was cancelled. Nothing was charged.",
     errors.ImageUnreachable: "Generation {id} is completed and charged, but its image is temporarily unavailable. "
     "Get it later from GET /v1/generations/{id}.",
@@ -76,6 +80,9 @@ def _completed(generation: Generation) -> HttpResponse:
     except (OSError, images.ImageUnreadable, images.ObjectMissing) as cause:
         # The general message for internal errors asks to send the request again. The client would pay twice.
         raise unreachable(generation, cause) from cause
+    except images.ImageGone:
+        # A request that is sent again under its key may come after the image was deleted.
+        raise errors.ImageExpired from None
     body = response_bodies.generation_body(generation, content, generation.account)
     return HttpResponse(body, content_type="application/json")
 

@@ -93,6 +93,10 @@ class GenerationCancelled(WithoutImage):
     """The generation was cancelled on request; nothing was charged."""
 
 
+class QueueTtlExceeded(WithoutImage):
+    """No worker began the generation within its time in the queue; nothing was charged."""
+
+
 class AlreadyEnded(Exception):
     """A generation that is completed or failed cannot be cancelled."""
 
@@ -116,6 +120,7 @@ TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
     (ServiceBusy, 503, "service_busy", None),
     (GenerationTimeout, 504, "generation_timeout", None),
     (GenerationCancelled, 409, "generation_cancelled", None),
+    (QueueTtlExceeded, 409, "queue_ttl_exceeded", None),
     (AlreadyEnded, 409, "already_ended", "The generation has ended already, so there is nothing to cancel."),
     (StillOpen, 409, "still_open", "The generation is queued or running. Cancel it first, then delete it."),
     (GenerationFailed, 500, "generation_failed", None),

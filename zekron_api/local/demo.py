@@ -9,6 +9,7 @@ import time
 from typing import Any, Final
 
 from zekron_api.local import logs, run, servers
+from zekron_api.local.preparation import BASE_DIR
 from zekron_api.local.run import VAR_DIR, Stack, StackFailed, say
 
 FOLDER: Final = VAR_DIR / "demo"
@@ -63,7 +64,7 @@ def _generate(running: Stack, name: str, request: dict[str, Any]) -> bytes:
     path = FOLDER / f"{name}.png"
     path.write_bytes(content)
     say(
-        f"  {path.relative_to(run.BASE_DIR)}: {made['size']}, {len(content):,} bytes,"
+        f"  {path.relative_to(BASE_DIR)}: {made['size']}, {len(content):,} bytes,"
         f" in {time.monotonic() - started_at:.1f} s; cost {made['cost']}, balance {made['remaining_balance']}"
     )
     return content

@@ -147,6 +147,8 @@ CAUSES: Final[dict[str, tuple[Cause, ...]]] = {
         _without_image(errors.ServiceBusy),
         _without_image(errors.GenerationTimeout),
         _without_image(errors.GenerationCancelled),
+        _without_image(errors.QueueTtlExceeded),
+        errors.ImageExpired,
     ),
     "quote": (*_BODY, partial(_quote, prompt="x", images=3), partial(_quote, prompt="x", images=-1)),
     "getModel": (exceptions.NotFound,),

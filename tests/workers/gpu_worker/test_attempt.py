@@ -149,7 +149,7 @@ def test_a_generation_that_is_cancelled_while_it_runs_is_free_and_leaves_no_obje
         attempt.run_next(context=context)
     owner.refresh_from_db()
     generation.refresh_from_db()
-    assert (generation.status, generation.error_type) == (Status.CANCELLED, "cancelled")
+    assert (generation.status, generation.error_type) == (Status.CANCELLED, "generation_cancelled")
     assert (owner.reserved_micros, owner.spent_micros) == (0, 0)
     assert [path for path in objects_folder.rglob("*") if path.is_file()] == []
     assert list(audit()) == []

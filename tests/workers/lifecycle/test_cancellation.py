@@ -48,7 +48,7 @@ def test_a_queued_generation_is_cancelled_at_once_and_its_hold_released() -> Non
     queued = factories.submit(factories.account())
     assert _request(queued).status == Status.CANCELLED
     _assert_free(queued)
-    assert queued.error_type == "cancelled"
+    assert queued.error_type == "generation_cancelled"
 
 
 def test_a_running_generation_is_marked_and_its_worker_cancels_it() -> None:

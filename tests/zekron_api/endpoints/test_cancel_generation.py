@@ -46,7 +46,7 @@ def test_a_generation_without_an_image_costs_nothing_once_it_is_cancelled(me: Ca
         "cancelled",
         None,
         "0.0000",
-        "cancelled",
+        "generation_cancelled",
     )
     assert me.get("/v1/balance").json()["data"]["balance"] == "10.0000"
 
