@@ -35,8 +35,7 @@ def end_requested(*, generation: Generation, now: Timestamp = Now()) -> bool:
     mine = Q(lease_token=generation.lease_token)
     return generations.cancel_running(
         generation=generation,
-        error_type=GENERATION_CANCELLED,
-        error_code=_code(GENERATION_CANCELLED),
+        **_error(GENERATION_CANCELLED),
         guard=mine,
         now=now,
     )
@@ -49,8 +48,7 @@ def end_abandoned(*, limit: int, now: Timestamp = Now()) -> int:
     return sum(
         generations.cancel_running(
             generation=row,
-            error_type=GENERATION_CANCELLED,
-            error_code=_code(GENERATION_CANCELLED),
+            **_error(GENERATION_CANCELLED),
             guard=abandoned,
             now=now,
         )
@@ -66,8 +64,7 @@ def end_queued_too_long(*, limit: int, now: Timestamp = Now()) -> int:
         try:
             generations.cancel(
                 generation=row,
-                error_type=QUEUE_TTL_EXCEEDED,
-                error_code=_code(QUEUE_TTL_EXCEEDED),
+                **_error(QUEUE_TTL_EXCEEDED),
                 detail="no worker began it within its queue_ttl",
                 guard=too_long,
                 now=now,
@@ -83,8 +80,7 @@ def _request_once(generation: Generation, detail: str, now: Timestamp) -> None:
     try:
         generations.cancel(
             generation=generation,
-            error_type=GENERATION_CANCELLED,
-            error_code=_code(GENERATION_CANCELLED),
+            **_error(GENERATION_CANCELLED),
             detail=detail,
             now=now,
         )
@@ -95,5 +91,5 @@ def _request_once(generation: Generation, detail: str, now: Timestamp) -> None:
         running.update(cancel_requested_at=now, error_detail=detail)
 
 
-def _code(error_type: str) -> str:
-    return error_codes.new_code(error_type=error_type)
+def _error(error_type: str) -> dict[str, str]:
+    return {"error_type": error_type, "error_code": error_codes.new_code(error_type=error_type)}

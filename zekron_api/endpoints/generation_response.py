@@ -65,10 +65,9 @@ def _build(generation_id: int) -> HttpResponse:
             return _completed(generation)
         case Status.FAILED:
             raise error(errors.GenerationFailed, generation_id=generation.pk, code=generation.error_code)
-        case Status.CANCELLED if generation.error_type in _CANCELLED_ON_PURPOSE:
-            raise error(errors.GenerationCancelled, generation_id=generation.pk, code=generation.error_code)
         case Status.CANCELLED:
-            raise error(errors.ServiceBusy, generation_id=generation.pk, code=generation.error_code)
+            kind = _CANCELLED.get(generation.error_type, errors.ServiceBusy)
+            raise error(kind, generation_id=generation.pk, code=generation.error_code)
     code = error_codes.new_code(error_type="generation_timeout")
     raise error(errors.GenerationTimeout, generation_id=generation.pk, code=code)
 
