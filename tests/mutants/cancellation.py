@@ -9,6 +9,9 @@ CANCELS = "tests/workers/lifecycle/test_cancellation.py"
 KEYS = "tests/workers/lifecycle/test_idempotency.py"
 BATCHES = "tests/workers/engine/test_batcher.py"
 ATTEMPTS = "tests/workers/gpu_worker/test_attempt.py"
+LOST = "tests/zekron_api/waiting/test_lost_clients.py"
+ASYNC = "tests/zekron_api/endpoints/test_asynchronous.py"
+CANCELS_BY_HTTP = "tests/zekron_api/endpoints/test_cancel_generation.py"
 DELETES = "tests/workers/lifecycle/test_deletion.py"
 
 MUTATIONS = (
@@ -172,5 +175,61 @@ MUTATIONS = (
         text="        if not cancellation.end_requested(generation=generation):\n            _fail(",
         without="        if True:\n            _fail(",
         tests=(f"{ATTEMPTS}::test_a_failed_attempt_at_what_was_to_be_cancelled_cancels_it",),
+    ),
+    Mutation(
+        name="a lost client: a reply that was sent is not lost",
+        path="zekron_api/waiting/asgi_handler.py",
+        text="        if not is_sent:\n",
+        without="        if True:\n",
+        tests=(f"{LOST}::test_a_client_that_got_its_reply_is_not_lost",),
+    ),
+    Mutation(
+        name="a lost client: who leaves is noted",
+        path="zekron_api/waiting/asgi_handler.py",
+        text="            await self._note_lost(response)\n            return\n",
+        without="            return\n",
+        tests=(f"{LOST}::test_a_retry_of_a_lost_client_gets_the_image_of_its_first_try",),
+    ),
+    Mutation(
+        name="a lost client: only a retry attaches",
+        path="zekron_api/endpoints/generate.py",
+        text='return count.isascii() and count.isdigit() and count.strip("0") != ""',
+        without="return True",
+        tests=(f"{LOST}::test_asking_twice_on_purpose_makes_two",),
+    ),
+    Mutation(
+        name="a lost client: a retry attaches once",
+        path="workers/lifecycle/lost_clients.py",
+        text="SET client_lost_at = NULL, lost_digest = ''",
+        without="SET lost_digest = lost_digest",
+        tests=("tests/workers/lifecycle/test_lost_clients.py",),
+    ),
+    Mutation(
+        name="a lost client: the digest has the API key",
+        path="zekron_api/endpoints/generate.py",
+        text="[keys.digest(api_key), *create_generation",
+        without="[*create_generation",
+        tests=(f"{LOST}::test_a_retry_with_another_key_of_the_account_is_a_new_request",),
+    ),
+    Mutation(
+        name="cancel: a client that waits in vain cancels nothing asynchronous",
+        path="zekron_api/endpoints/generation_response.py",
+        text="Status.QUEUED and not generation.is_async:",
+        without="Status.QUEUED:",
+        tests=(f"{ASYNC}::test_a_replay_of_an_open_one_attaches_in_the_way_in_which_it_is_asked",),
+    ),
+    Mutation(
+        name="delete: an open generation is refused by name",
+        path="zekron_api/endpoints/watch_generation.py",
+        text="            raise errors.StillOpen from None\n",
+        without="            pass\n",
+        tests=(f"{CANCELS_BY_HTTP}::test_an_open_generation_is_not_deleted",),
+    ),
+    Mutation(
+        name="delete: an image of another account is not deleted",
+        path="zekron_api/endpoints/views.py",
+        text="        if generation.account_id != self.account.pk:\n",
+        without="        if False:\n",
+        tests=(f"{CANCELS_BY_HTTP}::test_another_accounts_image_is_not_deleted",),
     ),
 )

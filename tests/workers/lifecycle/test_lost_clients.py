@@ -1,0 +1,72 @@
+"""Clients that were lost: noted on the row, and found by one retry of the same request."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests import factories
+from workers.lifecycle import generations, lost_clients
+from workers.models import Generation, Status
+
+pytestmark = pytest.mark.django_db(transaction=True)
+REQUEST = ["key", "a boat", "zekron-image-1", "512x512"]
+DIGEST = lost_clients.digest_of(request=REQUEST)
+
+
+def _lost(status: Status = Status.QUEUED) -> Generation:
+    generation = factories.generation_in(status, factories.account())
+    lost_clients.note(generation_id=generation.pk, digest=DIGEST)
+    return generation
+
+
+@pytest.mark.parametrize("status", [Status.QUEUED, Status.RUNNING, Status.COMPLETED])
+def test_a_retry_finds_the_generation_of_a_lost_client_once(status: Status) -> None:
+    lost = _lost(status)
+    assert lost_clients.attach(account_id=lost.account_id, digest=DIGEST) == lost
+    assert lost_clients.attach(account_id=lost.account_id, digest=DIGEST) is None
+
+
+@pytest.mark.parametrize("status", [Status.FAILED, Status.CANCELLED])
+def test_what_ended_without_an_image_is_no_reply_to_a_retry(status: Status) -> None:
+    lost = _lost(status)
+    assert lost_clients.attach(account_id=lost.account_id, digest=DIGEST) is None
+
+
+def test_what_fails_after_its_client_was_lost_is_no_reply_either() -> None:
+    lost = _lost(Status.RUNNING)
+    generation = Generation.objects.get(pk=lost.pk)
+    generations.fail(generation=generation, **factories.ERROR)
+    assert lost_clients.attach(account_id=lost.account_id, digest=DIGEST) is None
+
+
+def test_another_request_and_another_account_find_nothing() -> None:
+    lost = _lost()
+    other = lost_clients.digest_of(request=["another key", *REQUEST[1:]])
+    assert lost_clients.attach(account_id=lost.account_id, digest=other) is None
+    assert lost_clients.attach(account_id=factories.account().pk, digest=DIGEST) is None
+
+
+def test_a_client_that_was_not_lost_is_never_found() -> None:
+    generation = factories.generation_in(Status.QUEUED, factories.account())
+    assert lost_clients.attach(account_id=generation.account_id, digest=DIGEST) is None
+    assert lost_clients.attach(account_id=generation.account_id, digest="") is None
+
+
+def test_a_loss_is_forgotten_after_ten_minutes() -> None:
+    generation = factories.generation_in(Status.QUEUED, factories.account())
+    lost_clients.note(
+        generation_id=generation.pk,
+        digest=DIGEST,
+        now=datetime.now(UTC) - lost_clients.MAX_AGE - timedelta(seconds=1),
+    )
+    assert lost_clients.attach(account_id=generation.account_id, digest=DIGEST) is None
+
+
+def test_of_many_retries_at_once_each_lost_generation_answers_one() -> None:
+    owner = factories.account()
+    lost = [factories.submit(owner) for _ in range(2)]
+    for generation in lost:
+        lost_clients.note(generation_id=generation.pk, digest=DIGEST)
+    found = factories.at_once(16, lambda _: lost_clients.attach(account_id=owner.pk, digest=DIGEST))
+    assert sorted(each.pk for each in found if each is not None) == sorted(each.pk for each in lost)
+    assert found.count(None) == 14
