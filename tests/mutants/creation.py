@@ -153,8 +153,8 @@ MUTATIONS = (
     Mutation(
         name="sources: a refused request's are discarded",
         path=CREATE,
-        text="        generations.TooManyOpen,\n        ledger.InsufficientBalance,\n",
-        without="        ledger.InsufficientBalance,\n",
+        text="        generations.TooManyOpen,\n",
+        without="",
         tests=(f"{CREATES}::test_sources_of_a_request_that_is_refused_under_the_lock_are_discarded",),
     ),
     Mutation(
