@@ -28,7 +28,7 @@ from bench.benchmark import Benchmark, Figure, Round, Samples, Skipped
 from bench.web import Web
 from storage import images
 from storage.models import StoredImage
-from workers.lifecycle import generations
+from workers.lifecycle import attempt_statements, generations
 from workers.messaging import worker_registry
 from workers.messaging.enqueue import GENERATE_TASK
 from workers.messaging.redis_client import connection as broker
@@ -200,7 +200,7 @@ def _seal_image() -> StoredImage:
         content=IMAGE,
         mime_type="image/png",
         associated_data="benchmark",
-        expires_at=timezone.now() + generations.IMAGE_LIFE,
+        expires_at=timezone.now() + attempt_statements.IMAGE_LIFE,
     )
 
 

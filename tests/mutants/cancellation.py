@@ -17,7 +17,7 @@ DELETES = "tests/workers/lifecycle/test_deletion.py"
 MUTATIONS = (
     Mutation(
         name="cancel: a marked generation is not completed",
-        path=GENERATIONS,
+        path="workers/lifecycle/attempt_statements.py",
         text="        AND cancel_requested_at IS NULL\n",
         without="",
         tests=(f"{CANCELS}::test_a_marked_generation_is_not_completed_and_not_charged",),

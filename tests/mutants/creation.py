@@ -80,7 +80,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="sources: the keys of all go with the completion, not only of the first",
-        path="workers/lifecycle/generations.py",
+        path="workers/lifecycle/attempt_statements.py",
         text="WHERE source.id = s.image_id AND",
         without="WHERE source.id = s.image_id AND s.position = 1 AND",
         tests=(

@@ -30,7 +30,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="claim: the time of the first attempt is kept",
-        path=GENERATIONS,
+        path="workers/lifecycle/attempt_statements.py",
         text="started_at = coalesce(started_at, {NOW})",
         without="started_at = {NOW}",
         tests=(f"{LIFE}::test_a_generation_keeps_the_time_of_its_first_attempt",),

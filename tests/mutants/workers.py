@@ -18,7 +18,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="complete: the lease's token",
-        path=GENERATIONS,
+        path="workers/lifecycle/attempt_statements.py",
         text=" AND status = 'running' AND lease_token = %(lease_token)s",
         without=" AND status = 'running'",
         tests=(f"{LIFE}::test_a_worker_whose_lease_went_to_another_changes_nothing",),
@@ -39,7 +39,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="renew: the lease's token",
-        path=GENERATIONS,
+        path="workers/lifecycle/attempt_statements.py",
         text=" AND lease_token = ANY(%(lease_tokens)s::uuid[])",
         without="",
         tests=(f"{LIFE}::test_a_lease_that_is_not_named_is_not_renewed",),
@@ -129,7 +129,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="complete: the charge in the same statement",
-        path=GENERATIONS,
+        path="workers/lifecycle/attempt_statements.py",
         text='{holds.settle(after="leased")}',
         without="entry AS (SELECT reservation_id FROM leased)",
         tests=(f"{LIFE}::test_no_generation_ends_unless_its_money_moves_with_it",),
@@ -143,7 +143,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="claim: nobody waits for, or takes, what another is claiming",
-        path=GENERATIONS,
+        path="workers/lifecycle/attempt_statements.py",
         text=" LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED",
         without=" LIMIT 1",
         tests=(f"{LIFE}::test_a_claim_passes_over_what_another_is_claiming_and_waits_for_nobody",),
@@ -187,7 +187,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="complete: the image expires a day after its completion",
-        path=GENERATIONS,
+        path="workers/lifecycle/attempt_statements.py",
         text="f\"{NOW} + interval '{IMAGE_LIFE.total_seconds():.0f} seconds'\"",
         without='"put.expires_at"',
         tests=(f"{LIFE}::test_on_the_databases_own_clock_both_rows_expire_at_the_same_instant",),

@@ -17,7 +17,7 @@ from storage.models import StoredImage
 from storage.postgresql.plain_sql import NOW
 from tests.simulation.faults import Fault
 from tests.simulation.scenario import Simulation, simulation
-from workers.lifecycle import eligibility, generations, recovery, transitions
+from workers.lifecycle import attempt_statements, eligibility, generations, recovery, transitions
 from workers.lifecycle.submission import Submission, insert
 from workers.messaging import enqueue
 from workers.models import MAX_ATTEMPTS, OPEN_STATUSES, Generation, Status, Timestamp
@@ -113,14 +113,14 @@ class Removed(NamedTuple):
     said: str
     beset_by: tuple[Fault, ...] = ()
     # The text of the claim, where it has the guard too.
-    claim: str = generations.CLAIM
+    claim: str = attempt_statements.CLAIM
 
 
 REMOVED = {
     "the lease's token in complete": Removed(
-        generations,
+        attempt_statements,
         "COMPLETE",
-        _without(generations.COMPLETE, " AND lease_token = %(lease_token)s"),
+        _without(attempt_statements.COMPLETE, " AND lease_token = %(lease_token)s"),
         "was completed by",
         (Fault.RELIEVED,),
     ),
@@ -135,9 +135,9 @@ REMOVED = {
         (Fault.RELIEVED, Fault.BROKEN),
     ),
     "the due time and the deadline in claim": Removed(
-        generations,
+        attempt_statements,
         "CLAIM",
-        _without(generations.CLAIM, f" AND not_before <= {NOW} AND deadline_at > {NOW}"),
+        _without(attempt_statements.CLAIM, f" AND not_before <= {NOW} AND deadline_at > {NOW}"),
         "before it was due, or after its deadline",
         (Fault.BROKEN, Fault.DOUBLED, Fault.JUMP),
     ),
@@ -147,7 +147,7 @@ REMOVED = {
         100,
         "generation_attempts_capped",
         (Fault.BROKEN,),
-        claim=_without(generations.CLAIM, f"attempt_count < {MAX_ATTEMPTS}", "true"),
+        claim=_without(attempt_statements.CLAIM, f"attempt_count < {MAX_ATTEMPTS}", "true"),
     ),
     "the status in every transition": Removed(
         transitions,
@@ -172,10 +172,12 @@ REMOVED = {
     "the renewal of leases": Removed(generations, "renew", _none_lost, "does not renew a lease"),
     "the release of what ends unpaid": Removed(holds, "release", _nothing, "its hold is open"),
     "the charge of what is completed": Removed(
-        generations,
+        attempt_statements,
         "COMPLETE",
         _without(
-            generations.COMPLETE, holds.settle(after="leased"), "entry AS (SELECT reservation_id FROM leased)"
+            attempt_statements.COMPLETE,
+            holds.settle(after="leased"),
+            "entry AS (SELECT reservation_id FROM leased)",
         ),
         "its hold is open",
     ),
@@ -211,7 +213,7 @@ def test_the_harm_is_seen_within_a_few_scenarios_without(simulated: Simulation, 
     removed = REMOVED[guard]
     # The simulation replaces some of the same functions, so its own are put back before it ends.
     with pytest.MonkeyPatch.context() as patches:
-        patches.setattr(generations, "CLAIM", removed.claim)
+        patches.setattr(attempt_statements, "CLAIM", removed.claim)
         for owner in removed.owner if isinstance(removed.owner, tuple) else (removed.owner,):
             patches.setattr(owner, removed.name, removed.instead)
         scenarios = (simulated.run(seed=seed, beset_by=removed.beset_by) for seed in range(MAX_SCENARIOS))

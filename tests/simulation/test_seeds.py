@@ -9,7 +9,7 @@ from billing import holds
 from tests.simulation import run_many
 from tests.simulation.faults import Fault
 from tests.simulation.scenario import Simulation, simulation
-from workers.lifecycle import generations
+from workers.lifecycle import attempt_statements
 from workers.models import Status
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -48,7 +48,7 @@ def test_a_violation_is_told_with_its_course_and_how_to_see_it_again(
     simulated: Simulation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     charge, nothing = holds.settle(after="leased"), "entry AS (SELECT reservation_id FROM leased)"
-    monkeypatch.setattr(generations, "COMPLETE", generations.COMPLETE.replace(charge, nothing))
+    monkeypatch.setattr(attempt_statements, "COMPLETE", attempt_statements.COMPLETE.replace(charge, nothing))
     scenarios = (simulated.run(seed=seed) for seed in range(20))
     told = run_many.report(next(scenario for scenario in scenarios if scenario.violations))
     assert "running → completed" in told

@@ -20,7 +20,7 @@ from tests.processes import ROOT
 from tests.storage import s3
 from tests.storage.conftest import EXPIRES_AT, bytes_of
 from tests.storage.s3 import OBJECT, everything, refusals, requests
-from workers.lifecycle import generations
+from workers.lifecycle import attempt_statements
 from zekron_api.config.storage_url import object_store
 from zekron_api.ops import readiness
 from zekron_api.waiting import asgi_handler
@@ -145,7 +145,7 @@ def test_no_request_waits_for_ever_or_for_another_threads_connection(bucket: S3S
     assert (config.connect_timeout, config.read_timeout) == (2, 5)
     assert config.retries == {"mode": "standard", "total_max_attempts": 3}
     # Three of them end before the lease of an attempt would.
-    assert generations.LEASE_SECONDS > 3 * 5
+    assert attempt_statements.LEASE_SECONDS > 3 * 5
     assert config.max_pool_connections > asgi_handler.THREAD_COUNT
 
 

@@ -26,7 +26,7 @@ from workers.engine.interface import (
 )
 from workers.gpu_worker.heartbeat import Heartbeat
 from workers.imaging import png, source_images
-from workers.lifecycle import cancellation, completion, error_codes, generations
+from workers.lifecycle import attempt_statements, cancellation, completion, error_codes, generations
 from workers.messaging import counters
 from workers.models import GENERATION_FAILED, Generation, Kind
 
@@ -146,7 +146,9 @@ def _store(generation: Generation, content: bytes) -> StoredImage:
         content=content,
         mime_type="image/png",
         associated_data=f"account {generation.account_id} generation {generation.pk}",
-        expires_at=timezone.now() + generations.IMAGE_LIFE + timedelta(seconds=generations.LEASE_SECONDS),
+        expires_at=timezone.now()
+        + attempt_statements.IMAGE_LIFE
+        + timedelta(seconds=attempt_statements.LEASE_SECONDS),
     )
 
 

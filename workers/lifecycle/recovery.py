@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 
 from storage import failpoints
 from workers.lifecycle import cancellation, eligibility, erasure, error_codes, generations, idempotency
-from workers.lifecycle.generations import LEASE_SECONDS
+from workers.lifecycle.attempt_statements import LEASE_SECONDS
 from workers.lifecycle.transitions import lock_some, move_all
 from workers.messaging import enqueue
 from workers.models import GENERATION_FAILED, MAX_ATTEMPTS, Generation, Status, Timestamp

@@ -16,7 +16,7 @@ from storage.models import StoredImage
 from tests import factories, movements
 from tests.billing.tampering import tamper
 from workers.audit import rows
-from workers.lifecycle import generations, submission
+from workers.lifecycle import attempt_statements, generations, submission
 from workers.models import Generation, IdempotencyKey, Kind, SourceImage, Status
 
 pytestmark = pytest.mark.django_db
@@ -207,7 +207,7 @@ LATE: dict[str, tuple[Callable[[], object], timedelta, str]] = {
     ),
     "a key": (
         lambda: factories.generation_in(Status.COMPLETED, factories.account()),
-        generations.IMAGE_LIFE + rows.KEY_GRACE,
+        attempt_statements.IMAGE_LIFE + rows.KEY_GRACE,
         "image …: expired at 2026-01-02 12:00:00+00:00 and still has its key",
     ),
     "an object": (

@@ -17,7 +17,7 @@ from tests import factories
 from workers.engine.batcher import Batcher, BatcherClosed
 from workers.engine.interface import ImageOrder, OutOfDeviceMemory, Picture, StepCallback
 from workers.gpu_worker import attempt, heartbeat
-from workers.lifecycle import cancellation, generations, recovery
+from workers.lifecycle import attempt_statements, cancellation, generations, recovery
 from workers.models import MAX_ATTEMPTS, Generation, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -186,7 +186,7 @@ def test_a_lost_lease_charges_nothing_and_leaves_no_object(objects_folder: Path)
 
     class Thief(factories.StandInEngine):
         def generate(self, orders: Sequence[ImageOrder], *, on_step: StepCallback) -> list[Image.Image]:
-            late = datetime.now(UTC) + timedelta(seconds=generations.LEASE_SECONDS + 1)
+            late = datetime.now(UTC) + timedelta(seconds=attempt_statements.LEASE_SECONDS + 1)
             recovery.rescue(limit=10, now=late)
             connections.close_all()
             return super().generate(orders, on_step=on_step)

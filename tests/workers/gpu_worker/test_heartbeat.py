@@ -16,7 +16,7 @@ from tests.processes import wait_until
 from tests.tcp_proxy import Proxy
 from workers.gpu_worker import heartbeat
 from workers.gpu_worker.heartbeat import Heartbeat
-from workers.lifecycle import generations
+from workers.lifecycle import attempt_statements
 from workers.messaging import counters, worker_registry
 from workers.messaging.worker_registry import Details
 from workers.models import Generation, Status
@@ -72,7 +72,7 @@ def test_a_beat_over_a_silent_connection_ends_and_the_next_one_renews(
 def test_a_silent_connection_leaves_time_to_renew_over_another_one() -> None:
     silent = heartbeat.MAX_ANSWER_SECONDS + heartbeat.INTERVAL_SECONDS
     again = time_limits.HEALTH_CHECK_SECONDS + time_limits.CONNECT_SECONDS + heartbeat.MAX_ANSWER_SECONDS
-    assert heartbeat.INTERVAL_SECONDS + silent + again <= generations.LEASE_SECONDS
+    assert heartbeat.INTERVAL_SECONDS + silent + again <= attempt_statements.LEASE_SECONDS
 
 
 def test_an_error_that_nobody_expected_does_not_end_the_heartbeat(caplog: pytest.LogCaptureFixture) -> None:

@@ -18,7 +18,7 @@ from tests.factories import NOW
 from tests.processes import wait_until
 from workers.gpu_worker import poller
 from workers.gpu_worker.poller import DatabaseContact, IdlePoller
-from workers.lifecycle import generations, recovery
+from workers.lifecycle import attempt_statements, generations, recovery
 from workers.models import Generation, Status
 
 CLOCK = Now()
@@ -55,7 +55,7 @@ def _left_by_a_worker(owner: Account) -> Generation:
     running = factories.claim(generation_id=factories.submit(owner, now=None).pk)
     silent_seconds = 13
     Generation.objects.filter(pk=running.pk).update(
-        lease_until=CLOCK + timedelta(seconds=generations.LEASE_SECONDS - silent_seconds)
+        lease_until=CLOCK + timedelta(seconds=attempt_statements.LEASE_SECONDS - silent_seconds)
     )
     return Generation.objects.get(pk=running.pk)
 

@@ -25,7 +25,7 @@ from tests.storage.faults import files_of_at_most, hanging, standing_still
 from workers.audit import rows
 from workers.gpu_worker import attempt
 from workers.gpu_worker.heartbeat import Heartbeat
-from workers.lifecycle import generations, recovery
+from workers.lifecycle import attempt_statements, recovery
 from workers.messaging import counters
 from workers.models import MAX_ATTEMPTS, Generation, Status
 from zekron_api.config.storage_url import object_store
@@ -82,7 +82,7 @@ def attempted(generation: Generation) -> Generation:
 
 def rescued(generation: Generation) -> Generation:
     """Sweep after the generation's lease is over, and return the generation."""
-    later = datetime.now(UTC) + timedelta(seconds=generations.LEASE_SECONDS + 1)
+    later = datetime.now(UTC) + timedelta(seconds=attempt_statements.LEASE_SECONDS + 1)
     recovery.rescue(limit=10, now=later)
     return Generation.objects.get(pk=generation.pk)
 

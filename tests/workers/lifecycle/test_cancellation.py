@@ -12,12 +12,12 @@ from tests import factories
 from tests.database import start_elsewhere
 from tests.factories import NOW
 from workers.audit import rows
-from workers.lifecycle import cancellation, generations, recovery
+from workers.lifecycle import attempt_statements, cancellation, generations, recovery
 from workers.messaging import completion_events
 from workers.models import Generation, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
-LEASE_OVER = NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)
+LEASE_OVER = NOW + timedelta(seconds=attempt_statements.LEASE_SECONDS + 1)
 TTL_SECONDS = 60
 LATE = NOW + timedelta(seconds=TTL_SECONDS, milliseconds=1)
 

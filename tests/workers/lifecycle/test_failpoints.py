@@ -34,14 +34,14 @@ from storage.models import StoredImage
 from tests import factories
 from workers.audit.rows import find_disagreements as audit_work
 from workers.gpu_worker import attempt
-from workers.lifecycle import generations, recovery
+from workers.lifecycle import attempt_statements, recovery
 from workers.models import Generation, Status
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes]
 
 PURGES = ("keys_destroyed", "object_deleted")
-LEASE_OVER = timedelta(seconds=generations.LEASE_SECONDS + 1)
-EXPIRED = generations.IMAGE_LIFE + timedelta(hours=1)
+LEASE_OVER = timedelta(seconds=attempt_statements.LEASE_SECONDS + 1)
+EXPIRED = attempt_statements.IMAGE_LIFE + timedelta(hours=1)
 
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload([__name__])

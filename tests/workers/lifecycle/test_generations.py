@@ -17,13 +17,21 @@ from storage.models import StoredImage
 from tests import factories
 from tests.database import start_elsewhere
 from tests.factories import NOW
-from workers.lifecycle import cancellation, generations, image_tokens, recovery, submission, transitions
+from workers.lifecycle import (
+    attempt_statements,
+    cancellation,
+    generations,
+    image_tokens,
+    recovery,
+    submission,
+    transitions,
+)
 from workers.messaging import completion_events, enqueue
 from workers.models import MAX_ATTEMPTS, Generation, SourceImage, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LATE = NOW + timedelta(seconds=submission.DEADLINE_SECONDS + 1)
-LEASE_OVER = NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)
+LEASE_OVER = NOW + timedelta(seconds=attempt_statements.LEASE_SECONDS + 1)
 
 
 def _claim(generation: Generation) -> None:
@@ -193,7 +201,7 @@ def test_a_generation_keeps_the_time_of_its_first_attempt() -> None:
     recovery.rescue(limit=10, now=LEASE_OVER)
     again = factories.claim(generation_id=generation.pk, now=LEASE_OVER)
     assert (again.attempt_count, again.started_at) == (2, NOW)
-    assert again.lease_until == LEASE_OVER + timedelta(seconds=generations.LEASE_SECONDS)
+    assert again.lease_until == LEASE_OVER + timedelta(seconds=attempt_statements.LEASE_SECONDS)
 
 
 def test_the_next_is_never_one_that_is_not_due() -> None:
@@ -233,7 +241,7 @@ def test_on_the_databases_own_clock_both_rows_expire_at_the_same_instant() -> No
     generations.complete(generation=running, image=factories.sealed(), cost_micros=running.quote_micros)
     done = Generation.objects.select_related("image").get(pk=running.pk)
     assert done.expires_at == done.image.expires_at
-    assert done.expires_at - done.ended_at == generations.IMAGE_LIFE
+    assert done.expires_at - done.ended_at == attempt_statements.IMAGE_LIFE
 
 
 def test_a_lost_completion_records_no_image() -> None:

@@ -9,7 +9,7 @@ from django.db import transaction
 from tests import factories
 from tests.database import start_elsewhere
 from tests.factories import NOW
-from workers.lifecycle import generations, recovery, submission
+from workers.lifecycle import attempt_statements, generations, recovery, submission
 from workers.messaging import enqueue
 from workers.models import Generation, Status
 
@@ -30,7 +30,7 @@ def _status(generation: Generation) -> str:
 
 def test_a_dead_workers_generation_is_queued_and_hinted_again(hinted: list[int]) -> None:
     running = factories.generation_in(Status.RUNNING, factories.account())
-    lease_over = NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)
+    lease_over = NOW + timedelta(seconds=attempt_statements.LEASE_SECONDS + 1)
     hinted.clear()
     assert recovery.sweep(now=NOW + timedelta(seconds=1)) == (0, 0, 0)
     assert recovery.sweep(now=lease_over) == (0, 1, 1)
@@ -122,13 +122,13 @@ def test_what_is_open_past_its_deadline_fails_and_is_free(hinted: list[int], sta
 
 def test_a_generation_whose_workers_died_three_times_fails(hinted: list[int]) -> None:
     last = factories.exhausted(factories.account())
-    assert recovery.sweep(now=NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)).given_up == 1
+    assert recovery.sweep(now=NOW + timedelta(seconds=attempt_statements.LEASE_SECONDS + 1)).given_up == 1
     assert _status(last) == Status.FAILED
 
 
 def test_the_last_attempt_goes_on_for_as_long_as_its_lease_is_renewed(hinted: list[int]) -> None:
     last = factories.exhausted(factories.account())
-    lease_over = NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)
+    lease_over = NOW + timedelta(seconds=attempt_statements.LEASE_SECONDS + 1)
     generations.renew(lease_tokens={last.lease_token}, now=lease_over)
     assert recovery.sweep(now=lease_over + timedelta(seconds=1)) == (0, 0, 0)
     assert not generations.give_up(generation=last, error_type="x", error_code="X", now=lease_over)
@@ -143,7 +143,7 @@ def test_what_is_past_its_deadline_is_not_taken_back() -> None:
 
 def test_what_has_had_all_its_attempts_is_not_taken_back() -> None:
     factories.exhausted(factories.account())
-    lease_over = NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)
+    lease_over = NOW + timedelta(seconds=attempt_statements.LEASE_SECONDS + 1)
     assert recovery.rescue(limit=10, now=lease_over) == []
 
 
@@ -157,7 +157,7 @@ def test_what_is_not_overdue_is_not_given_up_even_when_asked_for() -> None:
 
 def test_a_sweep_passes_over_what_another_has_locked(hinted: list[int]) -> None:
     running = factories.generation_in(Status.RUNNING, factories.account())
-    lease_over = NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)
+    lease_over = NOW + timedelta(seconds=attempt_statements.LEASE_SECONDS + 1)
     with transaction.atomic():
         Generation.objects.select_for_update().get(pk=running.pk)
         swept = start_elsewhere(lambda: recovery.sweep(now=lease_over))
@@ -170,7 +170,7 @@ def test_many_sweeps_at_once_move_each_row_once(hinted: list[int]) -> None:
     for _ in range(20):
         factories.generation_in(Status.RUNNING, owner)
     hinted.clear()
-    lease_over = NOW + timedelta(seconds=generations.LEASE_SECONDS + 1)
+    lease_over = NOW + timedelta(seconds=attempt_statements.LEASE_SECONDS + 1)
     swept = factories.at_once(4, lambda _: recovery.sweep(now=lease_over))
     assert sum(each.rescued for each in swept) == 20
     assert len(hinted) == len(set(hinted)) == 20

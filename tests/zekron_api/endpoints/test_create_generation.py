@@ -20,7 +20,7 @@ from tests.assertions import refusal
 from tests.factories import ERROR
 from tests.images import picture
 from tests.zekron_api.callers import Caller, caller
-from workers.lifecycle import generations, idempotency
+from workers.lifecycle import attempt_statements, generations, idempotency
 from workers.messaging import enqueue
 from workers.models import Generation, SourceImage, Status
 
@@ -54,7 +54,7 @@ def test_a_create_gives_the_published_reply(me: Caller, engine: factories.StandI
     assert re.fullmatch(r"[0-9a-f]{64}", data["token"])
     assert body["created_at"].endswith("+00:00")
     life = datetime.fromisoformat(data["image"]["expires_at"]) - datetime.fromisoformat(body["created_at"])
-    assert 0 <= (life - generations.IMAGE_LIFE).total_seconds() < 60
+    assert 0 <= (life - attempt_statements.IMAGE_LIFE).total_seconds() < 60
     with Image.open(io.BytesIO(base64.b64decode(data["image"]["b64_json"]))) as image:
         assert (image.format, image.size) == ("PNG", (1024, 1024))
 

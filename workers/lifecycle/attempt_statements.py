@@ -1,0 +1,60 @@
+"""The statements of an attempt in plain SQL: its claim, the renewal of its lease, and its completion.
+
+`generations.py` sends them. Each is one trip, and the locks of a completion are held for that one statement.
+"""
+
+from datetime import timedelta
+from typing import Final
+
+from billing import holds
+from storage import images
+from storage.postgresql import plain_sql
+from storage.postgresql.plain_sql import NOW
+from workers.lifecycle import eligibility
+from workers.models import Generation
+
+# A worker renews its leases every few seconds. Without a renewal for this time, it counts as dead.
+LEASE_SECONDS: Final = 30
+# The published promise: a client can fetch an image for a day after it was made.
+IMAGE_LIFE: Final = timedelta(hours=24)
+
+# A crash of the database may forget a claim, so its commit does not wait for the disk. The row is then queued again,
+# and the worker's lease is lost. The setting holds for the transaction of this statement.
+CLAIM: Final = f"""
+UPDATE workers_generation g SET status = 'running', attempt_count = attempt_count + 1, lease_token = %(lease_token)s,
+    lease_until = {NOW} + interval '{LEASE_SECONDS} seconds', started_at = coalesce(started_at, {NOW})
+WHERE {eligibility.CLAIMABLE} AND id = (
+    SELECT id FROM workers_generation WHERE {eligibility.CLAIMABLE} AND model = %(model)s
+    ORDER BY turn_at, id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
+)
+RETURNING {plain_sql.columns(Generation, "g")}, set_config('synchronous_commit', 'off', true)
+"""  # noqa: S608 (only constants are inserted)
+RENEW: Final = f"""
+UPDATE workers_generation SET lease_until = {NOW} + interval '{LEASE_SECONDS} seconds'
+WHERE status = 'running' AND lease_token = ANY(%(lease_tokens)s::uuid[])
+RETURNING lease_token, cancel_requested_at IS NULL
+"""  # noqa: S608 (only constants are inserted)
+# The lease is tested under the lock of its row. The reservation's lock follows, and the account's comes last. The keys
+# of the sources are destroyed with it, and the purge deletes their bytes later.
+_IMAGE = images.record(
+    after="entry", expires_at=f"{NOW} + interval '{IMAGE_LIFE.total_seconds():.0f} seconds'"
+)
+COMPLETE: Final = f"""
+WITH leased AS MATERIALIZED (
+    SELECT id, reservation_id FROM workers_generation
+    WHERE id = %(generation_id)s AND status = 'running' AND lease_token = %(lease_token)s
+        AND cancel_requested_at IS NULL
+    FOR NO KEY UPDATE
+), {holds.settle(after="leased")}, {_IMAGE}, moved AS (
+    UPDATE workers_generation g SET status = 'completed', lease_token = NULL, lease_until = NULL, ended_at = {NOW},
+        image_id = image.id, expires_at = image.expires_at, cost_micros = %(cost_micros)s,
+        token_digest = %(token_digest)s
+    FROM leased, image WHERE g.id = leased.id
+    RETURNING g.id
+), destroyed AS (
+    UPDATE storage_storedimage source SET wrapped_key = NULL, key_destroyed_at = {NOW}
+    FROM moved JOIN workers_sourceimage s ON s.generation_id = moved.id
+    WHERE source.id = s.image_id AND source.wrapped_key IS NOT NULL
+)
+SELECT id FROM moved
+"""  # noqa: S608 (only constants are inserted)
