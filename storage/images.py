@@ -16,6 +16,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import Storage, storages
 from django.db import OperationalError, connection, transaction
 from django.db.models import QuerySet
+from django.db.models.expressions import Combinable
 from django.db.models.functions import Least, Now
 from psycopg.errors import LockNotAvailable
 
@@ -168,7 +169,7 @@ def load(*, image: StoredImage) -> bytes:
         raise ImageUnreadable from None
 
 
-def destroy_keys(*, image_ids: Iterable[int], now: datetime | Now = Now()) -> None:
+def destroy_keys(*, image_ids: Iterable[int], now: datetime | Combinable = Now()) -> None:
     """Destroy the images' keys. The images are unreadable for good once the caller's transaction commits.
 
     A purge deletes the bytes later. May be called twice: the second call changes nothing.
@@ -177,7 +178,7 @@ def destroy_keys(*, image_ids: Iterable[int], now: datetime | Now = Now()) -> No
     rows.update(wrapped_key=None, key_destroyed_at=now)
 
 
-def expire(*, image_id: int, expires_at: datetime, now: datetime | Now = Now()) -> None:
+def expire(*, image_id: int, expires_at: datetime, now: datetime | Combinable = Now()) -> None:
     """Destroy the image's key, and let the image expire at this time unless it expires earlier. May be called twice."""
     destroy_keys(image_ids=[image_id], now=now)
     StoredImage.objects.filter(pk=image_id).update(expires_at=Least("expires_at", expires_at))

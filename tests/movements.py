@@ -1,6 +1,6 @@
 """Single movements of money: a hold or a settlement alone, where production makes it with the rows it pays for."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from billing import holds
 from storage.postgresql import plain_sql
@@ -22,7 +22,7 @@ class Hold(NamedTuple):
 
 def hold_all(*, account_id: int, quote_micros: int, count: int, open_limit: int | None = None) -> list[Hold]:
     """Hold the quote `count` times. Raises what `holds.refuse_hold` raises."""
-    request = {
+    request: dict[str, Any] = {
         "account_id": account_id,
         "quote_micros": quote_micros,
         "count": count,

@@ -1,6 +1,6 @@
 """Cancellation on request, at once while the generation is queued, and by its worker while it runs. It is free."""
 
-from typing import Final
+from typing import Any, Final
 
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -91,5 +91,5 @@ def _request_once(generation: Generation, detail: str, now: Timestamp) -> None:
         running.update(cancel_requested_at=now, error_detail=detail)
 
 
-def _error(error_type: str) -> dict[str, str]:
+def _error(error_type: str) -> dict[str, Any]:
     return {"error_type": error_type, "error_code": error_codes.new_code(error_type=error_type)}

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db.models.functions import Now
 
 from tests import factories, processes
 from workers.messaging import worker_registry
@@ -71,7 +70,7 @@ def test_a_worker_is_loading_until_it_has_loaded_and_then_works(tmp_path: Path, 
         [worker] = worker_registry.list_alive()
         assert worker.makes("zekron-image-1")
         assert worker.details.queues == ["gpu"]
-        generation = factories.submit(factories.account(), now=Now())
+        generation = factories.submit(factories.account(), now=None)
         processes.wait_until(_is_completed(generation))
 
 

@@ -1,6 +1,7 @@
 """Deletion by the owner: what is gone at once, and what stays."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ def _assert_image_is_gone(generation: Generation) -> None:
         images.load(image=image)
 
 
-def _completed(**changes: Idempotency) -> Generation:
+def _completed(**changes: Any) -> Generation:
     queued = factories.submit(factories.account(), **changes)
     return factories.finish(factories.claim(generation_id=queued.pk, now=NOW))
 

@@ -1,7 +1,7 @@
 """The state of a watched generation: its version grows with every transition, and one query reads many."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from django.db import connection
@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from tests import factories
 from tests.factories import ERROR
 from workers.lifecycle import generations, queue_position, recovery, watching
-from workers.models import Generation, Status, Timestamp
+from workers.models import Generation, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-Transition = Callable[[Generation, Timestamp], object]
+Transition = Callable[[Generation, datetime], object]
 FROM_QUEUED: list[Transition] = [
     lambda row, now: factories.claim(generation_id=row.pk, now=now),
     lambda row, now: generations.cancel(generation=row, error_type="x", error_code="X", now=now),

@@ -17,6 +17,8 @@ from workers.models import Generation, IdempotencyKey, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ASYNC = {"Prefer": "respond-async"}
+_BAD_TIMES: list[Any] = [9, 86_401, 60.5, "60", True, -1, []]
+_BAD_FLAGS: list[Any] = ["yes", 1, 0, [], {}]
 
 
 @pytest.fixture
@@ -121,8 +123,8 @@ def test_queue_ttl_is_the_time_in_which_a_worker_must_begin(me: Caller) -> None:
     [
         {"queue_ttl": 60},
         {"async": False, "queue_ttl": 60},
-        *({"async": True, "queue_ttl": value} for value in (9, 86_401, 60.5, "60", True, -1, [])),
-        *({"async": value} for value in ("yes", 1, 0, [], {})),
+        *[{"async": True, "queue_ttl": value} for value in _BAD_TIMES],
+        *[{"async": value} for value in _BAD_FLAGS],
     ],
     ids=str,
 )

@@ -12,7 +12,11 @@ from workers.models import Generation
 from zekron_api.waiting.asgi_handler import WaitingRoom
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("idle_worker")]
-FIRST, RETRY = {"x_stainless_retry_count": "0"}, {"x_stainless_retry_count": "1"}
+
+
+def _ask(app: WaitingRoom, key: str, body: bytes | None = None, *, retry: object, **headers: str) -> Exchange:
+    """Send a request as the official clients of OpenAI do, which count their tries."""
+    return Exchange(app, key, body, x_stainless_retry_count=str(retry), **headers)
 
 
 async def _lose(app: WaitingRoom, exchange: Exchange) -> None:
@@ -28,9 +32,9 @@ def _count_lost() -> int:
 
 def test_a_retry_of_a_lost_client_gets_the_image_of_its_first_try(served: Serve, me: Caller) -> None:
     async def scenario(app: WaitingRoom) -> None:
-        await _lose(app, Exchange(app, me.key, **FIRST))
+        await _lose(app, _ask(app, me.key, retry=0))
         assert await in_thread(_count_lost) == 1
-        retry = Exchange(app, me.key, **RETRY)
+        retry = _ask(app, me.key, retry=1)
         await until(lambda: len(app.waiters) == 1)
         await in_thread(complete_all)
         await retry.task
@@ -44,9 +48,9 @@ def test_a_retry_of_a_lost_client_gets_the_image_of_its_first_try(served: Serve,
 
 def test_a_retry_after_the_end_gets_the_image_at_once(served: Serve, me: Caller) -> None:
     async def scenario(app: WaitingRoom) -> None:
-        await _lose(app, Exchange(app, me.key, **FIRST))
+        await _lose(app, _ask(app, me.key, retry=0))
         await in_thread(complete_all)
-        retry = Exchange(app, me.key, **RETRY)
+        retry = _ask(app, me.key, retry=1)
         await retry.task
         assert retry.status == 200
         assert await in_thread(Generation.objects.count) == 1
@@ -58,10 +62,10 @@ def test_a_retry_needs_neither_money_nor_a_place_nor_a_worker(
     served: Serve, me: Caller, settings: Settings
 ) -> None:
     async def scenario(app: WaitingRoom) -> None:
-        await _lose(app, Exchange(app, me.key, **FIRST))
+        await _lose(app, _ask(app, me.key, retry=0))
         await in_thread(complete_all)
         settings.OPEN_GENERATIONS_LIMIT = 0
-        retry = Exchange(app, me.key, **RETRY)
+        retry = _ask(app, me.key, retry=1)
         await retry.task
         assert retry.status == 200
 
@@ -71,8 +75,8 @@ def test_a_retry_needs_neither_money_nor_a_place_nor_a_worker(
 @pytest.mark.parametrize("count", ["0", "", "x", "-1", "\u00b2"])
 def test_asking_twice_on_purpose_makes_two(served: Serve, me: Caller, count: str) -> None:
     async def scenario(app: WaitingRoom) -> None:
-        await _lose(app, Exchange(app, me.key, **FIRST))
-        second = Exchange(app, me.key, x_stainless_retry_count=count)
+        await _lose(app, _ask(app, me.key, retry=0))
+        second = _ask(app, me.key, retry=count)
         await _lose(app, second)
         assert await in_thread(Generation.objects.count) == 2
 
@@ -83,10 +87,10 @@ def test_a_retry_with_another_prompt_or_with_a_key_of_its_own_is_a_new_request(
     served: Serve, me: Caller
 ) -> None:
     async def scenario(app: WaitingRoom) -> None:
-        await _lose(app, Exchange(app, me.key, **FIRST))
+        await _lose(app, _ask(app, me.key, retry=0))
         body = json.dumps({"prompt": "y", "size": "1024x1024"}).encode()
-        await _lose(app, Exchange(app, me.key, body, **RETRY))
-        await _lose(app, Exchange(app, me.key, idempotency_key="order-7", **RETRY))
+        await _lose(app, _ask(app, me.key, body, retry=1))
+        await _lose(app, _ask(app, me.key, retry=1, idempotency_key="order-7"))
         assert await in_thread(Generation.objects.count) == 3
 
     served(scenario)
@@ -96,8 +100,8 @@ def test_a_retry_with_another_key_of_the_account_is_a_new_request(served: Serve,
     _, other = keys.issue(account_id=me.account.pk)
 
     async def scenario(app: WaitingRoom) -> None:
-        await _lose(app, Exchange(app, me.key, **FIRST))
-        await _lose(app, Exchange(app, other, **RETRY))
+        await _lose(app, _ask(app, me.key, retry=0))
+        await _lose(app, _ask(app, other, retry=1))
         assert await in_thread(Generation.objects.count) == 2
 
     served(scenario)
@@ -105,12 +109,12 @@ def test_a_retry_with_another_key_of_the_account_is_a_new_request(served: Serve,
 
 def test_a_client_that_got_its_reply_is_not_lost(served: Serve, me: Caller) -> None:
     async def scenario(app: WaitingRoom) -> None:
-        first = Exchange(app, me.key, **FIRST)
+        first = _ask(app, me.key, retry=0)
         await until(lambda: len(app.waiters) == 1)
         await in_thread(complete_all)
         await first.task
         assert await in_thread(_count_lost) == 0
-        await _lose(app, Exchange(app, me.key, **RETRY))
+        await _lose(app, _ask(app, me.key, retry=1))
         assert await in_thread(Generation.objects.count) == 2
 
     served(scenario)
@@ -118,8 +122,8 @@ def test_a_client_that_got_its_reply_is_not_lost(served: Serve, me: Caller) -> N
 
 def test_a_retry_that_is_lost_too_is_found_by_the_next(served: Serve, me: Caller) -> None:
     async def scenario(app: WaitingRoom) -> None:
-        for headers in (FIRST, RETRY, {"x_stainless_retry_count": "2"}):
-            await _lose(app, Exchange(app, me.key, **headers))
+        for retry in range(3):
+            await _lose(app, _ask(app, me.key, retry=retry))
         assert await in_thread(Generation.objects.count) == 1
         assert await in_thread(_count_lost) == 1
 
