@@ -124,9 +124,9 @@ MUTATIONS = (
     ),
     Mutation(
         name="stream: only the row ends it",
-        path="zekron_api/waiting/event_streams.py",
-        text="if stream.is_ended or (ended.done() and not is_end_heard):",
-        without="if stream.is_ended or ended.done():",
+        path="zekron_api/endpoints/generation_object.py",
+        text="    if generation.is_open:\n        return None\n",
+        without="",
         tests=(f"{STREAMS}::test_an_invented_end_ends_no_stream",),
     ),
     Mutation(
