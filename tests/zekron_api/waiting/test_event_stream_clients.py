@@ -150,7 +150,11 @@ def test_a_deployment_ends_the_streams_at_once_and_they_go_on_elsewhere(web: Pro
         process = web.started["web"]
         process.send_signal(signal.SIGTERM)
         # Without the mark of the connection it would wait for the streams until its supervisor kills it.
-        assert process.wait(TIMEOUT_SECONDS) == -signal.SIGTERM
+        try:
+            assert process.wait(TIMEOUT_SECONDS) == -signal.SIGTERM
+        finally:
+            # The clients would read for ever.
+            process.kill()
         assert [each.result(TIMEOUT_SECONDS) for each in connected] == [200] * 3
     assert not re.search(r"ERROR|CRITICAL|Traceback", web.logs()), web.logs()
     assert all(watcher.names() == ["status"] for watcher in watchers)
