@@ -1,4 +1,4 @@
-"""What a process remembers of keys is short, bounded, and gone with each change of a key or an account."""
+"""The memory of keys in a process is short, bounded, and gone with each change of a key or an account."""
 
 from collections.abc import Callable
 from functools import partial

@@ -6,7 +6,7 @@ from django.db.models import Q
 
 
 class Migration(migrations.Migration):
-    """Both indexes are built beside the work, outside of a transaction."""
+    """Two indexes that are built beside the work, outside of a transaction."""
 
     atomic = False
 

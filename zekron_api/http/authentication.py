@@ -48,6 +48,6 @@ class BearerKeyAuthentication(BaseAuthentication):
 
 
 class FreshAccountAuthentication(BearerKeyAuthentication):
-    """The same for views that reply with fields of the account, which it reads in the query of the key."""
+    """Authentication for views that reply with fields of the account. It reads them in the query of the key."""
 
     find_account = staticmethod(keys.authenticate)

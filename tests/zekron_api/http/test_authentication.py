@@ -26,9 +26,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 ENDPOINTS = {
     "v1/generate": ("POST", "/v1/generate"),
     "v1/images/<str:token>": ("GET", "/v1/images/{token}"),
+    "DELETE v1/images/<str:token>": ("DELETE", "/v1/images/{token}"),
     "v1/balance": ("GET", "/v1/balance"),
     "v1/generations": ("GET", "/v1/generations"),
     "v1/generations/<str:generation_id>": ("GET", "/v1/generations/{id}"),
+    "DELETE v1/generations/<str:generation_id>": ("DELETE", "/v1/generations/{id}"),
+    "v1/generations/<str:generation_id>/cancel": ("POST", "/v1/generations/{id}/cancel"),
     "v1/generations/<str:generation_id>/events": ("GET", "/v1/generations/{id}/events"),
     "v1/quote": ("POST", "/v1/quote"),
     "v1/models": ("GET", "/v1/models"),
@@ -46,8 +49,15 @@ ANSWERS: dict[str, tuple[int, str | None]] = {
     "no key": (401, "unauthorized"),
     "a malformed key": (401, "invalid_api_key"),
 }
-EXCEPTIONS = {
+OWNERS = ("the owner's key", "another key of the account")
+EXCEPTIONS: dict[tuple[str, str], tuple[int, str | None]] = {
+    **{("DELETE v1/images/<str:token>", kind): (204, None) for kind in OWNERS},
+    **{("DELETE v1/generations/<str:generation_id>", kind): (204, None) for kind in OWNERS},
+    **{("v1/generations/<str:generation_id>/cancel", kind): (409, "already_ended") for kind in OWNERS},
     ("v1/images/<str:token>", "another account's key"): (403, "access_denied"),
+    ("DELETE v1/images/<str:token>", "another account's key"): (403, "access_denied"),
+    ("DELETE v1/generations/<str:generation_id>", "another account's key"): (404, "not_found"),
+    ("v1/generations/<str:generation_id>/cancel", "another account's key"): (404, "not_found"),
     ("v1/generations/<str:generation_id>", "another account's key"): (404, "not_found"),
     ("v1/generations/<str:generation_id>/events", "another account's key"): (404, "not_found"),
 }
@@ -101,7 +111,14 @@ def test_each_endpoint_tells_each_caller_what_the_table_says(
 def test_the_table_has_every_endpoint_that_asks_for_a_key() -> None:
     patterns: list[Any] = urlpatterns
     views = {str(pattern.pattern): getattr(pattern.callback, "view_class", None) for pattern in patterns}
-    assert {route for route, view in views.items() if view and issubclass(view, ApiView)} == set(ENDPOINTS)
+    keyed = {
+        route if method in {"get", "post"} else f"{method.upper()} {route}"
+        for route, view in views.items()
+        if view and issubclass(view, ApiView)
+        for method in ("get", "post", "delete")
+        if hasattr(view, method)
+    }
+    assert keyed == set(ENDPOINTS)
 
 
 def test_another_account_sees_nothing_of_mine_in_its_history_and_balance(
