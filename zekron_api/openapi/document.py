@@ -22,11 +22,13 @@ _RATE: Final = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset
 # Some errors of these statuses are sent before the rate is counted, and every 401 is.
 _MAYBE_UNCOUNTED: Final = {400, 403, 404, 405, 500}
 _ERROR_HEADERS: Final = {
-    401: "WWW-Authenticate",
-    405: "Allow",
-    416: "Content-Range",
-    429: "Retry-After",
-    503: "Retry-After",
+    401: ("WWW-Authenticate",),
+    405: ("Allow",),
+    409: ("x-should-retry",),
+    416: ("Content-Range",),
+    429: ("Retry-After", "x-should-retry"),
+    503: ("Retry-After", "x-should-retry"),
+    504: ("x-should-retry",),
 }
 
 
@@ -80,14 +82,28 @@ def _complete_operation(operation: Document, texts: Document) -> set[str]:
         response["headers"] = _headers(int(status), has_rate=needs_key)
     refusals = error_responses.responses(causes_of(operation["operationId"], needs_key=needs_key))
     for status, response in refusals.items():
-        headers = _headers(status, has_rate=needs_key, special=_ERROR_HEADERS.get(status))
+        headers = _headers(status, has_rate=needs_key, special=_ERROR_HEADERS.get(status, ()))
         operation["responses"][str(status)] = response | {"headers": headers}
+    error_types = {name for response in refusals.values() for name in error_responses.types(response)}
+    parameters = _parameters(operation, texts)
     _merge(operation, texts)
-    return {name for response in refusals.values() for name in error_responses.types(response)}
+    if parameters:
+        operation["parameters"] = parameters
+    return error_types
 
 
-def _headers(status: int, *, has_rate: bool, special: str | None = None) -> Document:
-    names = ["X-Request-Id", *([special] if special else [])]
+def _parameters(operation: Document, texts: Document) -> list[Document]:
+    """Return the parameters of the texts, and those of the query's serializer."""
+    written: list[Document] = texts.get("parameters", [])
+    names = {parameter["name"] for parameter in written}
+    return [
+        *written,
+        *(generated for generated in operation.get("parameters", []) if generated["name"] not in names),
+    ]
+
+
+def _headers(status: int, *, has_rate: bool, special: tuple[str, ...] = ()) -> Document:
+    names = ["X-Request-Id", *special]
     if has_rate and status != 401:
         names += [f"{name}.optional" if status in _MAYBE_UNCOUNTED else name for name in _RATE]
     return {name.removesuffix(".optional"): {"$ref": f"#/components/headers/{name}"} for name in names}

@@ -46,7 +46,25 @@ def prose(text: str) -> SafeString:
 
 @cache
 def _page() -> str:
-    return render_to_string("zekron_api/docs.html", _readable(document(), document()))
+    context = _readable(document(), document())
+    for operation in (operation for item in context["paths"].values() for operation in item.values()):
+        operation["replies"] = _replies(operation)
+    return render_to_string("zekron_api/docs.html", context)
+
+
+def _replies(operation: Document) -> list[Document]:
+    """Return the successful replies, one for each status and media type. Equal fields are told once."""
+    replies: list[Document] = []
+    for status, response in operation["responses"].items():
+        if status >= "300":
+            continue
+        for media_type, content in response.get("content", {"": {"schema": {}}}).items():
+            schema = content["schema"]
+            is_repeated = "properties" in schema and schema in [reply["schema"] for reply in replies]
+            replies.append(
+                {"status": status, "media_type": media_type, "is_repeated": is_repeated} | response | content
+            )
+    return replies
 
 
 def _readable(value: Any, whole: Document) -> Any:

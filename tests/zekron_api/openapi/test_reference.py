@@ -78,5 +78,22 @@ def test_it_shows_every_operation_field_error_and_header(page: Page) -> None:
     assert "Idempotent-Replayed" in page.text
 
 
+def test_it_shows_every_successful_reply_and_equal_fields_once(page: Page) -> None:
+    operations = {
+        operation["operationId"]: operation
+        for item in document()["paths"].values()
+        for operation in item.values()
+    }
+    assert set(operations["generate"]["responses"]) >= {"200", "202"}
+    for operation in operations.values():
+        for status, response in operation["responses"].items():
+            if status < "300":
+                assert f"Reply {status}" in page.text
+                assert response["description"].replace("`", "") in page.text
+    for content in operations["watchGeneration"]["responses"]["200"]["content"].values():
+        assert all(example["value"] in page.text for example in content["examples"].values())
+    assert page.text.count("Its fields are those of the reply above.") == 1
+
+
 def test_words_are_escaped_and_backticks_are_code() -> None:
     assert prose("a <b>\n\n`x & y`") == "<p>a &lt;b&gt;</p><p><code>x &amp; y</code></p>"
