@@ -128,6 +128,11 @@ class Actor:
         self.wakes_at = self.simulator.now + timedelta(seconds=seconds)
         self._pause()
 
+    def stall(self, seconds: float) -> None:
+        """Sleep because something takes long or was away, which excuses what is late meanwhile."""
+        self.stalled_until = self.simulator.now + timedelta(seconds=seconds)
+        self.sleep(seconds)
+
     def die(self) -> None:
         """Take the whole process along. The transaction is gone before anybody else looks."""
         self.process.is_dead = True

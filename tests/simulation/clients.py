@@ -1,6 +1,6 @@
 """Clients: each sends its wishes through the code of the web process, and tries again when it does not know."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -17,41 +17,37 @@ from storage.failpoints import FailpointReached
 from tests.simulation import painting
 from tests.simulation.actors import Actor, Killed
 from tests.simulation.store import StoreFailed
+from tests.simulation.wishes import Asked, Wish
 from workers import catalogue
-from workers.lifecycle import admission, generations, idempotency, queries
+from workers.lifecycle import admission, cancellation, deletion, generations, idempotency, queries
 from workers.models import Generation
 from zekron_api.endpoints import create_generation, generation_response
 from zekron_api.http import errors
 
 SIZE: Final = (64, 64)
 TRIES: Final = 4
+# In every look at an open generation, a client that may cancel does so with this probability.
+CANCEL_RATE: Final = 0.4
 
 REFUSALS: Final = (
     admission.QueueTooLong,
     generations.TooManyOpen,
+    generations.TooManyQueued,
     ledger.InsufficientBalance,
     idempotency.KeyReused,
 )
 # What a web process answers with 500: then its client knows nothing.
 FAILURES: Final = (OperationalError, InterfaceError, errors.StateUnavailable, FailpointReached, StoreFailed)
 UNKNOWN: Final = object()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wish:
-    """A client's request for one image."""
-
-    account_id: int
-    prompt: str
-    key: str | None = None
-    sources: tuple[bytes, ...] = ()
+ENDED: Final = ("completed", "failed", "cancelled")
 
 
 @dataclass(eq=False)
 class Client:
     """A client and what it was told, as (generation, status). Each request is served by a web process of its own."""
 
-    wishes: list[Wish]
+    wishes: Sequence[Wish]
+    asked: Asked
     wish: Wish | None = None
     told: list[tuple[int, str]] = field(default_factory=list)
     # What it was given or shown that is not what it wished for.
@@ -64,32 +60,51 @@ class Client:
             if actor.simulator.is_over or actor.simulator.calm_since:
                 return
             self.wish = wish
-            self._pursue(actor, wish)
+            generation = self._pursue(actor, wish)
+            for act in wish.then if generation is not None else ():
+                {
+                    "cancel": self._cancel,
+                    "delete": self._delete,
+                    "delete image": self._delete_image,
+                    "again": self._send_again,
+                }[act](actor, wish, generation)
 
-    def _pursue(self, actor: Actor, wish: Wish) -> None:
+    def _pursue(self, actor: Actor, wish: Wish) -> Any:
+        """Return the generation that the client got, or None."""
+        last = None
         for _ in range(TRIES):
             generation = self._send(actor, wish)
-            if generation is None or (
-                generation is not UNKNOWN and self._is_answered(actor, wish, generation)
-            ):
-                return
+            if generation is None:
+                return last
+            if generation is not UNKNOWN:
+                last = generation
+                if self._is_answered(actor, wish, generation):
+                    return last
             actor.sleep(actor.simulator.dice.randint(1, 20))
             if actor.simulator.is_over:
-                return
+                return None
+        return last
 
     def _send(self, actor: Actor, wish: Wish) -> Any:
         """Send the request; return the generation, None for a refusal, or UNKNOWN."""
+        is_async = wish.queue_seconds is not None
         fields = {
             "prompt": wish.prompt,
             "size": SIZE,
             "model": catalogue.catalogue()[catalogue.DEFAULT_MODEL],
             "images": wish.sources,
+            "async": is_async or None,
+            "queue_ttl": wish.queue_seconds,
         }
         place = partial(
-            create_generation.create, account_id=wish.account_id, fields=fields, idempotency_key=wish.key
+            create_generation.create,
+            account_id=wish.account_id,
+            fields=fields,
+            idempotency_key=wish.key,
+            queue_seconds=wish.queue_seconds,
         )
         try:
-            placed = self._ask(actor, "POST /v1/generate", place)
+            placed = self._ask(actor, f"POST /v1/generate{' asynchronously' if is_async else ''}", place)
         except REFUSALS as refusal:
             actor.simulator.note(actor, f"is refused: {type(refusal).__name__}")
             return None
@@ -102,36 +117,46 @@ class Client:
         return placed.generation
 
     def _look_at(self, generation: Generation, wish: Wish, name: str) -> None:
-        if (generation.account_id, generation.prompt) != (wish.account_id, wish.prompt):
+        is_erased = generation.pk in self.asked.to_delete and generation.prompt == ""
+        if generation.account_id != wish.account_id or not (is_erased or generation.prompt == wish.prompt):
             self.wrong.append(f"{name} was given for another's wish, or another wish")
 
     def _is_answered(self, actor: Actor, wish: Wish, generation: Generation) -> bool:
-        """Wait as the waiting room does, and take the reply; return whether there was one."""
+        """Wait as the waiting room does, or poll, and take the reply; return whether there was one."""
         leaves_at = actor.simulator.now + timedelta(seconds=actor.simulator.dice.choice((5, 20, 60, 100)))
         while actor.simulator.now < leaves_at and not actor.simulator.is_over:
             look = partial(queries.find_ended, generation_ids=[generation.pk])
             if self._ask(actor, "a look at the row", look) not in (UNKNOWN, set()):
                 break
+            if wish.is_cancelled and actor.simulator.dice.random() < CANCEL_RATE:
+                self._cancel(actor, wish, generation)
             actor.sleep(actor.simulator.dice.randint(5, 25))
+        return self._is_replied(actor, wish, generation)
+
+    def _is_replied(self, actor: Actor, wish: Wish, generation: Generation) -> bool:
+        was_gone = generation.pk in self.asked.gone
         try:
             reply = self._ask(
                 actor, "the reply", partial(generation_response.build, generation_id=generation.pk)
             )
         except errors.GenerationFailed:
             return self._note(actor, generation, "failed")
-        except errors.ServiceBusy:
+        except (errors.ServiceBusy, errors.GenerationCancelled, errors.QueueTtlExceeded):
             return self._note(actor, generation, "cancelled")
         except errors.GenerationTimeout:
             return self._note(actor, generation, "accepted")
-        except (images.ImageGone, errors.ImageUnreachable) as error:
+        except (errors.ImageExpired, images.ImageGone, errors.ImageUnreachable) as error:
             # A store that fails at this moment has lost nothing.
-            if not isinstance(error.__cause__, StoreFailed):
+            is_known = isinstance(error.__cause__, StoreFailed) or generation.pk in self.asked.to_delete
+            if not is_known:
                 self.wrong.append(
                     f"the image of {wish.prompt!r} cannot be read: {error.__cause__ or error!r}"
                 )
             return self._note(actor, generation, "completed")
         if reply is UNKNOWN:
             return False
+        if was_gone:
+            self.wrong.append(f"the deleted image of {wish.prompt!r} was shown")
         self._check(orjson.loads(reply.content)["data"], wish, generation)
         return self._note(actor, generation, "completed")
 
@@ -142,8 +167,63 @@ class Client:
 
     def _check(self, data: dict[str, Any], wish: Wish, generation: Generation) -> None:
         picture = painting.pixels_of(pybase64.b64decode(data["image"]["b64_json"]))
-        if picture != painting.expected(wish.prompt, generation.parameters["seed"]):
+        if picture != painting.expected(wish.prompt, generation.parameters.get("seed")):
             self.wrong.append(f"the client of {wish.prompt!r} was shown another picture")
+
+    def _cancel(self, actor: Actor, wish: Wish, generation: Generation) -> None:
+        """Cancel it, in whatever status it is, and believe the reply."""
+        del wish
+        self.asked.to_cancel.add(generation.pk)
+
+        def request() -> Generation:
+            row = Generation.objects.get(pk=generation.pk)
+            actor.simulator.happened[f"cancel {row.status}"] += 1
+            return cancellation.request(generation=row, detail="its client cancelled it")
+
+        try:
+            row = self._ask(actor, f"cancels {actor.simulator.name_of(generation.pk)}", request)
+        except cancellation.AlreadyEnded:
+            actor.simulator.note(actor, "is told that it has ended already")
+            return
+        if row is not UNKNOWN:
+            self._note(actor, generation, "unwanted" if row.is_open else "cancelled")
+
+    def _delete(self, actor: Actor, wish: Wish, generation: Generation) -> None:
+        """Delete the generation with all that it was made from."""
+        del wish
+        self.asked.to_delete.add(generation.pk)
+        had_ended = any(pk == generation.pk and status in ENDED for pk, status in self.told)
+        delete = partial(deletion.delete_generation, generation_id=generation.pk)
+        try:
+            reply = self._ask(actor, f"deletes {actor.simulator.name_of(generation.pk)}", delete)
+        except deletion.StillOpen:
+            if had_ended:
+                self.wrong.append("a generation that had ended could not be deleted, because it was open")
+            actor.simulator.note(actor, "is told that it is open")
+            return
+        if reply is not UNKNOWN:
+            self._have_deleted(actor, generation, "deleted")
+
+    def _delete_image(self, actor: Actor, wish: Wish, generation: Generation) -> None:
+        """Delete the image alone, as its token allows."""
+        del wish
+        if (generation.pk, "completed") in self.told:
+            self.asked.to_delete.add(generation.pk)
+            delete = partial(deletion.delete_image, generation_id=generation.pk)
+            name = actor.simulator.name_of(generation.pk)
+            if self._ask(actor, f"deletes the image of {name}", delete) is not UNKNOWN:
+                self._have_deleted(actor, generation, "image deleted")
+
+    def _have_deleted(self, actor: Actor, generation: Generation, what: str) -> None:
+        actor.simulator.happened[what] += 1
+        self.asked.gone.add(generation.pk)
+        self._note(actor, generation, what)
+
+    def _send_again(self, actor: Actor, wish: Wish, generation: Generation) -> None:
+        """Send the same request under the same key, as a client does that did not note its reply."""
+        del generation
+        if wish.key is not None and (again := self._send(actor, wish)) not in (None, UNKNOWN):
+            self._is_answered(actor, wish, again)
 
     def _ask(self, actor: Actor, what: str, work: Callable[[], Any]) -> Any:
         """Return what the web process answers; UNKNOWN for 500, or when it died."""

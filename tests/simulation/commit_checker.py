@@ -1,5 +1,6 @@
 """Sees each change of the database as it is committed, knows who made it, and says what was wrong with it."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
@@ -11,9 +12,10 @@ from psycopg.rows import namedtuple_row
 
 from tests.simulation import promised_times
 from tests.simulation.actors import Actor
-from tests.simulation.clients import Client, Wish
+from tests.simulation.clients import Client
 from tests.simulation.simulator import Simulator
 from tests.simulation.store import label_of
+from tests.simulation.wishes import Asked, Wish
 
 MAX_ATTEMPTS: Final = 3
 # A worker that has renewed nothing for 12 of a lease's 30 seconds may be taken for dead.
@@ -22,7 +24,9 @@ OPEN: Final = ("queued", "running")
 
 GENERATIONS: Final = """
 SELECT g.id, g.account_id, g.prompt, g.status, g.attempt_count, g.lease_token, g.lease_until, g.not_before,
-    g.deadline_at, g.ended_at, g.quote_micros, g.cost_micros, g.image_id, r.resolution,
+    g.deadline_at, g.ended_at, g.quote_micros, g.cost_micros, g.image_id, r.resolution, g.is_async, g.queue_until,
+    g.cancel_requested_at, g.error_type, g.expires_at, g.parameters ? 'seed' AS has_seed,
+    EXISTS (SELECT FROM storage_storedimage i WHERE i.id = g.image_id AND i.wrapped_key IS NOT NULL) AS is_readable,
     EXISTS (SELECT FROM workers_sourceimage s JOIN storage_storedimage i ON i.id = s.image_id
         WHERE s.generation_id = g.id AND i.wrapped_key IS NOT NULL) AS has_readable_sources
 FROM workers_generation g JOIN billing_reservation r ON r.id = g.reservation_id
@@ -30,6 +34,7 @@ WHERE g.account_id = ANY(%s) ORDER BY g.id
 """
 ACCOUNTS: Final = """
 SELECT id, balance_micros, reserved_micros, spent_micros, settlement_count,
+    open_hold_count - open_async_count AS open_sync_count, open_async_count,
     (SELECT sum(amount_micros) FROM billing_ledgerentry WHERE account_id = a.id AND kind = 'credit') AS credits
 FROM billing_account a WHERE id = ANY(%s)
 """
@@ -43,13 +48,26 @@ class Holder(NamedTuple):
     starts: int
 
 
+class Limits(NamedTuple):
+    """The most open generations of an account, of those that a client waits for and of the others."""
+
+    synchronous: int
+    asynchronous: int
+
+
 class CommitChecker:
     """Reads through a connection of its own, which nothing that goes wrong concerns."""
 
     def __init__(
-        self, simulator: Simulator, account_ids: list[int], session: psycopg.Connection[Any]
+        self,
+        simulator: Simulator,
+        limits: Limits,
+        asked: Asked,
+        account_ids: list[int],
+        session: psycopg.Connection[Any],
     ) -> None:
-        self._simulator, self._account_ids, self._session = simulator, account_ids, session
+        self._simulator, self._limits, self._asked = simulator, limits, asked
+        self._account_ids, self._session = account_ids, session
         self._holders: dict[UUID, Holder] = {}
         self._claimers: dict[int, Actor] = {}
         self._wishes: dict[int, Wish] = {}
@@ -108,7 +126,9 @@ class CommitChecker:
             return None
         heart = process.members[-1]
         held_up_until = max(heart.stalled_until, process.frozen_until or heart.stalled_until)
-        return lease_token, promised_times.Holder(heart, held_up_until)
+        return lease_token, promised_times.Holder(
+            heart, held_up_until, max(held_up_until, actor.stalled_until)
+        )
 
     def _tell(self, actor: Actor, before: Any, row: Any) -> None:
         name = self._simulator.name_of(row.id)
@@ -128,20 +148,26 @@ class CommitChecker:
         wish = self._wishes[row.id] = actor.role.wish
         if (row.account_id, row.prompt, row.status) != (wish.account_id, wish.prompt, "queued"):
             yield f"{actor} submitted what it did not wish for"
+        if row.is_async != (wish.queue_seconds is not None):
+            yield f"{actor} submitted for later what it waits for, or the other way round"
 
     def _changed(self, actor: Actor, before: Any, row: Any) -> Iterator[str]:
         now, step = self._simulator.now, (before.status, row.status)
         name = self._simulator.name_of(row.id)
+        if row.cancel_requested_at != before.cancel_requested_at and not (
+            step == ("running", "running") and row.id in self._asked.to_cancel
+        ):
+            yield f"{name} was marked by {actor}, and nobody has asked to cancel it, or it does not run"
         if before.status not in OPEN:
-            yield f"{name} has ended and was changed by {actor}"
+            yield from self._deleted(actor, name, before, row)
         elif step == ("queued", "running"):
             self._holders[row.lease_token] = Holder(actor, actor.process.starts)
             self._simulator.thaw(self._claimers.get(row.id, actor).process)
             self._claimers[row.id] = actor
             yield from _claimed(actor, name, before, row, now)
         elif step == ("queued", "cancelled"):
-            if not isinstance(actor.role, Client):
-                yield f"{name} was cancelled by {actor}"
+            if not self._may_cancel(actor, before, row):
+                yield f"{name} was cancelled by {actor} as {row.error_type}"
         elif step == ("queued", "failed"):
             if before.deadline_at >= now:
                 yield f"{name} was given up by {actor} before its deadline"
@@ -150,15 +176,42 @@ class CommitChecker:
         elif step != ("queued", "queued"):
             yield f"{name}: {before.status} → {row.status} is no transition"
 
+    def _may_cancel(self, actor: Actor, before: Any, row: Any) -> bool:
+        """Return whether this actor may take it out of the queue for this reason."""
+        if row.error_type == "queue_ttl_exceeded":
+            return before.is_async and before.attempt_count == 0 and before.queue_until < self._simulator.now
+        if row.error_type == "generation_cancelled":
+            return isinstance(actor.role, Client) and row.id in self._asked.to_cancel
+        return isinstance(actor.role, Client) and not before.is_async
+
+    def _deleted(self, actor: Actor, name: str, before: Any, row: Any) -> Iterator[str]:
+        """Check the one change that may follow the end: an owner has the image deleted, or all of it."""
+        deleted = before._replace(
+            prompt=row.prompt if row.prompt == "" else before.prompt,
+            has_seed=before.has_seed and row.has_seed,
+            is_readable=False,
+            expires_at=min(before.expires_at, self._simulator.now) if before.expires_at else None,
+        )
+        if row.id not in self._asked.to_delete or row != deleted:
+            yield f"{name} has ended and was changed by {actor}"
+        if row.is_readable:
+            yield f"{name} was deleted by {actor}, and its image can be read"
+
     def _released(self, actor: Actor, name: str, before: Any, row: Any) -> Iterator[str]:
         now = self._simulator.now
+        if row.status not in OPEN:
+            # Whoever was frozen until another has its work comes back now.
+            self._simulator.thaw(self._claimers[row.id].process)
         is_holder = self._holders.get(before.lease_token) == Holder(actor, actor.process.starts)
         is_over, is_late = before.lease_until < now, before.deadline_at < now
         is_silent = before.lease_until < now + SILENT_LEASE
         is_spent = before.attempt_count >= MAX_ATTEMPTS
+        is_marked = before.cancel_requested_at is not None
         if row.status == "running":
             if row.lease_token != before.lease_token:
                 yield f"{name} was taken by {actor} while another held it"
+        elif row.status in ("completed", "queued") and is_marked:
+            yield f"{name} was to be cancelled and is {row.status} by {actor}"
         elif row.status == "completed" and not is_holder:
             yield f"{name} was completed by {actor}, who does not hold it"
         elif row.status == "queued" and not is_holder and not is_silent:
@@ -166,7 +219,10 @@ class CommitChecker:
         elif row.status == "failed" and not (is_holder or is_late or (is_over and is_spent)):
             yield f"{name} was failed by {actor}, who does not hold it, before its time"
         elif row.status == "cancelled":
-            yield f"{name} was cancelled by {actor} while it ran"
+            if not is_marked:
+                yield f"{name} was cancelled by {actor} while it ran, and nobody has asked for it"
+            elif not is_holder and not is_over:
+                yield f"{name} was cancelled by {actor}, who does not hold it, under a live lease"
 
     def _bought_twice(self) -> Iterator[str]:
         named = [
@@ -185,6 +241,12 @@ class CommitChecker:
             has = (account.spent_micros, account.settlement_count, account.reserved_micros)
             if has != due:
                 yield f"an account has spent, times, reserved {has}, due are {due}"
+            kinds = Counter(row.is_async for row in rows if row.status in OPEN)
+            counts = Limits(account.open_sync_count, account.open_async_count)
+            if counts != (kinds[False], kinds[True]):
+                yield f"an account counts {counts}, and its open generations are {kinds}"
+            if any(count > limit for count, limit in zip(counts, self._limits, strict=True)):
+                yield f"an account has {counts} open generations of at most {self._limits}"
             if account.balance_micros + account.spent_micros != account.credits:
                 yield "an account's balance and spending are not its credits"
 
@@ -205,6 +267,8 @@ def _claimed(actor: Actor, name: str, before: Any, row: Any, now: datetime) -> I
         yield f"{name} has attempt {row.attempt_count} after {before.attempt_count}"
     if not before.not_before <= now < before.deadline_at:
         yield f"{name} was claimed by {actor} before it was due, or after its deadline"
+    if before.is_async and before.attempt_count == 0 and before.queue_until <= now:
+        yield f"{name} was claimed by {actor} after its time in the queue"
 
 
 def _told_by_the_row(row: Any) -> Iterator[str]:

@@ -78,6 +78,9 @@ def played(run: Any) -> Iterator[None]:
         # What one scenario's processes remember must not change the next one, which a seed replays alone.
         readings = queue_readings.QueueReadings(clock=_monotonic)
         with (
+            override_settings(
+                OPEN_GENERATIONS_LIMIT=run.limits.synchronous, QUEUE_LIMIT=run.limits.asynchronous
+            ),
             mock.patch.object(admission, "_readings", readings),
             mock.patch.object(images, "_delayed", deletions.Delayed[int]()),
             mock.patch.object(orphans, "_delayed", deletions.Delayed[str]()),
@@ -126,4 +129,4 @@ def _sleep(seconds: float) -> None:
     if actor is None:
         _really_sleep(seconds)
     else:
-        actor.sleep(seconds)
+        actor.stall(seconds)

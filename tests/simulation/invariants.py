@@ -9,7 +9,9 @@ from storage import images
 from tests.simulation import painting
 from tests.simulation.clients import Client
 from tests.simulation.commit_checker import CommitChecker
+from tests.simulation.wishes import Wish
 from workers.audit.rows import find_disagreements as audit_work
+from workers.lifecycle import attempt_statements
 from workers.models import Generation
 
 
@@ -39,24 +41,41 @@ def of_the_quiet(
         if row.is_open:
             yield f"a generation is still {row.status}"
         if row.status == "completed":
-            yield from _image(row)
+            yield from _image(row, commit_checker.wish_of(row.pk))
 
 
 def _told(row: Generation | None, status: str) -> Iterator[str]:
     if row is None:
         yield f"a client was told that its generation is {status}, and there is no such generation"
+    elif status == "deleted":
+        if row.prompt or "seed" in row.parameters:
+            yield "a client was told that its generation is deleted, and its prompt or its seed is kept"
+    elif status == "image deleted":
+        if not _is_deleted(row):
+            yield "a client was told that its image is deleted, and it expires later"
+    elif status == "unwanted":
+        if row.status not in ("cancelled", "failed"):
+            yield f"a client was told that its generation will be cancelled, and it is {row.status}"
     elif status not in ("accepted", row.status):
         yield f"a client was told that its generation is {status}, and it is {row.status}"
 
 
-def _image(row: Generation) -> Iterator[str]:
-    if row.prompt.startswith((painting.DEADLY, painting.POISON)):
-        yield f"{row.prompt!r} was completed"
+def _is_deleted(row: Generation) -> bool:
+    assert row.ended_at is not None
+    return row.expires_at is not None and row.expires_at < row.ended_at + attempt_statements.IMAGE_LIFE
+
+
+def _image(row: Generation, wish: Wish) -> Iterator[str]:
+    if wish.prompt.startswith((painting.DEADLY, painting.POISON)):
+        yield f"{wish.prompt!r} was completed"
         return
     try:
         pixels: Any = painting.pixels_of(images.load(image=row.image))
     except (images.ImageGone, images.ImageUnreadable) as error:
-        yield f"the image of {row.prompt!r} cannot be read: {type(error).__name__}"
+        if not _is_deleted(row):
+            yield f"the image of {wish.prompt!r} cannot be read: {type(error).__name__}"
         return
-    if pixels != painting.expected(row.prompt, row.parameters["seed"]):
-        yield f"the image of {row.prompt!r} shows something else"
+    if _is_deleted(row):
+        yield f"the image of {wish.prompt!r} is deleted and can be read"
+    elif pixels != painting.expected(wish.prompt, row.parameters["seed"]):
+        yield f"the image of {wish.prompt!r} shows something else"

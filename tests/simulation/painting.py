@@ -12,7 +12,7 @@ from PIL import Image
 from tests.simulation.actors import Actor
 from tests.simulation.faults import Fault
 from workers.engine.batcher import BatcherClosed
-from workers.engine.interface import ImageOrder, Picture
+from workers.engine.interface import ImageOrder, OrderDropped, Picture
 
 # A prompt that takes the worker along, and one at which the engine fails each time.
 DEADLY: Final = "a deadly"
@@ -20,6 +20,8 @@ POISON: Final = "a poisonous"
 # Some as long as it takes another worker to come back from a freeze.
 USUAL_SECONDS: Final = (1, 3, 10, 30)
 SLOW_SECONDS: Final = (30, 60, 90)
+# Between its steps the engine looks whether the picture is still wanted.
+STEP_SECONDS: Final = 5
 
 
 class EngineBroke(Exception):
@@ -31,20 +33,33 @@ def submit_order(actor: Actor, order: ImageOrder) -> "Future[Picture]":
     possible = (Fault.BROKEN, Fault.STOPPED, Fault.SLOW)
     struck = actor.gate(f"the engine is asked for {order.prompt!r}", *possible)
     future: Future[Picture] = Future()
-    actor.sleep(actor.simulator.dice.choice(SLOW_SECONDS if struck == Fault.SLOW else USUAL_SECONDS))
+    is_wanted = _paint(
+        actor, order, actor.simulator.dice.choice(SLOW_SECONDS if struck == Fault.SLOW else USUAL_SECONDS)
+    )
     if order.prompt.startswith(DEADLY):
         actor.die()
     if struck == Fault.STOPPED:
         raise BatcherClosed
     if struck == Fault.BROKEN or order.prompt.startswith(POISON):
         future.set_exception(EngineBroke())
+    elif not is_wanted:
+        future.set_exception(OrderDropped())
     else:
         future.set_result(np.asarray(_picture(order.prompt, order.seed, (order.width, order.height))))
     actor.gate("the engine answers", Fault.RELIEVED)
     return future
 
 
-def expected(prompt: str, seed: int) -> bytes:
+def _paint(actor: Actor, order: ImageOrder, seconds: int) -> bool:
+    """Let the time of all steps go by; return False as soon as nobody wants the picture any more."""
+    for step_at in range(0, seconds, STEP_SECONDS):
+        if order.is_unwanted():
+            return False
+        actor.sleep(min(STEP_SECONDS, seconds - step_at))
+    return True
+
+
+def expected(prompt: str, seed: int | None) -> bytes:
     """Return the pixels that were made for a prompt and a seed."""
     return _picture(prompt, seed, (64, 64)).tobytes()
 
@@ -63,6 +78,6 @@ def source() -> bytes:
     return file.getvalue()
 
 
-def _picture(prompt: str, seed: int, size: tuple[int, int]) -> Image.Image:
+def _picture(prompt: str, seed: int | None, size: tuple[int, int]) -> Image.Image:
     digest = hashlib.sha256(f"{prompt} {seed}".encode()).digest()
     return Image.frombytes("RGB", (3, 3), digest[:27]).resize(size, Image.Resampling.NEAREST)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
+from tests.simulation import painting
 from tests.simulation.actors import Actor
 
 MAX_ATTEMPTS: Final = 3
@@ -21,6 +22,8 @@ BETWEEN_RENEWALS: Final = timedelta(seconds=5)
 # An idle worker that reached the database for 12 seconds takes the work of workers that were silent for as long.
 SILENCE: Final = timedelta(seconds=12)
 BETWEEN_POLLS: Final = timedelta(seconds=2)
+# A worker that lives drops a cancelled generation at the next renewal, between two steps of the engine.
+BETWEEN_STEPS: Final = timedelta(seconds=painting.STEP_SECONDS)
 # Rounds take a moment themselves, in which other processes move.
 ROUND: Final = timedelta(seconds=5)
 
@@ -30,6 +33,8 @@ class Holder(NamedTuple):
 
     heart: Actor
     held_up_until: datetime
+    # And until when anything held up the heart or the thread of the attempt.
+    attempt_held_up_until: datetime
 
 
 def find_late(
@@ -45,6 +50,8 @@ def find_late(
     for row in rows:
         if row.status == "queued":
             yield from _queued(row, now, calm_since, sent_at)
+        elif row.status == "running" and row.cancel_requested_at:
+            yield from _cancelled(row, now, calm_since, holders)
         elif row.status == "running":
             yield from _running(row, now, calm_since, has_idle_worker)
             yield from _held(row, now, calm_since, holders)
@@ -53,6 +60,12 @@ def find_late(
 def _queued(row: Any, now: datetime, calm_since: datetime, sent_at: Mapping[int, datetime]) -> Iterator[str]:
     if now > max(row.deadline_at, calm_since) + AFTER_A_DEADLINE:
         yield "a queued generation is past its deadline and is not given up"
+    if (
+        row.is_async
+        and row.attempt_count == 0
+        and now > max(row.queue_until, row.not_before, calm_since) + AFTER_A_DEADLINE
+    ):
+        yield "a queued generation is past its time in the queue and is not cancelled"
     last_sent = max(row.not_before, calm_since, sent_at.get(row.id, calm_since))
     if now > last_sent + BETWEEN_MESSAGES + ROUND and row.deadline_at > now:
         yield "a queued generation is due and no message is sent for it"
@@ -71,6 +84,16 @@ def _running(row: Any, now: datetime, calm_since: datetime, has_idle_worker: boo
         silent_since = max(row.lease_until - LEASE, calm_since)
         if now > silent_since + SILENCE + BETWEEN_POLLS + ROUND:
             yield "a generation has a silent worker and is not rescued by an idle one"
+
+
+def _cancelled(row: Any, now: datetime, calm_since: datetime, holders: Mapping[Any, Holder]) -> Iterator[str]:
+    if now > max(row.lease_until, calm_since) + AFTER_A_LEASE:
+        yield "a generation is to be cancelled and has no worker, and is not ended"
+    if holder := holders.get(row.lease_token):
+        last = max(row.cancel_requested_at, calm_since, holder.attempt_held_up_until)
+        if now > last + BETWEEN_RENEWALS + BETWEEN_STEPS + ROUND:
+            yield f"{holder.heart} lives and its attempt is to be cancelled and is not ended"
+    yield from _held(row, now, calm_since, holders)
 
 
 def _held(row: Any, now: datetime, calm_since: datetime, holders: Mapping[Any, Holder]) -> Iterator[str]:

@@ -100,7 +100,7 @@ def _gate(what: str, *possible: Fault) -> Fault | None:
         return None
     struck = actor.gate(what, *possible)
     if struck == Fault.SLOW:
-        actor.sleep(actor.simulator.dice.randint(5, 60))
+        actor.stall(actor.simulator.dice.randint(5, 60))
     return struck
 
 

@@ -17,7 +17,15 @@ from storage.models import StoredImage
 from storage.postgresql.plain_sql import NOW
 from tests.simulation.faults import Fault
 from tests.simulation.scenario import Simulation, simulation
-from workers.lifecycle import attempt_statements, eligibility, generations, recovery, transitions
+from workers.lifecycle import (
+    attempt_statements,
+    cancellation,
+    eligibility,
+    erasure,
+    generations,
+    recovery,
+    transitions,
+)
 from workers.lifecycle.submission import Submission, insert
 from workers.messaging import enqueue
 from workers.models import MAX_ATTEMPTS, OPEN_STATUSES, Generation, Status, Timestamp
@@ -55,6 +63,12 @@ def _insert_without_key(*, submission: Submission, **given: Any) -> list[Generat
     return insert(submission=replace(submission, idempotency=None), **given)
 
 
+def _insert_without_limit(*, open_limit: int, **given: Any) -> list[Generation]:
+    """Accept a request however many are open."""
+    del open_limit
+    return insert(open_limit=100, **given)
+
+
 def _without_status(guard: Q, _: Status) -> "QuerySet[Generation]":
     """Return what a transition may change if it does not ask for the status before it."""
     return Generation.objects.filter(guard)
@@ -90,6 +104,34 @@ def _rescue_by_leases(*, limit: int, silence_seconds: float = 0, now: Timestamp 
     return _rescue(limit=limit, now=now)
 
 
+def _without_mark_in(step: str) -> Callable[..., Q]:
+    """Return the guard of this step as if nobody could ask to cancel what runs."""
+
+    def wanted(**guard: object) -> Q:
+        return Q(**guard) if step in guard else _wanted(**guard)
+
+    return wanted
+
+
+def _lock_marked_too(condition: Q, limit: int, *, first: str) -> Sequence[int]:
+    """Lock rows as if nobody could ask to cancel what runs."""
+    return transitions.lock_some(_drop_mark(condition), limit, first=first)
+
+
+def _drop_mark(condition: Q) -> Q:
+    kept = [_drop_mark(each) if isinstance(each, Q) else each for each in condition.children]
+    kept = [each for each in kept if each != ("cancel_requested_at__isnull", True)]
+    return Q.create(children=kept, connector=condition.connector, negated=condition.negated)
+
+
+def _cancel_without_release(*, generation: Generation, guard: Q, now: Timestamp, **changes: Any) -> bool:
+    """Cancel what runs and leave its money held."""
+    marked = guard & Q(cancel_requested_at__isnull=False)
+    return transitions.move(
+        generation.pk, Status.RUNNING, Status.CANCELLED, guard=marked, ended_at=now, **changes
+    )
+
+
 def _destroy_late(now: Any) -> None:
     """Destroy the keys of images that expired two minutes ago."""
     _destroy_expired_keys(now - timedelta(minutes=2))
@@ -101,6 +143,7 @@ def _destroy_early(now: Any) -> None:
 
 
 _rescue = recovery.rescue
+_wanted = generations._wanted
 _destroy_expired_keys = images._destroy_expired_keys
 
 
@@ -201,6 +244,68 @@ REMOVED = {
     "the deletion of bytes": Removed(images, "_delete_object", lambda _: False, "is not deleted"),
     "the removal of orphans": Removed(
         orphans, "remove", lambda **_: 0, "left in the store", (Fault.KILLED, Fault.UNANSWERED)
+    ),
+    "the mark in complete": Removed(
+        attempt_statements,
+        "COMPLETE",
+        _without(attempt_statements.COMPLETE, "AND cancel_requested_at IS NULL"),
+        "was to be cancelled and is completed",
+        (Fault.STALLED,),
+    ),
+    "the mark in retry": Removed(
+        generations,
+        "_wanted",
+        _without_mark_in("attempt_count__lt"),
+        "was to be cancelled and is queued",
+        (Fault.BROKEN,),
+    ),
+    "the mark in what a stopping worker puts back": Removed(
+        generations,
+        "_wanted",
+        _without_mark_in("lease_token__in"),
+        "was to be cancelled and is queued",
+        (Fault.STOPPED,),
+    ),
+    "the mark in rescue": Removed(
+        recovery,
+        "lock_some",
+        _lock_marked_too,
+        "was to be cancelled and is queued",
+        (Fault.KILLED, Fault.FROZEN),
+    ),
+    "the mark in the renewal of leases": Removed(
+        attempt_statements,
+        "RENEW",
+        _without(attempt_statements.RENEW, "cancel_requested_at IS NULL", "true"),
+        "its attempt is to be cancelled and is not ended",
+    ),
+    "the end of what a dead worker was to cancel": Removed(
+        cancellation, "end_abandoned", lambda **_: 0, "has no worker, and is not ended", (Fault.KILLED,)
+    ),
+    "the end of what was queued for too long": Removed(
+        cancellation, "end_queued_too_long", lambda **_: 0, "past its time in the queue and is not cancelled"
+    ),
+    "the time in the queue in claim": Removed(
+        attempt_statements,
+        "CLAIM",
+        _without(attempt_statements.CLAIM, "queue_until IS NULL", "true"),
+        "after its time in the queue",
+        (Fault.LOST, Fault.JUMP),
+    ),
+    "the release of what is cancelled while it runs": Removed(
+        generations,
+        "cancel_running",
+        _cancel_without_release,
+        "a generation is cancelled, and its hold is open",
+    ),
+    "the limit of what is open": Removed(
+        generations, "insert", _insert_without_limit, "open generations of at most"
+    ),
+    "the destruction of the key at deletion": Removed(
+        images, "expire", _nothing, "was deleted by .*, and its image can be read"
+    ),
+    "the erasure at deletion": Removed(
+        erasure, "erase", lambda **_: 0, "is deleted, and its prompt or its seed is kept"
     ),
     "the tombstone of an orphan": Removed(
         images, "write_tombstone", lambda **_: True, "cannot be read", (Fault.STALLED, Fault.FROZEN)

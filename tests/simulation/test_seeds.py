@@ -15,6 +15,7 @@ from workers.models import Status
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 SEED_COUNT = 120
+DELETIONS = {"deleted", "image deleted"}
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def test_no_scenario_violates_anything_and_together_they_meet_every_fault_and_ev
         assert not scenario.violations, run_many.report(scenario)
         happened.update(scenario.happened)
     # Had nobody made a picture, nothing could have been charged twice either.
-    assert {*Fault, *Status} <= {*happened}
+    assert {*Fault, *Status, *(f"cancel {status}" for status in Status), *DELETIONS} <= {*happened}
     assert happened[Status.COMPLETED] > SEED_COUNT / 2
 
 
