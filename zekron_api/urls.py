@@ -4,7 +4,15 @@ from django.contrib import admin
 from django.urls import path
 
 from zekron_api import home
-from zekron_api.endpoints import cancel_generation, generate, list_models, quote, views, watch_generation
+from zekron_api.endpoints import (
+    cancel_generation,
+    generate,
+    list_generations,
+    list_models,
+    quote,
+    views,
+    watch_generation,
+)
 from zekron_api.openapi import document, reference
 from zekron_api.ops import health, prometheus
 
@@ -16,7 +24,7 @@ urlpatterns = [
     path("v1/models/<str:model_id>", list_models.ModelView.as_view()),
     path("v1/images/<str:token>", views.ImageView.as_view()),
     path("v1/balance", views.BalanceView.as_view()),
-    path("v1/generations", views.HistoryView.as_view()),
+    path("v1/generations", list_generations.HistoryView.as_view()),
     path("v1/generations/<str:generation_id>", watch_generation.GenerationView.as_view()),
     path("v1/generations/<str:generation_id>/cancel", cancel_generation.CancelView.as_view()),
     path("v1/generations/<str:generation_id>/events", watch_generation.EventsView.as_view()),

@@ -13,10 +13,6 @@ from zekron_api.endpoints import fields
 from zekron_api.endpoints.unsupported_fields import UnsupportedField, refuse_variants
 from zekron_api.http.errors import InvalidField
 
-DEFAULT_PAGE_SIZE: Final = 20
-MAX_PAGE_SIZE: Final = 100
-# PostgreSQL's OFFSET is a 64-bit integer.
-MAX_OFFSET: Final = 2**63 - 1
 # A prompt needs a visible character. The invisible ones stand in the pattern themselves, because dialects of patterns
 # differ in how they write those above U+FFFF.
 _NOT_BLANK: Final = rf"^[^\u0000]*[^\s\u0000{fields.INVISIBLE}][^\u0000]*$"
@@ -121,17 +117,3 @@ class WholeNumberField(fields.CheckedField):
             message = f"{self.field_name} must be a whole number of at least {self._least}."
             raise InvalidField("invalid_parameter", message)
         return min(number, self._most)
-
-
-class PageSerializer(serializers.Serializer[Any]):
-    """The query of GET /v1/generations."""
-
-    limit = WholeNumberField(
-        nothing=DEFAULT_PAGE_SIZE,
-        least=1,
-        most=MAX_PAGE_SIZE,
-        help_text=f"The number of generations to list. A number above {MAX_PAGE_SIZE} counts as {MAX_PAGE_SIZE}.",
-    )
-    offset = WholeNumberField(
-        nothing=0, least=0, most=MAX_OFFSET, help_text="The number of newest generations to skip."
-    )

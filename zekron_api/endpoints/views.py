@@ -17,7 +17,6 @@ from billing.models import Account
 from workers.lifecycle import deletion, queries
 from workers.models import Generation
 from zekron_api.endpoints import image_download, response_bodies
-from zekron_api.endpoints.serializers import PageSerializer
 from zekron_api.http import errors, rate_limit
 from zekron_api.http.authentication import FreshAccountAuthentication
 
@@ -108,19 +107,3 @@ class BalanceView(ApiView):
     def get(self, request: Request) -> Response:
         """Return the account's balance and totals."""
         return Response(response_bodies.balance_reply(self.account))
-
-
-class HistoryView(ApiView):
-    """The endpoint GET /v1/generations."""
-
-    authentication_classes = [FreshAccountAuthentication]
-
-    def get(self, request: Request) -> Response:
-        """Return one page of the account's generations, newest first."""
-        query = PageSerializer(data=request.query_params.dict())
-        query.is_valid(raise_exception=True)
-        limit, offset = query.validated_data["limit"], query.validated_data["offset"]
-        # Every generation has exactly one hold, and the account counts its holds.
-        total = self.account.hold_count
-        rows = queries.get_page(account_id=self.account.pk, total=total, limit=limit, offset=offset)
-        return Response(response_bodies.history_reply(rows, total, limit, offset))

@@ -28,6 +28,7 @@ from zekron_api.endpoints import (
     generate,
     generation_object,
     generation_response,
+    list_generations,
     list_models,
     quote,
     reply_serializers,
@@ -173,7 +174,7 @@ CAUSES: Final[dict[str, tuple[Cause, ...]]] = {
     "cancelGeneration": (exceptions.NotFound, errors.AlreadyEnded),
     "deleteGeneration": (exceptions.NotFound, errors.StillOpen),
     "deleteImage": (exceptions.PermissionDenied, exceptions.NotFound),
-    "listGenerations": (_query(serializers.PageSerializer, limit="0"),),
+    "listGenerations": (_query(list_generations.PageSerializer, limit="0"),),
 }
 
 
@@ -211,9 +212,9 @@ extend_schema(
 extend_schema("getBalance", responses=reply_serializers.BalanceReplySerializer)(views.BalanceView.get)
 extend_schema(
     "listGenerations",
-    parameters=[serializers.PageSerializer],
+    parameters=[list_generations.PageSerializer],
     responses={200: reply_serializers.HistoryReplySerializer},
-)(views.HistoryView.get)
+)(list_generations.HistoryView.get)
 extend_schema(
     "getGeneration",
     parameters=[watch_generation.PollSerializer],
