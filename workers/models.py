@@ -114,6 +114,15 @@ class Generation(models.Model):
                 name="generation_queue_until",
                 condition=Q(status=Status.QUEUED, queue_until__isnull=False),
             ),
+            # They find the history's pages by a status that is rare, and by the time of acceptance.
+            models.Index(
+                "account",
+                "status",
+                "number",
+                name="generation_without_image",
+                condition=Q(status__in=(Status.FAILED, Status.CANCELLED)),
+            ),
+            models.Index("account", "created_at", "number", name="generation_created"),
             models.Index(
                 "account",
                 "lost_digest",

@@ -1,21 +1,100 @@
-"""The endpoint GET /v1/generations: pages of the account's history."""
+"""The endpoint GET /v1/generations: pages of the account's history, by offset or by filters and a cursor."""
 
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any, Final
 
+from drf_spectacular.drainage import set_override
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 
-from workers.lifecycle import queries
+from workers.catalogue import catalogue
+from workers.lifecycle import history, queries
+from workers.lifecycle.history import Filters, Position
+from workers.models import Generation, Kind, Status
 from zekron_api.endpoints import response_bodies
+from zekron_api.endpoints.fields import CheckedField
 from zekron_api.endpoints.serializers import WholeNumberField
 from zekron_api.endpoints.views import ApiView
 from zekron_api.http.authentication import FreshAccountAuthentication
+from zekron_api.http.errors import InvalidField
 
 DEFAULT_PAGE_SIZE: Final = 20
 MAX_PAGE_SIZE: Final = 100
-# PostgreSQL's OFFSET is a 64-bit integer.
+# PostgreSQL's OFFSET and ids are 64-bit integers.
 MAX_OFFSET: Final = 2**63 - 1
+# An address decodes a plus sign as a space. No other space stands before an offset.
+_DECODED_PLUS: Final = re.compile(r" (?=\d\d:?\d\d$)")
+_FILTERS: Final = ("status", "type", "model", "since", "until")
+
+
+class FilterField(CheckedField):
+    """A value that is one of those allowed, or None if none was sent."""
+
+    def __init__(self, *, allowed: Iterable[str] = (), help_text: str) -> None:
+        super().__init__(required=False, help_text=help_text)
+        self._allowed = tuple(allowed)
+        set_override(self, "field", {"type": "string", "enum": list(self._allowed)})
+
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        """The allowed values, for the check and for its message."""
+        return self._allowed
+
+    def checked(self, value: object) -> str | None:
+        """Return the value. Raises InvalidField."""
+        if value is not None and value not in self.allowed:
+            message = f"Unknown {self.field_name}. Allowed: {', '.join(self.allowed)}."
+            raise InvalidField("invalid_parameter", message)
+        return None if value is None else str(value)
+
+
+class ModelFilterField(FilterField):
+    """The name of a public model, or None. The models file is read when a request names a model."""
+
+    def __init__(self, *, help_text: str) -> None:
+        super().__init__(help_text=help_text)
+        set_override(self, "field", {"type": "string"})
+
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        """The names in the models file."""
+        return tuple(catalogue())
+
+
+class TimeField(CheckedField):
+    """A time in ISO 8601 with an offset from UTC, or None if none was sent."""
+
+    def __init__(self, *, help_text: str) -> None:
+        super().__init__(required=False, help_text=help_text)
+        set_override(self, "field", {"type": "string", "format": "date-time"})
+
+    def checked(self, value: object) -> datetime | None:
+        """Return the time in UTC. Raises InvalidField."""
+        if value is None:
+            return None
+        try:
+            time = datetime.fromisoformat(_DECODED_PLUS.sub("+", str(value)))
+            # Python ignores a NUL at the end.
+            if time.tzinfo is None or "\0" in str(value):
+                raise ValueError("a time without an offset, or with more behind it")
+            return time.astimezone(UTC)
+        # A time of the year 1 or 9999 may be outside of the calendar in UTC.
+        except (ValueError, OverflowError):
+            message = (
+                f"{self.field_name} must be an ISO 8601 time with an offset, such as 2026-11-27T12:00:00Z."
+            )
+            raise InvalidField("invalid_parameter", message) from None
+
+
+class CursorField(WholeNumberField):
+    """The id of a generation, or 0 if none was sent."""
+
+    def __init__(self, *, help_text: str) -> None:
+        super().__init__(nothing=0, least=1, most=MAX_OFFSET, help_text=help_text)
+        set_override(self, "field", {"type": "integer", "minimum": 1})
 
 
 class PageSerializer(Serializer[Any]):
@@ -28,8 +107,31 @@ class PageSerializer(Serializer[Any]):
         help_text=f"The number of generations to list. A number above {MAX_PAGE_SIZE} counts as {MAX_PAGE_SIZE}.",
     )
     offset = WholeNumberField(
-        nothing=0, least=0, most=MAX_OFFSET, help_text="The number of newest generations to skip."
+        nothing=0,
+        least=0,
+        most=MAX_OFFSET,
+        help_text="The number of newest generations to skip. It cannot be combined with a filter or `before`.",
     )
+    status = FilterField(allowed=Status.values, help_text="Lists only generations with this status.")
+    type = FilterField(allowed=Kind.values, help_text="Lists only generations of this type.")
+    model = ModelFilterField(help_text="Lists only generations of this model, one of `GET /v1/models`.")
+    since = TimeField(help_text="Lists only generations that were accepted at this time or later.")
+    until = TimeField(help_text="Lists only generations that were accepted before this time.")
+    before = CursorField(
+        help_text="The id of a generation of the account. The page has older ones. Send the last page's `next_before`."
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Refuse combinations that have no meaning."""
+        sent = [name for name in _FILTERS if attrs[name] is not None]
+        if attrs["before"] and "offset" in self.initial_data:
+            raise InvalidField("invalid_parameter", "offset and before cannot be combined. Send only before.")
+        if sent and attrs["offset"]:
+            message = f"offset and {sent[0]} cannot be combined. Page with before={{pagination.next_before}}."
+            raise InvalidField("invalid_parameter", message)
+        if attrs["since"] and attrs["until"] and attrs["since"] > attrs["until"]:
+            raise InvalidField("invalid_parameter", "since must not be after until.")
+        return attrs
 
 
 class HistoryView(ApiView):
@@ -39,10 +141,43 @@ class HistoryView(ApiView):
 
     def get(self, request: Request) -> Response:
         """Return one page of the account's generations, newest first."""
+        _refuse_repeated(request)
         query = PageSerializer(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
-        limit, offset = query.validated_data["limit"], query.validated_data["offset"]
+        values = query.validated_data
+        filters = Filters(
+            status=values["status"] and Status(values["status"]),
+            kind=values["type"] and Kind(values["type"]),
+            model=values["model"],
+            since=values["since"],
+            until=values["until"],
+        )
         # Every generation has exactly one hold, and the account counts its holds.
-        total = self.account.hold_count
-        rows = queries.get_page(account_id=self.account.pk, total=total, limit=limit, offset=offset)
-        return Response(response_bodies.history_reply(rows, total, limit, offset))
+        total, limit, offset = self.account.hold_count, values["limit"], values["offset"]
+        if not filters and not values["before"]:
+            rows = queries.get_page(account_id=self.account.pk, total=total, limit=limit, offset=offset)
+            return Response(response_bodies.history_reply(rows, total, limit, offset))
+        page = history.find_page(
+            account_id=self.account.pk,
+            total=total,
+            filters=filters,
+            before=self._find_position(values["before"]),
+            limit=limit,
+        )
+        return Response(response_bodies.cursor_reply(page, None if filters else total, limit))
+
+    def _find_position(self, before: int) -> Position | None:
+        if not before:
+            return None
+        try:
+            return history.find_position(account_id=self.account.pk, generation_id=before)
+        except Generation.DoesNotExist:
+            message = "before must be the id of one of your generations."
+            raise InvalidField("invalid_parameter", message) from None
+
+
+def _refuse_repeated(request: Request) -> None:
+    """Raise InvalidField for a filter that was sent twice, because the reply would ignore one of them."""
+    for name in (*_FILTERS, "before"):
+        if len(request.query_params.getlist(name)) > 1:
+            raise InvalidField("invalid_parameter", f"{name} was sent more than once. Send it once.")

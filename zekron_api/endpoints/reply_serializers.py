@@ -105,10 +105,22 @@ class HistoryRowSerializer(Serializer[Any]):
 class PaginationSerializer(Serializer[Any]):
     """The position of the page in the history."""
 
-    total = IntegerField(min_value=0, help_text="The number of generations of the account.")
+    total = IntegerField(
+        min_value=0,
+        allow_null=True,
+        help_text="The number of generations of the account. It is null with a filter, and only then.",
+    )
     limit = IntegerField(min_value=1, max_value=100, help_text="The limit that was applied.")
-    offset = IntegerField(min_value=0, help_text="The number of newer generations that were skipped.")
-    has_more = BooleanField(help_text="Whether older generations follow this page.")
+    offset = IntegerField(min_value=0, help_text="The number of newer generations that `offset` skipped.")
+    has_more = BooleanField(
+        help_text="Whether older generations follow this page. With a filter, older ones may follow that do not match."
+    )
+    next_before = ReplyField(
+        {"type": ["integer", "null"], "minimum": 1},
+        lambda generation_id: generation_id,
+        "With a filter or `before`: the `before` of the next page, or null on the last one.",
+        required=False,
+    )
 
 
 class HistorySerializer(Serializer[Any]):

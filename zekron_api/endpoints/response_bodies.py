@@ -6,6 +6,7 @@ import orjson
 import pybase64
 
 from billing.models import Account
+from workers.lifecycle.history import Page
 from workers.models import Generation
 from zekron_api.endpoints import reply_serializers
 
@@ -43,3 +44,15 @@ def history_reply(generations: list[Generation], total: int, limit: int, offset:
     has_more = offset + len(generations) < total
     pagination = {"total": total, "limit": limit, "offset": offset, "has_more": has_more}
     return _HISTORY.to_representation({"generations": generations, "pagination": pagination})
+
+
+def cursor_reply(page: Page, total: int | None, limit: int) -> dict[str, Any]:
+    """Return the reply to GET /v1/generations with filters or a cursor. `total` is None where it is not counted."""
+    pagination = {
+        "total": total,
+        "limit": limit,
+        "offset": 0,
+        "has_more": page.next_before is not None,
+        "next_before": page.next_before,
+    }
+    return _HISTORY.to_representation({"generations": page.generations, "pagination": pagination})

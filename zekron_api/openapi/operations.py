@@ -174,7 +174,16 @@ CAUSES: Final[dict[str, tuple[Cause, ...]]] = {
     "cancelGeneration": (exceptions.NotFound, errors.AlreadyEnded),
     "deleteGeneration": (exceptions.NotFound, errors.StillOpen),
     "deleteImage": (exceptions.PermissionDenied, exceptions.NotFound),
-    "listGenerations": (_query(list_generations.PageSerializer, limit="0"),),
+    "listGenerations": (
+        _query(list_generations.PageSerializer, limit="0"),
+        _query(list_generations.PageSerializer, status="done"),
+        _query(list_generations.PageSerializer, type="video"),
+        _query(list_generations.PageSerializer, model="x"),
+        _query(list_generations.PageSerializer, since="yesterday"),
+        _query(list_generations.PageSerializer, since="2026-11-28T00:00:00Z", until="2026-11-27T00:00:00Z"),
+        _query(list_generations.PageSerializer, before="43", offset="20"),
+        _query(list_generations.PageSerializer, status="failed", offset="20"),
+    ),
 }
 
 

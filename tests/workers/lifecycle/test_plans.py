@@ -21,6 +21,7 @@ from workers.lifecycle import (
     admission,
     erasure,
     generations,
+    history,
     idempotency,
     image_tokens,
     queries,
@@ -29,7 +30,7 @@ from workers.lifecycle import (
 )
 from workers.lifecycle.idempotency import Idempotency
 from workers.messaging import enqueue
-from workers.models import Generation, Status
+from workers.models import OPEN_STATUSES, Generation, Status
 
 pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
@@ -83,8 +84,9 @@ INSERT INTO workers_generation
      cost_micros, token_digest, expires_at, error_code, error_type, error_detail)
 SELECT m.account_id, %(before)s + row_number() OVER (PARTITION BY m.account_id ORDER BY m.id), m.id, 'create',
     %(model)s, 'a boat', '{"width": 512, "height": 512, "seed": 1}', 26700, %(status)s, 1,
-    now() + m.n * interval '1 millisecond' - %(ahead)s * interval '1 hour', now(), now() + interval '1 day', now(),
-    now(), CASE WHEN %(resolution)s <> '' THEN now() END, now() + interval '1 hour',
+    now() + m.n * interval '1 millisecond' - %(ahead)s * interval '1 hour', now(), now() + interval '1 day',
+    now() + m.n * interval '1 millisecond' - interval '1 hour', now(),
+    CASE WHEN %(resolution)s <> '' THEN now() END, now() + interval '1 hour',
     CASE WHEN %(status)s = 'running' THEN gen_random_uuid() END,
     CASE WHEN %(status)s = 'running' THEN now() + interval '1 hour' END,
     image_id, CASE WHEN %(status)s = 'completed' THEN 26700 END,
@@ -204,6 +206,41 @@ def test_a_page_of_the_history_is_as_cheap_at_its_end(owner: Account, offset: in
         # Each in the index, and then in the table.
         rows=40,
     )
+
+
+@pytest.mark.parametrize("with_time", [False, True])
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {},
+        *({"status": status} for status in Status),
+        {"kind": "create"},
+        # None of the account's generations is one of these.
+        {"kind": "edit"},
+        {"model": "none"},
+        {"status": Status.FAILED, "kind": "edit"},
+        {"status": Status.CANCELLED, "model": "another"},
+    ],
+)
+def test_a_filtered_page_is_bounded_wherever_it_begins(
+    owner: Account, filters: dict[str, Any], with_time: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "MAX_ROWS_PER_PAGE", 500)
+    times = {"since": factories.LONG_AGO, "until": Now()} if with_time else {}
+    # Limits bound an account's open generations, which may be read whole. The account here has more.
+    is_open = filters.get("status") in OPEN_STATUSES
+    mine = Generation.objects.filter(account=owner).order_by("number")
+    # The numbers of this account have gaps, and a page's last row must exist.
+    for before in (mine[600], mine[8_000], mine.filter(status=Status.FAILED)[4_000]):
+        ask = partial(
+            history.find_page,
+            account_id=owner.pk,
+            total=0,
+            filters=history.Filters(**filters, **times),
+            before=history.Position(before.created_at, before.number),
+            limit=20,
+        )
+        refuse_costly(ask, rows=20_000 if is_open else 1_100, blocks=10_000 if is_open else 2_000)
 
 
 def test_a_purge_looks_at_its_batch_alone(owner: Account) -> None:
