@@ -28,7 +28,7 @@ from workers.lifecycle.watching import State
 from workers.messaging import background
 from zekron_api.http import authentication, cross_origin, errors
 from zekron_api.http.pending_check import PendingCheckResponse
-from zekron_api.waiting import request_body, sending
+from zekron_api.waiting import half_close, request_body, sending
 from zekron_api.waiting.completion_waiters import CompletionWaiters
 from zekron_api.waiting.deferred_response import (
     SUPPORTS_DEFERRAL,
@@ -94,7 +94,7 @@ class WaitingRoom(ASGIHandler):
         response = await self._first_response(scope, receive)
         if response is None:
             return
-        if isinstance(response, PendingGenerationResponse) and await self._wait(response, receive):
+        if isinstance(response, PendingGenerationResponse) and await self._wait(response, scope, receive):
             await self._note_lost(response)
             return
         if isinstance(response, EventStreamResponse):
@@ -158,20 +158,23 @@ class WaitingRoom(ASGIHandler):
             except DatabaseError as error:
                 log.info("Could not note that a client was lost: %s", error)
 
-    async def _wait(self, pending: PendingGenerationResponse, receive: Receive) -> bool:
-        """Wait for the end of the generation, the deadline or a disconnect. Return whether the client left."""
+    async def _wait(self, pending: PendingGenerationResponse, scope: Scope, receive: Receive) -> bool:
+        """Wait for the end of the generation, the deadline or a disconnect. Return whether the client left.
+
+        A client that has closed its sending side may be gone or may still read. It is noted as lost, and waited for.
+        """
         ended = self.waiters.add(pending.generation_id)
         left = asyncio.ensure_future(receive())
+        half_closed = asyncio.ensure_future(half_close.event_of(scope).wait())
         try:
-            await asyncio.wait(
-                (ended, left),
-                timeout=max(0.0, pending.deadline - time.monotonic()),
-                return_when=asyncio.FIRST_COMPLETED,
-            )
+            if half_closed in await _first_of(ended, left, half_closed, until=pending.deadline):
+                await self._note_lost(pending)
+                await _first_of(ended, left, until=pending.deadline)
             return left.done() and bool(left.result()["type"] == "http.disconnect")
         finally:
             self.waiters.remove(pending.generation_id, ended)
             left.cancel()
+            half_closed.cancel()
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -300,6 +303,13 @@ def _too_slow() -> HttpResponse:
     # The rest of the body must not be read as the next request.
     response["Connection"] = "close"
     return sending.with_length(response)
+
+
+async def _first_of(*futures: "asyncio.Future[Any]", until: float) -> "set[asyncio.Future[Any]]":
+    """Wait until one of the futures is done or the time on the monotonic clock has come. Return those that are done."""
+    timeout = max(0.0, until - time.monotonic())
+    done, _ = await asyncio.wait(futures, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    return done
 
 
 async def _ended(tasks: Iterable["asyncio.Task[None]"]) -> None:

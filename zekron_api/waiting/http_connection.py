@@ -3,12 +3,13 @@
 It knows nothing of Django when it is imported, because uvicorn imports it before the application.
 """
 
+import asyncio
 from typing import Any, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from zekron_api.waiting import shutdown
+from zekron_api.waiting import half_close, shutdown
 
 
 class HttpConnection(HttpToolsProtocol):
@@ -25,6 +26,7 @@ class HttpConnection(HttpToolsProtocol):
         # Nothing that arrives after the last request is parsed.
         self._had_last_request = False
         self._is_in_body = False
+        self._half_closed = asyncio.Event()
 
     def data_received(self, data: bytes) -> None:
         """Parse bytes from the client."""
@@ -39,6 +41,7 @@ class HttpConnection(HttpToolsProtocol):
     # uvicorn declares that it never returns True.
     def eof_received(self) -> bool:  # type: ignore[override]
         """Return whether the connection stays open because a complete request has no reply yet."""
+        self._half_closed.set()
         return self._end_requests()
 
     def shutdown(self) -> None:
@@ -50,6 +53,7 @@ class HttpConnection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Start the request, unless it will be parsed again without its offer."""
         if not self.parser.should_upgrade():
+            half_close.set_event(self.scope, self._half_closed)
             super().on_headers_complete()
             self._is_in_body = True
 

@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -276,6 +277,26 @@ def test_a_client_that_closes_its_sending_side_gets_its_reply(live: Live, me: Ca
         reply = client.read()
         assert (reply.status, json.loads(reply.content)["data"]["size"]) == (200, "512x512")
         assert client.is_closed()
+
+
+@pytest.mark.parametrize("is_reset", [False, True], ids=["closed", "reset"])
+def test_a_retry_of_a_client_that_closed_its_connection_gets_the_image_of_its_first_try(
+    live: Live, me: Caller, is_reset: bool
+) -> None:
+    request = generate(me)
+    with socket.create_connection(live.address, PATIENCE_SECONDS) as connection:
+        connection.sendall(request)
+        waiting(live)
+        if is_reset:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    processes.wait_until(Generation.objects.filter(client_lost_at__isnull=False).exists)
+    with live.connect() as client:
+        client.send(request.replace(b"\r\n", b"\r\nx-stainless-retry-count: 1\r\n", 1))
+        processes.wait_until(lambda: not Generation.objects.filter(client_lost_at__isnull=False).exists())
+        complete()
+        reply = client.read()
+    assert (reply.status, reply.headers["x-zekron-retry-attached"]) == (200, "true")
+    assert Generation.objects.count() == 1
 
 
 def test_every_complete_request_before_a_half_close_is_answered(live: Live, me: Caller) -> None:
