@@ -3,7 +3,7 @@
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Owner(NamedTuple):
@@ -39,6 +39,11 @@ class Order:
     sources: tuple[int, ...] = ()
     idempotency_key: str | None = None
     leaves: bool = False
+    # The client polls instead of waiting on its connection. `queue_ttl` is in seconds.
+    is_async: bool = False
+    queue_ttl: int | None = None
+    # What the client does about its generation besides: "cancel", "delete" or nothing.
+    regret: str = ""
     ended: str = ""
     sent_count: int = 0
     replies: list[Reply] = field(default_factory=list)
@@ -56,13 +61,27 @@ class ClientLog:
         self.orders: list[Order] = []
         # By generation: the status that a GET of its image must answer from now on.
         self.spoilt: dict[int, int] = {}
+        # Generations that a client was told are cancelled or deleted, and the prompts of those it asked to delete.
+        self.cancelled: set[int] = set()
+        self.deleted: set[int] = set()
+        self.erased: dict[int, str] = {}
         # What a client must never be told.
         self.offences: list[str] = []
         self._accepted: set[int] = set()
         self._lock = threading.Lock()
 
     def open(
-        self, *, owner: Owner, prompt: str, size: str, sources: tuple[int, ...], has_key: bool, leaves: bool
+        self,
+        *,
+        owner: Owner,
+        prompt: str,
+        size: str,
+        sources: tuple[int, ...],
+        has_key: bool,
+        leaves: bool,
+        is_async: bool = False,
+        queue_ttl: int | None = None,
+        regret: str = "",
     ) -> Order:
         """Open a new order, with its number in its prompt."""
         with self._lock:
@@ -75,6 +94,9 @@ class ClientLog:
                 sources=sources,
                 idempotency_key=f"order-{number}" if has_key else None,
                 leaves=leaves,
+                is_async=is_async,
+                queue_ttl=queue_ttl,
+                regret=regret,
             )
             self.orders.append(order)
             return order
@@ -95,6 +117,29 @@ class ClientLog:
         """Note that this generation's image answers with this status from now on."""
         with self._lock:
             self.spoilt[generation_id] = status
+
+    def may_delete(self, generation_id: int, prompt: str) -> bool:
+        """Note that a client deletes this generation now; return False for one that was spoilt before."""
+        with self._lock:
+            if generation_id in self.spoilt:
+                return False
+            self.spoilt[generation_id] = 410
+            self.erased[generation_id] = prompt
+            return True
+
+    def note_deleted(self, generation_id: int) -> None:
+        """Note that the service has said that nothing is left of it."""
+        with self._lock:
+            self.deleted.add(generation_id)
+
+    def note_cancelled(self, generation_id: int) -> None:
+        """Note that the service has said that it is cancelled, or will be."""
+        with self._lock:
+            self.cancelled.add(generation_id)
+
+    def prompt_of(self, row: Any) -> str:
+        """Return the prompt of a generation's row, also after the prompt was erased."""
+        return row.prompt or self.erased.get(row.id, "")
 
     def accepted_count(self) -> int:
         """Count the orders that are known to have become a generation."""

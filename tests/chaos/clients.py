@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from PIL import Image
 
+from tests.chaos.afterwards import Afterwards
 from tests.chaos.client_log import ClientLog, Order, Owner, Reply
 
 # Longer than the service lets a client wait.
@@ -22,6 +23,19 @@ PATIENCE_SECONDS = 700
 SIZES = ("512x512",) * 8 + ("768x1024", "1024x768")
 # A share of clients look at their image once more, and somebody else tries to.
 LOOKS_AGAIN = 0.15
+# A third of the orders are asynchronous, and a tenth of all are cancelled or deleted.
+ASYNCHRONOUS = 1 / 3
+REGRETS = 0.1
+# Seconds that an asynchronous order may stay in the queue. The first is over in many an outage.
+QUEUE_TTLS = (None, None, 10, 600)
+# Nothing is open after these.
+ASK_AGAIN = {
+    "service_busy",
+    "rate_limit_exceeded",
+    "concurrency_limit_exceeded",
+    "queue_limit_exceeded",
+    "queue_ttl_exceeded",
+}
 WISHES = ("a boat", "a fox in the snow", "grüne Hügel", "山の朝", "two chairs")
 
 
@@ -51,6 +65,7 @@ class Clients:
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._specials: deque[str] = deque()
+        self._afterwards = Afterwards(client_log=client_log, ports=ports)
         self._sources = [_encoded(picture) for picture in palette()]
         self._threads = [
             threading.Thread(target=self._run, args=(owner, random.Random(f"{seed} {place}")), daemon=True)
@@ -105,6 +120,10 @@ class Clients:
     def _order(self, owner: Owner, chance: random.Random) -> Order:
         special = self._specials.popleft() if self._specials else None
         source_count = 0 if special else chance.choice((0, 0, 0, 0, 1, 2))
+        is_async = not special and chance.random() < ASYNCHRONOUS
+        regret = ""
+        if not special and chance.random() < REGRETS:
+            regret = chance.choice(("cancel", "delete")) if is_async else "delete"
         return self._client_log.open(
             owner=owner,
             prompt=special or chance.choice(WISHES),
@@ -112,6 +131,9 @@ class Clients:
             sources=tuple(chance.randrange(len(self._sources)) for _ in range(source_count)),
             has_key=chance.random() < 0.8,
             leaves=not special and chance.random() < 0.15,
+            is_async=is_async,
+            queue_ttl=chance.choice(QUEUE_TTLS) if is_async else None,
+            regret=regret,
         )
 
     def _bring_to_an_end(self, order: Order, chance: random.Random) -> None:
@@ -130,10 +152,19 @@ class Clients:
                 time.sleep(chance.uniform(0.2, 1.5))
                 continue
             self._client_log.note(order, reply)
+            if reply.status == 202:
+                assert reply.generation_id is not None
+                end = self._afterwards.await_end(order, reply.generation_id, chance, give_up_at)
+                if end is None:
+                    break
+                reply = end
+                self._client_log.note(order, reply)
             failures += reply.error_type == "generation_failed"
             order.ended = self._end_of(order, reply, failures)
             if order.ended:
-                if reply.status == 200 and chance.random() < LOOKS_AGAIN:
+                if reply.status == 200 and order.regret == "delete":
+                    self._delete(order, reply, chance, give_up_at)
+                elif reply.status == 200 and chance.random() < LOOKS_AGAIN:
                     self._look_again(order, reply, chance)
                 return
             time.sleep(min(wait_seconds, 5) + chance.uniform(0, 1))
@@ -141,13 +172,14 @@ class Clients:
 
     def _end_of(self, order: Order, reply: Reply, failures: int) -> str:
         """Return how the order ended; empty while it is worth asking again."""
-        if reply.status == 200:
-            return "completed"
-        if reply.error_type == "insufficient_balance":
-            return "refused"
+        ends: dict[int | str, str] = {200: "completed", "insufficient_balance": "refused"}
+        if order.regret == "cancel":
+            ends["generation_cancelled"] = "cancelled"
+        if end := ends.get(reply.status) or ends.get(reply.error_type):
+            return end
         if reply.error_type == "generation_failed" and (failures == 2 or order.idempotency_key is None):
             return "failed"
-        if reply.error_type in {"service_busy", "rate_limit_exceeded", "concurrency_limit_exceeded"}:
+        if reply.error_type in ASK_AGAIN:
             # Nothing is open under this order, so asking again costs nothing.
             return "given up" if self._stopped.is_set() else ""
         if reply.status >= 500:
@@ -170,6 +202,20 @@ class Clients:
             if status == 200 and hashlib.sha256(content).hexdigest() != reply.digest:
                 self._client_log.offend(f"order {order.number}: another image came for the same token")
 
+    def _delete(self, order: Order, reply: Reply, chance: random.Random, give_up_at: float) -> None:
+        """Delete what came; then nobody gets it any more, not even under the order's own key."""
+        if not self._afterwards.is_deleted(order, reply, chance, give_up_at):
+            return
+        try:
+            statuses = [self._get(f"/v1/images/{reply.token}", order.owner, chance)[0]]
+            if order.idempotency_key:
+                statuses.append(self._ask(order, chance, is_leaving=False)[0].status)
+        except (OSError, http.client.HTTPException):
+            return
+        for status in statuses:
+            if status < 500 and status not in {410, 429}:
+                self._client_log.offend(f"order {order.number}: was answered {status} after it was deleted")
+
     def _get(self, path: str, owner: Owner, chance: random.Random) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection(
             "127.0.0.1", chance.choice(self._ports), timeout=TIMEOUT_SECONDS
@@ -186,7 +232,14 @@ class Clients:
         if order.idempotency_key:
             headers["Idempotency-Key"] = order.idempotency_key
         images = [{"data": self._sources[place]} for place in order.sources]
-        body = json.dumps({"prompt": order.prompt, "size": order.size, "images": images})
+        fields: dict[str, object] = {"prompt": order.prompt, "size": order.size, "images": images}
+        if order.is_async and order.number % 2:
+            headers["Prefer"] = "respond-async"
+        elif order.is_async:
+            fields["async"] = True
+        if order.queue_ttl is not None:
+            fields["queue_ttl"] = order.queue_ttl
+        body = json.dumps(fields)
         connection = http.client.HTTPConnection(
             "127.0.0.1", chance.choice(self._ports), timeout=TIMEOUT_SECONDS
         )
@@ -209,15 +262,15 @@ class Clients:
                 f"order {order.number}: {answer.status} without the envelope: {content[:80]!r}"
             )
             error, data = {}, {}
-        image = base64.b64decode(data["image"]["b64_json"]) if data else b""
+        image = base64.b64decode((data.get("image") or {}).get("b64_json", ""))
         reply = Reply(
             at=time.monotonic(),
             status=answer.status,
             error_type=error.get("type", ""),
             generation_id=data.get("id") or error.get("generation_id"),
             digest=hashlib.sha256(image).hexdigest() if image else "",
-            token=data.get("token", ""),
-            cost=data.get("cost", ""),
+            token=data.get("token") or "",
+            cost=data.get("cost") or "",
             was_replayed=answer.getheader("Idempotent-Replayed") == "true",
         )
         return reply, float(answer.getheader("Retry-After") or 0)

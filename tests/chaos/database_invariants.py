@@ -125,7 +125,7 @@ def acknowledged(snapshot: Snapshot, client_log: ClientLog) -> Problems:
             row = snapshot.generations.get(reply.generation_id)
             if row is None:
                 yield f"order {order.number}: generation {reply.generation_id} was told of and has no row"
-            elif (row.prompt, row.account_id) != (order.prompt, order.owner.account_id):
+            elif (client_log.prompt_of(row), row.account_id) != (order.prompt, order.owner.account_id):
                 yield f"order {order.number}: generation {row.id} is of another order or account"
             elif reply.status == 200 and (row.status, format_usd(row.cost_micros or 0)) != (
                 "completed",
@@ -137,18 +137,29 @@ def acknowledged(snapshot: Snapshot, client_log: ClientLog) -> Problems:
 def bought_once(snapshot: Snapshot, client_log: ClientLog) -> Problems:
     """No order was bought twice, no image came in two versions, and no row is of an order that nobody placed."""
     prompts = {order.prompt: order for order in client_log.orders}
-    bought = Counter(made.prompt for made in snapshot.generations.values() if made.status == "completed")
+    bought = Counter(
+        client_log.prompt_of(made) for made in snapshot.generations.values() if made.status == "completed"
+    )
     for prompt, times in bought.items():
         if times > 1:
             yield f"{prompt!r} was bought {times} times"
     for made in snapshot.generations.values():
-        order = prompts.get(made.prompt)
+        order = prompts.get(client_log.prompt_of(made))
         if order is None or order.owner.account_id != made.account_id:
             yield f"generation {made.id} is of no order: {made.prompt!r}"
     for order in client_log.orders:
         came = {(reply.generation_id, reply.digest) for reply in order.replies if reply.status == 200}
         if len(came) > 1:
             yield f"order {order.number}: came as {len(came)} different images"
+
+
+def regrets(snapshot: Snapshot, client_log: ClientLog) -> Problems:
+    """Check that nothing is completed after it was cancelled for a client, and what is left of deleted ones."""
+    for made in snapshot.generations.values():
+        if made.id in client_log.cancelled and made.status == "completed":
+            yield f"generation {made.id} was to be cancelled and is completed"
+        if made.id in client_log.deleted and (made.prompt or "seed" in made.parameters):
+            yield f"generation {made.id} is deleted and keeps its prompt or its seed"
 
 
 def free_failures(snapshot: Snapshot, client_log: ClientLog) -> Problems:
@@ -198,6 +209,7 @@ INVARIANTS: dict[str, Invariant] = {
     "7 one resolution a generation": resolutions,
     "8 every acknowledged id has its row": acknowledged,
     "8 nothing bought twice, no foreign row": bought_once,
+    "8 cancelled and deleted as told": regrets,
     "9 nothing open, nothing reserved": free_failures,
     "9 objects = live images": objects,
     "9 no key too many or too few": keys,

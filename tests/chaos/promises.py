@@ -61,21 +61,33 @@ def images(clerk: Clerk, snapshot: Snapshot, client_log: ClientLog) -> Iterator[
     owners = {order.owner.account_id: order.owner for order in client_log.orders}
     orders = {order.prompt: order for order in client_log.orders}
     for row in snapshot.generations.values():
-        if row.status != "completed" or row.prompt not in orders:
+        prompt = client_log.prompt_of(row)
+        if row.status != "completed" or prompt not in orders:
             continue
-        order, path = orders[row.prompt], f"/v1/images/{image_tokens.token_of(generation_id=row.id)}"
-        due = expected_digest(row, order.sources)
-        if order.completed and order.completed.digest != due:
-            yield f"order {order.number}: generation {row.id} came with another image than was made of it"
+        order, path = orders[prompt], f"/v1/images/{image_tokens.token_of(generation_id=row.id)}"
         status, content = clerk.get(path, owners[row.account_id])
-        if status != client_log.spoilt.get(row.id, 200):
-            yield f"generation {row.id}: its owner is answered {status}, not {client_log.spoilt.get(row.id, 200)}"
-        if status == 200 and hashlib.sha256(content).hexdigest() != due:
-            yield f"generation {row.id}: its image is another than was made of it"
+        status_due = _status_due(row, client_log)
+        if status != status_due:
+            yield f"generation {row.id}: its owner is answered {status}, not {status_due}"
+        # Without its prompt and seed nobody knows what the image was.
+        if row.prompt:
+            due = expected_digest(row, order.sources)
+            if order.completed and order.completed.digest != due:
+                yield f"order {order.number}: generation {row.id} came with another image than was made of it"
+            if status == 200 and hashlib.sha256(content).hexdigest() != due:
+                yield f"generation {row.id}: its image is another than was made of it"
         stranger = next(owner for owner in owners.values() if owner.account_id != row.account_id)
         status, _ = clerk.get(path, stranger)
         if status != 403:
             yield f"generation {row.id}: a stranger is answered {status}, not 403"
+
+
+def _status_due(row: Any, client_log: ClientLog) -> int:
+    if not row.prompt:
+        return 410
+    # A deletion that was asked for, and that no answer of the service has confirmed, may never have arrived.
+    is_unanswered = row.id in client_log.erased and row.id not in client_log.deleted
+    return 200 if is_unanswered else client_log.spoilt.get(row.id, 200)
 
 
 def statements(clerk: Clerk, snapshot: Snapshot, client_log: ClientLog) -> Iterator[str]:

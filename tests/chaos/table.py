@@ -36,6 +36,7 @@ def orders(client_log: ClientLog, snapshot: Snapshot) -> Iterator[str]:
     yield f"Orders: {len(client_log.orders)}, in {sent} requests; as clients saw them: {_listed(ends)}"
     yield f"  answers: {_listed(answers)}"
     yield f"Generations: {len(snapshot.generations)} accepted, {len(told)} told to a client; {_listed(statuses)}"
+    yield f"  told to be cancelled: {len(client_log.cancelled)}, told to be deleted: {len(client_log.deleted)}"
     yield f"  completed at attempt {', '.join(f'{n}: {attempts[n]}' for n in sorted(attempts))}"
 
 

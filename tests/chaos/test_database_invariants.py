@@ -129,6 +129,22 @@ def _foreign_order(snapshot: Snapshot, client_log: ClientLog) -> None:
     client_log.orders[0] = replace(client_log.orders[0], prompt="order 1: another")
 
 
+def _completed_after_all(snapshot: Snapshot, client_log: ClientLog) -> None:
+    client_log.note_cancelled(min(snapshot.generations))
+
+
+def _kept_after_deletion(snapshot: Snapshot, client_log: ClientLog) -> None:
+    client_log.note_deleted(min(snapshot.generations))
+
+
+def _bought_again(snapshot: Snapshot, client_log: ClientLog) -> None:
+    key = min(snapshot.generations)
+    made = snapshot.generations[key]
+    snapshot.generations[0] = made._replace(id=0)
+    snapshot.generations[key] = made._replace(prompt="")
+    client_log.may_delete(key, made.prompt)
+
+
 BREAKS = [
     ("1 balance", _account(balance_micros=OPENING_MICROS)),
     ("2 spent", _account(spent_micros=0)),
@@ -152,6 +168,9 @@ BREAKS = [
     ("8 nothing", _second_purchase),
     ("8 nothing", _foreign_order),
     ("8 nothing", _reply(digest="another")),
+    ("8 nothing", _bought_again),
+    ("8 cancelled", _completed_after_all),
+    ("8 cancelled", _kept_after_deletion),
     ("9 nothing", _made(1, status="running")),
     ("9 nothing", _account(reserved_micros=100)),
     ("9 objects", _lost_object),

@@ -17,7 +17,7 @@ from tests.chaos import engine, promises
 from tests.chaos.client_log import ClientLog, Owner, Reply
 from tests.chaos.snapshot import Snapshot, gather
 from workers.imaging import png
-from workers.lifecycle import generations
+from workers.lifecycle import deletion, generations
 from workers.models import Generation
 
 pytestmark = pytest.mark.django_db
@@ -110,6 +110,23 @@ def test_an_image_that_is_gone_is_told_unless_it_was_taken(
     assert _images(client_log) == [f"generation {first.pk}: its owner is answered 500, not 200"]
     client_log.spoil(first.pk, status=500)
     assert _images(client_log) == []
+
+
+def test_a_deleted_image_that_its_owner_still_gets_is_told(client_log: ClientLog) -> None:
+    first = Generation.objects.earliest("pk")
+    assert client_log.may_delete(first.pk, first.prompt)
+    client_log.note_deleted(first.pk)
+    Generation.objects.filter(pk=first.pk).update(prompt="", parameters={"width": 512, "height": 512})
+    assert _images(client_log) == [f"generation {first.pk}: its owner is answered 200, not 410"]
+    deletion.delete_generation(generation_id=first.pk)
+    assert _images(client_log) == []
+
+
+def test_an_image_whose_deletion_was_never_answered_is_there(client_log: ClientLog) -> None:
+    first = Generation.objects.earliest("pk")
+    assert client_log.may_delete(first.pk, first.prompt)
+    assert _images(client_log) == []
+    assert not client_log.may_delete(first.pk, first.prompt)
 
 
 def test_an_image_that_a_stranger_gets_is_told(
