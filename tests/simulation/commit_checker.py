@@ -125,10 +125,9 @@ class CommitChecker:
         if process.is_dead or heartbeat is None or lease_token not in heartbeat.lease_tokens:
             return None
         heart = process.members[-1]
-        held_up_until = max(heart.stalled_until, process.frozen_until or heart.stalled_until)
-        return lease_token, promised_times.Holder(
-            heart, held_up_until, max(held_up_until, actor.stalled_until)
-        )
+        held_up_until = max(heart.stalled_until, actor.stalled_until)
+        held_up_until = max(held_up_until, process.frozen_until or held_up_until)
+        return lease_token, promised_times.Holder(heart, held_up_until)
 
     def _tell(self, actor: Actor, before: Any, row: Any) -> None:
         name = self._simulator.name_of(row.id)

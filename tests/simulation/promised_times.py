@@ -29,12 +29,13 @@ ROUND: Final = timedelta(seconds=5)
 
 
 class Holder(NamedTuple):
-    """The owner of a lease that it still renews: its process's heart, and until when anything held that up."""
+    """The owner of a lease that it still renews: its process's heart, and until when anything held up its work.
+
+    That is the heart, or the thread of the attempt, which may stand still between its claim and the first renewal.
+    """
 
     heart: Actor
     held_up_until: datetime
-    # And until when anything held up the heart or the thread of the attempt.
-    attempt_held_up_until: datetime
 
 
 def find_late(
@@ -90,7 +91,7 @@ def _cancelled(row: Any, now: datetime, calm_since: datetime, holders: Mapping[A
     if now > max(row.lease_until, calm_since) + AFTER_A_LEASE:
         yield "a generation is to be cancelled and has no worker, and is not ended"
     if holder := holders.get(row.lease_token):
-        last = max(row.cancel_requested_at, calm_since, holder.attempt_held_up_until)
+        last = max(row.cancel_requested_at, calm_since, holder.held_up_until)
         if now > last + BETWEEN_RENEWALS + BETWEEN_STEPS + ROUND:
             yield f"{holder.heart} lives and its attempt is to be cancelled and is not ended"
     yield from _held(row, now, calm_since, holders)
