@@ -169,6 +169,7 @@ CORS_EXPOSE_HEADERS = [
     "X-RateLimit-Reset",
     "X-Request-Id",
     "X-Zekron-Retry-Attached",
+    "x-should-retry",
 ]
 # The published limits of an account: 60 requests in any 60 seconds and 5 open generations.
 REQUESTS_PER_MINUTE = 60

@@ -119,6 +119,9 @@ class NumberField(CheckedField):
         """Return the number, or None if none was sent. Raises InvalidField."""
         if value is None:
             return None
+        # In JSON 60.0 is a whole number too.
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
         # In Python a boolean is a number.
         if not isinstance(value, int) or isinstance(value, bool) or not self._least <= value <= self._most:
             message = f"{self.field_name} must be a whole number from {self._least} to {self._most}."

@@ -160,6 +160,19 @@ def test_a_prompt_is_blank_for_the_document_if_it_is_for_us() -> None:
         assert PromptField().checked(text) == text
 
 
+def test_a_whole_number_is_one_for_the_document_if_it_is_for_us() -> None:
+    schema = document()["components"]["schemas"]["GenerateRequest"]["properties"]["queue_ttl"]
+    field = serializers.GenerateSerializer().fields["queue_ttl"]
+    for value in (10, 60, 60.0, 86_400, 8.64e4):
+        assert problems(schema, value) == []
+        assert field.checked(value) == value
+        assert isinstance(field.checked(value), int)
+    for wrong in (9, 9.0, 86_401, 60.5, "60", True, -1, [], {}):
+        assert problems(schema, wrong)
+        with pytest.raises(errors.InvalidField):
+            field.checked(wrong)
+
+
 def test_every_error_that_the_table_or_a_field_knows_is_described() -> None:
     told = {
         name
