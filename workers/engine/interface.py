@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from types import ModuleType
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 from PIL import Image
@@ -25,6 +25,21 @@ Picture = np.ndarray[Any, np.dtype[np.uint8]]
 
 # The arguments are (steps done, total steps). The thread that runs the engine calls it.
 StepCallback = Callable[[int, int], None]
+
+
+class Preview(NamedTuple):
+    """A rough and small picture of an unfinished one: its index from 0 in its order, and the steps that were done.
+
+    `render` returns it and may wait for the device. Call it at most once, from a thread that drives no stage.
+    """
+
+    index: int
+    step: int
+    render: Callable[[], Picture]
+
+
+# The thread that runs the engine calls it, so it must return at once.
+PreviewCallback = Callable[[Preview], None]
 
 
 class EngineError(Exception):
@@ -55,7 +70,8 @@ class OutOfDeviceMemory(EngineError):
 class ImageOrder:
     """An order for one picture: its sides in pixels, a prompt, a seed and, for an edit, RGB source images.
 
-    `is_unwanted` tells whether its client has cancelled it meanwhile. Any thread may call it.
+    `is_unwanted` tells whether its client has cancelled it meanwhile. Any thread may call it. `on_preview` gets at most
+    `preview_count` previews while the picture is made. An engine that has no previews never calls it.
     """
 
     prompt: str
@@ -64,6 +80,8 @@ class ImageOrder:
     seed: int
     sources: tuple[Image.Image, ...] = ()
     is_unwanted: Callable[[], bool] = field(default=lambda: False, compare=False)
+    preview_count: int = 0
+    on_preview: PreviewCallback = field(default=lambda _: None, compare=False)
 
 
 class Engine(Protocol):

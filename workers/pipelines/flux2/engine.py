@@ -36,6 +36,7 @@ from workers.pipelines.runtime.attention import FASTEST
 from workers.pipelines.runtime.compilation import Compiler, Task
 from workers.pipelines.runtime.device import MAIN_PRIORITY, SIDE_PRIORITY, HandedOver
 from workers.pipelines.runtime.device_engine import DeviceEngine
+from workers.pipelines.runtime.latent_previews import FITTED_GRID, LatentPreviews
 
 
 def _are_layers(value: object) -> bool:
@@ -83,6 +84,7 @@ class Prepared(NamedTuple):
     sines: torch.Tensor
     layout: Layout
     size: tuple[int, int]
+    orders: Sequence[ImageOrder]
 
 
 class Denoised(NamedTuple):
@@ -126,6 +128,7 @@ class Flux2Klein(DeviceEngine):
             pipeline=pipeline, device=self._device, patch_pixels=self._patch_pixels
         )
         self._decoder = Decoder(pipeline=pipeline, device=self._device)
+        self._previews = LatentPreviews(device=self._device, patch_pixels=self._patch_pixels)
 
     def batch_key(self, order: ImageOrder) -> Hashable:
         """Return the order's size and its sources' token grids, which decide the shape of all tensors."""
@@ -167,6 +170,7 @@ class Flux2Klein(DeviceEngine):
                 sines=rotary.sines,
                 layout=layout,
                 size=(first.width, first.height),
+                orders=orders,
             )
             return self._device.hand_over(prepared)
 
@@ -176,10 +180,12 @@ class Flux2Klein(DeviceEngine):
             batch = self._device.take_over(prepared)
             latents_BSC, rotary = batch.noise_BSC, RotaryEmbedding(batch.cosines, batch.sines)
             steps = self._sampler.compute_steps(batch.layout.picture)
+            steps_ahead = self._sampler.compute_steps_ahead(batch.layout.picture)
             with self._device.measure_work():
                 for done, step in enumerate(steps, start=1):
+                    before_BSC = latents_BSC
                     latents_BSC = self._sampler.step(
-                        latents_BSC,
+                        before_BSC,
                         batch.text_BLD,
                         batch.sources_BRC,
                         layout=batch.layout,
@@ -187,6 +193,15 @@ class Flux2Klein(DeviceEngine):
                         step=step,
                     )
                     on_step(done, len(steps))
+                    self._previews.offer(
+                        batch.orders,
+                        done=done,
+                        step_count=len(steps),
+                        before_BSC=before_BSC,
+                        after_BSC=latents_BSC,
+                        steps_ahead=steps_ahead[done - 1],
+                        grid=batch.layout.picture,
+                    )
             return self._device.hand_over(Denoised(latents_BSC, batch.layout.picture, batch.size))
 
     def decode(self, denoised: HandedOver[Denoised]) -> list[Picture]:
@@ -236,6 +251,11 @@ class Flux2Klein(DeviceEngine):
                 read(self._model, OPTIONS)["attention"], model_name=self._model.name
             )
 
+    def fit_previews(self) -> None:
+        """Fit the previews to this model's VAE. Without it, orders get no previews."""
+        with self._device.enter_main_stage():
+            self._previews.fit(self._reconstruct)
+
     def compile(self, *, backend: str | None = "inductor", until: float = math.inf) -> list[str]:
         """Compile the sizes that the model's entry names; of other sizes, only the blocks are compiled.
 
@@ -269,6 +289,11 @@ class Flux2Klein(DeviceEngine):
                 for count in range(1, self.batch_limit + 1)
             ]
         return [*tasks, ("sources", partial(self._reference_encoder.compile, for_prompts))]
+
+    def _reconstruct(self, pixels_1CHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        latents_1SC = self._reference_encoder.encode_pixels(pixels_1CHW)
+        decoded_HWC, _ = self._decoder.decode(latents_1SC, FITTED_GRID)
+        return latents_1SC, decoded_HWC
 
     def _make_sample_latents(self) -> torch.Tensor:
         prepared = self.prepare([SAMPLE_ORDER])
@@ -322,4 +347,5 @@ def _build(model: ImageModel, device: torch.device) -> Flux2Klein:
     engine = Flux2Klein(pipeline=pipeline, model=model)
     engine.choose_precision()
     engine.choose_attention()
+    engine.fit_previews()
     return engine

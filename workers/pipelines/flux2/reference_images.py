@@ -49,6 +49,15 @@ class ReferenceImageEncoder:
             return None
         return torch.cat([torch.cat([self._encode(source) for source in row], dim=1) for row in rows])
 
+    def encode_pixels(self, pixels_1CHW: torch.Tensor) -> torch.Tensor:
+        """Return the latents (1, R, C) of pixels from -1 to 1, whose sides are multiples of a token's."""
+        on_device_1CHW = self._device.to_device(pixels_1CHW.to(self._pipeline.vae.dtype)).contiguous(
+            memory_format=torch.channels_last
+        )
+        latents_1CHW = self._pipeline._encode_vae_image(image=on_device_1CHW, generator=None)
+        latents_1SC: torch.Tensor = self._pipeline._pack_latents(latents_1CHW)
+        return latents_1SC
+
     def compile(self, compiler: Compiler) -> None:
         """Compile the VAE's encoder for sources of any size."""
         compiler.compile([self._pipeline.vae.encoder], dynamic=True)
@@ -60,16 +69,11 @@ class ReferenceImageEncoder:
         digest = hashlib.sha256(repr(source.size).encode() + source.tobytes()).digest()
         if digest not in self._cache:
             height, width = (self._patch_pixels * count for count in self.compute_grid(source))
-            vae = self._pipeline.vae
             pixels_1CHW = self._pipeline.image_processor.preprocess(
                 self._fit(source), height=height, width=width, resize_mode="crop"
-            ).to(vae.dtype)
+            )
             with self._device.measure_work():
-                on_device_1CHW = self._device.to_device(pixels_1CHW).contiguous(
-                    memory_format=torch.channels_last
-                )
-                latents_1CHW = self._pipeline._encode_vae_image(image=on_device_1CHW, generator=None)
-                self._cache[digest] = self._pipeline._pack_latents(latents_1CHW)
+                self._cache[digest] = self.encode_pixels(pixels_1CHW)
         return self._cache[digest]
 
     def _scale_size(self, size: tuple[int, int]) -> tuple[int, int]:

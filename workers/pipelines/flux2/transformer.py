@@ -74,6 +74,7 @@ class FlowSampler:
         self._compiles_each_size = compiles_each_size
         self._rotaries: LRUCache[Layout, RotaryEmbedding] = LRUCache(MAX_CACHED_LAYOUTS)
         self._steps_by_token_count: dict[int, list[DenoisingStep]] = {}
+        self._steps_ahead_by_token_count: dict[int, list[float]] = {}
         self._graphs: dict[tuple[Layout, int], Work] = {}
 
     @property
@@ -121,11 +122,18 @@ class FlowSampler:
                 num_inference_steps=self._steps,
                 mu=compute_empirical_mu(image_seq_len=token_count, num_steps=self._steps),
             )
-            pairs = zip(scheduler.timesteps, scheduler.sigmas.diff(), strict=True)
+            strides = scheduler.sigmas.diff()
+            self._steps_ahead_by_token_count[token_count] = (-scheduler.sigmas[1:] / strides).tolist()
+            pairs = zip(scheduler.timesteps, strides, strict=True)
             self._steps_by_token_count[token_count] = [
                 self._compute_step(timestep, stride) for timestep, stride in pairs
             ]
         return self._steps_by_token_count[token_count]
+
+    def compute_steps_ahead(self, picture: Grid) -> list[float]:
+        """Return how far the end of the flow is after each step, in lengths of that step."""
+        self.compute_steps(picture)
+        return self._steps_ahead_by_token_count[picture[0] * picture[1]]
 
     def step(
         self,
