@@ -57,6 +57,10 @@ BACKGROUND: dict[tuple[str, str], Guard] = {
         "each round is guarded, and the next one follows",
         "tests/workers/gpu_worker/test_progress.py::test_an_error_that_nobody_expected_does_not_end_the_reporter",
     ),
+    ("workers/gpu_worker/previews.py", "Thread"): Guard(
+        "each preview is guarded, and the next one follows",
+        "tests/workers/gpu_worker/test_previews.py::test_an_error_that_nobody_expected_does_not_end_the_publisher",
+    ),
     ("workers/messaging/background.py", "to_thread"): Guard("counts, and is awaited"),
     ("storage/deletions.py", "ThreadPoolExecutor"): Guard(
         "the caller gets the error; the thread serves the next"

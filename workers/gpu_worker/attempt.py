@@ -2,9 +2,10 @@
 
 import logging
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -21,13 +22,15 @@ from workers.engine.interface import (
     OrderDropped,
     OutOfDeviceMemory,
     Picture,
+    PreviewCallback,
     StepCallback,
     refuse_unfit,
 )
+from workers.gpu_worker import previews
 from workers.gpu_worker.heartbeat import Heartbeat
 from workers.imaging import png, source_images
 from workers.lifecycle import attempt_statements, cancellation, completion, error_codes, generations
-from workers.messaging import counters
+from workers.messaging import counters, partial_images
 from workers.models import GENERATION_FAILED, Generation, Kind
 
 log = logging.getLogger(__name__)
@@ -44,7 +47,8 @@ class AttemptContext(NamedTuple):
     `submit_order` queues an order for a model by its name, with a callback for its steps. `heartbeat` keeps the
     attempt's lease. `models` limits the claims to these models, and None allows all. `expect_order` is entered before
     the claim, so that the batcher knows of an order on its way. `follow_steps` is entered with the generation's id and
-    gives the callback for its steps, or None.
+    gives the callback for its steps, or None. `follow_previews` does the same for the partial images of a generation
+    that asks for them.
     """
 
     submit_order: SubmitOrder
@@ -52,6 +56,9 @@ class AttemptContext(NamedTuple):
     models: Collection[str] | None = None
     expect_order: Callable[[], AbstractContextManager[None]] = nullcontext
     follow_steps: Callable[[int], AbstractContextManager[StepCallback | None]] = lambda _: nullcontext()
+    follow_previews: Callable[[Generation], AbstractContextManager[PreviewCallback | None]] = lambda _: (
+        nullcontext()
+    )
 
 
 def run_next(*, context: AttemptContext) -> None:
@@ -78,7 +85,7 @@ def carry_out(*, generation: Generation, context: AttemptContext) -> None:
 
 
 def order_of(generation: Generation, *, is_unwanted: Callable[[], bool] = lambda: False) -> ImageOrder:
-    """Return the order for the engine, with the source images unsealed and decoded."""
+    """Return the order for the engine, with the source images unsealed and decoded, and without previews."""
     return ImageOrder(
         prompt=generation.prompt,
         width=generation.parameters["width"],
@@ -125,7 +132,10 @@ def _bring_to_an_end(generation: Generation, context: AttemptContext, is_unwante
 
 def _make(generation: Generation, context: AttemptContext, is_unwanted: threading.Event) -> None:
     order = order_of(generation, is_unwanted=is_unwanted.is_set)
-    with context.follow_steps(generation.pk) as on_step:
+    with (
+        context.follow_steps(generation.pk) as on_step,
+        _following_previews(order, generation, context) as order,
+    ):
         picture = context.submit_order(generation.model, order, on_step).result()
     refuse_unfit(picture, order)
     if is_unwanted.is_set():
@@ -139,6 +149,22 @@ def _make(generation: Generation, context: AttemptContext, is_unwanted: threadin
         images.discard(image=image)
         raise
     log.info("generation %s: completed at attempt %d", generation.pk, generation.attempt_count)
+
+
+@contextmanager
+def _following_previews(
+    order: ImageOrder, generation: Generation, context: AttemptContext
+) -> Iterator[ImageOrder]:
+    """Give the order, with previews if the generation asks for partial images. They are deleted after the block."""
+    count = previews.count_of(generation)
+    if not count:
+        yield order
+        return
+    try:
+        with context.follow_previews(generation) as on_preview:
+            yield replace(order, preview_count=count, on_preview=on_preview) if on_preview else order
+    finally:
+        partial_images.forget(generation_id=generation.pk)
 
 
 def _store(generation: Generation, content: bytes) -> StoredImage:

@@ -19,6 +19,7 @@ from workers.gpu_worker.attempt import AttemptContext
 from workers.gpu_worker.heartbeat import Heartbeat
 from workers.gpu_worker.incoming import IncomingOrders
 from workers.gpu_worker.poller import IdlePoller
+from workers.gpu_worker.previews import PreviewPublisher
 from workers.gpu_worker.progress import ProgressReporter
 from workers.gpu_worker.utilisation import Utilisation
 from workers.lifecycle import generations
@@ -58,6 +59,7 @@ class GpuWorker:
             before_beat=self._leave_hanging_device,
         )
         self._progress = ProgressReporter()
+        self._previews = PreviewPublisher()
         self._heartbeat.start()
         try:
             # The thread of the heartbeat reads this attribute, so it never sees the mapping change.
@@ -71,9 +73,11 @@ class GpuWorker:
             models=frozenset(self._batchers),
             expect_order=self._incoming.expect_order,
             follow_steps=self._progress.follow,
+            follow_previews=self._previews.follow,
         )
         self._poller = IdlePoller(context=self.context, capacity=capacity)
         self._progress.start()
+        self._previews.start()
         self._loading = []
         self._heartbeat.beat_soon()
         self._poller.start()
@@ -110,6 +114,7 @@ class GpuWorker:
             batcher.close()
         self._poller.close()
         self._progress.close()
+        self._previews.close()
         self._heartbeat.close()
 
     def _end_by_force(self) -> None:

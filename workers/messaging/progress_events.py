@@ -1,4 +1,6 @@
-"""Progress of running generations over Redis: a message for those who watch now, and the last step for a while.
+"""Progress of running generations over Redis: messages for those who watch now, and the last step for a while.
+
+A message has steps by generation id, as [done, total], or the index of a partial image, as {"partial": index}.
 
 Progress is optional. A lost message costs an event of a stream, and nothing else.
 """
@@ -25,6 +27,12 @@ class Step(NamedTuple):
     total: int
 
 
+class NewPartial(NamedTuple):
+    """The index of a partial image that can be read now."""
+
+    index: int
+
+
 def channel() -> str:
     """Return the channel's name. It contains the number of the database, because pub/sub ignores that number."""
     number = redis_client.connection().connection_pool.connection_kwargs.get("db", 0)
@@ -47,12 +55,17 @@ def publish(*, steps: Mapping[int, Step]) -> None:
         log.debug("could not publish the progress of %d generations: %s", len(steps), error)
 
 
-def parse(message: bytes) -> dict[int, Step]:
-    """Return the steps of a message. Raise ValueError for a message that `publish` did not send."""
+def partial_message(generation_id: int, index: int) -> bytes:
+    """Return the message that the generation has a partial image with this index."""
+    return orjson.dumps({str(generation_id): {"partial": index}})
+
+
+def parse(message: bytes) -> dict[int, Step | NewPartial]:
+    """Return the news of a message by generation id. Raise ValueError for a message of another form."""
     told = orjson.loads(message)
     if not isinstance(told, dict):
         raise ValueError("a progress event is no object")
-    return {_whole(int(name)): _step(value) for name, value in told.items()}
+    return {_whole(int(name)): _news(value) for name, value in told.items()}
 
 
 def read(*, generation_id: int) -> Step | None:
@@ -64,6 +77,12 @@ def read(*, generation_id: int) -> Step | None:
     except (redis_client.RedisUnavailable, ValueError) as error:
         log.debug("could not read the progress of generation %d: %s", generation_id, error)
         return None
+
+
+def _news(value: object) -> Step | NewPartial:
+    if isinstance(value, dict) and value.keys() == {"partial"}:
+        return NewPartial(_whole(value["partial"]))
+    return _step(value)
 
 
 def _step(value: object) -> Step:
