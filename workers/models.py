@@ -73,6 +73,8 @@ class Generation(models.Model):
 
     # The client asked to cancel the running attempt. Its worker ends it without a charge.
     cancel_requested_at = models.DateTimeField(null=True)
+    # The client was sent a partial image. Too many cancellations after that suspend partial images.
+    are_partials_delivered = models.BooleanField(default=False, db_default=False)
 
     created_at = models.DateTimeField()
     started_at = models.DateTimeField(null=True)
@@ -128,6 +130,12 @@ class Generation(models.Model):
                 "lost_digest",
                 name="generation_lost_client",
                 condition=Q(client_lost_at__isnull=False),
+            ),
+            models.Index(
+                "account",
+                "ended_at",
+                name="generation_seen_cancelled",
+                condition=Q(status=Status.CANCELLED, are_partials_delivered=True),
             ),
         ]
         constraints = [
