@@ -15,7 +15,7 @@ from rest_framework.serializers import Serializer
 from workers.lifecycle import deletion, watching
 from workers.messaging import progress_events
 from workers.models import Generation, Status
-from zekron_api.endpoints import generation_object
+from zekron_api.endpoints import generation_object, partial_image_event
 from zekron_api.endpoints.fields import CheckedField
 from zekron_api.endpoints.serializers import WholeNumberField
 from zekron_api.endpoints.views import ApiView
@@ -138,6 +138,10 @@ class EventsView(OwnGenerationView):
                 account_id=self.account.pk,
                 generation_id=generation.pk,
                 with_content=query.validated_data["include"],
+            ),
+            partial_count=partial_image_event.count_of(generation),
+            build_partial=partial(
+                partial_image_event.build, account_id=self.account.pk, generation_id=generation.pk
             ),
         )
 

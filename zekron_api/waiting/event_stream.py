@@ -36,21 +36,36 @@ class Event(NamedTuple):
 
 # Returns the last event of a generation, or None while it is open. It may use the database.
 BuildEnd = Callable[[], Event | None]
+# Returns the event of the partial image with this index, or None for a client that must not get it. It may use the
+# database.
+BuildPartial = Callable[[int], Event | None]
 
 
 class EventStreamResponse(HttpResponse):
     """A placeholder for a stream of a generation's events, from the present state to the end.
 
     Middleware treats it like any response, and its headers reach the client. `state` and `step` are the present ones.
+    `build_partial` is for a generation that asks for at most `partial_count` partial images.
     """
 
-    def __init__(self, *, account_id: int, state: State, step: Step | None, build_end: BuildEnd) -> None:
+    def __init__(
+        self,
+        *,
+        account_id: int,
+        state: State,
+        step: Step | None,
+        build_end: BuildEnd,
+        partial_count: int = 0,
+        build_partial: BuildPartial = lambda _: None,
+    ) -> None:
         super().__init__(content_type="text/event-stream")
         self["X-Accel-Buffering"] = "no"
         self.account_id = account_id
         self.state = state
         self.step = step
         self.build_end = build_end
+        self.partial_count = partial_count
+        self.build_partial = build_partial
 
     def wait_in_place(self) -> HttpResponse:
         """Return the present state alone, for servers without a waiting room. Its client connects again for more."""
@@ -83,6 +98,12 @@ class Stream:
         self._state = response.state
         self._step = response.step
         self._is_state_told = False
+        self._partial_count = response.partial_count
+        self._partials_told: set[int] = set()
+        # A client that comes late gets the partial images that are there.
+        self._new_partials = (
+            set(range(self._partial_count)) if self._state.status == Status.RUNNING else set()
+        )
         # It is done when there is something to send.
         self.wake = asyncio.get_running_loop().create_future()
 
@@ -105,6 +126,24 @@ class Stream:
         self._step = step
         if self._state.status == Status.RUNNING:
             self.rouse()
+
+    def note_partial(self, index: int) -> None:
+        """Take note of a new partial image. Each is sent once, also if another attempt makes it again."""
+        if 0 <= index < self._partial_count and index not in self._partials_told:
+            self._new_partials.add(index)
+            self.rouse()
+
+    def take_partial(self) -> int | None:
+        """Return the index of the next partial image to read, and forget it; None if there is none."""
+        if not self._new_partials:
+            return None
+        index = min(self._new_partials)
+        self._new_partials.remove(index)
+        return index
+
+    def note_partial_told(self, index: int) -> None:
+        """Take note that a partial image was sent."""
+        self._partials_told.add(index)
 
     def rouse(self) -> None:
         """Let the stream look for something to send."""

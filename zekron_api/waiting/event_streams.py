@@ -8,10 +8,12 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 from typing import Any, Final
 
 from workers.lifecycle.watching import State
 from workers.messaging import progress_events
+from workers.messaging.progress_events import NewPartial
 from zekron_api.http.errors import TooManyStreams
 from zekron_api.waiting import sending
 from zekron_api.waiting.completion_waiters import CompletionWaiters
@@ -31,7 +33,7 @@ HEARTBEAT_SECONDS: Final = 15.0
 MAX_STREAMS_PER_ACCOUNT: Final = 10
 
 ReadStates = Callable[[Collection[int]], Awaitable[list[State]]]
-# Builds the last event of an account's generation in a thread, once a slot for a large reply is free.
+# Builds an event of an account's generation in a thread, once a slot for a large reply is free.
 Build = Callable[[int, BuildEnd], Awaitable[Event | None]]
 
 
@@ -60,7 +62,7 @@ class EventStreams:
         try:
             await _send(send, _start(response), 0)
             await _send_body(send, OPENING)
-            await self._run(stream, response.build_end, left=left, ended=ended, send=send)
+            await self._run(stream, response, left=left, ended=ended, send=send)
             await _send(send, {"type": "http.response.body", "body": b""}, 0)
         except TimeoutError:
             log.info("A client read its events too slowly and was cut off.")
@@ -75,10 +77,13 @@ class EventStreams:
         log.info("%s streamed events for %.3f s", response.get("X-Request-Id", "-"), seconds)
 
     def note_progress(self, message: bytes) -> None:
-        """Take note of the steps in a message of a worker. Raise ValueError for a message of another form."""
-        for generation_id, step in progress_events.parse(message).items():
+        """Take note of the news in a message of a worker. Raise ValueError for a message of another form."""
+        for generation_id, news in progress_events.parse(message).items():
             for stream in self._streams.get(generation_id, ()):
-                stream.note_step(step)
+                if isinstance(news, NewPartial):
+                    stream.note_partial(news.index)
+                else:
+                    stream.note_step(news)
 
     async def watch(self) -> None:
         """Read the rows of all watched generations every second, until cancelled."""
@@ -107,7 +112,7 @@ class EventStreams:
     async def _run(
         self,
         stream: Stream,
-        build_end: BuildEnd,
+        response: EventStreamResponse,
         *,
         left: "asyncio.Future[Any]",
         ended: "asyncio.Future[None]",
@@ -119,7 +124,7 @@ class EventStreams:
             if stream.is_ended or (ended.done() and not is_end_heard):
                 # An end that only a message tells may be an invention, and the row decides.
                 is_end_heard = True
-                end = await self._build(stream.account_id, build_end)
+                end = await self._build(stream.account_id, response.build_end)
                 if end is not None:
                     await _send_body(send, end.encode())
                     return
@@ -130,6 +135,11 @@ class EventStreams:
             frames = stream.take()
             if frames:
                 await _send_body(send, frames)
+            while (index := stream.take_partial()) is not None and not left.done():
+                event = await self._build(stream.account_id, partial(response.build_partial, index))
+                if event is not None:
+                    stream.note_partial_told(index)
+                    await _send_body(send, event.encode())
             awaited = {left, stream.wake} if is_end_heard else {left, stream.wake, ended}
             done, _ = await asyncio.wait(
                 awaited, timeout=HEARTBEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED
