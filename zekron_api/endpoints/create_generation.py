@@ -15,9 +15,10 @@ from billing import holds, ledger
 from storage import images
 from storage.models import StoredImage
 from workers.catalogue import ImageModel
-from workers.lifecycle import admission, generations, idempotency, lost_clients
+from workers.lifecycle import admission, generations, idempotency, lost_clients, partials
 from workers.lifecycle.idempotency import Idempotency
 from workers.lifecycle.submission import Submission
+from workers.messaging.partial_images import PARAMETER as PARTIAL_IMAGES
 from workers.models import Generation, Kind
 
 # The life of a source after its time in the queue, which is longer than every deadline of a generation. The end of the
@@ -44,14 +45,16 @@ def create(
     """Submit the validated fields of a GenerateSerializer, unless the key names an accepted generation.
 
     `queue_seconds` is for asynchronous work: the time in which an attempt must start. `lost_digest` is for a retry that
-    may belong to a generation whose client was lost. Raises KeyReused, QueueTooLong, and the exceptions of
-    `generations.submit`. Refusals leave no source image behind.
+    may belong to a generation whose client was lost. Raises KeyReused, PartialsSuspended, QueueTooLong, and
+    the exceptions of `generations.submit`. Refusals leave no source image behind.
     """
     named = _idempotency(idempotency_key, fields)
     if named and (accepted := idempotency.find(account_id=account_id, idempotency=named)):
         return Created(accepted, replayed=True)
     if lost_digest and (lost := lost_clients.attach(account_id=account_id, digest=lost_digest)):
         return Created(lost, attached=True)
+    if fields[PARTIAL_IMAGES]:
+        partials.refuse_if_suspended(account_id=account_id)
     is_async = queue_seconds is not None
     admission.refuse_if_too_long(
         model_name=fields["model"].name,
@@ -86,6 +89,7 @@ def _idempotency(key: str | None, fields: dict[str, Any]) -> Idempotency | None:
     # Fields that a request did not have in the first release are added only where they are sent.
     more = [f"async {fields['async']}"] if fields["async"] is not None else []
     more += [f"queue_ttl {fields['queue_ttl']}"] if fields["queue_ttl"] is not None else []
+    more += [f"{PARTIAL_IMAGES} {fields[PARTIAL_IMAGES]}"] if fields[PARTIAL_IMAGES] else []
     return Idempotency.of(key=key, request=[*content_of(fields), *more])
 
 
@@ -105,13 +109,14 @@ def _submission(
 ) -> Submission:
     model: ImageModel = fields["model"]
     width, height = fields["size"]
+    wanted = {PARTIAL_IMAGES: fields[PARTIAL_IMAGES]} if fields[PARTIAL_IMAGES] else {}
     return Submission(
         account_id=account_id,
         kind=Kind.EDIT if sealed else Kind.CREATE,
         model=model.name,
         prompt=fields["prompt"],
         # The generation keeps its seed, so that a second attempt makes the same image.
-        parameters=[{"width": width, "height": height, "seed": secrets.randbits(32)}],
+        parameters=[{"width": width, "height": height, "seed": secrets.randbits(32), **wanted}],
         quote_micros=model.price.quote_micros(width=width, height=height, source_count=len(sealed)),
         sources=[sealed],
         idempotency=named,

@@ -9,6 +9,7 @@ from drf_spectacular.drainage import set_override
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
+from workers.messaging.partial_images import MAX_PARTIAL_IMAGES
 from zekron_api.endpoints import fields
 from zekron_api.endpoints.unsupported_fields import UnsupportedField, refuse_variants
 from zekron_api.http.errors import InvalidField
@@ -74,6 +75,13 @@ class GenerateSerializer(serializers.Serializer[Any]):
         most=MAX_QUEUE_TTL_SECONDS,
         help_text="For asynchronous requests, the seconds in which a worker must begin. After this time the generation "
         f"is cancelled and free. Without it the time is {DEFAULT_QUEUE_TTL_SECONDS} seconds.",
+    )
+
+    partial_images = fields.NumberField(
+        least=0,
+        most=MAX_PARTIAL_IMAGES,
+        help_text="The number of partial images, which are small pictures of the unfinished image. Those who watch "
+        "`GET /v1/generations/{id}/events` get at most as many, at no cost. Without it there are none.",
     )
 
     def get_fields(self) -> dict[str, Any]:

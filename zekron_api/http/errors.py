@@ -20,6 +20,7 @@ from workers.lifecycle import error_codes
 from workers.lifecycle.admission import ModelLoading, QueueTooLong
 from workers.lifecycle.generations import TooManyOpen, TooManyQueued
 from workers.lifecycle.idempotency import KeyReused
+from workers.lifecycle.partials import PartialsSuspended
 from workers.messaging import counters
 from zekron_api.http import rate_limit
 from zekron_api.http.authentication import CHALLENGE
@@ -154,6 +155,13 @@ TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
         "Not enough balance for this request. Nothing was charged.",
     ),
     (AccountSuspended, 403, "access_denied", "This account is suspended. Contact support."),
+    (
+        PartialsSuspended,
+        403,
+        "partials_suspended",
+        "This account cancelled more than 20 generations in 24 hours after their partial images were delivered. "
+        "Leave partial_images out, or send it again a day later.",
+    ),
     (exceptions.PermissionDenied, 403, "access_denied", "No permission to access this resource."),
     (PermissionDenied, 403, "access_denied", "No permission to access this resource."),
     (exceptions.NotFound, 404, "not_found", "Resource not found."),

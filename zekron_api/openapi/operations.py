@@ -23,6 +23,7 @@ from workers.catalogue import DEFAULT_MODEL, catalogue
 from workers.lifecycle.admission import ModelLoading, QueueTooLong
 from workers.lifecycle.generations import TooManyOpen, TooManyQueued
 from workers.lifecycle.idempotency import KeyReused
+from workers.lifecycle.partials import PartialsSuspended
 from zekron_api.endpoints import (
     cancel_generation,
     generate,
@@ -149,6 +150,7 @@ CAUSES: Final[dict[str, tuple[Cause, ...]]] = {
         _without_image(errors.GenerationTimeout),
         _without_image(errors.GenerationCancelled),
         _without_image(errors.QueueTtlExceeded),
+        PartialsSuspended,
         errors.ImageExpired,
     ),
     "quote": (*_BODY, partial(_quote, prompt="x", images=3), partial(_quote, prompt="x", images=-1)),

@@ -1,0 +1,131 @@
+"""Mutations of partial images: their seal, their delivery, and the limit on those that are seen and cancelled."""
+
+from tests.mutants.mutation import Mutation
+
+PARTIALS = "workers/lifecycle/partials.py"
+DELIVERY = "tests/workers/lifecycle/test_partials.py"
+SEALING = "tests/workers/messaging/test_partial_images.py"
+STREAMS = "tests/zekron_api/waiting/test_partial_image_streams.py"
+ATTEMPTS = "tests/workers/gpu_worker/test_previews.py"
+
+MUTATIONS = (
+    Mutation(
+        name="partial images: none for what is to be cancelled",
+        path=PARTIALS,
+        text="status=Status.RUNNING, cancel_requested_at__isnull=True",
+        without="status=Status.RUNNING",
+        tests=(f"{DELIVERY}::test_a_generation_that_is_to_be_cancelled_gets_none_any_more",),
+    ),
+    Mutation(
+        name="partial images: none but for a running generation",
+        path=PARTIALS,
+        text="status=Status.RUNNING, cancel_requested_at__isnull=True",
+        without="cancel_requested_at__isnull=True",
+        tests=(f"{DELIVERY}::test_no_other_generation_gets_any",),
+    ),
+    Mutation(
+        name="partial images: none for a foreign account",
+        path=PARTIALS,
+        text="pk=generation_id, account_id=account_id, status",
+        without="pk=generation_id, status",
+        tests=(f"{DELIVERY}::test_a_foreign_account_gets_none",),
+    ),
+    Mutation(
+        name="partial images: the row tells that one was delivered",
+        path=PARTIALS,
+        text="    running.filter(are_partials_delivered=False).update(are_partials_delivered=True)\n",
+        without="",
+        tests=(f"{DELIVERY}::test_a_running_generation_gets_its_partial_images_and_its_row_tells_it",),
+    ),
+    Mutation(
+        name="partial images: only those that were delivered count",
+        path=PARTIALS,
+        text="        are_partials_delivered=True,\n        ended_at__gt",
+        without="        ended_at__gt",
+        tests=(f"{DELIVERY}::test_what_was_never_delivered_or_ended_otherwise_does_not_count",),
+    ),
+    Mutation(
+        name="partial images: the suspension lasts a day",
+        path=PARTIALS,
+        text="ended_at__gt=now - 2 * WINDOW",
+        without="ended_at__gt=now - WINDOW",
+        tests=(f"{DELIVERY}::test_more_than_twenty_in_a_day_suspend_partial_images_for_a_day",),
+    ),
+    Mutation(
+        name="partial images: the suspension ends",
+        path=PARTIALS,
+        text="if age < WINDOW and first_age",
+        without="if first_age",
+        tests=(f"{DELIVERY}::test_more_than_twenty_in_a_day_suspend_partial_images_for_a_day",),
+    ),
+    Mutation(
+        name="partial images: only a day counts",
+        path=PARTIALS,
+        text=" and first_age - age < WINDOW:",
+        without=":",
+        tests=(f"{DELIVERY}::test_twenty_one_in_more_than_a_day_suspend_nothing",),
+    ),
+    Mutation(
+        name="partial images: a suspended account is refused",
+        path="zekron_api/endpoints/create_generation.py",
+        text="        partials.refuse_if_suspended(account_id=account_id)\n",
+        without="        pass\n",
+        tests=(f"{STREAMS}::test_a_suspended_account_is_refused_partial_images_alone",),
+    ),
+    Mutation(
+        name="partial images: the seal binds the account and the generation",
+        path="workers/messaging/partial_images.py",
+        text='return f"account {account_id} generation {generation_id} partial image {facts}"',
+        without='return f"partial image {facts}"',
+        tests=(f"{SEALING}::test_nobody_else_opens_it",),
+    ),
+    Mutation(
+        name="partial images: Redis forgets them",
+        path="workers/messaging/partial_images.py",
+        text="            pipe.expire(key, KEEP_SECONDS)\n",
+        without="",
+        tests=(f"{SEALING}::test_redis_has_no_byte_of_the_picture_and_forgets_it",),
+    ),
+    Mutation(
+        name="partial images: the row is asked before one is sent",
+        path="zekron_api/endpoints/partial_image_event.py",
+        text="    if generation is None:\n        return None\n",
+        without="    generation = generation or Generation.objects.get(pk=generation_id)\n",
+        tests=(f"{STREAMS}::test_a_generation_that_is_to_be_cancelled_sends_none_any_more",),
+    ),
+    Mutation(
+        name="partial images: each is sent once",
+        path="zekron_api/waiting/event_stream.py",
+        text=" and index not in self._partials_told:",
+        without=":",
+        tests=(f"{STREAMS}::test_the_owner_gets_each_partial_image_once_and_then_the_end",),
+    ),
+    Mutation(
+        name="partial images: no more than were asked for",
+        path="zekron_api/waiting/event_stream.py",
+        text="if 0 <= index < self._partial_count and",
+        without="if",
+        tests=(f"{STREAMS}::test_an_index_beyond_the_asked_ones_is_ignored",),
+    ),
+    Mutation(
+        name="partial images: none is published after the attempt",
+        path="workers/gpu_worker/previews.py",
+        text="                self._followed.discard(generation.pk)\n",
+        without="                pass\n",
+        tests=(f"{ATTEMPTS}::test_nothing_is_published_after_the_attempt",),
+    ),
+    Mutation(
+        name="partial images: a full queue drops",
+        path="workers/gpu_worker/previews.py",
+        text="if self._waiting.qsize() < MAX_WAITING:",
+        without="if True:",
+        tests=(f"{ATTEMPTS}::test_the_thread_of_the_device_waits_for_nothing_and_a_full_queue_drops",),
+    ),
+    Mutation(
+        name="partial images: a failing callback costs no picture",
+        path="workers/engine/preview_steps.py",
+        text="    except Exception:\n",
+        without="    except ZeroDivisionError:\n",
+        tests=("tests/workers/engine/test_preview_steps.py::test_a_callback_that_fails_costs_no_picture",),
+    ),
+)
