@@ -1,19 +1,20 @@
-"""Admin pages of generations and workers. They are read-only, and they never show an image."""
+"""Admin pages of generations and workers. They never show an image, and cancelling is all that they change."""
 
 import re
 from datetime import UTC, datetime
 from typing import Any
 
 import redis
-from django.contrib import admin
+from django import forms
+from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
-from workers.lifecycle import image_tokens
+from workers.lifecycle import image_tokens, operator_cancellation
 from workers.messaging import worker_registry
 from workers.messaging.worker_registry import Worker
 from workers.models import Generation
@@ -21,9 +22,17 @@ from workers.models import Generation
 _TOKEN = re.compile(r"[0-9a-f]{64}")
 
 
+class CancelForm(forms.Form):
+    """The form of a cancellation."""
+
+    reason = forms.CharField(
+        max_length=200, help_text="Staff see it. The client does not.", widget=forms.TextInput({"size": 60})
+    )
+
+
 @admin.register(Generation)
 class GenerationAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class takes its parameter in stubs alone
-    """Read-only admin of generations, with a search by id, account, error code or image token."""
+    """Admin of generations, which can be cancelled, with a search by id, account, error code or image token."""
 
     list_display = [
         "id",
@@ -53,9 +62,58 @@ class GenerationAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's cl
         return super().get_search_results(request, queryset, search_term)
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the page of workers to the URLs."""
-        view = self.admin_site.admin_view(self.show_workers)
-        return [path("workers/", view, name="workers_generation_workers"), *super().get_urls()]
+        """Add the pages of workers and of a cancellation to the URLs."""
+        workers, cancel = map(self.admin_site.admin_view, (self.show_workers, self.cancel))
+        return [
+            path("workers/", workers, name="workers_generation_workers"),
+            path("<int:generation_id>/cancel/", cancel, name="workers_generation_cancel"),
+            *super().get_urls(),
+        ]
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show the generation's page, with a link to cancel an open one for staff who may do so."""
+        generation = self.get_object(request, object_id)
+        may_cancel = generation is not None and generation.is_open and self._may_cancel(request)
+        return super().change_view(
+            request, object_id, form_url, {"may_cancel": may_cancel, **(extra_context or {})}
+        )
+
+    def cancel(self, request: HttpRequest, generation_id: int) -> HttpResponse:
+        """Ask for the reason, and cancel the generation in the staff member's name."""
+        if not self._may_cancel(request):
+            raise PermissionDenied
+        generation = self.get_object(request, str(generation_id))
+        if generation is None:
+            raise Http404
+        form = CancelForm(request.POST if request.method == "POST" else None)
+        if form.is_valid():
+            return self._cancel(request, generation, form.cleaned_data["reason"])
+        context = {**self.admin_site.each_context(request), "title": "Cancel", "opts": self.opts}
+        context |= {"generation": generation, "form": form}
+        return TemplateResponse(request, "admin/workers/generation/cancel.html", context)
+
+    def _cancel(self, request: HttpRequest, generation: Generation, reason: str) -> HttpResponse:
+        operator = request.user.get_username()
+        try:
+            asked = operator_cancellation.cancel(
+                generation_id=generation.pk, operator=operator, reason=reason
+            )
+        except operator_cancellation.NothingToCancel as error:
+            self.message_user(request, str(error), messages.WARNING)
+        else:
+            self.log_change(request, generation, asked.error_detail)
+            self.message_user(request, operator_cancellation.describe(asked))
+        return HttpResponseRedirect(reverse("admin:workers_generation_change", args=[generation.pk]))
+
+    def _may_cancel(self, request: HttpRequest) -> bool:
+        """Return whether the staff member may see generations and cancel them."""
+        return self.has_view_permission(request) and request.user.has_perm("workers.cancel_generation")
 
     def show_workers(self, request: HttpRequest) -> HttpResponse:
         """Show the live workers with their latest reports, a few seconds old."""

@@ -96,8 +96,9 @@ class Generation(models.Model):
     error_detail = models.TextField(blank=True, default="")
 
     class Meta:
-        """Indexes for the queries of the lifecycle, and constraints on what a row may hold in each status."""
+        """Indexes for the queries of the lifecycle, constraints on each status, and the permission to cancel."""
 
+        permissions = [("cancel_generation", "Can cancel generation")]
         indexes = [
             models.Index("account", name="generation_open", condition=Q(status__in=OPEN_STATUSES)),
             models.Index("hinted_at", name="generation_queued", condition=Q(status=Status.QUEUED)),
