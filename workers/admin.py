@@ -63,7 +63,8 @@ class GenerationAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's cl
 
     def get_urls(self) -> list[URLPattern]:
         """Add the pages of workers and of a cancellation to the URLs."""
-        workers, cancel = map(self.admin_site.admin_view, (self.show_workers, self.cancel))
+        workers = self.admin_site.admin_view(self.show_workers)
+        cancel = self.admin_site.admin_view(self.cancel)
         return [
             path("workers/", workers, name="workers_generation_workers"),
             path("<int:generation_id>/cancel/", cancel, name="workers_generation_cancel"),

@@ -53,7 +53,7 @@ class HttpConnection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Start the request, unless it will be parsed again without its offer."""
         if not self.parser.should_upgrade():
-            half_close.set_event(self.scope, self._half_closed)
+            half_close.set_event(cast(dict[str, Any], self.scope), self._half_closed)
             super().on_headers_complete()
             self._is_in_body = True
 

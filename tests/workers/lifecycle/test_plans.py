@@ -226,7 +226,7 @@ def test_a_filtered_page_is_bounded_wherever_it_begins(
     owner: Account, filters: dict[str, Any], with_time: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(history, "MAX_ROWS_PER_PAGE", 500)
-    times = {"since": factories.LONG_AGO, "until": Now()} if with_time else {}
+    times: dict[str, Any] = {"since": factories.LONG_AGO, "until": Now()} if with_time else {}
     # Limits bound an account's open generations, which may be read whole. The account here has more.
     is_open = filters.get("status") in OPEN_STATUSES
     mine = Generation.objects.filter(account=owner).order_by("number")

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from typing import Any
 
 import schemathesis
 from hypothesis import strategies
@@ -28,7 +29,7 @@ schemathesis.openapi.format("byte", strategies.sampled_from(PICTURES))
 
 
 @schemathesis.hook
-def before_call(context: object, case: schemathesis.Case, kwargs: object) -> None:
+def before_call(context: object, case: schemathesis.Case[Any], kwargs: object) -> None:
     """Send `queue_ttl` with `async` alone, a rule between a field, another field and a header that no schema tells."""
     body = case.body
     if isinstance(body, dict) and body.get("queue_ttl") is not None and body.get("async") in (None, False):

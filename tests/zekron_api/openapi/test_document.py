@@ -162,12 +162,13 @@ def test_a_prompt_is_blank_for_the_document_if_it_is_for_us() -> None:
 
 def test_a_whole_number_is_one_for_the_document_if_it_is_for_us() -> None:
     schema = document()["components"]["schemas"]["GenerateRequest"]["properties"]["queue_ttl"]
-    field = serializers.GenerateSerializer().fields["queue_ttl"]
+    field: Any = serializers.GenerateSerializer().fields["queue_ttl"]
     for value in (10, 60, 60.0, 86_400, 8.64e4):
         assert problems(schema, value) == []
         assert field.checked(value) == value
         assert isinstance(field.checked(value), int)
-    for wrong in (9, 9.0, 86_401, 60.5, "60", True, -1, [], {}):
+    wrongs: list[Any] = [9, 9.0, 86_401, 60.5, "60", True, -1, [], {}]
+    for wrong in wrongs:
         assert problems(schema, wrong)
         with pytest.raises(errors.InvalidField):
             field.checked(wrong)
