@@ -75,8 +75,7 @@ class Described(NamedTuple):
 
 
 def _number(help_text: str, *, least: int = 0, **options: Any) -> ReplyField:
-    kind: Any = ["integer", "null"] if options.get("allow_null") else "integer"
-    return ReplyField({"type": kind, "minimum": least}, lambda number: number, help_text, **options)
+    return ReplyField({"type": "integer", "minimum": least}, lambda number: number, help_text, **options)
 
 
 class MadeImageSerializer(Serializer[Any]):

@@ -57,7 +57,7 @@ class QuoteDataSerializer(Serializer[Any]):
     available = usd_field("The amount that the account can hold now.", source="account.available_micros")
     affordable = BooleanField(source="is_affordable", help_text="Whether `available` is enough.")
     estimated_wait_seconds = ReplyField(
-        {"type": ["integer", "null"], "minimum": 0},
+        {"type": "integer", "minimum": 0},
         lambda seconds: seconds,
         "The predicted time until a worker would start, or null while none is there.",
         allow_null=True,

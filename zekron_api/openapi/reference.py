@@ -94,7 +94,7 @@ def _shown(name: str, item: Any, whole: Document) -> Any:
             return " or ".join(item)
         case "enum", list():
             return [_json(choice).strip('"') for choice in item if choice is not None]
-        case "const", _:
+        case ("const", _) | ("default", bool()):
             return _json(item).strip('"')
         case "value", dict():
             return {"json": _BASE64.sub(r'"\1…"', _json(item)), **item}

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,20 @@ def test_every_operation_says_what_it_is_and_who_may_ask() -> None:
         assert operation["tags"]
         assert operation["security"] == ([{"apiKey": []}] if path.startswith("/v1/") else [])
     assert document()["components"]["securitySchemes"]["apiKey"]["scheme"] == "bearer"
+
+
+def test_a_type_is_named_once() -> None:
+    def types(value: Any) -> Iterator[list[str]]:
+        if isinstance(value, dict):
+            if isinstance(value.get("type"), list):
+                yield value["type"]
+            value = list(value.values())
+        for item in value if isinstance(value, list) else []:
+            yield from types(item)
+
+    found = list(types(document()))
+    assert len(found) > 10
+    assert [names for names in found if len(names) != len(set(names))] == []
 
 
 def test_every_example_is_what_its_schema_says() -> None:

@@ -95,5 +95,10 @@ def test_it_shows_every_successful_reply_and_equal_fields_once(page: Page) -> No
     assert page.text.count("Its fields are those of the reply above.") == 1
 
 
+def test_a_default_is_told_as_json_writes_it(page: Page) -> None:
+    assert "Default: false" in page.text
+    assert "Default: False" not in page.text
+
+
 def test_words_are_escaped_and_backticks_are_code() -> None:
     assert prose("a <b>\n\n`x & y`") == "<p>a &lt;b&gt;</p><p><code>x &amp; y</code></p>"
