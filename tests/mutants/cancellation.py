@@ -37,6 +37,13 @@ MUTATIONS = (
         tests=(f"{CANCELS}::test_a_marked_generation_never_goes_back_into_the_queue",),
     ),
     Mutation(
+        name="cancel: a marked generation whose worker dies at the last attempt does not fail",
+        path="workers/lifecycle/eligibility.py",
+        text="return exhausted & Q(cancel_requested_at__isnull=True)",
+        without="return exhausted",
+        tests=(f"{CANCELS}::test_a_sweep_cancels_what_was_marked_once_its_worker_is_dead",),
+    ),
+    Mutation(
         name="cancel: only what was marked is cancelled while it runs",
         path=GENERATIONS,
         text="guard=guard & Q(cancel_requested_at__isnull=False),",

@@ -52,5 +52,9 @@ def past_deadline(now: Timestamp) -> Q:
 
 
 def attempts_exhausted(now: Timestamp) -> Q:
-    """Return the condition of a generation whose worker died during the last attempt."""
-    return Q(status=Status.RUNNING, lease_until__lt=now, attempt_count__gte=MAX_ATTEMPTS)
+    """Return the condition of a generation whose worker died during the last attempt.
+
+    One that is to be cancelled does not fail: its client asked for its end.
+    """
+    exhausted = Q(status=Status.RUNNING, lease_until__lt=now, attempt_count__gte=MAX_ATTEMPTS)
+    return exhausted & Q(cancel_requested_at__isnull=True)

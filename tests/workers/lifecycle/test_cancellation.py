@@ -14,7 +14,7 @@ from tests.factories import NOW
 from workers.audit import rows
 from workers.lifecycle import attempt_statements, cancellation, generations, recovery
 from workers.messaging import completion_events
-from workers.models import Generation, Status
+from workers.models import MAX_ATTEMPTS, Generation, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LEASE_OVER = NOW + timedelta(seconds=attempt_statements.LEASE_SECONDS + 1)
@@ -119,8 +119,10 @@ def test_a_marked_generation_never_goes_back_into_the_queue(leave: str) -> None:
     assert Generation.objects.get(pk=running.pk).status == Status.RUNNING
 
 
-def test_a_sweep_cancels_what_was_marked_once_its_worker_is_dead() -> None:
+@pytest.mark.parametrize("attempt_count", [1, MAX_ATTEMPTS])
+def test_a_sweep_cancels_what_was_marked_once_its_worker_is_dead(attempt_count: int) -> None:
     running = _running()
+    Generation.objects.filter(pk=running.pk).update(attempt_count=attempt_count)
     _request(running)
     recovery.sweep(now=NOW)
     assert Generation.objects.get(pk=running.pk).status == Status.RUNNING
