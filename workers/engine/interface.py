@@ -28,12 +28,12 @@ StepCallback = Callable[[int, int], None]
 
 
 class Preview(NamedTuple):
-    """A rough and small picture of an unfinished one: its index from 0 in its order, and the steps that were done.
+    """A rough and small picture of an unfinished one: its number from 0 in its order, and the steps that were done.
 
     `render` returns it and may wait for the device. Call it at most once, from a thread that drives no stage.
     """
 
-    index: int
+    number: int
     step: int
     render: Callable[[], Picture]
 

@@ -21,9 +21,9 @@ def is_due(order: ImageOrder, *, done: int, step_count: int) -> bool:
 
 def offer(order: ImageOrder, *, done: int, step_count: int, render: Callable[[], Picture]) -> None:
     """Give the order its preview after this step, which is due."""
-    index = choose_steps(count=order.preview_count, step_count=step_count).index(done)
+    number = choose_steps(count=order.preview_count, step_count=step_count).index(done)
     try:
-        order.on_preview(Preview(index, done, render))
+        order.on_preview(Preview(number, done, render))
     except Exception:
         # Previews are optional. A failing callback must cost no picture, neither its own nor a neighbour's.
         log.exception("a preview callback failed")

@@ -97,7 +97,7 @@ def encode(preview: Preview) -> PartialImage:
         picture = _shrink(picture, max(picture.shape) // 2)
         content = png.encode(picture)
     height, width = picture.shape[:2]
-    return PartialImage(preview.index, preview.step, width, height, content)
+    return PartialImage(preview.number, preview.step, width, height, content)
 
 
 def _shrink(picture: Picture, side: int) -> Picture:

@@ -6,7 +6,7 @@ Redis there are none.
 
 import logging
 import secrets
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from storage import envelope, keyring
 from storage.a256cbc_hs512 import SealBroken
@@ -23,9 +23,9 @@ MIME_TYPE: Final = "image/png"
 
 
 class PartialImage(NamedTuple):
-    """An encoded partial image: its index from 0, the steps that were done, and its sides in pixels."""
+    """An encoded partial image: its number from 0, the steps that were done, and its sides in pixels."""
 
-    index: int
+    number: int
     step: int
     width: int
     height: int
@@ -43,7 +43,7 @@ def publish(*, account_id: int, generation_id: int, image: PartialImage) -> None
         associated_data=_associated_data(account_id, generation_id, image),
         mime_type=MIME_TYPE,
     )
-    kept: dict[str | bytes, bytes | float | int | str] = {
+    kept: dict[Any, Any] = {
         "master_key_id": master_key_id,
         "wrapped_key": wrapped_key,
         "sealed": sealed,
@@ -52,14 +52,15 @@ def publish(*, account_id: int, generation_id: int, image: PartialImage) -> None
         "width": image.width,
         "height": image.height,
     }
-    key = _key(generation_id, image.index)
+    key = _key(generation_id, image.number)
     try:
         with redis_client.connection_or_unavailable() as connection, connection.pipeline() as pipe:
             # A whole transaction, so that nothing is kept without an end.
-            pipe.delete(key).hset(key, mapping=kept)
+            pipe.delete(key)
+            pipe.hset(key, mapping=kept)
             pipe.expire(key, KEEP_SECONDS)
             pipe.publish(
-                progress_events.channel(), progress_events.partial_message(generation_id, image.index)
+                progress_events.channel(), progress_events.partial_message(generation_id, image.number)
             )
             pipe.execute()
     except redis_client.RedisUnavailable as error:
@@ -107,7 +108,7 @@ def _unseal(account_id: int, generation_id: int, index: int, kept: dict[bytes, b
 
 
 def _associated_data(account_id: int, generation_id: int, image: PartialImage) -> str:
-    facts = f"{image.index} after step {image.step} of {image.width}x{image.height}"
+    facts = f"{image.number} after step {image.step} of {image.width}x{image.height}"
     return f"account {account_id} generation {generation_id} partial image {facts}"
 
 

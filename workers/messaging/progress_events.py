@@ -28,9 +28,9 @@ class Step(NamedTuple):
 
 
 class NewPartial(NamedTuple):
-    """The index of a partial image that can be read now."""
+    """The number of a partial image that can be read now, from 0."""
 
-    index: int
+    number: int
 
 
 def channel() -> str:

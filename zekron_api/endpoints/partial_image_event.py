@@ -31,7 +31,7 @@ def build(index: int, *, account_id: int, generation_id: int) -> Event | None:
     if generation is None:
         return None
     data = {
-        "index": image.index,
+        "index": image.number,
         "b64_json": pybase64.b64encode_as_string(image.content),
         "mime_type": partial_images.MIME_TYPE,
         "width": image.width,

@@ -81,7 +81,7 @@ class EventStreams:
         for generation_id, news in progress_events.parse(message).items():
             for stream in self._streams.get(generation_id, ()):
                 if isinstance(news, NewPartial):
-                    stream.note_partial(news.index)
+                    stream.note_partial(news.number)
                 else:
                     stream.note_step(news)
 

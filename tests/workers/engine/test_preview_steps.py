@@ -36,7 +36,7 @@ def test_a_preview_has_its_index_and_its_step() -> None:
     for done in range(1, 5):
         if preview_steps.is_due(order, done=done, step_count=4):
             preview_steps.offer(order, done=done, step_count=4, render=lambda: PICTURE)
-    assert [(preview.index, preview.step) for preview in got] == [(0, 1), (1, 3)]
+    assert [(preview.number, preview.step) for preview in got] == [(0, 1), (1, 3)]
     assert got[0].render() is PICTURE
 
 

@@ -70,7 +70,7 @@ def test_a_partial_image_has_at_most_512_pixels_a_side_and_100_kilobytes(
     picture: Picture, size: tuple[int, int]
 ) -> None:
     image = previews.encode(Preview(2, 3, lambda: picture))
-    assert (image.index, image.step, image.width, image.height) == (2, 3, *size)
+    assert (image.number, image.step, image.width, image.height) == (2, 3, *size)
     assert len(image.content) <= previews.MAX_BYTES
     opened = Image.open(io.BytesIO(image.content))
     assert (opened.format, opened.mode, opened.size) == ("PNG", "RGB", size)
@@ -83,7 +83,7 @@ def test_the_owner_reads_what_the_engine_showed(published: list[tuple[int, Parti
         note(preview(index=1))
         wait_until(lambda: len(published) == 2)
         for index, (generation_id, image) in enumerate(published):
-            assert (generation_id, image.index) == (generation.pk, index)
+            assert (generation_id, image.number) == (generation.pk, index)
             read = partial_images.read(
                 account_id=generation.account_id, generation_id=generation.pk, index=index
             )
@@ -143,12 +143,15 @@ class Previewing(factories.StandInEngine):
         super().__init__()
         self._published = published
 
+    def _wait_for(self, count: int) -> None:
+        wait_until(lambda: len(self._published) >= count)
+
     def generate(self, orders: Sequence[ImageOrder], *, on_step: StepCallback) -> list[Image.Image]:
         for order in orders:
             for done in range(1, 4):
                 if preview_steps.is_due(order, done=done, step_count=4):
                     preview_steps.offer(order, done=done, step_count=4, render=lambda: GRAIN)
-            wait_until(lambda order=order: len(self._published) >= order.preview_count)
+            self._wait_for(order.preview_count)
         return super().generate(orders, on_step=on_step)
 
 
@@ -164,7 +167,7 @@ def test_an_attempt_shows_as_many_as_its_request_asks_for_and_deletes_them_after
     generation.refresh_from_db()
     assert generation.status == Status.COMPLETED
     assert engine.orders[0].preview_count == count
-    assert [image.index for _, image in published] == list(range(count))
+    assert [image.number for _, image in published] == list(range(count))
     for index in range(3):
         assert (
             partial_images.read(account_id=generation.account_id, generation_id=generation.pk, index=index)

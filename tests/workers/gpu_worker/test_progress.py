@@ -15,7 +15,7 @@ from workers.engine.interface import ImageOrder, StepCallback
 from workers.gpu_worker import attempt
 from workers.gpu_worker.progress import ProgressReporter
 from workers.messaging import counters, progress_events, redis_client
-from workers.messaging.progress_events import Step
+from workers.messaging.progress_events import NewPartial, Step
 from workers.models import Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -120,7 +120,7 @@ def test_the_steps_of_an_attempt_are_published_while_its_engine_works(
     monkeypatch.setattr("workers.messaging.enqueue.send", lambda *, generation_id: None)
     generation = factories.submit(factories.account(), now=timezone.now())
     broker: Any = redis_client.connection()
-    heard: list[dict[int, Step]] = []
+    heard: list[dict[int, Step | NewPartial]] = []
 
     with broker.pubsub(ignore_subscribe_messages=True) as listener, reporter(0.01) as progress:
         listener.subscribe(progress_events.channel())

@@ -10,7 +10,7 @@ from workers.messaging.partial_images import PartialImage
 from workers.messaging.progress_events import NewPartial
 
 CONTENT = b"\x89PNG\r\n\x1a\n" + b"a picture of a boat" * 40
-IMAGE = PartialImage(index=1, step=2, width=256, height=192, content=CONTENT)
+IMAGE = PartialImage(number=1, step=2, width=256, height=192, content=CONTENT)
 
 
 def publish(image: PartialImage = IMAGE) -> None:
@@ -84,7 +84,7 @@ def test_it_is_announced_and_can_be_forgotten() -> None:
         publish()
         message = listener.get_message(timeout=60)
     assert progress_events.parse(message["data"]) == {7: NewPartial(1)}
-    publish(IMAGE._replace(index=2))
+    publish(IMAGE._replace(number=2))
     partial_images.forget(generation_id=7)
     assert everything() == b""
 

@@ -41,6 +41,13 @@ class Latents(NamedTuple):
     after_SC: torch.Tensor
 
 
+class _Map(NamedTuple):
+    """The linear map from a token's channels to the values of its square, from 0 to 255."""
+
+    weights_CP: torch.Tensor
+    bias_P: torch.Tensor
+
+
 class LatentPreviews:
     """The previews of one model on one device."""
 
@@ -49,8 +56,7 @@ class LatentPreviews:
         self._device = device
         self._patch_pixels = patch_pixels
         self._side = max(1, patch_pixels // SHRINK)
-        self._weights_CP: torch.Tensor | None = None
-        self._bias_P: torch.Tensor | None = None
+        self._map: _Map | None = None
 
     def fit(self, reconstruct: Reconstruct) -> None:
         """Fit the map to the decoder, on pictures that are encoded and decoded again."""
@@ -68,8 +74,8 @@ class LatentPreviews:
         products_CC += RIDGE * len(tokens_NC) * torch.eye(len(mean_C), dtype=products_CC.dtype)
         weights_CP = torch.linalg.solve(products_CC, centred_NC.T @ (squares_NP - mean_P))
         bias_P = mean_P - mean_C @ weights_CP
-        self._weights_CP, self._bias_P = (
-            self._device.to_device(values.float().contiguous()) for values in (weights_CP, bias_P)
+        self._map = _Map(
+            *(self._device.to_device(values.float().contiguous()) for values in (weights_CP, bias_P))
         )
 
     def offer(
@@ -87,7 +93,7 @@ class LatentPreviews:
 
         `steps_ahead` is the distance to the end of the flow, in lengths of this step.
         """
-        if self._weights_CP is None:
+        if self._map is None:
             return
         for index, order in enumerate(orders):
             if preview_steps.is_due(order, done=done, step_count=step_count):
@@ -97,12 +103,12 @@ class LatentPreviews:
 
     def _render(self, latents: HandedOver[Latents], steps_ahead: float, grid: Grid) -> Picture:
         """Return the preview of what the step was heading for. It runs in the caller's own stream."""
-        assert self._weights_CP is not None
+        assert self._map is not None
         with self._device.enter_side_stage():
             before_SC, after_SC = (tensor.float() for tensor in self._device.take_over(latents))
             # The flow goes on straight ahead from the step: x0 = x - sigma * v.
             clean_SC = after_SC + steps_ahead * (after_SC - before_SC)
-            squares_SP = clean_SC @ self._weights_CP + self._bias_P
+            squares_SP = clean_SC @ self._map.weights_CP + self._map.bias_P
             bytes_SP = squares_SP.nan_to_num().clamp(0, 255).round().to(torch.uint8)
             [picture] = self._device.to_host(self._join(bytes_SP, grid))
         return np.asarray(picture.numpy())

@@ -59,10 +59,11 @@ def test_previews_resemble_the_picture_that_comes_and_the_pictures_are_the_same_
     for one, other in zip(plain, made, strict=True):
         assert np.array_equal(one, other)
     for index, previews in enumerate(got):
-        assert [(preview.index, preview.step) for preview in previews] == [(0, 2), (1, 3), (2, 4)]
+        assert [(preview.number, preview.step) for preview in previews] == [(0, 2), (1, 3), (2, 4)]
         rendered = [preview.render() for preview in previews]
         for picture in rendered:
-            assert (picture.dtype, picture.shape) == (np.uint8, (SIZE[1] // 4, SIZE[0] // 4, 3))
+            assert picture.dtype == np.uint8
+            assert picture.shape == (SIZE[1] // 4, SIZE[0] // 4, 3)
         own = likeness(rendered[-1], made[index])
         assert own > MIN_LIKENESS
         assert own > likeness(rendered[-1], made[1 - index]) + MIN_GAIN
@@ -74,11 +75,11 @@ def test_an_order_without_previews_beside_one_with_them_gets_none(engine: Engine
     got: list[Preview] = []
     orders = [order(PROMPTS[0]), replace(order(PROMPTS[1]), preview_count=1, on_preview=got.append)]
     run_stages(engine, orders, on_step=lambda _done, _steps: None)
-    assert [(preview.index, preview.step) for preview in got] == [(0, 3)]
+    assert [(preview.number, preview.step) for preview in got] == [(0, 3)]
 
 
 def test_without_a_fit_there_are_no_previews(engine: Engine) -> None:
-    previews = latent_previews.LatentPreviews(device=engine._device, patch_pixels=16)  # type: ignore[attr-defined]
+    previews = latent_previews.LatentPreviews(device=engine._device, patch_pixels=16)
     got: list[Preview] = []
     wanted = replace(order(PROMPTS[0]), preview_count=3, on_preview=got.append)
     latents = torch.zeros((1, 4, 8))
