@@ -21,6 +21,7 @@ import pytest
 from PIL import Image
 
 from tests import processes
+from workers.models import Generation
 
 # What runs the files of each ending, and what ends with status 0 where all that they need is on the machine.
 LANGUAGES = {
@@ -29,17 +30,29 @@ LANGUAGES = {
     "mjs": (["node"], ["node", "-e", "process.exit(typeof fetch === 'function' ? 0 : 1)"]),
     "php": (["php"], ["php", "-r", "exit(defined('CURLINFO_RETRY_AFTER') ? 0 : 1);"]),
 }
-FILES = [f"{name}.{language}" for language in LANGUAGES for name in ("create", "edit")]
+NAMES = ("create", "edit", "submit", "watch")
+FILES = [f"{name}.{language}" for language in LANGUAGES for name in NAMES]
+# Those that do not wait on an open request.
+ASYNC_NAMES = ("submit", "watch")
 CODE = re.compile(r"\(([A-Z0-9_]+)_[0-9A-F]{6}_\d{10}\)")
 
 PNG = b"\x89PNG\r\n\x1a\n and so on"
 DATA = {
+    "id": 42,
     "image": {"b64_json": base64.b64encode(PNG).decode()},
     "cost": "0.0267",
     "remaining_balance": "9.9733",
 }
 ERROR = {"message": "Come back later.", "code": "SERVICE_BUSY_7F3A9C_1712505600"}
 MADE = json.dumps({"success": True, "data": DATA}).encode()
+# What the fake service tells of a generation that was submitted: first that it is open, then its end.
+RUNNING = {"id": 42, "status": "running", "error": None, "token": None, "cost": None}
+COMPLETED = {**RUNNING, "status": "completed", "token": "0f" * 32, "cost": "0.0267"}
+FAILED = {**RUNNING, "status": "failed", "error": ERROR}
+OPEN_EVENTS = (
+    b'retry: 2000\n\nid: 1\nevent: status\ndata: {"status": "running", "queue": null}\n\n: heartbeat\n\n'
+    b'id: 1\nevent: progress\ndata: {"step": 2, "steps": 4, "fraction": 0.5}\n\n'
+)
 BUSY = json.dumps({"success": False, "error": ERROR}).encode()
 # Longer than any example waits by itself after the first try.
 RETRY_AFTER_SECONDS = 2
@@ -72,16 +85,22 @@ class Outcome(NamedTuple):
     stderr: str
     folder: Path
     requests: list[Request]
+    paths: list[str]
 
 
 class FakeService(HTTPServer):
     """Gives its replies in turn, and the last one to all that come after it; `make` gives what a 200 says."""
 
-    def __init__(self, replies: Sequence[Reply | None], make: Callable[[Request], bytes]) -> None:
+    def __init__(
+        self, replies: Sequence[Reply | None], make: Callable[[Request], bytes], end: dict[str, Any]
+    ) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.replies = replies
         self.make = make
+        self.end = end
         self.requests: list[Request] = []
+        # The reads of the generation, of its events and of its image.
+        self.paths: list[str] = []
 
     @property
     def url(self) -> str:
@@ -100,6 +119,23 @@ class _Handler(BaseHTTPRequestHandler):
         reply = self.server.replies[min(len(self.server.requests), len(self.server.replies)) - 1]
         if reply is not HANG_UP:
             self._send(reply, made if reply.status == 200 else BUSY)
+
+    def do_GET(self) -> None:
+        """Tell that the generation is open, hang up, and then tell its end; send the image."""
+        path = self.path.partition("?")[0]
+        self.server.paths.append(path)
+        count = self.server.paths.count(path)
+        if count == 2 and path.startswith("/v1/generations/"):
+            return
+        if path.endswith("/events"):
+            data, name = json.dumps(self.server.end), self.server.end["status"]
+            end = f"id: 2\nevent: {name}\ndata: {data}\n\n".encode()
+            self._send(Reply(200), OPEN_EVENTS + (b"" if count == 1 else end))
+        elif path.startswith("/v1/generations/"):
+            body = {"success": True, "data": RUNNING if count == 1 else self.server.end}
+            self._send(Reply(200), json.dumps(body).encode())
+        else:
+            self._send(Reply(200), PNG)
 
     def _send(self, reply: Reply, content: bytes) -> None:
         self.send_response(reply.status)
@@ -168,6 +204,39 @@ def test_a_create_and_its_edit_are_made_and_a_refusal_is_told_by_its_code(
 
 @pytest.mark.processes
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_submitted_image_is_polled_or_watched_and_downloaded(
+    language: str, service: processes.Server, tmp_path: Path
+) -> None:
+    _skip_without(language)
+    example = partial(_run, folder=tmp_path, ZEKRON_URL=service.url, ZEKRON_API_KEY=service.key)
+    for name in ASYNC_NAMES:
+        made = example(f"{name}.{language}", 'A "quoted" \\ prompt, 日本', f"{name}.png")
+        assert made.returncode == 0, made.stderr
+        assert made.stdout == f"{name}.png: cost 0.0267 USD\n"
+        with Image.open(tmp_path / f"{name}.png") as picture:
+            assert (picture.format, picture.size) == ("PNG", (1024, 1024))
+        refused = example(f"{name}.{language}", " ", "none.png")
+        assert refused.returncode != 0
+        assert CODE.findall(refused.stderr) == ["MISSING_PROMPT"]
+    assert not (tmp_path / "none.png").exists()
+    assert {row.is_async for row in Generation.objects.all()} == {True}
+
+
+@pytest.mark.processes
+def test_a_generation_that_ends_without_an_image_is_told_by_its_code(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    files = [file for file in FILES if file.startswith(ASYNC_NAMES)]
+    for outcome in _all_against([Reply(200)], tmp_path_factory, end=FAILED, files=files).values():
+        assert outcome.status != 0
+        assert f"{ERROR['message']} ({ERROR['code']})" in outcome.stderr
+        assert outcome.stdout == ""
+        assert [path for path in outcome.paths if "images" in path] == []
+
+
+@pytest.mark.processes
+@pytest.mark.django_db(transaction=True)
 def test_a_picture_whose_reply_was_lost_is_had_by_the_next_try_and_paid_once(
     service: processes.Server, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -176,9 +245,11 @@ def test_a_picture_whose_reply_was_lost_is_had_by_the_next_try_and_paid_once(
         tmp_path_factory,
         api_key=service.key,
         make=partial(_pass_on, service.url),
-        files=[file for file in FILES if file.startswith("create")],
+        files=[file for file in FILES if file.startswith(("create", "submit"))],
     )
     assert {(outcome.status, len(outcome.requests)) for outcome in outcomes.values()} == {(0, 2)}
+    for row in service.ask("/v1/generations").json["data"]["generations"]:
+        service.ask(f"/v1/generations/{row['id']}?wait=60")
     balance = service.ask("/v1/balance").json["data"]
     assert balance["total_generations"] == len(outcomes)
     assert balance["total_spent"] == f"{len(outcomes) * 0.0267:.4f}"
@@ -211,6 +282,11 @@ def test_a_try_that_was_told_to_wait_or_was_hung_up_on_is_repeated_with_the_same
     made = "edited.png" if file.startswith("edit") else "image.png"
     assert (outcome.folder / made).read_bytes() == PNG
     assert outcome.stdout.startswith(f"{made}: cost 0.0267 USD")
+    # A read that was hung up on is repeated too, and a stream that broke is opened again.
+    reads = [path for path in outcome.paths if path.startswith("/v1/generations/42")]
+    assert len(reads) == (3 if file.startswith(ASYNC_NAMES) else 0)
+    for told in ("status: ", "progress: "):
+        assert (told in outcome.stderr) == file.startswith("watch")
 
 
 @pytest.mark.processes
@@ -245,20 +321,26 @@ def _all_against(
     *,
     api_key: str = "zk_live_x",
     make: Callable[[Request], bytes] = lambda _: MADE,
+    end: dict[str, Any] = COMPLETED,
     files: Sequence[str] = FILES,
 ) -> dict[str, Outcome]:
     """Run those that can run here all at once, because they mostly wait; each against a service of its own."""
     here = [file for file in files if _is_there(_language_of(file))]
-    run = partial(_against, replies, make, api_key)
+    run = partial(_against, replies, make, end, api_key)
     with ThreadPoolExecutor(len(here)) as pool:
         return dict(zip(here, pool.map(run, here, [folders.mktemp("example") for _ in here]), strict=True))
 
 
 def _against(
-    replies: Sequence[Reply | None], make: Callable[[Request], bytes], api_key: str, file: str, folder: Path
+    replies: Sequence[Reply | None],
+    make: Callable[[Request], bytes],
+    end: dict[str, Any],
+    api_key: str,
+    file: str,
+    folder: Path,
 ) -> Outcome:
     (folder / "image.png").write_bytes(b"the source of an edit")
-    with FakeService(replies, make) as service:
+    with FakeService(replies, make, end) as service:
         thread = threading.Thread(target=service.serve_forever, args=(0.02,))
         thread.start()
         try:
@@ -266,7 +348,7 @@ def _against(
         finally:
             service.shutdown()
             thread.join()
-    return Outcome(ended.returncode, ended.stdout, ended.stderr, folder, service.requests)
+    return Outcome(ended.returncode, ended.stdout, ended.stderr, folder, service.requests, service.paths)
 
 
 def _pass_on(url: str, request: Request) -> bytes:

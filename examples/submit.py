@@ -1,0 +1,71 @@
+"""An example that submits an image without waiting, polls until it is made, and downloads it.
+
+Usage:  python submit.py "A lighthouse in fog" lighthouse.png
+
+Needs requests 2.31 or newer.
+"""
+
+import os
+import sys
+import uuid
+from pathlib import Path
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
+URL = os.environ.get("ZEKRON_URL", "http://localhost:8000")
+API_KEY = os.environ.get("ZEKRON_API_KEY") or sys.exit("Set ZEKRON_API_KEY to your API key.")
+
+# urllib3 waits for the time in Retry-After, and also retries after a lost connection.
+RETRY = Retry(
+    total=4,
+    backoff_factor=1,
+    status_forcelist=(429, 502, 503, 504),
+    allowed_methods=("GET", "POST"),
+    raise_on_status=False,
+)
+
+
+def call(session: requests.Session, method: str, path: str, **options) -> requests.Response:
+    """Send a request, and return its response or end with the error's message."""
+    try:
+        response = session.request(method, URL + path, timeout=90, **options)
+    except requests.RequestException as error:
+        sys.exit(f"No response: {error}")
+    if not response.ok:
+        error = response.json()["error"]
+        sys.exit(f"{error['message']} ({error['code']})")
+    return response
+
+
+def submit(session: requests.Session, request: dict[str, object]) -> int:
+    """Submit the request and return the id of its generation."""
+    # Every retry sends the same key, so a request whose response was lost makes no second image.
+    headers = {"Idempotency-Key": str(uuid.uuid4())}
+    response = call(session, "POST", "/v1/generate", json={**request, "async": True}, headers=headers)
+    return response.json()["data"]["id"]
+
+
+def poll(session: requests.Session, generation_id: int) -> dict:
+    """Return the generation when it has ended. Each request waits for the end, but no longer than 30 seconds."""
+    while True:
+        generation = call(session, "GET", f"/v1/generations/{generation_id}?wait=30").json()["data"]
+        if generation["status"] not in {"queued", "running"}:
+            return generation
+
+
+def main(prompt: str = "A serene mountain landscape at golden hour", file: str = "image.png") -> None:
+    """Write the image to the file, and print its cost."""
+    with requests.Session() as session:
+        session.mount(URL, HTTPAdapter(max_retries=RETRY))
+        session.headers["Authorization"] = f"Bearer {API_KEY}"
+        generation = poll(session, submit(session, {"prompt": prompt, "size": "1024x1024"}))
+        if error := generation["error"]:
+            sys.exit(f"{error['message']} ({error['code']})")
+        Path(file).write_bytes(call(session, "GET", f"/v1/images/{generation['token']}").content)
+    print(f"{file}: cost {generation['cost']} USD")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
