@@ -117,6 +117,7 @@ class Generation(models.Model):
                 name="generation_queue_until",
                 condition=Q(status=Status.QUEUED, queue_until__isnull=False),
             ),
+            models.Index("ended_at", name="generation_ended_by_error", condition=~Q(error_type="")),
             # They find the history's pages by a status that is rare, and by the time of acceptance.
             models.Index(
                 "account",

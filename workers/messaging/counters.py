@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 from django.db.models import Count, Min, Q
 from django.db.models.functions import Now
 
+from storage.postgresql import plain_sql
 from workers.messaging import redis_client
 from workers.models import OPEN_STATUSES, Generation, Status
 
@@ -17,6 +18,14 @@ log = logging.getLogger(__name__)
 
 # The count of open generations stops here. A queue this long is an outage, and its count must not add load.
 MAX_COUNTED_ROWS: Final = 100_000
+RECENT: Final = timedelta(hours=1)
+# The same bound holds for the generations that ended of late.
+_ENDED_BY_ERROR: Final = f"""
+SELECT status, error_type, count(*) FROM (
+    SELECT status, error_type FROM workers_generation
+    WHERE error_type <> '' AND ended_at > statement_timestamp() - %(recent)s LIMIT {MAX_COUNTED_ROWS}
+) AS ended GROUP BY status, error_type
+"""  # noqa: S608 (only a constant is inserted)
 _UNREADABLE: Final = "zekron:unreadable_images"
 _BACKGROUND_ERRORS: Final = "zekron:background_errors"
 
@@ -26,22 +35,35 @@ class QueueState(NamedTuple):
 
     queued_count: int
     running_count: int
+    async_count: int
     oldest_queued_seconds: float
 
 
 def read_queue() -> QueueState:
     """Count the generations that are open now, over at most `MAX_COUNTED_ROWS` rows."""
     queued, running = Q(status=Status.QUEUED), Q(status=Status.RUNNING)
-    seen = Generation.objects.filter(status__in=OPEN_STATUSES).values("status", "created_at")[
+    seen = Generation.objects.filter(status__in=OPEN_STATUSES).values("status", "created_at", "is_async")[
         :MAX_COUNTED_ROWS
     ]
     counted = seen.aggregate(
         queued=Count("status", filter=queued),
         running=Count("status", filter=running),
+        asynchronous=Count("status", filter=Q(is_async=True)),
         waited=Now() - Min("created_at", filter=queued),
     )
     waited = counted["waited"] or timedelta()
-    return QueueState(counted["queued"], counted["running"], waited.total_seconds())
+    return QueueState(
+        queued_count=counted["queued"],
+        running_count=counted["running"],
+        async_count=counted["asynchronous"],
+        oldest_queued_seconds=waited.total_seconds(),
+    )
+
+
+def read_ended_by_error() -> dict[tuple[str, str], int]:
+    """Count the generations that failed or were cancelled within the last hour, by status and error type."""
+    rows = plain_sql.execute(_ENDED_BY_ERROR, {"recent": RECENT})
+    return {(status, error_type): count for status, error_type, count in rows}
 
 
 def count_unreadable_image() -> None:

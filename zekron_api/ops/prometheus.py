@@ -65,6 +65,22 @@ def _of_postgresql() -> Iterator[Metric]:
     count.add_metric(["queued"], queue.queued_count)
     count.add_metric(["running"], queue.running_count)
     yield count
+    by_mode = GaugeMetricFamily(
+        "zekron_generations_open_of_mode",
+        "Open generations by mode: synchronous ones have a waiting client, asynchronous ones are looked up later.",
+        labels=["mode"],
+    )
+    by_mode.add_metric(["asynchronous"], queue.async_count)
+    by_mode.add_metric(["synchronous"], queue.queued_count + queue.running_count - queue.async_count)
+    yield by_mode
+    ended = GaugeMetricFamily(
+        "zekron_generations_ended_without_image",
+        "Generations that failed or were cancelled within the last hour, by status and cause.",
+        labels=["status", "cause"],
+    )
+    for labels, number in sorted(counters.read_ended_by_error().items()):
+        ended.add_metric(labels, number)
+    yield ended
     yield GaugeMetricFamily(
         "zekron_oldest_queued_seconds",
         "Age of the oldest queued generation.",

@@ -29,7 +29,7 @@ from workers.lifecycle import (
     recovery,
 )
 from workers.lifecycle.idempotency import Idempotency
-from workers.messaging import enqueue
+from workers.messaging import counters, enqueue
 from workers.models import OPEN_STATUSES, Generation, Status
 
 pytestmark = [pytest.mark.django_db, pytest.mark.slow]
@@ -255,6 +255,14 @@ def test_a_purge_looks_at_its_batch_alone(owner: Account) -> None:
 
 def test_what_is_open_is_counted_no_further_than_asked(owner: Account) -> None:
     refuse_costly(lambda: queries.count_open(most=100), rows=200)
+
+
+def test_a_count_of_what_ended_of_late_looks_at_that_alone(
+    crowded: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counters, "RECENT", timedelta(0))
+    [plan] = refuse_costly(counters.read_ended_by_error, rows=0)
+    assert "generation_ended_by_error" in str(plan)
 
 
 def test_a_position_in_the_queue_is_counted_no_further_than_its_bound(

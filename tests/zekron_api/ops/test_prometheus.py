@@ -20,6 +20,7 @@ from tests.assertions import refusal
 from tests.processes import ROOT
 from tests.zekron_api.callers import Caller
 from workers.audit import scheduled
+from workers.lifecycle import cancellation
 from workers.messaging import counters, worker_registry
 from workers.models import Generation, Status
 
@@ -69,6 +70,35 @@ def test_open_generations_are_counted_by_status_and_the_oldest_queued_is_timed()
     assert found["zekron_generations_open status=running"] == 1
     # The one that runs has been accepted for longer than any that waits.
     assert 300 <= found["zekron_oldest_queued_seconds"] < 3600
+
+
+def test_open_generations_are_counted_by_mode() -> None:
+    owner = factories.account()
+    factories.submit(owner)
+    for _ in range(2):
+        factories.submit(owner, queue_seconds=3_600)
+    factories.generation_in(Status.RUNNING, owner)
+    found = read()
+    assert found["zekron_generations_open_of_mode mode=synchronous"] == 2
+    assert found["zekron_generations_open_of_mode mode=asynchronous"] == 2
+
+
+def test_what_ended_without_an_image_in_the_last_hour_is_counted_by_its_cause() -> None:
+    owner = factories.account()
+    assert not [name for name in read() if "ended_without_image" in name]
+    for status in Status:
+        factories.generation_in(status, owner)
+    queued = factories.submit(owner)
+    cancellation.request(generation=queued, detail="asked")
+    old = factories.generation_in(Status.FAILED, owner)
+    Generation.objects.exclude(ended_at=None).update(ended_at=timezone.now() - timedelta(minutes=59))
+    Generation.objects.filter(pk=old.pk).update(ended_at=timezone.now() - timedelta(minutes=61))
+    name = "zekron_generations_ended_without_image"
+    assert {key: value for key, value in read().items() if name in key} == {
+        f"{name} cause=cancelled status=cancelled": 1,
+        f"{name} cause=service_busy status=cancelled": 1,
+        f"{name} cause=generation_failed status=failed": 1,
+    }
 
 
 def test_a_long_queue_is_looked_at_no_further_than_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,6 +204,8 @@ def test_without_redis_its_numbers_are_absent_and_those_of_postgresql_are_there(
     assert read() == {
         "zekron_generations_open status=queued": 0,
         "zekron_generations_open status=running": 0,
+        "zekron_generations_open_of_mode mode=asynchronous": 0,
+        "zekron_generations_open_of_mode mode=synchronous": 0,
         "zekron_oldest_queued_seconds": 0,
         "zekron_source_up source=postgresql": 1,
         "zekron_source_up source=redis": 0,
