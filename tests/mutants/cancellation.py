@@ -239,4 +239,18 @@ MUTATIONS = (
         without="        if False:\n",
         tests=(f"{CANCELS_BY_HTTP}::test_another_accounts_image_is_not_deleted",),
     ),
+    Mutation(
+        name="cancel: staff need the permission",
+        path="workers/admin.py",
+        text=' and request.user.has_perm("workers.cancel_generation")',
+        without="",
+        tests=("tests/workers/test_admin_cancel.py::test_staff_without_both_permissions_cancel_nothing",),
+    ),
+    Mutation(
+        name="cancel: an operator who came second changes nothing",
+        path="workers/lifecycle/operator_cancellation.py",
+        text="    if asked.error_detail != detail:\n",
+        without="    if False:\n",
+        tests=("tests/workers/test_admin_cancel.py::test_a_second_cancellation_changes_nothing",),
+    ),
 )

@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
 
     atomic = False
 
-    dependencies = [("workers", "0009_cancel_permission")]
+    dependencies = [("workers", "0011_cancel_permission")]
 
     operations = [
         AddIndexConcurrently(
