@@ -80,7 +80,8 @@ class GenerationAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's cl
     ) -> HttpResponse:
         """Show the generation's page, with a link to cancel an open one for staff who may do so."""
         generation = self.get_object(request, object_id)
-        may_cancel = generation is not None and generation.is_open and self._may_cancel(request)
+        is_wanted = generation is not None and generation.is_open and not generation.cancel_requested_at
+        may_cancel = is_wanted and self._may_cancel(request)
         return super().change_view(
             request, object_id, form_url, {"may_cancel": may_cancel, **(extra_context or {})}
         )
@@ -95,7 +96,7 @@ class GenerationAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's cl
         form = CancelForm(request.POST if request.method == "POST" else None)
         if form.is_valid():
             return self._cancel(request, generation, form.cleaned_data["reason"])
-        context = {**self.admin_site.each_context(request), "title": "Cancel", "opts": self.opts}
+        context = {**self.admin_site.each_context(request), "title": "Cancel generation", "opts": self.opts}
         context |= {"generation": generation, "form": form}
         return TemplateResponse(request, "admin/workers/generation/cancel.html", context)
 

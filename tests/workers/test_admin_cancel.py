@@ -75,6 +75,7 @@ def test_a_second_cancellation_changes_nothing() -> None:
     assert f"Generation {running.pk} is being cancelled already." in cancel(browser, running, "again")
     assert Generation.objects.get().error_detail == "cancelled by bob: asked by mail"
     assert LogEntry.objects.count() == 1
+    assert f'href="{address(running)}"' not in page(browser, address(running, "change"))
 
 
 @pytest.mark.parametrize("reason", ["", "   ", "x" * 201, "a\0b"])
