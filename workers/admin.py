@@ -63,11 +63,10 @@ class GenerationAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's cl
 
     def get_urls(self) -> list[URLPattern]:
         """Add the pages of workers and of a cancellation to the URLs."""
-        workers = self.admin_site.admin_view(self.show_workers)
-        cancel = self.admin_site.admin_view(self.cancel)
+        guard = self.admin_site.admin_view
         return [
-            path("workers/", workers, name="workers_generation_workers"),
-            path("<int:generation_id>/cancel/", cancel, name="workers_generation_cancel"),
+            path("workers/", guard(self.show_workers), name="workers_generation_workers"),
+            path("<int:generation_id>/cancel/", guard(self.cancel), name="workers_generation_cancel"),
             *super().get_urls(),
         ]
 

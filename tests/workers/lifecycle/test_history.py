@@ -112,4 +112,6 @@ def test_a_generation_that_is_accepted_meanwhile_moves_no_page(rows: list[Genera
 
 def test_no_condition_is_no_filter() -> None:
     assert not Filters()
-    assert all([Filters(status=Status.FAILED), Filters(model="x"), Filters(since=NOW)])
+    assert Filters(status=Status.FAILED)
+    assert Filters(model="x")
+    assert Filters(since=NOW)
