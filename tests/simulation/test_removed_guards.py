@@ -206,7 +206,7 @@ REMOVED = {
         recovery, "sweep", _sweep_without_rescue, "has no worker and is not rescued", (Fault.KILLED,)
     ),
     "rescue by idle workers": Removed(
-        recovery, "rescue", _rescue_by_leases, "is not rescued by an idle one", (Fault.KILLED,)
+        recovery, "rescue", _rescue_by_leases, "is not rescued by an idle one", (Fault.KILLED, Fault.SLOW)
     ),
     "the choice of what is hinted at again": Removed(
         recovery, "take_due_hints", _nobody, "no message is sent for it", (Fault.LOST,)
