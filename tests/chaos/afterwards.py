@@ -1,4 +1,4 @@
-"""What a client does about a generation that it knows by its id: it polls it, cancels it, or deletes it."""
+"""The acts of a client on a generation that it knows by its id: it polls it, cancels it, or deletes it."""
 
 import base64
 import hashlib
