@@ -42,7 +42,7 @@ class PayloadTooLarge(Exception):
 
 
 class ImageExpired(Exception):
-    """The image has expired; its bytes are unreadable, or will be at the next purge."""
+    """The image has expired or was deleted; its bytes are unreadable, or will be at the next purge."""
 
 
 class PreconditionFailed(Exception):
@@ -167,7 +167,7 @@ TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
     (exceptions.NotFound, 404, "not_found", "Resource not found."),
     (Http404, 404, "not_found", "Resource not found."),
     (exceptions.MethodNotAllowed, 405, "method_not_allowed", None),
-    (ImageExpired, 410, "expired", "The image has expired. Images are kept for 24 hours."),
+    (ImageExpired, 410, "expired", "The image has expired or was deleted. Images are kept for 24 hours."),
     (PayloadTooLarge, 413, "payload_too_large", "The request body is too large. At most 32 MiB are allowed."),
     (
         RequestDataTooBig,
@@ -187,7 +187,7 @@ TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
         KeyReused,
         422,
         "idempotency_mismatch",
-        "This Idempotency-Key was used for another request in the last 24 hours. Send a new key.",
+        "This Idempotency-Key was used for another request, whose image may still be fetched. Send a new key.",
     ),
     (
         TooManyOpen,
