@@ -60,6 +60,9 @@ FIELDS = st.fixed_dictionaries(
             st.fixed_dictionaries({"data": st.just(picture()) | ANY_JSON}) | ANY_JSON, max_size=3
         )
         | ANY_JSON,
+        "async": st.booleans() | ANY_JSON,
+        "queue_ttl": st.integers(0, 90_000) | ANY_JSON,
+        "partial_images": st.integers(-1, 4) | ANY_JSON,
     },
 )
 
@@ -173,7 +176,10 @@ def test_a_body_is_an_order_or_refused_in_words(content: bytes) -> None:
     try:
         fields = GenerateSerializer(data=parse_object(content))
         fields.is_valid(raise_exception=True)
-        assert set(fields.validated_data) == {"prompt", "model", "size", "images"}
+        assert set(fields.validated_data) == {
+            *("prompt", "model", "size", "images"),
+            *("async", "queue_ttl", "partial_images"),
+        }
     except ParseError as error:
         message = str(error.detail)
     except InvalidField as error:

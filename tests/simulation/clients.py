@@ -95,6 +95,7 @@ class Client:
             "images": wish.sources,
             "async": is_async or None,
             "queue_ttl": wish.queue_seconds,
+            "partial_images": None,
         }
         place = partial(
             create_generation.create,

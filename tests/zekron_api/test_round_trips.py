@@ -33,7 +33,7 @@ def _fields() -> dict[str, Any]:
     return {"prompt": "a boat", "size": (512, 512), "model": catalogue()["zekron-image-1"], "images": []}
 
 
-def test_a_create_takes_six_round_trips_to_the_database() -> None:
+def test_a_create_takes_seven_round_trips_to_the_database() -> None:
     owner = factories.account()
     _, key = keys.issue(account_id=owner.pk)
     with factories.attempt_context(factories.StandInEngine()) as context:
