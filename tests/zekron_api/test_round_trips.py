@@ -30,7 +30,8 @@ def _without_empty_transactions(queries: list[str]) -> list[str]:
 
 
 def _fields() -> dict[str, Any]:
-    return {"prompt": "a boat", "size": (512, 512), "model": catalogue()["zekron-image-1"], "images": []}
+    asked = {"prompt": "a boat", "size": (512, 512), "model": catalogue()["zekron-image-1"], "images": []}
+    return {**asked, "async": None, "queue_ttl": None, "partial_images": None}
 
 
 def test_a_create_takes_seven_round_trips_to_the_database() -> None:
