@@ -37,7 +37,7 @@ def test_a_queued_generation_is_cancelled_with_the_reason_and_the_name() -> None
     assert f'href="{address(queued)}"' in page(browser, address(queued, "change"))
     assert f"Generation {queued.pk} is cancelled. Nothing is charged." in cancel(browser, queued)
     row = Generation.objects.get()
-    assert (row.status, row.error_type) == (Status.CANCELLED, "cancelled")
+    assert (row.status, row.error_type) == (Status.CANCELLED, "generation_cancelled")
     assert row.error_detail == "cancelled by bob: asked by mail"
     assert Account.objects.get().reserved_micros == 0
     entry = LogEntry.objects.get()
