@@ -95,7 +95,7 @@ def test_what_ended_without_an_image_in_the_last_hour_is_counted_by_its_cause() 
     Generation.objects.filter(pk=old.pk).update(ended_at=timezone.now() - timedelta(minutes=61))
     name = "zekron_generations_ended_without_image"
     assert {key: value for key, value in read().items() if name in key} == {
-        f"{name} cause=cancelled status=cancelled": 1,
+        f"{name} cause=generation_cancelled status=cancelled": 1,
         f"{name} cause=service_busy status=cancelled": 1,
         f"{name} cause=generation_failed status=failed": 1,
     }

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from billing.models import Account
+from billing import accounts
 from tests.assertions import refusal
 from tests.zekron_api import asgi_client
 from tests.zekron_api.callers import Caller
@@ -67,5 +67,5 @@ def test_a_large_body_is_refused_in_the_order_of_the_contract(
 
     assert answer(me.key) == (413, "payload_too_large")
     assert answer("zk_unknown") == (401, "invalid_api_key")
-    Account.objects.filter(pk=me.account.pk).update(status="suspended")
+    accounts.suspend(account_id=me.account.pk)
     assert answer(me.key) == (403, "access_denied")
