@@ -96,15 +96,15 @@ MUTATIONS = (
     Mutation(
         name="partial images: each is sent once",
         path="zekron_api/waiting/event_stream.py",
-        text=" and index not in self._partials_told:",
-        without=":",
-        tests=(f"{STREAMS}::test_the_owner_gets_each_partial_image_once_and_then_the_end",),
+        text="        self._new_partials -= self._partials_told\n",
+        without="",
+        tests=(f"{STREAMS}::test_a_partial_image_that_is_announced_while_it_is_read_is_sent_once",),
     ),
     Mutation(
         name="partial images: no more than were asked for",
         path="zekron_api/waiting/event_stream.py",
-        text="if 0 <= index < self._partial_count and",
-        without="if",
+        text="if 0 <= index < self._partial_count:",
+        without="if True:",
         tests=(f"{STREAMS}::test_an_index_beyond_the_asked_ones_is_ignored",),
     ),
     Mutation(

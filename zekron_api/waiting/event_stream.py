@@ -128,13 +128,17 @@ class Stream:
             self.rouse()
 
     def note_partial(self, index: int) -> None:
-        """Take note of a new partial image. Each is sent once, also if another attempt makes it again."""
-        if 0 <= index < self._partial_count and index not in self._partials_told:
+        """Take note of a new partial image."""
+        if 0 <= index < self._partial_count:
             self._new_partials.add(index)
             self.rouse()
 
     def take_partial(self) -> int | None:
-        """Return the index of the next partial image to read, and forget it; None if there is none."""
+        """Return the index of the next partial image to read, and forget it; None if there is none.
+
+        Each is sent once, also if it is announced again while it is read, or if another attempt makes it again.
+        """
+        self._new_partials -= self._partials_told
         if not self._new_partials:
             return None
         index = min(self._new_partials)

@@ -1,5 +1,6 @@
 """Partial images in streams of events: to the owner, once each, and none of what is cancelled or has ended."""
 
+import asyncio
 import base64
 from typing import Any
 
@@ -9,13 +10,14 @@ from tests import factories
 from tests.zekron_api.callers import Caller
 from tests.zekron_api.waiting.exchange import Serve, in_thread, until
 from tests.zekron_api.waiting.test_event_streams import events, names, watch
-from workers.lifecycle import cancellation, partials
+from workers.lifecycle import cancellation, partials, watching
 from workers.messaging import partial_images, progress_events
 from workers.messaging.partial_images import PartialImage
 from workers.messaging.progress_events import Step
 from workers.models import Generation
 from zekron_api.waiting import event_streams
 from zekron_api.waiting.asgi_handler import WaitingRoom
+from zekron_api.waiting.event_stream import EventStreamResponse, Stream
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("idle_worker")]
 CONTENT = b"a rough picture"
@@ -40,6 +42,25 @@ def publish(generation: Generation, index: int, content: bytes = CONTENT) -> Non
 
 def partials_in(exchange: Any) -> list[dict[str, Any]]:
     return [data for name, _, data in events(exchange) if name == "partial_image"]
+
+
+def test_a_partial_image_that_is_announced_while_it_is_read_is_sent_once(me: Caller) -> None:
+    response = EventStreamResponse(
+        account_id=me.account.pk,
+        state=watching.state_of(running(me)),
+        step=None,
+        build_end=lambda: None,
+        partial_count=1,
+    )
+
+    async def scenario() -> None:
+        stream = Stream(response, scope={})
+        assert stream.take_partial() == 0
+        stream.note_partial(0)
+        stream.note_partial_told(0)
+        assert stream.take_partial() is None
+
+    asyncio.run(scenario())
 
 
 def test_the_owner_gets_each_partial_image_once_and_then_the_end(served: Serve, me: Caller) -> None:
