@@ -45,16 +45,17 @@ class GenerateView(ApiView):
         body.is_valid(raise_exception=True)
         fields = body.validated_data
         wish = _read_wish(request, fields)
-        key, retry_digest = _idempotency_key(request), _retry_digest(request, fields)
+        key = _idempotency_key(request)
+        # The digest reads every source image, and a retry with a key of its own needs none.
+        retry_digest = _retry_digest(request, fields) if key is None else ""
         created = create_generation.create(
             account_id=self.account.pk,
             fields=fields,
             idempotency_key=key,
             queue_seconds=wish.queue_seconds,
-            lost_digest=retry_digest if key is None and _is_retry(request) else "",
+            lost_digest=retry_digest if _is_retry(request) else "",
         )
-        is_lost_noted = key is None and not wish.is_async
-        return self._respond(created, wish, lost_digest=retry_digest if is_lost_noted else "")
+        return self._respond(created, wish, lost_digest="" if wish.is_async else retry_digest)
 
     def _respond(self, created: Created, wish: _Wish, *, lost_digest: str) -> HttpResponseBase:
         generation = created.generation
