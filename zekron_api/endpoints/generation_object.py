@@ -6,7 +6,6 @@ The step and the place in the queue are added to it, because no row has them.
 from typing import Any, Final, NamedTuple
 
 import orjson
-import pybase64
 from django.http import HttpResponse
 from django.utils import timezone
 from rest_framework.fields import BooleanField, CharField, IntegerField
@@ -18,7 +17,7 @@ from workers.lifecycle.queue_position import Place
 from workers.messaging import progress_events
 from workers.messaging.progress_events import Step
 from workers.models import GENERATION_FAILED, Generation, Kind, Status
-from zekron_api.endpoints import generation_response
+from zekron_api.endpoints import generation_response, response_bodies
 from zekron_api.endpoints.reply_fields import (
     ReplyField,
     base64_field,
@@ -39,8 +38,6 @@ _MESSAGES: Final = {
     cancellation.QUEUE_TTL_EXCEEDED: "No worker began within its queue_ttl. Nothing was charged. Try again later.",
 }
 _ENDED_WITHOUT_IMAGE: Final = "The generation ended without an image. Nothing was charged."
-# JSON escapes the quotation marks inside a value, so no value contains this text.
-_IMAGE_MARK: Final = b'"b64_json":"'
 
 
 class Described(NamedTuple):
@@ -224,12 +221,9 @@ def describe(generation: Generation, *, has_content: bool = False) -> Described:
 
 
 def _write(serializer: Serializer[Any], described: Described, content: bytes | None) -> bytes:
-    """Return the JSON. Megabytes of base64 are encoded once and copied once, and pass through no serializer."""
+    """Return the JSON, with the image's bytes if there are any."""
     written = orjson.dumps(serializer.to_representation(described))
-    if content is None:
-        return written
-    before, mark, after = written.partition(_IMAGE_MARK)
-    return b"".join((before, mark, pybase64.b64encode(content), after))
+    return written if content is None else response_bodies.put_image(written, content)
 
 
 def _load(generation: Generation) -> bytes | None:

@@ -20,12 +20,16 @@ _IMAGE_MARK: Final = b'"b64_json":"'
 
 
 def generation_body(generation: Generation, content: bytes, account: Account) -> bytes:
-    """Return the JSON of `generation_reply`, byte for byte, without passing the image through a serializer.
+    """Return the JSON of `generation_reply`, byte for byte, without passing the image through a serializer."""
+    return put_image(orjson.dumps(generation_reply(generation, b"", account)), content)
+
+
+def put_image(written: bytes, content: bytes) -> bytes:
+    """Return the written reply, whose `b64_json` is empty, with this image.
 
     The image has megabytes of base64, which are encoded once and copied once.
     """
-    without_image = orjson.dumps(generation_reply(generation, b"", account))
-    before, mark, after = without_image.partition(_IMAGE_MARK)
+    before, mark, after = written.partition(_IMAGE_MARK)
     return b"".join((before, mark, pybase64.b64encode(content), after))
 
 
