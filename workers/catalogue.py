@@ -23,11 +23,16 @@ DTYPES = ("float32", "bfloat16", "float16")
 MAX_STEPS = 200
 MAX_BATCH = 64
 MAX_SOURCES = 2
+# The most images that a request for a model may ask for, and the most without a line in the file.
+MAX_N = 10
+DEFAULT_MAX_N = 4
 DEFAULT_QUEUE = "gpu"
 # The service uses these queues for its own tasks.
 RESERVED_QUEUES = ("chores", "celery")
 FIELDS = ("adapter", "weights", "licence", "steps", "dtype", "batch_limit", "options", "price")
-OPTIONAL_FIELDS = ("sources", "queue")
+OPTIONAL_FIELDS = ("sources", "queue", "max_n")
+# The adapters whose pipelines take a negative prompt. FLUX.2-klein was distilled without one.
+NEGATIVE_PROMPT_ADAPTERS = ("qwen-image", "stable-diffusion-xl")
 
 
 class CatalogueError(Exception):
@@ -39,7 +44,7 @@ class ImageModel:
     """A public model.
 
     `weights` is an absolute folder or a hub id. The adapter passes `options` on. An edit has at most `sources` images.
-    The workers that consume `queue` make the model's generations.
+    A request asks for at most `max_n` images. The workers that consume `queue` make the model's generations.
     """
 
     name: str
@@ -53,6 +58,12 @@ class ImageModel:
     price: PriceRule
     sources: int = MAX_SOURCES
     queue: str = DEFAULT_QUEUE
+    max_n: int = DEFAULT_MAX_N
+
+    @property
+    def takes_negative_prompt(self) -> bool:
+        """Return whether a request may say what the picture should not show."""
+        return self.adapter in NEGATIVE_PROMPT_ADAPTERS
 
 
 def catalogue() -> Mapping[str, ImageModel]:
@@ -117,6 +128,7 @@ class _Entry:
             price=self.price(self.subtable(fields, "price")),
             sources=self.count(fields, "sources", least=0, most=MAX_SOURCES),
             queue=self.queue(self.text(fields, "queue")),
+            max_n=self.count(fields, "max_n", most=MAX_N),
         )
 
     def fields(self) -> dict[str, object]:
@@ -128,7 +140,7 @@ class _Entry:
         for field in FIELDS:
             if field not in self.table:
                 raise self.problem(f"lacks the field {field!r}")
-        return {"sources": MAX_SOURCES, "queue": DEFAULT_QUEUE, **self.table}
+        return {"sources": MAX_SOURCES, "queue": DEFAULT_QUEUE, "max_n": DEFAULT_MAX_N, **self.table}
 
     def text(self, fields: dict[str, object], field: str) -> str:
         value = fields[field]

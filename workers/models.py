@@ -41,7 +41,7 @@ class Kind(models.TextChoices):
 
 
 class Generation(models.Model):
-    """One paid request for one picture, from acceptance to its end. Only `workers.lifecycle` writes it."""
+    """One paid picture, from the acceptance of its request to its end. Only `workers.lifecycle` writes it."""
 
     account = models.ForeignKey(Account, models.PROTECT, related_name="+", db_index=False)
     # The number counts the account's generations from 1 without a gap, so that a page of the history is found by it.
@@ -51,7 +51,10 @@ class Generation(models.Model):
     model = models.CharField(max_length=64)
     # The prompt is empty once it is erased. No request has an empty prompt.
     prompt = models.TextField()
-    # Parameters for the model's adapter: width and height in pixels, and the seed until the prompt is erased.
+    # A request for several pictures makes a group. Its id is that of its first generation, and the index is from 0.
+    group_id = models.BigIntegerField(null=True)
+    group_index = models.PositiveSmallIntegerField(null=True)
+    # What the request asked for beside the prompt: width and height in pixels, and the rest until the prompt is erased.
     parameters = models.JSONField()
     quote_micros = models.BigIntegerField()
     cost_micros = models.BigIntegerField(null=True)
@@ -127,6 +130,7 @@ class Generation(models.Model):
                 condition=Q(status__in=(Status.FAILED, Status.CANCELLED)),
             ),
             models.Index("account", "created_at", "number", name="generation_created"),
+            models.Index("group_id", name="generation_group", condition=Q(group_id__isnull=False)),
             models.Index(
                 "account",
                 "lost_digest",

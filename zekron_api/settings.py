@@ -168,6 +168,8 @@ CORS_EXPOSE_HEADERS = [
     "X-RateLimit-Remaining",
     "X-RateLimit-Reset",
     "X-Request-Id",
+    "X-Zekron-Cost",
+    "X-Zekron-Remaining-Balance",
     "X-Zekron-Retry-Attached",
     "x-should-retry",
 ]

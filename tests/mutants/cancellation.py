@@ -123,8 +123,8 @@ MUTATIONS = (
     Mutation(
         name="idempotency: a key lives as long as its generation is open",
         path="workers/lifecycle/idempotency.py",
-        text="(ended_without_image | Q(generation__expires_at__lte=now))",
-        without="(ended_without_image | Q(generation__isnull=False))",
+        text="_FREE) | Q(generation__expires_at__lte=now)",
+        without="_FREE) | Q(generation__isnull=False)",
         tests=(f"{KEYS}::test_a_key_lives_at_least_as_long_as_its_image",),
     ),
     Mutation(
@@ -221,7 +221,7 @@ MUTATIONS = (
     Mutation(
         name="cancel: a client that waits in vain cancels nothing asynchronous",
         path="zekron_api/endpoints/generation_response.py",
-        text="Status.QUEUED and not generation.is_async:",
+        text="Status.QUEUED or generation.is_async:",
         without="Status.QUEUED:",
         tests=(f"{ASYNC}::test_a_replay_of_an_open_one_attaches_in_the_way_in_which_it_is_asked",),
     ),

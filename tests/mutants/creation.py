@@ -16,29 +16,29 @@ MUTATIONS = (
     Mutation(
         name="idempotency: the digest has the model",
         path=CREATE,
-        text='fields["prompt"], model.name, f"',
-        without='fields["prompt"], f"',
+        text='fields["prompt"], model.name, size',
+        without='fields["prompt"], size',
         tests=(f"{SAME_KEY}::test_another_model_under_the_same_key_is_refused",),
     ),
     Mutation(
         name="idempotency: the digest has the size",
         path=CREATE,
-        text='f"{width}x{height}", *fields["images"]]',
-        without='*fields["images"]]',
+        text='size, *fields["images"], *_list',
+        without='*fields["images"], *_list',
         tests=(f"{SAME_KEY}::test_another_request_under_the_same_key_is_refused",),
     ),
     Mutation(
         name="idempotency: the digest has the images",
         path=CREATE,
-        text='f"{width}x{height}", *fields["images"]]',
-        without='f"{width}x{height}"]',
+        text='size, *fields["images"], *_list',
+        without="size, *_list",
         tests=(f"{SAME_KEY}::test_another_request_under_the_same_key_is_refused",),
     ),
     Mutation(
         name="idempotency: the digest has the order of the images",
         path=CREATE,
-        text='f"{width}x{height}", *fields["images"]]',
-        without='f"{width}x{height}", *sorted(fields["images"])]',
+        text='size, *fields["images"], *_list',
+        without='size, *sorted(fields["images"]), *_list',
         tests=(f"{SAME_KEY}::test_the_same_images_in_another_order_are_another_request",),
     ),
     Mutation(
@@ -146,8 +146,8 @@ MUTATIONS = (
     Mutation(
         name="sources: a twin's are discarded",
         path=CREATE,
-        text="        _discard_all(sealed)\n        return Created(twin.generation, replayed=True)\n",
-        without="        return Created(twin.generation, replayed=True)\n",
+        text="        _discard_all(sealed)\n        return Created(queries.list_group(twin",
+        without="        return Created(queries.list_group(twin",
         tests=(f"{CREATES}::test_sources_of_a_request_that_is_refused_under_the_lock_are_discarded",),
     ),
     Mutation(

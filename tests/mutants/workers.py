@@ -7,6 +7,7 @@ LIFE = "tests/workers/lifecycle/test_generations.py"
 SWEEP = "tests/workers/lifecycle/test_recovery.py"
 SUBMISSION = "tests/workers/lifecycle/test_submission.py"
 SETTLEMENT = "tests/workers/lifecycle/test_completion.py"
+SEVERAL = "tests/zekron_api/endpoints/test_several_images.py"
 
 MUTATIONS = (
     Mutation(
@@ -167,9 +168,46 @@ MUTATIONS = (
     Mutation(
         name="the same idempotency key is accepted once: a generation that cannot be seen yet counts as open",
         path="workers/lifecycle/idempotency.py",
-        text="\n    WHERE EXISTS (SELECT FROM workers_generation WHERE id = key.generation_id AND (",
-        without="\n    WHERE NOT EXISTS (SELECT FROM workers_generation WHERE id = key.generation_id AND NOT (",
+        text="WHERE EXISTS (SELECT FROM workers_generation WHERE id = key.generation_id)\n        AND NOT",
+        without="WHERE NOT",
         tests=(f"{SUBMISSION}::test_a_twin_that_waited_for_the_lock_finds_the_key_taken",),
+    ),
+    Mutation(
+        name="several pictures: a key stands for all of its generations, in the statement",
+        path="workers/lifecycle/idempotency.py",
+        text="(id = key.generation_id OR group_id = key.generation_id)",
+        without="id = key.generation_id",
+        tests=(f"{SEVERAL}::test_a_first_image_that_failed_does_not_free_the_key_in_the_statement",),
+    ),
+    Mutation(
+        name="several pictures: a key stands for all of its generations, in the query",
+        path="workers/lifecycle/idempotency.py",
+        text="_FREE) & ~Exists(of_group.exclude(status__in=_FREE))",
+        without="_FREE)",
+        tests=(f"{SEVERAL}::test_a_key_is_free_again_only_if_all_images_failed",),
+    ),
+    Mutation(
+        name="several pictures: each has a seed of its own",
+        path="zekron_api/endpoints/create_generation.py",
+        text="[(first_seed + index) %",
+        without="[(first_seed) %",
+        tests=(f"{SEVERAL}::test_each_image_has_a_row_a_seed_and_a_price_of_its_own",),
+    ),
+    Mutation(
+        name="several pictures: each has sources of its own",
+        path="zekron_api/endpoints/create_generation.py",
+        text="        for own in sealed:\n",
+        without="        for own in sealed[:1]:\n",
+        tests=(f"{SEVERAL}::test_an_edit_has_its_own_sources_for_each_image",),
+    ),
+    Mutation(
+        name="complete: the image expires as early as its client asked",
+        path="workers/lifecycle/attempt_statements.py",
+        text="(parameters->>'expires_in')::int",
+        without="(parameters->>'expires')::int",
+        tests=(
+            "tests/zekron_api/endpoints/test_parameter_fields.py::test_an_image_expires_as_early_as_its_client_asks",
+        ),
     ),
     Mutation(
         name="several pictures: there is money for all of them",
@@ -188,7 +226,7 @@ MUTATIONS = (
     Mutation(
         name="complete: the image expires a day after its completion",
         path="workers/lifecycle/attempt_statements.py",
-        text="f\"{NOW} + interval '{IMAGE_LIFE.total_seconds():.0f} seconds'\"",
+        text='f"{NOW} + (SELECT image_life FROM leased)"',
         without='"put.expires_at"',
         tests=(f"{LIFE}::test_on_the_databases_own_clock_both_rows_expire_at_the_same_instant",),
     ),
@@ -211,8 +249,8 @@ MUTATIONS = (
     Mutation(
         name="forget: a key is kept for a whole day",
         path="workers/lifecycle/idempotency.py",
-        text="now - KEY_LIFE) & (",
-        without="now - KEY_LIFE + timedelta(hours=1)) & (",
+        text="now - KEY_LIFE) & ended",
+        without="now - KEY_LIFE + timedelta(hours=1)) & ended",
         tests=(
             "tests/workers/lifecycle/test_deletion.py::test_the_key_of_a_deleted_generation_still_leads_to_it_for_a_day",
         ),

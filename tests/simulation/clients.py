@@ -93,9 +93,9 @@ class Client:
             "size": SIZE,
             "model": catalogue.catalogue()[catalogue.DEFAULT_MODEL],
             "images": wish.sources,
+            **create_generation.NOTHING_MORE,
             "async": is_async or None,
             "queue_ttl": wish.queue_seconds,
-            "partial_images": None,
         }
         place = partial(
             create_generation.create,

@@ -10,11 +10,11 @@ from django.test.utils import CaptureQueriesContext
 from bench import redis_commands
 from billing import keys
 from tests import factories, processes
-from workers.catalogue import catalogue
 from workers.gpu_worker import attempt
 from workers.messaging import redis_client
 from workers.models import Generation
 from zekron_api.endpoints import create_generation, generation_response
+from zekron_api.endpoints.serializers import GenerateSerializer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 WORKER = (
@@ -30,8 +30,9 @@ def _without_empty_transactions(queries: list[str]) -> list[str]:
 
 
 def _fields() -> dict[str, Any]:
-    asked = {"prompt": "a boat", "size": (512, 512), "model": catalogue()["zekron-image-1"], "images": []}
-    return {**asked, "async": None, "queue_ttl": None, "partial_images": None}
+    body = GenerateSerializer(data={"prompt": "a boat", "size": "512x512"})
+    body.is_valid(raise_exception=True)
+    return body.validated_data
 
 
 def test_a_create_takes_seven_round_trips_to_the_database() -> None:

@@ -173,9 +173,15 @@ def _store(generation: Generation, content: bytes) -> StoredImage:
         mime_type="image/png",
         associated_data=f"account {generation.account_id} generation {generation.pk}",
         expires_at=timezone.now()
-        + attempt_statements.IMAGE_LIFE
+        + _life_of(generation)
         + timedelta(seconds=attempt_statements.LEASE_SECONDS),
     )
+
+
+def _life_of(generation: Generation) -> timedelta:
+    """Return the time for which the image is kept, as the statement of its completion reads it too."""
+    seconds = generation.parameters.get("expires_in")
+    return attempt_statements.IMAGE_LIFE if seconds is None else timedelta(seconds=seconds)
 
 
 def _give_back(generation: Generation, error: Exception) -> None:

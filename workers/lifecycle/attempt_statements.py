@@ -15,7 +15,7 @@ from workers.models import Generation
 
 # A worker renews its leases every few seconds. Without a renewal for this time, it counts as dead.
 LEASE_SECONDS: Final = 30
-# The published promise: a client can fetch an image for a day after it was made.
+# The published promise: a client can fetch an image for a day after it was made, unless it asked for a shorter time.
 IMAGE_LIFE: Final = timedelta(hours=24)
 
 # A crash of the database may forget a claim, so its commit does not wait for the disk. The row is then queued again,
@@ -36,12 +36,12 @@ RETURNING lease_token, cancel_requested_at IS NULL
 """  # noqa: S608 (only constants are inserted)
 # The lease is tested under the lock of its row. The reservation's lock follows, and the account's comes last. The keys
 # of the sources are destroyed with it, and the purge deletes their bytes later.
-_IMAGE = images.record(
-    after="entry", expires_at=f"{NOW} + interval '{IMAGE_LIFE.total_seconds():.0f} seconds'"
-)
+_IMAGE = images.record(after="entry", expires_at=f"{NOW} + (SELECT image_life FROM leased)")  # noqa: S608
 COMPLETE: Final = f"""
 WITH leased AS MATERIALIZED (
-    SELECT id, reservation_id FROM workers_generation
+    SELECT id, reservation_id, least(interval '{IMAGE_LIFE.total_seconds():.0f} seconds',
+        (parameters->>'expires_in')::int * interval '1 second') AS image_life
+    FROM workers_generation
     WHERE id = %(generation_id)s AND status = 'running' AND lease_token = %(lease_token)s
         AND cancel_requested_at IS NULL
     FOR NO KEY UPDATE

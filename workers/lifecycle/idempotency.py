@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from storage.postgresql.plain_sql import NOW
@@ -22,9 +22,10 @@ from workers.models import Generation, IdempotencyKey, Status, Timestamp
 KEY_LIFE: Final = timedelta(hours=24)
 # A generation that ended without an image was free, so its key may be used again.
 _FREE: Final = (Status.FAILED, Status.CANCELLED)
-# The CTE takes the key for a new generation, after `holds.PAYER` has locked the account. It is empty if the key belongs
-# to another generation. The statement cannot see a generation that was accepted while it waited for the lock, but ON
-# CONFLICT meets its key, and a generation that cannot be seen counts as open.
+# The CTE takes the key for a new generation, the first of its request, after `holds.PAYER` locked the account. It is
+# empty if the key belongs to another request that has an open or completed generation. The statement cannot see a
+# generation that was accepted while it waited for the lock, but ON CONFLICT meets its key, and a generation that cannot
+# be seen counts as open.
 TAKE: Final = f"""
 named AS (
     INSERT INTO workers_idempotencykey AS key (account_id, key_digest, request_digest, generation_id, created_at)
@@ -33,9 +34,11 @@ named AS (
     FROM payer
     ON CONFLICT (account_id, key_digest) DO UPDATE SET request_digest = excluded.request_digest,
         generation_id = excluded.generation_id, created_at = excluded.created_at
-    WHERE EXISTS (SELECT FROM workers_generation WHERE id = key.generation_id AND (status IN ('failed', 'cancelled')
-        OR status = 'completed' AND expires_at <= excluded.created_at
-            AND key.created_at <= excluded.created_at - interval '{KEY_LIFE.total_seconds():.0f} seconds'))
+    WHERE EXISTS (SELECT FROM workers_generation WHERE id = key.generation_id)
+        AND NOT EXISTS (SELECT FROM workers_generation WHERE (id = key.generation_id OR group_id = key.generation_id)
+            AND status NOT IN ('failed', 'cancelled') AND NOT (status = 'completed'
+                AND expires_at <= excluded.created_at
+                AND key.created_at <= excluded.created_at - interval '{KEY_LIFE.total_seconds():.0f} seconds'))
     RETURNING account_id, generation_id
 )"""  # noqa: S608 (only constants are inserted)
 
@@ -81,14 +84,15 @@ class Idempotency:
 
 
 def find(*, account_id: int, idempotency: Idempotency, now: Timestamp = Now()) -> Generation | None:
-    """Return the generation that was accepted under the key, if it is open or completed. Raise KeyReused.
+    """Return the first generation that was accepted under the key, unless all were free. Raise KeyReused.
 
-    A generation that ended without an image was free. Its key may be used again, so that a retry can succeed.
+    A generation that ended without an image was free. If all of a request did, its key may be used again, so that a
+    retry can succeed.
     """
     remembered = (
         IdempotencyKey.objects.select_related("generation")
         .filter(~_is_over(now), account_id=account_id, key_digest=idempotency.key_digest)
-        .exclude(generation__status__in=_FREE)
+        .exclude(_was_free())
         .first()
     )
     if remembered is None:
@@ -113,8 +117,16 @@ def forget(*, limit: int, now: Timestamp = Now()) -> int:
 
 def _is_over(now: Timestamp) -> Q:
     """Return the condition of a key whose life is over. `TAKE` has the same one."""
-    ended_without_image = Q(generation__status__in=_FREE)
-    return Q(created_at__lte=now - KEY_LIFE) & (ended_without_image | Q(generation__expires_at__lte=now))
+    of_group = Generation.objects.filter(group_id=OuterRef("generation_id"))
+    has_others = Exists(of_group.exclude(status__in=_FREE).exclude(expires_at__lte=now))
+    ended = Q(generation__status__in=_FREE) | Q(generation__expires_at__lte=now)
+    return Q(created_at__lte=now - KEY_LIFE) & ended & ~has_others
+
+
+def _was_free() -> Q:
+    """Return the condition of a key whose generations all ended without an image. `TAKE` has the same one."""
+    of_group = Generation.objects.filter(group_id=OuterRef("generation_id"))
+    return Q(generation__status__in=_FREE) & ~Exists(of_group.exclude(status__in=_FREE))
 
 
 @cache

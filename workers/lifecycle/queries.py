@@ -43,6 +43,13 @@ def get(*, generation_id: int) -> Generation:
     return generation
 
 
+def list_group(first: Generation) -> list[Generation]:
+    """Return all generations that were accepted with this one, in their order: itself alone if none were."""
+    if first.group_id is None:
+        return [first]
+    return list(Generation.objects.filter(group_id=first.group_id).order_by("group_index"))
+
+
 def find_by_token(*, token: str) -> Generation:
     """Return the completed generation whose image this token names. Raise Generation.DoesNotExist."""
     return Generation.objects.select_related("image").get(token_digest=image_tokens.digest_of(token=token))

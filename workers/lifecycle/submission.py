@@ -26,18 +26,23 @@ DEADLINE_SECONDS: Final = 600
 # Each open generation of an account delays the turn of its next one by this time. One account's flood delays no other.
 TURN_SECONDS: Final = 5
 
-# The generation of a key has its id from the key, because the key is written first.
+# The first generation of a key has its id from the key, because the key is written first.
 _GENERATION: Final = f"""
-generation AS (
-    INSERT INTO workers_generation AS g (id, account_id, number, reservation_id, kind, model, prompt, parameters,
-        quote_micros, is_async, status, attempt_count, turn_at, not_before, queue_until, deadline_at, created_at,
-        hinted_at, error_code, error_type, error_detail)
-    SELECT coalesce({{id}}, nextval(pg_get_serial_sequence('workers_generation', 'id'))), hold.account_id, number,
-        reservation_id, %(kind)s, %(model)s, %(prompt)s, (%(parameters)s::jsonb[])[position], %(quote_micros)s,
-        %(is_async)s, 'queued', 0, {NOW} + (open_count - 1) * interval '{TURN_SECONDS} seconds', {NOW},
+named_hold AS MATERIALIZED (
+    SELECT hold.*, coalesce(CASE position WHEN 1 THEN {{id}} END,
+        nextval(pg_get_serial_sequence('workers_generation', 'id'))) AS id
+    FROM hold
+), generation AS (
+    INSERT INTO workers_generation AS g (id, group_id, group_index, account_id, number, reservation_id, kind, model,
+        prompt, parameters, quote_micros, is_async, status, attempt_count, turn_at, not_before, queue_until,
+        deadline_at, created_at, hinted_at, error_code, error_type, error_detail)
+    SELECT id, CASE WHEN %(count)s > 1 THEN first_value(id) OVER (ORDER BY position) END,
+        CASE WHEN %(count)s > 1 THEN position - 1 END, account_id, number, reservation_id, %(kind)s, %(model)s,
+        %(prompt)s, (%(parameters)s::jsonb[])[position], %(quote_micros)s, %(is_async)s, 'queued', 0,
+        {NOW} + (open_count - 1) * interval '{TURN_SECONDS} seconds', {NOW},
         {NOW} + %(queue_seconds)s * interval '1 second',
         {NOW} + (coalesce(%(queue_seconds)s, 0) + {DEADLINE_SECONDS}) * interval '1 second', {NOW}, {NOW}, '', '', ''
-    FROM hold
+    FROM named_hold
     RETURNING *
 )"""  # noqa: S608 (only constants are inserted)
 _SOURCE: Final = """
@@ -64,7 +69,7 @@ class Submission:
     kind: str
     model: str
     prompt: str
-    parameters: Sequence[Mapping[str, int]]
+    parameters: Sequence[Mapping[str, object]]
     quote_micros: int
     sources: Sequence[Sequence[StoredImage]] = ()
     idempotency: Idempotency | None = None
@@ -116,12 +121,12 @@ def insert(*, submission: Submission, open_limit: int, now: datetime | None) -> 
 
 @cache
 def _compose(*, has_key: bool, has_sources: bool) -> str:
-    keyed = "(SELECT generation_id FROM named WHERE position = 1)"
+    keyed = "(SELECT generation_id FROM named)"
     ctes = [
         holds.PAYER,
         *([idempotency.TAKE] if has_key else []),
         holds.hold(after="named" if has_key else "payer"),
-        _GENERATION.format(id=keyed if has_key else "NULL"),
+        _GENERATION.format(id=keyed if has_key else "NULL::bigint"),
         *([images.record(after="generation"), _SOURCE] if has_sources else []),
     ]
     columns = plain_sql.columns(Generation, "g")

@@ -13,9 +13,9 @@ MAX_RETRY_SECONDS: Final = 60
 
 
 def build(*, generation_id: int) -> HttpResponse:
-    """Return 202 with the generation while it is open, and afterwards the reply that a waiting client gets."""
+    """Return 202 with the first generation while one is open, and afterwards the reply that a waiting client gets."""
     generation = queries.get(generation_id=generation_id)
-    if not generation.is_open:
+    if not any(each.is_open for each in queries.list_group(generation)):
         return generation_response.build(generation_id=generation_id)
     described = generation_object.describe(generation)
     reply = generation_object.reply_with(described)

@@ -4,10 +4,12 @@ It finds a retry, quotes the price, encrypts the source images and submits the g
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, NamedTuple
+from itertools import chain
+from typing import Any, Final, NamedTuple
 
+import orjson
 from django.conf import settings
 from django.utils import timezone
 
@@ -15,23 +17,56 @@ from billing import holds, ledger
 from storage import images
 from storage.models import StoredImage
 from workers.catalogue import ImageModel
-from workers.lifecycle import admission, generations, idempotency, lost_clients, partials
+from workers.lifecycle import admission, generations, idempotency, lost_clients, partials, queries
 from workers.lifecycle.idempotency import Idempotency
 from workers.lifecycle.submission import Submission
 from workers.messaging.partial_images import PARAMETER as PARTIAL_IMAGES
 from workers.models import Generation, Kind
+from zekron_api.endpoints import parameter_fields
+from zekron_api.http.errors import InvalidField
 
 # The life of a source after its time in the queue, which is longer than every deadline of a generation. The end of the
 # generation deletes its source images earlier.
 _SOURCE_LIFE = timedelta(hours=1)
 
 
-class Created(NamedTuple):
-    """A generation that was accepted now, or earlier: under the same idempotency key, or for a client that was lost."""
+# Fields that the first release did not have, with the values that ask for nothing. They are parts of a digest only
+# where they ask for something, so that the keys of earlier releases stay valid.
+_OF_PICTURE: Final[Mapping[str, object]] = {
+    "n": 1,
+    "seed": None,
+    "negative_prompt": None,
+    "quality": parameter_fields.AUTO,
+    "background": parameter_fields.AUTO,
+    "metadata": {},
+    "expires_in": None,
+}
+_OF_DELIVERY: Final[Mapping[str, object]] = {"async": None, "queue_ttl": None, PARTIAL_IMAGES: 0}
+# The fields of a request that asks for nothing of these.
+NOTHING_MORE: Final = {**_OF_PICTURE, **_OF_DELIVERY}
+# What the row keeps beside the size and the seed, where it asks for something.
+_KEPT: Final = ("negative_prompt", "metadata", "expires_in", PARTIAL_IMAGES)
 
-    generation: Generation
+
+class Created(NamedTuple):
+    """A request that was accepted now, or earlier: under the same idempotency key, or for a client that was lost.
+
+    It has a generation for each image that it asked for.
+    """
+
+    generations: Sequence[Generation]
     replayed: bool = False
     attached: bool = False
+
+    @property
+    def generation(self) -> Generation:
+        """The first of the generations, which stands for the request."""
+        return self.generations[0]
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether one of the generations has not ended."""
+        return any(generation.is_open for generation in self.generations)
 
 
 def create(
@@ -50,9 +85,9 @@ def create(
     """
     named = _idempotency(idempotency_key, fields)
     if named and (accepted := idempotency.find(account_id=account_id, idempotency=named)):
-        return Created(accepted, replayed=True)
+        return Created(queries.list_group(accepted), replayed=True)
     if lost_digest and (lost := lost_clients.attach(account_id=account_id, digest=lost_digest)):
-        return Created(lost, attached=True)
+        return Created(queries.list_group(lost), attached=True)
     if fields[PARTIAL_IMAGES]:
         partials.refuse_if_suspended(account_id=account_id)
     is_async = queue_seconds is not None
@@ -61,15 +96,18 @@ def create(
         limit_seconds=settings.SYNC_WAIT_SECONDS if queue_seconds is None else queue_seconds,
         needs_worker=not is_async,
     )
-    sealed = _seal_all(account_id, fields["images"], queue_seconds or 0)
-    submission = _submission(account_id, fields, sealed, named, queue_seconds)
     open_limit = settings.QUEUE_LIMIT if is_async else settings.OPEN_GENERATIONS_LIMIT
+    if fields["n"] > max(open_limit, 1):
+        message = f"n must be at most {open_limit}, the number of generations that an account may have open."
+        raise InvalidField("invalid_parameter", message)
+    sealed = _seal_all(account_id, fields["images"], copies=fields["n"], queue_seconds=queue_seconds or 0)
+    submission = _submission(account_id, fields, sealed, named, queue_seconds)
     try:
-        [generation] = generations.submit(submission=submission, open_limit=open_limit)
+        accepted_now = generations.submit(submission=submission, open_limit=open_limit)
     except idempotency.AlreadyAccepted as twin:
         # The same request arrived twice at once. The idempotency key decided which came first.
         _discard_all(sealed)
-        return Created(twin.generation, replayed=True)
+        return Created(queries.list_group(twin.generation), replayed=True)
     except (
         idempotency.KeyReused,
         generations.TooManyOpen,
@@ -80,63 +118,77 @@ def create(
         # Only a refusal certainly recorded nothing. After any other error the row may exist and need its sources.
         _discard_all(sealed)
         raise
-    return Created(generation)
+    return Created(accepted_now)
 
 
 def _idempotency(key: str | None, fields: dict[str, Any]) -> Idempotency | None:
     if key is None:
         return None
-    # Fields that a request did not have in the first release are added only where they are sent.
-    more = [f"async {fields['async']}"] if fields["async"] is not None else []
-    more += [f"queue_ttl {fields['queue_ttl']}"] if fields["queue_ttl"] is not None else []
-    more += [f"{PARTIAL_IMAGES} {fields[PARTIAL_IMAGES]}"] if fields[PARTIAL_IMAGES] else []
-    return Idempotency.of(key=key, request=[*content_of(fields), *more])
+    return Idempotency.of(key=key, request=[*content_of(fields), *_list_asked(fields, _OF_DELIVERY)])
 
 
 def content_of(fields: dict[str, Any]) -> list[str | bytes]:
-    """Return the parts of a request that say which picture it asks for."""
-    width, height = fields["size"]
+    """Return the parts of a request that say which pictures it asks for."""
     model: ImageModel = fields["model"]
-    return [fields["prompt"], model.name, f"{width}x{height}", *fields["images"]]
+    size = f"{fields['size'][0]}x{fields['size'][1]}"
+    return [fields["prompt"], model.name, size, *fields["images"], *_list_asked(fields, _OF_PICTURE)]
+
+
+def _list_asked(fields: dict[str, Any], defaults: Mapping[str, object]) -> list[str]:
+    """Return a text for each of the fields that asks for something."""
+    asked = {name: fields[name] for name, default in defaults.items() if fields[name] not in (None, default)}
+    return [f"{name} {_write(value)}" for name, value in asked.items()]
+
+
+def _write(value: object) -> str:
+    """Return a text that is equal for equal values, whatever the order of an object's names."""
+    is_object = isinstance(value, dict)
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode() if is_object else str(value)
 
 
 def _submission(
     account_id: int,
     fields: dict[str, Any],
-    sealed: Sequence[StoredImage],
+    sealed: Sequence[Sequence[StoredImage]],
     named: Idempotency | None,
     queue_seconds: int | None,
 ) -> Submission:
     model: ImageModel = fields["model"]
     width, height = fields["size"]
-    wanted = {PARTIAL_IMAGES: fields[PARTIAL_IMAGES]} if fields[PARTIAL_IMAGES] else {}
+    wanted = {name: fields[name] for name in _KEPT if fields[name]}
+    # The generation keeps its seed, so that a second attempt makes the same image.
+    first_seed = secrets.randbits(32) if fields["seed"] is None else fields["seed"]
+    seeds = [(first_seed + index) % (parameter_fields.MAX_SEED + 1) for index in range(fields["n"])]
     return Submission(
         account_id=account_id,
-        kind=Kind.EDIT if sealed else Kind.CREATE,
+        kind=Kind.EDIT if fields["images"] else Kind.CREATE,
         model=model.name,
         prompt=fields["prompt"],
-        # The generation keeps its seed, so that a second attempt makes the same image.
-        parameters=[{"width": width, "height": height, "seed": secrets.randbits(32), **wanted}],
-        quote_micros=model.price.quote_micros(width=width, height=height, source_count=len(sealed)),
-        sources=[sealed],
+        parameters=[{"width": width, "height": height, "seed": seed, **wanted} for seed in seeds],
+        quote_micros=model.price.quote_micros(width=width, height=height, source_count=len(fields["images"])),
+        sources=sealed,
         idempotency=named,
         queue_seconds=queue_seconds,
     )
 
 
-def _seal_all(account_id: int, contents: Sequence[bytes], queue_seconds: int) -> list[StoredImage]:
-    sealed: list[StoredImage] = []
+def _seal_all(
+    account_id: int, contents: Sequence[bytes], *, copies: int, queue_seconds: int
+) -> list[list[StoredImage]]:
+    """Seal the sources once for each generation, because its end destroys the keys of its own."""
+    sealed: list[list[StoredImage]] = [[] for _ in range(copies)]
     try:
-        for content in contents:
-            sealed.append(_seal(account_id, content, queue_seconds))
+        for own in sealed:
+            for content in contents:
+                own.append(_seal(account_id, content, queue_seconds))
     except Exception:
         _discard_all(sealed)
         raise
     return sealed
 
 
-def _discard_all(sealed: Sequence[StoredImage]) -> None:
-    for image in sealed:
+def _discard_all(sealed: Sequence[Sequence[StoredImage]]) -> None:
+    for image in chain.from_iterable(sealed):
         images.discard(image=image)
 
 

@@ -8,13 +8,12 @@ import pybase64
 from drf_spectacular.drainage import set_override
 from rest_framework.fields import Field, empty
 
-from workers.catalogue import DEFAULT_MODEL, ImageModel, catalogue
+from workers.catalogue import DEFAULT_MODEL, MAX_N, ImageModel, catalogue
 from workers.imaging import source_images
+from zekron_api.endpoints import sizes
+from zekron_api.endpoints.sizes import Size
 from zekron_api.http.errors import InvalidField
 
-# The published sizes, as (width, height) in pixels.
-SIZES = {"512x512": (512, 512), "1024x1024": (1024, 1024), "1024x768": (1024, 768), "768x1024": (768, 1024)}
-DEFAULT_SIZE = "1024x1024"
 MAX_PROMPT_CHARACTERS = 4000
 MAX_SOURCES = 2
 MAX_SOURCE_BYTES = 10 * 1024 * 1024
@@ -32,6 +31,32 @@ _UNUSABLE = re.compile("[\0\ud800-\udfff]")
 _DATA_URL = re.compile(r"data:[^,]{0,100};base64,", re.IGNORECASE)
 _LINE_BREAKS = {ord("\r"): None, ord("\n"): None}
 _KINDS = {str: "a string", bool: "a boolean", list: "an array", dict: "an object", type(None): "null"}
+
+
+def json_type(value: object) -> str:
+    """Return JSON's name of the value's type. A message never repeats a value of the client."""
+    return _KINDS.get(type(value), "a number")
+
+
+def find_unusable(text: str) -> str | None:
+    """Return where a text has a character that cannot be kept, as a part of a message, or None."""
+    found = _UNUSABLE.search(text)
+    if found is None:
+        return None
+    return f"{'a NUL' if found[0] == chr(0) else 'an unpaired surrogate'} at character {found.start()}"
+
+
+def whole_number(value: object, *, name: str, least: int, most: int) -> int | None:
+    """Return the number, or None for null. Raises InvalidField for anything else than a whole number in bounds."""
+    if value is None:
+        return None
+    # In JSON 60.0 is a whole number too.
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    # In Python a boolean is a number.
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise InvalidField("invalid_parameter", f"{name} must be a whole number from {least} to {most}.")
+    return value
 
 
 class CheckedField(Field[Any, Any, Any, Any]):
@@ -60,16 +85,14 @@ class PromptField(CheckedField):
                 "missing_prompt", "The prompt field is required. It must be a string that is not blank."
             )
         if not isinstance(value, str):
-            raise InvalidField("missing_prompt", f"prompt must be a string, not {_kind(value)}.")
+            raise InvalidField("missing_prompt", f"prompt must be a string, not {json_type(value)}.")
         if not _VISIBLE.search(value):
             raise InvalidField("missing_prompt", "prompt must not be blank. It has no visible character.")
         if len(value) > MAX_PROMPT_CHARACTERS:
             message = f"prompt has {len(value)} characters; at most {MAX_PROMPT_CHARACTERS} are allowed."
             raise InvalidField("prompt_too_long", message)
-        if unusable := _UNUSABLE.search(value):
-            what = "a NUL" if unusable[0] == "\0" else "an unpaired surrogate"
-            message = f"prompt has {what} at character {unusable.start()}. All other characters are allowed."
-            raise InvalidField("invalid_prompt", message)
+        if unusable := find_unusable(value):
+            raise InvalidField("invalid_prompt", f"prompt has {unusable}. All other characters are allowed.")
         return value
 
 
@@ -86,14 +109,21 @@ class ModelField(CheckedField):
 
 
 class SizeField(CheckedField):
-    """A published size; the default is `1024x1024`."""
+    """A size or `auto`; the default is `1024x1024`."""
 
-    def checked(self, value: object) -> tuple[int, int]:
-        """Return width and height in pixels."""
-        name = DEFAULT_SIZE if value is None else value
-        if not isinstance(name, str) or name not in SIZES:
-            raise InvalidField("invalid_size", _not_allowed("size", name, allowed=SIZES))
-        return SIZES[name]
+    def checked(self, value: object) -> Size | None:
+        """Return width and height in pixels, or None for `auto`. Raises InvalidField."""
+        name = sizes.DEFAULT_SIZE if value is None else value
+        if name == sizes.AUTO:
+            return None
+        size = sizes.parse(name) if isinstance(name, str) else None
+        if size is None:
+            allowed = (*sizes.SIZES, sizes.AUTO, sizes.RULES)
+            raise InvalidField("invalid_size", _not_allowed("size", name, allowed=allowed))
+        if not size.is_allowed:
+            message = f"size must be {sizes.RULES}. The nearest allowed size is {sizes.nearest(size)}."
+            raise InvalidField("invalid_size", message)
+        return size
 
 
 class FlagField(CheckedField):
@@ -102,7 +132,7 @@ class FlagField(CheckedField):
     def checked(self, value: object) -> bool | None:
         """Return the flag, or None if none was sent. Raises InvalidField."""
         if value is not None and not isinstance(value, bool):
-            message = f"{self.field_name} must be true or false, not {_kind(value)}."
+            message = f"{self.field_name} must be true or false, not {json_type(value)}."
             raise InvalidField("invalid_parameter", message)
         return value
 
@@ -117,16 +147,15 @@ class NumberField(CheckedField):
 
     def checked(self, value: object) -> int | None:
         """Return the number, or None if none was sent. Raises InvalidField."""
-        if value is None:
-            return None
-        # In JSON 60.0 is a whole number too.
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        # In Python a boolean is a number.
-        if not isinstance(value, int) or isinstance(value, bool) or not self._least <= value <= self._most:
-            message = f"{self.field_name} must be a whole number from {self._least} to {self._most}."
-            raise InvalidField("invalid_parameter", message)
-        return value
+        return whole_number(value, name=self.field_name or "", least=self._least, most=self._most)
+
+
+class ImageCountField(CheckedField):
+    """The number of images; the default is 1. Its schema depends on the models file."""
+
+    def checked(self, value: object) -> int:
+        """Return the number. Raises InvalidField."""
+        return whole_number(value, name=self.field_name or "", least=1, most=MAX_N) or 1
 
 
 class SourcesField(CheckedField):
@@ -137,7 +166,7 @@ class SourcesField(CheckedField):
         if value is None:
             return ()
         if not isinstance(value, list):
-            message = f'images must be an array of objects {{"data": base64}}, not {_kind(value)}.'
+            message = f'images must be an array of objects {{"data": base64}}, not {json_type(value)}.'
             raise InvalidField("invalid_base64", message)
         if len(value) > MAX_SOURCES:
             message = f"images has {len(value)} items; at most {MAX_SOURCES} are allowed for editing."
@@ -172,7 +201,7 @@ def refuse_too_many(images: Sized, *, model: ImageModel) -> None:
 
 def _source(item: object, name: str) -> bytes:
     if not isinstance(item, dict):
-        message = f'{name} must be an object {{"data": base64}}, not {_kind(item)}.'
+        message = f'{name} must be an object {{"data": base64}}, not {json_type(item)}.'
         raise InvalidField("invalid_base64", message)
     content = _base64(item.get("data"), f"{name}.data")
     if len(content) > MAX_SOURCE_BYTES:
@@ -197,11 +226,8 @@ def _base64(data: object, name: str) -> bytes:
         raise InvalidField("invalid_base64", message) from None
 
 
-def _kind(value: object) -> str:
-    """Return JSON's name of the value's type. A message never repeats a value of the client."""
-    return _KINDS.get(type(value), "a number")
-
-
 def _not_allowed(name: str, value: object, *, allowed: Iterable[str]) -> str:
-    error = f"Unknown {name}." if isinstance(value, str) else f"{name} must be a string, not {_kind(value)}."
+    error = (
+        f"Unknown {name}." if isinstance(value, str) else f"{name} must be a string, not {json_type(value)}."
+    )
     return f"{error} Allowed: {', '.join(allowed)}."

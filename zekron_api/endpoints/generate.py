@@ -61,9 +61,9 @@ class GenerateView(ApiView):
         generation = created.generation
         response = PendingGenerationResponse(
             account_id=self.account.pk,
-            generation_id=generation.pk,
-            # A retry may find a generation that has already ended.
-            deadline=time.monotonic() + (wish.wait_seconds if generation.is_open else 0),
+            generation_ids=[each.pk for each in created.generations],
+            # A retry may find generations that have already ended.
+            deadline=time.monotonic() + (wish.wait_seconds if created.is_open else 0),
             build=partial(
                 accepted_response.build if wish.is_async else generation_response.build,
                 generation_id=generation.pk,

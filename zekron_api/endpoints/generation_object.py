@@ -3,6 +3,7 @@
 The step and the place in the queue are added to it, because no row has them.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -18,11 +19,14 @@ from workers.messaging import progress_events
 from workers.messaging.progress_events import Step
 from workers.models import GENERATION_FAILED, Generation, Kind, Status
 from zekron_api.endpoints import generation_response, response_bodies
+from zekron_api.endpoints.parameter_fields import QUALITY
 from zekron_api.endpoints.reply_fields import (
     ReplyField,
     base64_field,
     choice,
     constant,
+    metadata_field,
+    seed_field,
     time_field,
     token_field,
     url_field,
@@ -47,13 +51,17 @@ class Described(NamedTuple):
     place: Place | None = None
     step: Step | None = None
     has_content: bool = False
+    group_ids: Sequence[int] = ()
 
     @property
     def image(self) -> dict[str, object] | None:
         """The image, once the generation is completed. Its bytes are added to the written reply."""
         if self.generation.status != Status.COMPLETED:
             return None
-        return {"generation": self.generation, **({"b64_json": b""} if self.has_content else {})}
+        return {
+            "generation": self.generation,
+            **({"b64_json": response_bodies.PLACEHOLDER} if self.has_content else {}),
+        }
 
     @property
     def error(self) -> Generation | None:
@@ -133,10 +141,19 @@ class GenerationObjectSerializer(Serializer[Any]):
         source="generation.prompt", help_text="The prompt, or an empty text after the service has erased it."
     )
     size = CharField(source="generation.size")
-    seed = ReplyField(
+    seed = seed_field(source="generation")
+    quality = constant(QUALITY)
+    metadata = metadata_field(source="generation")
+    group = ReplyField(
+        {"type": "array", "items": {"type": "integer", "minimum": 1}},
+        list,
+        "The ids of all generations of a request for several images, in their order. It is empty for one image.",
+        source="group_ids",
+    )
+    index = ReplyField(
         {"type": ["integer", "null"], "minimum": 0},
-        lambda generation: generation.parameters.get("seed"),
-        "The seed of the noise, or null after the service has erased it.",
+        lambda generation: generation.group_index,
+        "The place in `group` from 0, or null for one image.",
         source="generation",
     )
     image = MadeImageSerializer(allow_null=True, help_text="The image, once it is completed.")
@@ -217,13 +234,14 @@ def describe(generation: Generation, *, has_content: bool = False) -> Described:
     step = None
     if generation.status == Status.RUNNING:
         step = progress_events.read(generation_id=generation.pk)
-    return Described(generation, watching.state_of(generation).place, step, has_content)
+    group_ids = [] if generation.group_id is None else [each.pk for each in queries.list_group(generation)]
+    return Described(generation, watching.state_of(generation).place, step, has_content, group_ids)
 
 
 def _write(serializer: Serializer[Any], described: Described, content: bytes | None) -> bytes:
     """Return the JSON, with the image's bytes if there are any."""
     written = orjson.dumps(serializer.to_representation(described))
-    return written if content is None else response_bodies.put_image(written, content)
+    return written if content is None else response_bodies.put_images(written, [content])
 
 
 def _load(generation: Generation) -> bytes | None:

@@ -1,11 +1,13 @@
-"""The reply to a client that waited: made from a generation that ended, or that took too long."""
+"""The reply to a client that waited: made from generations that ended, or that took too long."""
 
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
 from django.http import HttpResponse
 
+from billing.money import format_usd
 from storage import images
 from workers import error_redaction
 from workers.lifecycle import cancellation, error_codes, generations, queries
@@ -36,10 +38,10 @@ _MESSAGES: Final[dict[type[errors.WithoutImage], str]] = {
 
 
 def build(*, generation_id: int) -> HttpResponse:
-    """Return the reply for the state of the generation's row.
+    """Return the reply for the state of the rows of a request, whose first generation has this id.
 
-    Cancels a synchronous generation that is still queued, because nobody waits for it any longer and nobody shall pay
-    for it.
+    Cancels synchronous generations that are still queued, because nobody waits for them any longer and nobody shall pay
+    for them. If only some of the images exist, the reply has those.
     Raises GenerationFailed, ServiceBusy, GenerationTimeout, ImageUnreachable or StateUnavailable when there is no image
     to send.
     """
@@ -48,46 +50,65 @@ def build(*, generation_id: int) -> HttpResponse:
     except errors.DATABASE_UNAVAILABLE as cause:
         # The general message asks to send the request again. Without an Idempotency-Key the client would pay twice.
         code = error_codes.new_code(error_type="service_unavailable")
-        raise error(errors.StateUnavailable, generation_id=generation_id, code=code) from cause
+        raise error(errors.StateUnavailable, generation_ids=[generation_id], code=code) from cause
 
 
-def error(kind: type[errors.WithoutImage], *, generation_id: int, code: str) -> errors.WithoutImage:
+def error(
+    kind: type[errors.WithoutImage], *, generation_ids: Sequence[int], code: str
+) -> errors.WithoutImage:
     """Return an error of this kind, with its message for clients."""
-    return kind(_MESSAGES[kind].format(id=generation_id), code=code, generation_id=generation_id)
+    return kind(_MESSAGES[kind].format(id=generation_ids[0]), code=code, generation_ids=generation_ids)
 
 
 def _build(generation_id: int) -> HttpResponse:
-    generation = queries.get(generation_id=generation_id)
-    if generation.status == Status.QUEUED and not generation.is_async:
-        generation = _cancel(generation)
-    match generation.status:
-        case Status.COMPLETED:
-            return _completed(generation)
-        case Status.FAILED:
-            raise error(errors.GenerationFailed, generation_id=generation.pk, code=generation.error_code)
-        case Status.CANCELLED:
-            kind = _CANCELLED.get(generation.error_type, errors.ServiceBusy)
-            raise error(kind, generation_id=generation.pk, code=generation.error_code)
-    code = error_codes.new_code(error_type="generation_timeout")
-    raise error(errors.GenerationTimeout, generation_id=generation.pk, code=code)
+    first = queries.get(generation_id=generation_id)
+    others = [each.pk for each in queries.list_group(first) if each.pk != first.pk]
+    group = [
+        _cancel_queued(each) for each in (first, *(queries.get(generation_id=other) for other in others))
+    ]
+    ids = [generation.pk for generation in group]
+    if any(generation.is_open for generation in group):
+        code = error_codes.new_code(error_type="generation_timeout")
+        raise error(errors.GenerationTimeout, generation_ids=ids, code=code)
+    if completed := [generation for generation in group if generation.status == Status.COMPLETED]:
+        return _reply(completed, failed_count=len(group) - len(completed))
+    ended = group[0]
+    kind = errors.GenerationFailed
+    if ended.status == Status.CANCELLED:
+        kind = _CANCELLED.get(ended.error_type, errors.ServiceBusy)
+    raise error(kind, generation_ids=ids, code=ended.error_code)
 
 
-def _completed(generation: Generation) -> HttpResponse:
+def _reply(completed: Sequence[Generation], *, failed_count: int) -> HttpResponse:
+    made = [(generation, _load(generation)) for generation in completed]
+    # The account is read with each row, and the last reading has seen every charge.
+    account = completed[-1].account
+    if completed[0].group_id is None:
+        body = response_bodies.generation_body(*made[0], account)
+    else:
+        body = response_bodies.group_body(made, account, failed_count=failed_count)
+    reply = HttpResponse(body, content_type="application/json")
+    reply["X-Zekron-Cost"] = format_usd(sum(generation.cost_micros or 0 for generation in completed))
+    reply["X-Zekron-Remaining-Balance"] = format_usd(account.balance_micros)
+    return reply
+
+
+def _load(generation: Generation) -> bytes:
     assert generation.image is not None
     try:
-        content = images.load(image=generation.image)
+        return images.load(image=generation.image)
     except (OSError, images.ImageUnreadable, images.ObjectMissing) as cause:
         # The general message for internal errors asks to send the request again. The client would pay twice.
         raise unreachable(generation, cause) from cause
     except images.ImageGone:
         # A request that is sent again under its key may come after the image was deleted.
         raise errors.ImageExpired from None
-    body = response_bodies.generation_body(generation, content, generation.account)
-    return HttpResponse(body, content_type="application/json")
 
 
-def _cancel(generation: Generation) -> Generation:
-    """Cancel the generation, unless a worker was faster. Return the row as it is afterwards."""
+def _cancel_queued(generation: Generation) -> Generation:
+    """Cancel a synchronous generation that is queued, unless a worker was faster. Return the row as it is then."""
+    if generation.status != Status.QUEUED or generation.is_async:
+        return generation
     code = error_codes.new_code(error_type="service_busy")
     # A worker that has just claimed the generation finishes it. The row that is read next says so.
     with suppress(generations.NotQueued):
@@ -111,4 +132,4 @@ def unreachable(generation: Generation, cause: Exception) -> errors.WithoutImage
         generation.pk,
         error_redaction.summarise(cause),
     )
-    return error(errors.ImageUnreachable, generation_id=generation.pk, code=code)
+    return error(errors.ImageUnreachable, generation_ids=[generation.pk], code=code)

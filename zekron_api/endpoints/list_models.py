@@ -15,7 +15,8 @@ from rest_framework.serializers import BooleanField, CharField, IntegerField, Li
 
 from workers.catalogue import DEFAULT_MODEL, ImageModel, catalogue
 from workers.models import Kind
-from zekron_api.endpoints.fields import MAX_PROMPT_CHARACTERS, SIZES
+from zekron_api.endpoints import sizes
+from zekron_api.endpoints.fields import MAX_PROMPT_CHARACTERS
 from zekron_api.endpoints.reply_fields import choice, constant, usd_field
 from zekron_api.endpoints.views import ApiView
 
@@ -36,9 +37,19 @@ class PriceRuleSerializer(Serializer[Any]):
 class PriceSerializer(Serializer[Any]):
     """The price of an image."""
 
-    size = choice(SIZES)
+    size = choice(sizes.SIZES)
     source_images = IntegerField(min_value=0)
     cost = usd_field("The price in USD.", source="micros")
+
+
+class SizeRuleSerializer(Serializer[Any]):
+    """The bounds of a size, in pixels."""
+
+    step = constant(sizes.STEP)
+    min_side = constant(sizes.MIN_SIDE)
+    max_side = constant(sizes.MAX_SIDE)
+    max_ratio = constant(sizes.MAX_RATIO)
+    max_pixels = constant(sizes.MAX_PIXELS)
 
 
 class ModelDetailsSerializer(Serializer[Any]):
@@ -46,12 +57,17 @@ class ModelDetailsSerializer(Serializer[Any]):
 
     default = BooleanField(help_text="Whether a request that names no model uses this one.")
     types = ListField(child=choice(Kind.values), help_text="`edit` if the model takes source images.")
-    sizes = ListField(child=choice(SIZES), help_text="The sizes that it makes.")
+    sizes = ListField(child=choice(sizes.SIZES), help_text="The usual sizes that it makes.")
+    size_rule = SizeRuleSerializer(help_text="The bounds of all sizes that it makes.")
+    max_n = IntegerField(min_value=1, help_text="The most images that a request may ask for.")
+    negative_prompt = BooleanField(
+        source="takes_negative_prompt", help_text="Whether it takes a `negative_prompt`."
+    )
     max_source_images = IntegerField(min_value=0, help_text="The most images that an edit may have.")
     max_prompt_characters = IntegerField(min_value=1, help_text="The longest prompt.")
     formats = ListField(child=choice(["image/png"]), help_text="The media types of its images.")
     price = PriceRuleSerializer()
-    prices = PriceSerializer(many=True, help_text="The price of each size and number of source images.")
+    prices = PriceSerializer(many=True, help_text="The price of each usual size and number of source images.")
 
 
 class ModelSerializer(Serializer[Any]):
@@ -109,7 +125,10 @@ def _describe(model: ImageModel, created: int) -> dict[str, Any]:
         "zekron": {
             "default": model.name == DEFAULT_MODEL,
             "types": [Kind.CREATE, Kind.EDIT] if model.sources else [Kind.CREATE],
-            "sizes": list(SIZES),
+            "sizes": list(sizes.SIZES),
+            "size_rule": {},
+            "max_n": model.max_n,
+            "takes_negative_prompt": model.takes_negative_prompt,
             "max_source_images": model.sources,
             "max_prompt_characters": MAX_PROMPT_CHARACTERS,
             "formats": ["image/png"],
@@ -126,6 +145,6 @@ def _prices(model: ImageModel) -> list[dict[str, Any]]:
             "source_images": count,
             "micros": model.price.quote_micros(width=width, height=height, source_count=count),
         }
-        for name, (width, height) in SIZES.items()
+        for name, (width, height) in sizes.SIZES.items()
         for count in range(model.sources + 1)
     ]

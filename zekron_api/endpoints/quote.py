@@ -2,7 +2,7 @@
 
 from typing import Any, Final, NamedTuple
 
-from rest_framework.fields import BooleanField
+from rest_framework.fields import BooleanField, CharField, IntegerField
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
@@ -12,7 +12,6 @@ from billing.money import format_usd
 from billing.prices import PriceLine
 from workers.catalogue import ImageModel
 from workers.lifecycle import admission
-from zekron_api.endpoints.fields import SIZES
 from zekron_api.endpoints.reply_fields import ReplyField, choice, constant, usd_field
 from zekron_api.endpoints.serializers import QuoteSerializer
 from zekron_api.endpoints.views import ApiView
@@ -23,10 +22,11 @@ _SIGNED_USD: Final = {"type": "string", "pattern": r"^-?\d+\.\d{4}$"}
 
 
 class Quote(NamedTuple):
-    """The price of one request for one image, for an account at this moment."""
+    """The price of one request, for an account at this moment."""
 
     cost_micros: int
     lines: list[PriceLine]
+    n: int
     size: str
     account: Account
     estimated_wait_seconds: int | None
@@ -52,8 +52,8 @@ class QuoteDataSerializer(Serializer[Any]):
     cost = usd_field("The amount that would be held, in USD.", source="cost_micros")
     currency = constant("USD")
     breakdown = PriceLineSerializer(many=True, source="lines", help_text="The parts, whose sum is `cost`.")
-    n = constant(1)
-    resolved_size = choice(SIZES, help_text="The size that would be made.", source="size")
+    n = IntegerField(min_value=1, help_text="The number of images.")
+    resolved_size = CharField(help_text="The size that would be made.", source="size")
     available = usd_field("The amount that the account can hold now.", source="account.available_micros")
     affordable = BooleanField(source="is_affordable", help_text="Whether `available` is enough.")
     estimated_wait_seconds = ReplyField(
@@ -91,8 +91,9 @@ def _quote(account: Account, fields: dict[str, Any]) -> Quote:
     width, height = fields["size"]
     asked = {"width": width, "height": height, "source_count": len(fields["images"])}
     return Quote(
-        cost_micros=model.price.quote_micros(**asked),
-        lines=model.price.itemise(**asked),
+        cost_micros=fields["n"] * model.price.quote_micros(**asked),
+        lines=[PriceLine(what, fields["n"] * micros) for what, micros in model.price.itemise(**asked)],
+        n=fields["n"],
         size=f"{width}x{height}",
         account=account,
         estimated_wait_seconds=admission.estimate_wait_seconds(model_name=model.name),

@@ -63,6 +63,26 @@ def choice(values: Iterable[str], **options: Any) -> ReplyField:
     return ReplyField({"type": "string", "enum": list(values)}, str, **options)
 
 
+def seed_field(**options: Any) -> ReplyField:
+    """Return the field of the seed."""
+    return ReplyField(
+        {"type": ["integer", "null"], "minimum": 0},
+        lambda generation: generation.parameters.get("seed"),
+        "The seed of the noise, or null after the service has erased it.",
+        **options,
+    )
+
+
+def metadata_field(**options: Any) -> ReplyField:
+    """Return the field of the client's own names and values."""
+    return ReplyField(
+        {"type": "object", "additionalProperties": {"type": "string"}},
+        lambda generation: generation.parameters.get("metadata", {}),
+        "The request's `metadata`, which is empty after the service has erased it.",
+        **options,
+    )
+
+
 USD: Final = {"type": "string", "pattern": r"^\d+\.\d{4}$"}
 # Each takes the help text, the source, and `allow_null`.
 usd_field = partial(ReplyField, USD, format_usd)

@@ -3,13 +3,14 @@
 The document publishes the docstrings of the serializers and the help texts of their fields.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from rest_framework.serializers import BooleanField, CharField, DictField, IntegerField, Serializer
 
 from billing.models import Account
 from workers.models import Generation, Kind, Status
-from zekron_api.endpoints.fields import SIZES
+from zekron_api.endpoints.parameter_fields import QUALITY
 from zekron_api.endpoints.reply_fields import (
     USD,
     ReplyField,
@@ -17,6 +18,8 @@ from zekron_api.endpoints.reply_fields import (
     choice,
     constant,
     cost_of,
+    metadata_field,
+    seed_field,
     time_field,
     token_field,
     url_field,
@@ -32,6 +35,24 @@ class Finished(NamedTuple):
     account: Account
 
 
+class FinishedGroup(NamedTuple):
+    """The first completed generation of a request for several images, as in Finished, and all that were completed.
+
+    `failed` is the number of the others.
+    """
+
+    generation: Generation
+    content: bytes
+    account: Account
+    images: Sequence[Finished]
+    failed: int
+
+    @property
+    def total_micros(self) -> int:
+        """The amount charged for all of them."""
+        return sum(finished.generation.cost_micros or 0 for finished in self.images)
+
+
 class GeneratedImageSerializer(Serializer[Any]):
     """The image, as a file and as an address."""
 
@@ -39,8 +60,20 @@ class GeneratedImageSerializer(Serializer[Any]):
     b64_json = base64_field("The PNG file as base64.", source="content")
     mime_type = constant("image/png")
     expires_at = time_field(
-        "When the image is deleted: 24 hours after it was made.", source="generation.expires_at"
+        "When the image is deleted: 24 hours after it was made, or earlier with `expires_in`.",
+        source="generation.expires_at",
     )
+
+
+class GroupImageSerializer(Serializer[Any]):
+    """One of several images."""
+
+    id = IntegerField(source="generation.pk", min_value=1)
+    token = token_field("The name of the image.", source="generation")
+    index = IntegerField(source="generation.group_index", min_value=0, help_text="Its place from 0.")
+    seed = seed_field(source="generation")
+    image = GeneratedImageSerializer(source="*")
+    cost = usd_field("The amount charged, in USD.", source="generation.cost_micros")
 
 
 class GenerationSerializer(Serializer[Any]):
@@ -51,10 +84,20 @@ class GenerationSerializer(Serializer[Any]):
     type = choice(Kind.values, help_text="`edit` if images were sent.", source="generation.kind")
     model = CharField(source="generation.model")
     prompt = CharField(source="generation.prompt")
-    size = choice(SIZES, source="generation.size")
+    size = CharField(source="generation.size")
+    seed = seed_field(source="generation")
+    quality = constant(QUALITY)
+    metadata = metadata_field(source="generation")
     image = GeneratedImageSerializer(source="*")
     cost = usd_field("The amount charged, in USD.", source="generation.cost_micros")
     remaining_balance = usd_field("The balance after the charge, in USD.", source="account.balance_micros")
+    images = GroupImageSerializer(
+        many=True, required=False, help_text="With `n`: all images that were made, the first one included."
+    )
+    total_cost = usd_field("With `n`: the amount charged for all.", source="total_micros", required=False)
+    failed = IntegerField(
+        min_value=0, required=False, help_text="With `n`: the number of images that failed, which are free."
+    )
 
 
 # DRF removes the fields from the class, so a field named `data` hides no attribute of the serializer.
@@ -100,6 +143,8 @@ class HistoryRowSerializer(Serializer[Any]):
     image_url = url_field("The image's address.", source="*", allow_null=True)
     expires_at = time_field("When the image is deleted, or was.", allow_null=True)
     created_at = time_field("When the request was accepted.")
+    seed = seed_field(source="*")
+    metadata = metadata_field(source="*")
 
 
 class PaginationSerializer(Serializer[Any]):

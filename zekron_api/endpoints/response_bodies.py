@@ -1,5 +1,7 @@
 """The bodies of replies, written from database rows by `reply_serializers.py`."""
 
+import secrets
+from collections.abc import Sequence
 from typing import Any, Final
 
 import orjson
@@ -15,27 +17,42 @@ _GENERATE: Final = reply_serializers.GenerateReplySerializer()
 _BALANCE: Final = reply_serializers.BalanceReplySerializer()
 _HISTORY: Final = reply_serializers.HistoryReplySerializer()
 
-# JSON escapes the quotation marks inside a value, so no value contains this text.
-_IMAGE_MARK: Final = b'"b64_json":"'
+# It stands for the bytes of an image until `put_images`. It is random, so that no client can write it into a reply.
+PLACEHOLDER: Final = secrets.token_bytes(24)
+_WRITTEN_PLACEHOLDER: Final = pybase64.b64encode(PLACEHOLDER)
 
 
 def generation_body(generation: Generation, content: bytes, account: Account) -> bytes:
     """Return the JSON of `generation_reply`, byte for byte, without passing the image through a serializer."""
-    return put_image(orjson.dumps(generation_reply(generation, b"", account)), content)
-
-
-def put_image(written: bytes, content: bytes) -> bytes:
-    """Return the written reply, whose `b64_json` is empty, with this image.
-
-    The image has megabytes of base64, which are encoded once and copied once.
-    """
-    before, mark, after = written.partition(_IMAGE_MARK)
-    return b"".join((before, mark, pybase64.b64encode(content), after))
+    return put_images(orjson.dumps(generation_reply(generation, PLACEHOLDER, account)), [content])
 
 
 def generation_reply(generation: Generation, content: bytes, account: Account) -> dict[str, Any]:
     """Return the reply to POST /v1/generate for a completed generation with these image bytes."""
     return _GENERATE.to_representation(reply_serializers.Finished(generation, content, account))
+
+
+def group_body(made: Sequence[tuple[Generation, bytes]], account: Account, *, failed_count: int) -> bytes:
+    """Return the JSON of the reply to a request for several images: those that were made, of which there is one.
+
+    The first one stands where the reply to a request for one image has it, and again in the list of all.
+    """
+    images = [reply_serializers.Finished(generation, PLACEHOLDER, account) for generation, _ in made]
+    group = reply_serializers.FinishedGroup(*images[0], images, failed_count)
+    contents = [content for _, content in made]
+    return put_images(orjson.dumps(_GENERATE.to_representation(group)), [contents[0], *contents])
+
+
+def put_images(written: bytes, contents: Sequence[bytes]) -> bytes:
+    """Return the written reply with these images in place of its placeholders.
+
+    An image has megabytes of base64, which are encoded and copied once for each of its places.
+    """
+    first, *others = written.split(_WRITTEN_PLACEHOLDER)
+    parts = [first]
+    for content, after in zip(contents, others, strict=True):
+        parts += (pybase64.b64encode(content), after)
+    return b"".join(parts)
 
 
 def balance_reply(account: Account) -> dict[str, Any]:

@@ -3,14 +3,18 @@
 The OpenAPI document publishes the docstrings of the serializers and the help texts of their fields.
 """
 
+import io
+from collections.abc import Sized
 from typing import Any, Final
 
 from drf_spectacular.drainage import set_override
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
+from PIL import Image
 from rest_framework import serializers
 
 from workers.messaging.partial_images import MAX_PARTIAL_IMAGES
-from zekron_api.endpoints import fields
+from zekron_api.endpoints import fields, parameter_fields, sizes
+from zekron_api.endpoints.sizes import Size
 from zekron_api.endpoints.unsupported_fields import UnsupportedField, refuse_variants
 from zekron_api.http.errors import InvalidField
 
@@ -25,7 +29,6 @@ _ASYNC_HELP: Final = (
     "Whether to reply at once with 202 and the generation, as with `Prefer: respond-async`. The image is then at "
     "`GET /v1/generations/{id}`."
 )
-_ONE: Final = {"type": ["integer", "null"], "enum": [1, None], "default": 1}
 _NULL: Final[dict[str, object]] = {"type": "null"}
 _SOURCE_IMAGE: Final = {"$ref": "#/components/schemas/SourceImage"}
 
@@ -34,7 +37,11 @@ extend_schema_field(
     {"type": "string", "minLength": 1, "maxLength": fields.MAX_PROMPT_CHARACTERS, "pattern": _NOT_BLANK}
 )(fields.PromptField)
 extend_schema_field(
-    {"type": ["string", "null"], "enum": [*fields.SIZES, None], "default": fields.DEFAULT_SIZE}
+    {
+        "type": ["string", "null"],
+        "anyOf": [{"enum": [*sizes.SIZES, sizes.AUTO, None]}, {"pattern": sizes.PATTERN}],
+        "default": sizes.DEFAULT_SIZE,
+    }
 )(fields.SizeField)
 extend_schema_field({"type": ["array", "null"], "items": _SOURCE_IMAGE, "maxItems": fields.MAX_SOURCES})(
     fields.SourcesField
@@ -59,12 +66,46 @@ class GenerateSerializer(serializers.Serializer[Any]):
         help_text="The image to make, or the change to make to the images. It must not be blank or contain NUL."
     )
     model = fields.ModelField(required=False, help_text="The model that makes the image.")
-    size = fields.SizeField(required=False, help_text="Width and height of the new image in pixels.")
+    size = fields.SizeField(
+        required=False,
+        help_text=f"Width and height of the new image in pixels: {sizes.RULES}. `auto` is "
+        f"{sizes.DEFAULT_SIZE} for a new image. For an edit it has the shape of the first image and about a megapixel.",
+    )
     images = fields.SourcesField(
         required=False,
         help_text="One or two images to edit. Without images, the image is made from the prompt alone.",
     )
-    n = UnsupportedField(schema=_ONE, help_text="A request makes one image. Send one request for each image.")
+    n = fields.ImageCountField(
+        required=False,
+        help_text="The number of images, each with a seed, a price and an end of its own. Without it one is made.",
+    )
+    seed = fields.NumberField(
+        least=0,
+        most=parameter_fields.MAX_SEED,
+        help_text="The seed of the noise. The same request with the same seed makes the same image on one release and "
+        "device, but for the rounding of a GPU. Each of several images has the next seed. Without one it is random.",
+    )
+    negative_prompt = parameter_fields.NegativePromptField(
+        help_text="What the image should not show. Refused for a model that does not take it, see `GET /v1/models`."
+    )
+    quality = parameter_fields.ChoiceField(
+        choices=parameter_fields.QUALITIES,
+        default=parameter_fields.AUTO,
+        help_text=f"Each model has one quality, which replies call `{parameter_fields.QUALITY}`, at the same price.",
+    )
+    background = parameter_fields.ChoiceField(
+        choices=parameter_fields.BACKGROUNDS,
+        default=parameter_fields.AUTO,
+        help_text="The background. No model makes a transparent one yet, so `transparent` is refused.",
+    )
+    metadata = parameter_fields.MetadataField(
+        help_text="Your own names and values, at most 16. Replies and the history repeat them."
+    )
+    expires_in = fields.NumberField(
+        least=parameter_fields.MIN_EXPIRES_IN_SECONDS,
+        most=parameter_fields.MAX_EXPIRES_IN_SECONDS,
+        help_text="The seconds after which the image is deleted, counted from its end. Without it they are a day.",
+    )
     image = UnsupportedField(schema=_NULL, help_text="Not supported. Send `images`.")
     image_url = UnsupportedField(
         schema=_NULL, help_text="Not supported, because no address is fetched. Send `images`."
@@ -89,9 +130,12 @@ class GenerateSerializer(serializers.Serializer[Any]):
         return {**super().get_fields(), "async": fields.FlagField(required=False, help_text=_ASYNC_HELP)}
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Refuse variants of the unsupported fields, and more images than the model accepts."""
+        """Refuse variants of the unsupported fields, and what the model cannot do. Choose the size for `auto`."""
         refuse_variants(self.initial_data, known=self.fields)
         fields.refuse_too_many(attrs["images"], model=attrs["model"])
+        parameter_fields.refuse_beyond_model(attrs)
+        if attrs["size"] is None:
+            attrs["size"] = _choose_size(attrs["images"])
         return attrs
 
 
@@ -102,6 +146,17 @@ class QuoteSerializer(GenerateSerializer):
     images = fields.SourceCountField(  # type: ignore[assignment] # it takes the base's values and their number
         required=False, help_text="The images to edit, or their number, because each image costs the same."
     )
+
+
+def _choose_size(images: Sized) -> Size:
+    """Return the size for `auto`. Raises InvalidField for a number of images, which have no shape."""
+    if not images:
+        return Size(*sizes.SIZES[sizes.DEFAULT_SIZE])
+    if not isinstance(images, tuple):
+        message = "size auto takes the shape of the first image. Send the images instead of their number, or a size."
+        raise InvalidField("invalid_size", message)
+    with Image.open(io.BytesIO(images[0]), formats=["PNG"]) as first:
+        return sizes.shape_like(Size(*first.size))
 
 
 class WholeNumberField(fields.CheckedField):

@@ -1,6 +1,6 @@
 """Fields that other services have and this one has not, and that would cost the client money if they were ignored.
 
-An edit that is meant must not become a paid create, and four pictures that are meant must not become one. Other unknown
+An edit that is meant must not become a paid create, and four pictures that are meant must not become one. Unknown
 fields are ignored, as the published API says.
 """
 
@@ -19,7 +19,7 @@ _MESSAGES: Final = {
     "image": f"{{name}} is not supported. {_SEND_IMAGES}",
     "image_url": f"{{name}} is not supported, because no address is fetched. {_SEND_IMAGES}",
     "mask": "{name} is not supported. Describe in prompt what to change, and leave {name} out.",
-    "n": "{name} must be 1, because a request makes one image. Send one request for each image.",
+    "n": "{name} is not supported. Send n: the number of images.",
 }
 _VARIANTS: Final = {
     "image": (

@@ -96,7 +96,7 @@ class GenerationView(OwnGenerationView):
         if wait_seconds and generation.is_open:
             return PendingGenerationResponse(
                 account_id=self.account.pk,
-                generation_id=generation.pk,
+                generation_ids=[generation.pk],
                 deadline=time.monotonic() + wait_seconds,
                 build=build,
             )

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Sequence
 from typing import Any, Final
 
 import orjson
@@ -62,12 +63,12 @@ class WrongMetricsToken(Exception):
 
 
 class WithoutImage(Exception):
-    """The generation that the client waited for gives no image; its row may keep the same error code."""
+    """The generations that the client waited for give no image; the first one's row may keep the same error code."""
 
-    def __init__(self, message: str, *, code: str, generation_id: int) -> None:
+    def __init__(self, message: str, *, code: str, generation_ids: Sequence[int]) -> None:
         super().__init__(message)
         self.code = code
-        self.generation_id = generation_id
+        self.generation_ids = generation_ids
 
 
 class GenerationFailed(WithoutImage):
@@ -370,17 +371,23 @@ def _is_worth_retrying(error: Exception, response: HttpResponse) -> bool | None:
     return None
 
 
+def _list_generations(error: WithoutImage) -> dict[str, object]:
+    """Return the fields that say where the images are, or will be. Only a request for several images has a list."""
+    ids = error.generation_ids
+    return {"generation_id": ids[0], **({"generation_ids": list(ids)} if len(ids) > 1 else {})}
+
+
 def _logged(error: Exception, status: int, error_type: str, message: str) -> HttpResponse:
     code = getattr(error, "code", "") or error_codes.new_code(error_type=error_type)
     log.info("%s %d %s", code, status, error_type)
-    more = {"generation_id": error.generation_id} if isinstance(error, WithoutImage) else {}
+    more = _list_generations(error) if isinstance(error, WithoutImage) else {}
     response = envelope(status, error_type, message, code, **more)
     if status in _RETRY_AFTER_SECONDS:
         response["Retry-After"] = str(getattr(error, "wait_seconds", None) or _RETRY_AFTER_SECONDS[status])
     if status == 401:
         response["WWW-Authenticate"] = CHALLENGE
     if isinstance(error, WithoutImage):
-        response["Location"] = f"/v1/generations/{error.generation_id}"
+        response["Location"] = f"/v1/generations/{error.generation_ids[0]}"
     if (is_worth_retrying := _is_worth_retrying(error, response)) is not None:
         response["x-should-retry"] = "true" if is_worth_retrying else "false"
     if isinstance(error, RangeNotSatisfiable):

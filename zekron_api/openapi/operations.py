@@ -84,7 +84,7 @@ def _send_plain_text() -> None:
 
 
 def _without_image(kind: type[errors.WithoutImage]) -> Cause:
-    return partial(generation_response.error, kind, generation_id=42, code="")
+    return partial(generation_response.error, kind, generation_ids=[42], code="")
 
 
 class ModelFieldSchema(OpenApiSerializerFieldExtension):
@@ -95,6 +95,17 @@ class ModelFieldSchema(OpenApiSerializerFieldExtension):
     def map_serializer_field(self, auto_schema: AutoSchema, direction: str) -> dict[str, Any]:
         """Return the names that the models file has now."""
         return {"type": ["string", "null"], "enum": [*catalogue(), None], "default": DEFAULT_MODEL}
+
+
+class ImageCountFieldSchema(OpenApiSerializerFieldExtension):
+    """The schema of a request's `n`, up to the most that one of the models makes."""
+
+    target_class = "zekron_api.endpoints.fields.ImageCountField"
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: str) -> dict[str, Any]:
+        """Return the bounds that the models file has now."""
+        most = max(model.max_n for model in catalogue().values())
+        return {"type": ["integer", "null"], "minimum": 1, "maximum": most, "default": 1}
 
 
 # The errors of an operation without a key, and the errors of every operation with one.
@@ -124,7 +135,8 @@ _BODY: Final[tuple[Cause, ...]] = (
     partial(_generate, prompt="x", images=[{}, {}, {}]),
     partial(_generate, prompt="x", images=[{}]),
     partial(_generate, prompt="x", images=[{"data": "AAAA"}]),
-    partial(_generate, prompt="x", n=4),
+    partial(_generate, prompt="x", num_images=4),
+    partial(_generate, prompt="x", n=11),
     partial(_generate, prompt="x", image="AAAA"),
     partial(_generate, prompt="x", image_url="https://example.com/a.png"),
     partial(_generate, prompt="x", mask="AAAA"),

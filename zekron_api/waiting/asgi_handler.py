@@ -159,11 +159,12 @@ class WaitingRoom(ASGIHandler):
                 log.info("Could not note that a client was lost: %s", error)
 
     async def _wait(self, pending: PendingGenerationResponse, scope: Scope, receive: Receive) -> bool:
-        """Wait for the end of the generation, the deadline or a disconnect. Return whether the client left.
+        """Wait for the end of the generations, the deadline or a disconnect. Return whether the client left.
 
         A client that has closed its sending side may be gone or may still read. It is noted as lost, and waited for.
         """
-        ended = self.waiters.add(pending.generation_id)
+        each = {generation_id: self.waiters.add(generation_id) for generation_id in pending.generation_ids}
+        ended = asyncio.gather(*each.values())
         left = asyncio.ensure_future(receive())
         half_closed = asyncio.ensure_future(half_close.event_of(scope).wait())
         try:
@@ -172,7 +173,9 @@ class WaitingRoom(ASGIHandler):
                 await _first_of(ended, left, until=pending.deadline)
             return left.done() and bool(left.result()["type"] == "http.disconnect")
         finally:
-            self.waiters.remove(pending.generation_id, ended)
+            ended.cancel()
+            for generation_id, future in each.items():
+                self.waiters.remove(generation_id, future)
             left.cancel()
             half_closed.cancel()
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from django.http import HttpResponse
@@ -55,9 +55,9 @@ def with_headers_of(response: HttpResponse, reply: HttpResponse) -> HttpResponse
 
 
 class PendingGenerationResponse(DeferredResponse):
-    """A placeholder for the response to a generation, until the generation ends or the deadline passes.
+    """A placeholder for the response to a request, until all its generations have ended or the deadline passes.
 
-    `deadline` is in seconds on the monotonic clock. `build` makes the response from the generation's row. `on_lost` is
+    `deadline` is in seconds on the monotonic clock. `build` makes the response from the rows. `on_lost` is
     called in a thread if the client leaves before its response is sent.
     """
 
@@ -65,13 +65,13 @@ class PendingGenerationResponse(DeferredResponse):
         self,
         *,
         account_id: int,
-        generation_id: int,
+        generation_ids: Sequence[int],
         deadline: float,
         build: Callable[[], HttpResponse],
         on_lost: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(account_id=account_id, build=build, status=202)
-        self.generation_id = generation_id
+        self.generation_ids = generation_ids
         self.deadline = deadline
         self.on_lost = on_lost
         self._deferred_at = time.monotonic()
@@ -84,9 +84,10 @@ class PendingGenerationResponse(DeferredResponse):
         return reply
 
     def wait_in_place(self, *, poll_seconds: float = 0.05) -> HttpResponse:
-        """Wait in this thread for the end of the generation or the deadline, then resolve."""
-        while time.monotonic() < self.deadline and not queries.find_ended(
-            generation_ids=[self.generation_id]
-        ):
-            time.sleep(poll_seconds)
+        """Wait in this thread for the end of the generations or the deadline, then resolve."""
+        open_ids = set(self.generation_ids)
+        while open_ids and time.monotonic() < self.deadline:
+            open_ids -= queries.find_ended(generation_ids=open_ids)
+            if open_ids:
+                time.sleep(poll_seconds)
         return self.resolve()

@@ -36,17 +36,8 @@ def test_a_create_gives_the_published_reply(me: Caller, engine: factories.StandI
     data = body["data"]
     assert response.status_code == 200, body
     assert set(body) == {"success", "data", "created_at"}
-    assert set(data) == {
-        "id",
-        "token",
-        "type",
-        "model",
-        "prompt",
-        "size",
-        "image",
-        "cost",
-        "remaining_balance",
-    }
+    published = {"id", "token", "type", "model", "prompt", "size", "image", "cost", "remaining_balance"}
+    assert set(data) == published | {"seed", "quality", "metadata"}
     assert set(data["image"]) == {"url", "b64_json", "mime_type", "expires_at"}
     assert (data["type"], data["model"], data["size"]) == ("create", "zekron-image-1", "1024x1024")
     assert (data["cost"], data["remaining_balance"]) == ("0.0267", "9.9733")

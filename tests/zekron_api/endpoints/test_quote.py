@@ -21,7 +21,7 @@ from tests.images import picture
 from tests.zekron_api.callers import Caller, caller
 from workers.messaging import worker_registry
 from workers.models import Generation
-from zekron_api.endpoints.fields import SIZES
+from zekron_api.endpoints.sizes import SIZES
 
 pytestmark = pytest.mark.django_db(transaction=True)
 IMAGE = {"data": picture()}
@@ -117,7 +117,9 @@ def test_a_quote_counts_as_a_request_and_not_as_an_open_generation(me: Caller, s
         {"prompt": "x", "images": [IMAGE] * 3},
         {"prompt": "x", "images": "2"},
         {"prompt": "x", "images": True},
-        {"prompt": "x", "n": 4},
+        {"prompt": "x", "n": 5},
+        {"prompt": "x", "size": "1024x1000"},
+        {"prompt": "x", "negative_prompt": "rain"},
         {"prompt": "x", "image": "AAAA"},
         {"prompt": "x", "Mask": "AAAA"},
     ],
@@ -166,8 +168,9 @@ _amounts = st.integers(min_value=0, max_value=400).map(lambda steps: format_usd(
 @given(
     rule=st.fixed_dictionaries({"base": _amounts, "per_megapixel": _amounts, "per_source_image": _amounts}),
     bounds=st.tuples(_amounts, _amounts).map(sorted).filter(lambda pair: pair[0] != "0.0000"),
-    size=st.sampled_from([None, *SIZES]),
+    size=st.sampled_from([None, *SIZES, "auto", "1536x1536", "1536x1024", "256x256", "2048x688"]),
     image_count=st.integers(0, 2),
+    n=st.integers(1, 3),
     is_counted=st.booleans(),
 )
 def test_a_quote_is_what_is_held_and_what_is_settled(
@@ -180,17 +183,28 @@ def test_a_quote_is_what_is_held_and_what_is_settled(
     bounds: list[str],
     size: str | None,
     image_count: int,
+    n: int,
     is_counted: bool,
 ) -> None:
     settings.REQUESTS_PER_MINUTE = 10**6
     settings.MODELS_FILE = _with_price(tmp_path, {**rule, "least": bounds[0], "most": bounds[1]})
     # On another clock's second the wait may be another one, and it is no part of what is compared.
-    body = {"size": size, "images": [IMAGE] * image_count}
-    quote = quoted(me, **{**body, "images": image_count} if is_counted else body)
+    body = {"size": size, "images": [IMAGE] * image_count, "n": n}
+    counts = is_counted and size != "auto"
+    quote = quoted(me, **{**body, "images": image_count} if counts else body)
     made = me.post("/v1/generate", {"prompt": "a boat", **body}).json()["data"]
-    row = Generation.objects.select_related("reservation").get(pk=made["id"])
-    paid = [row.quote_micros, row.cost_micros, row.reservation.quote_micros, row.reservation.settled_micros]
-    assert {format_usd(micros) for micros in paid} == {quote["cost"], made["cost"]}
+    rows = Generation.objects.select_related("reservation").filter(pk__gte=made["id"])
+    assert len(rows) == n
+    for row in rows:
+        paid = [
+            row.quote_micros,
+            row.cost_micros,
+            row.reservation.quote_micros,
+            row.reservation.settled_micros,
+        ]
+        assert {format_usd(micros) for micros in paid} == {made["cost"]}
+    assert Decimal(quote["cost"]) == n * Decimal(made["cost"])
+    assert made.get("total_cost", made["cost"]) == quote["cost"]
     assert sum(Decimal(line["amount"]) for line in quote["breakdown"]) == Decimal(quote["cost"])
     assert (quote["resolved_size"], quote["affordable"]) == (made["size"], True)
 

@@ -81,7 +81,7 @@ def test_the_megabytes_of_a_reply_pass_no_serializer(me: Caller, monkeypatch: py
     monkeypatch.setattr(response_bodies, "generation_reply", spy)
     data = json.loads(generation_response.build(generation_id=generation.pk).content)["data"]
     assert data["image"]["b64_json"] == "YW4gaW1hZ2U="
-    assert seen == [b""]
+    assert seen == [response_bodies.PLACEHOLDER]
 
 
 def test_no_more_replies_are_made_than_there_is_room_for_and_short_ones_need_none(
