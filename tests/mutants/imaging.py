@@ -18,7 +18,7 @@ MUTATIONS = (
     Mutation(
         name="source images: pixels in work are within the budget",
         path=SOURCES,
-        text="BYTES_PER_PIXEL * worked_on * picture_count\n",
+        text="picture_count * _bytes_of_work(pixels)\n",
         without="0\n",
         tests=(f"{TESTS}/test_memory_budget.py",),
     ),
@@ -102,8 +102,8 @@ MUTATIONS = (
     Mutation(
         name="source images: compressed metadata is inflated to a limit",
         path=PNG,
-        text="decompress(text, MAX_TEXT_BYTES)",
-        without="decompress(text)",
+        text="decompress(data, max_bytes)",
+        without="decompress(data)",
         tests=(f"{TESTS}/test_png_chunks.py",),
     ),
 )

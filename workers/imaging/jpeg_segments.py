@@ -5,6 +5,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from workers.imaging.colour_tags import ColourTags
 from workers.imaging.file_structure import MAX_PARTS, PictureFile, TooManyParts
 
 START_OF_IMAGE: Final = b"\xff\xd8"
@@ -20,6 +21,9 @@ _COEFFICIENT_COUNT: Final = 64
 # These segments of programs say how colours are stored.
 _COLOURS: Final = ((0xE0, b"JFIF\0"), (0xEE, b"Adobe"))
 _METADATA: Final = 0xE1
+_PROFILE: Final = 0xE2
+# A profile is written in numbered parts (ICC.1:2010, annex B.4). The number and the count of all are a byte each.
+_ICC: Final = b"ICC_PROFILE\0"
 _EXIF: Final = b"Exif\0\0"
 _XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"
 # 0xFF is written as 0xFF00 in pixels. Between them stand restart markers, 0xFFD0 to 0xFFD7.
@@ -41,6 +45,7 @@ def read(content: bytes) -> PictureFile:
     A broken file is left for the decoder to refuse.
     """
     needed: list[Segment] = []
+    profile_parts: dict[int, bytes] = {}
     exif, xmp, is_ended = b"", b"", False
     for segment in _segments(content):
         if segment.marker == _END_OF_IMAGE:
@@ -48,6 +53,10 @@ def read(content: bytes) -> PictureFile:
         elif segment.marker == _METADATA:
             exif = exif or _behind(_EXIF, segment)
             xmp = xmp or _behind(_XMP, segment)
+        elif segment.marker == _PROFILE:
+            part = _behind(_ICC, segment)
+            if len(part) > 2 and part[0] <= part[1]:
+                profile_parts.setdefault(part[0], part[2:])
         elif segment.marker in (_START_OF_SCAN, *_TABLES) or _is_of_colours(segment):
             needed.append(segment)
     return PictureFile(
@@ -56,6 +65,7 @@ def read(content: bytes) -> PictureFile:
         xmp=xmp,
         scan_count=sum(segment.marker == _START_OF_SCAN for segment in needed),
         endings=_endings(needed, is_ended=is_ended),
+        colours=ColourTags(icc_profile=b"".join(part for _, part in sorted(profile_parts.items()))),
     )
 
 

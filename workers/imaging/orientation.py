@@ -29,8 +29,13 @@ _TURNS: Final = {
 
 def turn_upright(image: Image.Image, *, exif: bytes, xmp: bytes) -> Image.Image:
     """Return the image as its metadata says that it must be looked at. Unreadable metadata turns nothing."""
-    turn = _TURNS.get(_of_exif(exif) or _of_xmp(xmp))
-    return image if turn is None else image.transpose(turn)
+    return turn(image, _of_exif(exif) or _of_xmp(xmp))
+
+
+def turn(image: Image.Image, orientation: int) -> Image.Image:
+    """Return the image turned by the number of its orientation. An unknown number turns nothing."""
+    wanted = _TURNS.get(orientation)
+    return image if wanted is None else image.transpose(wanted)
 
 
 def _of_exif(exif: bytes) -> int:

@@ -1,4 +1,4 @@
-"""The reader of source images, from untrusted bytes to upright RGB pixels. It knows no HTTP and no storage."""
+"""The reader of source images, from untrusted bytes to upright sRGB pixels. It knows no HTTP and no storage."""
 
 import io
 import math
@@ -8,11 +8,20 @@ from typing import Final
 
 from PIL import Image, ImageChops, UnidentifiedImageError
 
-from workers.imaging import jpeg_segments, orientation, png, png_chunks
+from workers.imaging import (
+    containers,
+    flatten,
+    gif_blocks,
+    jpeg_segments,
+    orientation,
+    png,
+    png_chunks,
+)
 from workers.imaging.file_structure import BrokenPart, PictureFile, TooManyParts
 from workers.imaging.memory_budget import MemoryBudget
 
-FORMATS: Final = ("PNG", "JPEG", "WEBP")
+FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF")
+FORMAT_NAMES: Final = "PNG, JPEG, WebP, HEIC, AVIF or GIF"
 # Phones write up to 50 megapixels.
 MAX_PIXELS: Final = 60_000_000
 MIN_SIDE_PIXELS: Final = 64
@@ -26,13 +35,15 @@ MAX_SCANS: Final = 100
 MAX_SCANNED_PIXELS: Final = MAX_SCANS * MAX_FULL_PIXELS
 # The bytes of memory that a pixel takes while a picture is read, and while the picture that came of it is worked on.
 # A JPEG of many scans is kept as coefficients, of two bytes for each of up to four colours.
-BYTES_PER_PIXEL_READ: Final = {"PNG": 4, "JPEG": 8, "WEBP": 16}
+BYTES_PER_PIXEL_READ: Final = {"PNG": 4, "JPEG": 8, "WEBP": 16, "GIF": 4, "HEIC": 16}
+# A PNG of 16 bits with a transparent colour is read twice, for the high and for the low bytes.
+BYTES_PER_PIXEL_READ_TWICE: Final = 8
+# What a picture takes beside its pixels, such as the tables of its decoder.
+BYTES_PER_DECODER: Final = 32 * 1024 * 1024
 BYTES_PER_PIXEL: Final = 16
 BYTES_AT_ONCE: Final = 1_250_000_000
 TOO_LARGE: Final = f"The image has more than {MAX_PIXELS // 1_000_000} megapixels."
 BROKEN: Final = "The image is truncated or broken."
-# These rows of the result are made at a time, so that no second picture of the full size is in memory.
-_ROWS_AT_ONCE: Final = 64
 
 # A WebP's canvas is reserved while its header is read. Before that, Pillow refuses images above twice this limit.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
@@ -44,7 +55,7 @@ class InvalidImage(Exception):
 
 
 def decode(content: bytes) -> Image.Image:
-    """Return the first frame of a PNG, JPEG or WebP, upright, in RGB, with transparency on white.
+    """Return the first frame of a picture, upright, in sRGB, with transparency on white.
 
     The format is recognised by content. The size is checked in the header, before any pixel is decoded. A picture of
     more than MAX_FULL_PIXELS is reduced. Raise InvalidImage and no other exception.
@@ -61,15 +72,19 @@ def normalise(content: bytes) -> bytes:
 
 @contextmanager
 def _decode(content: bytes) -> Iterator[Image.Image]:
+    if containers.format_of(content):
+        with _decode_container(content) as picture:
+            yield picture
+        return
     file = _read(content)
     image = _open(file, file.endings[0])
     _check_size(image.width, image.height)
     if file.scan_count > min(MAX_SCANS, MAX_SCANNED_PIXELS // (image.width * image.height)):
         raise InvalidImage("The image's file is made of too many parts.")
-    with _budget.spend(_byte_count(image, picture_count=len(file.endings))):
+    with _budget.spend(_byte_count(image, file)):
         try:
-            picture = _reduced_rgb(image)
-            others = [_reduced_rgb(_open(file, ending)) for ending in file.endings[1:]]
+            picture = _reduced_rgb(image, file, file.endings[0])
+            others = [_reduced_rgb(_open(file, ending), file, ending) for ending in file.endings[1:]]
         except Exception as problem:
             # Pillow's decoders raise many kinds of exception for a broken file.
             raise InvalidImage(BROKEN) from problem
@@ -79,32 +94,57 @@ def _decode(content: bytes) -> Iterator[Image.Image]:
         yield orientation.turn_upright(picture, exif=exif, xmp=xmp)
 
 
-def _byte_count(image: Image.Image, *, picture_count: int) -> int:
+@contextmanager
+def _decode_container(content: bytes) -> Iterator[Image.Image]:
+    try:
+        with containers.open_reader(content) as reader:
+            width, height, turn, colours = reader.header
+            _check_size(width, height)
+            bytes_read = BYTES_PER_PIXEL_READ["HEIC"] * width * height
+            with _budget.spend(bytes_read + _bytes_of_work(width * height)):
+                image = reader.decode(
+                    factor=_factor(width, height), byte_count=bytes_read + BYTES_PER_DECODER
+                )
+                picture = flatten.flatten(image, PictureFile(b"", colours=colours))
+                yield orientation.turn(picture, turn)
+    except containers.Unreadable:
+        raise InvalidImage(BROKEN) from None
+
+
+def _byte_count(image: Image.Image, file: PictureFile) -> int:
     """Return the bytes of memory that reading the image takes at most, and the work on pictures of its size."""
-    pixels = image.width * image.height
-    worked_on = pixels if pixels <= MAX_FULL_PIXELS else pixels // 4
-    return BYTES_PER_PIXEL_READ[image.format or ""] * pixels + BYTES_PER_PIXEL * worked_on * picture_count
+    pixels, picture_count = image.width * image.height, len(file.endings)
+    of_reading = (
+        BYTES_PER_PIXEL_READ_TWICE if _is_read_twice(file) else BYTES_PER_PIXEL_READ[image.format or ""]
+    )
+    return of_reading * pixels + picture_count * _bytes_of_work(pixels)
 
 
-def _reduced_rgb(image: Image.Image) -> Image.Image:
-    factor = _factor(image)
+def _bytes_of_work(pixels: int) -> int:
+    return BYTES_PER_PIXEL * (pixels if pixels <= MAX_FULL_PIXELS else pixels // 4)
+
+
+def _is_read_twice(file: PictureFile) -> bool:
+    return file.depth > 8 and not file.is_grey and bool(file.transparent)
+
+
+def _reduced_rgb(image: Image.Image, file: PictureFile, ending: bytes) -> Image.Image:
+    factor = _factor(image.width, image.height)
     # A JPEG is decoded at a half, a quarter or an eighth of its size, which takes less memory. Others ignore this.
     image.draft(image.mode, (math.ceil(image.width / factor), math.ceil(image.height / factor)))
     image.load()
-    factor = _factor(image)
-    if factor == 1:
-        return _to_rgb(image)
-    size = math.ceil(image.width / factor), math.ceil(image.height / factor)
-    picture, row_count = Image.new("RGB", size), _ROWS_AT_ONCE * factor
-    for top in range(0, image.height, row_count):
-        strip = image.crop((0, top, image.width, min(top + row_count, image.height)))
-        picture.paste(_to_rgb(strip).reduce(factor), (0, top // factor))
-    return picture
+    low = None
+    if _is_read_twice(file):
+        low = _open(file, ending)
+        # Pillow keeps the high byte of a number. Read in the other order of bytes, that is the low one.
+        low.tile = [tile._replace(args="RGB;16L") for tile in low.tile]
+        low.load()
+    return flatten.flatten(image, file, factor=_factor(image.width, image.height), low=low)
 
 
-def _factor(image: Image.Image) -> int:
+def _factor(width: int, height: int) -> int:
     """Return the whole factor by which both sides are reduced; 1 for a picture that is read at its full size."""
-    pixels = image.width * image.height
+    pixels = width * height
     return 1 if pixels <= MAX_FULL_PIXELS else math.isqrt(pixels // KEPT_PIXELS)
 
 
@@ -127,6 +167,8 @@ def _read(content: bytes) -> PictureFile:
             return png_chunks.read(content)
         if content.startswith(jpeg_segments.START_OF_IMAGE):
             return jpeg_segments.read(content)
+        if content.startswith(gif_blocks.SIGNATURES):
+            return gif_blocks.read(content)
     except TooManyParts:
         raise InvalidImage("The image's file is made of too many parts.") from None
     except BrokenPart:
@@ -140,7 +182,7 @@ def _open(file: PictureFile, ending: bytes) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise InvalidImage(TOO_LARGE) from None
     except UnidentifiedImageError:
-        raise InvalidImage("The data is not a readable PNG, JPEG or WebP image.") from None
+        raise InvalidImage(f"The data is not a readable {FORMAT_NAMES} image.") from None
     except Exception as problem:
         # Pillow's header readers raise many kinds of exception, too.
         raise InvalidImage("The image's header is broken.") from problem
@@ -153,15 +195,3 @@ def _check_size(width: int, height: int) -> None:
         raise InvalidImage(f"The image is under {MIN_SIDE_PIXELS} pixels on a side: {width}x{height}.")
     if max(width, height) > MAX_RATIO * min(width, height):
         raise InvalidImage(f"The image is longer than {MAX_RATIO}:1: {width}x{height}.")
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):
-        # A plain conversion would cut 16 bits off at 255 and leave white.
-        return image.point(lambda value: value / 256).convert("L").convert("RGB")
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    layer = image if image.mode == "RGBA" else image.convert("RGBA")
-    white = Image.new("RGB", layer.size, "white")
-    white.paste(layer, mask=layer)
-    return white

@@ -8,6 +8,7 @@ from PIL import Image
 from tests.images import halves, png_of, saved
 from tests.processes import wait_until
 from workers.imaging import source_images
+from workers.imaging.file_structure import PictureFile
 from workers.imaging.memory_budget import MemoryBudget
 from workers.imaging.source_images import BYTES_PER_PIXEL, BYTES_PER_PIXEL_READ, InvalidImage, decode
 
@@ -62,9 +63,19 @@ def test_small_pictures_do_not_overtake_a_large_one_that_waits() -> None:
     assert order == ["large", "small"]
 
 
-@pytest.mark.parametrize(("file_format", "picture_count"), [("PNG", 1), ("JPEG", 2), ("WEBP", 1)])
-def test_the_largest_picture_fits_into_the_budget(file_format: str, picture_count: int) -> None:
+@pytest.mark.parametrize(
+    ("file_format", "file"),
+    [
+        ("PNG", PictureFile(b"")),
+        ("PNG", PictureFile(b"", depth=16, transparent=(1, 2, 3))),
+        ("JPEG", PictureFile(b"", endings=(b"", b""))),
+        ("WEBP", PictureFile(b"")),
+        ("GIF", PictureFile(b"")),
+        ("HEIC", PictureFile(b"")),
+    ],
+)
+def test_the_largest_picture_fits_into_the_budget(file_format: str, file: PictureFile) -> None:
     image = Image.new("1", (1, 1))
     image.format = file_format
     image._size = (source_images.MAX_PIXELS, 1)
-    assert source_images._byte_count(image, picture_count=picture_count) <= source_images.BYTES_AT_ONCE
+    assert source_images._byte_count(image, file) <= source_images.BYTES_AT_ONCE
