@@ -4,8 +4,8 @@ import time
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
-from functools import partial
-from typing import Final
+from functools import cache, partial
+from typing import Any, Final
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, close_old_connections
@@ -23,6 +23,7 @@ from workers.gpu_worker.attempt import AttemptContext
 from workers.gpu_worker.heartbeat import INTERVAL_SECONDS, Heartbeat
 from workers.gpu_worker.poller import CLAIM_SECONDS, PAUSE_SECONDS, SILENCE_SECONDS, DatabaseContact
 from workers.lifecycle import recovery
+from workers.tasks import sweep_stuck
 from zekron_api.celery import app
 
 # What a task may raise: Celery logs it and goes on. That a constraint refused something is no such accident.
@@ -132,37 +133,49 @@ class Beat:
     Until then the chores come at random moments, from processes that may die.
     """
 
-    def __init__(self) -> None:
-        app.loader.import_default_modules()
-        entries = settings.CELERY_BEAT_SCHEDULE.values()
-        self._tasks = {
-            app.tasks[str(entry["task"])]: entry["schedule"]
-            for entry in entries
-            if isinstance(entry["schedule"], timedelta)
-        }
+    def __init__(self, *, may_be_swept: Callable[[], bool]) -> None:
+        """`may_be_swept` returns whether a sweep could find anything."""
+        self._may_be_swept = may_be_swept
 
     def work(self, actor: Actor) -> None:
         """Run each task at its interval."""
         _wait_for_calm(actor)
-        due_at = dict.fromkeys(self._tasks, actor.simulator.now)
+        tasks = _timetable()
+        due_at = dict.fromkeys(tasks, actor.simulator.now)
         while not actor.simulator.is_over:
             for task in [task for task, at in due_at.items() if at <= actor.simulator.now]:
-                due_at[task] += self._tasks[task]
-                _try(actor, task)
+                due_at[task] += tasks[task]
+                if task.name != sweep_stuck.name or self._may_be_swept():
+                    _try(actor, task)
             actor.sleep(max((min(due_at.values()) - actor.simulator.now).total_seconds(), 0.0))
 
 
 class IdleWorker:
     """A worker without work, which looks for the work of silent workers once nothing goes wrong."""
 
+    def __init__(self, *, may_be_rescued: Callable[[], bool]) -> None:
+        """`may_be_rescued` returns whether it could find any."""
+        self._may_be_rescued = may_be_rescued
+
     def rescue(self, actor: Actor) -> None:
         """Do what the idle poller does, at its interval."""
         _wait_for_calm(actor)
         contact = DatabaseContact(pause_seconds=PAUSE_SECONDS, clock=time.monotonic)
         while not actor.simulator.is_over:
-            if contact.record_answer() >= SILENCE_SECONDS:
+            if contact.record_answer() >= SILENCE_SECONDS and self._may_be_rescued():
                 _try(actor, _take_back)
             actor.sleep(CLAIM_SECONDS)
+
+
+@cache
+def _timetable() -> dict[Any, timedelta]:
+    """Return each task of beat with its interval. To register the tasks, Celery checks every model."""
+    app.loader.import_default_modules()
+    return {
+        app.tasks[str(entry["task"])]: entry["schedule"]
+        for entry in settings.CELERY_BEAT_SCHEDULE.values()
+        if isinstance(entry["schedule"], timedelta)
+    }
 
 
 def _wait_for_calm(actor: Actor) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from django.db import connection, connections
 
 from billing import ledger
-from tests.simulation import database, environment, expiry, invariants, wishes
+from tests.simulation import database, due_work, environment, expiry, invariants, wishes
 from tests.simulation.actors import Actor, Process
 from tests.simulation.bodies import Body
 from tests.simulation.clients import Client
@@ -145,6 +145,13 @@ class Run:
             has_idle_worker=any(isinstance(actor.role, IdleWorker) for actor in self.simulator.actors),
         )
 
+    def _may_be_swept(self) -> bool:
+        rows, sent_at = self.commit_checker.rows.values(), self.message_queue.sent_at
+        return due_work.may_be_swept(rows, now=self.now, sent_at=sent_at)
+
+    def _may_be_rescued(self) -> bool:
+        return due_work.may_be_rescued(self.commit_checker.rows.values(), now=self.now)
+
     def _is_quiet(self) -> bool:
         clients_left = any(
             isinstance(actor.role, Client) and not actor.is_done for actor in self.simulator.actors
@@ -167,11 +174,11 @@ class Run:
             # No image may be lost by a sweep or a removal of orphans on a host whose clock is hours off.
             process = self._process(f"chores {number}", (-7200, 7200))
             self._actor(f"chores {number}", process, chores, chores.work)
-        beat = Beat()
+        beat = Beat(may_be_swept=self._may_be_swept)
         self._actor("beat", Process("beat"), beat, beat.work)
         if dice.random() < 0.5:
             # Where no worker is idle, the sweep alone rescues.
-            idle = IdleWorker()
+            idle = IdleWorker(may_be_rescued=self._may_be_rescued)
             self._actor("idle", Process("idle"), idle, idle.rescue)
 
     def _process(self, name: str, far_seconds: tuple[int, ...] = ()) -> Process:
