@@ -160,6 +160,8 @@ class StandInEngine(UnstagedEngine):
 
     def __init__(self, *failures: Exception | None) -> None:
         self.orders: list[ImageOrder] = []
+        # The tokens that it says it has read of each prompt. None says that it has read all.
+        self.read_count: int | None = None
         self._failures = list(failures)
 
     def generate(self, orders: Sequence[ImageOrder], *, on_step: StepCallback) -> list[Image.Image]:
@@ -168,6 +170,9 @@ class StandInEngine(UnstagedEngine):
         failure = self._failures.pop(0) if self._failures else None
         if failure is not None:
             raise failure
+        if self.read_count is not None:
+            for order in orders:
+                order.on_prompt_cut(self.read_count)
         on_step(1, 1)
         return [Image.new("RGB", (order.width, order.height), "teal") for order in orders]
 

@@ -26,11 +26,12 @@ MAX_SOURCES = 2
 # The most images that a request for a model may ask for, and the most without a line in the file.
 MAX_N = 10
 DEFAULT_MAX_N = 4
+MAX_PROMPT_TOKENS = 100_000
 DEFAULT_QUEUE = "gpu"
 # The service uses these queues for its own tasks.
 RESERVED_QUEUES = ("chores", "celery")
 FIELDS = ("adapter", "weights", "licence", "steps", "dtype", "batch_limit", "options", "price")
-OPTIONAL_FIELDS = ("sources", "queue", "max_n")
+OPTIONAL_FIELDS = ("sources", "queue", "max_n", "max_prompt_tokens")
 # The adapters whose pipelines take a negative prompt. FLUX.2-klein was distilled without one.
 NEGATIVE_PROMPT_ADAPTERS = ("qwen-image", "stable-diffusion-xl")
 
@@ -44,7 +45,8 @@ class ImageModel:
     """A public model.
 
     `weights` is an absolute folder or a hub id. The adapter passes `options` on. An edit has at most `sources` images.
-    A request asks for at most `max_n` images. The workers that consume `queue` make the model's generations.
+    A request asks for at most `max_n` images. The workers that consume `queue` make the model's generations. `max_prompt_tokens` tells clients how many tokens of
+    a prompt it reads. None says nothing. A worker counts the tokens by itself.
     """
 
     name: str
@@ -59,6 +61,7 @@ class ImageModel:
     sources: int = MAX_SOURCES
     queue: str = DEFAULT_QUEUE
     max_n: int = DEFAULT_MAX_N
+    max_prompt_tokens: int | None = None
 
     @property
     def takes_negative_prompt(self) -> bool:
@@ -129,6 +132,7 @@ class _Entry:
             sources=self.count(fields, "sources", least=0, most=MAX_SOURCES),
             queue=self.queue(self.text(fields, "queue")),
             max_n=self.count(fields, "max_n", most=MAX_N),
+            max_prompt_tokens=self.optional_count(fields, "max_prompt_tokens", most=MAX_PROMPT_TOKENS),
         )
 
     def fields(self) -> dict[str, object]:
@@ -154,6 +158,9 @@ class _Entry:
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
             raise self.problem(f"{field} is not a whole number from {least} to {most}")
         return value
+
+    def optional_count(self, fields: dict[str, object], field: str, *, most: int) -> int | None:
+        return self.count(fields, field, most=most) if field in fields else None
 
     def queue(self, value: str) -> str:
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,31}", value) or value in RESERVED_QUEUES:

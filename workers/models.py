@@ -55,6 +55,7 @@ class Generation(models.Model):
     group_id = models.BigIntegerField(null=True)
     group_index = models.PositiveSmallIntegerField(null=True)
     # What the request asked for beside the prompt: width and height in pixels, and the rest until the prompt is erased.
+    # A worker adds `prompt_tokens_read` if the model has read only so many tokens of a longer prompt.
     parameters = models.JSONField()
     quote_micros = models.BigIntegerField()
     cost_micros = models.BigIntegerField(null=True)
@@ -194,6 +195,12 @@ class Generation(models.Model):
     def size(self) -> str:
         """Return width and height in pixels in the form of a request: `1024x768`."""
         return f"{self.parameters['width']}x{self.parameters['height']}"
+
+    @property
+    def prompt_tokens_read(self) -> int | None:
+        """Return how many tokens of a longer prompt the model has read, or None for a prompt that was not cut."""
+        count: int | None = self.parameters.get("prompt_tokens_read")
+        return count
 
 
 class IdempotencyKey(models.Model):

@@ -7,6 +7,10 @@ DIRECT = "tests/workers/pipelines/runtime/test_loading.py"
 REGISTRY = "workers/messaging/worker_registry.py"
 REGISTERED = "tests/workers/messaging/test_worker_registry.py"
 OFFLOADED = "tests/workers/pipelines/flux2/test_offloaded.py"
+CONTRACT_OF_PROMPTS = (
+    "tests/workers/pipelines/test_adapter_contract.py::"
+    "test_an_order_is_told_of_a_prompt_that_is_cut_and_of_no_other"
+)
 
 MUTATIONS = (
     Mutation(
@@ -29,6 +33,29 @@ MUTATIONS = (
         text='    if found["missing_keys"]:\n',
         without="    if False:\n",
         tests=(f"{DIRECT}::test_a_file_without_a_tensor_that_is_used_is_refused",),
+    ),
+    Mutation(
+        name="an order is told of its prompt that is cut",
+        path="workers/pipelines/runtime/prompt_lengths.py",
+        text="        if read_count is not None:\n",
+        without="        if read_count is None:\n",
+        tests=(CONTRACT_OF_PROMPTS,),
+    ),
+    Mutation(
+        name="the tokens of the template are none of the prompt",
+        path="workers/pipelines/flux2/prompt_template.py",
+        text="[start < end and stop > first for start, stop in spans]",
+        without="[True for start, stop in spans]",
+        tests=(CONTRACT_OF_PROMPTS,),
+    ),
+    Mutation(
+        name="the row keeps how much of a prompt was read",
+        path="workers/lifecycle/completion.py",
+        text="            prompt_tokens_read=prompt_tokens_read,\n",
+        without="            prompt_tokens_read=None,\n",
+        tests=(
+            "tests/workers/gpu_worker/test_attempt.py::test_the_row_keeps_how_much_of_a_long_prompt_was_read",
+        ),
     ),
     Mutation(
         name="a worker that loads is no capacity",

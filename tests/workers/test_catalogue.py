@@ -3,11 +3,13 @@ from typing import Any
 
 import pytest
 from django.conf import settings as project_settings
+from transformers import AutoTokenizer
 
 from bench.models_file import PRICE
 from demo_model.config import PROMPT_TOKENS, STEPS
 from workers import catalogue
 from workers.catalogue import CatalogueError, load
+from workers.pipelines.flux2.prompt_template import PromptTemplate
 
 ENTRY = (
     """
@@ -35,6 +37,9 @@ def test_the_projects_own_file_is_read_and_prices_as_published() -> None:
     assert model.steps == STEPS
     assert model.weights == str(Path(project_settings.BASE_DIR) / "demo_model/weights")
     assert model.options == {"max_sequence_length": PROMPT_TOKENS, "text_encoder_out_layers": [1, 2, 3]}
+    tokenizer = AutoTokenizer.from_pretrained(Path(model.weights, "tokenizer"))
+    template = PromptTemplate(tokenizer=tokenizer, length=PROMPT_TOKENS)
+    assert template.count_read("a beach" * 100) == model.max_prompt_tokens
     assert model.price.quote_micros(width=1024, height=1024, source_count=0) == 26_700
     assert model.price.quote_micros(width=1024, height=1024, source_count=1) == 27_100
 
@@ -51,7 +56,12 @@ def test_every_field_is_read(tmp_path: Path) -> None:
     assert (model.name, model.adapter, model.licence) == ("zekron-image-1", "flux2-klein", "Apache-2.0")
     assert (model.steps, model.dtype, model.batch_limit) == (4, "float32", 4)
     assert model.options == {"max_sequence_length": 256}
-    assert (model.sources, model.queue) == (2, "gpu")
+    assert (model.sources, model.queue, model.max_prompt_tokens) == (2, "gpu", None)
+
+
+def test_a_model_may_say_how_long_a_prompt_it_reads(tmp_path: Path) -> None:
+    text = ENTRY.replace("steps = 4", "steps = 4\nmax_prompt_tokens = 509")
+    assert load(written(tmp_path, text))["zekron-image-1"].max_prompt_tokens == 509
 
 
 def test_a_model_may_say_how_many_sources_it_takes_and_which_workers_make_it(tmp_path: Path) -> None:
@@ -123,6 +133,7 @@ def test_anything_else_is_the_id_of_a_hub(tmp_path: Path) -> None:
         ("steps = 4", 'steps = 4\nqueue = "chores"', "queue is 1 to 32 of a-z"),
         ("steps = 4", 'steps = 4\nqueue = "a,b"', "queue is 1 to 32 of a-z"),
         ("steps = 4", "steps = 4\nqueue = 7", "queue is not a text"),
+        ("steps = 4", "steps = 4\nmax_prompt_tokens = 0", "max_prompt_tokens is not a whole number from 1"),
         ("batch_limit = 4", "batch_limit = 4.0", "batch_limit is not a whole number"),
         ('"float32"', '"float64"', "dtype is 'float64', not one of"),
         ('"Apache-2.0"', '" "', "licence is not a text"),

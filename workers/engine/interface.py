@@ -38,6 +38,8 @@ class Preview(NamedTuple):
     render: Callable[[], Picture]
 
 
+# The engine calls it with the number of tokens that the model reads of a prompt that is longer. It may call it again.
+PromptCutCallback = Callable[[int], None]
 # The thread that runs the engine calls it, so it must return at once.
 PreviewCallback = Callable[[Preview], None]
 
@@ -71,7 +73,8 @@ class ImageOrder:
     """An order for one picture: its sides in pixels, a prompt, a seed and, for an edit, RGB source images.
 
     `is_unwanted` tells whether its client has cancelled it meanwhile. Any thread may call it. `on_preview` gets at most
-    `preview_count` previews while the picture is made. An engine that has no previews never calls it.
+    `preview_count` previews while the picture is made. An engine that has no previews never calls it. `on_prompt_cut`
+    is called before the steps if the model reads only the beginning of the prompt.
     """
 
     prompt: str
@@ -82,6 +85,7 @@ class ImageOrder:
     is_unwanted: Callable[[], bool] = field(default=lambda: False, compare=False)
     preview_count: int = 0
     on_preview: PreviewCallback = field(default=lambda _: None, compare=False)
+    on_prompt_cut: PromptCutCallback = field(default=lambda _: None, compare=False)
 
 
 class Engine(Protocol):
@@ -107,7 +111,7 @@ class Engine(Protocol):
         ...
 
     def prepare(self, orders: Sequence[ImageOrder]) -> Any:
-        """Encode the prompts and sources of a batch for the next stage."""
+        """Encode the prompts and sources of a batch for the next stage, and tell the orders whose prompts are cut."""
         ...
 
     def denoise(self, prepared: Any, *, on_step: StepCallback) -> Any:

@@ -23,6 +23,7 @@ from workers.engine.interface import (
     OutOfDeviceMemory,
     Picture,
     PreviewCallback,
+    PromptCutCallback,
     StepCallback,
     refuse_unfit,
 )
@@ -84,7 +85,12 @@ def carry_out(*, generation: Generation, context: AttemptContext) -> None:
             log.exception("generation %s: the database failed, so the sweep decides", generation.pk)
 
 
-def order_of(generation: Generation, *, is_unwanted: Callable[[], bool] = lambda: False) -> ImageOrder:
+def order_of(
+    generation: Generation,
+    *,
+    is_unwanted: Callable[[], bool] = lambda: False,
+    on_prompt_cut: PromptCutCallback = lambda _: None,
+) -> ImageOrder:
     """Return the order for the engine, with the source images unsealed and decoded, and without previews."""
     return ImageOrder(
         prompt=generation.prompt,
@@ -93,6 +99,7 @@ def order_of(generation: Generation, *, is_unwanted: Callable[[], bool] = lambda
         seed=generation.parameters["seed"],
         sources=_sources(generation) if generation.kind == Kind.EDIT else (),
         is_unwanted=is_unwanted,
+        on_prompt_cut=on_prompt_cut,
     )
 
 
@@ -131,7 +138,8 @@ def _bring_to_an_end(generation: Generation, context: AttemptContext, is_unwante
 
 
 def _make(generation: Generation, context: AttemptContext, is_unwanted: threading.Event) -> None:
-    order = order_of(generation, is_unwanted=is_unwanted.is_set)
+    read_counts: list[int] = []
+    order = order_of(generation, is_unwanted=is_unwanted.is_set, on_prompt_cut=read_counts.append)
     with (
         context.follow_steps(generation.pk) as on_step,
         _following_previews(order, generation, context) as order,
@@ -144,7 +152,9 @@ def _make(generation: Generation, context: AttemptContext, is_unwanted: threadin
     image = _store(generation, png.encode(picture))
     failpoints.reach("stored")
     try:
-        completion.complete_with_retry(generation=generation, image=image)
+        completion.complete_with_retry(
+            generation=generation, image=image, prompt_tokens_read=read_counts[0] if read_counts else None
+        )
     except (generations.LeaseLost, generations.CancelRequested):
         images.discard(image=image)
         raise

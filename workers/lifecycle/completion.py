@@ -18,26 +18,38 @@ PAUSES_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 
 def complete_with_retry(
-    *, generation: Generation, image: StoredImage, pauses_seconds: Sequence[float] = PAUSES_SECONDS
+    *,
+    generation: Generation,
+    image: StoredImage,
+    prompt_tokens_read: int | None = None,
+    pauses_seconds: Sequence[float] = PAUSES_SECONDS,
 ) -> None:
     """Complete the generation with this image and charge its quote once, even if the answer to a COMMIT was lost.
 
+    `prompt_tokens_read` is for a prompt that the model read the beginning of.
     Raise LeaseLost if another worker holds the generation. Then no generation uses the image. Raise the database's
     error if the database stays unavailable. Then the outcome is unknown, and the caller must not delete the image.
     """
     for pause_seconds in pauses_seconds:
         try:
-            return _complete_or_find_completed(generation, image)
+            return _complete_or_find_completed(generation, image, prompt_tokens_read)
         except (OperationalError, InterfaceError) as error:
             log.warning("generation %s: the database failed during completion: %s", generation.pk, error)
             time.sleep(pause_seconds)
             close_old_connections()
-    return _complete_or_find_completed(generation, image)
+    return _complete_or_find_completed(generation, image, prompt_tokens_read)
 
 
-def _complete_or_find_completed(generation: Generation, image: StoredImage) -> None:
+def _complete_or_find_completed(
+    generation: Generation, image: StoredImage, prompt_tokens_read: int | None
+) -> None:
     try:
-        generations.complete(generation=generation, image=image, cost_micros=generation.quote_micros)
+        generations.complete(
+            generation=generation,
+            image=image,
+            cost_micros=generation.quote_micros,
+            prompt_tokens_read=prompt_tokens_read,
+        )
     except (generations.LeaseLost, IntegrityError):
         # The database may have committed an earlier try and lost its answer.
         if not _is_completed_with(generation, image):

@@ -90,11 +90,17 @@ def renew(*, lease_tokens: Collection[uuid.UUID], now: datetime | None = None) -
 
 
 def complete(
-    *, generation: Generation, image: StoredImage, cost_micros: int, now: datetime | None = None
+    *,
+    generation: Generation,
+    image: StoredImage,
+    cost_micros: int,
+    prompt_tokens_read: int | None = None,
+    now: datetime | None = None,
 ) -> None:
     """Move running → completed, record the image and charge the cost in one statement.
 
-    Raise LeaseLost or CancelRequested, or AlreadyResolved if the hold was resolved. Then nothing has changed.
+    `prompt_tokens_read` is for a prompt that was cut. Raise LeaseLost or CancelRequested, or AlreadyResolved if the
+    hold was resolved. Then nothing has changed.
     """
     failpoints.reach("settling")
     completed = plain_sql.execute(
@@ -103,6 +109,7 @@ def complete(
             "generation_id": generation.pk,
             "lease_token": generation.lease_token,
             "token_digest": image_tokens.digest_of(token=image_tokens.token_of(generation_id=generation.pk)),
+            "prompt_tokens_read": prompt_tokens_read,
             "now": now,
             **holds.settle_values(cost_micros=cost_micros),
             **images.record_values([image]),
@@ -277,7 +284,6 @@ def _end_unpaid(
         moved = move(generation.pk, source, target, guard=guard, **changes)
         if moved:
             holds.release(reservation_id=generation.reservation_id)
-            # The purge deletes the bytes later.
             if generation.kind == Kind.EDIT:
                 images.destroy_keys(image_ids=generation.sources.values_list("image_id", flat=True))
             _notify(generation)

@@ -26,6 +26,8 @@ from zekron_api.endpoints.reply_fields import (
     choice,
     constant,
     metadata_field,
+    prompt_tokens_read_field,
+    prompt_truncated_field,
     seed_field,
     time_field,
     token_field,
@@ -140,6 +142,8 @@ class GenerationObjectSerializer(Serializer[Any]):
     prompt = CharField(
         source="generation.prompt", help_text="The prompt, or an empty text after the service has erased it."
     )
+    prompt_truncated = prompt_truncated_field(source="generation")
+    prompt_tokens_read = prompt_tokens_read_field(source="generation.prompt_tokens_read")
     size = CharField(source="generation.size")
     seed = seed_field(source="generation")
     quality = constant(QUALITY)

@@ -65,6 +65,11 @@ class ModelDetailsSerializer(Serializer[Any]):
     )
     max_source_images = IntegerField(min_value=0, help_text="The most images that an edit may have.")
     max_prompt_characters = IntegerField(min_value=1, help_text="The longest prompt.")
+    max_prompt_tokens = IntegerField(
+        min_value=1,
+        allow_null=True,
+        help_text="The most tokens of a prompt that the model reads. Null if the operator has not told it.",
+    )
     formats = ListField(child=choice(["image/png"]), help_text="The media types of its images.")
     price = PriceRuleSerializer()
     prices = PriceSerializer(many=True, help_text="The price of each usual size and number of source images.")
@@ -131,6 +136,7 @@ def _describe(model: ImageModel, created: int) -> dict[str, Any]:
             "takes_negative_prompt": model.takes_negative_prompt,
             "max_source_images": model.sources,
             "max_prompt_characters": MAX_PROMPT_CHARACTERS,
+            "max_prompt_tokens": model.max_prompt_tokens,
             "formats": ["image/png"],
             "price": model.price,
             "prices": _prices(model),

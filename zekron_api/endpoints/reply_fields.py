@@ -92,3 +92,17 @@ base64_field = partial(
 )
 token_field = partial(ReplyField, {"type": "string", "pattern": "^[0-9a-f]{64}$"}, _token)
 url_field = partial(ReplyField, {"type": "string", "format": "uri"}, _image_url)
+# Each takes the source alone: the generation, and its `prompt_tokens_read`.
+prompt_truncated_field = partial(
+    ReplyField,
+    {"type": "boolean"},
+    lambda generation: generation.prompt_tokens_read is not None,
+    "Whether the model read only the beginning of the prompt. It is known once the image is made.",
+)
+prompt_tokens_read_field = partial(
+    ReplyField,
+    {"type": "integer", "minimum": 0},
+    lambda count: count,
+    "The number of the prompt's tokens that the model read, or null if the prompt was not truncated.",
+    allow_null=True,
+)

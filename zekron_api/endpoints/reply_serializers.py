@@ -19,6 +19,8 @@ from zekron_api.endpoints.reply_fields import (
     constant,
     cost_of,
     metadata_field,
+    prompt_tokens_read_field,
+    prompt_truncated_field,
     seed_field,
     time_field,
     token_field,
@@ -84,6 +86,8 @@ class GenerationSerializer(Serializer[Any]):
     type = choice(Kind.values, help_text="`edit` if images were sent.", source="generation.kind")
     model = CharField(source="generation.model")
     prompt = CharField(source="generation.prompt")
+    prompt_truncated = prompt_truncated_field(source="generation")
+    prompt_tokens_read = prompt_tokens_read_field(source="generation.prompt_tokens_read")
     size = CharField(source="generation.size")
     seed = seed_field(source="generation")
     quality = constant(QUALITY)
@@ -135,6 +139,8 @@ class HistoryRowSerializer(Serializer[Any]):
     id = IntegerField(source="pk", min_value=1)
     token = token_field("The name of the image.", source="*", allow_null=True)
     prompt = CharField(help_text="The prompt, or an empty text after the service has erased it.")
+    prompt_truncated = prompt_truncated_field(source="*")
+    prompt_tokens_read = prompt_tokens_read_field()
     model = CharField()
     size = CharField()
     cost = ReplyField(USD, cost_of, "The amount charged, in USD: `0.0000` unless completed.", source="*")

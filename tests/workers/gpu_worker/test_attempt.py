@@ -52,6 +52,15 @@ def test_the_engine_gets_the_source_images_in_their_order() -> None:
     assert colours == [(255, 0, 0), (0, 0, 255)]
 
 
+def test_the_row_keeps_how_much_of_a_long_prompt_was_read() -> None:
+    owner, engine = factories.account(), factories.StandInEngine()
+    engine.read_count = 47
+    cut = _run(engine, factories.submit(owner, now=None))
+    assert cut.parameters == {"width": 512, "height": 512, "seed": 1, "prompt_tokens_read": 47}
+    whole = _run(factories.StandInEngine(), factories.submit(owner, now=None))
+    assert whole.parameters == {"width": 512, "height": 512, "seed": 1}
+
+
 def test_the_same_message_fifty_times_makes_one_picture() -> None:
     engine = factories.StandInEngine()
     factories.submit(factories.account(), now=None)

@@ -47,6 +47,8 @@ class Case:
     min_deviation_in_bfloat16: float = 10
     min_difference_of_a_letter: float
     edit_step_count: int = 4
+    # In tokens, each of which is a letter in the small pipelines.
+    longest_prompt: int
 
     def describe(self, folder: Path) -> ImageModel:
         """Return the models file's entry for the weights in this folder."""
@@ -62,6 +64,8 @@ CASES = (
         find_last_weights=lambda engine: engine._pipeline.transformer.proj_out.weight,
         options=FLUX2_OPTIONS,
         min_difference_of_a_letter=1,
+        # The template begins with one token.
+        longest_prompt=FLUX2_OPTIONS["max_sequence_length"] - 1,
     ),
     Case(
         adapter="qwen-image",
@@ -70,6 +74,7 @@ CASES = (
         min_deviation=10,
         min_deviation_in_bfloat16=5,
         min_difference_of_a_letter=2,
+        longest_prompt=512,
     ),
     Case(
         adapter="stable-diffusion-xl",
@@ -77,6 +82,7 @@ CASES = (
         min_difference_of_a_letter=5,
         # With a strength of 0.6, an edit begins at the third of four steps.
         edit_step_count=2,
+        longest_prompt=75,
     ),
 )
 INVALID_OPTIONS = {
@@ -142,6 +148,15 @@ def test_prompt_and_seed_change_the_picture_and_nothing_else_does(case: Case, en
     [other] = make_pictures(engine, make_order("a fix"))
     assert mean_difference(picture, other) > case.min_difference_of_a_letter
     assert mean_difference(picture, make_pictures(engine, make_order(seed=2))[0]) > 5
+
+
+def test_an_order_is_told_of_a_prompt_that_is_cut_and_of_no_other(case: Case, engine: Engine) -> None:
+    prompts = ["x", "x" * case.longest_prompt, "x" * (case.longest_prompt + 1), "\U0001f98a" * 1000]
+    # The second time, the engine has encoded the prompt already.
+    for prompt in [*prompts, prompts[2]]:
+        told: list[int] = []
+        engine.prepare([replace(make_order(prompt), on_prompt_cut=told.append)])
+        assert told == ([case.longest_prompt] if len(prompt) > case.longest_prompt else [])
 
 
 def test_steps_are_reported_as_they_are_done(case: Case, engine: Engine) -> None:

@@ -37,7 +37,7 @@ def test_a_create_gives_the_published_reply(me: Caller, engine: factories.StandI
     assert response.status_code == 200, body
     assert set(body) == {"success", "data", "created_at"}
     published = {"id", "token", "type", "model", "prompt", "size", "image", "cost", "remaining_balance"}
-    assert set(data) == published | {"seed", "quality", "metadata"}
+    assert set(data) == published | {"seed", "quality", "metadata", "prompt_truncated", "prompt_tokens_read"}
     assert set(data["image"]) == {"url", "b64_json", "mime_type", "expires_at"}
     assert (data["type"], data["model"], data["size"]) == ("create", "zekron-image-1", "1024x1024")
     assert (data["cost"], data["remaining_balance"]) == ("0.0267", "9.9733")
@@ -48,6 +48,18 @@ def test_a_create_gives_the_published_reply(me: Caller, engine: factories.StandI
     assert 0 <= (life - attempt_statements.IMAGE_LIFE).total_seconds() < 60
     with Image.open(io.BytesIO(base64.b64decode(data["image"]["b64_json"]))) as image:
         assert (image.format, image.size) == ("PNG", (1024, 1024))
+
+
+@pytest.mark.parametrize("read_count", [None, 0, 47])
+def test_the_reply_the_generation_and_the_history_say_how_much_of_the_prompt_was_read(
+    me: Caller, engine: factories.StandInEngine, read_count: int | None
+) -> None:
+    engine.read_count = read_count
+    data = me.generate().json()["data"]
+    one = me.get(f"/v1/generations/{data['id']}").json()["data"]
+    [row] = me.get("/v1/generations").json()["data"]["generations"]
+    said = [(each["prompt_truncated"], each["prompt_tokens_read"]) for each in (data, one, row)]
+    assert said == [(read_count is not None, read_count)] * 3
 
 
 def test_a_one_image_edit_costs_what_is_published(me: Caller, engine: factories.StandInEngine) -> None:

@@ -126,6 +126,12 @@ class QwenImage:
             raise Misconfigured("this model has no weights to edit with")
         return PipelineCall(self._edit, {**arguments, "image": list(first.sources)})
 
+    def count_read(self, prompt: str) -> int | None:
+        """Return `max_sequence_length` for a longer prompt."""
+        max_length: int = self._options["max_sequence_length"]
+        tokens = self._create.tokenizer(self._break_up_tokens(prompt))["input_ids"]
+        return max_length if len(tokens) > max_length else None
+
     def encode(self, call: PipelineCall) -> PipelineCall:
         """Encode the prompts together with their pictures. The call itself encodes the pictures' latents."""
         arguments = dict(call.arguments)
@@ -219,12 +225,15 @@ class QwenImage:
 
     def _fit_prompt(self, prompt: str) -> str:
         """Cut the prompt to the pipelines' length, and break up text that would be read as a special token."""
-        tokenizer = self._create.tokenizer
-        for token in tokenizer.all_special_tokens:
-            prompt = prompt.replace(token, f"{token[:1]} {token[1:]}")
+        prompt = self._break_up_tokens(prompt)
+        tokenizer, max_length = self._create.tokenizer, self._options["max_sequence_length"]
         tokens = tokenizer(prompt)["input_ids"]
-        max_length = self._options["max_sequence_length"]
         return prompt if len(tokens) <= max_length else str(tokenizer.decode(tokens[:max_length]))
+
+    def _break_up_tokens(self, prompt: str) -> str:
+        for token in self._create.tokenizer.all_special_tokens:
+            prompt = prompt.replace(token, f"{token[:1]} {token[1:]}")
+        return prompt
 
     def _resize_source(self, pipeline: QwenImageEditPlusPipeline, source: Any) -> Any:
         width, height = calculate_dimensions(CONDITION_IMAGE_SIZE, source.width / source.height)

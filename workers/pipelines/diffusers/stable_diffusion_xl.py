@@ -98,6 +98,14 @@ class StableDiffusionXL:
             self._edit, {**arguments, "image": picture, "strength": self._options["strength"]}
         )
 
+    def count_read(self, prompt: str) -> int | None:
+        """Return how many tokens the text encoders read of a longer prompt, without those of its start and end."""
+        tokenizer = self._create.tokenizer
+        own_count = tokenizer.num_special_tokens_to_add()
+        token_count = len(tokenizer(prompt, add_special_tokens=False, verbose=False)["input_ids"])
+        max_count: int = tokenizer.model_max_length - own_count
+        return max_count if token_count > max_count else None
+
     def encode(self, call: PipelineCall) -> PipelineCall:
         """Encode prompts, and the picture of an edit, as the pipelines do it."""
         arguments = dict(call.arguments)

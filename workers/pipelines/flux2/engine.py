@@ -31,7 +31,7 @@ from workers.pipelines.flux2.offloaded import OffloadedFlux2Klein
 from workers.pipelines.flux2.reference_images import ReferenceImageEncoder
 from workers.pipelines.flux2.text_encoder import PromptEncoder, load_text_encoder
 from workers.pipelines.flux2.transformer import FlowSampler, Grid, Layout, RotaryEmbedding
-from workers.pipelines.runtime import compilation, float8, loading, noise
+from workers.pipelines.runtime import compilation, float8, loading, noise, prompt_lengths
 from workers.pipelines.runtime.attention import FASTEST
 from workers.pipelines.runtime.compilation import Compiler, Task
 from workers.pipelines.runtime.device import MAIN_PRIORITY, SIDE_PRIORITY, HandedOver
@@ -159,10 +159,11 @@ class Flux2Klein(DeviceEngine):
         )
         with self._device.enter_side_stage():
             rotary = self._sampler.compute_rotary(layout)
-            text_BLD = self._prompt_encoder.encode([order.prompt for order in orders])
+            prompts = self._prompt_encoder.encode([order.prompt for order in orders])
+            prompt_lengths.tell(orders, prompts.read_counts)
             sources_BRC = self._reference_encoder.encode([order.sources for order in orders])
             prepared = Prepared(
-                text_BLD=text_BLD,
+                text_BLD=prompts.text_BLD,
                 # The host draws it while the device encodes.
                 noise_BSC=self._draw_noise(orders, picture),
                 sources_BRC=sources_BRC,

@@ -8,6 +8,7 @@ from diffusers import Flux2KleinPipeline
 
 from workers.engine.interface import ImageOrder
 from workers.pipelines.diffusers.engine import PipelineCall
+from workers.pipelines.flux2.prompt_template import PromptTemplate
 
 
 class OffloadedFlux2Klein:
@@ -18,6 +19,11 @@ class OffloadedFlux2Klein:
         self._pipeline = pipeline
         self._steps = steps
         self._text = text
+        self._template = PromptTemplate(tokenizer=pipeline.tokenizer, length=text["max_sequence_length"])
+
+    def count_read(self, prompt: str) -> int | None:
+        """Return how many tokens of the prompt are read, or None if all are."""
+        return self._template.count_read(prompt)
 
     def build_call(self, orders: Sequence[ImageOrder]) -> PipelineCall:
         """Return the call. Each order has its own noise generator on the CPU: its picture is the same in any batch."""

@@ -4,7 +4,7 @@ Shapes: B prompts, L tokens of each, D the transformer's width.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import torch
 from cachetools import LRUCache
@@ -14,12 +14,25 @@ from transformers.masking_utils import create_causal_mask
 
 from workers.catalogue import ImageModel
 from workers.engine.interface import EngineError, Misconfigured
+from workers.pipelines.flux2.prompt_template import PromptTemplate
 from workers.pipelines.runtime import loading
 from workers.pipelines.runtime.compilation import Compiler, Work
 from workers.pipelines.runtime.device import Device
 
 # An encoded prompt of klein-4B is 3 MB.
 MAX_CACHED_PROMPTS: Final = 64
+
+
+class EncodedPrompts(NamedTuple):
+    """Prompts as the transformer's blocks take them, (B, L, D), and for each the tokens read if it is cut, or None."""
+
+    text_BLD: torch.Tensor
+    read_counts: list[int | None]
+
+
+class _Encoded(NamedTuple):
+    text_1LD: torch.Tensor
+    read_count: int | None
 
 
 class PromptEncoder:
@@ -36,6 +49,7 @@ class PromptEncoder:
     ) -> None:
         """Take `embed`, which turns a prompt's embeddings into the tensor to keep. Raise EngineError."""
         self._tokenizer = pipeline.tokenizer
+        self._template = PromptTemplate(tokenizer=pipeline.tokenizer, length=length)
         self._model = pipeline.text_encoder.model
         self._device = device
         self._length = length
@@ -45,23 +59,28 @@ class PromptEncoder:
         # Its norm follows the last layer of all.
         self._norms = deepest_layer == len(self._model.layers)
         self._embed = embed
-        self._cache: LRUCache[str, torch.Tensor] = LRUCache(MAX_CACHED_PROMPTS)
+        self._cache: LRUCache[str, _Encoded] = LRUCache(MAX_CACHED_PROMPTS)
         self._graph: Work | None = None
         if self._model.has_sliding_layers:
             raise Misconfigured(
                 "the text encoder has layers with sliding attention, which this adapter does not support"
             )
 
-    def encode(self, prompts: Sequence[str]) -> torch.Tensor:
-        """Return the prompts as the transformer's blocks take them, (B, L, D)."""
+    def encode(self, prompts: Sequence[str]) -> EncodedPrompts:
+        """Return the encoded prompts. A prompt that came before is not encoded again."""
         known = {prompt: self._cache[prompt] for prompt in prompts if prompt in self._cache}
         fresh = list(dict.fromkeys(prompt for prompt in prompts if prompt not in known))
         if fresh:
             tokens = self._tokenize(fresh)
             with self._device.measure_work():
-                known.update(zip(fresh, self._encode_texts(*tokens), strict=True))
+                texts = self._encode_texts(*tokens)
+            read_counts = [self._template.count_read(prompt) for prompt in fresh]
+            known.update(zip(fresh, map(_Encoded, texts, read_counts), strict=True))
             self._cache.update(known)
-        return torch.cat([known[prompt] for prompt in prompts])
+        encoded = [known[prompt] for prompt in prompts]
+        return EncodedPrompts(
+            torch.cat([each.text_1LD for each in encoded]), [each.read_count for each in encoded]
+        )
 
     def compile(self, compiler: Compiler) -> None:
         """Compile the layers, and capture the encoding of one prompt as one graph."""
@@ -76,15 +95,7 @@ class PromptEncoder:
 
     def _tokenize(self, prompts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
         """Put each prompt into the chat template, cut or padded to its length, as the pipeline does."""
-        chats = [
-            self._tokenizer.apply_chat_template(
-                [{"role": "user", "content": prompt}],
-                tokenize=False,
-                add_generation_prompt=True,
-                enable_thinking=False,
-            )
-            for prompt in prompts
-        ]
+        chats = [self._template.fill(prompt) for prompt in prompts]
         tokens = self._tokenizer(
             chats, return_tensors="pt", padding="max_length", truncation=True, max_length=self._length
         )

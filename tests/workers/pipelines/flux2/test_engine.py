@@ -150,8 +150,8 @@ def test_layers_that_no_embedding_is_taken_from_are_left_out_and_nothing_changes
     assert len(engine._pipeline.text_encoder.model.layers) == 2
     whole = loading.load(Flux2KleinPipeline, model=entry(small_model))
     with_all = flux2_engine.Flux2Klein(pipeline=whole, model=entry(small_model, options=options))
-    encoded = engine._prompt_encoder.encode(["a fox"])
-    assert torch.equal(with_all._prompt_encoder.encode(["a fox"]), encoded)
+    encoded = engine._prompt_encoder.encode(["a fox"]).text_BLD
+    assert torch.equal(with_all._prompt_encoder.encode(["a fox"]).text_BLD, encoded)
     with torch.no_grad():
         expected, _ = whole.encode_prompt("a fox", max_sequence_length=256, text_encoder_out_layers=(0, 1, 2))
         told = engine._pipeline.transformer.context_embedder(expected)

@@ -92,6 +92,9 @@ def test_offloaded_it_makes_the_same_pictures_in_any_order(
     [first, second] = make_pictures(engine, create, make_order("a mountain at dusk", seed=7))
     assert np.abs(first - created).max() <= MAX_DIFFERENCE
     assert not np.array_equal(first, second)
+    told: list[int] = []
+    engine.prepare([replace(make_order("x" * 4000), on_prompt_cut=told.append)])
+    assert len(told) == 1
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
