@@ -44,8 +44,8 @@ MUTATIONS = (
     Mutation(
         name="the tokens of the template are none of the prompt",
         path="workers/pipelines/flux2/prompt_template.py",
-        text="[start < end and stop > first for start, stop in spans]",
-        without="[True for start, stop in spans]",
+        text="sum(start < end and stop > first for start, stop in spans[: self._length])",
+        without="len(spans[: self._length])",
         tests=(CONTRACT_OF_PROMPTS,),
     ),
     Mutation(

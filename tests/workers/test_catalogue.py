@@ -36,10 +36,14 @@ def test_the_projects_own_file_is_read_and_prices_as_published() -> None:
     model = catalogue.catalogue()[catalogue.DEFAULT_MODEL]
     assert model.steps == STEPS
     assert model.weights == str(Path(project_settings.BASE_DIR) / "demo_model/weights")
-    assert model.options == {"max_sequence_length": PROMPT_TOKENS, "text_encoder_out_layers": [1, 2, 3]}
+    assert model.options == {
+        "max_sequence_length": PROMPT_TOKENS,
+        "text_encoder_out_layers": [1, 2, 3],
+        "prompt_cut": "middle",
+    }
     tokenizer = AutoTokenizer.from_pretrained(Path(model.weights, "tokenizer"))
-    template = PromptTemplate(tokenizer=tokenizer, length=PROMPT_TOKENS)
-    assert template.count_read("a beach" * 100) == model.max_prompt_tokens
+    template = PromptTemplate(tokenizer=tokenizer, length=PROMPT_TOKENS, cut="middle")
+    assert template.fit("a beach" * 100).read_count == model.max_prompt_tokens
     assert model.price.quote_micros(width=1024, height=1024, source_count=0) == 26_700
     assert model.price.quote_micros(width=1024, height=1024, source_count=1) == 27_100
 

@@ -74,7 +74,7 @@ class ImageOrder:
 
     `is_unwanted` tells whether its client has cancelled it meanwhile. Any thread may call it. `on_preview` gets at most
     `preview_count` previews while the picture is made. An engine that has no previews never calls it. `on_prompt_cut`
-    is called before the steps if the model reads only the beginning of the prompt.
+    is called before the steps if the model reads only a part of the prompt.
     """
 
     prompt: str

@@ -97,7 +97,7 @@ prompt_truncated_field = partial(
     ReplyField,
     {"type": "boolean"},
     lambda generation: generation.prompt_tokens_read is not None,
-    "Whether the model read only the beginning of the prompt. It is known once the image is made.",
+    "Whether the model read only a part of the prompt, such as its beginning. It is known once the image is made.",
 )
 prompt_tokens_read_field = partial(
     ReplyField,

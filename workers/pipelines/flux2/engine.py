@@ -5,9 +5,9 @@ It makes the same pictures as Flux2KleinPipeline. Knows no job, no price and no 
 
 import logging
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from workers.pipelines.diffusers.options import (
 )
 from workers.pipelines.flux2.decoder import Decoder
 from workers.pipelines.flux2.offloaded import OffloadedFlux2Klein
+from workers.pipelines.flux2.prompt_template import END, MIDDLE, PromptTemplate
 from workers.pipelines.flux2.reference_images import ReferenceImageEncoder
 from workers.pipelines.flux2.text_encoder import PromptEncoder, load_text_encoder
 from workers.pipelines.flux2.transformer import FlowSampler, Grid, Layout, RotaryEmbedding
@@ -50,6 +51,8 @@ OPTIONS: Final = {
     # The encoding of the prompt. The defaults are the pipeline's own.
     "max_sequence_length": Option(512, is_whole_number(minimum=1, maximum=4096)),
     "text_encoder_out_layers": Option([9, 18, 27], _are_layers),
+    # The part of a prompt that is left out if it is too long. The pipeline leaves out the end.
+    "prompt_cut": Option(END, is_one_of((END, MIDDLE))),
     # A backend by diffusers' name, or the fastest of torch's own.
     "attention": Option(FASTEST, is_text),
     **COMPILE_OPTIONS,
@@ -121,6 +124,7 @@ class Flux2Klein(DeviceEngine):
             pipeline=pipeline,
             device=self._device,
             length=length,
+            template=_make_template(pipeline, options),
             out_layers=options["text_encoder_out_layers"],
             embed=self._sampler.embed_text,
         )
@@ -325,12 +329,23 @@ def load(*, model: ImageModel, device: str) -> Engine:
         text_options = {name: options[name] for name in ("max_sequence_length", "text_encoder_out_layers")}
         text_options["text_encoder_out_layers"] = tuple(text_options["text_encoder_out_layers"])
         return PipelineEngine(
-            adapter=OffloadedFlux2Klein(pipeline=pipeline, steps=plain.steps, text=text_options),
+            adapter=OffloadedFlux2Klein(
+                pipeline=pipeline,
+                steps=plain.steps,
+                text=text_options,
+                template=_make_template(pipeline, options),
+            ),
             model=plain,
             device=target,
         )
     return compilation.load_compiled(
         partial(_build, plain, target), options=options, device=target, name=model.name
+    )
+
+
+def _make_template(pipeline: Flux2KleinPipeline, options: Mapping[str, Any]) -> PromptTemplate:
+    return PromptTemplate(
+        tokenizer=pipeline.tokenizer, length=options["max_sequence_length"], cut=options["prompt_cut"]
     )
 
 

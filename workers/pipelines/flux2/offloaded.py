@@ -14,16 +14,18 @@ from workers.pipelines.flux2.prompt_template import PromptTemplate
 class OffloadedFlux2Klein:
     """A PipelineAdapter of one pipeline that creates and edits."""
 
-    def __init__(self, *, pipeline: Flux2KleinPipeline, steps: int, text: Mapping[str, Any]) -> None:
+    def __init__(
+        self, *, pipeline: Flux2KleinPipeline, steps: int, text: Mapping[str, Any], template: PromptTemplate
+    ) -> None:
         """Take the pipeline's arguments for encoding prompts as `text`."""
         self._pipeline = pipeline
         self._steps = steps
         self._text = text
-        self._template = PromptTemplate(tokenizer=pipeline.tokenizer, length=text["max_sequence_length"])
+        self._template = template
 
     def count_read(self, prompt: str) -> int | None:
         """Return how many tokens of the prompt are read, or None if all are."""
-        return self._template.count_read(prompt)
+        return self._template.fit(prompt).read_count
 
     def build_call(self, orders: Sequence[ImageOrder]) -> PipelineCall:
         """Return the call. Each order has its own noise generator on the CPU: its picture is the same in any batch."""
@@ -31,7 +33,7 @@ class OffloadedFlux2Klein:
         return PipelineCall(
             self._pipeline,
             {
-                "prompt": [order.prompt for order in orders],
+                "prompt": [self._template.fit(order.prompt).text for order in orders],
                 "image": list(first.sources) or None,
                 "width": first.width,
                 "height": first.height,

@@ -1,17 +1,37 @@
 """The chat template around a prompt for FLUX.2-klein's text encoder, and how much of the prompt it leaves room for."""
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+# The parts of a prompt that is too long which may be left out.
+END: Final = "end"
+MIDDLE: Final = "middle"
 # A text that no template contains, to find the place of a prompt in it.
 _PLACEHOLDER: Final = "\ufffc"
+
+
+class FittedPrompt(NamedTuple):
+    """A prompt without what must be left out, and the number of its tokens that are read, or None if all are."""
+
+    text: str
+    read_count: int | None
+
+
+class _Scan(NamedTuple):
+    """A prompt as the filled template has it, the places of its tokens in it, and how many of them are read."""
+
+    text: str
+    spans: list[tuple[int, int]]
+    read_count: int
 
 
 class PromptTemplate:
     """A tokenizer's chat template. The text encoder reads the first `length` tokens of the filled one."""
 
-    def __init__(self, *, tokenizer: Any, length: int) -> None:
+    def __init__(self, *, tokenizer: Any, length: int, cut: str = END) -> None:
+        """Take which part of a long prompt to leave out: END, as the pipeline does, or MIDDLE."""
         self._tokenizer = tokenizer
         self._length = length
+        self._cut = cut
 
     def fill(self, prompt: str) -> str:
         """Return the template with the prompt, as the pipeline fills it."""
@@ -23,15 +43,26 @@ class PromptTemplate:
         )
         return chat
 
-    def count_read(self, prompt: str) -> int | None:
-        """Return how many of the prompt's tokens are read, or None if all are.
+    def fit(self, prompt: str) -> FittedPrompt:
+        """Return the prompt without the middle that does not fit, and how much of it is read.
 
         The template's own tokens do not count. Those behind a long prompt are cut off with its end.
         """
+        scan = self._scan(prompt)
+        if scan.read_count == len(scan.spans):
+            return FittedPrompt(prompt, None)
+        tail_count = scan.read_count // 2
+        if self._cut == END or not tail_count:
+            return FittedPrompt(prompt, scan.read_count)
+        head_end, tail_start = scan.spans[scan.read_count - tail_count - 1][1], scan.spans[-tail_count][0]
+        text = scan.text[:head_end] + scan.text[tail_start:]
+        return FittedPrompt(text, self._scan(text).read_count)
+
+    def _scan(self, prompt: str) -> _Scan:
         chat = self.fill(prompt)
         before, _, after = self.fill(_PLACEHOLDER).partition(_PLACEHOLDER)
         first, end = len(before), len(chat) - len(after)
         spans = self._tokenizer(chat, return_offsets_mapping=True)["offset_mapping"]
-        are_of_prompt = [start < end and stop > first for start, stop in spans]
-        read_count = sum(are_of_prompt[: self._length])
-        return read_count if read_count < sum(are_of_prompt) else None
+        own = [(start - first, stop - first) for start, stop in spans if start < end and stop > first]
+        read_count = sum(start < end and stop > first for start, stop in spans[: self._length])
+        return _Scan(chat[first:end], own, read_count)

@@ -44,12 +44,13 @@ class PromptEncoder:
         pipeline: Flux2KleinPipeline,
         device: Device,
         length: int,
+        template: PromptTemplate,
         out_layers: Sequence[int],
         embed: Callable[[torch.Tensor], torch.Tensor],
     ) -> None:
         """Take `embed`, which turns a prompt's embeddings into the tensor to keep. Raise EngineError."""
         self._tokenizer = pipeline.tokenizer
-        self._template = PromptTemplate(tokenizer=pipeline.tokenizer, length=length)
+        self._template = template
         self._model = pipeline.text_encoder.model
         self._device = device
         self._length = length
@@ -71,10 +72,11 @@ class PromptEncoder:
         known = {prompt: self._cache[prompt] for prompt in prompts if prompt in self._cache}
         fresh = list(dict.fromkeys(prompt for prompt in prompts if prompt not in known))
         if fresh:
-            tokens = self._tokenize(fresh)
+            fitted = [self._template.fit(prompt) for prompt in fresh]
+            tokens = self._tokenize([each.text for each in fitted])
             with self._device.measure_work():
                 texts = self._encode_texts(*tokens)
-            read_counts = [self._template.count_read(prompt) for prompt in fresh]
+            read_counts = [each.read_count for each in fitted]
             known.update(zip(fresh, map(_Encoded, texts, read_counts), strict=True))
             self._cache.update(known)
         encoded = [known[prompt] for prompt in prompts]

@@ -38,6 +38,7 @@ VALUES: dict[str, Callable[[ImageModel], object]] = {
     "guidance_scale": lambda _model: 3.5,
     "max_sequence_length": lambda _model: 200,
     "negative_prompt": lambda _model: "blurred",
+    "prompt_cut": lambda _model: "middle",
     "precision": lambda _model: "float8",
     "strength": lambda _model: 0.5,
     "text_encoder_out_layers": lambda _model: [1, 1, 2],
@@ -162,7 +163,7 @@ def test_every_option_is_either_refused_by_its_name_or_has_its_effect(
 
 def _list_arguments(engine: Any) -> list[dict[str, Any]]:
     """Return the arguments of the calls that make a picture with and without a source, but for the noise."""
-    orders = [make_order()]
+    orders = [make_order("x" * 2000)]
     if len(getattr(engine._adapter, "pipelines", [None])) > 1 or engine._model.sources > 1:
         orders.append(make_order(sources=[RED]))
     calls = [engine._adapter.build_call([order]) for order in orders]
