@@ -45,8 +45,9 @@ class ImageModel:
     """A public model.
 
     `weights` is an absolute folder or a hub id. The adapter passes `options` on. An edit has at most `sources` images.
-    A request asks for at most `max_n` images. The workers that consume `queue` make the model's generations. `max_prompt_tokens` tells clients how many tokens of
-    a prompt it reads. None says nothing. A worker counts the tokens by itself.
+    A request asks for at most `max_n` images. The workers that consume `queue` make the model's generations.
+    `max_prompt_tokens` tells clients how many tokens of a prompt it reads. None says nothing. A worker counts the
+    tokens by itself.
     """
 
     name: str
