@@ -91,6 +91,8 @@ class Generation(models.Model):
     lost_digest = models.CharField(max_length=64, blank=True, default="", db_default="")
 
     image = models.OneToOneField(StoredImage, models.PROTECT, null=True, related_name="+")
+    # The kind of the mark in the image's file that says that it was generated, or empty without one.
+    provenance = models.CharField(max_length=8, blank=True, default="", db_default="")
     # SHA-256 of the image's token in hex. The token itself is never stored.
     token_digest = models.CharField(max_length=64, null=True, unique=True)  # noqa: DJ001 (unique, so empty must be null)
     # The client saw this code, and support finds the row by it. Programs see the type.

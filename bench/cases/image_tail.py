@@ -2,8 +2,10 @@
 
 A is the usual code without this project: Pillow's default PNG, padded and encrypted by `cryptography` as its manual
 shows (AES-256-CBC, then HMAC-SHA-512 over all of it), and saved by Django's store of files. B is
-`workers.imaging.png` and `storage.images.put`, which also wraps the key and syncs the object to the disk. Both write
-to one folder, and each object is opened again and compared.
+`workers.imaging.encoders` and `storage.images.put`, which also wraps the key and syncs the object to the disk. Both
+write to one folder, and each object is opened again and compared.
+
+The other formats are timed by the same tail. Their figures are the time in parts of the PNG's.
 """
 
 import io
@@ -24,11 +26,20 @@ from django.test import override_settings
 from PIL import Image
 
 from bench import pictures
-from bench.benchmark import Benchmark, Figure, Round, compare_in_turn
+from bench.benchmark import Benchmark, Figure, Round, Samples, compare_in_turn, measure_cost
 from bench.cases.png import encode_with_pillow
 from storage import envelope, images, keyring
 from storage.models import StoredImage
-from workers.imaging import png
+from workers.imaging import encoders, png, xmp
+from workers.imaging.encoders import Encoding, OutputFormat
+
+_PNG: Final = Encoding()
+_OTHERS: Final = {
+    "jpeg": Encoding(OutputFormat.JPEG),
+    "webp": Encoding(OutputFormat.WEBP, 80),
+    "webp_lossless": Encoding(OutputFormat.WEBP),
+}
+_XMP: Final = xmp.write(source_type=xmp.SourceType.CREATED, software="Zekron", model="zekron-image-1")
 
 
 def store_naively(pixels: png.Pixels, store: FileSystemStorage) -> tuple[str, bytes, bytes]:
@@ -43,11 +54,13 @@ def store_naively(pixels: png.Pixels, store: FileSystemStorage) -> tuple[str, by
     return store.save(secrets.token_hex(16), ContentFile(sealed + mac.finalize())), encryption_key, mac_key
 
 
-def store_ours(pixels: png.Pixels) -> StoredImage:
-    """Store the picture, and return its unsaved row."""
-    expires_at = datetime.now(UTC) + timedelta(hours=24)
+def store_ours(pixels: png.Pixels, encoding: Encoding = _PNG) -> StoredImage:
+    """Store the picture as a worker does, and return its unsaved row."""
     return images.put(
-        content=png.encode(pixels), mime_type="image/png", associated_data="benchmark", expires_at=expires_at
+        content=encoders.encode(pixels, encoding, xmp=_XMP),
+        mime_type=encoding.format.mime_type,
+        associated_data="benchmark",
+        expires_at=datetime.now(UTC) + timedelta(hours=24),
     )
 
 
@@ -59,11 +72,21 @@ def _prepare() -> Iterator[Round]:
         for pixels in arrays:
             assert np.array_equal(_decode(_open_naively(*store_naively(pixels, store), store)), pixels)
             assert np.array_equal(_decode(_open(store_ours(pixels))), pixels)
-        yield compare_in_turn(
+        compare = compare_in_turn(
             lambda: [store_naively(pixels, store) for pixels in arrays],
             lambda: [store_ours(pixels) for pixels in arrays],
             times_b=5,
         )
+
+        def measure(b_first: bool) -> Samples:
+            samples = compare(b_first)
+            others = {
+                name: measure_cost(lambda encoding=encoding: [store_ours(each, encoding) for each in arrays])
+                for name, encoding in _OTHERS.items()
+            }
+            return {**samples, **{name: seconds / samples["B"] for name, seconds in others.items()}}
+
+        yield measure
 
 
 def _stores(folder: Path) -> dict[str, Any]:
@@ -106,9 +129,14 @@ BENCHMARKS: Final = (
         code="C2",
         name="image-tail",
         a="five 1024² pictures: Pillow's PNG, cryptography as its manual shows, Django's store of files",
-        b="the same by workers.imaging.png and storage.images.put, to a disk that has them for sure",
+        b="the same by workers.imaging.encoders and storage.images.put, to a disk that has them for sure",
         clock="CPU",
-        figures=(Figure(name="ratio", at_least=12, aim=20),),
+        figures=(
+            Figure(name="ratio", at_least=12, aim=20),
+            Figure(name="jpeg", at_least=1, aim=0.5, lower_is_better=True, unit=" of the PNG's time"),
+            Figure(name="webp", lower_is_better=True, unit=" of the PNG's time"),
+            Figure(name="webp_lossless", lower_is_better=True, unit=" of the PNG's time"),
+        ),
         prepare=_prepare,
     ),
 )

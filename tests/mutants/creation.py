@@ -98,14 +98,14 @@ MUTATIONS = (
     ),
     Mutation(
         name="a seal: a picture's names its generation",
-        path=ATTEMPT,
+        path="workers/gpu_worker/finished_image.py",
         text='f"account {generation.account_id} generation {generation.pk}"',
         without='f"account {generation.account_id}"',
         tests=(f"{ATTEMPTS}::test_a_picture_is_sealed_for_its_generation_and_its_account",),
     ),
     Mutation(
         name="a seal: a picture's names its account",
-        path=ATTEMPT,
+        path="workers/gpu_worker/finished_image.py",
         text='f"account {generation.account_id} generation {generation.pk}"',
         without='f"generation {generation.pk}"',
         tests=(f"{ATTEMPTS}::test_a_picture_is_sealed_for_its_generation_and_its_account",),

@@ -219,6 +219,18 @@ def test_a_retention_that_is_no_number_of_days_stops_the_start(read: Read, value
     assert str(ended.value).endswith("PROMPT_RETENTION is not a whole number from 1 to 36500.")
 
 
+@pytest.mark.parametrize("value", ["xmp", "none"])
+def test_the_mark_of_pictures_is_chosen_by_name(read: Read, value: str) -> None:
+    assert (read()["PROVENANCE"], read(PROVENANCE=value)["PROVENANCE"]) == ("xmp", value)
+
+
+@pytest.mark.parametrize("value", ["XMP", "off", "xmp,none"])
+def test_an_unknown_mark_stops_the_start(read: Read, value: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        read(PROVENANCE=value)
+    assert str(ended.value).startswith("zekron: the environment variable PROVENANCE is not one of: none, xmp")
+
+
 def test_a_list_of_nothing_stops_the_start(read: Read) -> None:
     with pytest.raises(SystemExit) as ended:
         read(ALLOWED_HOSTS=" , ")

@@ -6,11 +6,9 @@ from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
-from datetime import timedelta
 from typing import NamedTuple
 
 from django.db import DatabaseError
-from django.utils import timezone
 from PIL import Image
 
 from storage import failpoints, images
@@ -27,10 +25,10 @@ from workers.engine.interface import (
     StepCallback,
     refuse_unfit,
 )
-from workers.gpu_worker import previews
+from workers.gpu_worker import finished_image, previews
 from workers.gpu_worker.heartbeat import Heartbeat
-from workers.imaging import png, source_images
-from workers.lifecycle import attempt_statements, cancellation, completion, error_codes, generations
+from workers.imaging import source_images
+from workers.lifecycle import cancellation, completion, error_codes, generations
 from workers.messaging import counters, partial_images
 from workers.models import GENERATION_FAILED, Generation, Kind
 
@@ -149,11 +147,15 @@ def _make(generation: Generation, context: AttemptContext, is_unwanted: threadin
     if is_unwanted.is_set():
         raise generations.CancelRequested
     failpoints.reach("painted")
-    image = _store(generation, png.encode(picture))
+    finished = finished_image.encode(picture, generation=generation)
+    image = finished_image.store(finished, generation=generation)
     failpoints.reach("stored")
     try:
         completion.complete_with_retry(
-            generation=generation, image=image, prompt_tokens_read=read_counts[0] if read_counts else None
+            generation=generation,
+            image=image,
+            prompt_tokens_read=read_counts[0] if read_counts else None,
+            provenance=finished.provenance,
         )
     except (generations.LeaseLost, generations.CancelRequested):
         images.discard(image=image)
@@ -175,23 +177,6 @@ def _following_previews(
             yield replace(order, preview_count=count, on_preview=on_preview) if on_preview else order
     finally:
         partial_images.forget(generation_id=generation.pk)
-
-
-def _store(generation: Generation, content: bytes) -> StoredImage:
-    return images.put(
-        content=content,
-        mime_type="image/png",
-        associated_data=f"account {generation.account_id} generation {generation.pk}",
-        expires_at=timezone.now()
-        + _life_of(generation)
-        + timedelta(seconds=attempt_statements.LEASE_SECONDS),
-    )
-
-
-def _life_of(generation: Generation) -> timedelta:
-    """Return the time for which the image is kept, as the statement of its completion reads it too."""
-    seconds = generation.parameters.get("expires_in")
-    return attempt_statements.IMAGE_LIFE if seconds is None else timedelta(seconds=seconds)
 
 
 def _give_back(generation: Generation, error: Exception) -> None:

@@ -13,7 +13,9 @@ import numpy as np
 from PIL import Image
 
 from workers.engine.interface import Picture, Preview, PreviewCallback
-from workers.imaging import png
+from workers.gpu_worker import marking
+from workers.imaging import encoders
+from workers.imaging.encoders import Encoding
 from workers.messaging import background, partial_images
 from workers.messaging.partial_images import PartialImage
 from workers.models import Generation
@@ -72,7 +74,7 @@ class PreviewPublisher:
     def _publish(self, generation: Generation, preview: Preview) -> None:
         if not self._is_followed(generation.pk):
             return
-        image = encode(preview)
+        image = encode(preview, xmp=marking.xmp_packet(generation))
         if self._is_followed(generation.pk):
             partial_images.publish(account_id=generation.account_id, generation_id=generation.pk, image=image)
 
@@ -87,15 +89,15 @@ def count_of(generation: Generation) -> int:
     return count
 
 
-def encode(preview: Preview) -> PartialImage:
-    """Render the preview, and encode it with sides of at most MAX_SIDE_PIXELS."""
+def encode(preview: Preview, *, xmp: bytes = b"") -> PartialImage:
+    """Render the preview, and encode it as a PNG with sides of at most MAX_SIDE_PIXELS and this XMP packet."""
     picture = preview.render()
     if max(picture.shape) > MAX_SIDE_PIXELS:
         picture = _shrink(picture, MAX_SIDE_PIXELS)
-    content = png.encode(picture)
+    content = encoders.encode(picture, Encoding(), xmp=xmp)
     while len(content) > MAX_BYTES and max(picture.shape) >= 2 * MIN_SIDE_PIXELS:
         picture = _shrink(picture, max(picture.shape) // 2)
-        content = png.encode(picture)
+        content = encoders.encode(picture, Encoding(), xmp=xmp)
     height, width = picture.shape[:2]
     return PartialImage(preview.number, preview.step, width, height, content)
 

@@ -69,15 +69,17 @@ PLANS: Final = (
 )
 
 
-def encode(picture: Image.Image | Pixels) -> bytes:
+def encode(picture: Image.Image | Pixels, *, metadata: bytes = b"") -> bytes:
     """Return the lossless PNG of an RGB image or of (height, width, 3) bytes.
 
-    The PNG holds the pixels and no metadata. Equal pixels give equal bytes. Raise ValueError for any other picture.
+    The PNG holds the pixels and the chunks of `metadata`. Equal arguments give equal bytes. Raise ValueError for any
+    other picture.
     """
-    pixels = _check_pixels(picture)
+    pixels = check_pixels(picture)
     height, width = pixels.shape[:2]
     plan = _choose_plan(pixels)
-    return assemble(filter_rows(pixels, plan.filter), width=width, height=height, plan=plan)
+    rows = filter_rows(pixels, plan.filter)
+    return assemble(rows, width=width, height=height, plan=plan, metadata=metadata)
 
 
 def filter_rows(pixels: Pixels, by: Filter) -> Iterator[Rows]:
@@ -94,15 +96,23 @@ def filter_rows(pixels: Pixels, by: Filter) -> Iterator[Rows]:
         above = block[-1:]
 
 
-def assemble(rows: Iterable[Rows], *, width: int, height: int, plan: Plan = GRAIN) -> bytes:
+def assemble(
+    rows: Iterable[Rows], *, width: int, height: int, plan: Plan = GRAIN, metadata: bytes = b""
+) -> bytes:
     """Return the PNG of rows in one or several arrays. The rows are filtered already, for example by a device."""
     # The fields say eight bits a channel, RGB, deflate, the five filters and not interlaced.
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    parts = (*_chunk(b"IHDR", header), *_chunk(b"IDAT", *_deflate(rows, plan)), *_chunk(b"IEND"))
-    return b"".join((SIGNATURE, *parts))
+    pixels, end = _chunk(b"IDAT", *_deflate(rows, plan)), _chunk(b"IEND")
+    return b"".join((SIGNATURE, *_chunk(b"IHDR", header), metadata, *pixels, *end))
 
 
-def _check_pixels(picture: Image.Image | Pixels) -> Pixels:
+def chunk(name: bytes, *parts: bytes) -> bytes:
+    """Return a chunk of a PNG with its length and its checksum."""
+    return b"".join(_chunk(name, *parts))
+
+
+def check_pixels(picture: Image.Image | Pixels) -> Pixels:
+    """Return the pixels of a finished picture. Raise ValueError unless they are (height, width, 3) bytes."""
     if isinstance(picture, Image.Image) and picture.mode != "RGB":
         raise ValueError(f"a finished image is RGB, not {picture.mode}")
     pixels = np.asarray(picture)

@@ -18,6 +18,13 @@ LEASE_SECONDS: Final = 30
 # The published promise: a client can fetch an image for a day after it was made, unless it asked for a shorter time.
 IMAGE_LIFE: Final = timedelta(hours=24)
 
+
+def life_of(generation: Generation) -> timedelta:
+    """Return the time for which the image is kept, as the statement of its completion reads it too."""
+    seconds = generation.parameters.get("expires_in")
+    return IMAGE_LIFE if seconds is None else timedelta(seconds=seconds)
+
+
 # A crash of the database may forget a claim, so its commit does not wait for the disk. The row is then queued again,
 # and the worker's lease is lost. The setting holds for the transaction of this statement.
 CLAIM: Final = f"""
@@ -48,7 +55,7 @@ WITH leased AS MATERIALIZED (
 ), {holds.settle(after="leased")}, {_IMAGE}, moved AS (
     UPDATE workers_generation g SET status = 'completed', lease_token = NULL, lease_until = NULL, ended_at = {NOW},
         image_id = image.id, expires_at = image.expires_at, cost_micros = %(cost_micros)s,
-        token_digest = %(token_digest)s, parameters = g.parameters
+        token_digest = %(token_digest)s, provenance = %(provenance)s, parameters = g.parameters
             || jsonb_strip_nulls(jsonb_build_object('prompt_tokens_read', %(prompt_tokens_read)s::int))
     FROM leased, image WHERE g.id = leased.id
     RETURNING g.id

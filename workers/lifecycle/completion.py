@@ -22,6 +22,7 @@ def complete_with_retry(
     generation: Generation,
     image: StoredImage,
     prompt_tokens_read: int | None = None,
+    provenance: str = "",
     pauses_seconds: Sequence[float] = PAUSES_SECONDS,
 ) -> None:
     """Complete the generation with this image and charge its quote once, even if the answer to a COMMIT was lost.
@@ -32,16 +33,16 @@ def complete_with_retry(
     """
     for pause_seconds in pauses_seconds:
         try:
-            return _complete_or_find_completed(generation, image, prompt_tokens_read)
+            return _complete_or_find_completed(generation, image, prompt_tokens_read, provenance)
         except (OperationalError, InterfaceError) as error:
             log.warning("generation %s: the database failed during completion: %s", generation.pk, error)
             time.sleep(pause_seconds)
             close_old_connections()
-    return _complete_or_find_completed(generation, image, prompt_tokens_read)
+    return _complete_or_find_completed(generation, image, prompt_tokens_read, provenance)
 
 
 def _complete_or_find_completed(
-    generation: Generation, image: StoredImage, prompt_tokens_read: int | None
+    generation: Generation, image: StoredImage, prompt_tokens_read: int | None, provenance: str
 ) -> None:
     try:
         generations.complete(
@@ -49,6 +50,7 @@ def _complete_or_find_completed(
             image=image,
             cost_micros=generation.quote_micros,
             prompt_tokens_read=prompt_tokens_read,
+            provenance=provenance,
         )
     except (generations.LeaseLost, IntegrityError):
         # The database may have committed an earlier try and lost its answer.

@@ -9,14 +9,15 @@ from typing import Final
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F, Func, JSONField, Q
 from django.db.models.functions import JSONObject, Now
 
+from workers.imaging.encoders import FORMAT_PARAMETER
 from workers.lifecycle.transitions import lock_some
 from workers.models import ENDED_STATUSES, Generation, Timestamp
 
 # Everything that a row keeps of its parameters. A parameter that is added later is erased unless it is listed here.
-_KEPT_PARAMETERS: Final = ("width", "height")
+_KEPT_PARAMETERS: Final = ("width", "height", FORMAT_PARAMETER)
 
 
 def erase(*, generation_ids: Collection[int]) -> int:
@@ -24,7 +25,9 @@ def erase(*, generation_ids: Collection[int]) -> int:
 
     A generation that is open keeps its prompt, because a worker still needs it. A second call changes nothing more.
     """
-    kept = JSONObject(**{name: F(f"parameters__{name}") for name in _KEPT_PARAMETERS})
+    found = JSONObject(**{name: F(f"parameters__{name}") for name in _KEPT_PARAMETERS})
+    # A parameter that the row does not have became null.
+    kept = Func(found, function="jsonb_strip_nulls", output_field=JSONField())
     ended = Generation.objects.filter(pk__in=generation_ids, status__in=ENDED_STATUSES)
     return ended.update(prompt="", parameters=kept)
 

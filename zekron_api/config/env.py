@@ -74,6 +74,11 @@ def within(minimum: int, maximum: int) -> dict[str, Any]:
     }
 
 
+def one_of(*values: str) -> dict[str, Any]:
+    """Return the options of a variable with one of these values."""
+    return {"validate": validate.OneOf(values, error=f"is not one of: {', '.join(values)}")}
+
+
 def min_length(character_count: int) -> Callable[[str], None]:
     """Return a validator for a secret that must be too long to be guessed; its message does not quote the secret."""
 

@@ -17,12 +17,18 @@ from billing import holds, ledger
 from storage import images
 from storage.models import StoredImage
 from workers.catalogue import ImageModel
+from workers.imaging.encoders import (
+    COMPRESSION_PARAMETER,
+    DEFAULT_FORMAT,
+    FORMAT_PARAMETER,
+    MAX_COMPRESSION,
+)
 from workers.lifecycle import admission, generations, idempotency, lost_clients, partials, queries
 from workers.lifecycle.idempotency import Idempotency
 from workers.lifecycle.submission import Submission
 from workers.messaging.partial_images import PARAMETER as PARTIAL_IMAGES
 from workers.models import Generation, Kind
-from zekron_api.endpoints import parameter_fields
+from zekron_api.endpoints import output_fields, parameter_fields
 from zekron_api.http.errors import InvalidField
 
 # The life of a source after its time in the queue, which is longer than every deadline of a generation. The end of the
@@ -40,6 +46,8 @@ _OF_PICTURE: Final[Mapping[str, object]] = {
     "background": parameter_fields.AUTO,
     "metadata": {},
     "expires_in": None,
+    FORMAT_PARAMETER: DEFAULT_FORMAT,
+    COMPRESSION_PARAMETER: MAX_COMPRESSION,
 }
 _OF_DELIVERY: Final[Mapping[str, object]] = {"async": None, "queue_ttl": None, PARTIAL_IMAGES: 0}
 # The fields of a request that asks for nothing of these.
@@ -156,6 +164,7 @@ def _submission(
     model: ImageModel = fields["model"]
     width, height = fields["size"]
     wanted = {name: fields[name] for name in _KEPT if fields[name]}
+    wanted |= output_fields.encoding_of(fields).parameters
     # The generation keeps its seed, so that a second attempt makes the same image.
     first_seed = secrets.randbits(32) if fields["seed"] is None else fields["seed"]
     seeds = [(first_seed + index) % (parameter_fields.MAX_SEED + 1) for index in range(fields["n"])]

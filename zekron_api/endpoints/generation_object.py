@@ -13,6 +13,7 @@ from rest_framework.fields import BooleanField, CharField, IntegerField
 from rest_framework.serializers import Serializer
 
 from storage import images
+from workers.imaging.encoders import DEFAULT_FORMAT, FORMAT_PARAMETER, MIME_TYPES, OutputFormat
 from workers.lifecycle import cancellation, queries, watching
 from workers.lifecycle.queue_position import Place
 from workers.messaging import progress_events
@@ -43,6 +44,8 @@ _MESSAGES: Final = {
     cancellation.GENERATION_CANCELLED: "The generation was cancelled. Nothing was charged.",
     cancellation.QUEUE_TTL_EXCEEDED: "No worker began within its queue_ttl. Nothing was charged. Try again later.",
 }
+# The kinds of mark that the file of an image may have.
+MARKS: Final = ("xmp",)
 _ENDED_WITHOUT_IMAGE: Final = "The generation ended without an image. Nothing was charged."
 
 
@@ -76,6 +79,12 @@ class Described(NamedTuple):
         return self.generation.cancel_requested_at is not None
 
     @property
+    def output_format_name(self) -> str:
+        """The name of the image's format."""
+        name: str = self.generation.parameters.get(FORMAT_PARAMETER) or DEFAULT_FORMAT
+        return name
+
+    @property
     def reserved_micros(self) -> int:
         """The amount that the generation holds now."""
         return self.generation.quote_micros if self.generation.is_open else 0
@@ -89,7 +98,7 @@ class MadeImageSerializer(Serializer[Any]):
     """The image of a completed generation."""
 
     url = url_field("The image's address. It needs your API key.", source="generation")
-    mime_type = constant("image/png")
+    mime_type = choice(MIME_TYPES, source="generation.image.mime_type")
     expires_at = time_field("When the image is deleted, or was.", source="generation.expires_at")
     b64_json = base64_field(
         "The file as base64, if `include=b64_json` asks for it and the image has not expired.", required=False
@@ -158,6 +167,15 @@ class GenerationObjectSerializer(Serializer[Any]):
         {"type": ["integer", "null"], "minimum": 0},
         lambda generation: generation.group_index,
         "The place in `group` from 0, or null for one image.",
+        source="generation",
+    )
+    output_format = choice(
+        OutputFormat, source="output_format_name", help_text="The format of the image's file."
+    )
+    provenance = ReplyField(
+        {"type": ["string", "null"], "enum": [*MARKS, None]},
+        lambda generation: generation.provenance or None,
+        "The mark in the file that says that the image was generated, or null without one.",
         source="generation",
     )
     image = MadeImageSerializer(allow_null=True, help_text="The image, once it is completed.")

@@ -14,6 +14,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import BooleanField, CharField, IntegerField, ListField, Serializer
 
 from workers.catalogue import DEFAULT_MODEL, ImageModel, catalogue
+from workers.imaging.encoders import MIME_TYPES
 from workers.models import Kind
 from zekron_api.endpoints import sizes
 from zekron_api.endpoints.fields import MAX_PROMPT_CHARACTERS
@@ -70,7 +71,7 @@ class ModelDetailsSerializer(Serializer[Any]):
         allow_null=True,
         help_text="The most tokens of a prompt that the model reads. Null if the operator has not told it.",
     )
-    formats = ListField(child=choice(["image/png"]), help_text="The media types of its images.")
+    formats = ListField(child=choice(MIME_TYPES), help_text="The media types of its images.")
     price = PriceRuleSerializer()
     prices = PriceSerializer(many=True, help_text="The price of each usual size and number of source images.")
 
@@ -137,7 +138,7 @@ def _describe(model: ImageModel, created: int) -> dict[str, Any]:
             "max_source_images": model.sources,
             "max_prompt_characters": MAX_PROMPT_CHARACTERS,
             "max_prompt_tokens": model.max_prompt_tokens,
-            "formats": ["image/png"],
+            "formats": list(MIME_TYPES),
             "price": model.price,
             "prices": _prices(model),
         },

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from rest_framework.serializers import BooleanField, CharField, DictField, IntegerField, Serializer
 
 from billing.models import Account
+from workers.imaging.encoders import MIME_TYPES
 from workers.models import Generation, Kind, Status
 from zekron_api.endpoints.parameter_fields import QUALITY
 from zekron_api.endpoints.reply_fields import (
@@ -59,8 +60,8 @@ class GeneratedImageSerializer(Serializer[Any]):
     """The image, as a file and as an address."""
 
     url = url_field("The image's address. It needs your API key.", source="generation")
-    b64_json = base64_field("The PNG file as base64.", source="content")
-    mime_type = constant("image/png")
+    b64_json = base64_field("The file as base64.", source="content")
+    mime_type = choice(MIME_TYPES, source="generation.image.mime_type")
     expires_at = time_field(
         "When the image is deleted: 24 hours after it was made, or earlier with `expires_in`.",
         source="generation.expires_at",

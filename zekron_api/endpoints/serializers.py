@@ -12,8 +12,9 @@ from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from PIL import Image
 from rest_framework import serializers
 
+from workers.imaging.encoders import MAX_COMPRESSION
 from workers.messaging.partial_images import MAX_PARTIAL_IMAGES
-from zekron_api.endpoints import fields, parameter_fields, sizes
+from zekron_api.endpoints import fields, output_fields, parameter_fields, sizes
 from zekron_api.endpoints.sizes import Size
 from zekron_api.endpoints.unsupported_fields import UnsupportedField, refuse_variants
 from zekron_api.http.errors import InvalidField
@@ -124,6 +125,15 @@ class GenerateSerializer(serializers.Serializer[Any]):
         help_text="The number of partial images, which are small pictures of the unfinished image. Those who watch "
         "`GET /v1/generations/{id}/events` get at most as many, at no cost. Without it there are none.",
     )
+    output_format = output_fields.OutputFormatField(
+        required=False, help_text="The format of the image's file."
+    )
+    output_compression = fields.NumberField(
+        least=0,
+        most=MAX_COMPRESSION,
+        help_text="For `jpeg` and `webp`, from 0 for the smallest file to 100 for the best picture. A JPEG has this "
+        "quality, at most 95. A WebP has this quality, and is lossless at 100. Without it, it is 100.",
+    )
 
     def get_fields(self) -> dict[str, Any]:
         """Return the fields, among them `async`, which no attribute of a class can be called."""
@@ -136,6 +146,7 @@ class GenerateSerializer(serializers.Serializer[Any]):
         parameter_fields.refuse_beyond_model(attrs)
         if attrs["size"] is None:
             attrs["size"] = _choose_size(attrs["images"])
+        output_fields.refuse_compressed_png(attrs)
         return attrs
 
 

@@ -20,6 +20,7 @@ from billing.holds import AccountSuspended
 from billing.keys import InvalidKey
 from billing.ledger import InsufficientBalance
 from workers.catalogue import DEFAULT_MODEL, catalogue
+from workers.imaging.encoders import MIME_TYPES
 from workers.lifecycle.admission import ModelLoading, QueueTooLong
 from workers.lifecycle.generations import TooManyOpen, TooManyQueued
 from workers.lifecycle.idempotency import KeyReused
@@ -227,8 +228,7 @@ extend_schema("getModel", responses={200: list_models.ModelSerializer})(list_mod
 extend_schema(
     "getImage",
     responses={
-        (200, "image/png"): OpenApiTypes.BINARY,
-        (206, "image/png"): OpenApiTypes.BINARY,
+        **{(status, mime_type): OpenApiTypes.BINARY for status in (200, 206) for mime_type in MIME_TYPES},
         304: None,
     },
 )(views.ImageView.get)

@@ -40,7 +40,7 @@ def test_every_model_is_listed_with_its_abilities_and_prices(me: Caller, two_mod
     assert (ours["max_source_images"], words["max_source_images"]) == (2, 0)
     assert ours["sizes"] == ["512x512", "1024x1024", "1024x768", "768x1024"]
     assert (ours["max_prompt_characters"], ours["max_prompt_tokens"]) == (4000, 47)
-    assert ours["formats"] == ["image/png"]
+    assert ours["formats"] == ["image/png", "image/jpeg", "image/webp"]
     assert ours["price"] == {
         "currency": "USD",
         "base": "0.0250",

@@ -33,6 +33,8 @@ FIELDS = {
         "metadata",
         "group",
         "index",
+        "output_format",
+        "provenance",
         "image",
         "cost",
         "quote",

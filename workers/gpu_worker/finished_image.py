@@ -1,0 +1,42 @@
+"""The file of a finished picture: encoded in its request's format, marked as generated, and stored under a key."""
+
+from datetime import timedelta
+from typing import NamedTuple
+
+from django.utils import timezone
+
+from storage import images
+from storage.models import StoredImage
+from workers.engine.interface import Picture
+from workers.gpu_worker import marking
+from workers.imaging import encoders
+from workers.imaging.encoders import Encoding
+from workers.lifecycle import attempt_statements
+from workers.models import Generation
+
+
+class FinishedImage(NamedTuple):
+    """A file, its media type, and the kind of its mark."""
+
+    content: bytes
+    mime_type: str
+    provenance: str
+
+
+def encode(picture: Picture, *, generation: Generation) -> FinishedImage:
+    """Return the picture as a file. Equal pictures and parameters give equal bytes."""
+    encoding = Encoding.of(generation.parameters)
+    content = encoders.encode(picture, encoding, xmp=marking.xmp_packet(generation))
+    return FinishedImage(content, encoding.format.mime_type, marking.provenance())
+
+
+def store(finished: FinishedImage, *, generation: Generation) -> StoredImage:
+    """Seal the file for its generation, store it, and return its unsaved row."""
+    return images.put(
+        content=finished.content,
+        mime_type=finished.mime_type,
+        associated_data=f"account {generation.account_id} generation {generation.pk}",
+        expires_at=timezone.now()
+        + attempt_statements.life_of(generation)
+        + timedelta(seconds=attempt_statements.LEASE_SECONDS),
+    )
