@@ -115,7 +115,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="stream: the end is not told twice",
-        path="zekron_api/endpoints/watch_generation.py",
+        path="zekron_api/endpoints/generation_events.py",
         text='request.headers.get("Last-Event-ID", "").strip() == str(state.version)',
         without="False",
         tests=(

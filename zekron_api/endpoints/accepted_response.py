@@ -6,6 +6,7 @@ from django.http import HttpResponse
 
 from workers.lifecycle import queries
 from zekron_api.endpoints import generation_object, generation_response
+from zekron_api.http import errors
 
 # The time after which a client should ask again: the predicted one within these bounds.
 MIN_RETRY_SECONDS: Final = 1
@@ -13,7 +14,17 @@ MAX_RETRY_SECONDS: Final = 60
 
 
 def build(*, generation_id: int) -> HttpResponse:
-    """Return 202 with the first generation while one is open, and afterwards the reply that a waiting client gets."""
+    """Return 202 with the first generation while one is open, and afterwards the reply that a waiting client gets.
+
+    Raise StateUnavailable, or an error of `generation_response.build`.
+    """
+    try:
+        return _build(generation_id)
+    except errors.DATABASE_UNAVAILABLE as cause:
+        raise generation_response.state_unavailable(generation_id=generation_id) from cause
+
+
+def _build(generation_id: int) -> HttpResponse:
     generation = queries.get(generation_id=generation_id)
     if not any(each.is_open for each in queries.list_group(generation)):
         return generation_response.build(generation_id=generation_id)

@@ -2,16 +2,26 @@
 
 import re
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, NamedTuple
 
 from django.conf import settings
+from django.http import HttpResponse
 from django.http.response import HttpResponseBase
+from django.utils import timezone
 from rest_framework.request import Request
 
 from billing import keys
 from workers.lifecycle import lost_clients
-from zekron_api.endpoints import accepted_response, create_generation, generation_response, preferences
+from workers.models import Generation
+from zekron_api.endpoints import (
+    accepted_response,
+    create_generation,
+    generation_events,
+    generation_response,
+    preferences,
+)
 from zekron_api.endpoints.create_generation import Created
 from zekron_api.endpoints.serializers import DEFAULT_QUEUE_TTL_SECONDS, GenerateSerializer
 from zekron_api.endpoints.views import ApiView
@@ -19,16 +29,24 @@ from zekron_api.http import errors
 from zekron_api.http.errors import InvalidField
 from zekron_api.http.json_body import check_body
 from zekron_api.waiting.deferred_response import PendingGenerationResponse
+from zekron_api.waiting.event_stream import Asker
+
+OnLost = Callable[[], None] | None
 
 _IDEMPOTENCY_KEY: Final = re.compile(r"[ -~]{1,255}")
 
 
 class _Wish(NamedTuple):
-    """The way in which the client wants its reply. `applied` is the value of Preference-Applied."""
+    """The way in which the client wants its reply. `applied` is the value of Preference-Applied.
+
+    `with_content` is for a client that wants events: whether the last one has the image's bytes.
+    """
 
     queue_seconds: int | None
     wait_seconds: int
     applied: str
+    wants_events: bool
+    with_content: bool
 
     @property
     def is_async(self) -> bool:
@@ -45,6 +63,9 @@ class GenerateView(ApiView):
         body.is_valid(raise_exception=True)
         fields = body.validated_data
         wish = _read_wish(request, fields)
+        if wish.wants_events:
+            _refuse_several(fields)
+            generation_events.refuse_without_place(request, account_id=self.account.pk)
         key = _idempotency_key(request)
         # The digest reads every source image, and a retry with a key of its own needs none.
         retry_digest = _retry_digest(request, fields) if key is None else ""
@@ -55,29 +76,52 @@ class GenerateView(ApiView):
             queue_seconds=wish.queue_seconds,
             lost_digest=retry_digest if _is_retry(request) else "",
         )
-        return self._respond(created, wish, lost_digest="" if wish.is_async else retry_digest)
+        # A client that is told where to find its generation and does not wait cannot be lost.
+        waits = wish.wants_events or not wish.is_async
+        return self._respond(created, wish, lost_digest=retry_digest if waits else "")
 
     def _respond(self, created: Created, wish: _Wish, *, lost_digest: str) -> HttpResponseBase:
-        generation = created.generation
-        response = PendingGenerationResponse(
-            account_id=self.account.pk,
-            generation_ids=[each.pk for each in created.generations],
-            # A retry may find generations that have already ended.
-            deadline=time.monotonic() + (wish.wait_seconds if created.is_open else 0),
-            build=partial(
-                accepted_response.build if wish.is_async else generation_response.build,
-                generation_id=generation.pk,
-            ),
-            on_lost=partial(lost_clients.note, generation_id=generation.pk, digest=lost_digest)
-            if lost_digest
-            else None,
-        )
+        on_lost = None
+        if lost_digest:
+            on_lost = partial(lost_clients.note, generation_id=created.generation.pk, digest=lost_digest)
+        if wish.wants_events and not _is_expired(created.generation):
+            response = self._stream(created.generation, wish, on_lost)
+        else:
+            response = self._wait(created, wish, on_lost)
         if wish.applied:
             response["Preference-Applied"] = wish.applied
         if created.replayed:
             response["Idempotent-Replayed"] = "true"
         if created.attached:
             response["X-Zekron-Retry-Attached"] = "true"
+        return response
+
+    def _wait(self, created: Created, wish: _Wish, on_lost: OnLost) -> HttpResponse:
+        """Return the reply for which the client waits."""
+        return PendingGenerationResponse(
+            account_id=self.account.pk,
+            generation_ids=[each.pk for each in created.generations],
+            # A retry may find generations that have already ended.
+            deadline=time.monotonic() + (wish.wait_seconds if created.is_open else 0),
+            build=partial(
+                accepted_response.build if wish.is_async else generation_response.build,
+                generation_id=created.generation.pk,
+            ),
+            on_lost=on_lost,
+        )
+
+    def _stream(self, generation: Generation, wish: _Wish, on_lost: OnLost) -> HttpResponse:
+        """Return the events of the generation. Its place was asked for before it was made."""
+        try:
+            response = generation_events.respond(
+                self.request,
+                generation,
+                with_content=wish.with_content,
+                asker=Asker(stays_until=time.monotonic() + wish.wait_seconds, on_lost=on_lost),
+            )
+        except errors.DATABASE_UNAVAILABLE as cause:
+            raise generation_response.state_unavailable(generation_id=generation.pk) from cause
+        response["Location"] = f"/v1/generations/{generation.pk}"
         return response
 
 
@@ -91,13 +135,29 @@ def _read_wish(request: Request, fields: dict[str, Any]) -> _Wish:
         raise InvalidField("invalid_parameter", message)
     applied = ["respond-async"] if is_async and preference.respond_async else []
     wait_seconds = 0 if is_async else settings.SYNC_WAIT_SECONDS
-    if preference.wait_seconds is not None:
+    wants_events = generation_events.are_wanted(request)
+    if preference.wait_seconds is not None and not wants_events:
         least_seconds = 0 if is_async else 1
         wait_seconds = min(max(preference.wait_seconds, least_seconds), settings.SYNC_WAIT_SECONDS)
         applied.append(f"wait={wait_seconds}")
     if is_async and queue_seconds is None:
         queue_seconds = DEFAULT_QUEUE_TTL_SECONDS
-    return _Wish(queue_seconds, wait_seconds, ", ".join(applied))
+    with_content = wants_events and generation_events.read_query(request)
+    return _Wish(queue_seconds, wait_seconds, ", ".join(applied), wants_events, with_content)
+
+
+def _is_expired(generation: Generation) -> bool:
+    """Return whether the generation has an image no longer: a request under its key may come after its deletion."""
+    return generation.expires_at is not None and generation.expires_at <= timezone.now()
+
+
+def _refuse_several(fields: dict[str, Any]) -> None:
+    """Raise InvalidField for several images, because a stream has the events of one."""
+    if fields["n"] > 1:
+        message = (
+            "n must be 1 for a reply of events. Send async: true, and watch each generation of its group."
+        )
+        raise InvalidField("invalid_parameter", message)
 
 
 def _is_retry(request: Request) -> bool:

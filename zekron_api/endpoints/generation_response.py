@@ -48,9 +48,16 @@ def build(*, generation_id: int) -> HttpResponse:
     try:
         return _build(generation_id)
     except errors.DATABASE_UNAVAILABLE as cause:
-        # The general message asks to send the request again. Without an Idempotency-Key the client would pay twice.
-        code = error_codes.new_code(error_type="service_unavailable")
-        raise error(errors.StateUnavailable, generation_ids=[generation_id], code=code) from cause
+        raise state_unavailable(generation_id=generation_id) from cause
+
+
+def state_unavailable(*, generation_id: int) -> errors.WithoutImage:
+    """Return the error of an accepted generation whose row cannot be read.
+
+    The general message asks to send the request again. Without an Idempotency-Key the client would pay twice.
+    """
+    code = error_codes.new_code(error_type="service_unavailable")
+    return error(errors.StateUnavailable, generation_ids=[generation_id], code=code)
 
 
 def error(

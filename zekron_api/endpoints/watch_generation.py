@@ -6,46 +6,21 @@ from typing import Any, Final
 
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
-from drf_spectacular.drainage import set_override
 from rest_framework import exceptions
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 
 from workers.lifecycle import deletion, watching
-from workers.messaging import progress_events
-from workers.models import Generation, Status
-from zekron_api.endpoints import generation_object, partial_image_event
-from zekron_api.endpoints.fields import CheckedField
+from workers.models import Generation
+from zekron_api.endpoints import generation_events, generation_object
+from zekron_api.endpoints.generation_events import IncludeField
 from zekron_api.endpoints.serializers import WholeNumberField
 from zekron_api.endpoints.views import ApiView
 from zekron_api.http import errors, rate_limit
-from zekron_api.http.errors import InvalidField
 from zekron_api.waiting.deferred_response import DeferredResponse, PendingGenerationResponse
-from zekron_api.waiting.event_stream import EventStreamResponse
 
 MAX_WAIT_SECONDS: Final = 60
-_BYTES: Final = "b64_json"
-
-
-class IncludeField(CheckedField):
-    """The part of a generation that is sent only to those who ask for it."""
-
-    def __init__(self, *, help_text: str) -> None:
-        super().__init__(required=False, help_text=help_text)
-        set_override(self, "field", {"type": "string", "enum": [_BYTES]})
-
-    def checked(self, value: object) -> bool:
-        """Return whether the bytes are asked for."""
-        if value not in (None, _BYTES):
-            raise InvalidField("invalid_parameter", f"{self.field_name} must be {_BYTES}, or be left out.")
-        return value is not None
-
-
-class EventsSerializer(Serializer[Any]):
-    """The query of GET /v1/generations/{id}/events."""
-
-    include = IncludeField(help_text="`b64_json` adds the image's bytes to the last event.")
 
 
 class PollSerializer(Serializer[Any]):
@@ -121,29 +96,8 @@ class EventsView(OwnGenerationView):
 
     def get(self, request: Request, generation_id: str) -> HttpResponseBase:
         """Return a stream of the generation's events, or 204 to a client that knows the last one already."""
-        query = EventsSerializer(data=request.query_params.dict())
-        query.is_valid(raise_exception=True)
-        generation = self.find(generation_id)
-        state = watching.state_of(generation)
-        if not state.is_open and request.headers.get("Last-Event-ID", "").strip() == str(state.version):
-            # A client of the HTML standard connects again after the end, and 204 is the one reply that stops it.
-            return HttpResponse(status=204)
-        is_running = state.status == Status.RUNNING
-        return EventStreamResponse(
-            account_id=self.account.pk,
-            state=state,
-            step=progress_events.read(generation_id=generation.pk) if is_running else None,
-            build_end=partial(
-                generation_object.build_end,
-                account_id=self.account.pk,
-                generation_id=generation.pk,
-                with_content=query.validated_data["include"],
-            ),
-            partial_count=partial_image_event.count_of(generation),
-            build_partial=partial(
-                partial_image_event.build, account_id=self.account.pk, generation_id=generation.pk
-            ),
-        )
+        with_content = generation_events.read_query(request)
+        return generation_events.respond(request, self.find(generation_id), with_content=with_content)
 
     def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
         """Forbid caches to keep the stream."""

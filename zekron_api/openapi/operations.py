@@ -28,6 +28,7 @@ from workers.lifecycle.partials import PartialsSuspended
 from zekron_api.endpoints import (
     cancel_generation,
     generate,
+    generation_events,
     generation_object,
     generation_response,
     list_generations,
@@ -165,6 +166,8 @@ CAUSES: Final[dict[str, tuple[Cause, ...]]] = {
         _without_image(errors.QueueTtlExceeded),
         PartialsSuspended,
         errors.ImageExpired,
+        _query(generation_events.EventsSerializer, include="url"),
+        errors.TooManyStreams,
     ),
     "quote": (*_BODY, partial(_quote, prompt="x", images=3), partial(_quote, prompt="x", images=-1)),
     "getModel": (exceptions.NotFound,),
@@ -183,7 +186,7 @@ CAUSES: Final[dict[str, tuple[Cause, ...]]] = {
     ),
     "watchGeneration": (
         exceptions.NotFound,
-        _query(watch_generation.EventsSerializer, include="url"),
+        _query(generation_events.EventsSerializer, include="url"),
         errors.TooManyStreams,
     ),
     "cancelGeneration": (exceptions.NotFound, errors.AlreadyEnded),
@@ -214,10 +217,13 @@ def causes_of(operation_id: str, *, needs_key: bool) -> tuple[Cause, ...]:
 # drf-spectacular attaches these to the methods of the views.
 extend_schema(
     "generate",
+    parameters=[generation_events.EventsSerializer],
     request=serializers.GenerateSerializer,
     responses={
         200: reply_serializers.GenerateReplySerializer,
+        (200, "text/event-stream"): OpenApiTypes.STR,
         202: generation_object.GenerationReplySerializer,
+        204: None,
     },
 )(generate.GenerateView.post)
 extend_schema("quote", request=serializers.QuoteSerializer, responses={200: quote.QuoteReplySerializer})(
@@ -245,7 +251,7 @@ extend_schema(
 )(watch_generation.GenerationView.get)
 extend_schema(
     "watchGeneration",
-    parameters=[watch_generation.EventsSerializer],
+    parameters=[generation_events.EventsSerializer],
     responses={(200, "text/event-stream"): OpenApiTypes.STR, 204: None},
 )(watch_generation.EventsView.get)
 extend_schema(

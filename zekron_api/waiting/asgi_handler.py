@@ -8,8 +8,7 @@ Responses of megabytes are built only when a slot is free, so memory does not gr
 import asyncio
 import logging
 import os
-import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
@@ -28,7 +27,7 @@ from workers.lifecycle.watching import State
 from workers.messaging import background
 from zekron_api.http import authentication, cross_origin, errors
 from zekron_api.http.pending_check import PendingCheckResponse
-from zekron_api.waiting import half_close, request_body, sending
+from zekron_api.waiting import futures, half_close, request_body, sending
 from zekron_api.waiting.completion_waiters import CompletionWaiters
 from zekron_api.waiting.deferred_response import (
     SUPPORTS_DEFERRAL,
@@ -36,7 +35,7 @@ from zekron_api.waiting.deferred_response import (
     PendingGenerationResponse,
     with_headers_of,
 )
-from zekron_api.waiting.event_stream import BuildEnd, Event, EventStreamResponse
+from zekron_api.waiting.event_stream import HAS_STREAM_PLACE, BuildEnd, Event, EventStreamResponse
 from zekron_api.waiting.event_streams import EventStreams
 from zekron_api.waiting.fair_semaphore import PerAccountSemaphore
 from zekron_api.waiting.open_lanes import OpenLanes
@@ -98,10 +97,7 @@ class WaitingRoom(ASGIHandler):
             await self._note_lost(response)
             return
         if isinstance(response, EventStreamResponse):
-            try:
-                await self.streams.serve(response, scope=scope, receive=receive, send=send)
-            except errors.TooManyStreams as error:
-                await self._send(with_headers_of(response, errors.reply_to(error)), send)
+            await self._stream(response, scope, receive, send)
             return
         if isinstance(response, PendingCheckResponse):
             await response.wait()
@@ -150,11 +146,32 @@ class WaitingRoom(ASGIHandler):
             return not sending.is_disconnected(send)
         return False
 
-    async def _note_lost(self, response: DeferredResponse) -> None:
-        """Tell the generation's row that its client was lost, if the response can be asked for again."""
-        if isinstance(response, PendingGenerationResponse) and response.on_lost is not None:
+    async def _stream(
+        self, response: EventStreamResponse, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Send events, and note a client that did not get the last one as lost."""
+        noting = asyncio.create_task(self._note_half_close(response, scope)) if response.on_lost else None
+        try:
+            if not await self.streams.serve(response, scope=scope, receive=receive, send=send):
+                await self._note_lost(response)
+        except errors.TooManyStreams as error:
+            await self._send(with_headers_of(response, errors.reply_to(error)), send)
+        finally:
+            if noting is not None:
+                noting.cancel()
+
+    async def _note_half_close(self, response: EventStreamResponse, scope: Scope) -> None:
+        await half_close.event_of(scope).wait()
+        await self._note_lost(response)
+
+    async def _note_lost(self, response: HttpResponse) -> None:
+        """Tell the generation's row once that its client was lost, if the response can be asked for again."""
+        if not isinstance(response, PendingGenerationResponse | EventStreamResponse):
+            return
+        on_lost, response.on_lost = response.on_lost, None
+        if on_lost is not None:
             try:
-                await self._in_thread(partial(self._with_database, response.on_lost))
+                await self._in_thread(partial(self._with_database, on_lost))
             except DatabaseError as error:
                 log.info("Could not note that a client was lost: %s", error)
 
@@ -168,9 +185,9 @@ class WaitingRoom(ASGIHandler):
         left = asyncio.ensure_future(receive())
         half_closed = asyncio.ensure_future(half_close.event_of(scope).wait())
         try:
-            if half_closed in await _first_of(ended, left, half_closed, until=pending.deadline):
+            if half_closed in await futures.first_of(ended, left, half_closed, until=pending.deadline):
                 await self._note_lost(pending)
-                await _first_of(ended, left, until=pending.deadline)
+                await futures.first_of(ended, left, until=pending.deadline)
             return left.done() and bool(left.result()["type"] == "http.disconnect")
         finally:
             ended.cancel()
@@ -191,7 +208,7 @@ class WaitingRoom(ASGIHandler):
         ]
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        await _ended(tasks)
+        await futures.cancel_all(tasks)
         await asyncio.to_thread(self._close_threads)
         await send({"type": "lifespan.shutdown.complete"})
 
@@ -222,6 +239,7 @@ class WaitingRoom(ASGIHandler):
                 reply = errors.reply_with_status(refusal.status_code if refusal else 400)
                 return cross_origin.add_headers(sending.with_length(reply), scope=scope)
             setattr(request, SUPPORTS_DEFERRAL, True)
+            setattr(request, HAS_STREAM_PLACE, self.streams.has_place)
             # A chunked body has no length in its headers. For a body that was not read, the headers have the length.
             byte_count = body_file.seek(0, os.SEEK_END) or request_body.announced_byte_count(scope)
             request.META["CONTENT_LENGTH"] = str(byte_count)
@@ -235,7 +253,7 @@ class WaitingRoom(ASGIHandler):
                 whole = whole.resolve()
             response.close()
             if isinstance(whole, EventStreamResponse):
-                return _without_body(whole) if request.method == "HEAD" else whole
+                return whole.without_body() if request.method == "HEAD" else whole
             sending.with_length(whole)
             if request.method == "HEAD":
                 # The response to HEAD keeps the headers of GET, the length included.
@@ -295,30 +313,8 @@ class WaitingRoom(ASGIHandler):
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 
-def _without_body(response: EventStreamResponse) -> HttpResponse:
-    """Return the response to HEAD: the headers of the stream, which has no length."""
-    headers = {name: value for name, value in response.items() if name.lower() != "content-length"}
-    return HttpResponse(status=response.status_code, headers=headers)
-
-
 def _too_slow() -> HttpResponse:
     response = errors.reply_with_status(408)
     # The rest of the body must not be read as the next request.
     response["Connection"] = "close"
     return sending.with_length(response)
-
-
-async def _first_of(*futures: "asyncio.Future[Any]", until: float) -> "set[asyncio.Future[Any]]":
-    """Wait until one of the futures is done or the time on the monotonic clock has come. Return those that are done."""
-    timeout = max(0.0, until - time.monotonic())
-    done, _ = await asyncio.wait(futures, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-    return done
-
-
-async def _ended(tasks: Iterable["asyncio.Task[None]"]) -> None:
-    """Cancel the tasks until they end. Redis's client loses a cancellation that arrives while it connects."""
-    pending = set(tasks)
-    while pending:
-        for task in pending:
-            task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=0.5)

@@ -5,6 +5,7 @@ last event.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
@@ -14,12 +15,16 @@ from django.http import HttpResponse
 from workers.lifecycle.watching import State
 from workers.messaging.progress_events import Step
 from workers.models import Status
+from zekron_api.waiting.shutdown import is_shutting_down
 
 # The time after which a client connects again, as the first line of a stream tells it.
 RETRY_MILLISECONDS: Final = 2000
 OPENING: Final = f"retry: {RETRY_MILLISECONDS}\n\n".encode()
 # A comment, which clients ignore and which keeps proxies from closing the connection.
 HEARTBEAT: Final = b": heartbeat\n\n"
+# A server with a limit of streams sets this attribute on its requests: a function of an account's id, which returns
+# whether the account may have one more stream.
+HAS_STREAM_PLACE: Final = "has_stream_place"
 
 
 class Event(NamedTuple):
@@ -41,11 +46,24 @@ BuildEnd = Callable[[], Event | None]
 BuildPartial = Callable[[int], Event | None]
 
 
+class Asker(NamedTuple):
+    """The client whose request for a generation is answered by the generation's events.
+
+    A server that stops waits for it until `stays_until` on the monotonic clock. `on_lost` is called in a thread if it
+    does not get the last event.
+    """
+
+    stays_until: float
+    on_lost: Callable[[], None] | None
+
+
 class EventStreamResponse(HttpResponse):
     """A placeholder for a stream of a generation's events, from the present state to the end.
 
     Middleware treats it like any response, and its headers reach the client. `state` and `step` are the present ones.
     `build_partial` is for a generation that asks for at most `partial_count` partial images.
+
+    `asker` is the client that asked for the generation, if this is its reply.
     """
 
     def __init__(
@@ -57,6 +75,7 @@ class EventStreamResponse(HttpResponse):
         build_end: BuildEnd,
         partial_count: int = 0,
         build_partial: BuildPartial = lambda _: None,
+        asker: Asker | None = None,
     ) -> None:
         super().__init__(content_type="text/event-stream")
         self["X-Accel-Buffering"] = "no"
@@ -66,6 +85,15 @@ class EventStreamResponse(HttpResponse):
         self.build_end = build_end
         self.partial_count = partial_count
         self.build_partial = build_partial
+        # It is too late to refuse the stream of a generation that its client asked for.
+        self.is_admitted = asker is not None
+        self.stays_until = asker.stays_until if asker else 0.0
+        self.on_lost = asker.on_lost if asker else None
+
+    def without_body(self) -> HttpResponse:
+        """Return the response to HEAD: the headers of the stream, which has no length."""
+        headers = {name: value for name, value in self.items() if name.lower() != "content-length"}
+        return HttpResponse(status=self.status_code, headers=headers)
 
     def wait_in_place(self) -> HttpResponse:
         """Return the present state alone, for servers without a waiting room. Its client connects again for more."""
@@ -94,7 +122,8 @@ class Stream:
     def __init__(self, response: EventStreamResponse, *, scope: dict[str, Any]) -> None:
         self.account_id = response.account_id
         self.generation_id = response.state.generation_id
-        self.scope = scope
+        self._scope = scope
+        self._stays_until = response.stays_until
         self._state = response.state
         self._step = response.step
         self._is_state_told = False
@@ -111,6 +140,11 @@ class Stream:
     def is_ended(self) -> bool:
         """Return True once the generation is known to have ended."""
         return not self._state.is_open
+
+    @property
+    def is_to_stop(self) -> bool:
+        """Return True once the server stops and no longer waits for this stream."""
+        return is_shutting_down(self._scope) and time.monotonic() >= self._stays_until
 
     def note_state(self, state: State) -> None:
         """Take note of the row's present state."""

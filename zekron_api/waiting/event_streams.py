@@ -18,7 +18,6 @@ from zekron_api.http.errors import TooManyStreams
 from zekron_api.waiting import sending
 from zekron_api.waiting.completion_waiters import CompletionWaiters
 from zekron_api.waiting.event_stream import HEARTBEAT, OPENING, BuildEnd, Event, EventStreamResponse, Stream
-from zekron_api.waiting.shutdown import is_shutting_down
 
 log = logging.getLogger(__name__)
 
@@ -52,22 +51,26 @@ class EventStreams:
 
     async def serve(
         self, response: EventStreamResponse, *, scope: dict[str, Any], receive: Any, send: Any
-    ) -> None:
+    ) -> bool:
         """Send the events of the generation until it ends, the client leaves or the server stops.
 
-        Raise TooManyStreams before anything is sent.
+        Return whether the server has taken the last event. Raise TooManyStreams before anything is sent.
         """
+        is_end_sent = False
         stream, started = self._add(response, scope), time.monotonic()
         left, ended = asyncio.ensure_future(receive()), self._waiters.add(stream.generation_id)
         try:
             await _send(send, _start(response), 0)
             await _send_body(send, OPENING)
-            await self._run(stream, response, left=left, ended=ended, send=send)
+            is_end_sent = await self._run(stream, response, left=left, ended=ended, send=send)
             await _send(send, {"type": "http.response.body", "body": b""}, 0)
+            is_end_sent = is_end_sent and not sending.is_disconnected(send)
         except TimeoutError:
+            is_end_sent = False
             log.info("A client read its events too slowly and was cut off.")
             await sending.cut_off(send)
         except OSError:
+            is_end_sent = False
             log.info("A client left before its events were sent.")
         finally:
             self._remove(stream)
@@ -75,6 +78,11 @@ class EventStreams:
             left.cancel()
         seconds = time.monotonic() - started
         log.info("%s streamed events for %.3f s", response.get("X-Request-Id", "-"), seconds)
+        return is_end_sent
+
+    def has_place(self, account_id: int) -> bool:
+        """Return whether the account may have one more stream. Any thread may call this."""
+        return self._count_by_account[account_id] < MAX_STREAMS_PER_ACCOUNT
 
     def note_progress(self, message: bytes) -> None:
         """Take note of the news in a message of a worker. Raise ValueError for a message of another form."""
@@ -106,7 +114,7 @@ class EventStreams:
     def _end_for_shutdown(self) -> None:
         for streams in self._streams.values():
             for stream in streams:
-                if is_shutting_down(stream.scope):
+                if stream.is_to_stop:
                     stream.rouse()
 
     async def _run(
@@ -117,17 +125,17 @@ class EventStreams:
         left: "asyncio.Future[Any]",
         ended: "asyncio.Future[None]",
         send: Any,
-    ) -> None:
-        """Send events as they come. Return after the last one, or when there is nobody to send it to."""
+    ) -> bool:
+        """Send events as they come. Return True after the last one, and False if there is nobody to send it to."""
         is_end_heard = False
-        while not left.done() and not is_shutting_down(stream.scope):
+        while not left.done() and not stream.is_to_stop:
             if stream.is_ended or (ended.done() and not is_end_heard):
                 # An end that only a message tells may be an invention, and the row decides.
                 is_end_heard = True
                 end = await self._build(stream.account_id, response.build_end)
                 if end is not None:
                     await _send_body(send, end.encode())
-                    return
+                    return True
                 if stream.is_ended:
                     # The database is away. The next look decides.
                     await asyncio.sleep(LOOK_SECONDS)
@@ -146,9 +154,10 @@ class EventStreams:
             )
             if not done:
                 await _send_body(send, HEARTBEAT)
+        return False
 
     def _add(self, response: EventStreamResponse, scope: dict[str, Any]) -> Stream:
-        if self._count_by_account[response.account_id] >= MAX_STREAMS_PER_ACCOUNT:
+        if not response.is_admitted and not self.has_place(response.account_id):
             raise TooManyStreams
         stream = Stream(response, scope=scope)
         self._count_by_account[stream.account_id] += 1

@@ -24,7 +24,7 @@ from tests.zekron_api.callers import Caller, caller
 from workers.messaging import enqueue, worker_registry
 from workers.models import Status
 from zekron_api import urls
-from zekron_api.endpoints import list_generations, serializers, watch_generation
+from zekron_api.endpoints import generation_events, list_generations, serializers, watch_generation
 from zekron_api.endpoints.fields import PromptField
 from zekron_api.http import errors
 from zekron_api.openapi.document import document
@@ -147,7 +147,7 @@ def test_a_request_has_the_fields_that_are_read() -> None:
     for path, query in (
         ("/v1/generations", list_generations.PageSerializer()),
         ("/v1/generations/{generation_id}", watch_generation.PollSerializer()),
-        ("/v1/generations/{generation_id}/events", watch_generation.EventsSerializer()),
+        ("/v1/generations/{generation_id}/events", generation_events.EventsSerializer()),
     ):
         parameters = document()["paths"][path]["get"]["parameters"]
         assert [field["name"] for field in parameters if field["in"] == "query"] == list(query.fields)
