@@ -45,6 +45,13 @@ MUTATIONS = (
         tests=(f"{DELIVERY}::test_what_was_never_delivered_or_ended_otherwise_does_not_count",),
     ),
     Mutation(
+        name="partial images: what an operator cancelled does not count",
+        path=PARTIALS,
+        text=".exclude(error_detail__startswith=operator_cancellation.DETAIL_START)",
+        without="",
+        tests=(f"{DELIVERY}::test_what_an_operator_cancelled_does_not_count",),
+    ),
+    Mutation(
         name="partial images: the suspension lasts a day",
         path=PARTIALS,
         text="ended_at__gt=now - 2 * WINDOW",

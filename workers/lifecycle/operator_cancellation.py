@@ -1,7 +1,12 @@
 """Cancellation of a generation by an operator, who gives a reason that its row keeps for staff."""
 
+from typing import Final
+
 from workers.lifecycle import cancellation
 from workers.models import Generation, Status
+
+# The beginning of the detail of each row that an operator cancelled. No client's cancellation has it.
+DETAIL_START: Final = "cancelled by "
 
 
 class NothingToCancel(Exception):
@@ -15,7 +20,7 @@ def cancel(*, generation_id: int, operator: str, reason: str) -> Generation:
     """
     if not reason.strip():
         raise ValueError("The reason must not be blank.")
-    detail = f"cancelled by {operator}: {reason.strip()}"
+    detail = f"{DETAIL_START}{operator}: {reason.strip()}"
     generation = Generation.objects.get(pk=generation_id)
     if not generation.is_open:
         raise NothingToCancel(_describe_end(generation))

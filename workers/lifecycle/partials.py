@@ -9,6 +9,7 @@ from typing import Final
 from django.db.models import F
 from django.db.models.functions import Now
 
+from workers.lifecycle import operator_cancellation
 from workers.lifecycle.cancellation import GENERATION_CANCELLED
 from workers.models import Generation, Status, Timestamp
 
@@ -36,14 +37,17 @@ def mark_delivered(*, account_id: int, generation_id: int) -> Generation | None:
 
 
 def refuse_if_suspended(*, account_id: int, now: Timestamp = Now()) -> None:
-    """Raise PartialsSuspended if the account cancelled too many within a window that ended less than a day ago."""
+    """Raise PartialsSuspended if the account cancelled too many within a window that ended less than a day ago.
+
+    A generation that an operator cancelled does not count.
+    """
     cancelled = Generation.objects.filter(
         account_id=account_id,
         status=Status.CANCELLED,
         are_partials_delivered=True,
         ended_at__gt=now - 2 * WINDOW,
         error_type=GENERATION_CANCELLED,
-    )
+    ).exclude(error_detail__startswith=operator_cancellation.DETAIL_START)
     ages = list(cancelled.order_by("-ended_at").values_list(now - F("ended_at"), flat=True))
     # Each of them is the last one too many if another MAX_CANCELLED came within the window before it.
     for age, first_age in zip(ages, ages[MAX_CANCELLED:], strict=False):

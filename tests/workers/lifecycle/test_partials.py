@@ -8,7 +8,7 @@ import pytest
 from billing.models import Account
 from tests import factories
 from tests.factories import NOW
-from workers.lifecycle import cancellation, generations, partials
+from workers.lifecycle import cancellation, generations, operator_cancellation, partials
 from workers.lifecycle.partials import MAX_CANCELLED, PartialsSuspended
 from workers.models import Generation, Status
 
@@ -102,3 +102,17 @@ def test_what_was_never_delivered_or_ended_otherwise_does_not_count() -> None:
     Generation.objects.filter(pk=queued.pk).update(are_partials_delivered=True)
     generations.cancel(generation=queued, error_type="queue_ttl_exceeded", error_code="X", now=NOW)
     assert not is_suspended(owner, NOW + MINUTE)
+
+
+def test_what_an_operator_cancelled_does_not_count() -> None:
+    owner = factories.account()
+    cancelled(owner, [NOW] * MAX_CANCELLED)
+    running = factories.generation_in(Status.RUNNING, owner)
+    assert deliver(running)
+    operator_cancellation.cancel(generation_id=running.pk, operator="bob", reason="asked by mail")
+    assert cancellation.end_requested(generation=running, now=NOW)
+    running.refresh_from_db()
+    assert (running.status, running.are_partials_delivered) == (Status.CANCELLED, True)
+    assert not is_suspended(owner, NOW + MINUTE)
+    cancelled(owner, [NOW])
+    assert is_suspended(owner, NOW + MINUTE)

@@ -284,6 +284,9 @@ def test_a_request_that_does_not_wait_is_as_described(
         accepted = me.post(path, body, **headers)
         assert accepted.status_code == 202
         check(path, "post", accepted)
+    events = me.post(path, body, **named, Accept="text/event-stream")
+    assert (events.status_code, events["Content-Type"]) == (200, "text/event-stream")
+    check(path, "post", events)
     settings.SYNC_WAIT_SECONDS = 1
     late = me.post(path, body, **named)
     assert late.status_code == 504
