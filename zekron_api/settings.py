@@ -164,6 +164,8 @@ CORS_EXPOSE_HEADERS = [
     "Idempotent-Replayed",
     "Location",
     "Preference-Applied",
+    "RateLimit",
+    "RateLimit-Policy",
     "Retry-After",
     "WWW-Authenticate",
     "X-RateLimit-Limit",

@@ -73,8 +73,8 @@ MUTATIONS = (
     Mutation(
         name="Retry-After: a whole wait for the rate",
         path=RATE,
-        text="max(1, rate.reset_at - math.floor(time.time()))",
-        without="max(1, rate.reset_at - math.floor(time.time()) - 1)",
+        text="max(1, self.reset_at - math.floor(time.time()))",
+        without="max(1, self.reset_at - math.floor(time.time()) - 1)",
         tests=(f"{RATES}::test_a_request_after_the_told_wait_is_admitted",),
     ),
     Mutation(

@@ -51,9 +51,8 @@ class ApiView(APIView):
         """Add the headers of the rate limit, and forbid caches to keep the reply."""
         response = super().finalize_response(request, response, *args, **kwargs)
         if self.rate is not None:
-            response["X-RateLimit-Limit"] = str(self.rate.limit)
-            response["X-RateLimit-Remaining"] = str(self.rate.remaining)
-            response["X-RateLimit-Reset"] = str(self.rate.reset_at)
+            for name, value in self.rate.headers(self.rate_scope).items():
+                response[name] = value
         response["Cache-Control"] = "private, no-store"
         return response
 

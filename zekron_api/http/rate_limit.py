@@ -2,7 +2,7 @@
 
 Other limits may count here too.
 
-Redis checks and counts a request in one atomic step. The module does not know how the rate is replied.
+Redis checks and counts a request in one atomic step.
 """
 
 import math
@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from enum import Enum
 from functools import cache
-from typing import NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from django.conf import settings
 from limits import RateLimitItem, RateLimitItemPerMinute
@@ -22,26 +22,7 @@ from workers.messaging import redis_client
 
 T = TypeVar("T")
 
-
-class Rate(NamedTuple):
-    """The values of the X-RateLimit headers; at the Unix second `reset_at` the oldest request stops counting."""
-
-    limit: int
-    remaining: int
-    reset_at: int
-
-
-class RateExceeded(Throttled):
-    """The account used up its requests of the last minute; the next one is admitted after `wait_seconds`."""
-
-    def __init__(self, rate: Rate) -> None:
-        self.wait_seconds = max(1, rate.reset_at - math.floor(time.time()))
-        self.rate = rate
-        super().__init__(wait=self.wait_seconds)
-
-
-class PollsExceeded(RateExceeded):
-    """The account used up its polls of the last minute."""
+WINDOW_SECONDS: Final = 60
 
 
 class Scope(Enum):
@@ -49,6 +30,45 @@ class Scope(Enum):
 
     REQUESTS = "requests"
     POLLS = "polls"
+
+
+class Rate(NamedTuple):
+    """The state of a limit; at the Unix second `reset_at` the oldest request stops counting."""
+
+    limit: int
+    remaining: int
+    reset_at: int
+
+    @property
+    def reset_seconds(self) -> int:
+        """The seconds after which one more request is certainly admitted, rounded up, and at least 1."""
+        return max(1, self.reset_at - math.floor(time.time()))
+
+    def headers(self, scope: Scope) -> dict[str, str]:
+        """Return the headers that tell the rate.
+
+        Those without X are of draft-ietf-httpapi-ratelimit-headers, in the form that it has had since revision 08.
+        """
+        return {
+            "X-RateLimit-Limit": str(self.limit),
+            "X-RateLimit-Remaining": str(self.remaining),
+            "X-RateLimit-Reset": str(self.reset_at),
+            "RateLimit-Policy": f'"{scope.value}";q={self.limit};w={WINDOW_SECONDS}',
+            "RateLimit": f'"{scope.value}";r={self.remaining};t={self.reset_seconds}',
+        }
+
+
+class RateExceeded(Throttled):
+    """The account used up its requests of the last minute; the next one is admitted after `wait_seconds`."""
+
+    def __init__(self, rate: Rate) -> None:
+        self.wait_seconds = rate.reset_seconds
+        self.rate = rate
+        super().__init__(wait=self.wait_seconds)
+
+
+class PollsExceeded(RateExceeded):
+    """The account used up its polls of the last minute."""
 
 
 def consume(*, account_id: int, scope: Scope = Scope.REQUESTS) -> Rate:

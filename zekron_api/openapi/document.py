@@ -18,7 +18,13 @@ from zekron_api.openapi.operations import causes_of
 Document = dict[str, Any]
 
 _WRITTEN: Final = Path(__file__).with_suffix(".yaml")
-_RATE: Final = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
+_RATE: Final = (
+    "X-RateLimit-Limit",
+    "X-RateLimit-Remaining",
+    "X-RateLimit-Reset",
+    "RateLimit-Policy",
+    "RateLimit",
+)
 # Some errors of these statuses are sent before the rate is counted, and every 401 is.
 _MAYBE_UNCOUNTED: Final = {400, 403, 404, 405, 500}
 _ERROR_HEADERS: Final = {

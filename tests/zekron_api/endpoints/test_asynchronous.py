@@ -9,7 +9,7 @@ from billing import audit
 from tests import factories
 from tests.assertions import refusal
 from tests.images import picture
-from tests.zekron_api.callers import Caller
+from tests.zekron_api.callers import Caller, caller
 from workers.audit import rows
 from workers.lifecycle import generations, recovery
 from workers.messaging import enqueue
@@ -94,6 +94,15 @@ def test_asynchronous_work_counts_apart_and_leaves_the_five_free(me: Caller, set
     assert refusal(_send(me)) == (503, "service_busy")
     me.account.refresh_from_db()
     assert (me.account.open_hold_count, me.account.open_async_count) == (3, 3)
+
+
+@pytest.mark.usefixtures("quiet")
+def test_each_asynchronous_request_holds_its_price_so_money_bounds_the_queue() -> None:
+    poor = caller(balance_micros=2 * 25_400)
+    assert [_send(poor, ASYNC).status_code for _ in range(2)] == [202] * 2
+    assert refusal(_send(poor, ASYNC)) == (402, "insufficient_balance")
+    poor.account.refresh_from_db()
+    assert (poor.account.reserved_micros, poor.account.open_async_count) == (50_800, 2)
 
 
 @pytest.mark.usefixtures("quiet")

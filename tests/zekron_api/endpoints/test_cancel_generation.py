@@ -7,7 +7,7 @@ from tests import factories
 from tests.assertions import refusal
 from tests.zekron_api.callers import Caller
 from workers.audit import rows
-from workers.lifecycle import cancellation, image_tokens
+from workers.lifecycle import cancellation, image_tokens, partials
 from workers.messaging import enqueue, worker_registry
 from workers.models import Generation, Status
 
@@ -49,6 +49,36 @@ def test_a_generation_without_an_image_costs_nothing_once_it_is_cancelled(me: Ca
         "generation_cancelled",
     )
     assert me.get("/v1/balance").json()["data"]["balance"] == "10.0000"
+
+
+@pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED, Status.CANCELLED])
+def test_cancelling_what_has_ended_changes_nothing_and_no_money(me: Caller, status: Status) -> None:
+    ended = factories.generation_in(status, me.account)
+    me.account.refresh_from_db()
+    before = me.account.balance_micros, me.account.reserved_micros, me.account.spent_micros
+    row = Generation.objects.filter(pk=ended.pk).values().get()
+    told = me.post(f"/v1/generations/{ended.pk}/cancel", {}).json()
+    assert told["data"]["status"] == status
+    assert Generation.objects.filter(pk=ended.pk).values().get() == row
+    me.account.refresh_from_db()
+    assert (me.account.balance_micros, me.account.reserved_micros, me.account.spent_micros) == before
+
+
+def test_cancelling_after_a_partial_image_was_delivered_is_free_but_counts(
+    me: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partials, "MAX_CANCELLED", 1)
+    monkeypatch.setattr(enqueue, "send", lambda *, generation_id: None)
+    body = {"prompt": "a boat", "size": "512x512", "partial_images": 1, "async": True}
+    for count in range(2):
+        assert me.post("/v1/generate", body).status_code == 202, count
+        running = factories.claim(generation_id=Generation.objects.latest("pk").pk)
+        assert partials.mark_delivered(account_id=me.account.pk, generation_id=running.pk)
+        assert me.post(f"/v1/generations/{running.pk}/cancel", {}).status_code == 202
+        assert cancellation.end_requested(generation=running)
+    assert refusal(me.post("/v1/generate", body)) == (403, "partials_suspended")
+    assert me.get("/v1/balance").json()["data"]["balance"] == "10.0000"
+    assert [*audit.audit(), *rows.find_disagreements()] == []
 
 
 def test_a_client_that_waits_is_told_that_its_generation_was_cancelled(

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from tests.assertions import refusal
 from tests.processes import ROOT
 from tests.zekron_api.callers import Caller
 from workers.messaging import enqueue, redis_client
-from workers.models import Generation
+from workers.models import Generation, Status
 from zekron_api.http import rate_limit
 from zekron_api.waiting.deferred_response import PendingGenerationResponse
 
@@ -201,6 +202,19 @@ def test_every_reply_to_a_valid_key_says_what_is_left_also_an_error(
     left = [int(reply["X-RateLimit-Remaining"]) for reply in replies]
     assert left == [59, 58, 57, 57, 56, 55, 54, 53, 52]
     assert all(reply["X-RateLimit-Reset"].isdigit() for reply in replies)
+    assert {reply["RateLimit-Policy"] for reply in replies} == {'"requests";q=60;w=60'}
+    told = [re.fullmatch(r'"requests";r=(\d+);t=(\d+)', reply["RateLimit"]) for reply in replies]
+    assert [int(each[1]) for each in told if each] == left
+    assert all(1 <= int(each[2]) <= 61 for each in told if each)
+
+
+def test_polls_cannot_eat_the_sixty_and_the_published_reads_stay_in_them(me: Caller) -> None:
+    row = factories.generation_in(Status.COMPLETED, me.account)
+    polled = [me.get(f"/v1/generations/{row.pk}{suffix}") for suffix in ("", "/events")]
+    assert {reply["RateLimit-Policy"] for reply in polled} == {'"polls";q=600;w=60'}
+    paths = ("/v1/generations", "/v1/balance", "/v1/images/x", "/v1/models")
+    left = [me.get(path)["X-RateLimit-Remaining"] for path in paths]
+    assert left == ["59", "58", "57", "56"]
 
 
 def test_without_redis_reads_are_served_generates_accepted_and_the_rate_is_bounded(
