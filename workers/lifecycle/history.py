@@ -3,6 +3,7 @@
 Each page looks at a bounded number of rows, however many the account has.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Final, Literal, NamedTuple
@@ -22,7 +23,7 @@ _INDEXED: Final = {None, *OPEN_STATUSES, Status.FAILED, Status.CANCELLED}
 class Filters:
     """The conditions that each generation of a page meets. None stands for no condition.
 
-    A generation was accepted at `since` or later, and before `until`.
+    A generation was accepted at `since` or later, and before `until`. Its `metadata` has these names and values.
     """
 
     status: Status | None = None
@@ -30,10 +31,16 @@ class Filters:
     model: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    metadata: Mapping[str, str] | None = None
 
     def __bool__(self) -> bool:
         """Return whether there is a condition."""
         return any(value is not None for value in asdict(self).values())
+
+    @property
+    def has_more_than_status(self) -> bool:
+        """Return whether there is a condition on what no index has."""
+        return any(value is not None for value in (self.kind, self.model, self.metadata))
 
     @property
     def has_time(self) -> bool:
@@ -72,8 +79,13 @@ def find_page(*, account_id: int, total: int, filters: Filters, before: Position
         rows, last_number = _look_by_time(mine, filters, before)
     else:
         rows, last_number = _look_by_number(mine, filters, before.number if before else total + 1)
-    names = {"status": filters.status, "kind": filters.kind, "model": filters.model}
-    found = list(rows.filter(**{name: value for name, value in names.items() if value})[: limit + 1])
+    wanted = {
+        "status": filters.status,
+        "kind": filters.kind,
+        "model": filters.model,
+        "parameters__contains": filters.metadata and {"metadata": dict(filters.metadata)},
+    }
+    found = list(rows.filter(**{name: value for name, value in wanted.items() if value})[: limit + 1])
     if len(found) > limit:
         return Page(found[:limit], found[limit - 1].pk)
     return Page(found, None if last_number is None else mine.get(number=last_number).pk)
@@ -86,7 +98,7 @@ def _look_by_number(
     rows = mine.filter(number__lt=before).order_by("-number")
     # An account's numbers have no gap, so a range of numbers has as many rows.
     last_number = before - MAX_ROWS_PER_PAGE
-    if last_number <= 1 or (filters.status in _INDEXED and not filters.kind and not filters.model):
+    if last_number <= 1 or (filters.status in _INDEXED and not filters.has_more_than_status):
         return rows, None
     return rows.filter(number__gte=last_number), last_number
 
@@ -102,7 +114,7 @@ def _look_by_time(
         rows = rows.filter(created_at__lt=filters.until)
     if before:
         rows = rows.filter(_compare("<", before), created_at__lte=before.created_at)
-    if not filters.status and not filters.kind and not filters.model:
+    if not filters.status and not filters.has_more_than_status:
         return rows, None
     # The index has both columns, so that this reads no row of the table.
     places = rows.values_list("created_at", "number")[MAX_ROWS_PER_PAGE - 1 : MAX_ROWS_PER_PAGE]

@@ -16,6 +16,7 @@ from workers.lifecycle.history import Filters, Position
 from workers.models import Generation, Kind, Status
 from zekron_api.endpoints import response_bodies
 from zekron_api.endpoints.fields import CheckedField
+from zekron_api.endpoints.parameter_fields import check_metadata
 from zekron_api.endpoints.serializers import WholeNumberField
 from zekron_api.endpoints.views import ApiView
 from zekron_api.http.authentication import FreshAccountAuthentication
@@ -27,6 +28,8 @@ MAX_PAGE_SIZE: Final = 100
 MAX_OFFSET: Final = 2**63 - 1
 # An address decodes a plus sign as a space. No other space stands before an offset.
 _DECODED_PLUS: Final = re.compile(r" (?=\d\d:?\d\d$)")
+# `metadata.order=7` finds generations whose metadata has this value under `order`.
+_METADATA: Final = "metadata."
 _FILTERS: Final = ("status", "type", "model", "since", "until")
 
 
@@ -145,12 +148,17 @@ class HistoryView(ApiView):
         query = PageSerializer(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
         values = query.validated_data
+        metadata = _read_metadata(request)
+        if metadata and values["offset"]:
+            message = "offset and metadata cannot be combined. Page with before={pagination.next_before}."
+            raise InvalidField("invalid_parameter", message)
         filters = Filters(
             status=values["status"] and Status(values["status"]),
             kind=values["type"] and Kind(values["type"]),
             model=values["model"],
             since=values["since"],
             until=values["until"],
+            metadata=metadata or None,
         )
         # Every generation has exactly one hold, and the account counts its holds.
         total, limit, offset = self.account.hold_count, values["limit"], values["offset"]
@@ -176,8 +184,22 @@ class HistoryView(ApiView):
             raise InvalidField("invalid_parameter", message) from None
 
 
+def _read_metadata(request: Request) -> dict[str, str]:
+    """Return the names and values of the parameters `metadata.NAME`. Raises InvalidField."""
+    sent = {
+        name.removeprefix(_METADATA): value
+        for name, value in request.query_params.items()
+        if name.startswith(_METADATA)
+    }
+    check_metadata(sent)
+    return sent
+
+
 def _refuse_repeated(request: Request) -> None:
     """Raise InvalidField for a filter that was sent twice, because the reply would ignore one of them."""
-    for name in (*_FILTERS, "before"):
+    metadata = [name for name in request.query_params if name.startswith(_METADATA)]
+    for name in (*_FILTERS, "before", *metadata):
         if len(request.query_params.getlist(name)) > 1:
-            raise InvalidField("invalid_parameter", f"{name} was sent more than once. Send it once.")
+            # A message repeats nothing that a client wrote.
+            shown = "A name of metadata" if name in metadata else name
+            raise InvalidField("invalid_parameter", f"{shown} was sent more than once. Send it once.")

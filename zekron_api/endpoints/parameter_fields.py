@@ -1,6 +1,6 @@
 """The fields of a request that say more of the picture or of its delivery. None was in the first release."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from drf_spectacular.drainage import set_override
@@ -93,12 +93,17 @@ class MetadataField(CheckedField):
         if not isinstance(value, dict):
             message = f"metadata must be an object of strings, not {json_type(value)}."
             raise InvalidField("invalid_parameter", message)
-        if len(value) > MAX_METADATA_PAIRS:
-            message = f"metadata has {len(value)} pairs; at most {MAX_METADATA_PAIRS} are allowed."
-            raise InvalidField("invalid_parameter", message)
-        for name, text in value.items():
-            _check_pair(name, text)
+        check_metadata(value)
         return value
+
+
+def check_metadata(pairs: Mapping[str, object]) -> None:
+    """Raise InvalidField unless a request could have these pairs."""
+    if len(pairs) > MAX_METADATA_PAIRS:
+        message = f"metadata has {len(pairs)} pairs; at most {MAX_METADATA_PAIRS} are allowed."
+        raise InvalidField("invalid_parameter", message)
+    for name, text in pairs.items():
+        _check_pair(name, text)
 
 
 def _check_pair(name: str, text: object) -> None:

@@ -56,6 +56,28 @@ def test_a_type_and_a_model_narrow_the_list(me: Caller, rows: list[Generation]) 
     assert ids(me, model="zekron-image-1") == [row.pk for row in reversed(rows) if row != rows[2]]
 
 
+def test_metadata_narrows_the_list(me: Caller, rows: list[Generation]) -> None:
+    for row, metadata in zip(rows, [{"order": "7", "é": ""}, {"order": "70"}, {"é": "7"}], strict=False):
+        Generation.objects.filter(pk=row.pk).update(parameters={**row.parameters, "metadata": metadata})
+    assert ids(me, **{"metadata.order": "7"}) == [rows[0].pk]
+    assert ids(me, **{"metadata.é": "", "metadata.order": "7", "type": "create"}) == [rows[0].pk]
+    assert ids(me, **{"metadata.é": "", "metadata.order": "70"}) == []
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "metadata.=7",
+        f"metadata.{'x' * 65}=7",
+        "metadata.a=%00",
+        "metadata.a=1&metadata.a=1",
+        "metadata.a=1&offset=1",
+    ],
+)
+def test_metadata_that_no_request_could_have_is_refused(me: Caller, query: str) -> None:
+    assert refusal(me.get(f"/v1/generations?{query}")) == (400, "invalid_parameter")
+
+
 def test_since_includes_its_time_and_until_excludes_it(me: Caller, rows: list[Generation]) -> None:
     newest_first = [row.pk for row in reversed(rows)]
     assert ids(me, since="2026-01-01T12:01:00Z") == newest_first[:4]

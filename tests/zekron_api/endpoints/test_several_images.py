@@ -177,6 +177,12 @@ def test_an_asynchronous_request_tells_its_group(me: Caller, idle_worker: None) 
     assert (last["group"], last["index"]) == (ids, 2)
 
 
+def test_a_stream_of_events_is_of_one_image(me: Caller, idle_worker: None) -> None:
+    response = me.post("/v1/generate", BODY, Accept="text/event-stream")
+    assert refusal(response) == (400, "invalid_parameter")
+    assert not Generation.objects.exists()
+
+
 def test_one_of_several_images_is_cancelled_alone(me: Caller, idle_worker: None) -> None:
     ids = me.generate(**{**BODY, "async": True}).json()["data"]["group"]
     assert me.post(f"/v1/generations/{ids[1]}/cancel", {}).status_code == 200
