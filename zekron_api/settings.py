@@ -14,7 +14,7 @@ from csp.constants import NONE, SELF
 
 from storage.postgresql import time_limits
 from zekron_api.config import master_keys, origins, redis_url
-from zekron_api.config.env import REQUIRED, Environment, min_length, one_of, within
+from zekron_api.config.env import REQUIRED, Environment, importable, min_length, one_of, within
 from zekron_api.config.storage_url import object_store
 from zekron_api.local import secrets, servers
 
@@ -47,6 +47,9 @@ MODELS_FILE = env.path("MODELS_FILE", BASE_DIR / "models.toml")
 DEVICE = env.str("DEVICE", "auto")
 # The mark in the file of every picture that says that it was generated.
 PROVENANCE = env.str("PROVENANCE", "xmp", **one_of("none", "xmp"))
+# The operator's module that refuses requests and pictures by content, and whether work goes on if the module fails.
+MODERATION = env.str("MODERATION", "", validate=importable)
+MODERATION_FAILS_OPEN = env.bool("MODERATION_FAILS_OPEN", default=False)
 # Models whose weights may be used commercially although the name of their licence says otherwise.
 ALLOW_NONCOMMERCIAL = frozenset(env.names("ALLOW_NONCOMMERCIAL", []))
 # Without a token /metrics is a 404.

@@ -144,6 +144,29 @@ MUTATIONS = (
         ),
     ),
     Mutation(
+        name="moderation: a request is asked about before it is accepted",
+        path=CREATE,
+        text="    moderation.refuse_request(",
+        without="    str(",
+        tests=(
+            "tests/zekron_api/test_moderation.py::test_a_refused_request_is_typed_free_and_never_accepted",
+        ),
+    ),
+    Mutation(
+        name="moderation: a picture is asked about before it is stored",
+        path="workers/gpu_worker/attempt.py",
+        text="    moderation.refuse_picture(picture=picture)\n",
+        without="",
+        tests=("tests/zekron_api/test_moderation.py::test_a_refused_picture_is_free_at_the_first_attempt",),
+    ),
+    Mutation(
+        name="moderation: nothing passes a hook that fails",
+        path="workers/moderation.py",
+        text="        raise ModerationFailed from error\n",
+        without="        return\n",
+        tests=("tests/zekron_api/test_moderation.py::test_a_picture_is_not_delivered_while_its_hook_fails",),
+    ),
+    Mutation(
         name="sources: a twin's are discarded",
         path=CREATE,
         text="        _discard_all(sealed)\n        return Created(queries.list_group(twin",

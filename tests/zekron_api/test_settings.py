@@ -231,6 +231,16 @@ def test_an_unknown_mark_stops_the_start(read: Read, value: str) -> None:
     assert str(ended.value).startswith("zekron: the environment variable PROVENANCE is not one of: none, xmp")
 
 
+@pytest.mark.parametrize(
+    "value", ["no_such_module", "examples.no_such_module", "no.such.module", "..", "a b"]
+)
+def test_a_moderation_module_must_exist(read: Read, value: str) -> None:
+    assert read(MODERATION="examples.moderation")["MODERATION"] == "examples.moderation"
+    with pytest.raises(SystemExit) as ended:
+        read(MODERATION=value)
+    assert "the environment variable MODERATION is not the name of a Python module" in str(ended.value)
+
+
 def test_a_list_of_nothing_stops_the_start(read: Read) -> None:
     with pytest.raises(SystemExit) as ended:
         read(ALLOWED_HOSTS=" , ")

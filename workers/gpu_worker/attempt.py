@@ -13,7 +13,7 @@ from PIL import Image
 
 from storage import failpoints, images
 from storage.models import StoredImage
-from workers import error_redaction
+from workers import error_redaction, moderation
 from workers.engine.batcher import BatcherClosed
 from workers.engine.interface import (
     ImageOrder,
@@ -127,6 +127,9 @@ def _bring_to_an_end(generation: Generation, context: AttemptContext, is_unwante
             log.info("generation %s: requeued, because this worker stops", generation.pk)
         else:
             _cancel(generation)
+    except moderation.ContentRefused as refusal:
+        # Another attempt would make the same picture.
+        _fail(generation, f"its picture was refused: {refusal.category}", moderation.CONTENT_POLICY_VIOLATION)
     except OutOfDeviceMemory as error:
         # It found too little memory alone, and every other attempt would take its neighbours' memory again.
         log.error("generation %s: it does not fit into the device's memory", generation.pk, exc_info=error)
@@ -144,6 +147,7 @@ def _make(generation: Generation, context: AttemptContext, is_unwanted: threadin
     ):
         picture = context.submit_order(generation.model, order, on_step).result()
     refuse_unfit(picture, order)
+    moderation.refuse_picture(picture=picture)
     if is_unwanted.is_set():
         raise generations.CancelRequested
     failpoints.reach("painted")
@@ -202,10 +206,10 @@ def _cancel(generation: Generation) -> None:
     log.info("generation %s: cancelled at attempt %d", generation.pk, generation.attempt_count)
 
 
-def _fail(generation: Generation, detail: str) -> None:
-    code = error_codes.new_code(error_type=GENERATION_FAILED)
+def _fail(generation: Generation, detail: str, error_type: str = GENERATION_FAILED) -> None:
+    code = error_codes.new_code(error_type=error_type)
     try:
-        generations.fail(generation=generation, error_type=GENERATION_FAILED, error_code=code, detail=detail)
+        generations.fail(generation=generation, error_type=error_type, error_code=code, detail=detail)
         log.error("%s generation %s: failed permanently: %s", code, generation.pk, detail)
     except generations.LeaseLost:
         log.warning("generation %s: the lease was lost, so its new holder decides", generation.pk)

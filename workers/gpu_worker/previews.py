@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from PIL import Image
 
+from workers import moderation
 from workers.engine.interface import Picture, Preview, PreviewCallback
 from workers.gpu_worker import marking
 from workers.imaging import encoders
@@ -74,7 +75,11 @@ class PreviewPublisher:
     def _publish(self, generation: Generation, preview: Preview) -> None:
         if not self._is_followed(generation.pk):
             return
-        image = encode(preview, xmp=marking.xmp_packet(generation))
+        try:
+            image = encode(preview, xmp=marking.xmp_packet(generation))
+        except moderation.ContentRefused:
+            # The finished picture is asked about too, and decides.
+            return
         if self._is_followed(generation.pk):
             partial_images.publish(account_id=generation.account_id, generation_id=generation.pk, image=image)
 
@@ -90,8 +95,12 @@ def count_of(generation: Generation) -> int:
 
 
 def encode(preview: Preview, *, xmp: bytes = b"") -> PartialImage:
-    """Render the preview, and encode it as a PNG with sides of at most MAX_SIDE_PIXELS and this XMP packet."""
+    """Render the preview, and encode it as a PNG with sides of at most MAX_SIDE_PIXELS and this XMP packet.
+
+    Raise ContentRefused or ModerationFailed, because a client must not see a part of what is refused.
+    """
     picture = preview.render()
+    moderation.refuse_picture(picture=picture)
     if max(picture.shape) > MAX_SIDE_PIXELS:
         picture = _shrink(picture, MAX_SIDE_PIXELS)
     content = encoders.encode(picture, Encoding(), xmp=xmp)

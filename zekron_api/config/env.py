@@ -6,6 +6,7 @@ secrets. The module knows none of the project's variables.
 
 import os
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from typing import Any, Final, cast
 
 from environs import EnvValidationError, FileAwareEnv, ValidationError, validate
@@ -77,6 +78,16 @@ def within(minimum: int, maximum: int) -> dict[str, Any]:
 def one_of(*values: str) -> dict[str, Any]:
     """Return the options of a variable with one of these values."""
     return {"validate": validate.OneOf(values, error=f"is not one of: {', '.join(values)}")}
+
+
+def importable(name: str) -> None:
+    """Refuse the name of a Python module that does not exist. The module itself is not run; those above it are."""
+    try:
+        is_found = find_spec(name) is not None
+    except (ImportError, ValueError):
+        is_found = False
+    if not is_found:
+        raise ValidationError("is not the name of a Python module that can be imported")
 
 
 def min_length(character_count: int) -> Callable[[str], None]:

@@ -16,6 +16,7 @@ from django.utils import timezone
 from billing import holds, ledger
 from storage import images
 from storage.models import StoredImage
+from workers import moderation
 from workers.catalogue import ImageModel
 from workers.imaging.encoders import (
     COMPRESSION_PARAMETER,
@@ -88,14 +89,15 @@ def create(
     """Submit the validated fields of a GenerateSerializer, unless the key names an accepted generation.
 
     `queue_seconds` is for asynchronous work: the time in which an attempt must start. `lost_digest` is for a retry that
-    may belong to a generation whose client was lost. Raises KeyReused, PartialsSuspended, QueueTooLong, and
-    the exceptions of `generations.submit`. Refusals leave no source image behind.
+    may belong to a generation whose client was lost. Raises KeyReused, ContentRefused, ModerationFailed,
+    PartialsSuspended, QueueTooLong, and the exceptions of `generations.submit`. Refusals leave no source image behind.
     """
     named = _idempotency(idempotency_key, fields)
     if named and (accepted := idempotency.find(account_id=account_id, idempotency=named)):
         return Created(queries.list_group(accepted), replayed=True)
     if lost_digest and (lost := lost_clients.attach(account_id=account_id, digest=lost_digest)):
         return Created(queries.list_group(lost), attached=True)
+    moderation.refuse_request(prompt=fields["prompt"], images=fields["images"])
     if fields[PARTIAL_IMAGES]:
         partials.refuse_if_suspended(account_id=account_id)
     is_async = queue_seconds is not None

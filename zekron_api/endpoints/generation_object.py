@@ -13,6 +13,7 @@ from rest_framework.fields import BooleanField, CharField, IntegerField
 from rest_framework.serializers import Serializer
 
 from storage import images
+from workers import moderation
 from workers.imaging.encoders import DEFAULT_FORMAT, FORMAT_PARAMETER, MIME_TYPES, OutputFormat
 from workers.lifecycle import cancellation, queries, watching
 from workers.lifecycle.queue_position import Place
@@ -42,6 +43,7 @@ _MESSAGES: Final = {
     GENERATION_FAILED: "Image generation failed. Nothing was charged. Try again.",
     "service_busy": errors.BUSY,
     cancellation.GENERATION_CANCELLED: "The generation was cancelled. Nothing was charged.",
+    moderation.CONTENT_POLICY_VIOLATION: "The content policy of this service refuses the picture. Nothing was charged.",
     cancellation.QUEUE_TTL_EXCEEDED: "No worker began within its queue_ttl. Nothing was charged. Try again later.",
 }
 # The kinds of mark that the file of an image may have.

@@ -9,7 +9,7 @@ from django.http import HttpResponse
 
 from billing.money import format_usd
 from storage import images
-from workers import error_redaction
+from workers import error_redaction, moderation
 from workers.lifecycle import cancellation, error_codes, generations, queries
 from workers.messaging import counters
 from workers.models import Generation, Status
@@ -18,14 +18,17 @@ from zekron_api.http import errors
 
 log = logging.getLogger(__name__)
 
-_CANCELLED: Final[dict[str, type[errors.WithoutImage]]] = {
+_ENDED: Final[dict[str, type[errors.WithoutImage]]] = {
     cancellation.GENERATION_CANCELLED: errors.GenerationCancelled,
     cancellation.QUEUE_TTL_EXCEEDED: errors.QueueTtlExceeded,
+    moderation.CONTENT_POLICY_VIOLATION: errors.PictureRefused,
 }
 
 _MESSAGES: Final[dict[type[errors.WithoutImage], str]] = {
     errors.GenerationFailed: "Image generation failed. Nothing was charged. Try again.",
     errors.ServiceBusy: errors.BUSY,
+    errors.PictureRefused: "The content policy of this service refuses the picture of generation {id}. Nothing was "
+    "charged. Change the prompt or the images.",
     errors.StateUnavailable: "The service is temporarily unavailable. Generation {id} was accepted. "
     "Get it later from GET /v1/generations/{id}.",
     errors.GenerationTimeout: "Generation {id} is not finished yet. Get it from GET /v1/generations/{id}. "
@@ -80,9 +83,8 @@ def _build(generation_id: int) -> HttpResponse:
     if completed := [generation for generation in group if generation.status == Status.COMPLETED]:
         return _reply(completed, failed_count=len(group) - len(completed))
     ended = group[0]
-    kind = errors.GenerationFailed
-    if ended.status == Status.CANCELLED:
-        kind = _CANCELLED.get(ended.error_type, errors.ServiceBusy)
+    other = errors.GenerationFailed if ended.status == Status.FAILED else errors.ServiceBusy
+    kind = _ENDED.get(ended.error_type, other)
     raise error(kind, generation_ids=ids, code=ended.error_code)
 
 

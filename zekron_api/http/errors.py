@@ -23,6 +23,7 @@ from workers.lifecycle.generations import TooManyOpen, TooManyQueued
 from workers.lifecycle.idempotency import KeyReused
 from workers.lifecycle.partials import PartialsSuspended
 from workers.messaging import counters
+from workers.moderation import CONTENT_POLICY_VIOLATION, ContentRefused, ModerationFailed
 from zekron_api.http import rate_limit
 from zekron_api.http.authentication import CHALLENGE
 from zekron_api.http.byte_range import RangeNotSatisfiable
@@ -73,6 +74,10 @@ class WithoutImage(Exception):
 
 class GenerationFailed(WithoutImage):
     """The generation failed; nothing was charged."""
+
+
+class PictureRefused(WithoutImage):
+    """The picture was made, and the operator's content policy refused it; nothing was charged."""
 
 
 class ImageUnreachable(WithoutImage):
@@ -126,6 +131,15 @@ TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
     (AlreadyEnded, 409, "already_ended", "The generation has ended already, so there is nothing to cancel."),
     (StillOpen, 409, "still_open", "The generation is queued or running. Cancel it first, then delete it."),
     (GenerationFailed, 500, "generation_failed", None),
+    (PictureRefused, 400, CONTENT_POLICY_VIOLATION, None),
+    (
+        ContentRefused,
+        400,
+        CONTENT_POLICY_VIOLATION,
+        "The content policy of this service refuses this request. Nothing was charged. "
+        "Change the prompt or the images.",
+    ),
+    (ModerationFailed, 503, "service_unavailable", _UNAVAILABLE),
     (ImageUnreachable, 500, "image_unreachable", None),
     # InvalidField carries its own type.
     (InvalidField, 400, "", None),
@@ -279,7 +293,7 @@ def reply_with_status(status: int) -> HttpResponse:
     return envelope(status, error_type, message, error_codes.new_code(error_type=error_type))
 
 
-def envelope(status: int, error_type: str, message: str, code: str, **more: int) -> HttpResponse:
+def envelope(status: int, error_type: str, message: str, code: str, **more: object) -> HttpResponse:
     """Build `{"success": false, "error": {message, code, type, support}}`, with `more` inside `error`."""
     error = {
         "message": message,

@@ -25,6 +25,7 @@ from workers.lifecycle.admission import ModelLoading, QueueTooLong
 from workers.lifecycle.generations import TooManyOpen, TooManyQueued
 from workers.lifecycle.idempotency import KeyReused
 from workers.lifecycle.partials import PartialsSuspended
+from workers.moderation import ContentRefused, ModerationFailed
 from zekron_api.endpoints import (
     cancel_generation,
     generate,
@@ -165,6 +166,9 @@ CAUSES: Final[dict[str, tuple[Cause, ...]]] = {
         _without_image(errors.GenerationCancelled),
         _without_image(errors.QueueTtlExceeded),
         PartialsSuspended,
+        partial(ContentRefused, "unnamed"),
+        ModerationFailed,
+        _without_image(errors.PictureRefused),
         errors.ImageExpired,
         _query(generation_events.EventsSerializer, include="url"),
         errors.TooManyStreams,
