@@ -6,6 +6,7 @@ import struct
 import zlib
 from typing import Any
 
+import pillow_heif
 from PIL import Image
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
@@ -21,6 +22,13 @@ def picture(kind: str = "PNG", size: tuple[int, int] = (96, 64), **options: Any)
 def saved(image: Image.Image, file_format: str = "PNG", **options: Any) -> bytes:
     file = io.BytesIO()
     image.save(file, file_format, **options)
+    return file.getvalue()
+
+
+def heic(image: Image.Image, **options: Any) -> bytes:
+    """Return a HEIC of nearly the image's colours."""
+    file = io.BytesIO()
+    pillow_heif.from_pillow(image).save(file, quality=95, chroma=444, **options)
     return file.getvalue()
 
 

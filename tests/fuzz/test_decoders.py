@@ -2,13 +2,14 @@
 
 import io
 import json
+from functools import partial
 from typing import Any
 
 import pytest
 from django.db import transaction
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageCms
 from rest_framework.exceptions import NotAuthenticated, ParseError
 from rest_framework.request import Request
 from rest_framework.test import APIRequestFactory
@@ -17,9 +18,11 @@ from billing import keys
 from storage import envelope
 from storage.a256cbc_hs512 import SealBroken
 from tests import factories
-from tests.fuzz.mutations import fuzzed, mutated
-from tests.images import picture
-from workers.imaging import source_images
+from tests.fuzz.mutations import EXAMPLES, fuzzed, mutated
+from tests.images import heic, picture, saved
+from tests.workers.imaging import profiles
+from workers.imaging import colour, source_images
+from workers.imaging.colour_tags import CodePoints, ColourTags
 from zekron_api.endpoints.serializers import GenerateSerializer
 from zekron_api.http.authentication import BearerKeyAuthentication
 from zekron_api.http.errors import InvalidField
@@ -73,11 +76,13 @@ def _samples(file_format: str) -> list[bytes]:
         "PNG": ["RGB", "RGBA", "P", "LA", "1", "I;16"],
         "JPEG": ["RGB", "L", "CMYK"],
         "WEBP": ["RGB", "RGBA"],
+        "GIF": ["P", "L"],
     }
     options: dict[str, list[dict[str, Any]]] = {
         "PNG": [{"exif": EXIF}, {"compress_level": 0}],
         "JPEG": [{"exif": EXIF}, {"progressive": True}],
         "WEBP": [{"exif": EXIF}, {"lossless": True}],
+        "GIF": [{"comment": b"a boat"}, {"transparency": 3, "interlace": 1}],
     }
     samples = []
     for mode in modes[file_format]:
@@ -91,22 +96,79 @@ def _samples(file_format: str) -> list[bytes]:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "GIF"])
 def test_an_image_is_a_picture_within_the_limits_or_invalid(file_format: str) -> None:
     """Pillow warns of odd metadata and goes on, as it does in production."""
 
     @fuzzed
     @given(content=mutated(_samples(file_format)))
     def fuzz(content: bytes) -> None:
-        try:
-            picture = source_images.decode(content)
-        except source_images.InvalidImage:
-            return
-        assert picture.mode == "RGB"
-        assert min(picture.size) >= source_images.MIN_SIDE_PIXELS
-        assert picture.width * picture.height <= source_images.MAX_PIXELS
+        _decode(content)
 
     fuzz()
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("file_format", ["HEIC", "AVIF"])
+def test_a_container_is_a_picture_within_the_limits_or_invalid(file_format: str) -> None:
+    """Each example starts a process, so these are few."""
+    colours = Image.linear_gradient("L").resize((80, 64)).convert("RGB")
+    write = heic if file_format == "HEIC" else partial(saved, file_format="AVIF", speed=10)
+    samples = [write(image, exif=EXIF.tobytes()) for image in (colours, colours.convert("RGBA"))]
+
+    @settings(fuzzed, max_examples=max(1, EXAMPLES // 6))
+    @given(content=mutated(samples))
+    def fuzz(content: bytes) -> None:
+        _decode(content)
+
+    fuzz()
+
+
+def _decode(content: bytes) -> None:
+    try:
+        picture = source_images.decode(content)
+    except source_images.InvalidImage:
+        return
+    assert picture.mode == "RGB"
+    assert min(picture.size) >= source_images.MIN_SIDE_PIXELS
+    assert picture.width * picture.height <= source_images.MAX_PIXELS
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "I;16", "CMYK"])
+def test_a_profile_leads_to_a_conversion_or_to_none(mode: str) -> None:
+    samples = [
+        profiles.rgb_profile(profiles.DISPLAY_P3),
+        profiles.grey_profile(1.8),
+        profiles.cmyk_profile({(0, 0, 0, 0): (100, 0, 0)}),
+        ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes(),
+    ]
+
+    @fuzzed
+    @given(profile=mutated(samples))
+    def fuzz(profile: bytes) -> None:
+        conversion = colour.find(ColourTags(icc_profile=profile), mode)
+        if conversion is not None:
+            converted = conversion.apply(Image.new(mode, (8, 8)))
+            assert (converted.mode, converted.size) == ("RGB", (8, 8))
+
+    fuzz()
+
+
+@fuzzed
+@given(
+    points=st.builds(CodePoints, st.integers(0, 255), st.integers(0, 255), st.booleans()),
+    gamma=st.none() | st.integers(0, 2**32 - 1).map(lambda number: number / 100_000),
+    chromaticities=st.none()
+    | st.lists(st.integers(0, 2**32 - 1) | st.integers(0, 100_000), min_size=8, max_size=8).map(
+        lambda numbers: tuple(number / 100_000 for number in numbers)
+    ),
+)
+def test_colours_of_chunks_lead_to_a_conversion_or_to_none(
+    points: CodePoints, gamma: float | None, chromaticities: tuple[float, ...] | None
+) -> None:
+    tags = ColourTags(code_points=points, gamma=gamma, chromaticities=chromaticities)
+    conversion = colour.find(tags, "RGB")
+    assert conversion is None or conversion.apply(Image.new("RGB", (8, 8))).mode == "RGB"
 
 
 @pytest.mark.django_db

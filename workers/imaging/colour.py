@@ -4,10 +4,12 @@ Information that is broken, absurd or unknown counts as none. It costs the conve
 """
 
 import io
+import itertools
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 from typing import Final
 
+import numpy as np
 from PIL import Image, ImageChops, ImageCms
 
 from workers.imaging import code_points, icc_profile
@@ -19,11 +21,13 @@ MAX_DIFFERENCE: Final = 2
 _SRGB_GAMMA: Final = (0.45, 0.46)
 # Exponents outside are no light that anybody encoded.
 _GAMMAS: Final = (0.1, 10.0)
+_GREYS: Final = ("L", "I;16")
 _INPUT_MODES: Final = {
     icc_profile.RGB: ("RGB",),
-    icc_profile.GREY: ("L", "I;16"),
+    icc_profile.GREY: _GREYS,
     icc_profile.CMYK: ("CMYK",),
 }
+_EXACT: Final = ImageCms.Flags.NOOPTIMIZE
 _PROBED_LEVELS: Final = range(0, 256, 17)
 
 
@@ -34,9 +38,11 @@ class Conversion:
         """Prepare the conversion. Raise ValueError if the profile cannot be used for the mode."""
         modes = _INPUT_MODES.get(icc_profile.colour_space(profile), ())
         # Programs write the profile of RGB into grey pictures, too.
-        self._mode = mode if mode in modes else "RGB"
-        if self._mode not in modes or mode == "CMYK" != self._mode:
+        self._mode = mode if mode in modes or mode == "CMYK" else "RGB"
+        if self._mode not in modes:
             raise ValueError("a profile for other pictures")
+        # The library would shorten the curve of grey to a few points.
+        flags = ImageCms.Flags.BLACKPOINTCOMPENSATION | (_EXACT if self._mode in _GREYS else 0)
         try:
             self._transform = ImageCms.buildTransform(
                 ImageCms.ImageCmsProfile(io.BytesIO(profile)),
@@ -44,16 +50,21 @@ class Conversion:
                 self._mode,
                 "RGB",
                 ImageCms.Intent.RELATIVE_COLORIMETRIC,
-                ImageCms.Flags.BLACKPOINTCOMPENSATION,
+                flags,
             )
         except (ImageCms.PyCMSError, OSError) as error:
             raise ValueError("an unreadable profile") from error
+        sample = _sample(self._mode)
+        self._levels = (
+            np.asarray(self._converted(sample).getchannel("G")).ravel() if self._mode in _GREYS else None
+        )
 
     def apply(self, image: Image.Image) -> Image.Image:
         """Return the picture in sRGB."""
-        converted = self._transform.apply(image if image.mode == self._mode else to_rgb(image))
-        converted.info = {}
-        return converted
+        image = image if image.mode == self._mode else to_rgb(image)
+        if self._levels is None:
+            return self._converted(image)
+        return Image.fromarray(self._levels[np.asarray(image)]).convert("RGB")
 
     def is_needed(self) -> bool:
         """Return whether any colour of a sample becomes visibly another."""
@@ -63,10 +74,15 @@ class Conversion:
         differences = ImageChops.difference(self.apply(sample), to_rgb(sample)).getextrema()
         return any(isinstance(band, tuple) and band[1] > MAX_DIFFERENCE for band in differences)
 
+    def _converted(self, image: Image.Image) -> Image.Image:
+        converted = self._transform.apply(image)
+        converted.info = {}
+        return converted
+
 
 def find(tags: ColourTags, mode: str) -> Conversion | None:
     """Return the conversion for pictures of the mode, or None if their numbers are sRGB already."""
-    for profile in _profiles(tags, is_grey=mode in ("L", "I;16")):
+    for profile in _profiles(tags, is_grey=mode in _GREYS):
         try:
             conversion = Conversion(profile, mode)
         except ValueError:
@@ -120,15 +136,12 @@ def _written(
         return
 
 
+@cache
 def _sample(mode: str) -> Image.Image:
+    """Return a row of colours of the whole cube, or of all greys."""
     if mode == "RGB":
-        colours = bytes(
-            x for r in _PROBED_LEVELS for g in _PROBED_LEVELS for b in _PROBED_LEVELS for x in (r, g, b)
-        )
+        colours = bytes(itertools.chain.from_iterable(itertools.product(_PROBED_LEVELS, repeat=3)))
         return Image.frombytes("RGB", (len(colours) // 3, 1), colours)
-    greys = Image.frombytes("L", (256, 1), bytes(range(256)))
-    return (
-        greys
-        if mode == "L"
-        else Image.frombytes("I;16", (256, 1), bytes(x for i in range(256) for x in (i, i)))
-    )
+    if mode == "L":
+        return Image.frombytes("L", (256, 1), bytes(range(256)))
+    return Image.fromarray(np.arange(65_536, dtype=np.uint16).reshape(256, 256))

@@ -27,12 +27,13 @@ def read(content: bytes) -> PictureFile:
         while content[position] == _EXTENSION:
             start, position = position, position + 2
             while piece_bytes := content[position]:
-                position += 1 + piece_bytes
-                count += 1
+                position, count = position + 1 + piece_bytes, count + 1
                 if count > MAX_PIECES:
                     raise TooManyParts
-            position += 1
-            count += 1
+            # The empty piece that ends a block counts, too.
+            position, count = position + 1, count + 1
+            if count > MAX_PIECES:
+                raise TooManyParts
             if content[start + 1] == _GRAPHIC_CONTROL:
                 control = content[start:position]
         if content[position] != _IMAGE:

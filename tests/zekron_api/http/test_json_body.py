@@ -195,14 +195,23 @@ BODIES = {
         "invalid_image",
         "not a",
     ),
-    "a GIF": (image(picture("GIF")), 400, "invalid_image", "not a readable PNG, JPEG or WebP"),
-    "a BMP": (image(picture("BMP")), 400, "invalid_image", "not a readable PNG, JPEG or WebP"),
-    "a TIFF": (image(picture("TIFF")), 400, "invalid_image", "not a readable PNG, JPEG or WebP"),
+    "a BMP": (
+        image(picture("BMP")),
+        400,
+        "invalid_image",
+        "not a readable PNG, JPEG, WebP, HEIC, AVIF or GIF",
+    ),
+    "a TIFF": (
+        image(picture("TIFF")),
+        400,
+        "invalid_image",
+        "not a readable PNG, JPEG, WebP, HEIC, AVIF or GIF",
+    ),
     "an ICO": (
         image(picture("ICO", size=(64, 64))),
         400,
         "invalid_image",
-        "not a readable PNG, JPEG or WebP",
+        "not a readable PNG, JPEG, WebP, HEIC, AVIF or GIF",
     ),
     "a truncated PNG": (image(picture(size=(300, 300))[:400]), 400, "invalid_image", "truncated or broken"),
     "a small image": (
