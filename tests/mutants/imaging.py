@@ -5,6 +5,8 @@ from tests.mutants.mutation import Mutation
 SOURCES = "workers/imaging/source_images.py"
 PNG = "workers/imaging/png_chunks.py"
 JPEG = "workers/imaging/jpeg_segments.py"
+PROFILE = "workers/imaging/icc_profile.py"
+CONTAINERS = "workers/imaging/containers.py"
 TESTS = "tests/workers/imaging"
 
 MUTATIONS = (
@@ -105,5 +107,84 @@ MUTATIONS = (
         text="decompress(data, max_bytes)",
         without="decompress(data)",
         tests=(f"{TESTS}/test_png_chunks.py",),
+    ),
+    Mutation(
+        name="source colours: a table of a profile fits into its tag",
+        path=PROFILE,
+        text="* tag[9] * _TABLES[kind] <= byte_count",
+        without="* tag[9] * _TABLES[kind] >= 0",
+        tests=(f"{TESTS}/test_colour.py::test_a_table_without_its_bytes_is_never_given_to_the_library",),
+    ),
+    Mutation(
+        name="source colours: a newer table of a profile fits into its tag",
+        path=PROFILE,
+        text="* tag[9] * bytes_each[0] <= len(tag)",
+        without="* tag[9] * bytes_each[0] >= 0",
+        tests=(f"{TESTS}/test_colour.py::test_a_table_without_its_bytes_is_never_given_to_the_library",),
+    ),
+    Mutation(
+        name="source colours: a PNG that says sRGB is not converted by its gamma",
+        path="workers/imaging/colour.py",
+        text="    if tags.is_srgb or ",
+        without="    if ",
+        tests=(f"{TESTS}/test_colour.py::test_the_chunks_of_a_png_count_in_the_order_of_its_specification",),
+    ),
+    Mutation(
+        name="source colours: the first of two profiles of a PNG counts",
+        path=PNG,
+        text="colours.setdefault(chunk.kind, bytes(chunk.data))",
+        without="colours[chunk.kind] = bytes(chunk.data)",
+        tests=(f"{TESTS}/test_colour.py::test_the_first_of_two_chunks_counts",),
+    ),
+    Mutation(
+        name="source colours: the low bytes of a transparent colour count",
+        path="workers/imaging/transparency.py",
+        text="    return ImageChops.lighter(of_high, _opacity_of(low, file.transparent))\n",
+        without="    return of_high\n",
+        tests=(f"{TESTS}/test_transparency.py",),
+    ),
+    Mutation(
+        name="source images: the pieces of a GIF's metadata are limited",
+        path="workers/imaging/gif_blocks.py",
+        text="MAX_PIECES: Final = 20 * MAX_PARTS",
+        without="MAX_PIECES: Final = 10**9",
+        tests=(f"{TESTS}/test_gif_blocks.py",),
+    ),
+    Mutation(
+        name="source containers: the size is checked before any pixel is read",
+        path=SOURCES,
+        text="            _check_size(width, height)\n",
+        without="",
+        tests=(f"{TESTS}/test_containers.py::test_the_size_is_checked_before_any_pixel_is_read",),
+    ),
+    Mutation(
+        name="source containers: memory is limited",
+        path="workers/imaging/container_reader.py",
+        text="    _limit_memory(byte_count)\n",
+        without="",
+        tests=(f"{TESTS}/test_containers.py::test_a_picture_is_read_within_its_memory",),
+    ),
+    Mutation(
+        name="source containers: pictures in work are within the budget",
+        path=SOURCES,
+        text="_budget.spend(bytes_read + _bytes_of_work(width * height))",
+        without="_budget.spend(0)",
+        tests=(
+            f"{TESTS}/test_containers.py::test_a_picture_waits_while_the_bytes_in_work_are_at_their_limit",
+        ),
+    ),
+    Mutation(
+        name="source containers: time is limited",
+        path=CONTAINERS,
+        text="        timer.start()\n",
+        without="",
+        tests=(f"{TESTS}/test_containers.py::test_a_picture_is_read_within_its_time",),
+    ),
+    Mutation(
+        name="source containers: the process gets no secret",
+        path=CONTAINERS,
+        text="env={}",
+        without="env=None",
+        tests=(f"{TESTS}/test_containers.py::test_the_process_gets_no_environment_and_ends_with_the_block",),
     ),
 )

@@ -125,6 +125,13 @@ def test_the_chunks_of_a_png_count_in_the_order_of_its_specification() -> None:
     assert len({BROWN, of_gamma, of_profile, of_code_points}) == 4
 
 
+def test_the_first_of_two_chunks_counts() -> None:
+    """Otherwise each of thousands would be inflated."""
+    # A chunk is put before those that are there.
+    content = with_chunk(with_chunk(saved(plain(BROWN)), b"iCCP", icc(ADOBE)), b"iCCP", icc(P3))
+    assert near(pixel(content), in_srgb(BROWN, DISPLAY_P3), 2)
+
+
 def test_chromaticities_alone_have_the_curve_of_srgb() -> None:
     content = with_chunk(saved(plain(BROWN)), b"cHRM", WIDE_CHROMATICITIES)
     assert near(pixel(content), in_srgb(BROWN, DISPLAY_P3), 2)

@@ -1,6 +1,7 @@
 """HEIC and AVIF: the same walls as for other formats, and those of the process that decodes them."""
 
 import struct
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import pytest
 from PIL import Image
 
 from tests.images import BLUE, RED, halves, heic, near, saved
+from tests.processes import wait_until
 from tests.workers.imaging import profiles
 from workers.imaging import containers, source_images
 from workers.imaging.containers import Unreadable, open_reader
+from workers.imaging.memory_budget import MemoryBudget
 from workers.imaging.source_images import InvalidImage, decode
 
 pytestmark = pytest.mark.processes
@@ -110,6 +113,18 @@ def test_a_picture_is_read_within_its_memory(name: str) -> None:
             reader.decode(factor=1, byte_count=0)
     with open_reader(content) as reader:
         assert reader.decode(factor=2, byte_count=100_000_000).size == (501, 500)
+
+
+def test_a_picture_waits_while_the_bytes_in_work_are_at_their_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    budget = MemoryBudget(1_000_000)
+    monkeypatch.setattr(source_images, "_budget", budget)
+    thread = threading.Thread(target=decode, args=(avif(halves()),))
+    with budget.spend(1_000_000):
+        thread.start()
+        wait_until(lambda: budget._freed._waiters)  # type: ignore[attr-defined] # threading's own list
+        assert thread.is_alive()
+    thread.join(30)
+    assert not thread.is_alive()
 
 
 @both
