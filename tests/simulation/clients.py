@@ -14,20 +14,25 @@ from django.db import IntegrityError, InterfaceError, OperationalError, close_ol
 from billing import ledger
 from storage import images
 from storage.failpoints import FailpointReached
-from tests.simulation import painting
+from tests.simulation import painting, partials, retries
 from tests.simulation.actors import Actor, Killed
+from tests.simulation.retries import Retrier
 from tests.simulation.store import StoreFailed
+from tests.simulation.watchers import Watcher
 from tests.simulation.wishes import Asked, Wish
 from workers import catalogue
 from workers.lifecycle import admission, cancellation, deletion, generations, idempotency, queries
+from workers.lifecycle.partials import PartialsSuspended
 from workers.models import Generation
-from zekron_api.endpoints import create_generation, generation_response
+from zekron_api.endpoints import accepted_response, create_generation, generation_response
 from zekron_api.http import errors
 
 SIZE: Final = (64, 64)
 TRIES: Final = 4
 # In every look at an open generation, a client that may cancel does so with this probability.
 CANCEL_RATE: Final = 0.4
+# A client whose library sends requests again loses its connection with this probability, instead of the reply.
+LOSS_RATE: Final = 0.5
 
 REFUSALS: Final = (
     admission.QueueTooLong,
@@ -35,6 +40,7 @@ REFUSALS: Final = (
     generations.TooManyQueued,
     ledger.InsufficientBalance,
     idempotency.KeyReused,
+    PartialsSuspended,
 )
 # What a web process answers with 500: then its client knows nothing.
 FAILURES: Final = (OperationalError, InterfaceError, errors.StateUnavailable, FailpointReached, StoreFailed)
@@ -48,10 +54,17 @@ class Client:
 
     wishes: Sequence[Wish]
     asked: Asked
+    # The generations as last committed.
+    rows: dict[int, Any]
     wish: Wish | None = None
     told: list[tuple[int, str]] = field(default_factory=list)
     # What it was given or shown that is not what it wished for.
     wrong: list[str] = field(default_factory=list)
+    watcher: Watcher = field(default_factory=Watcher)
+
+    def __post_init__(self) -> None:
+        """Make the part of it that sends requests again."""
+        self.retrier = Retrier(self.asked, self.rows)
 
     def act(self, actor: Actor) -> None:
         """One wish after the other, unless the trouble is over before it comes to them."""
@@ -72,8 +85,8 @@ class Client:
     def _pursue(self, actor: Actor, wish: Wish) -> Any:
         """Return the generation that the client got, or None."""
         last = None
-        for _ in range(TRIES):
-            generation = self._send(actor, wish)
+        for number in range(TRIES):
+            generation = self._send(actor, wish, is_retry=wish.is_retried and number > 0)
             if generation is None:
                 return last
             if generation is not UNKNOWN:
@@ -85,8 +98,10 @@ class Client:
                 return None
         return last
 
-    def _send(self, actor: Actor, wish: Wish) -> Any:
+    def _send(self, actor: Actor, wish: Wish, *, is_retry: bool = False) -> Any:
         """Send the request; return the generation, None for a refusal, or UNKNOWN."""
+        self.asked.senders[wish.prompt].add(self)
+        was_suspended = partials.are_suspended(self.rows, account_id=wish.account_id)
         is_async = wish.queue_seconds is not None
         fields = {
             "prompt": wish.prompt,
@@ -96,6 +111,7 @@ class Client:
             **create_generation.NOTHING_MORE,
             "async": is_async or None,
             "queue_ttl": wish.queue_seconds,
+            "partial_images": wish.partial_count or None,
         }
         place = partial(
             create_generation.create,
@@ -103,14 +119,24 @@ class Client:
             fields=fields,
             idempotency_key=wish.key,
             queue_seconds=wish.queue_seconds,
+            lost_digest=retries.digest_of(wish) if is_retry else "",
         )
         try:
             placed = self._ask(actor, f"POST /v1/generate{' asynchronously' if is_async else ''}", place)
         except REFUSALS as refusal:
             actor.simulator.note(actor, f"is refused: {type(refusal).__name__}")
+            actor.simulator.happened[type(refusal).__name__] += 1
+            if isinstance(refusal, PartialsSuspended) and not partials.are_suspended(
+                self.rows, account_id=wish.account_id
+            ):
+                self.wrong.append("partial images were refused to an account that may have them")
             return None
+        if problem := self.retrier.check(actor, wish, placed):
+            self.wrong.append(problem)
         if placed is UNKNOWN:
             return UNKNOWN
+        if wish.partial_count and was_suspended and not (placed.replayed or placed.attached):
+            self.wrong.append("partial images were promised to an account from which they are withheld")
         name = actor.simulator.name_of(placed.generation.pk)
         actor.simulator.note(actor, f"has {name}{' again' if placed.replayed else ''}")
         self._look_at(placed.generation, wish, name)
@@ -126,20 +152,49 @@ class Client:
         """Wait as the waiting room does, or poll, and take the reply; return whether there was one."""
         leaves_at = actor.simulator.now + timedelta(seconds=actor.simulator.dice.choice((5, 20, 60, 100)))
         while actor.simulator.now < leaves_at and not actor.simulator.is_over:
-            look = partial(queries.find_ended, generation_ids=[generation.pk])
-            if self._ask(actor, "a look at the row", look) not in (UNKNOWN, set()):
+            if self._sees_end(actor, wish, generation):
                 break
+            if partials.take(actor, self._ask, generation):
+                self.told.append((generation.pk, "partial"))
+                actor.simulator.happened["partial image"] += 1
             if wish.is_cancelled and actor.simulator.dice.random() < CANCEL_RATE:
                 self._cancel(actor, wish, generation)
             actor.sleep(actor.simulator.dice.randint(5, 25))
+        if wish.is_watched:
+            return self._takes_last_event(actor, wish, generation)
+        if wish.is_retried and actor.simulator.dice.random() < LOSS_RATE:
+            self.retrier.lose(actor, self._ask, wish, generation)
+            return False
         return self._is_replied(actor, wish, generation)
+
+    def _sees_end(self, actor: Actor, wish: Wish, generation: Generation) -> bool:
+        """Look at the row, as the waiting room does or as an event stream."""
+        if wish.is_watched:
+            self.wrong += self.watcher.look(actor, self._ask, generation)
+            return self.watcher.is_ended(generation)
+        look = partial(queries.find_ended, generation_ids=[generation.pk])
+        return self._ask(actor, "a look at the row", look) not in (UNKNOWN, set())
+
+    def _takes_last_event(self, actor: Actor, wish: Wish, generation: Generation) -> bool:
+        """Take the last event of a stream, and the reply if the stream was closed before the end."""
+        if not self.watcher.is_ended(generation):
+            return self._is_replied(actor, wish, generation)
+        was_gone = generation.pk in self.asked.gone
+        end, wrong = self.watcher.take_end(actor, self._ask, generation)
+        self.wrong += wrong
+        if end is None:
+            return False
+        if end["image"] and "b64_json" in end["image"]:
+            if was_gone:
+                self.wrong.append(f"the deleted image of {wish.prompt!r} was sent")
+            self._check(end, wish, generation)
+        return self._note(actor, generation, end["status"])
 
     def _is_replied(self, actor: Actor, wish: Wish, generation: Generation) -> bool:
         was_gone = generation.pk in self.asked.gone
+        build = accepted_response.build if wish.queue_seconds is not None else generation_response.build
         try:
-            reply = self._ask(
-                actor, "the reply", partial(generation_response.build, generation_id=generation.pk)
-            )
+            reply = self._ask(actor, "the reply", partial(build, generation_id=generation.pk))
         except errors.GenerationFailed:
             return self._note(actor, generation, "failed")
         except (errors.ServiceBusy, errors.GenerationCancelled, errors.QueueTtlExceeded):
@@ -154,8 +209,8 @@ class Client:
                     f"the image of {wish.prompt!r} cannot be read: {error.__cause__ or error!r}"
                 )
             return self._note(actor, generation, "completed")
-        if reply is UNKNOWN:
-            return False
+        if reply is UNKNOWN or reply.status_code == 202:
+            return reply is not UNKNOWN and self._note(actor, generation, "accepted")
         if was_gone:
             self.wrong.append(f"the deleted image of {wish.prompt!r} was shown")
         self._check(orjson.loads(reply.content)["data"], wish, generation)

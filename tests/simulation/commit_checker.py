@@ -25,7 +25,7 @@ OPEN: Final = ("queued", "running")
 GENERATIONS: Final = """
 SELECT g.id, g.account_id, g.prompt, g.status, g.attempt_count, g.lease_token, g.lease_until, g.not_before,
     g.deadline_at, g.ended_at, g.quote_micros, g.cost_micros, g.image_id, r.resolution, g.is_async, g.queue_until,
-    g.cancel_requested_at, g.error_type, g.expires_at, g.parameters ? 'seed' AS has_seed,
+    g.cancel_requested_at, g.error_type, g.expires_at, g.are_partials_delivered, g.parameters ? 'seed' AS has_seed,
     EXISTS (SELECT FROM storage_storedimage i WHERE i.id = g.image_id AND i.wrapped_key IS NOT NULL) AS is_readable,
     EXISTS (SELECT FROM workers_sourceimage s JOIN storage_storedimage i ON i.id = s.image_id
         WHERE s.generation_id = g.id AND i.wrapped_key IS NOT NULL) AS has_readable_sources
@@ -49,10 +49,14 @@ class Holder(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """The most open generations of an account, of those that a client waits for and of the others."""
+    """The most open generations of an account, of those that a client waits for and of the others.
+
+    `cancelled` is the most that it may cancel after their partial images.
+    """
 
     synchronous: int
     asynchronous: int
+    cancelled: int
 
 
 class CommitChecker:
@@ -157,6 +161,10 @@ class CommitChecker:
             step == ("running", "running") and row.id in self._asked.to_cancel
         ):
             yield f"{name} was marked by {actor}, and nobody has asked to cancel it, or it does not run"
+        if row.are_partials_delivered != before.are_partials_delivered and not (
+            step == ("running", "running") and before.cancel_requested_at is None
+        ):
+            yield f"a partial image of {name} was delivered to {actor}, and it does not run or is to be cancelled"
         if before.status not in OPEN:
             yield from self._deleted(actor, name, before, row)
         elif step == ("queued", "running"):
@@ -241,10 +249,10 @@ class CommitChecker:
             if has != due:
                 yield f"an account has spent, times, reserved {has}, due are {due}"
             kinds = Counter(row.is_async for row in rows if row.status in OPEN)
-            counts = Limits(account.open_sync_count, account.open_async_count)
+            counts = (account.open_sync_count, account.open_async_count)
             if counts != (kinds[False], kinds[True]):
                 yield f"an account counts {counts}, and its open generations are {kinds}"
-            if any(count > limit for count, limit in zip(counts, self._limits, strict=True)):
+            if any(count > limit for count, limit in zip(counts, self._limits[:2], strict=True)):
                 yield f"an account has {counts} open generations of at most {self._limits}"
             if account.balance_micros + account.spent_micros != account.credits:
                 yield "an account's balance and spending are not its credits"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -15,8 +16,15 @@ from django.utils import timezone
 from storage import deletions, failpoints, images, orphans
 from tests.simulation import actors, database
 from tests.simulation.faults import Fault
-from workers.lifecycle import admission, queue_readings
-from workers.messaging import completion_events, enqueue, redis_client, worker_registry
+from workers.lifecycle import admission, partials, queue_position, queue_readings
+from workers.messaging import (
+    completion_events,
+    enqueue,
+    partial_images,
+    progress_events,
+    redis_client,
+    worker_registry,
+)
 from workers.messaging.worker_registry import Worker
 
 
@@ -49,6 +57,8 @@ def simulated() -> Iterator[None]:
             lambda *, generation_id: current_run().message_queue.send(generation_id=generation_id),
         ),
         (completion_events, "publish_ended", _publish_ended),
+        (progress_events, "read", lambda **_: None),
+        (queue_position, "find_place", partial(queue_position.find_place, clock=_monotonic)),
         (worker_registry, "list_alive", _alive),
         (worker_registry, "list_loading", list),
         (worker_registry, "publish", _show),
@@ -82,6 +92,14 @@ def played(run: Any) -> Iterator[None]:
                 OPEN_GENERATIONS_LIMIT=run.limits.synchronous, QUEUE_LIMIT=run.limits.asynchronous
             ),
             mock.patch.object(admission, "_readings", readings),
+            mock.patch.object(queue_position, "_seen", {}),
+            mock.patch.multiple(
+                partial_images,
+                publish=run.partial_images.publish,
+                read=run.partial_images.read,
+                forget=run.partial_images.forget,
+            ),
+            mock.patch.object(partials, "MAX_CANCELLED", run.limits.cancelled),
             mock.patch.object(images, "_delayed", deletions.Delayed[int]()),
             mock.patch.object(orphans, "_delayed", deletions.Delayed[str]()),
         ):

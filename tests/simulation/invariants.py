@@ -53,6 +53,9 @@ def _told(row: Generation | None, status: str) -> Iterator[str]:
     elif status == "image deleted":
         if not _is_deleted(row):
             yield "a client was told that its image is deleted, and it expires later"
+    elif status == "partial":
+        if not row.are_partials_delivered:
+            yield "a client got a partial image, and the row does not say so"
     elif status == "unwanted":
         if row.status not in ("cancelled", "failed"):
             yield f"a client was told that its generation will be cancelled, and it is {row.status}"

@@ -14,7 +14,7 @@ from django.utils import timezone
 from billing import ledger
 from storage import images, orphans
 from storage.failpoints import FailpointReached
-from tests.simulation import painting
+from tests.simulation import painting, partials
 from tests.simulation.actors import Actor
 from tests.simulation.message_queue import MessageQueue
 from tests.simulation.store import StoreFailed
@@ -73,11 +73,12 @@ class Worker:
         return AttemptContext(
             submit_order=lambda _, order, _on_step: painting.submit_order(actor, order),
             heartbeat=self.heartbeat,
+            follow_previews=partials.follow,
         )
 
 
 class Chores:
-    """A process that does what beat and staff ask for; several do the same at once."""
+    """A process that does what beat and staff ask for; several do the same at once, until nothing goes wrong."""
 
     def __init__(self, account_ids: list[int]) -> None:
         self._account_ids = account_ids
@@ -86,8 +87,10 @@ class Chores:
         self.form: tuple[int, uuid.UUID] | None = None
 
     def work(self, actor: Actor) -> None:
-        """One chore after another."""
+        """One chore after another. Once nothing goes wrong, beat has its timetable, and only staff still act."""
         while not actor.simulator.is_over:
+            if actor.simulator.calm_since is not None and self.form is None:
+                return
             chores = (
                 recovery.sweep,
                 recovery.sweep,
@@ -96,7 +99,7 @@ class Chores:
                 remove_orphans,
                 partial(self._top_up, actor),
             )
-            _try(actor, actor.simulator.dice.choice(chores))
+            _try(actor, chores[-1] if actor.simulator.calm_since else actor.simulator.dice.choice(chores))
             actor.sleep(actor.simulator.dice.randint(4, 25))
 
     def _top_up(self, actor: Actor) -> None:

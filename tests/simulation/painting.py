@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
+from tests.simulation import partials
 from tests.simulation.actors import Actor
 from tests.simulation.faults import Fault
 from workers.engine.batcher import BatcherClosed
@@ -52,9 +53,10 @@ def submit_order(actor: Actor, order: ImageOrder) -> "Future[Picture]":
 
 def _paint(actor: Actor, order: ImageOrder, seconds: int) -> bool:
     """Let the time of all steps go by; return False as soon as nobody wants the picture any more."""
-    for step_at in range(0, seconds, STEP_SECONDS):
+    for step, step_at in enumerate(range(0, seconds, STEP_SECONDS)):
         if order.is_unwanted():
             return False
+        partials.send(order, step=step)
         actor.sleep(min(STEP_SECONDS, seconds - step_at))
     return True
 

@@ -19,6 +19,7 @@ from tests.simulation.commit_checker import CommitChecker, Limits, open_session
 from tests.simulation.faults import Fault
 from tests.simulation.machines import Beat, Chores, IdleWorker, Worker
 from tests.simulation.message_queue import MessageQueue
+from tests.simulation.partials import PartialImages
 from tests.simulation.simulator import Simulator
 from tests.simulation.store import Objects
 from tests.simulation.wishes import Asked
@@ -34,6 +35,7 @@ OPENINGS_MICROS: Final = (80_000, 130_000, 10_000_000)
 # Of an account's open generations: with one of them a scenario often reaches the limit, with the real one never.
 OPEN_LIMITS: Final = (1, 2, 5)
 QUEUE_LIMITS: Final = (1, 2, 100)
+CANCELLED_LIMITS: Final = (0, 1, 20)
 _account_numbers = count(1)
 
 
@@ -93,11 +95,17 @@ class Run:
         dice = self.simulator.dice
         self._opening = {_account(micros): micros for micros in dice.choices(OPENINGS_MICROS, k=2)}
         self._account_ids = list(self._opening)
-        self.limits = Limits(dice.choice(OPEN_LIMITS), dice.choice(QUEUE_LIMITS))
+        self.partial_images = PartialImages()
+        self.limits = Limits(
+            dice.choice(OPEN_LIMITS), dice.choice(QUEUE_LIMITS), dice.choice(CANCELLED_LIMITS)
+        )
         asked = Asked()
         self.commit_checker = CommitChecker(self.simulator, self.limits, asked, self._account_ids, session)
         self.simulator.commit_checker = self.commit_checker.look
-        self._clients = [Client(wishes=drawn, asked=asked) for drawn in wishes.draw(dice, self._account_ids)]
+        self._clients = [
+            Client(wishes=drawn, asked=asked, rows=self.commit_checker.rows)
+            for drawn in wishes.draw(dice, self._account_ids)
+        ]
         self._chores = [Chores(self._account_ids) for _ in range(dice.randint(1, 2))]
         self._cast()
 
