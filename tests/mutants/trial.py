@@ -17,7 +17,7 @@ from tests.mutants.mutation import Mutation
 ROOT = Path(__file__).resolve().parent.parent.parent
 # A mutant that makes its tests stand still has not been found by them.
 LIMIT_SECONDS = 600
-NOT_COPIED = shutil.ignore_patterns(".git", ".venv", "var", ".*_cache", ".hypothesis")
+NOT_COPIED = shutil.ignore_patterns(".git", ".venv", "var", ".*_cache", ".hypothesis", "node_modules")
 KILLED, SURVIVED, NOT_FOUND, BROKEN = "killed", "SURVIVED", "NOT FOUND", "BROKEN"
 
 

@@ -3,9 +3,12 @@
 import json
 import re
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +16,9 @@ import httpx
 import pytest
 from httpx_sse import ServerSentEvent, connect_sse
 
-from billing import keys
-from tests import factories, processes
+from billing import audit, keys
+from tests import factories, processes, tcp_proxy
+from tests.clients import node
 from tests.processes import Processes
 from workers.lifecycle import generations
 from workers.messaging import progress_events, worker_registry
@@ -170,3 +174,72 @@ def test_a_generation_that_is_cancelled_ends_its_stream(web: Processes) -> None:
         assert connected.result(TIMEOUT_SECONDS) == 200
     assert watcher.names()[-1] == "cancelled"
     assert json.loads(watcher.received[-1].data)["error"]["type"] == "x"
+
+
+def test_a_proxy_that_cuts_every_connection_costs_nobody_a_picture_or_a_second_price(
+    web: Processes, tmp_path: Path
+) -> None:
+    owner = factories.account()
+    _, key = keys.issue(account_id=owner.pk)
+    watched = factories.submit(owner, now=None)
+    body = json.dumps({"prompt": "streamed", "size": "512x512"})
+    with ExitStack() as stack:
+        proxy = stack.enter_context(
+            tcp_proxy.before(partial(socket.create_connection, ("127.0.0.1", web.port)))
+        )
+        url = f"http://127.0.0.1:{proxy.port}"
+        sources = [
+            stack.enter_context(
+                node.running(
+                    "eventsource.mjs", url + path, key, *more, package="eventsource", output=tmp_path / name
+                )
+            )
+            for name, path, *more in (
+                ("get", f"/v1/generations/{watched.pk}/events"),
+                ("post", "/v1/generate", body),
+            )
+        ]
+        client = stack.enter_context(httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS))
+        client.headers.update({"Authorization": f"Bearer {key}", "Idempotency-Key": "plain"})
+        threads = stack.enter_context(ThreadPoolExecutor(1))
+        plain = {"prompt": "plain", "size": "512x512"}
+        cut_off = threads.submit(client.post, "/v1/generate", json=plain)
+        processes.wait_until(_three_are_accepted)
+        processes.wait_until(lambda: all(_events_of(source) for source in sources))
+        proxy.cut()
+        with pytest.raises(httpx.TransportError):
+            cut_off.result(TIMEOUT_SECONDS)
+        proxy.restore()
+        # The client that waited in vain asks again, and now it polls.
+        accepted = client.post("/v1/generate", json=plain, headers={"Prefer": "respond-async"})
+        assert (accepted.status_code, accepted.headers["Idempotent-Replayed"]) == (202, "true")
+        polled = threads.submit(client.get, accepted.headers["Location"], params={"wait": 60})
+        processes.wait_until(lambda: all(_count(source, "open") == 2 for source in sources))
+        for row in Generation.objects.all():
+            factories.finish(factories.claim(generation_id=row.pk), now=None)
+        token = polled.result(TIMEOUT_SECONDS).json()["data"]["token"]
+        assert client.get(f"/v1/images/{token}").content == b"png"
+        # The last reply is 204, after which a client of the standard does not connect again.
+        assert [source.wait(timeout_seconds=TIMEOUT_SECONDS) for source in sources] == [0, 0]
+    for source in sources:
+        told = _events_of(source)
+        assert [each["event"] for each in told] == ["status", "status", "completed"]
+        assert [each["id"] for each in told] == sorted(each["id"] for each in told)
+        assert source.lines()[-1] == {"event": "error", "code": 204}
+    owner.refresh_from_db()
+    assert (Generation.objects.count(), owner.settlement_count, owner.reserved_micros) == (3, 3, 0)
+    assert list(audit.audit()) == []
+
+
+def _three_are_accepted() -> bool:
+    # Node may take its time to start, and a worker that says nothing counts as gone.
+    worker_registry.publish(worker_name="test", seconds_per_image=0.01)
+    return Generation.objects.count() == 3
+
+
+def _events_of(source: node.Program) -> list[dict[str, Any]]:
+    return [line for line in source.lines() if "data" in line]
+
+
+def _count(source: node.Program, name: str) -> int:
+    return sum(line["event"] == name for line in source.lines())

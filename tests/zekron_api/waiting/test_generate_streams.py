@@ -1,5 +1,6 @@
 """POST /v1/generate that asks for events: the same create and the same price, with the reply told event by event."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -42,7 +43,8 @@ def the_only_one() -> Generation:
 
 async def told(exchange: Exchange) -> Exchange:
     """Return the exchange once its first event is there."""
-    await until(lambda: len(events(exchange)) > 0)
+    await until(lambda: exchange.task.done() or len(events(exchange)) > 0)
+    assert events(exchange), exchange.body
     return exchange
 
 
@@ -279,8 +281,9 @@ def test_a_retry_of_a_client_that_was_lost_goes_on_with_its_stream(
         assert await in_thread(lambda: list(audit.audit())) == []
 
     async def until_lost() -> None:
-        while await in_thread(lambda: the_only_one().client_lost_at) is None:
-            pass
+        async with asyncio.timeout(30):
+            while await in_thread(lambda: the_only_one().client_lost_at) is None:
+                pass
 
     served(scenario)
 
