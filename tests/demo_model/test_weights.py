@@ -27,3 +27,17 @@ def test_the_shipped_model_tells_day_from_night(engine: Engine) -> None:
     day, picture = brightness(engine, "A meadow at noon")
     assert brightness(engine, "A meadow at night")[0] < 0.6 * day
     assert brightness(engine, "Turn day into night", picture)[0] < 0.6 * day
+
+
+@pytest.mark.parametrize("size", [(128, 128), (400, 200), (300, 500)])
+def test_a_block_in_the_middle_of_a_source_of_any_shape_is_in_the_middle_of_the_edit(
+    engine: Engine, size: tuple[int, int]
+) -> None:
+    source = Image.new("RGB", size, (90, 140, 200))
+    half, x, y = min(size) // 4, size[0] // 2, size[1] // 2
+    source.paste((200, 40, 40), (x - half, y - half, x + half, y + half))
+    picture = brightness(engine, "Make it night", np.asarray(source))[1].astype(int)
+    rows, columns = np.nonzero(picture[..., 0] > picture[..., 2] + 20)
+    assert len(rows) > 64 * 64
+    # Half a token of the model is 32 pixels wide.
+    assert (np.median(rows), np.median(columns)) == pytest.approx((256, 256), abs=32)

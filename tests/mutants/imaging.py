@@ -187,4 +187,24 @@ MUTATIONS = (
         without="env=None",
         tests=(f"{TESTS}/test_containers.py::test_the_process_gets_no_environment_and_ends_with_the_block",),
     ),
+    Mutation(
+        name="a source of another shape is in the middle",
+        path="workers/imaging/letterbox.py",
+        text="    left, top = (width - inner[0]) // 2, (height - inner[1]) // 2\n",
+        without="    left, top = 0, 0\n",
+        tests=(
+            "tests/workers/imaging/test_letterbox.py::"
+            "test_a_block_in_the_middle_stays_in_the_middle_and_a_square",
+        ),
+    ),
+    Mutation(
+        name="a model that learned equal shapes gets sources in the ordered size",
+        path="workers/pipelines/flux2/reference_images.py",
+        text="        if self._shape == ORDERED:\n",
+        without="        if self._shape != ORDERED:\n",
+        tests=(
+            "tests/workers/pipelines/flux2/test_engine.py::"
+            "test_a_model_that_learned_equal_shapes_gets_sources_in_the_ordered_size",
+        ),
+    ),
 )

@@ -272,8 +272,8 @@ MUTATIONS = (
     Mutation(
         name="an object is kept while it is not known whether its row was committed",
         path="workers/gpu_worker/attempt.py",
-        text="    except (generations.LeaseLost, generations.CancelRequested):\n        images.discard",
-        without="    except (DatabaseError, generations.LeaseLost):\n        images.discard",
+        text="(generations.LeaseLost, generations.CancelRequested):\n        images.discard",
+        without="(DatabaseError, generations.LeaseLost, generations.CancelRequested):\n        images.discard",
         tests=(f"{SETTLEMENT}::test_an_object_is_kept_while_nobody_knows_whether_its_row_was_committed",),
     ),
     Mutation(

@@ -40,6 +40,7 @@ def test_the_projects_own_file_is_read_and_prices_as_published() -> None:
         "max_sequence_length": PROMPT_TOKENS,
         "text_encoder_out_layers": [1, 2, 3],
         "prompt_cut": "middle",
+        "source_shape": "ordered",
     }
     tokenizer = AutoTokenizer.from_pretrained(Path(model.weights, "tokenizer"))
     template = PromptTemplate(tokenizer=tokenizer, length=PROMPT_TOKENS, cut="middle")

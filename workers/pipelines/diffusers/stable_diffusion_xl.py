@@ -1,6 +1,6 @@
 """The adapter for Stable Diffusion XL: creates, and edits of one picture, which start from its noisy latents.
 
-An edit's picture is cropped around its middle to the ordered size. The prompt describes the result.
+An edit's picture is brought to the ordered size, whole and centred. The prompt describes the result.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,10 +10,11 @@ from typing import Any, Final
 
 import torch
 from diffusers import StableDiffusionXLImg2ImgPipeline, StableDiffusionXLPipeline
-from PIL import Image, ImageOps
+from PIL import Image
 
 from workers.catalogue import ImageModel
 from workers.engine.interface import ImageOrder, Misconfigured
+from workers.imaging import letterbox
 from workers.pipelines.diffusers.engine import DecoderCall, PipelineCall, PipelineEngine, StagedPipelineEngine
 from workers.pipelines.diffusers.options import (
     COMPILE_OPTIONS,
@@ -93,7 +94,7 @@ class StableDiffusionXL:
         if not first.sources:
             return PipelineCall(self._create, {**arguments, "width": first.width, "height": first.height})
         [source] = first.sources
-        picture = ImageOps.fit(source, (first.width, first.height), Image.Resampling.LANCZOS)
+        picture = letterbox.fit(source, (first.width, first.height))
         return PipelineCall(
             self._edit, {**arguments, "image": picture, "strength": self._options["strength"]}
         )

@@ -29,7 +29,7 @@ from workers.pipelines.diffusers.options import (
 from workers.pipelines.flux2.decoder import Decoder
 from workers.pipelines.flux2.offloaded import OffloadedFlux2Klein
 from workers.pipelines.flux2.prompt_template import END, MIDDLE, PromptTemplate
-from workers.pipelines.flux2.reference_images import ReferenceImageEncoder
+from workers.pipelines.flux2.reference_images import ORDERED, OWN, ReferenceImageEncoder
 from workers.pipelines.flux2.text_encoder import PromptEncoder, load_text_encoder
 from workers.pipelines.flux2.transformer import FlowSampler, Grid, Layout, RotaryEmbedding
 from workers.pipelines.runtime import compilation, float8, loading, noise, prompt_lengths
@@ -53,6 +53,8 @@ OPTIONS: Final = {
     "text_encoder_out_layers": Option([9, 18, 27], _are_layers),
     # The part of a prompt that is left out if it is too long. The pipeline leaves out the end.
     "prompt_cut": Option(END, is_one_of((END, MIDDLE))),
+    # The shape in which the transformer gets sources. A model that learned equal shapes alone needs the ordered one.
+    "source_shape": Option(OWN, is_one_of((OWN, ORDERED))),
     # A backend by diffusers' name, or the fastest of torch's own.
     "attention": Option(FASTEST, is_text),
     **COMPILE_OPTIONS,
@@ -129,23 +131,21 @@ class Flux2Klein(DeviceEngine):
             embed=self._sampler.embed_text,
         )
         self._reference_encoder = ReferenceImageEncoder(
-            pipeline=pipeline, device=self._device, patch_pixels=self._patch_pixels
+            pipeline=pipeline,
+            device=self._device,
+            patch_pixels=self._patch_pixels,
+            shape=options["source_shape"],
         )
         self._decoder = Decoder(pipeline=pipeline, device=self._device)
         self._previews = LatentPreviews(device=self._device, patch_pixels=self._patch_pixels)
 
     def batch_key(self, order: ImageOrder) -> Hashable:
         """Return the order's size and its sources' token grids, which decide the shape of all tensors."""
-        return (
-            order.width,
-            order.height,
-            *(self._reference_encoder.compute_grid(source) for source in order.sources),
-        )
+        return (order.width, order.height, *self._reference_encoder.compute_grids(order))
 
     def limit_batch(self, order: ImageOrder) -> int:
         """Return how many such orders need at most the memory of `batch_limit` creates of 1024x1024."""
-        sources = (self._reference_encoder.compute_grid(source) for source in order.sources)
-        grids = [self._make_grid(order.width, order.height), *sources]
+        grids = [self._make_grid(order.width, order.height), *self._reference_encoder.compute_grids(order)]
         large = self._make_grid(*LARGE_SIZE)
         tokens, large_tokens = (
             self._text_length + sum(rows * columns for rows, columns in each) for each in (grids, [large])
@@ -158,14 +158,12 @@ class Flux2Klein(DeviceEngine):
         if len({self.batch_key(order) for order in orders}) > 1:
             raise ValueError("a batch must be of one size, with sources of the same sizes")
         picture = self._make_grid(first.width, first.height)
-        layout = Layout(
-            picture, tuple(self._reference_encoder.compute_grid(source) for source in first.sources)
-        )
+        layout = Layout(picture, self._reference_encoder.compute_grids(first))
         with self._device.enter_side_stage():
             rotary = self._sampler.compute_rotary(layout)
             prompts = self._prompt_encoder.encode([order.prompt for order in orders])
             prompt_lengths.tell(orders, prompts.read_counts)
-            sources_BRC = self._reference_encoder.encode([order.sources for order in orders])
+            sources_BRC = self._reference_encoder.encode(orders)
             prepared = Prepared(
                 text_BLD=prompts.text_BLD,
                 # The host draws it while the device encodes.
@@ -334,6 +332,7 @@ def load(*, model: ImageModel, device: str) -> Engine:
                 steps=plain.steps,
                 text=text_options,
                 template=_make_template(pipeline, options),
+                source_shape=options["source_shape"],
             ),
             model=plain,
             device=target,

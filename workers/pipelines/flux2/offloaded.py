@@ -7,21 +7,30 @@ import torch
 from diffusers import Flux2KleinPipeline
 
 from workers.engine.interface import ImageOrder
+from workers.imaging import letterbox
 from workers.pipelines.diffusers.engine import PipelineCall
 from workers.pipelines.flux2.prompt_template import PromptTemplate
+from workers.pipelines.flux2.reference_images import ORDERED
 
 
 class OffloadedFlux2Klein:
     """A PipelineAdapter of one pipeline that creates and edits."""
 
     def __init__(
-        self, *, pipeline: Flux2KleinPipeline, steps: int, text: Mapping[str, Any], template: PromptTemplate
+        self,
+        *,
+        pipeline: Flux2KleinPipeline,
+        steps: int,
+        text: Mapping[str, Any],
+        template: PromptTemplate,
+        source_shape: str,
     ) -> None:
         """Take the pipeline's arguments for encoding prompts as `text`."""
         self._pipeline = pipeline
         self._steps = steps
         self._text = text
         self._template = template
+        self._source_shape = source_shape
 
     def count_read(self, prompt: str) -> int | None:
         """Return how many tokens of the prompt are read, or None if all are."""
@@ -30,11 +39,14 @@ class OffloadedFlux2Klein:
     def build_call(self, orders: Sequence[ImageOrder]) -> PipelineCall:
         """Return the call. Each order has its own noise generator on the CPU: its picture is the same in any batch."""
         first = orders[0]
+        sources = list(first.sources)
+        if self._source_shape == ORDERED:
+            sources = [letterbox.fit(source, (first.width, first.height)) for source in sources]
         return PipelineCall(
             self._pipeline,
             {
                 "prompt": [self._template.fit(order.prompt).text for order in orders],
-                "image": list(first.sources) or None,
+                "image": sources or None,
                 "width": first.width,
                 "height": first.height,
                 "num_inference_steps": self._steps,

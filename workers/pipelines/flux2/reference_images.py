@@ -1,4 +1,7 @@
-"""The encoder of source images for FLUX.2-klein's transformer, and its cache. It fits images as the pipeline does.
+"""The encoder of source images for FLUX.2-klein's transformer, and its cache.
+
+A source keeps its own shape, as in the pipeline, because positions tell its tokens from the picture's. For a model that
+learned sources of the picture's shape alone, it is brought to that shape.
 
 Shapes: B orders, R tokens of all sources of an order, C channels.
 """
@@ -12,12 +15,19 @@ from cachetools import LRUCache
 from diffusers import Flux2KleinPipeline
 from PIL import Image
 
+from workers.engine.interface import ImageOrder
+from workers.imaging import letterbox
+from workers.pipelines.flux2.transformer import Grid
 from workers.pipelines.runtime.compilation import Compiler
 from workers.pipelines.runtime.device import Device
 
+# The shape in which the transformer gets a source: its own, or that of the ordered picture.
+OWN: Final = "own"
+ORDERED: Final = "ordered"
 # The pipeline refuses a smaller source.
 MIN_PIXELS: Final = 64
-# Larger sources are scaled down, as the pipeline does. Their tokens would cost more than the picture's.
+# Larger sources of their own shape are scaled down, as the pipeline does. Their tokens would cost more than the
+# picture's.
 MAX_AREA_PIXELS: Final = 1024 * 1024
 # Two sizes show the compiler that both sides vary. They are not equal, or it would take the sides to be the same.
 TRIED_SIZES: Final = ((1024, 768), (512, 800))
@@ -28,26 +38,34 @@ MAX_CACHED_SOURCES: Final = 64
 class ReferenceImageEncoder:
     """An encoder that encodes a source once, however often it comes."""
 
-    def __init__(self, *, pipeline: Flux2KleinPipeline, device: Device, patch_pixels: int) -> None:
-        """Take the width and height of a token as `patch_pixels`."""
+    def __init__(
+        self, *, pipeline: Flux2KleinPipeline, device: Device, patch_pixels: int, shape: str = OWN
+    ) -> None:
+        """Take the width and height of a token as `patch_pixels`, and the shape of sources, OWN or ORDERED."""
         self._pipeline = pipeline
         self._device = device
         self._patch_pixels = patch_pixels
+        self._shape = shape
         self._cache: LRUCache[bytes, torch.Tensor] = LRUCache(MAX_CACHED_SOURCES)
 
-    def compute_grid(self, source: Image.Image) -> tuple[int, int]:
-        """Return the rows and columns of tokens that the source becomes."""
-        width, height = self._scale_size(source.size)
-        return height // self._patch_pixels, width // self._patch_pixels
+    def compute_grids(self, order: ImageOrder) -> tuple[Grid, ...]:
+        """Return the rows and columns of tokens that each source of the order becomes."""
+        if self._shape == ORDERED:
+            return (self._make_grid((order.width, order.height)),) * len(order.sources)
+        return tuple(self._make_grid(self._scale_size(source.size)) for source in order.sources)
 
-    def encode(self, rows: Sequence[Sequence[Image.Image]]) -> torch.Tensor | None:
-        """Return the latents (B, R, C) of a row of sources for each order, or None for creates.
+    def encode(self, orders: Sequence[ImageOrder]) -> torch.Tensor | None:
+        """Return the latents (B, R, C) of each order's sources, or None for creates.
 
-        All rows must have sources of the same sizes.
+        The sources of all orders must become equal grids.
         """
-        if not rows[0]:
+        if not orders[0].sources:
             return None
-        return torch.cat([torch.cat([self._encode(source) for source in row], dim=1) for row in rows])
+        return torch.cat([torch.cat(self._encode_all(order), dim=1) for order in orders])
+
+    def encode_fitted(self, source: Image.Image, grid: Grid) -> torch.Tensor:
+        """Return the latents (1, R, C) of the source, brought to the shape of a picture with this token grid."""
+        return self._encode(source, grid, is_fitted=True)
 
     def encode_pixels(self, pixels_1CHW: torch.Tensor) -> torch.Tensor:
         """Return the latents (1, R, C) of pixels from -1 to 1, whose sides are multiples of a token's."""
@@ -62,19 +80,28 @@ class ReferenceImageEncoder:
         """Compile the VAE's encoder for sources of any size."""
         compiler.compile([self._pipeline.vae.encoder], dynamic=True)
         for width, height in TRIED_SIZES:
-            self.encode([[Image.new("RGB", (width, height))]])
+            self.encode_fitted(Image.new("RGB", (width, height)), self._make_grid((width, height)))
         self._cache.clear()
 
-    def _encode(self, source: Image.Image) -> torch.Tensor:
-        digest = hashlib.sha256(repr(source.size).encode() + source.tobytes()).digest()
+    def _encode_all(self, order: ImageOrder) -> list[torch.Tensor]:
+        pairs = zip(order.sources, self.compute_grids(order), strict=True)
+        return [self._encode(source, grid, is_fitted=self._shape == ORDERED) for source, grid in pairs]
+
+    def _encode(self, source: Image.Image, grid: Grid, *, is_fitted: bool) -> torch.Tensor:
+        digest = hashlib.sha256(repr((source.size, grid, is_fitted)).encode() + source.tobytes()).digest()
         if digest not in self._cache:
-            height, width = (self._patch_pixels * count for count in self.compute_grid(source))
+            height, width = (self._patch_pixels * count for count in grid)
+            picture = letterbox.fit(source, (width, height)) if is_fitted else self._fit(source)
             pixels_1CHW = self._pipeline.image_processor.preprocess(
-                self._fit(source), height=height, width=width, resize_mode="crop"
+                picture, height=height, width=width, resize_mode="crop"
             )
             with self._device.measure_work():
                 self._cache[digest] = self.encode_pixels(pixels_1CHW)
         return self._cache[digest]
+
+    def _make_grid(self, size: tuple[int, int]) -> Grid:
+        width, height = size
+        return height // self._patch_pixels, width // self._patch_pixels
 
     def _scale_size(self, size: tuple[int, int]) -> tuple[int, int]:
         width, height = size

@@ -104,6 +104,26 @@ def test_sources_of_any_shape_are_taken_and_not_changed(engine: Engine, size: tu
     assert source.tobytes() == before
 
 
+def test_sources_are_encoded_whole_and_in_their_own_shape(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit = engine._adapter._edit
+    seen: list[torch.Tensor] = []
+    encode = edit._encode_vae_image
+    monkeypatch.setattr(
+        edit, "_encode_vae_image", lambda *, image, **more: seen.append(image) or encode(image=image, **more)
+    )
+    source = Image.new("RGB", (240, 120), "blue")
+    source.paste("red", (105, 45, 135, 75))
+    make_pictures(engine, make_order(sources=[source]))
+    [pixels_1CFHW] = seen
+    assert tuple(pixels_1CFHW.shape) == (1, 3, 1, 96, 192)
+    # Red is where the block is. It lies in the middle, and is no wider than before.
+    rows, columns = torch.nonzero(pixels_1CFHW[0, 0, 0] > 0, as_tuple=True)
+    assert (rows.float().mean(), columns.float().mean()) == (pytest.approx(47.5), pytest.approx(95.5))
+    assert (rows.max() - rows.min() + 1, columns.max() - columns.min() + 1) == (24, 24)
+
+
 def test_weights_of_their_own_edit_and_the_others_create(
     engine: Engine, weights: Path, tmp_path: Path
 ) -> None:

@@ -11,13 +11,14 @@ from diffusers import (
     StableDiffusionXLImg2ImgPipeline,
     StableDiffusionXLPipeline,
 )
-from PIL import Image, ImageOps
+from PIL import Image
 
 from tests.workers.conftest import entry
 from tests.workers.pipelines import pictures
 from tests.workers.pipelines.pictures import BLUE, MAX_DIFFERENCE, RED, make_pictures, mean_difference
 from workers.catalogue import ImageModel
 from workers.engine.interface import Engine, EngineError, load_engine
+from workers.imaging import letterbox
 from workers.pipelines.diffusers.engine import StagedPipelineEngine
 from workers.pipelines.runtime import loading
 from workers.pipelines.tiny import build
@@ -84,7 +85,7 @@ def test_an_edit_is_what_the_pipeline_makes_of_the_picture_in_the_ordered_size(
     pipeline = loading.load(StableDiffusionXLImg2ImgPipeline, model=model(weights))
     [stock] = pipeline(
         prompt="a fox",
-        image=ImageOps.fit(source, (SIDE, SIDE), Image.Resampling.LANCZOS),
+        image=letterbox.fit(source, (SIDE, SIDE)),
         strength=0.6,
         generator=torch.Generator().manual_seed(1),
         **STOCK,

@@ -19,6 +19,7 @@ from tests.workers.pipelines.pictures import (
     mean_difference,
 )
 from workers.engine.interface import BadOutput, DeviceLost, Engine, EngineError, load_engine
+from workers.imaging import letterbox
 from workers.pipelines.flux2 import engine as flux2_engine
 from workers.pipelines.flux2 import text_encoder
 from workers.pipelines.runtime import loading
@@ -80,6 +81,21 @@ def test_an_edit_depends_on_its_sources_and_their_order(small_engine: Engine) ->
 def test_sources_of_any_size_are_fitted(small_engine: Engine, size: tuple[int, int]) -> None:
     [picture] = make_pictures(small_engine, make_order(sources=[Image.new("RGB", size, "green")]))
     assert picture.shape == (SIDE, SIDE, 3)
+
+
+def test_a_model_that_learned_equal_shapes_gets_sources_in_the_ordered_size(small_model: Path) -> None:
+    options = {**OPTIONS, "source_shape": "ordered"}
+    engine = flux2_engine.load(model=entry(small_model, options=options), device="cpu")
+    wide = Image.effect_noise((300, 100), 80).convert("RGB")
+    order = make_order(sources=[wide, RED], size=(SIDE, 2 * SIDE))
+    grid = (2 * SIDE // 32, SIDE // 32)
+    assert engine.prepare([order]).tensors.layout == (grid, (grid, grid))
+    fitted = [letterbox.fit(source, (SIDE, 2 * SIDE)) for source in order.sources]
+    [expected] = make_pictures(engine, replace(order, sources=tuple(fitted)))
+    assert np.abs(make_pictures(engine, order)[0] - expected).max() <= MAX_DIFFERENCE
+    # A size of more than a megapixel is not scaled down, or positions would not agree.
+    large = make_order(sources=[RED], size=(1536, 1536))
+    assert engine.batch_key(large) == (1536, 1536, (48, 48))
 
 
 def test_a_source_is_not_changed(small_engine: Engine) -> None:

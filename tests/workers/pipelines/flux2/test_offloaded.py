@@ -40,6 +40,7 @@ VALUES: dict[str, Callable[[ImageModel], object]] = {
     "negative_prompt": lambda _model: "blurred",
     "prompt_cut": lambda _model: "middle",
     "precision": lambda _model: "float8",
+    "source_shape": lambda _model: "ordered",
     "strength": lambda _model: 0.5,
     "text_encoder_out_layers": lambda _model: [1, 1, 2],
 }
@@ -162,12 +163,17 @@ def test_every_option_is_either_refused_by_its_name_or_has_its_effect(
 
 
 def _list_arguments(engine: Any) -> list[dict[str, Any]]:
-    """Return the arguments of the calls that make a picture with and without a source, but for the noise."""
+    """Return the arguments of the calls that make a picture with and without a source, but for noise and pixels."""
     orders = [make_order("x" * 2000)]
     if len(getattr(engine._adapter, "pipelines", [None])) > 1 or engine._model.sources > 1:
         orders.append(make_order(sources=[RED]))
     calls = [engine._adapter.build_call([order]) for order in orders]
-    return [{**call.arguments, "generator": None, "image": None} for call in calls]
+    return [{**call.arguments, "generator": None, "image": _sizes(call.arguments)} for call in calls]
+
+
+def _sizes(arguments: dict[str, Any]) -> list[tuple[int, int]]:
+    images = arguments.get("image") or []
+    return [image.size for image in (images if isinstance(images, list) else [images])]
 
 
 @pytest.mark.parametrize(
