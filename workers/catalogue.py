@@ -3,6 +3,7 @@
 It knows the properties and the price of each model, and not how a model runs.
 """
 
+import math
 import re
 import tomllib
 from collections.abc import Collection, Mapping
@@ -67,7 +68,10 @@ class ImageModel:
     @property
     def takes_negative_prompt(self) -> bool:
         """Return whether a request may say what the picture should not show."""
-        return self.adapter in NEGATIVE_PROMPT_ADAPTERS
+        guidance_scale = self.options.get("guidance_scale", math.inf)
+        # Without guidance, a pipeline does not read it.
+        is_guided = isinstance(guidance_scale, int | float) and guidance_scale > 1
+        return is_guided and self.adapter in NEGATIVE_PROMPT_ADAPTERS
 
 
 def catalogue() -> Mapping[str, ImageModel]:

@@ -69,6 +69,32 @@ def test_a_model_may_say_how_long_a_prompt_it_reads(tmp_path: Path) -> None:
     assert load(written(tmp_path, text))["zekron-image-1"].max_prompt_tokens == 509
 
 
+@pytest.mark.parametrize(
+    ("adapter", "options", "takes"),
+    [
+        ("flux2-klein", "", False),
+        ("qwen-image", "", True),
+        ("stable-diffusion-xl", "guidance_scale = 5", True),
+        ("stable-diffusion-xl", "guidance_scale = 1", False),
+    ],
+)
+def test_a_negative_prompt_is_for_guided_models(
+    tmp_path: Path, adapter: str, options: str, takes: bool
+) -> None:
+    text = ENTRY.replace("flux2-klein", adapter).replace("max_sequence_length = 256", options)
+    assert load(written(tmp_path, text))["zekron-image-1"].takes_negative_prompt == takes
+
+
+def test_a_model_may_say_how_many_images_a_request_asks_for(tmp_path: Path) -> None:
+    assert load(written(tmp_path, ENTRY))["zekron-image-1"].max_n == 4
+    assert (
+        load(written(tmp_path, ENTRY.replace("steps = 4", "steps = 4\nmax_n = 10")))["zekron-image-1"].max_n
+        == 10
+    )
+    with pytest.raises(catalogue.CatalogueError, match="max_n is not a whole number from 1 to 10"):
+        load(written(tmp_path, ENTRY.replace("steps = 4", "steps = 4\nmax_n = 11")))
+
+
 def test_a_model_may_say_how_many_sources_it_takes_and_which_workers_make_it(tmp_path: Path) -> None:
     text = ENTRY.replace("steps = 4", 'steps = 4\nsources = 0\nqueue = "large"')
     model = load(written(tmp_path, text))["zekron-image-1"]

@@ -72,9 +72,10 @@ class OutOfDeviceMemory(EngineError):
 class ImageOrder:
     """An order for one picture: its sides in pixels, a prompt, a seed and, for an edit, RGB source images.
 
-    `is_unwanted` tells whether its client has cancelled it meanwhile. Any thread may call it. `on_preview` gets at most
-    `preview_count` previews while the picture is made. An engine that has no previews never calls it. `on_prompt_cut`
-    is called before the steps if the model reads only a part of the prompt.
+    `negative_prompt` is what the picture should not show, for models that take one. `is_unwanted` tells whether its
+    client has cancelled it meanwhile. Any thread may call it. `on_preview` gets at most `preview_count` previews while
+    the picture is made. An engine that has no previews never calls it. `on_prompt_cut` is called before the steps if
+    the model reads only a part of the prompt.
     """
 
     prompt: str
@@ -83,6 +84,7 @@ class ImageOrder:
     seed: int
     sources: tuple[Image.Image, ...] = ()
     is_unwanted: Callable[[], bool] = field(default=lambda: False, compare=False)
+    negative_prompt: str = ""
     preview_count: int = 0
     on_preview: PreviewCallback = field(default=lambda _: None, compare=False)
     on_prompt_cut: PromptCutCallback = field(default=lambda _: None, compare=False)

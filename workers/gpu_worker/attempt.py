@@ -95,6 +95,7 @@ def order_of(
         width=generation.parameters["width"],
         height=generation.parameters["height"],
         seed=generation.parameters["seed"],
+        negative_prompt=generation.parameters.get("negative_prompt", ""),
         sources=_sources(generation) if generation.kind == Kind.EDIT else (),
         is_unwanted=is_unwanted,
         on_prompt_cut=on_prompt_cut,

@@ -96,8 +96,12 @@ class PipelineEngine(DeviceEngine):
         self._adapter = adapter
 
     def batch_key(self, order: ImageOrder) -> Hashable:
-        """Return the size of a create. An edit goes alone, because its sources would apply to the whole batch."""
-        return None if order.sources else (order.width, order.height)
+        """Return the size of a create, and whether it has a negative prompt.
+
+        An edit goes alone, because its sources would apply to the whole batch.
+        """
+        # For a pipeline, no negative prompt is another thing than an empty one.
+        return None if order.sources else (order.width, order.height, bool(order.negative_prompt))
 
     def prepare(self, orders: Sequence[ImageOrder]) -> Prepared:
         """Return the pipeline's arguments."""

@@ -110,7 +110,7 @@ class QwenImage:
         guidance_scale = float(self._options["guidance_scale"])
         arguments = {
             "prompt": [self._fit_prompt(order.prompt) for order in orders],
-            "negative_prompt": [self._options["negative_prompt"]] * len(orders)
+            "negative_prompt": [self._choose_negative_prompt(order) for order in orders]
             if guidance_scale > 1
             else None,
             "true_cfg_scale": guidance_scale,
@@ -222,6 +222,9 @@ class QwenImage:
             ]
         mean_C, deviation_C = self._scale
         return mean_C, deviation_C
+
+    def _choose_negative_prompt(self, order: ImageOrder) -> str:
+        return self._fit_prompt(order.negative_prompt) or str(self._options["negative_prompt"])
 
     def _fit_prompt(self, prompt: str) -> str:
         """Cut the prompt to the pipelines' length, and break up text that would be read as a special token."""

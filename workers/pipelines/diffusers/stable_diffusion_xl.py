@@ -83,10 +83,11 @@ class StableDiffusionXL:
     def build_call(self, orders: Sequence[ImageOrder]) -> PipelineCall:
         """Return the call. Each order has its own noise generator on the CPU: its picture is the same in any batch."""
         first = orders[0]
-        negative = self._options["negative_prompt"]
+        # All orders of a batch have a negative prompt of their own, or none has.
+        negative = [order.negative_prompt or self._options["negative_prompt"] for order in orders]
         arguments = {
             "prompt": [order.prompt for order in orders],
-            "negative_prompt": None if negative is None else [negative] * len(orders),
+            "negative_prompt": None if None in negative else negative,
             "num_inference_steps": self._steps,
             "guidance_scale": float(self._options["guidance_scale"]),
             "generator": [torch.Generator().manual_seed(order.seed) for order in orders],

@@ -49,10 +49,19 @@ def test_creates_of_one_size_go_together_and_come_out_as_alone(weights: Path, gu
         # Guidance enlarges rounding in float32, which differs between processors: up to 5 of 255 were seen, here 0.
         pipeline.to(torch.float64)
     orders = [make_order(), make_order("a mountain at dusk, with snow", seed=7), make_order("", seed=0)]
-    assert {engine.batch_key(each) for each in orders} == {(SIDE, SIDE)}
+    assert {engine.batch_key(each) for each in orders} == {(SIDE, SIDE, False)}
     assert engine.batch_key(make_order(sources=[RED])) is None
     for each, picture in zip(orders, make_pictures(engine, *orders), strict=True):
         assert np.abs(picture - make_pictures(engine, each)[0]).max() <= MAX_DIFFERENCE
+
+
+def test_a_negative_prompt_of_an_order_is_read_like_that_of_the_options(weights: Path) -> None:
+    guided = load_engine(model=model(weights, options={"guidance_scale": 4.0}), device="cpu")
+    options = {"guidance_scale": 4.0, "negative_prompt": "grain"}
+    other = load_engine(model=model(weights, options=options), device="cpu")
+    own = replace(make_order(), negative_prompt="grain")
+    assert np.array_equal(make_pictures(guided, own)[0], make_pictures(other, make_order())[0])
+    assert mean_difference(make_pictures(guided, own)[0], make_pictures(guided, make_order())[0]) > 0
 
 
 @pytest.mark.parametrize("sources", [[], [RED], [RED, BLUE]], ids=["create", "one", "two"])

@@ -54,7 +54,7 @@ def test_creates_of_one_size_go_together_and_come_out_as_alone(engine: Engine) -
         make_order(seed=2**32 - 1),
         make_order("", seed=0),
     ]
-    assert {engine.batch_key(each) for each in orders} == {(SIDE, SIDE)}
+    assert {engine.batch_key(each) for each in orders} == {(SIDE, SIDE, False)}
     assert engine.batch_key(make_order(sources=[RED])) is None
     for each, picture in zip(orders, make_pictures(engine, *orders), strict=True):
         assert np.abs(picture - make_pictures(engine, each)[0]).max() <= MAX_DIFFERENCE
@@ -115,6 +115,15 @@ def test_strength_and_guidance_and_a_negative_prompt_matter(weights: Path, engin
     ):
         other = load_engine(model=model(weights, options=options), device="cpu")
         assert mean_difference(make_pictures(other, each)[0], make_pictures(engine, each)[0]) > 2
+
+
+def test_a_negative_prompt_of_an_order_is_read_like_that_of_the_options(
+    weights: Path, engine: Engine
+) -> None:
+    other = load_engine(model=model(weights, options={"negative_prompt": "grain"}), device="cpu")
+    own = replace(make_order(), negative_prompt="grain")
+    assert np.array_equal(make_pictures(engine, own)[0], make_pictures(other, make_order())[0])
+    assert engine.batch_key(own) != engine.batch_key(make_order())
 
 
 def test_half_precision_keeps_its_vae_in_single(weights: Path) -> None:
