@@ -4,6 +4,7 @@ from tests.mutants.mutation import Mutation
 
 CREATE = "zekron_api/endpoints/create_generation.py"
 ATTEMPT = "workers/gpu_worker/attempt.py"
+FINISHED = "workers/gpu_worker/finished_image.py"
 KEYS = "workers/lifecycle/idempotency.py"
 SAME_KEY = "tests/zekron_api/endpoints/test_idempotency.py"
 KEY_ROWS = "tests/workers/lifecycle/test_idempotency.py"
@@ -98,14 +99,14 @@ MUTATIONS = (
     ),
     Mutation(
         name="a seal: a picture's names its generation",
-        path="workers/gpu_worker/finished_image.py",
+        path=FINISHED,
         text='f"account {generation.account_id} generation {generation.pk}"',
         without='f"account {generation.account_id}"',
         tests=(f"{ATTEMPTS}::test_a_picture_is_sealed_for_its_generation_and_its_account",),
     ),
     Mutation(
         name="a seal: a picture's names its account",
-        path="workers/gpu_worker/finished_image.py",
+        path=FINISHED,
         text='f"account {generation.account_id} generation {generation.pk}"',
         without='f"generation {generation.pk}"',
         tests=(f"{ATTEMPTS}::test_a_picture_is_sealed_for_its_generation_and_its_account",),

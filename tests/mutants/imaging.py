@@ -8,6 +8,7 @@ JPEG = "workers/imaging/jpeg_segments.py"
 PROFILE = "workers/imaging/icc_profile.py"
 CONTAINERS = "workers/imaging/containers.py"
 TESTS = "tests/workers/imaging"
+FORMATS = "tests/zekron_api/endpoints/test_output_fields.py"
 
 MUTATIONS = (
     Mutation(
@@ -206,5 +207,54 @@ MUTATIONS = (
             "tests/workers/pipelines/flux2/test_engine.py::"
             "test_a_model_that_learned_equal_shapes_gets_sources_in_the_ordered_size",
         ),
+    ),
+    Mutation(
+        name="formats: the digest of a request has the format and the compression",
+        path="zekron_api/endpoints/create_generation.py",
+        text="    FORMAT_PARAMETER: DEFAULT_FORMAT,\n",
+        without="",
+        tests=(f"{FORMATS}::test_another_format_under_the_same_key_is_another_request",),
+    ),
+    Mutation(
+        name="formats: a compressed PNG is refused",
+        path="zekron_api/endpoints/serializers.py",
+        text="        output_fields.refuse_compressed_png(attrs)\n",
+        without="",
+        tests=(f"{FORMATS}::test_what_cannot_be_honoured_is_refused_by_name",),
+    ),
+    Mutation(
+        name="formats: the stored media type is the file's",
+        path="workers/gpu_worker/finished_image.py",
+        text="        mime_type=finished.mime_type,\n",
+        without='        mime_type="image/png",\n',
+        tests=(f"{FORMATS}::test_the_format_is_the_same_wherever_the_image_is_told_of",),
+    ),
+    Mutation(
+        name="formats: the erasure keeps the format",
+        path="workers/lifecycle/erasure.py",
+        text='("width", "height", FORMAT_PARAMETER)',
+        without='("width", "height")',
+        tests=(f"{FORMATS}::test_the_format_is_the_same_wherever_the_image_is_told_of",),
+    ),
+    Mutation(
+        name="marks: a picture is marked",
+        path="workers/gpu_worker/finished_image.py",
+        text=", xmp=marking.xmp_packet(generation))",
+        without=")",
+        tests=(f"{FORMATS}::test_every_image_says_that_it_was_generated_and_nothing_of_its_request",),
+    ),
+    Mutation(
+        name="marks: a preview is marked",
+        path="workers/gpu_worker/previews.py",
+        text="encode(preview, xmp=marking.xmp_packet(generation))",
+        without="encode(preview)",
+        tests=("tests/workers/gpu_worker/test_previews.py::test_a_preview_says_that_it_was_generated",),
+    ),
+    Mutation(
+        name="marks: an edit is another source type than a create",
+        path="workers/gpu_worker/marking.py",
+        text="SourceType.EDITED if kind == Kind.EDIT else SourceType.CREATED",
+        without="SourceType.CREATED",
+        tests=(f"{FORMATS}::test_every_image_says_that_it_was_generated_and_nothing_of_its_request",),
     ),
 )

@@ -68,7 +68,7 @@ class Encoding:
 
     @property
     def parameters(self) -> dict[str, str | int]:
-        """What the parameters of a generation keep of it: what is not the default."""
+        """Its part of a generation's parameters, which keep only what is not the default."""
         kept: dict[str, str | int] = {}
         if self.format is not DEFAULT_FORMAT:
             kept[FORMAT_PARAMETER] = self.format.value

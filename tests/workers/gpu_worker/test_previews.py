@@ -15,6 +15,7 @@ from workers.engine import preview_steps
 from workers.engine.interface import ImageOrder, Picture, Preview, StepCallback
 from workers.gpu_worker import attempt, previews
 from workers.gpu_worker.previews import PreviewPublisher
+from workers.imaging.xmp import SourceType
 from workers.messaging import counters, partial_images
 from workers.messaging.partial_images import PartialImage
 from workers.models import Generation, Status
@@ -88,6 +89,14 @@ def test_the_owner_reads_what_the_engine_showed(published: list[tuple[int, Parti
                 account_id=generation.account_id, generation_id=generation.pk, index=index
             )
             assert read == image
+
+
+def test_a_preview_says_that_it_was_generated(published: list[tuple[int, PartialImage]]) -> None:
+    with publisher() as running, running.follow(submit(1)) as note:
+        note(preview())
+        wait_until(lambda: published)
+    with Image.open(io.BytesIO(published[0][1].content)) as image:
+        assert SourceType.CREATED.encode() in image.info["xmp"]
 
 
 def test_nothing_is_published_after_the_attempt(published: list[tuple[int, PartialImage]]) -> None:

@@ -117,7 +117,7 @@ def test_another_format_under_the_same_key_is_another_request(
 ) -> None:
     key = {"Idempotency-Key": "k"}
     body = {"prompt": "a boat", "size": "512x512"}
-    bodies = [
+    bodies: list[dict[str, object]] = [
         {"output_format": "png"},
         {"output_format": "jpeg"},
         {"output_format": "jpeg", "output_compression": 100},
