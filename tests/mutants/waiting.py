@@ -50,6 +50,26 @@ MUTATIONS = (
         tests=(SLOW_READER,),
     ),
     Mutation(
+        name="metrics: a stream is no waiting client",
+        path=ROOM,
+        text="lambda: len(self.waiters) - len(self.streams)",
+        without="lambda: len(self.waiters)",
+        tests=(
+            "tests/zekron_api/waiting/test_event_streams.py::"
+            "test_metrics_count_the_streams_and_the_waiting_clients_of_the_process",
+        ),
+    ),
+    Mutation(
+        name="metrics: a client that left waits no longer",
+        path=WAITERS,
+        text="            self._count -= 1\n",
+        without="",
+        tests=(
+            "tests/zekron_api/waiting/test_event_streams.py::"
+            "test_metrics_count_the_streams_and_the_waiting_clients_of_the_process",
+        ),
+    ),
+    Mutation(
         name="waiters: who has left is forgotten",
         path=WAITERS,
         text="        if not futures:\n            self._futures.pop(generation_id, None)\n",

@@ -1,4 +1,7 @@
-"""The metrics for Prometheus at /metrics, read from PostgreSQL and Redis at each request with METRICS_TOKEN."""
+"""The metrics for Prometheus at /metrics, read at each request with METRICS_TOKEN.
+
+They come from PostgreSQL and Redis, and a few from this process.
+"""
 
 import secrets
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +21,7 @@ from workers.audit import scheduled
 from workers.catalogue import catalogue
 from workers.messaging import counters, worker_registry
 from workers.messaging.worker_registry import Worker
-from zekron_api.http import errors
+from zekron_api.http import errors, process_metrics
 
 
 @csrf_exempt
@@ -36,13 +39,17 @@ def serve(request: HttpRequest) -> HttpResponse:
         refused = errors.reply_with_status(405)
         refused["Allow"] = "GET, HEAD"
         return refused
-    response = HttpResponse(generate_latest(_REGISTRY), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+    content = generate_latest(_REGISTRY) + generate_latest(process_metrics.REGISTRY)
+    response = HttpResponse(content, content_type=CONTENT_TYPE_PLAIN_0_0_4)
     response["Cache-Control"] = "no-store"
     return response
 
 
 class ServiceCollector(Collector):
-    """The collector of all metrics. A source that does not answer gives no metric but `zekron_source_up` 0."""
+    """The collector of the metrics that all web processes share.
+
+    A source that does not answer gives no metric but `zekron_source_up` 0.
+    """
 
     def collect(self) -> Iterator[Metric]:
         """Read and return the metric families, those of PostgreSQL first."""

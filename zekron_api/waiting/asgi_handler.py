@@ -25,7 +25,7 @@ from django.urls import set_script_prefix
 from workers.lifecycle import queries, watching
 from workers.lifecycle.watching import State
 from workers.messaging import background
-from zekron_api.http import authentication, cross_origin, errors
+from zekron_api.http import authentication, cross_origin, errors, process_metrics
 from zekron_api.http.pending_check import PendingCheckResponse
 from zekron_api.waiting import futures, half_close, request_body, sending
 from zekron_api.waiting.completion_waiters import CompletionWaiters
@@ -79,6 +79,9 @@ class WaitingRoom(ASGIHandler):
         self.streams = EventStreams(
             waiters=self.waiters, read_states=self._read_states, build=self._build_end
         )
+        # A stream waits for its end as well.
+        process_metrics.WAITING_CLIENTS.set_function(lambda: len(self.waiters) - len(self.streams))
+        process_metrics.STREAMS.set_function(lambda: len(self.streams))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one scope of the server: a request, or the lifespan with start and stop."""

@@ -42,16 +42,19 @@ class CompletionWaiters:
         self._ended_among = ended_among
         self._on_progress = on_progress
         self._futures: dict[int, set[asyncio.Future[None]]] = {}
+        self._count = 0
         self._recent: OrderedDict[int, None] = OrderedDict()
         self._is_subscribed = True
 
     def __len__(self) -> int:
-        return sum(len(futures) for futures in self._futures.values())
+        """Return the number of futures. Any thread may call this."""
+        return self._count
 
     def add(self, generation_id: int) -> "asyncio.Future[None]":
         """Return a future that is done when the generation has ended. Pass it to `remove` afterwards."""
         future = asyncio.get_running_loop().create_future()
         self._futures.setdefault(generation_id, set()).add(future)
+        self._count += 1
         if generation_id in self._recent:
             future.set_result(None)
         return future
@@ -59,7 +62,9 @@ class CompletionWaiters:
     def remove(self, generation_id: int, future: "asyncio.Future[None]") -> None:
         """Remove a future that `add` returned. May be called twice."""
         futures = self._futures.get(generation_id, set())
-        futures.discard(future)
+        if future in futures:
+            futures.remove(future)
+            self._count -= 1
         if not futures:
             self._futures.pop(generation_id, None)
 

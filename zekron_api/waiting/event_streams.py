@@ -44,10 +44,12 @@ class EventStreams:
         self._read_states = read_states
         self._build = build
         self._streams: dict[int, set[Stream]] = {}
+        self._count = 0
         self._count_by_account: Counter[int] = Counter()
 
     def __len__(self) -> int:
-        return self._count_by_account.total()
+        """Return the number of open streams. Any thread may call this."""
+        return self._count
 
     async def serve(
         self, response: EventStreamResponse, *, scope: dict[str, Any], receive: Any, send: Any
@@ -160,11 +162,13 @@ class EventStreams:
         if not response.is_admitted and not self.has_place(response.account_id):
             raise TooManyStreams
         stream = Stream(response, scope=scope)
+        self._count += 1
         self._count_by_account[stream.account_id] += 1
         self._streams.setdefault(stream.generation_id, set()).add(stream)
         return stream
 
     def _remove(self, stream: Stream) -> None:
+        self._count -= 1
         self._count_by_account[stream.account_id] -= 1
         if not self._count_by_account[stream.account_id]:
             del self._count_by_account[stream.account_id]

@@ -114,6 +114,30 @@ def test_a_generation_that_has_ended_is_told_at_once_and_a_reconnect_after_it_is
     served(scenario)
 
 
+def test_metrics_count_the_streams_and_the_waiting_clients_of_the_process(
+    served: Serve, me: Caller, settings: Settings
+) -> None:
+    settings.METRICS_TOKEN = token = "a token of thirty-two characters"
+    mine = factories.generation_in(Status.RUNNING, me.account)
+
+    async def scenario(app: WaitingRoom) -> None:
+        async def read() -> list[bytes]:
+            page = Exchange(app, token, b"", method="GET", path="/metrics")
+            await page.task
+            return re.findall(rb"^zekron_web_(\w+ [0-9.]+)$", page.body, re.MULTILINE)
+
+        assert await read() == [b"waiting_clients 0.0", b"streams 0.0"]
+        streams, waiting = [watch(app, me.key, mine) for _ in range(2)], Exchange(app, me.key)
+        await until(lambda: len(app.streams) == 2 and len(app.waiters) == 3)
+        assert await read() == [b"waiting_clients 1.0", b"streams 2.0"]
+        for exchange in (*streams, waiting):
+            exchange.leave()
+            await exchange.task
+        assert await read() == [b"waiting_clients 0.0", b"streams 0.0"]
+
+    served(scenario)
+
+
 def test_an_end_is_told_by_its_message_without_a_look(
     served: Serve, me: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
