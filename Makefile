@@ -46,7 +46,7 @@ run: install
 	@exec $(VENV) -m zekron_api.local.run
 
 # The tests create their secrets, also where variables name the servers.
-test test-fast check fuzz-schema fuzz-decoders: export DEBUG ?= 1
+test test-fast check check-migrations fuzz-schema fuzz-decoders: export DEBUG ?= 1
 
 test: install-dev
 	@echo 'Running the tests.'
@@ -58,21 +58,35 @@ test-fast: install-dev
 	@$(VENV) -m pytest -q $(SIDE_BY_SIDE) -m 'not processes and not slow' \
 	  --ignore tests/demo_model --ignore tests/workers/pipelines
 
+# The checks that need no server run beside each other, because only that of the types takes long.
 check: install-dev
+	@$(MAKE) --no-print-directory --jobs=2 check-types check-imports check-migrations check-settings check-style
+	@$(MAKE) --no-print-directory test
+
+.PHONY: check-types check-imports check-migrations check-settings check-style
+
+check-types: install-dev
+	@echo 'Checking the types.'
+	@$(VENV) -m mypy --no-error-summary
+
+check-imports: install-dev
+	@echo 'Checking the imports.'
+	@.venv/bin/lint-imports --no-cache > .venv/imports.log 2>&1 || { cat .venv/imports.log; exit 1; }
+
+check-migrations: install-dev
+	@echo 'Checking that each change of a model has a migration.'
+	@$(VENV) manage.py makemigrations --check --dry-run
+
+check-settings: install-dev
+	@echo 'Checking the settings of a production.'
+	@env $(PRODUCTION) SECRET_KEY="$$($(VENV) -c 'import secrets; print(secrets.token_urlsafe(48))')" \
+	  $(VENV) manage.py check --deploy --fail-level WARNING > /dev/null
+
+check-style: install-dev
 	@echo 'Checking the format.'
 	@$(VENV) -m ruff format --check --quiet .
 	@echo 'Linting.'
 	@$(VENV) -m ruff check --quiet .
-	@echo 'Checking the types.'
-	@$(VENV) -m mypy --no-error-summary
-	@echo 'Checking the imports.'
-	@.venv/bin/lint-imports --no-cache > .venv/imports.log 2>&1 || { cat .venv/imports.log; exit 1; }
-	@echo 'Checking that each change of a model has a migration.'
-	@$(VENV) manage.py makemigrations --check --dry-run
-	@echo 'Checking the settings of a production.'
-	@env $(PRODUCTION) SECRET_KEY="$$($(VENV) -c 'import secrets; print(secrets.token_urlsafe(48))')" \
-	  $(VENV) manage.py check --deploy --fail-level WARNING > /dev/null
-	@$(MAKE) --no-print-directory test
 
 fuzz: fuzz-schema fuzz-decoders
 

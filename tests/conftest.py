@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 import redis
 from django.conf import settings
@@ -63,8 +64,19 @@ def _use_servers(session: contextlib.ExitStack, of_many: str | None) -> None:
     # pytest-django has read the settings before this file.
     if of_many:
         settings.DATABASES["default"]["HOST"] = str(unix_sockets.folder(folder))
+        _forgo_disk(folder)
     if not os.environ.get("REDIS_URL"):
         _use_own_redis_database(folder)
+
+
+def _forgo_disk(folder: Path) -> None:
+    """Let the server not wait for the disk. A crash of the machine would lose its tables, which nobody else has."""
+    with psycopg.connect(
+        host=str(unix_sockets.folder(folder)), user="postgres", dbname="postgres", autocommit=True
+    ) as connection:
+        connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("ALTER SYSTEM SET full_page_writes = off")
+        connection.execute("SELECT pg_reload_conf()")
 
 
 def _use_own_redis_database(folder: Path) -> None:

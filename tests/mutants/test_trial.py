@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.mutants import descendants, trial
+from tests.processes import wait_until
 from zekron_api.local import redis_server
 
 pytestmark = pytest.mark.processes
@@ -22,24 +23,37 @@ def test_that_starts_processes():
     subprocess.Popen([sys.executable, "-c", deaf], start_new_session=True)
     orphan = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])"
     subprocess.run([sys.executable, "-c", orphan], check=True, cwd="/", start_new_session=True)
+    while not os.path.exists("deaf"):
+        time.sleep(0.01)
+    open("started", "w").close()
     {ending}
 """
 
 
 @pytest.mark.parametrize(
-    ("ending", "status"),
-    [("assert False", 1), ("os._exit(3)", 3), ("time.sleep(600)", None)],
+    ("ending", "limit_seconds", "status"),
+    [("assert False", 60, 1), ("os._exit(3)", 60, 3), ("time.sleep(600)", 0.5, None)],
     ids=["red", "dead", "endless"],
 )
 def test_a_trial_ends_every_process_that_its_tests_started(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, status: int | None
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ending: str,
+    limit_seconds: float,
+    status: int | None,
 ) -> None:
     copy = tmp_path / "copy"
     copy.mkdir()
     (copy / "pytest.ini").write_text("[pytest]\naddopts = -p no:django -p no:valkey")
     (copy / "test_it.py").write_text(TESTS.format(redis=redis_server.binary(), ending=ending))
-    # Long enough for the processes to start on a busy machine.
-    monkeypatch.setattr(trial, "LIMIT_SECONDS", 30)
+    is_over = trial._is_over
+
+    def is_over_once_started(pytest: "subprocess.Popen[bytes]") -> bool:
+        wait_until(lambda: (copy / "started").exists() or pytest.poll() is not None)
+        return is_over(pytest)
+
+    monkeypatch.setattr(trial, "_is_over", is_over_once_started)
+    monkeypatch.setattr(trial, "LIMIT_SECONDS", limit_seconds)
     monkeypatch.setattr(descendants, "ENDING_SECONDS", 2)
     ended, _ = trial._tested(copy, ["test_it.py"], "postgres://nobody@nowhere/nothing")
     assert ended == status
