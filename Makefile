@@ -60,10 +60,10 @@ test-fast: install-dev
 
 # The checks that need no server run beside each other, because only that of the types takes long.
 check: install-dev
-	@$(MAKE) --no-print-directory --jobs=2 check-types check-imports check-migrations check-settings check-style
+	@$(MAKE) --no-print-directory --jobs=2 check-types check-style check-imports check-migrations check-settings
 	@$(MAKE) --no-print-directory test
 
-.PHONY: check-types check-imports check-migrations check-settings check-style
+.PHONY: check-types check-style check-imports check-migrations check-settings
 
 check-types: install-dev
 	@echo 'Checking the types.'

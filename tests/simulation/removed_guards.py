@@ -66,6 +66,7 @@ REMOVED = {
         replacements.without(attempt_statements.CLAIM, f" AND not_before <= {NOW} AND deadline_at > {NOW}"),
         "before it was due, or after its deadline",
         (Fault.BROKEN, Fault.DOUBLED, Fault.JUMP),
+        seed=1,
     ),
     "the cap on attempts": Removed(
         (generations, recovery, eligibility),
@@ -81,6 +82,7 @@ REMOVED = {
         replacements.without_status,
         "while it ran|raised AlreadyResolved|generation_leased_while_running",
         (Fault.STALLED, Fault.SLOW, Fault.LATE, Fault.LOST),
+        seed=2,
     ),
     "the lease's end in rescue": Removed(recovery, "lock_some", replacements.all_open, "under a live lease"),
     "giving up": Removed(recovery, "_give_up", lambda _: 0, "is not given up", (Fault.KILLED, Fault.FROZEN)),
@@ -93,6 +95,7 @@ REMOVED = {
         replacements.sweep_without_rescue,
         "has no worker and is not rescued",
         (Fault.KILLED,),
+        seed=9,
     ),
     "rescue by idle workers": Removed(
         recovery,
@@ -102,10 +105,12 @@ REMOVED = {
         (Fault.KILLED, Fault.SLOW),
     ),
     "the choice of what is hinted at again": Removed(
-        recovery, "take_due_hints", replacements.nobody, "no message is sent for it", (Fault.LOST,)
+        recovery, "take_due_hints", replacements.nobody, "no message is sent for it", (Fault.LOST,), seed=10
     ),
     "the message of a hint": Removed(enqueue, "send", replacements.nothing, "no message is sent for it"),
-    "the renewal of leases": Removed(generations, "renew", replacements.none_lost, "does not renew a lease"),
+    "the renewal of leases": Removed(
+        generations, "renew", replacements.none_lost, "does not renew a lease", seed=2
+    ),
     "the release of what ends unpaid": Removed(holds, "release", replacements.nothing, "its hold is open"),
     "the charge of what is completed": Removed(
         attempt_statements,
@@ -121,7 +126,7 @@ REMOVED = {
         generations, "insert", replacements.insert_without_key, "has bought twice"
     ),
     "the destruction of the sources' keys": Removed(
-        images, "destroy_keys", replacements.nothing, "its sources can be read"
+        images, "destroy_keys", replacements.nothing, "its sources can be read", seed=2
     ),
     "the key before the bytes": Removed(
         images,
@@ -129,14 +134,18 @@ REMOVED = {
         lambda: StoredImage.objects.filter(purged_at__isnull=True),
         "its key is not destroyed",
     ),
-    "the purge": Removed(images, "purge", lambda **_: 0, "is there a minute after it expired"),
+    "the purge": Removed(images, "purge", lambda **_: 0, "is there a minute after it expired", seed=4),
     "a purge in time": Removed(
-        images, "_destroy_expired_keys", replacements.destroy_late, "is there a minute after it expired"
+        images,
+        "_destroy_expired_keys",
+        replacements.destroy_late,
+        "is there a minute after it expired",
+        seed=4,
     ),
     "a purge that waits for the expiry": Removed(
-        images, "_destroy_expired_keys", replacements.destroy_early, "before it has expired"
+        images, "_destroy_expired_keys", replacements.destroy_early, "before it has expired", seed=4
     ),
-    "the deletion of bytes": Removed(images, "_delete_object", lambda _: False, "is not deleted"),
+    "the deletion of bytes": Removed(images, "_delete_object", lambda _: False, "is not deleted", seed=3),
     "the removal of orphans": Removed(
         orphans, "remove", lambda **_: 0, "left in the store", (Fault.KILLED, Fault.UNANSWERED)
     ),
