@@ -2,15 +2,18 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.mutants import descendants, trial
-from tests.processes import wait_until
 from zekron_api.local import redis_server
 
 pytestmark = pytest.mark.processes
+
+# Long enough for the processes to start on a busy machine.
+START_SECONDS = 60
 
 # A Redis in a session of its own, a process that ignores SIGTERM, and one whose parent has ended.
 TESTS = """
@@ -49,7 +52,10 @@ def test_a_trial_ends_every_process_that_its_tests_started(
     is_over = trial._is_over
 
     def is_over_once_started(pytest: "subprocess.Popen[bytes]") -> bool:
-        wait_until(lambda: (copy / "started").exists() or pytest.poll() is not None)
+        give_up_at = time.monotonic() + START_SECONDS
+        while not (copy / "started").exists() and pytest.poll() is None:
+            assert time.monotonic() < give_up_at
+            time.sleep(0.05)
         return is_over(pytest)
 
     monkeypatch.setattr(trial, "_is_over", is_over_once_started)
