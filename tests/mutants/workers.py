@@ -407,6 +407,38 @@ MUTATIONS = (
         ),
     ),
     Mutation(
+        name="make run: the GPU worker starts early only on a migrated database",
+        path="zekron_api/local/run.py",
+        text=" and preparation.has_all_migrations(servers.postgres_url(VAR_DIR)):",
+        without=":",
+        tests=(
+            "tests/zekron_api/local/test_run.py::test_the_gpu_worker_starts_before_the_migrations_if_there_are_none",
+        ),
+    ),
+    Mutation(
+        name="make run: one missing migration is noticed",
+        path="zekron_api/local/preparation.py",
+        text="    return applied >= {(file.parent.parent.name, file.stem) for file in files}\n",
+        without="    return bool(applied)\n",
+        tests=("tests/zekron_api/local/test_preparation.py",),
+    ),
+    Mutation(
+        name="make run: the processes have ended before their servers stop",
+        path="zekron_api/local/supervisord.py",
+        text="            self.process.wait(timeout=sum(STOP_SECONDS.values()) + DEFAULT_STOP_SECONDS)\n",
+        without="            return\n",
+        tests=(
+            "tests/zekron_api/local/test_supervisord.py::test_a_process_starts_when_it_is_told_and_not_before",
+        ),
+    ),
+    Mutation(
+        name="what an adapter's import left is not walked again",
+        path="workers/engine/interface.py",
+        text="        gc.freeze()\n",
+        without="",
+        tests=("tests/workers/engine/test_interface.py",),
+    ),
+    Mutation(
         name="Celery adds no line to each task",
         path="zekron_api/settings.py",
         text='"celery.app.trace": {"level": "WARNING"}',

@@ -25,8 +25,10 @@ VAR_DIR: Final = BASE_DIR / "var"
 DEFAULT_PORT: Final = 8000
 # While the stack starts, a line says this often which parts are not ready.
 REMINDER_SECONDS: Final = 10
+# The API waits longest for this one, which loads its model before it reads the database.
+EARLIEST: Final = "gpu"
 # The API needs these two. On two cores the others would delay them, so they start once the API is ready.
-FIRST: Final = ("gpu", "web")
+FIRST: Final = (EARLIEST, "web")
 
 
 class StackFailed(Exception):
@@ -76,19 +78,31 @@ def up(*, name: str, port: int) -> Iterator[Stack]:
         servers.ending_signals_raise(),
         _failures(),
         preparation.started(account_name=account, log=folder / "preparation.log") as preparing,
-        servers.running(VAR_DIR),
         supervisord.supervised(procfile=procfile, folder=folder, environment=environment) as supervisor,
+        servers.running(VAR_DIR),
+        # The processes end before their servers do.
+        contextlib.closing(supervisor),
     ):
-        say("Migrating the database.")
-        preparing.wait_for_migrations()
-        say("Starting GPU worker and web.")
-        supervisor.start(FIRST)
+        _start_first(supervisor, preparing)
         say(f"Opening the account {account!r} with 10.00 US dollars, and making a key.")
         stack = Stack(port=port, key=preparing.wait_for_key(), logs=folder, supervisor=supervisor)
         _wait_until_ready(stack)
         supervisor.start([each for each in supervisord.read(procfile) if each not in FIRST])
         yield stack
         say("Stopping web, workers and beat.")
+
+
+def _start_first(supervisor: supervisord.Supervisor, preparing: preparation.Preparation) -> None:
+    """Start what the API needs: all of it on a migrated database, and the longest while that is only confirmed."""
+    waiting = list(FIRST)
+    if servers.runs_postgres() and preparation.has_all_migrations(servers.postgres_url(VAR_DIR)):
+        say("Starting GPU worker.")
+        supervisor.start([EARLIEST])
+        waiting.remove(EARLIEST)
+    say("Migrating the database.")
+    preparing.wait_for_migrations()
+    say("Starting GPU worker and web." if EARLIEST in waiting else "Starting web.")
+    supervisor.start(waiting)
 
 
 @contextlib.contextmanager

@@ -54,7 +54,7 @@ def running(var: Path) -> Iterator[None]:
     needed = [
         server
         for variable, server in (("DATABASE_URL", postgres), ("REDIS_URL", redis_server))
-        if not (os.environ.get(variable) or os.environ.get(f"{variable}_FILE"))
+        if not _is_set(variable)
     ]
     if not needed:
         yield
@@ -69,6 +69,11 @@ def running(var: Path) -> Iterator[None]:
                 _leave(var, users.fileno())
 
 
+def runs_postgres() -> bool:
+    """Return whether `running` runs PostgreSQL, because DATABASE_URL does not name another."""
+    return not _is_set("DATABASE_URL")
+
+
 @contextlib.contextmanager
 def ending_signals_raise() -> Iterator[None]:
     """Make SIGTERM and SIGHUP raise SystemExit while the block runs, so that started processes end in order."""
@@ -78,6 +83,10 @@ def ending_signals_raise() -> Iterator[None]:
 
     with _handlers({each: end for each in ENDING if signal.getsignal(each) == signal.SIG_DFL}):
         yield
+
+
+def _is_set(variable: str) -> bool:
+    return bool(os.environ.get(variable) or os.environ.get(f"{variable}_FILE"))
 
 
 def _make_folder(var: Path) -> Path:

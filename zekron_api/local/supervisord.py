@@ -38,6 +38,20 @@ class Supervisor:
     process: "subprocess.Popen[bytes]"
     socket: Path
 
+    def close(self) -> None:
+        """End the processes and supervisord, and return when they have ended. It may be called twice.
+
+        They are killed when they take too long, or when a second signal or Ctrl-C arrives.
+        """
+        self.process.terminate()
+        try:
+            self.process.wait(timeout=sum(STOP_SECONDS.values()) + DEFAULT_STOP_SECONDS)
+        finally:
+            if self.process.poll() is None:
+                # The processes get a signal when supervisord dies, so they die with it.
+                self.process.kill()
+                self.process.wait()
+
     def start(self, names: Sequence[str]) -> None:
         """Start these processes of the Procfile, in this order and without a wait. Raises SupervisordFailed."""
         from supervisor.xmlrpc import SupervisorTransport  # noqa: PLC0415 - a host without it runs manage.py too
@@ -65,8 +79,7 @@ def read(procfile: Path) -> dict[str, str]:
 def supervised(*, procfile: Path, folder: Path, environment: dict[str, str]) -> Iterator[Supervisor]:
     """Keep the Procfile's processes running while the block runs, once each is started, with logs in `folder`.
 
-    On the way out the processes are asked to end. They are killed when they take too long, or when a second signal or
-    Ctrl-C arrives.
+    On the way out it is closed, unless the block did that.
     """
     _write(folder, commands=read(procfile), working_folder=procfile.parent)
     unix_sockets.prepare(folder)
@@ -89,10 +102,8 @@ def supervised(*, procfile: Path, folder: Path, environment: dict[str, str]) -> 
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    try:
-        yield Supervisor(supervisord, _socket(folder))
-    finally:
-        _end(supervisord)
+    with contextlib.closing(Supervisor(supervisord, _socket(folder))) as supervisor:
+        yield supervisor
 
 
 def broken(folder: Path) -> str | None:
@@ -106,17 +117,6 @@ def broken(folder: Path) -> str | None:
     deaths = [line.split()[0] for line in exits]
     hopeless = (line.split()[0] for line in exits if f"exit status {os.EX_CONFIG};" in line)
     return next(hopeless, next((name for name in deaths if deaths.count(name) >= MAX_DEATHS), None))
-
-
-def _end(supervisord: "subprocess.Popen[bytes]") -> None:
-    supervisord.terminate()
-    try:
-        supervisord.wait(timeout=sum(STOP_SECONDS.values()) + DEFAULT_STOP_SECONDS)
-    finally:
-        if supervisord.poll() is None:
-            # The processes get a signal when supervisord dies, so they die with it.
-            supervisord.kill()
-            supervisord.wait()
 
 
 def _socket(folder: Path) -> Path:

@@ -42,7 +42,9 @@ def test_no_garbage_is_collected_while_an_adapter_is_imported(
         with pytest.raises(EngineError, match="adapter"):
             load_engine(model=model, device="cpu")
     else:
+        before = gc.get_freeze_count()
         found: object = load_engine(model=model, device="cpu")
+        assert gc.get_freeze_count() > before
         assert found == (False, True)
     assert sys.modules[name].collects is False
     assert gc.isenabled()

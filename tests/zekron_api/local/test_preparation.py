@@ -41,6 +41,26 @@ def test_a_database_that_cannot_be_prepared_is_an_error_with_its_reason(
         preparing.wait_for_migrations()
 
 
+def test_a_database_that_lacks_one_migration_of_a_package_is_known_without_django(tmp_path: Path) -> None:
+    url = processes.database_url()
+    assert preparation.has_all_migrations(url)
+    folder = tmp_path / "workers" / "migrations"
+    folder.mkdir(parents=True)
+    (folder / "0001_initial.py").touch()
+    assert preparation.has_all_migrations(url, project=tmp_path)
+    (folder / "9999_later.py").touch()
+    assert not preparation.has_all_migrations(url, project=tmp_path)
+
+
+def test_a_database_without_migrations_or_that_is_not_there_has_none() -> None:
+    url = processes.database_url()
+    assert not preparation.has_all_migrations(
+        f"{url}{'&' if '?' in url else '?'}options=-csearch_path%3Dpg_temp"
+    )
+    name = settings.DATABASES["default"]["NAME"]
+    assert not preparation.has_all_migrations(url.replace(name, "there_is_none"))
+
+
 def test_a_preparation_that_nobody_waits_for_has_ended_after_the_block(
     variables: None, tmp_path: Path
 ) -> None:

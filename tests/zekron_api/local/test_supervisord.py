@@ -106,6 +106,9 @@ def test_a_process_starts_when_it_is_told_and_not_before(folder: Path) -> None:
         assert _pids(folder, "web") == []
         supervisor.start(["web"])
         _until(lambda: bool(_pids(folder, "web")))
+        supervisor.close()
+        # The servers of these processes may stop now, inside the block.
+        assert _ended([supervisor.process.pid, *_pids(folder, "web"), *_pids(folder, "gpu")])
     with pytest.raises(supervisord.SupervisordFailed):
         supervisor.start(["web"])
 
