@@ -251,9 +251,16 @@ MUTATIONS = (
     Mutation(
         name="the result of a check is shared for a second",
         path=READINESS,
-        text=" or time.monotonic() - self._ended_at < FRESH_SECONDS):",
+        text=" or self._is_fresh()):",
         without="):",
         tests=(f"{SHARED}::test_a_result_is_fresh_for_a_second_and_no_longer",),
+    ),
+    Mutation(
+        name="the list of workers is shared for less than a second",
+        path=READINESS,
+        text="min(FRESH_SECONDS, self._shared_seconds)",
+        without="FRESH_SECONDS",
+        tests=(f"{SHARED}::test_a_result_that_is_shared_for_less_than_a_second_is_checked_again_sooner",),
     ),
     Mutation(
         name="a check without an answer has failed",

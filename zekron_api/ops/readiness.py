@@ -1,9 +1,11 @@
-"""The state of the service's parts, for /readyz. It is checked once a second at most, however many clients ask.
+"""The state of the service's parts, for /readyz, however many clients ask.
 
-Each part is checked in a thread of its own, because storage or a database that hangs keeps its caller for a long time.
+A part is checked once a second at most, and the list of workers ten times. Each check has a thread of its own, because
+storage or a database that hangs keeps its caller for a long time.
 """
 
 import logging
+import math
 import secrets
 import threading
 import time
@@ -28,15 +30,23 @@ T = TypeVar("T")
 Workers = dict[str, dict[str, int]]
 
 FRESH_SECONDS: Final = 1.0
+# A list of workers costs one trip to Redis, and each start of a stack waits until its GPU worker is seen.
+FRESH_WORKERS_SECONDS: Final = 0.1
 # A part without an answer after this time does not work. Load balancers wait about as long.
 PATIENCE_SECONDS: Final = 5.0
 
 
 class SharedCheck(Generic[T]):
-    """A check that runs at most once at a time, in a thread of its own, and whose result is shared for a second."""
+    """A check that runs at most once at a time, in a thread of its own, and whose result is shared for a while.
 
-    def __init__(self, check: Callable[[], T], *, without_answer: T) -> None:
+    The result is shared for FRESH_SECONDS, or for `shared_seconds` if that is less.
+    """
+
+    def __init__(
+        self, check: Callable[[], T], *, without_answer: T, shared_seconds: float = math.inf
+    ) -> None:
         self._check = check
+        self._shared_seconds = shared_seconds
         self._without_answer = self._last = without_answer
         self._lock = threading.Lock()
         self._future: Future[T] | None = None
@@ -46,7 +56,7 @@ class SharedCheck(Generic[T]):
         """Return the running check or a fresh result; else start a check. It never raises."""
         with self._lock:
             running = self._future
-            if running and (not running.done() or time.monotonic() - self._ended_at < FRESH_SECONDS):
+            if running and (not running.done() or self._is_fresh()):
                 return running
             self._future, self._started_at = Future(), time.monotonic()
             # A daemon, so that a check that hangs does not keep a process that wants to end.
@@ -62,6 +72,9 @@ class SharedCheck(Generic[T]):
         with self._lock:
             is_overdue = self._future and not self._future.done() and self.wait_seconds() <= 0
             return self._without_answer if is_overdue else self._last
+
+    def _is_fresh(self) -> bool:
+        return time.monotonic() - self._ended_at < min(FRESH_SECONDS, self._shared_seconds)
 
     def _run(self, future: "Future[T]") -> None:
         result = self._without_answer
@@ -109,4 +122,4 @@ PARTS: Final = {
     "redis": SharedCheck(lambda: bool(broker().ping()), without_answer=False),
     "store": SharedCheck(_store, without_answer=False),
 }
-WORKERS: Final = SharedCheck[Workers](_workers, without_answer={})
+WORKERS: Final = SharedCheck[Workers](_workers, without_answer={}, shared_seconds=FRESH_WORKERS_SECONDS)

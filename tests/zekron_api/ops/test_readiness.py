@@ -58,6 +58,16 @@ def test_a_result_is_fresh_for_a_second_and_no_longer(clock: Clock) -> None:
     assert shared.start().result(PATIENCE_SECONDS) == 2
 
 
+def test_a_result_that_is_shared_for_less_than_a_second_is_checked_again_sooner(clock: Clock) -> None:
+    numbers = iter(range(1, 10))
+    shared = SharedCheck(lambda: next(numbers), without_answer=0, shared_seconds=0.1)
+    found = []
+    for later in (0.0, 0.09, 0.01):
+        clock.now += later
+        found.append(shared.start().result(PATIENCE_SECONDS))
+    assert found == [1, 1, 2]
+
+
 def test_a_check_without_an_answer_counts_as_failed_after_five_seconds_and_is_not_repeated(
     clock: Clock,
 ) -> None:
