@@ -39,8 +39,9 @@ def halves(width: int = 96, height: int = 64) -> Image.Image:
     return image
 
 
-def near(pixel: object, wanted: tuple[int, int, int], tolerance: int = 8) -> bool:
+def near(pixel: object, wanted: object, tolerance: int = 8) -> bool:
     assert isinstance(pixel, tuple)
+    assert isinstance(wanted, tuple)
     return all(abs(a - b) <= tolerance for a, b in zip(pixel, wanted, strict=True))
 
 

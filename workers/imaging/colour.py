@@ -108,7 +108,7 @@ def _profiles(tags: ColourTags, *, is_grey: bool) -> Iterator[bytes]:
         yield tags.icc_profile
     if tags.is_srgb or (tags.gamma is None and tags.chromaticities is None):
         return
-    curve = code_points.srgb
+    curve: icc_profile.Curve = code_points.srgb
     if tags.gamma is not None and _GAMMAS[0] <= tags.gamma <= _GAMMAS[1]:
         low, high = _SRGB_GAMMA
         curve = curve if low <= tags.gamma <= high else code_points.power(1 / tags.gamma)

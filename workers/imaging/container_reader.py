@@ -26,8 +26,8 @@ _MODES: Final = ("L", "LA", "RGB", "RGBA")
 
 def main() -> None:
     """Decode the file whose byte count and bytes come in. The argument is its format."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_CPU, CPU_SECONDS)
     source = sys.stdin.buffer
     content = source.read(int(source.readline()))
     image = _open(content, sys.argv[1])
@@ -68,8 +68,14 @@ def _limit_memory(byte_count: int) -> None:
     """Allow so many bytes beside those that the process has. Only Linux says how many it has."""
     with contextlib.suppress(OSError, ValueError):
         page_count = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-        limit = page_count * resource.getpagesize() + byte_count
-        resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+        _limit(resource.RLIMIT_AS, page_count * resource.getpagesize() + byte_count)
+
+
+def _limit(resource_kind: int, value: int) -> None:
+    """Set a limit. One that the machine has set below it stays."""
+    _, most = resource.getrlimit(resource_kind)
+    soft = value if most == resource.RLIM_INFINITY else min(value, most)
+    resource.setrlimit(resource_kind, (soft, most))
 
 
 def _write(values: dict[str, object]) -> None:

@@ -109,7 +109,7 @@ def _pairs(numbers: tuple[float, ...]) -> list[tuple[float, float]]:
 def _curve(curve: Curve) -> bytes:
     points = [min(1.0, max(0.0, curve(i / (_CURVE_POINTS - 1)))) for i in range(_CURVE_POINTS)]
     numbers = np.rint(np.array(points) * 0xFFFF).astype(">u2")
-    return struct.pack(">4s4xI", b"curv", _CURVE_POINTS) + numbers.tobytes()
+    return struct.pack(">4s4xI", b"curv", _CURVE_POINTS) + bytes(numbers.tobytes())
 
 
 def _xyz(colour: NDArray[np.float64]) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from PIL import Image, ImageChops, UnidentifiedImageError
+from PIL import Image, ImageChops, ImageFile, UnidentifiedImageError
 
 from workers.imaging import (
     containers,
@@ -136,6 +136,7 @@ def _reduced_rgb(image: Image.Image, file: PictureFile, ending: bytes) -> Image.
     low = None
     if _is_read_twice(file):
         low = _open(file, ending)
+        assert isinstance(low, ImageFile.ImageFile)
         # Pillow keeps the high byte of a number. Read in the other order of bytes, that is the low one.
         low.tile = [tile._replace(args="RGB;16L") for tile in low.tile]
         low.load()
