@@ -3,6 +3,8 @@
 `python -m bench.loader PORT` reads one order a line from standard input and answers each with a line, both JSON:
 
 - `{"post": [[key, body], …]}` opens a connection for each, and answers when all requests are sent.
+- `{"stream": [[key, body], …]}` does so too, and asks for events.
+- `{"steps": count}` waits until this many more events `progress` have come to all streams together.
 - `{"answers": count}` waits for this many replies, and gives the status, the id, and the monotonic times of the request
   and of the last byte of each.
 - `{"get": [path, key, count]}` sends requests one after the other on one connection, and gives the seconds of each.
@@ -14,6 +16,7 @@ import re
 import resource
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
@@ -70,15 +73,38 @@ class Client(asyncio.Protocol):
         self._transport.close()
 
 
-async def post(port: int, requests: list[tuple[str, str]], answers: "asyncio.Queue[Answer]") -> None:
+class Stream(Client):
+    """One request for events, which notes each step. It is status 0 unless it ends with an image."""
+
+    __slots__ = ("_is_completed", "_steps")
+
+    def __init__(
+        self, request: bytes, answers: "asyncio.Queue[Answer]", steps: "asyncio.Queue[None]"
+    ) -> None:
+        super().__init__(request, answers)
+        self._steps = steps
+        self._is_completed = False
+
+    def data_received(self, data: bytes) -> None:
+        """Note the steps. The service writes each in one piece, and an empty chunk is the last."""
+        for _ in range(data.count(b"\nevent: progress")):
+            self._steps.put_nowait(None)
+        self._is_completed = self._is_completed or b"\nevent: completed" in data
+        if data.endswith(b"\r\n0\r\n\r\n") or data == b"0\r\n\r\n":
+            self._end(200 if self._is_completed else 0)
+
+
+async def post(
+    port: int, requests: list[tuple[str, str]], make: Callable[[bytes], Client], accept: str
+) -> None:
     """Send all requests, each on a connection of its own."""
     loop = asyncio.get_running_loop()
     for number, (key, body) in enumerate(requests):
         head = (
             f"POST /v1/generate HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+            f"Accept: {accept}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
         )
-        client = Client(head.encode(), answers)
+        client = make(head.encode())
         source = SOURCE_ADDRESSES[number % len(SOURCE_ADDRESSES)]
         await loop.create_connection(
             partial(_return_client, client), "127.0.0.1", port, local_addr=(source, 0)
@@ -110,11 +136,18 @@ async def get(port: int, path: str, key: str, count: int) -> list[float]:
 async def main(port: int) -> None:
     """Carry out orders until standard input ends."""
     answers: asyncio.Queue[Answer] = asyncio.Queue()
+    steps: asyncio.Queue[None] = asyncio.Queue()
     while line := await asyncio.to_thread(sys.stdin.readline):
         order = json.loads(line)
         done: Any = None
         if "post" in order:
-            await post(port, order["post"], answers)
+            await post(port, order["post"], partial(Client, answers=answers), "*/*")
+        elif "stream" in order:
+            make = partial(Stream, answers=answers, steps=steps)
+            await post(port, order["stream"], make, "text/event-stream")
+        elif "steps" in order:
+            for _ in range(order["steps"]):
+                await steps.get()
         elif "answers" in order:
             done = [await answers.get() for _ in range(order["answers"])]
         else:

@@ -142,7 +142,7 @@ def _read_wish(request: Request, fields: dict[str, Any]) -> _Wish:
         applied.append(f"wait={wait_seconds}")
     if is_async and queue_seconds is None:
         queue_seconds = DEFAULT_QUEUE_TTL_SECONDS
-    with_content = wants_events and generation_events.read_query(request)
+    with_content = generation_events.read_query(request)
     return _Wish(queue_seconds, wait_seconds, ", ".join(applied), wants_events, with_content)
 
 

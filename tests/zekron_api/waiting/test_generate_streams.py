@@ -128,6 +128,7 @@ def test_a_refusal_is_an_ordinary_error_and_makes_nothing(me: Caller, settings: 
 
     assert send(me, prompt="") == (400, "missing_prompt")
     assert send(me, "/v1/generate?include=url") == (400, "invalid_parameter")
+    assert refusal(me.post("/v1/generate?include=url", {"prompt": "a boat"})) == (400, "invalid_parameter")
     assert send(caller(balance_micros=100)) == (402, "insufficient_balance")
     settings.OPEN_GENERATIONS_LIMIT = 0
     assert send(me) == (429, "concurrency_limit_exceeded")
