@@ -385,7 +385,7 @@ def _is_worth_retrying(error: Exception, response: HttpResponse) -> bool | None:
     return None
 
 
-def _list_generations(error: WithoutImage) -> dict[str, object]:
+def list_generations(error: WithoutImage) -> dict[str, object]:
     """Return the fields that say where the images are, or will be. Only a request for several images has a list."""
     ids = error.generation_ids
     return {"generation_id": ids[0], **({"generation_ids": list(ids)} if len(ids) > 1 else {})}
@@ -394,7 +394,7 @@ def _list_generations(error: WithoutImage) -> dict[str, object]:
 def _logged(error: Exception, status: int, error_type: str, message: str) -> HttpResponse:
     code = getattr(error, "code", "") or error_codes.new_code(error_type=error_type)
     log.info("%s %d %s", code, status, error_type)
-    more = _list_generations(error) if isinstance(error, WithoutImage) else {}
+    more = list_generations(error) if isinstance(error, WithoutImage) else {}
     response = envelope(status, error_type, message, code, **more)
     if status in _RETRY_AFTER_SECONDS:
         response["Retry-After"] = str(getattr(error, "wait_seconds", None) or _RETRY_AFTER_SECONDS[status])

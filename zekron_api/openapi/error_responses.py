@@ -40,7 +40,7 @@ def _refuse(cause: Cause) -> tuple[int, dict[str, Any]]:
         error = raised
     assert isinstance(error, Exception)
     status, error_type, message = errors.describe(error)
-    identifier = {"generation_id": error.generation_id} if isinstance(error, errors.WithoutImage) else {}
+    identifier = errors.list_generations(error) if isinstance(error, errors.WithoutImage) else {}
     code = f"{error_type.upper()}_7F3A9C_1712505600"
     return status, orjson.loads(errors.envelope(status, error_type, message, code, **identifier).content)
 
