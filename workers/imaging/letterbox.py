@@ -5,6 +5,7 @@ keeps a bar of one colour in its picture.
 """
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 
@@ -21,6 +22,14 @@ def fit_mask(mask: Image.Image, size: tuple[int, int]) -> Image.Image:
     return _fit(mask, size, Image.Resampling.BILINEAR)
 
 
+def extend(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Return the picture in a larger size, continued from its right and its lower edge."""
+    if picture.size == size:
+        return picture
+    margins = [(0, size[1] - picture.height), (0, size[0] - picture.width)]
+    return _pad(np.asarray(picture), margins)
+
+
 def _fit(source: Image.Image, size: tuple[int, int], resampling: Image.Resampling) -> Image.Image:
     if source.size == size:
         return source
@@ -31,4 +40,8 @@ def _fit(source: Image.Image, size: tuple[int, int], resampling: Image.Resamplin
     left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
     margins = [(top, height - inner[1] - top), (left, width - inner[0] - left)]
     pixels = np.asarray(source.resize((inner[0], inner[1]), resampling))
+    return _pad(pixels, margins)
+
+
+def _pad(pixels: NDArray[np.uint8], margins: list[tuple[int, int]]) -> Image.Image:
     return Image.fromarray(np.pad(pixels, [*margins, *([(0, 0)] * (pixels.ndim - 2))], mode="edge"))

@@ -219,13 +219,14 @@ class Flux2Klein(DeviceEngine):
                 on_host = self._device.to_host(*(tensor for pair in decoded for tensor in pair))
         pictures, are_numbers = on_host[::2], on_host[1::2]
         width, height = batch.size
-        if tuple(pictures[0].shape) != (height, width, 3):
+        rows, columns = (count * self._patch_pixels for count in self._make_grid(width, height))
+        if tuple(pictures[0].shape) != (rows, columns, 3):
             raise BadOutput(
-                f"the decoder returned shape {tuple(pictures[0].shape)} instead of the ordered {width}x{height}"
+                f"the decoder returned shape {tuple(pictures[0].shape)} for the ordered {width}x{height}"
             )
         if not all(are_numbers):
             raise BadOutput("the decoder returned pixels that are not finite numbers")
-        return [np.asarray(picture.numpy()) for picture in pictures]
+        return [np.ascontiguousarray(picture.numpy()[:height, :width]) for picture in pictures]
 
     def choose_precision(self) -> None:
         """Compute the transformer's products as the option says. Raise EngineError if a picture changes too much."""
@@ -304,7 +305,8 @@ class Flux2Klein(DeviceEngine):
         return latents_BSC.float().cpu()
 
     def _make_grid(self, width: int, height: int) -> Grid:
-        return height // self._patch_pixels, width // self._patch_pixels
+        """Return the tokens that cover a picture of this size, and may reach beyond it at the right and the bottom."""
+        return -(-height // self._patch_pixels), -(-width // self._patch_pixels)
 
     def _draw_noise(self, orders: Sequence[ImageOrder], picture: Grid) -> torch.Tensor:
         """Draw on the CPU, from one generator an order: a seed gives its picture on any device, in any batch."""

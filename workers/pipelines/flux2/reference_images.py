@@ -51,7 +51,7 @@ class ReferenceImageEncoder:
     def compute_grids(self, order: ImageOrder) -> tuple[Grid, ...]:
         """Return the rows and columns of tokens that each source of the order becomes."""
         if self._shape == ORDERED:
-            return (self._make_grid((order.width, order.height)),) * len(order.sources)
+            return (self._cover((order.width, order.height)),) * len(order.sources)
         return tuple(self._make_grid(self._scale_size(source.size)) for source in order.sources)
 
     def encode(self, orders: Sequence[ImageOrder]) -> torch.Tensor | None:
@@ -63,9 +63,9 @@ class ReferenceImageEncoder:
             return None
         return torch.cat([torch.cat(self._encode_all(order), dim=1) for order in orders])
 
-    def encode_fitted(self, source: Image.Image, grid: Grid) -> torch.Tensor:
-        """Return the latents (1, R, C) of the source, brought to the shape of a picture with this token grid."""
-        return self._encode(source, grid, is_fitted=True)
+    def encode_fitted(self, source: Image.Image, size: tuple[int, int]) -> torch.Tensor:
+        """Return the latents (1, R, C) of the source, brought to a picture of this size, width first."""
+        return self._encode(source, self._cover(size), fitted_size=size)
 
     def encode_pixels(self, pixels_1CHW: torch.Tensor) -> torch.Tensor:
         """Return the latents (1, R, C) of pixels from -1 to 1, whose sides are multiples of a token's."""
@@ -80,24 +80,35 @@ class ReferenceImageEncoder:
         """Compile the VAE's encoder for sources of any size."""
         compiler.compile([self._pipeline.vae.encoder], dynamic=True)
         for width, height in TRIED_SIZES:
-            self.encode_fitted(Image.new("RGB", (width, height)), self._make_grid((width, height)))
+            self.encode_fitted(Image.new("RGB", (width, height)), (width, height))
         self._cache.clear()
 
     def _encode_all(self, order: ImageOrder) -> list[torch.Tensor]:
         pairs = zip(order.sources, self.compute_grids(order), strict=True)
-        return [self._encode(source, grid, is_fitted=self._shape == ORDERED) for source, grid in pairs]
+        size = (order.width, order.height) if self._shape == ORDERED else None
+        return [self._encode(source, grid, fitted_size=size) for source, grid in pairs]
 
-    def _encode(self, source: Image.Image, grid: Grid, *, is_fitted: bool) -> torch.Tensor:
-        digest = hashlib.sha256(repr((source.size, grid, is_fitted)).encode() + source.tobytes()).digest()
+    def _encode(
+        self, source: Image.Image, grid: Grid, *, fitted_size: tuple[int, int] | None
+    ) -> torch.Tensor:
+        names = repr((source.size, grid, fitted_size)).encode()
+        digest = hashlib.sha256(names + source.tobytes()).digest()
         if digest not in self._cache:
             height, width = (self._patch_pixels * count for count in grid)
-            picture = letterbox.fit(source, (width, height)) if is_fitted else self._fit(source)
+            if fitted_size is None:
+                picture = self._fit(source)
+            else:
+                picture = letterbox.extend(letterbox.fit(source, fitted_size), (width, height))
             pixels_1CHW = self._pipeline.image_processor.preprocess(
                 picture, height=height, width=width, resize_mode="crop"
             )
             with self._device.measure_work():
                 self._cache[digest] = self.encode_pixels(pixels_1CHW)
         return self._cache[digest]
+
+    def _cover(self, size: tuple[int, int]) -> Grid:
+        width, height = size
+        return -(-height // self._patch_pixels), -(-width // self._patch_pixels)
 
     def _make_grid(self, size: tuple[int, int]) -> Grid:
         width, height = size

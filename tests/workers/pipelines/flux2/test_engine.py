@@ -110,9 +110,20 @@ def test_the_longest_prompt_of_any_script_is_made(small_engine: Engine) -> None:
         make_pictures(small_engine, make_order(prompt))
 
 
+def test_a_size_between_two_tokens_is_cut_from_a_larger_picture(small_model: Path) -> None:
+    options = {**OPTIONS, "source_shape": "ordered"}
+    engine = flux2_engine.load(model=entry(small_model, options=options), device="cpu")
+    for sources in ([], [RED]):
+        [picture] = make_pictures(engine, make_order(size=(240, 144), sources=sources))
+        assert picture.shape == (144, 240, 3)
+
+
 def test_a_picture_of_another_size_is_refused(small_engine: Engine) -> None:
-    with pytest.raises(BadOutput, match=r"shape .* instead of the ordered 250x256"):
-        make_pictures(small_engine, make_order(size=(250, 256)))
+    prepared = small_engine.prepare([make_order()])
+    denoised = small_engine.denoise(prepared, on_step=lambda _done, _steps: None)
+    other = denoised.tensors._replace(size=(300, 256))
+    with pytest.raises(BadOutput, match=r"shape .* for the ordered 300x256"):
+        small_engine.decode(denoised._replace(tensors=other))
 
 
 def test_a_batch_of_two_sizes_is_refused(small_engine: Engine) -> None:
