@@ -33,6 +33,8 @@ DEFAULT_QUEUE = "gpu"
 RESERVED_QUEUES = ("chores", "celery")
 FIELDS = ("adapter", "weights", "licence", "steps", "dtype", "batch_limit", "options", "price")
 OPTIONAL_FIELDS = ("sources", "queue", "max_n", "max_prompt_tokens")
+# The adapters that can keep a part of a source.
+MASK_ADAPTERS = ("flux2-klein",)
 # The adapters whose pipelines take a negative prompt. FLUX.2-klein was distilled without one.
 NEGATIVE_PROMPT_ADAPTERS = ("qwen-image", "stable-diffusion-xl")
 
@@ -64,6 +66,11 @@ class ImageModel:
     queue: str = DEFAULT_QUEUE
     max_n: int = DEFAULT_MAX_N
     max_prompt_tokens: int | None = None
+
+    @property
+    def takes_masks(self) -> bool:
+        """Return whether an edit may have a mask. Only weights that stay on the device can paint by it."""
+        return self.sources > 0 and self.adapter in MASK_ADAPTERS and not self.options.get("offload")
 
     @property
     def takes_negative_prompt(self) -> bool:

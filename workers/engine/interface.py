@@ -72,10 +72,12 @@ class OutOfDeviceMemory(EngineError):
 class ImageOrder:
     """An order for one picture: its sides in pixels, a prompt, a seed and, for an edit, RGB source images.
 
-    `negative_prompt` is what the picture should not show, for models that take one. `is_unwanted` tells whether its
-    client has cancelled it meanwhile. Any thread may call it. `on_preview` gets at most `preview_count` previews while
-    the picture is made. An engine that has no previews never calls it. `on_prompt_cut` is called before the steps if
-    the model reads only a part of the prompt.
+    A mask has one channel, which is 255 where the first source is to be kept and 0 where it is to be painted. It and
+    the first source then have the ordered size. The caller puts the kept pixels into the picture. `negative_prompt` is
+    what the picture should not show, for models that take one. `is_unwanted` tells whether its client has cancelled it
+    meanwhile. Any thread may call it. `on_preview` gets at most `preview_count` previews while the picture is made. An
+    engine that has no previews never calls it. `on_prompt_cut` is called before the steps if the model reads only a
+    part of the prompt.
     """
 
     prompt: str
@@ -83,6 +85,7 @@ class ImageOrder:
     height: int
     seed: int
     sources: tuple[Image.Image, ...] = ()
+    mask: Image.Image | None = None
     is_unwanted: Callable[[], bool] = field(default=lambda: False, compare=False)
     negative_prompt: str = ""
     preview_count: int = 0

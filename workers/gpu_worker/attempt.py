@@ -27,7 +27,7 @@ from workers.engine.interface import (
 )
 from workers.gpu_worker import finished_image, previews
 from workers.gpu_worker.heartbeat import Heartbeat
-from workers.imaging import source_images
+from workers.imaging import letterbox, masks, source_images
 from workers.lifecycle import cancellation, completion, error_codes, generations
 from workers.messaging import counters, partial_images
 from workers.models import GENERATION_FAILED, Generation, Kind
@@ -90,21 +90,30 @@ def order_of(
     on_prompt_cut: PromptCutCallback = lambda _: None,
 ) -> ImageOrder:
     """Return the order for the engine, with the source images unsealed and decoded, and without previews."""
+    sources, mask = _sources(generation) if generation.kind == Kind.EDIT else ((), None)
     return ImageOrder(
         prompt=generation.prompt,
         width=generation.parameters["width"],
         height=generation.parameters["height"],
         seed=generation.parameters["seed"],
         negative_prompt=generation.parameters.get("negative_prompt", ""),
-        sources=_sources(generation) if generation.kind == Kind.EDIT else (),
+        sources=sources,
+        mask=mask,
         is_unwanted=is_unwanted,
         on_prompt_cut=on_prompt_cut,
     )
 
 
-def _sources(generation: Generation) -> tuple[Image.Image, ...]:
+def _sources(generation: Generation) -> tuple[tuple[Image.Image, ...], Image.Image | None]:
+    """Return the sources and, if the last one is a mask, that mask. With it, the first has the ordered size."""
     sealed = generation.sources.select_related("image").order_by("position")
-    return tuple(source_images.decode(_content(source.image)) for source in sealed)
+    contents = [_content(source.image) for source in sealed]
+    if not generation.parameters.get(masks.PARAMETER):
+        return tuple(map(source_images.decode, contents)), None
+    size = (generation.parameters["width"], generation.parameters["height"])
+    first, *others = map(source_images.decode, contents[:-1])
+    mask = letterbox.fit_mask(masks.decode(contents[-1]), size)
+    return (letterbox.fit(first, size), *others), mask
 
 
 def _content(source: StoredImage) -> bytes:
@@ -148,6 +157,8 @@ def _make(generation: Generation, context: AttemptContext, is_unwanted: threadin
     ):
         picture = context.submit_order(generation.model, order, on_step).result()
     refuse_unfit(picture, order)
+    if order.mask is not None:
+        picture = masks.paste(picture, source=order.sources[0], mask=order.mask)
     moderation.refuse_picture(picture=picture)
     if is_unwanted.is_set():
         raise generations.CancelRequested

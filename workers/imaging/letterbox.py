@@ -14,12 +14,21 @@ def fit(source: Image.Image, size: tuple[int, int]) -> Image.Image:
 
     It is scaled as large as possible, and the rest is filled from its edges.
     """
-    return _fit(source, size, Image.Resampling.LANCZOS)
+    if source.size == size:
+        return source
+    inner, (left, top) = _place(source, size)
+    pixels = np.asarray(source.resize(inner, Image.Resampling.LANCZOS))
+    return _pad(pixels, [(top, size[1] - inner[1] - top), (left, size[0] - inner[0] - left)])
 
 
 def fit_mask(mask: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Return a mask of one channel as `fit` brings its source to this size."""
-    return _fit(mask, size, Image.Resampling.BILINEAR)
+    """Return a mask of one channel as `fit` brings its source to this size. What the source does not fill is 0."""
+    if mask.size == size:
+        return mask
+    inner, (left, top) = _place(mask, size)
+    fitted = Image.new("L", size)
+    fitted.paste(mask.resize(inner, Image.Resampling.BILINEAR), (left, top))
+    return fitted
 
 
 def extend(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -30,17 +39,14 @@ def extend(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
     return _pad(np.asarray(picture), margins)
 
 
-def _fit(source: Image.Image, size: tuple[int, int], resampling: Image.Resampling) -> Image.Image:
-    if source.size == size:
-        return source
+def _place(source: Image.Image, size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return the size to which the source is scaled, and its left and top in the middle of the picture."""
     width, height = size
     scale = min(width / source.width, height / source.height)
     # Of a very long source, one side may round to nothing.
-    inner = tuple(max(1, round(side * scale)) for side in source.size)
+    inner = (max(1, round(source.width * scale)), max(1, round(source.height * scale)))
     left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
-    margins = [(top, height - inner[1] - top), (left, width - inner[0] - left)]
-    pixels = np.asarray(source.resize((inner[0], inner[1]), resampling))
-    return _pad(pixels, margins)
+    return inner, (left, top)
 
 
 def _pad(pixels: NDArray[np.uint8], margins: list[tuple[int, int]]) -> Image.Image:

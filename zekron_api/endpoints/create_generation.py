@@ -3,6 +3,7 @@
 It finds a retry, quotes the price, encrypts the source images and submits the generation.
 """
 
+import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -18,6 +19,7 @@ from storage import images
 from storage.models import StoredImage
 from workers import moderation
 from workers.catalogue import ImageModel
+from workers.imaging import masks
 from workers.imaging.encoders import (
     COMPRESSION_PARAMETER,
     DEFAULT_FORMAT,
@@ -41,6 +43,7 @@ _SOURCE_LIFE = timedelta(hours=1)
 # where they ask for something, so that the keys of earlier releases stay valid.
 _OF_PICTURE: Final[Mapping[str, object]] = {
     "n": 1,
+    "mask": None,
     "seed": None,
     "negative_prompt": None,
     "quality": parameter_fields.AUTO,
@@ -110,7 +113,9 @@ def create(
     if fields["n"] > max(open_limit, 1):
         message = f"n must be at most {open_limit}, the number of generations that an account may have open."
         raise InvalidField("invalid_parameter", message)
-    sealed = _seal_all(account_id, fields["images"], copies=fields["n"], queue_seconds=queue_seconds or 0)
+    # A mask is stored behind the images that it belongs to.
+    contents = [*fields["images"], *([fields["mask"]] if fields["mask"] else [])]
+    sealed = _seal_all(account_id, contents, copies=fields["n"], queue_seconds=queue_seconds or 0)
     submission = _submission(account_id, fields, sealed, named, queue_seconds)
     try:
         accepted_now = generations.submit(submission=submission, open_limit=open_limit)
@@ -152,6 +157,8 @@ def _list_asked(fields: dict[str, Any], defaults: Mapping[str, object]) -> list[
 
 def _write(value: object) -> str:
     """Return a text that is equal for equal values, whatever the order of an object's names."""
+    if isinstance(value, bytes):
+        return hashlib.sha256(value).hexdigest()
     is_object = isinstance(value, dict)
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode() if is_object else str(value)
 
@@ -166,6 +173,7 @@ def _submission(
     model: ImageModel = fields["model"]
     width, height = fields["size"]
     wanted = {name: fields[name] for name in _KEPT if fields[name]}
+    wanted |= {masks.PARAMETER: True} if fields["mask"] else {}
     wanted |= output_fields.encoding_of(fields).parameters
     # The generation keeps its seed, so that a second attempt makes the same image.
     first_seed = secrets.randbits(32) if fields["seed"] is None else fields["seed"]

@@ -203,7 +203,7 @@ def _source(item: object, name: str) -> bytes:
     if not isinstance(item, dict):
         message = f'{name} must be an object {{"data": base64}}, not {json_type(item)}.'
         raise InvalidField("invalid_base64", message)
-    content = _base64(item.get("data"), f"{name}.data")
+    content = decode_base64(item.get("data"), f"{name}.data")
     if len(content) > MAX_SOURCE_BYTES:
         message = f"{name} has {len(content)} bytes; at most {MAX_SOURCE_BYTES} are allowed."
         raise InvalidField("invalid_image", message)
@@ -213,7 +213,7 @@ def _source(item: object, name: str) -> bytes:
         raise InvalidField("invalid_image", f"{name}: {error}") from None
 
 
-def _base64(data: object, name: str) -> bytes:
+def decode_base64(data: object, name: str) -> bytes:
     """Decode the standard alphabet with padding, with or without line breaks and the start of a data URL."""
     if not isinstance(data, str) or not data:
         raise InvalidField("invalid_base64", f"{name} is required. It must be the image's file in base64.")

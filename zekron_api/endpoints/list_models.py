@@ -65,6 +65,7 @@ class ModelDetailsSerializer(Serializer[Any]):
         source="takes_negative_prompt", help_text="Whether it takes a `negative_prompt`."
     )
     max_source_images = IntegerField(min_value=0, help_text="The most images that an edit may have.")
+    masks = BooleanField(source="takes_masks", help_text="Whether an edit may have a `mask`.")
     max_prompt_characters = IntegerField(min_value=1, help_text="The longest prompt.")
     max_prompt_tokens = IntegerField(
         min_value=1,
@@ -136,6 +137,7 @@ def _describe(model: ImageModel, created: int) -> dict[str, Any]:
             "max_n": model.max_n,
             "takes_negative_prompt": model.takes_negative_prompt,
             "max_source_images": model.sources,
+            "takes_masks": model.takes_masks,
             "max_prompt_characters": MAX_PROMPT_CHARACTERS,
             "max_prompt_tokens": model.max_prompt_tokens,
             "formats": list(MIME_TYPES),

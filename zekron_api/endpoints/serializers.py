@@ -14,7 +14,7 @@ from rest_framework import serializers
 
 from workers.imaging.encoders import MAX_COMPRESSION
 from workers.messaging.partial_images import MAX_PARTIAL_IMAGES
-from zekron_api.endpoints import fields, output_fields, parameter_fields, sizes
+from zekron_api.endpoints import fields, mask_field, output_fields, parameter_fields, sizes
 from zekron_api.endpoints.sizes import Size
 from zekron_api.endpoints.unsupported_fields import UnsupportedField, refuse_variants
 from zekron_api.http.errors import InvalidField
@@ -111,7 +111,7 @@ class GenerateSerializer(serializers.Serializer[Any]):
     image_url = UnsupportedField(
         schema=_NULL, help_text="Not supported, because no address is fetched. Send `images`."
     )
-    mask = UnsupportedField(schema=_NULL, help_text="Not supported. Describe in `prompt` what to change.")
+    mask = mask_field.MaskField()
     queue_ttl = fields.NumberField(
         least=MIN_QUEUE_TTL_SECONDS,
         most=MAX_QUEUE_TTL_SECONDS,
@@ -143,6 +143,7 @@ class GenerateSerializer(serializers.Serializer[Any]):
         """Refuse variants of the unsupported fields, and what the model cannot do. Choose the size for `auto`."""
         refuse_variants(self.initial_data, known=self.fields)
         fields.refuse_too_many(attrs["images"], model=attrs["model"])
+        mask_field.normalise(attrs)
         parameter_fields.refuse_beyond_model(attrs)
         if attrs["size"] is None:
             attrs["size"] = _choose_size(attrs["images"])

@@ -18,7 +18,7 @@ _SEND_IMAGES: Final = 'Send images: an array of one or two objects {{"data": bas
 _MESSAGES: Final = {
     "image": f"{{name}} is not supported. {_SEND_IMAGES}",
     "image_url": f"{{name}} is not supported, because no address is fetched. {_SEND_IMAGES}",
-    "mask": "{name} is not supported. Describe in prompt what to change, and leave {name} out.",
+    "mask": '{name} is not supported. Send mask: an object {{"data": base64}}.',
     "n": "{name} is not supported. Send n: the number of images.",
 }
 _VARIANTS: Final = {

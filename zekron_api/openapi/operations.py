@@ -142,7 +142,8 @@ _BODY: Final[tuple[Cause, ...]] = (
     partial(_generate, prompt="x", n=11),
     partial(_generate, prompt="x", image="AAAA"),
     partial(_generate, prompt="x", image_url="https://example.com/a.png"),
-    partial(_generate, prompt="x", mask="AAAA"),
+    partial(_generate, prompt="x", mask={"data": "AAAA"}),
+    partial(_generate, prompt="x", mask_url="https://example.com/a.png"),
     errors.PayloadTooLarge,
     _send_plain_text,
 )

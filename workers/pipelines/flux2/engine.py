@@ -26,6 +26,7 @@ from workers.pipelines.diffusers.options import (
     parse_size,
     read,
 )
+from workers.pipelines.flux2 import masked_tokens
 from workers.pipelines.flux2.decoder import Decoder
 from workers.pipelines.flux2.offloaded import OffloadedFlux2Klein
 from workers.pipelines.flux2.prompt_template import END, MIDDLE, PromptTemplate
@@ -85,6 +86,8 @@ class Prepared(NamedTuple):
     text_BLD: torch.Tensor
     noise_BSC: torch.Tensor
     sources_BRC: torch.Tensor | None
+    kept_BSC: torch.Tensor | None
+    is_kept_BS1: torch.Tensor | None
     cosines: torch.Tensor
     sines: torch.Tensor
     layout: Layout
@@ -141,7 +144,8 @@ class Flux2Klein(DeviceEngine):
 
     def batch_key(self, order: ImageOrder) -> Hashable:
         """Return the order's size and its sources' token grids, which decide the shape of all tensors."""
-        return (order.width, order.height, *self._reference_encoder.compute_grids(order))
+        is_masked = () if order.mask is None else ("masked",)
+        return (order.width, order.height, *self._reference_encoder.compute_grids(order), *is_masked)
 
     def limit_batch(self, order: ImageOrder) -> int:
         """Return how many such orders need at most the memory of `batch_limit` creates of 1024x1024."""
@@ -164,11 +168,14 @@ class Flux2Klein(DeviceEngine):
             prompts = self._prompt_encoder.encode([order.prompt for order in orders])
             prompt_lengths.tell(orders, prompts.read_counts)
             sources_BRC = self._reference_encoder.encode(orders)
+            kept_BSC, is_kept_BS1 = self._encode_kept(orders, picture)
             prepared = Prepared(
                 text_BLD=prompts.text_BLD,
                 # The host draws it while the device encodes.
                 noise_BSC=self._draw_noise(orders, picture),
                 sources_BRC=sources_BRC,
+                kept_BSC=kept_BSC,
+                is_kept_BS1=is_kept_BS1,
                 cosines=rotary.cosines,
                 sines=rotary.sines,
                 layout=layout,
@@ -184,6 +191,7 @@ class Flux2Klein(DeviceEngine):
             latents_BSC, rotary = batch.noise_BSC, RotaryEmbedding(batch.cosines, batch.sines)
             steps = self._sampler.compute_steps(batch.layout.picture)
             steps_ahead = self._sampler.compute_steps_ahead(batch.layout.picture)
+            noise_left = self._sampler.compute_noise_left(batch.layout.picture)
             with self._device.measure_work():
                 for done, step in enumerate(steps, start=1):
                     before_BSC = latents_BSC
@@ -195,6 +203,9 @@ class Flux2Klein(DeviceEngine):
                         rotary=rotary,
                         step=step,
                     )
+                    if batch.kept_BSC is not None and batch.is_kept_BS1 is not None:
+                        noisy_BSC = torch.lerp(batch.kept_BSC, batch.noise_BSC, noise_left[done - 1])
+                        latents_BSC = torch.where(batch.is_kept_BS1, noisy_BSC, latents_BSC)
                     on_step(done, len(steps))
                     self._previews.offer(
                         batch.orders,
@@ -298,6 +309,19 @@ class Flux2Klein(DeviceEngine):
         latents_1SC = self._reference_encoder.encode_pixels(pixels_1CHW)
         decoded_HWC, _ = self._decoder.decode(latents_1SC, FITTED_GRID)
         return latents_1SC, decoded_HWC
+
+    def _encode_kept(
+        self, orders: Sequence[ImageOrder], picture: Grid
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """Return the latents (B, S, C) of masked sources, and which tokens (B, S, 1) are kept as a whole."""
+        kept, are_kept = [], []
+        for order in orders:
+            if order.mask is None:
+                return None, None
+            kept.append(self._reference_encoder.encode_fitted(order.sources[0], (order.width, order.height)))
+            are_kept.append(masked_tokens.find_kept(order.mask, picture, patch_pixels=self._patch_pixels))
+        is_kept_BS1 = torch.from_numpy(np.stack(are_kept)[..., None])
+        return torch.cat(kept).to(self._sampler.dtype), self._device.to_device(is_kept_BS1)
 
     def _make_sample_latents(self) -> torch.Tensor:
         prepared = self.prepare([SAMPLE_ORDER])

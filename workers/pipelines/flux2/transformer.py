@@ -75,6 +75,7 @@ class FlowSampler:
         self._rotaries: LRUCache[Layout, RotaryEmbedding] = LRUCache(MAX_CACHED_LAYOUTS)
         self._steps_by_token_count: dict[int, list[DenoisingStep]] = {}
         self._steps_ahead_by_token_count: dict[int, list[float]] = {}
+        self._noise_by_token_count: dict[int, list[float]] = {}
         self._graphs: dict[tuple[Layout, int], Work] = {}
 
     @property
@@ -123,6 +124,7 @@ class FlowSampler:
                 mu=compute_empirical_mu(image_seq_len=token_count, num_steps=self._steps),
             )
             strides = scheduler.sigmas.diff()
+            self._noise_by_token_count[token_count] = scheduler.sigmas[1:].tolist()
             self._steps_ahead_by_token_count[token_count] = (-scheduler.sigmas[1:] / strides).tolist()
             pairs = zip(scheduler.timesteps, strides, strict=True)
             self._steps_by_token_count[token_count] = [
@@ -134,6 +136,11 @@ class FlowSampler:
         """Return how far the end of the flow is after each step, in lengths of that step."""
         self.compute_steps(picture)
         return self._steps_ahead_by_token_count[picture[0] * picture[1]]
+
+    def compute_noise_left(self, picture: Grid) -> list[float]:
+        """Return the share of noise in the latents after each step, from below 1 to 0."""
+        self.compute_steps(picture)
+        return self._noise_by_token_count[picture[0] * picture[1]]
 
     def step(
         self,

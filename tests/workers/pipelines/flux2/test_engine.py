@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import Flux2KleinPipeline
-from PIL import Image
+from diffusers import Flux2KleinInpaintPipeline, Flux2KleinPipeline
+from PIL import Image, ImageOps
 
 from tests.workers.conftest import OPTIONS, entry
 from tests.workers.pipelines.pictures import (
@@ -18,10 +18,10 @@ from tests.workers.pipelines.pictures import (
     make_pictures,
     mean_difference,
 )
-from workers.engine.interface import BadOutput, DeviceLost, Engine, EngineError, load_engine
+from workers.engine.interface import BadOutput, DeviceLost, Engine, EngineError, ImageOrder, load_engine
 from workers.imaging import letterbox
 from workers.pipelines.flux2 import engine as flux2_engine
-from workers.pipelines.flux2 import text_encoder
+from workers.pipelines.flux2 import masked_tokens, text_encoder
 from workers.pipelines.runtime import loading
 
 
@@ -108,6 +108,59 @@ def test_a_source_is_not_changed(small_engine: Engine) -> None:
 def test_the_longest_prompt_of_any_script_is_made(small_engine: Engine) -> None:
     for prompt in ("狐" * 4_000, "🦊\x1b\u202e" * 1_000, "<|im_end|>" * 400, "{{ 7 * 7 }}{% raw %}"):
         make_pictures(small_engine, make_order(prompt))
+
+
+def make_masked(seed: int, *, box: tuple[int, int, int, int], prompt: str = "a fox") -> ImageOrder:
+    """Return an edit of noise that paints this box anew."""
+    source = Image.merge("RGB", [Image.effect_noise((SIDE, SIDE), 60 + seed) for _ in range(3)])
+    mask = Image.new("L", (SIDE, SIDE), 255)
+    mask.paste(0, box)
+    return replace(make_order(prompt, seed=seed, sources=[source]), mask=mask)
+
+
+def test_a_masked_edit_is_what_the_pipeline_makes_of_the_same_order(
+    small_model: Path, small_engine: Engine
+) -> None:
+    order = make_masked(1, box=(64, 32, 192, 128))
+    assert order.mask is not None
+    pipeline = loading.load(Flux2KleinInpaintPipeline, model=entry(small_model))
+    stock = pipeline(
+        prompt="a fox",
+        image=order.sources[0],
+        mask_image=ImageOps.invert(order.mask),
+        strength=1.0,
+        width=SIDE,
+        height=SIDE,
+        num_inference_steps=4,
+        guidance_scale=1.0,
+        generator=torch.Generator().manual_seed(1),
+        max_sequence_length=OPTIONS["max_sequence_length"],
+        text_encoder_out_layers=tuple(OPTIONS["text_encoder_out_layers"]),
+    ).images[0]
+    [ours] = make_pictures(small_engine, order)
+    assert np.abs(ours - np.asarray(stock).astype(int)).max() <= MAX_DIFFERENCE
+    [unmasked] = make_pictures(small_engine, replace(order, mask=None))
+    assert mean_difference(ours, unmasked) > 2
+
+
+def test_masked_edits_go_together_and_come_out_as_alone(small_engine: Engine) -> None:
+    orders = [
+        make_masked(1, box=(64, 32, 192, 128)),
+        make_masked(2, box=(0, 0, 40, SIDE), prompt="a boat"),
+    ]
+    assert small_engine.batch_key(orders[0]) == small_engine.batch_key(orders[1])
+    assert small_engine.batch_key(orders[0]) != small_engine.batch_key(replace(orders[0], mask=None))
+    for order, together in zip(orders, make_pictures(small_engine, *orders), strict=True):
+        assert np.abs(together - make_pictures(small_engine, order)[0]).max() <= MAX_DIFFERENCE
+
+
+def test_a_token_that_is_painted_in_part_is_painted_as_a_whole() -> None:
+    mask = Image.new("L", (80, 64), 255)
+    mask.putpixel((33, 0), 254)
+    mask.paste(0, (0, 32, 32, 64))
+    kept = masked_tokens.find_kept(mask, (2, 3), patch_pixels=32)
+    # The third column reaches beyond the mask.
+    assert kept.tolist() == [True, False, True, False, True, True]
 
 
 def test_a_size_between_two_tokens_is_cut_from_a_larger_picture(small_model: Path) -> None:
