@@ -9,6 +9,7 @@ PROFILE = "workers/imaging/icc_profile.py"
 CONTAINERS = "workers/imaging/containers.py"
 TESTS = "tests/workers/imaging"
 FORMATS = "tests/zekron_api/endpoints/test_output_fields.py"
+MASKS = "tests/zekron_api/endpoints/test_masks.py"
 
 MUTATIONS = (
     Mutation(
@@ -256,5 +257,43 @@ MUTATIONS = (
         text="SourceType.EDITED if kind == Kind.EDIT else SourceType.CREATED",
         without="SourceType.CREATED",
         tests=(f"{FORMATS}::test_every_image_says_that_it_was_generated_and_nothing_of_its_request",),
+    ),
+    Mutation(
+        name="a mask keeps the source's pixels",
+        path="workers/gpu_worker/attempt.py",
+        text="    if order.mask is not None:\n",
+        without="    if False:\n",
+        tests=(f"{MASKS}::test_the_kept_half_is_the_source_bit_for_bit_and_the_other_is_painted",),
+    ),
+    Mutation(
+        name="a mask without a transparent pixel is refused",
+        path="workers/imaging/masks.py",
+        text="        if mask.getextrema()[0] == KEPT:\n",
+        without="        if False:\n",
+        tests=(f"{MASKS}::test_another_file_is_refused_by_name_and_nothing_is_stored",),
+    ),
+    Mutation(
+        name="a mask has the size of its image",
+        path="workers/imaging/masks.py",
+        text="    if of_mask != of_source and not (\n",
+        without="    if False and not (\n",
+        tests=(f"{MASKS}::test_another_file_is_refused_by_name_and_nothing_is_stored",),
+    ),
+    Mutation(
+        name="a mask is part of a request's content",
+        path="zekron_api/endpoints/create_generation.py",
+        text='    "mask": None,\n',
+        without="",
+        tests=(f"{MASKS}::test_a_mask_is_part_of_the_content_under_an_idempotency_key",),
+    ),
+    Mutation(
+        name="the source is kept under the noise of each step",
+        path="workers/pipelines/flux2/engine.py",
+        text="torch.where(batch.is_kept_BS1, noisy_BSC, latents_BSC)",
+        without="torch.where(batch.is_kept_BS1, batch.kept_BSC, latents_BSC)",
+        tests=(
+            "tests/workers/pipelines/flux2/test_engine.py::"
+            "test_a_masked_edit_is_what_the_pipeline_makes_of_the_same_order",
+        ),
     ),
 )
