@@ -205,6 +205,15 @@ class Generation(models.Model):
         return count
 
 
+class MadePicture(models.Model):
+    """A keyed digest of the pixels of a picture that was made here. It has no time, no order and no owner."""
+
+    digest = models.BinaryField(primary_key=True, max_length=32)
+
+    def __str__(self) -> str:
+        return bytes(self.digest).hex()
+
+
 class IdempotencyKey(models.Model):
     """A client's own key for one request, so that a retry finds its generation instead of buying another one."""
 

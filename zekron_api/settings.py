@@ -45,6 +45,8 @@ SYNC_WAIT_SECONDS = env.int("SYNC_WAIT_SECONDS", 55, **within(1, 3600))
 prompt_retention_days: int | None = env.int("PROMPT_RETENTION", None, **within(1, 36500))
 MODELS_FILE = env.path("MODELS_FILE", BASE_DIR / "models.toml")
 DEVICE = env.str("DEVICE", "auto")
+# Without keys no digests of pictures are kept, and nobody can tell which were made here.
+PROVENANCE_KEYS: Mapping[str, bytes] = env.master_keys("PROVENANCE_KEYS", LOCAL_SECRETS.provenance_keys)
 # The mark in the file of every picture that says that it was generated.
 PROVENANCE = env.str("PROVENANCE", "xmp", **one_of("none", "xmp"))
 # The operator's module that refuses requests and pictures by content, and whether work goes on if the module fails.
@@ -183,6 +185,7 @@ CORS_EXPOSE_HEADERS = [
 # The published limits of an account: 60 requests in any 60 seconds and 5 open generations.
 REQUESTS_PER_MINUTE = 60
 POLLS_PER_MINUTE = 600
+VERIFICATIONS_PER_MINUTE = 60
 OPEN_GENERATIONS_LIMIT = 5
 # The limit of an account's open asynchronous generations.
 QUEUE_LIMIT = 100

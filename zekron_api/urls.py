@@ -10,6 +10,7 @@ from zekron_api.endpoints import (
     list_generations,
     list_models,
     quote,
+    verify,
     views,
     watch_generation,
 )
@@ -20,6 +21,7 @@ urlpatterns = [
     path("", home.serve),
     path("v1/generate", generate.GenerateView.as_view()),
     path("v1/quote", quote.QuoteView.as_view()),
+    path("v1/verify", verify.VerifyView.as_view()),
     path("v1/models", list_models.ModelListView.as_view()),
     path("v1/models/<str:model_id>", list_models.ModelView.as_view()),
     path("v1/images/<str:token>", views.ImageView.as_view()),

@@ -8,6 +8,7 @@ JPEG = "workers/imaging/jpeg_segments.py"
 PROFILE = "workers/imaging/icc_profile.py"
 CONTAINERS = "workers/imaging/containers.py"
 TESTS = "tests/workers/imaging"
+VERIFY = "tests/zekron_api/endpoints/test_verify.py"
 FORMATS = "tests/zekron_api/endpoints/test_output_fields.py"
 MASKS = "tests/zekron_api/endpoints/test_masks.py"
 
@@ -295,5 +296,54 @@ MUTATIONS = (
             "tests/workers/pipelines/flux2/test_engine.py::"
             "test_a_masked_edit_is_what_the_pipeline_makes_of_the_same_order",
         ),
+    ),
+    Mutation(
+        name="verify: a digest comes with the completion alone",
+        path="workers/lifecycle/made_pictures.py",
+        text=" FROM moved WHERE %(pixel_digest)s::bytea",
+        without=" WHERE %(pixel_digest)s::bytea",
+        tests=(f"{VERIFY}::test_an_attempt_that_lost_its_lease_leaves_no_digest",),
+    ),
+    Mutation(
+        name="verify: the digest has the shape",
+        path="workers/lifecycle/made_pictures.py",
+        text='struct.pack(">II", width, height)',
+        without='b""',
+        tests=(f"{VERIFY}::test_another_picture_was_not_made_here",),
+    ),
+    Mutation(
+        name="verify: the digest of a lossy file is of its own pixels",
+        path="workers/gpu_worker/finished_image.py",
+        text="picture if encoding.is_lossless else encoders.decode(content)",
+        without="picture",
+        tests=(f"{VERIFY}::test_a_picture_that_was_made_here_is_known_to_everyone_after_it_is_gone",),
+    ),
+    Mutation(
+        name="verify: every key of the ring is tried",
+        path="workers/lifecycle/made_pictures.py",
+        text="for key in keys.values()]",
+        without="for key in list(keys.values())[:1]]",
+        tests=(f"{VERIFY}::test_a_key_that_is_no_longer_the_first_still_knows_its_pictures",),
+    ),
+    Mutation(
+        name="verify: transparency makes another picture",
+        path="workers/imaging/inspection.py",
+        text="if alpha == (255, 255) else None",
+        without="if alpha else None",
+        tests=(f"{VERIFY}::test_a_picture_that_becomes_transparent_is_another_one",),
+    ),
+    Mutation(
+        name="verify: a large picture's pixels are not read",
+        path="workers/imaging/inspection.py",
+        text=" if image.width * image.height <= MAX_READ_PIXELS else None",
+        without="",
+        tests=(f"{VERIFY}::test_a_large_picture_is_not_read_and_was_not_made_here",),
+    ),
+    Mutation(
+        name="verify: it counts apart",
+        path="zekron_api/endpoints/verify.py",
+        text="    rate_scope = rate_limit.Scope.VERIFICATIONS\n",
+        without="",
+        tests=(f"{VERIFY}::test_it_has_a_limit_of_its_own",),
     ),
 )

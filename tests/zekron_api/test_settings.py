@@ -177,6 +177,7 @@ def test_a_file_without_a_secret_stops_the_start_with_one_line(read: Read, name:
         ("MASTER_KEYS", "HIDDEN" * 7 + ":a", "has a key whose id is not 1 to 16 letters and digits"),
         ("MASTER_KEYS", "a:HIDDEN!", "has a key 'a' that is not base64"),
         ("MASTER_KEYS", "a:HIDDENHI", "has a key 'a' of 6 bytes; it must have 32"),
+        ("PROVENANCE_KEYS", "a:HIDDENHI", "has a key 'a' of 6 bytes; it must have 32"),
         ("MASTER_KEYS", ",".join([PRODUCTION["MASTER_KEYS"]] * 2), "names the key 'a' twice"),
         ("DATABASE_URL", "HIDDEN://db/zekron", "is not of the form postgres://user:password@host/name"),
         (
@@ -217,6 +218,12 @@ def test_a_retention_that_is_no_number_of_days_stops_the_start(read: Read, value
     with pytest.raises(SystemExit) as ended:
         read(PROMPT_RETENTION=value)
     assert str(ended.value).endswith("PROMPT_RETENTION is not a whole number from 1 to 36500.")
+
+
+def test_the_keys_of_digests_may_be_missing(read: Read) -> None:
+    ring = "a:" + base64.b64encode(bytes(32)).decode()
+    assert read()["PROVENANCE_KEYS"] == {}
+    assert read(PROVENANCE_KEYS=ring)["PROVENANCE_KEYS"] == {"a": bytes(32)}
 
 
 @pytest.mark.parametrize("value", ["xmp", "none"])

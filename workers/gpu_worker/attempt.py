@@ -171,7 +171,7 @@ def _make(generation: Generation, context: AttemptContext, is_unwanted: threadin
             generation=generation,
             image=image,
             prompt_tokens_read=read_counts[0] if read_counts else None,
-            provenance=finished.provenance,
+            mark=finished.mark,
         )
     except (generations.LeaseLost, generations.CancelRequested):
         images.discard(image=image)

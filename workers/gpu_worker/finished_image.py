@@ -11,23 +11,27 @@ from workers.engine.interface import Picture
 from workers.gpu_worker import marking
 from workers.imaging import encoders
 from workers.imaging.encoders import Encoding
-from workers.lifecycle import attempt_statements
+from workers.lifecycle import attempt_statements, made_pictures
+from workers.lifecycle.made_pictures import Mark
 from workers.models import Generation
 
 
 class FinishedImage(NamedTuple):
-    """A file, its media type, and the kind of its mark."""
+    """A file, its media type, and its mark."""
 
     content: bytes
     mime_type: str
-    provenance: str
+    mark: Mark
 
 
 def encode(picture: Picture, *, generation: Generation) -> FinishedImage:
     """Return the picture as a file. Equal pictures and parameters give equal bytes."""
     encoding = Encoding.of(generation.parameters)
     content = encoders.encode(picture, encoding, xmp=marking.xmp_packet(generation))
-    return FinishedImage(content, encoding.format.mime_type, marking.provenance())
+    # Who gets a lossy file has other pixels than the engine made.
+    delivered = picture if encoding.is_lossless else encoders.decode(content)
+    mark = Mark(marking.provenance(), made_pictures.digest_of(delivered))
+    return FinishedImage(content, encoding.format.mime_type, mark)
 
 
 def store(finished: FinishedImage, *, generation: Generation) -> StoredImage:

@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from PIL import Image
 
 from workers.imaging import png
@@ -98,6 +99,12 @@ def encode(pixels: png.Pixels, encoding: Encoding, *, xmp: bytes = b"") -> bytes
     else:
         picture.save(file, "WEBP", **_webp_options(encoding), **common)
     return file.getvalue()
+
+
+def decode(content: bytes) -> png.Pixels:
+    """Return the pixels of a file that `encode` made."""
+    with Image.open(io.BytesIO(content), formats=[each.upper() for each in OutputFormat]) as picture:
+        return np.asarray(picture.convert("RGB"))
 
 
 def _jpeg_options(compression: int) -> dict[str, int]:

@@ -10,7 +10,7 @@ from billing import holds
 from storage import images
 from storage.postgresql import plain_sql
 from storage.postgresql.plain_sql import NOW
-from workers.lifecycle import eligibility
+from workers.lifecycle import eligibility, made_pictures
 from workers.models import Generation
 
 # A worker renews its leases every few seconds. Without a renewal for this time, it counts as dead.
@@ -63,6 +63,6 @@ WITH leased AS MATERIALIZED (
     UPDATE storage_storedimage source SET wrapped_key = NULL, key_destroyed_at = {NOW}
     FROM moved JOIN workers_sourceimage s ON s.generation_id = moved.id
     WHERE source.id = s.image_id AND source.wrapped_key IS NOT NULL
-)
+), {made_pictures.REMEMBER}
 SELECT id FROM moved
 """  # noqa: S608 (only constants are inserted)

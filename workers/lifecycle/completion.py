@@ -9,6 +9,7 @@ from django.db import IntegrityError, InterfaceError, OperationalError, close_ol
 
 from storage.models import StoredImage
 from workers.lifecycle import generations
+from workers.lifecycle.made_pictures import UNMARKED, Mark
 from workers.models import Generation, Status
 
 log = logging.getLogger(__name__)
@@ -22,7 +23,7 @@ def complete_with_retry(
     generation: Generation,
     image: StoredImage,
     prompt_tokens_read: int | None = None,
-    provenance: str = "",
+    mark: Mark = UNMARKED,
     pauses_seconds: Sequence[float] = PAUSES_SECONDS,
 ) -> None:
     """Complete the generation with this image and charge its quote once, even if the answer to a COMMIT was lost.
@@ -33,16 +34,16 @@ def complete_with_retry(
     """
     for pause_seconds in pauses_seconds:
         try:
-            return _complete_or_find_completed(generation, image, prompt_tokens_read, provenance)
+            return _complete_or_find_completed(generation, image, prompt_tokens_read, mark)
         except (OperationalError, InterfaceError) as error:
             log.warning("generation %s: the database failed during completion: %s", generation.pk, error)
             time.sleep(pause_seconds)
             close_old_connections()
-    return _complete_or_find_completed(generation, image, prompt_tokens_read, provenance)
+    return _complete_or_find_completed(generation, image, prompt_tokens_read, mark)
 
 
 def _complete_or_find_completed(
-    generation: Generation, image: StoredImage, prompt_tokens_read: int | None, provenance: str
+    generation: Generation, image: StoredImage, prompt_tokens_read: int | None, mark: Mark
 ) -> None:
     try:
         generations.complete(
@@ -50,7 +51,7 @@ def _complete_or_find_completed(
             image=image,
             cost_micros=generation.quote_micros,
             prompt_tokens_read=prompt_tokens_read,
-            provenance=provenance,
+            mark=mark,
         )
     except (generations.LeaseLost, IntegrityError):
         # The database may have committed an earlier try and lost its answer.

@@ -20,6 +20,7 @@ from storage.models import StoredImage
 from storage.postgresql import plain_sql
 from workers.catalogue import catalogue
 from workers.lifecycle import attempt_statements, eligibility, idempotency, image_tokens
+from workers.lifecycle.made_pictures import UNMARKED, Mark
 from workers.lifecycle.submission import Submission, insert
 from workers.lifecycle.transitions import move, move_all
 from workers.messaging import completion_events, enqueue
@@ -95,13 +96,13 @@ def complete(
     image: StoredImage,
     cost_micros: int,
     prompt_tokens_read: int | None = None,
-    provenance: str = "",
+    mark: Mark = UNMARKED,
     now: datetime | None = None,
 ) -> None:
     """Move running → completed, record the image and charge the cost in one statement.
 
-    `prompt_tokens_read` is for a prompt that was cut, and `provenance` is the kind of the image's mark. Raise LeaseLost
-    or CancelRequested, or AlreadyResolved if the hold was resolved. Then nothing has changed.
+    `prompt_tokens_read` is for a prompt that was cut. Raise LeaseLost or CancelRequested, or AlreadyResolved if the
+    hold was resolved. Then nothing has changed.
     """
     failpoints.reach("settling")
     completed = plain_sql.execute(
@@ -111,7 +112,7 @@ def complete(
             "lease_token": generation.lease_token,
             "token_digest": image_tokens.digest_of(token=image_tokens.token_of(generation_id=generation.pk)),
             "prompt_tokens_read": prompt_tokens_read,
-            "provenance": provenance,
+            **mark._asdict(),
             "now": now,
             **holds.settle_values(cost_micros=cost_micros),
             **images.record_values([image]),

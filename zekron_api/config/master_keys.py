@@ -1,4 +1,4 @@
-"""The parser of MASTER_KEYS. It knows nothing of what the keys seal."""
+"""The parser of MASTER_KEYS and PROVENANCE_KEYS. It knows nothing of what the keys are for."""
 
 import base64
 import binascii
@@ -11,12 +11,15 @@ KEY_BYTES: Final = 32
 MAX_ID_CHARACTERS: Final = 16
 
 
-def parse(text: str) -> Mapping[str, bytes]:
+def parse(text: str | None) -> Mapping[str, bytes]:
     """Return the keys by id, in the order of `id:base64,id:base64`. The first one seals.
 
     Raises ValidationError. Its message quotes an id, but only after the id was told from a key in the wrong place.
     """
     keys: dict[str, bytes] = {}
+    if text is None:
+        # environs also parses the default.
+        return keys
     for item in text.split(","):
         key_id, _, encoded = item.strip().partition(":")
         if not (key_id.isascii() and key_id.isalnum() and len(key_id) <= MAX_ID_CHARACTERS):

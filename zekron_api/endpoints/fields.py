@@ -203,14 +203,22 @@ def _source(item: object, name: str) -> bytes:
     if not isinstance(item, dict):
         message = f'{name} must be an object {{"data": base64}}, not {json_type(item)}.'
         raise InvalidField("invalid_base64", message)
-    content = decode_base64(item.get("data"), f"{name}.data")
-    if len(content) > MAX_SOURCE_BYTES:
-        message = f"{name} has {len(content)} bytes; at most {MAX_SOURCE_BYTES} are allowed."
-        raise InvalidField("invalid_image", message)
+    content = decode_file(item.get("data"), f"{name}.data")
     try:
         return source_images.normalise(content)
     except source_images.InvalidImage as error:
         raise InvalidField("invalid_image", f"{name}: {error}") from None
+
+
+def decode_file(data: object, name: str) -> bytes:
+    """Return the bytes of an image's file in base64. Raise InvalidField, which names the field as `name`."""
+    content = decode_base64(data, name)
+    if len(content) > MAX_SOURCE_BYTES:
+        message = (
+            f"{name.removesuffix('.data')} has {len(content)} bytes; at most {MAX_SOURCE_BYTES} are allowed."
+        )
+        raise InvalidField("invalid_image", message)
+    return content
 
 
 def decode_base64(data: object, name: str) -> bytes:

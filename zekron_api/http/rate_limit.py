@@ -26,10 +26,11 @@ WINDOW_SECONDS: Final = 60
 
 
 class Scope(Enum):
-    """The kinds of requests that count apart, so that who polls a generation can still make the next one."""
+    """The kinds of requests that count apart, so that who polls or verifies can still make the next image."""
 
     REQUESTS = "requests"
     POLLS = "polls"
+    VERIFICATIONS = "verifications"
 
 
 class Rate(NamedTuple):
@@ -95,6 +96,8 @@ def count(item: RateLimitItem, name: str) -> tuple[Rate, bool]:
 def _counted(scope: Scope, account_id: int) -> tuple[RateLimitItem, str]:
     if scope is Scope.POLLS:
         return RateLimitItemPerMinute(settings.POLLS_PER_MINUTE), f"polls:{account_id}"
+    if scope is Scope.VERIFICATIONS:
+        return RateLimitItemPerMinute(settings.VERIFICATIONS_PER_MINUTE), f"verifications:{account_id}"
     return RateLimitItemPerMinute(settings.REQUESTS_PER_MINUTE), str(account_id)
 
 

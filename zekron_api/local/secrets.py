@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import hmac
 import json
 import os
 import secrets
@@ -14,6 +15,14 @@ class LocalSecrets(NamedTuple):
 
     secret_key: str | None
     master_keys: str | None
+
+    @property
+    def provenance_keys(self) -> str | None:
+        """The ring of one key for the digests of pictures, derived from the secret key."""
+        if self.secret_key is None:
+            return None
+        key = hmac.digest(self.secret_key.encode(), b"zekron provenance", "sha256")
+        return "local1:" + base64.b64encode(key).decode()
 
 
 NONE: Final = LocalSecrets(secret_key=None, master_keys=None)

@@ -37,6 +37,7 @@ from zekron_api.endpoints import (
     quote,
     reply_serializers,
     serializers,
+    verify,
     views,
     watch_generation,
 )
@@ -70,6 +71,13 @@ def _generate(**body: object) -> None:
 
 def _quote(**body: object) -> None:
     serializers.QuoteSerializer(data=body).is_valid(raise_exception=True)
+
+
+def _verify(*, is_read: bool = False, **body: object) -> None:
+    checked = verify.VerifySerializer(data=body)
+    checked.is_valid(raise_exception=True)
+    if is_read:
+        verify.verify(checked.validated_data["data"])
 
 
 def _query(kind: type[Serializer[Any]], **values: str) -> Cause:
@@ -175,6 +183,13 @@ CAUSES: Final[dict[str, tuple[Cause, ...]]] = {
         errors.TooManyStreams,
     ),
     "quote": (*_BODY, partial(_quote, prompt="x", images=3), partial(_quote, prompt="x", images=-1)),
+    "verify": (
+        partial(json_body.parse_object, b'{"data": '),
+        _verify,
+        partial(_verify, data="AAAA", is_read=True),
+        errors.PayloadTooLarge,
+        _send_plain_text,
+    ),
     "getModel": (exceptions.NotFound,),
     "getImage": (
         exceptions.PermissionDenied,
@@ -233,6 +248,9 @@ extend_schema(
 )(generate.GenerateView.post)
 extend_schema("quote", request=serializers.QuoteSerializer, responses={200: quote.QuoteReplySerializer})(
     quote.QuoteView.post
+)
+extend_schema("verify", request=verify.VerifySerializer, responses={200: verify.VerifyReplySerializer})(
+    verify.VerifyView.post
 )
 extend_schema("listModels", responses={200: list_models.ModelListSerializer})(list_models.ModelListView.get)
 extend_schema("getModel", responses={200: list_models.ModelSerializer})(list_models.ModelView.get)
