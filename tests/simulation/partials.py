@@ -19,6 +19,7 @@ from workers.messaging import partial_images
 from workers.messaging.partial_images import PartialImage
 from workers.models import Generation
 from zekron_api.endpoints import partial_image_event
+from zekron_api.waiting.event_stream import Event
 
 Ask = Callable[[Actor, str, Callable[[], Any]], Any]
 _PICTURE: Final = np.zeros((8, 8, 3), np.uint8)
@@ -74,7 +75,7 @@ def take(actor: Actor, ask: Ask, generation: Generation) -> bool:
     count = generation.parameters.get(partial_images.PARAMETER, 0)
     build = partial(partial_image_event.build, account_id=generation.account_id, generation_id=generation.pk)
     events = [ask(actor, "a partial image", partial(build, index)) for index in range(count)]
-    return any(isinstance(event, partial_image_event.Event) for event in events)
+    return any(isinstance(event, Event) for event in events)
 
 
 def are_suspended(rows: Mapping[int, Any], *, account_id: int) -> bool:

@@ -12,6 +12,7 @@ from workers.lifecycle import watching
 from workers.lifecycle.watching import State
 from workers.models import Generation
 from zekron_api.endpoints import generation_object
+from zekron_api.waiting.event_stream import Event
 
 _NOTHING: Final = (-1, "")
 
@@ -45,7 +46,7 @@ class Watcher:
         event = ask(actor, "the last event", build)
         if event is None:
             return None, ["a watcher saw the end, and there is no last event"]
-        if not isinstance(event, generation_object.Event):
+        if not isinstance(event, Event):
             return None, []
         actor.simulator.happened["watched"] += 1
         end = orjson.loads(event.data)

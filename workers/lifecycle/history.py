@@ -79,7 +79,7 @@ def find_page(*, account_id: int, total: int, filters: Filters, before: Position
         rows, last_number = _look_by_time(mine, filters, before)
     else:
         rows, last_number = _look_by_number(mine, filters, before.number if before else total + 1)
-    wanted = {
+    wanted: dict[str, object] = {
         "status": filters.status,
         "kind": filters.kind,
         "model": filters.model,

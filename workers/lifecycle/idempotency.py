@@ -120,13 +120,13 @@ def _is_over(now: Timestamp) -> Q:
     of_group = Generation.objects.filter(group_id=OuterRef("generation_id"))
     has_others = Exists(of_group.exclude(status__in=_FREE).exclude(expires_at__lte=now))
     ended = Q(generation__status__in=_FREE) | Q(generation__expires_at__lte=now)
-    return Q(created_at__lte=now - KEY_LIFE) & ended & ~has_others
+    return Q(created_at__lte=now - KEY_LIFE) & ended & Q(~has_others)
 
 
 def _was_free() -> Q:
     """Return the condition of a key whose generations all ended without an image. `TAKE` has the same one."""
     of_group = Generation.objects.filter(group_id=OuterRef("generation_id"))
-    return Q(generation__status__in=_FREE) & ~Exists(of_group.exclude(status__in=_FREE))
+    return Q(generation__status__in=_FREE) & Q(~Exists(of_group.exclude(status__in=_FREE)))
 
 
 @cache

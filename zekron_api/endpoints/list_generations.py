@@ -187,7 +187,7 @@ class HistoryView(ApiView):
 def _read_metadata(request: Request) -> dict[str, str]:
     """Return the names and values of the parameters `metadata.NAME`. Raises InvalidField."""
     sent = {
-        name.removeprefix(_METADATA): value
+        name.removeprefix(_METADATA): str(value)
         for name, value in request.query_params.items()
         if name.startswith(_METADATA)
     }

@@ -65,7 +65,7 @@ CASES = (
         options=FLUX2_OPTIONS,
         min_difference_of_a_letter=1,
         # The template begins with one token.
-        longest_prompt=FLUX2_OPTIONS["max_sequence_length"] - 1,
+        longest_prompt=255,
     ),
     Case(
         adapter="qwen-image",

@@ -147,11 +147,12 @@ def test_a_reply_at_the_deadline_lists_all_ids(
     settings.SYNC_WAIT_SECONDS = 0
     worker_registry.publish(worker_name="test")
     running: list[Any] = []
-    monkeypatch.setattr(
-        enqueue,
-        "send",
-        lambda *, generation_id: running or running.append(factories.claim(generation_id=generation_id)),
-    )
+
+    def claim_first(*, generation_id: int) -> None:
+        if not running:
+            running.append(factories.claim(generation_id=generation_id))
+
+    monkeypatch.setattr(enqueue, "send", claim_first)
     response = send(me)
     assert refusal(response) == (504, "generation_timeout")
     ids = list(Generation.objects.order_by("pk").values_list("pk", flat=True))

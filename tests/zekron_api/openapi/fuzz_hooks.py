@@ -29,16 +29,29 @@ PICTURES = [
 schemathesis.openapi.format("byte", strategies.sampled_from(PICTURES))
 
 
-def _is_beyond_bounds(width: int, height: int) -> bool:
+def _is_beyond_bounds(size: object) -> bool:
+    sides = re.fullmatch(r"(\d{3,4})x(\d{3,4})", str(size))
+    if sides is None:
+        return False
+    width, height = int(sides[1]), int(sides[2])
     return max(width, height) > 3 * min(width, height) or width * height > 1536 * 1536
 
 
 @schemathesis.hook
 def before_call(context: object, case: schemathesis.Case[Any], kwargs: object) -> None:
-    """Keep the rules that no schema tells: `queue_ttl` needs `async`, and a size has bounds of ratio and of pixels."""
-    body = case.body
-    sides = isinstance(body, dict) and re.fullmatch(r"(\d{3,4})x(\d{3,4})", str(body.get("size")))
-    if sides and _is_beyond_bounds(int(sides[1]), int(sides[2])):
-        case.body = body = {**body, "size": "1536x512"}
-    if isinstance(body, dict) and body.get("queue_ttl") is not None and body.get("async") in (None, False):
-        case.body = {**body, "async": True}
+    """Keep the rules between fields, and those of the bundled model, which no schema tells."""
+    if not isinstance(case.body, dict):
+        return
+    body: dict[str, Any] = dict(case.body)
+    if _is_beyond_bounds(body.get("size")):
+        body["size"] = "1536x512"
+    if body.get("queue_ttl") is not None and body.get("async") in (None, False):
+        body["async"] = True
+    if body.get("output_format") in (None, "png"):
+        body.pop("output_compression", None)
+    if body.get("background") == "transparent":
+        body["background"] = "opaque"
+    # A mask has the size of the first image, and the model takes no negative prompt.
+    for name in ("mask", "negative_prompt"):
+        body.pop(name, None)
+    case.body = body

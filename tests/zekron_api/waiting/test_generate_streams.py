@@ -256,9 +256,10 @@ def test_a_retry_of_a_client_that_was_lost_goes_on_with_its_stream(
     served: Serve, me: Caller, settings: Settings, way: str, is_async: bool
 ) -> None:
     settings.SYNC_WAIT_SECONDS = 0
+    kind: dict[str, Any] = {"async": is_async}
 
     async def scenario(app: WaitingRoom) -> None:
-        first = ask(app, me.key, headers={"x_stainless_retry_count": "0"}, **{"async": is_async})
+        first = ask(app, me.key, headers={"x_stainless_retry_count": "0"}, **kind)
         closed = _half_close_of(first)
         await told(first)
         if way == "half-close":
@@ -270,7 +271,7 @@ def test_a_retry_of_a_client_that_was_lost_goes_on_with_its_stream(
         else:
             first.leave()
             await first.task
-        retry = await told(ask(app, me.key, headers={"x_stainless_retry_count": "1"}, **{"async": is_async}))
+        retry = await told(ask(app, me.key, headers={"x_stainless_retry_count": "1"}, **kind))
         assert retry.headers["x-zekron-retry-attached"] == "true"
         first.leave()
         await first.task

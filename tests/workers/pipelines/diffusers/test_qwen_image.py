@@ -129,8 +129,8 @@ def test_sources_are_encoded_whole_and_in_their_own_shape(
     assert tuple(pixels_1CFHW.shape) == (1, 3, 1, 96, 192)
     # Red is where the block is. It lies in the middle, and is no wider than before.
     rows, columns = torch.nonzero(pixels_1CFHW[0, 0, 0] > 0, as_tuple=True)
-    assert (rows.float().mean(), columns.float().mean()) == (pytest.approx(47.5), pytest.approx(95.5))
-    assert (rows.max() - rows.min() + 1, columns.max() - columns.min() + 1) == (24, 24)
+    assert [rows.float().mean().item(), columns.float().mean().item()] == pytest.approx([47.5, 95.5])
+    assert [int(each.max() - each.min()) + 1 for each in (rows, columns)] == [24, 24]
 
 
 def test_weights_of_their_own_edit_and_the_others_create(
