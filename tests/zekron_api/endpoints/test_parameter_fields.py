@@ -14,13 +14,15 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 NO_NUMBERS: list[Any] = ["4", 1.5, True, [1]]
+NO_SEEDS: list[Any] = [-1, 2**32, *NO_NUMBERS]
+NO_COUNTS: list[Any] = [0, -1, 5, 11, *NO_NUMBERS]
 
 
 @pytest.mark.parametrize(
     ("field", "value", "kind"),
     [
-        *(("seed", value, "invalid_parameter") for value in (-1, 2**32, *NO_NUMBERS)),
-        *(("n", value, "invalid_parameter") for value in (0, -1, 5, 11, *NO_NUMBERS)),
+        *(("seed", value, "invalid_parameter") for value in NO_SEEDS),
+        *(("n", value, "invalid_parameter") for value in NO_COUNTS),
         *(("expires_in", value, "invalid_parameter") for value in (59, 86_401, "60", True)),
         *(("quality", value, "invalid_parameter") for value in ("best", 1, True)),
         *(("background", value, "invalid_parameter") for value in ("red", {})),
