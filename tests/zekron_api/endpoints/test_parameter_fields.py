@@ -14,22 +14,22 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 NO_NUMBERS: list[Any] = ["4", 1.5, True, [1]]
-NO_SEEDS: list[Any] = [-1, 2**32, *NO_NUMBERS]
-NO_COUNTS: list[Any] = [0, -1, 5, 11, *NO_NUMBERS]
+NO_BACKGROUNDS: list[Any] = ["red", {}]
+NO_METADATA: list[Any] = ["a", [], {"a": 1}, {"a": None}, {"": "a"}]
 
 
 @pytest.mark.parametrize(
     ("field", "value", "kind"),
     [
-        *(("seed", value, "invalid_parameter") for value in NO_SEEDS),
-        *(("n", value, "invalid_parameter") for value in NO_COUNTS),
+        *(("seed", value, "invalid_parameter") for value in (-1, 2**32, *NO_NUMBERS)),
+        *(("n", value, "invalid_parameter") for value in (0, -1, 5, 11, *NO_NUMBERS)),
         *(("expires_in", value, "invalid_parameter") for value in (59, 86_401, "60", True)),
         *(("quality", value, "invalid_parameter") for value in ("best", 1, True)),
-        *(("background", value, "invalid_parameter") for value in ("red", {})),
+        *(("background", value, "invalid_parameter") for value in NO_BACKGROUNDS),
         ("background", "transparent", "unsupported_parameter"),
         ("negative_prompt", "rain", "unsupported_parameter"),
         *(("negative_prompt", value, "invalid_parameter") for value in (1, "x" * 4001, "a\0b", "\ud800")),
-        *(("metadata", value, "invalid_parameter") for value in ("a", [], {"a": 1}, {"a": None}, {"": "a"})),
+        *(("metadata", value, "invalid_parameter") for value in NO_METADATA),
         ("metadata", {"x" * 65: "a"}, "invalid_parameter"),
         ("metadata", {"a": "x" * 513}, "invalid_parameter"),
         ("metadata", {"a": "\0"}, "invalid_parameter"),
