@@ -276,9 +276,10 @@ class Client:
         self._note(actor, generation, what)
 
     def _send_again(self, actor: Actor, wish: Wish, generation: Generation) -> None:
-        """Send the same request under the same key, as a client does that did not note its reply."""
+        """Send the same request as a client does that did not note its reply, or as a library does that lost it."""
         del generation
-        if wish.key is not None and (again := self._send(actor, wish)) not in (None, UNKNOWN):
+        is_told = wish.key is not None or wish.is_retried
+        if is_told and (again := self._send(actor, wish, is_retry=wish.is_retried)) not in (None, UNKNOWN):
             self._is_answered(actor, wish, again)
 
     def _ask(self, actor: Actor, what: str, work: Callable[[], Any]) -> Any:

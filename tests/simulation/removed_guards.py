@@ -215,7 +215,7 @@ REMOVED = {
         images, "write_tombstone", lambda **_: True, "cannot be read", (Fault.STALLED, Fault.FROZEN)
     ),
     "the note of a lost client": Removed(
-        lost_clients, "note", replacements.nothing, "a retry bought", (Fault.SLOW,)
+        lost_clients, "note", replacements.nothing, "a retry bought", (Fault.SLOW,), seed=1
     ),
     "the only retry for a lost client": Removed(
         lost_clients,
@@ -224,7 +224,8 @@ REMOVED = {
             lost_clients.ATTACH, "client_lost_at = NULL, lost_digest = ''", "client_lost_at = client_lost_at"
         ),
         "was given to more retries than it lost clients",
-        (Fault.KILLED, Fault.CUT),
+        (Fault.SLOW,),
+        seed=3,
     ),
     "the status in the delivery of a partial image": Removed(
         partials,
@@ -232,12 +233,13 @@ REMOVED = {
         replacements.deliver_always,
         "does not run or is to be cancelled",
         (Fault.BROKEN,),
+        seed=19,
     ),
     "the note of a delivered partial image": Removed(
         partials, "mark_delivered", replacements.deliver_unnoted, "and the row does not say so"
     ),
     "the suspension of partial images": Removed(
-        partials, "refuse_if_suspended", replacements.nothing, "from which they are withheld"
+        partials, "refuse_if_suspended", replacements.nothing, "from which they are withheld", (Fault.SLOW,)
     ),
     "the version of a watched generation": Removed(watching, "version_of", lambda _: 0, "a watcher saw"),
 }
