@@ -238,8 +238,5 @@ REMOVED = {
     "the note of a delivered partial image": Removed(
         partials, "mark_delivered", replacements.deliver_unnoted, "and the row does not say so"
     ),
-    "the suspension of partial images": Removed(
-        partials, "refuse_if_suspended", replacements.nothing, "from which they are withheld", (Fault.SLOW,)
-    ),
     "the version of a watched generation": Removed(watching, "version_of", lambda _: 0, "a watcher saw"),
 }
