@@ -127,7 +127,7 @@ def test_the_same_images_in_another_order_are_another_request(
 def test_fields_that_are_ignored_do_not_make_it_another_request(
     me: Caller, engine: factories.StandInEngine
 ) -> None:
-    assert send(me).json() == send(me, quality="high").json()
+    assert send(me).json() == send(me, style="vivid").json()
 
 
 def test_the_same_key_of_another_account_is_another_key(

@@ -145,6 +145,10 @@ def test_history_is_newest_first_with_every_published_field(
         "type": "create",
         "image_url": second["image"]["url"],
         "expires_at": second["image"]["expires_at"],
+        "seed": second["seed"],
+        "metadata": {},
+        "prompt_truncated": False,
+        "prompt_tokens_read": None,
     }
 
 
@@ -152,7 +156,7 @@ def test_history_keeps_the_row_of_an_erased_prompt(me: Caller, engine: factories
     me.generate()
     before = me.get("/v1/generations").json()["data"]["generations"][0]
     erasure.erase(generation_ids=[before["id"]])
-    assert me.get("/v1/generations").json()["data"]["generations"] == [{**before, "prompt": ""}]
+    assert me.get("/v1/generations").json()["data"]["generations"] == [{**before, "prompt": "", "seed": None}]
 
 
 @pytest.mark.parametrize("status", list(Status))

@@ -29,6 +29,8 @@ FIELDS = {
         "prompt",
         "size",
         "seed",
+        "prompt_truncated",
+        "prompt_tokens_read",
         "quality",
         "metadata",
         "group",
