@@ -1,5 +1,6 @@
 """Keys: which one opens which endpoint, when one stops, and that one that stops is refused as an unknown one is."""
 
+import json
 import sys
 from collections.abc import Callable
 from datetime import timedelta
@@ -17,6 +18,7 @@ from django.utils import timezone
 from billing import accounts, keys, recent_keys
 from billing.models import Account, ApiKey
 from tests.assertions import refusal
+from tests.images import picture
 from tests.zekron_api.callers import Caller, caller
 from zekron_api.endpoints.views import ApiView
 from zekron_api.urls import urlpatterns
@@ -34,6 +36,7 @@ ENDPOINTS = {
     "v1/generations/<str:generation_id>/cancel": ("POST", "/v1/generations/{id}/cancel"),
     "v1/generations/<str:generation_id>/events": ("GET", "/v1/generations/{id}/events"),
     "v1/quote": ("POST", "/v1/quote"),
+    "v1/verify": ("POST", "/v1/verify"),
     "v1/models": ("GET", "/v1/models"),
     "v1/models/<str:model_id>": ("GET", "/v1/models/zekron-image-1"),
 }
@@ -98,7 +101,7 @@ def test_each_endpoint_tells_each_caller_what_the_table_says(
     response = Client().generic(
         method,
         path.format(token=done["token"], id=done["id"]),
-        '{"prompt": "a boat", "size": "512x512"}' if method == "POST" else "",
+        json.dumps({"prompt": "a boat", "size": "512x512", "data": picture()}) if method == "POST" else "",
         content_type="application/json",
         headers={"Authorization": f"Bearer {key}"} if key else {},
     )
