@@ -121,11 +121,11 @@ BODIES = {
     "a list as model": (body(model=["zekron-image-1"]), 400, "invalid_model", "not an array"),
     "an object as model": (body(model={}), 400, "invalid_model", "not an object"),
     # size
-    "an unknown size": (
+    "a size of too many pixels": (
         body(size="2048x2048"),
         400,
         "invalid_size",
-        "Unknown size. Allowed: 512x512, 1024x1024",
+        "The nearest allowed size is 1536x1536.",
     ),
     "a size in capitals": (body(size="512X512"), 400, "invalid_size", "Unknown size. Allowed: 512x512"),
     "a size with a blank": (body(size="512x512 "), 400, "invalid_size", "Unknown size. Allowed: 512x512"),
@@ -143,6 +143,12 @@ BODIES = {
     ),
     "a number as size": (body(size=512), 400, "invalid_size", "not a number"),
     "a list as size": (body(size=[512, 512]), 400, "invalid_size", "not an array"),
+    "a seed beyond numbers": (
+        b'{"prompt": "x", "seed": 1e999}',
+        400,
+        "invalid_parameter",
+        "seed must be a whole",
+    ),
     # images
     "a text as images": (body(images="abc"), 400, "invalid_base64", "not a string"),
     "a number as images": (body(images=1), 400, "invalid_base64", "not a number"),
@@ -228,7 +234,7 @@ ACCEPTED = {
     "4,000 characters beyond the basic plane": body(prompt="\U0001f600" * 4000),
     "controls other than NUL": body(prompt="a\x01\x1b[31m\x7f\x85\u202e"),
     "32 levels in a field that is ignored": b'{"prompt": "x", "a": ' + b"[" * 31 + b"]" * 31 + b"}",
-    "a huge number in a field that is ignored": b'{"prompt": "x", "seed": 1e999}',
+    "a huge number in a field that is ignored": b'{"prompt": "x", "style": 1e999}',
     "unknown fields": body(seed=3, **{"__proto__": {"admin": True}, "": None}),
     "null as model and size": body(model=None, size=None, images=None),
     "an image whatever its mime_type says": body(images=[{"data": IMAGE, "mime_type": "text/html"}]),
