@@ -52,6 +52,7 @@ BACKGROUND: dict[tuple[str, str], Guard] = {
     ),
     ("workers/engine/batcher.py", "Thread"): Guard("ends the process, whatever fails in it"),
     ("workers/gpu_worker/process.py", "Timer"): Guard("ends the process, whatever fails in it"),
+    ("workers/imaging/containers.py", "Timer"): Guard("kills the process that reads the file"),
     ("workers/tasks.py", "Thread"): Guard("begins a stop, which Celery's own limit completes"),
     ("workers/gpu_worker/progress.py", "Thread"): Guard(
         "each round is guarded, and the next one follows",

@@ -54,7 +54,7 @@ class ChoiceField(CheckedField):
 
 
 class NegativePromptField(CheckedField):
-    """What the picture should not show, or nothing."""
+    """A description of what the picture should not show, or nothing."""
 
     def __init__(self, *, help_text: str) -> None:
         super().__init__(required=False, help_text=help_text)

@@ -184,7 +184,7 @@ class WaitingRoom(ASGIHandler):
         A client that has closed its sending side may be gone or may still read. It is noted as lost, and waited for.
         """
         each = {generation_id: self.waiters.add(generation_id) for generation_id in pending.generation_ids}
-        ended = asyncio.gather(*each.values())
+        ended = futures.all_of(list(each.values()))
         left = asyncio.ensure_future(receive())
         half_closed = asyncio.ensure_future(half_close.event_of(scope).wait())
         try:
@@ -193,7 +193,6 @@ class WaitingRoom(ASGIHandler):
                 await futures.first_of(ended, left, until=pending.deadline)
             return left.done() and bool(left.result()["type"] == "http.disconnect")
         finally:
-            ended.cancel()
             for generation_id, future in each.items():
                 self.waiters.remove(generation_id, future)
             left.cancel()

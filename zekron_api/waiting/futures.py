@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 
@@ -11,6 +11,23 @@ async def first_of(*futures: "asyncio.Future[Any]", until: float) -> "set[asynci
     timeout = max(0.0, until - time.monotonic())
     done, _ = await asyncio.wait(futures, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
     return done
+
+
+def all_of(parts: "Sequence[asyncio.Future[None]]") -> "asyncio.Future[None]":
+    """Return a future that is done once all of these are. It may be dropped before, and cancels none of them."""
+    if len(parts) == 1:
+        return parts[0]
+    together = asyncio.get_running_loop().create_future()
+    left = set(parts)
+
+    def note(part: "asyncio.Future[None]") -> None:
+        left.discard(part)
+        if not left and not together.done():
+            together.set_result(None)
+
+    for part in parts:
+        part.add_done_callback(note)
+    return together
 
 
 async def cancel_all(tasks: Iterable["asyncio.Task[None]"]) -> None:

@@ -45,6 +45,31 @@ def test_a_parked_client_gets_its_reply_when_its_generation_ends(
     served(scenario)
 
 
+def test_a_parked_client_of_several_images_waits_for_all_of_them(
+    served: Serve,
+    me: Caller,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Settings,
+) -> None:
+    monkeypatch.setattr(completion_waiters, "POLL_SECONDS", 3600)
+    settings.SYNC_WAIT_SECONDS = 3600
+    body = json.dumps({"prompt": "a boat", "size": "512x512", "n": 2}).encode()
+
+    async def scenario(app: WaitingRoom) -> None:
+        exchange = Exchange(app, me.key, body)
+        await until(lambda: len(app.waiters) == 2)
+        first = await in_thread(lambda: Generation.objects.order_by("pk")[0].pk)
+        app.waiters.notify(first)
+        await asyncio.sleep(0.1)
+        assert not exchange.task.done()
+        await in_thread(complete_all)
+        await exchange.task
+        assert len(json.loads(exchange.body)["data"]["images"]) == 2
+        assert len(app.waiters) == 0
+
+    served(scenario)
+
+
 def test_a_lost_message_is_made_up_for_by_looking_at_the_row(
     served: Serve,
     me: Caller,
