@@ -78,7 +78,7 @@ class Worker:
 
 
 class Chores:
-    """A process that does what beat and staff ask for; several do the same at once, until nothing goes wrong."""
+    """A process that does what beat and staff ask for; several do the same at once."""
 
     def __init__(self, account_ids: list[int]) -> None:
         self._account_ids = account_ids
@@ -87,19 +87,16 @@ class Chores:
         self.form: tuple[int, uuid.UUID] | None = None
 
     def work(self, actor: Actor) -> None:
-        """One chore after another. Once nothing goes wrong, beat has its timetable, and only staff still act."""
+        """One chore after another. Once nothing goes wrong, the sweeps follow the timetable of beat."""
         while not actor.simulator.is_over:
-            if actor.simulator.calm_since is not None and self.form is None:
-                return
             chores = (
-                recovery.sweep,
-                recovery.sweep,
+                *(() if actor.simulator.calm_since else (recovery.sweep, recovery.sweep)),
                 images.purge,
                 remove_orphans,
                 remove_orphans,
                 partial(self._top_up, actor),
             )
-            _try(actor, chores[-1] if actor.simulator.calm_since else actor.simulator.dice.choice(chores))
+            _try(actor, actor.simulator.dice.choice(chores))
             actor.sleep(actor.simulator.dice.randint(4, 25))
 
     def _top_up(self, actor: Actor) -> None:

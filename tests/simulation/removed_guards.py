@@ -95,7 +95,7 @@ REMOVED = {
         replacements.sweep_without_rescue,
         "has no worker and is not rescued",
         (Fault.KILLED,),
-        seed=9,
+        seed=3,
     ),
     "rescue by idle workers": Removed(
         recovery,
@@ -126,7 +126,7 @@ REMOVED = {
         generations, "insert", replacements.insert_without_key, "has bought twice"
     ),
     "the destruction of the sources' keys": Removed(
-        images, "destroy_keys", replacements.nothing, "its sources can be read", seed=2
+        images, "destroy_keys", replacements.nothing, "its sources can be read", seed=1
     ),
     "the key before the bytes": Removed(
         images,
@@ -134,7 +134,7 @@ REMOVED = {
         lambda: StoredImage.objects.filter(purged_at__isnull=True),
         "its key is not destroyed",
     ),
-    "the purge": Removed(images, "purge", lambda **_: 0, "is there a minute after it expired", seed=4),
+    "the purge": Removed(images, "purge", lambda **_: 0, "is there a minute after it expired", seed=2),
     "a purge in time": Removed(
         images,
         "_destroy_expired_keys",
@@ -145,9 +145,9 @@ REMOVED = {
     "a purge that waits for the expiry": Removed(
         images, "_destroy_expired_keys", replacements.destroy_early, "before it has expired", seed=4
     ),
-    "the deletion of bytes": Removed(images, "_delete_object", lambda _: False, "is not deleted", seed=3),
+    "the deletion of bytes": Removed(images, "_delete_object", lambda _: False, "is not deleted", seed=2),
     "the removal of orphans": Removed(
-        orphans, "remove", lambda **_: 0, "left in the store", (Fault.KILLED, Fault.UNANSWERED)
+        orphans, "remove", lambda **_: 0, "left in the store", (Fault.KILLED, Fault.UNANSWERED), seed=6
     ),
     "the mark in complete": Removed(
         attempt_statements,
@@ -155,6 +155,7 @@ REMOVED = {
         replacements.without(attempt_statements.COMPLETE, "AND cancel_requested_at IS NULL"),
         "was to be cancelled and is completed",
         (Fault.STALLED,),
+        seed=1,
     ),
     "the mark in retry": Removed(
         generations,
@@ -162,13 +163,15 @@ REMOVED = {
         replacements.without_mark_in("attempt_count__lt"),
         "was to be cancelled and is queued",
         (Fault.BROKEN,),
+        seed=6,
     ),
     "the mark in what a stopping worker puts back": Removed(
         generations,
         "_wanted",
         replacements.without_mark_in("lease_token__in"),
         "was to be cancelled and is queued",
-        (Fault.STOPPED,),
+        (Fault.STOPPED, Fault.STALLED, Fault.SLOW),
+        seed=8,
     ),
     "the mark in rescue": Removed(
         recovery,
@@ -176,18 +179,29 @@ REMOVED = {
         replacements.lock_marked_too,
         "was to be cancelled and is queued",
         (Fault.KILLED, Fault.FROZEN),
+        seed=2,
     ),
     "the mark in the renewal of leases": Removed(
         attempt_statements,
         "RENEW",
         replacements.without(attempt_statements.RENEW, "cancel_requested_at IS NULL", "true"),
         "its attempt is to be cancelled and is not ended",
+        seed=9,
     ),
     "the end of what a dead worker was to cancel": Removed(
-        cancellation, "end_abandoned", lambda **_: 0, "has no worker, and is not ended", (Fault.KILLED,)
+        cancellation,
+        "end_abandoned",
+        lambda **_: 0,
+        "has no worker, and is not ended",
+        (Fault.KILLED,),
+        seed=4,
     ),
     "the end of what was queued for too long": Removed(
-        cancellation, "end_queued_too_long", lambda **_: 0, "past its time in the queue and is not cancelled"
+        cancellation,
+        "end_queued_too_long",
+        lambda **_: 0,
+        "past its time in the queue and is not cancelled",
+        seed=8,
     ),
     "the time in the queue in claim": Removed(
         attempt_statements,
@@ -201,9 +215,10 @@ REMOVED = {
         "cancel_running",
         replacements.cancel_without_release,
         "a generation is cancelled, and its hold is open",
+        seed=3,
     ),
     "the limit of what is open": Removed(
-        generations, "insert", replacements.insert_without_limit, "open generations of at most"
+        generations, "insert", replacements.insert_without_limit, "open generations of at most", seed=15
     ),
     "the destruction of the key at deletion": Removed(
         images, "expire", replacements.nothing, "was deleted by .*, and its image can be read"
