@@ -180,7 +180,7 @@ class Run:
             self._actor(f"heart {number}", process, worker, worker.beat)
         for number, chores in enumerate(self._chores, 1):
             # No image may be lost by a sweep or a removal of orphans on a host whose clock is hours off.
-            process = self._process(f"chores {number}", (-7200, 7200))
+            process = self._process(f"chores {number}", (-7200, 7200, 7200, 7200))
             self._actor(f"chores {number}", process, chores, chores.work)
         beat = Beat(may_be_swept=self._may_be_swept)
         self._actor("beat", Process("beat"), beat, beat.work)

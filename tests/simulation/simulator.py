@@ -137,11 +137,21 @@ class Simulator:
 
     def _move(self, unfinished: list[Actor]) -> None:
         if self._strike() == Fault.JUMP:
-            self.now += timedelta(seconds=self.dice.choice(JUMPS_SECONDS))
+            self._jump(timedelta(seconds=self.dice.choice(JUMPS_SECONDS)))
         times = [actor.ready_at for actor in unfinished]
         self.now = max(self.now, min(times))
         ready = [actor for actor, ready_at in zip(unfinished, times, strict=True) if ready_at <= self.now]
         self.dice.choice(ready).step()
+
+    def _jump(self, by: timedelta) -> None:
+        """Set the clock. Set back, it makes nobody sleep for longer, because sleeps go by another clock."""
+        self.now += by
+        if by < timedelta(0):
+            for actor in self.actors:
+                actor.wakes_at += by
+                actor.stalled_until += by
+            for process in self._processes():
+                process.frozen_until = process.frozen_until and process.frozen_until + by
 
     def _strike(self) -> Fault | None:
         struck = self.temper.draw((Fault.JUMP, Fault.WIPED))
