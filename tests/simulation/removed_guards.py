@@ -227,7 +227,7 @@ REMOVED = {
         erasure, "erase", lambda **_: 0, "is deleted, and its prompt or its seed is kept"
     ),
     "the tombstone of an orphan": Removed(
-        images, "write_tombstone", lambda **_: True, "cannot be read", (Fault.STALLED, Fault.FROZEN)
+        images, "write_tombstone", lambda **_: True, "cannot be read", (Fault.STALLED,), seed=29
     ),
     "the note of a lost client": Removed(
         lost_clients, "note", replacements.nothing, "a retry bought", (Fault.SLOW,), seed=1
