@@ -95,7 +95,7 @@ REMOVED = {
         replacements.sweep_without_rescue,
         "has no worker and is not rescued",
         (Fault.KILLED,),
-        seed=3,
+        seed=9,
     ),
     "rescue by idle workers": Removed(
         recovery,
@@ -105,11 +105,11 @@ REMOVED = {
         (Fault.KILLED, Fault.SLOW),
     ),
     "the choice of what is hinted at again": Removed(
-        recovery, "take_due_hints", replacements.nobody, "no message is sent for it", (Fault.LOST,), seed=10
+        recovery, "take_due_hints", replacements.nobody, "no message is sent for it", (Fault.LOST,), seed=2
     ),
     "the message of a hint": Removed(enqueue, "send", replacements.nothing, "no message is sent for it"),
     "the renewal of leases": Removed(
-        generations, "renew", replacements.none_lost, "does not renew a lease", seed=2
+        generations, "renew", replacements.none_lost, "does not renew a lease", seed=3
     ),
     "the release of what ends unpaid": Removed(holds, "release", replacements.nothing, "its hold is open"),
     "the charge of what is completed": Removed(
@@ -179,14 +179,14 @@ REMOVED = {
         replacements.lock_marked_too,
         "was to be cancelled and is queued",
         (Fault.KILLED, Fault.FROZEN),
-        seed=2,
+        seed=6,
     ),
     "the mark in the renewal of leases": Removed(
         attempt_statements,
         "RENEW",
         replacements.without(attempt_statements.RENEW, "cancel_requested_at IS NULL", "true"),
         "its attempt is to be cancelled and is not ended",
-        seed=9,
+        seed=12,
     ),
     "the end of what a dead worker was to cancel": Removed(
         cancellation,
@@ -230,7 +230,7 @@ REMOVED = {
         images, "write_tombstone", lambda **_: True, "cannot be read", (Fault.STALLED,), seed=29
     ),
     "the note of a lost client": Removed(
-        lost_clients, "note", replacements.nothing, "a retry bought", (Fault.SLOW,), seed=1
+        lost_clients, "note", replacements.nothing, "a retry bought", (Fault.SLOW,), seed=11
     ),
     "the only retry for a lost client": Removed(
         lost_clients,
@@ -240,7 +240,7 @@ REMOVED = {
         ),
         "was given to more retries than it lost clients",
         (Fault.SLOW,),
-        seed=3,
+        seed=11,
     ),
     "the status in the delivery of a partial image": Removed(
         partials,
