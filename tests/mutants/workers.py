@@ -173,6 +173,15 @@ MUTATIONS = (
         tests=(f"{SUBMISSION}::test_a_twin_that_waited_for_the_lock_finds_the_key_taken",),
     ),
     Mutation(
+        name="a lost client: a retry waits for a worker that writes the row",
+        path="workers/lifecycle/lost_clients.py",
+        text="LIMIT 1 FOR NO KEY UPDATE\n",
+        without="LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED\n",
+        tests=(
+            "tests/workers/lifecycle/test_lost_clients.py::test_a_retry_waits_for_a_worker_that_writes_the_row",
+        ),
+    ),
+    Mutation(
         name="several pictures: a key stands for all of its generations, in the statement",
         path="workers/lifecycle/idempotency.py",
         text="(id = key.generation_id OR group_id = key.generation_id)",

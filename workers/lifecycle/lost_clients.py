@@ -18,14 +18,15 @@ from workers.models import OPEN_STATUSES, Generation, Status, Timestamp
 
 # A library has made all its retries long before.
 MAX_AGE: Final = timedelta(minutes=10)
-# The row is read again under its lock, so that of two retries one attaches and the other is a new request.
+# The row is read again under its lock, so that of two retries one attaches and the other is a new request. A worker
+# that holds the lock is waited for: a retry that passed its generation over would buy a second picture.
 ATTACH: Final = f"""
 UPDATE workers_generation g SET client_lost_at = NULL, lost_digest = ''
 WHERE client_lost_at IS NOT NULL AND id = (
     SELECT id FROM workers_generation
     WHERE account_id = %(account_id)s AND lost_digest = %(digest)s AND status IN ('queued', 'running', 'completed')
         AND client_lost_at > {NOW} - interval '{MAX_AGE.total_seconds():.0f} seconds'
-    ORDER BY id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
+    ORDER BY id LIMIT 1 FOR NO KEY UPDATE
 )
 RETURNING {plain_sql.columns(Generation, "g")}
 """  # noqa: S608 (only constants are inserted)

@@ -1,10 +1,13 @@
 """Clients that were lost: noted on the row, and found by one retry of the same request."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
+from django.db import transaction
 
 from tests import factories
+from tests.database import start_elsewhere
 from workers.lifecycle import generations, lost_clients
 from workers.models import Generation, Status
 
@@ -24,6 +27,25 @@ def test_a_retry_finds_the_generation_of_a_lost_client_once(status: Status) -> N
     lost = _lost(status)
     assert lost_clients.attach(account_id=lost.account_id, digest=DIGEST) == lost
     assert lost_clients.attach(account_id=lost.account_id, digest=DIGEST) is None
+
+
+def test_a_retry_waits_for_a_worker_that_writes_the_row() -> None:
+    lost = _lost(Status.RUNNING)
+    with transaction.atomic():
+        Generation.objects.select_for_update(no_key=True).get(pk=lost.pk)
+        retry = start_elsewhere(partial(lost_clients.attach, account_id=lost.account_id, digest=DIGEST))
+        assert not retry.done()
+    assert retry.result() == lost
+
+
+def test_of_two_retries_at_once_one_attaches() -> None:
+    lost = _lost()
+    attach = partial(lost_clients.attach, account_id=lost.account_id, digest=DIGEST)
+    with transaction.atomic():
+        assert attach() == lost
+        other = start_elsewhere(attach)
+        assert not other.done()
+    assert other.result() is None
 
 
 @pytest.mark.parametrize("status", [Status.FAILED, Status.CANCELLED])
