@@ -6,6 +6,7 @@ Without DATABASE_URL this is a local machine, with servers, secrets and objects 
 import sys
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,10 @@ from celery.schedules import crontab
 from csp.constants import NONE, SELF
 
 from storage.postgresql import time_limits
-from zekron_api.config import master_keys, origins, redis_url
-from zekron_api.config.env import REQUIRED, Environment, importable, min_length, one_of, within
+from zekron_api.config import master_keys, origins, redis_url, signer_files
+from zekron_api.config.env import REQUIRED, Environment, importable, min_length, one_of, readable, within
 from zekron_api.config.storage_url import object_store
-from zekron_api.local import secrets, servers
+from zekron_api.local import certificate, secrets, servers
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = BASE_DIR / "var"
@@ -48,7 +49,11 @@ DEVICE = env.str("DEVICE", "auto")
 # Without keys no digests of pictures are kept, and nobody can tell which were made here.
 PROVENANCE_KEYS: Mapping[str, bytes] = env.master_keys("PROVENANCE_KEYS", LOCAL_SECRETS.provenance_keys)
 # The mark in the file of every picture that says that it was generated.
-PROVENANCE = env.str("PROVENANCE", "xmp", **one_of("none", "xmp"))
+PROVENANCE = env.str("PROVENANCE", "xmp", **one_of("none", "xmp", "c2pa"))
+c2pa_cert: Path | None = env.path("C2PA_CERT", None)
+c2pa_key: Path | None = env.path("C2PA_KEY", None)
+# The authorities whose signatures POST /v1/verify calls trusted.
+C2PA_TRUST_ANCHORS: Path | None = env.path("C2PA_TRUST_ANCHORS", None, validate=readable)
 # The operator's module that refuses requests and pictures by content, and whether work goes on if the module fails.
 MODERATION = env.str("MODERATION", "", validate=importable)
 MODERATION_FAILS_OPEN = env.bool("MODERATION_FAILS_OPEN", default=False)
@@ -62,6 +67,12 @@ storage_url = env.str("STORAGE_URL", (VAR_DIR / "objects").as_uri())
 # The errors of all variables are raised here, so the lines above must not use a value that may be missing.
 env.seal()
 PUBLIC_URL = PUBLIC_URL.rstrip("/")
+C2PA_CERT, C2PA_KEY = signer_files.choose(
+    certificate_file=c2pa_cert,
+    key_file=c2pa_key,
+    is_signed=PROVENANCE == "c2pa",
+    make_own=partial(certificate.load_or_create, VAR_DIR) if LOCAL else None,
+)
 # Prompts of generations that ended this long ago are erased. Without the variable they are kept.
 PROMPT_RETENTION = None if prompt_retention_days is None else timedelta(days=prompt_retention_days)
 

@@ -235,7 +235,39 @@ def test_the_mark_of_pictures_is_chosen_by_name(read: Read, value: str) -> None:
 def test_an_unknown_mark_stops_the_start(read: Read, value: str) -> None:
     with pytest.raises(SystemExit) as ended:
         read(PROVENANCE=value)
-    assert str(ended.value).startswith("zekron: the environment variable PROVENANCE is not one of: none, xmp")
+    assert str(ended.value).startswith(
+        "zekron: the environment variable PROVENANCE is not one of: none, xmp, c2pa."
+    )
+
+
+def test_pictures_are_signed_by_the_operators_files(read: Read) -> None:
+    files = {"C2PA_CERT": "/run/chain.pem", "C2PA_KEY": "/run/key.pem"}
+    assert read()["C2PA_CERT"] is None
+    settings = read(PROVENANCE="c2pa", **files)
+    assert [str(settings[name]) for name in files] == list(files.values())
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({}, "C2PA_CERT is not set, and PROVENANCE=c2pa needs it and C2PA_KEY outside a local machine."),
+        ({"C2PA_KEY": "/key.pem"}, "C2PA_CERT is not set, but C2PA_KEY is; set both or neither."),
+        ({"C2PA_CERT": "/chain.pem"}, "C2PA_KEY is not set, but C2PA_CERT is; set both or neither."),
+        ({"C2PA_TRUST_ANCHORS": "/none"}, "C2PA_TRUST_ANCHORS is not the path of a file that can be read."),
+    ],
+)
+def test_signatures_without_the_operators_files_stop_the_start(
+    read: Read, variables: dict[str, str], said: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        read(PROVENANCE="c2pa", **variables)
+    assert str(ended.value) == f"zekron: the environment variable {said}"
+
+
+def test_a_local_machine_signs_with_a_certificate_of_its_own(read: Read) -> None:
+    settings = read(PROVENANCE="c2pa", DEBUG="1")
+    assert settings["C2PA_CERT"] == settings["C2PA_KEY"] == settings["VAR_DIR"] / "c2pa.pem"
+    assert settings["C2PA_CERT"].exists()
 
 
 @pytest.mark.parametrize(

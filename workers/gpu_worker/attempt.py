@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
@@ -27,7 +27,7 @@ from workers.engine.interface import (
 )
 from workers.gpu_worker import finished_image, previews
 from workers.gpu_worker.heartbeat import Heartbeat
-from workers.imaging import letterbox, masks, source_images
+from workers.imaging import letterbox, masks, source_images, source_manifest
 from workers.lifecycle import cancellation, completion, error_codes, generations
 from workers.messaging import counters, partial_images
 from workers.models import GENERATION_FAILED, Generation, Kind
@@ -86,11 +86,12 @@ def carry_out(*, generation: Generation, context: AttemptContext) -> None:
 def order_of(
     generation: Generation,
     *,
+    files: Sequence[bytes] = (),
     is_unwanted: Callable[[], bool] = lambda: False,
     on_prompt_cut: PromptCutCallback = lambda _: None,
 ) -> ImageOrder:
-    """Return the order for the engine, with the source images unsealed and decoded, and without previews."""
-    sources, mask = _sources(generation) if generation.kind == Kind.EDIT else ((), None)
+    """Return the order for the engine, with the source images decoded from these files, and without previews."""
+    sources, mask = _sources(generation, files)
     return ImageOrder(
         prompt=generation.prompt,
         width=generation.parameters["width"],
@@ -104,10 +105,24 @@ def order_of(
     )
 
 
-def _sources(generation: Generation) -> tuple[tuple[Image.Image, ...], Image.Image | None]:
-    """Return the sources and, if the last one is a mask, that mask. With it, the first has the ordered size."""
+def _source_files(generation: Generation) -> list[bytes]:
+    """Return the files of the source images, unsealed, and of the mask behind them."""
+    if generation.kind != Kind.EDIT:
+        return []
     sealed = generation.sources.select_related("image").order_by("position")
-    contents = [_content(source.image) for source in sealed]
+    return [_content(source.image) for source in sealed]
+
+
+def _source_manifests(generation: Generation, files: Sequence[bytes]) -> list[bytes]:
+    """Return the archive of each source image's own manifest, or nothing in its place."""
+    image_count = len(files) - bool(generation.parameters.get(masks.PARAMETER))
+    return [source_manifest.split(file)[1] for file in files[:image_count]]
+
+
+def _sources(
+    generation: Generation, contents: Sequence[bytes]
+) -> tuple[tuple[Image.Image, ...], Image.Image | None]:
+    """Return the sources and, if the last one is a mask, that mask. With it, the first has the ordered size."""
     if not generation.parameters.get(masks.PARAMETER):
         return tuple(map(source_images.decode, contents)), None
     size = (generation.parameters["width"], generation.parameters["height"])
@@ -150,7 +165,10 @@ def _bring_to_an_end(generation: Generation, context: AttemptContext, is_unwante
 
 def _make(generation: Generation, context: AttemptContext, is_unwanted: threading.Event) -> None:
     read_counts: list[int] = []
-    order = order_of(generation, is_unwanted=is_unwanted.is_set, on_prompt_cut=read_counts.append)
+    files = _source_files(generation)
+    order = order_of(
+        generation, files=files, is_unwanted=is_unwanted.is_set, on_prompt_cut=read_counts.append
+    )
     with (
         context.follow_steps(generation.pk) as on_step,
         _following_previews(order, generation, context) as order,
@@ -163,7 +181,9 @@ def _make(generation: Generation, context: AttemptContext, is_unwanted: threadin
     if is_unwanted.is_set():
         raise generations.CancelRequested
     failpoints.reach("painted")
-    finished = finished_image.encode(picture, generation=generation)
+    finished = finished_image.encode(
+        picture, generation=generation, source_manifests=_source_manifests(generation, files)
+    )
     image = finished_image.store(finished, generation=generation)
     failpoints.reach("stored")
     try:

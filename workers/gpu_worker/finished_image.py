@@ -1,5 +1,6 @@
 """The file of a finished picture: encoded in its request's format, marked as generated, and stored under a key."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -24,14 +25,23 @@ class FinishedImage(NamedTuple):
     mark: Mark
 
 
-def encode(picture: Picture, *, generation: Generation) -> FinishedImage:
-    """Return the picture as a file. Equal pictures and parameters give equal bytes."""
+def encode(
+    picture: Picture, *, generation: Generation, source_manifests: Sequence[bytes] = ()
+) -> FinishedImage:
+    """Return the picture as a file. Equal pictures and parameters give equal bytes, unless it is signed.
+
+    `source_manifests` are those of an edit's source images, for `marking.sign`.
+    """
     encoding = Encoding.of(generation.parameters)
     content = encoders.encode(picture, encoding, xmp=marking.xmp_packet(generation))
     # Who gets a lossy file has other pixels than the engine made.
     delivered = picture if encoding.is_lossless else encoders.decode(content)
     mark = Mark(marking.provenance(), made_pictures.digest_of(delivered))
-    return FinishedImage(content, encoding.format.mime_type, mark)
+    mime_type = encoding.format.mime_type
+    signed = marking.sign(
+        content, mime_type=mime_type, generation=generation, source_manifests=source_manifests
+    )
+    return FinishedImage(signed, mime_type, mark)
 
 
 def store(finished: FinishedImage, *, generation: Generation) -> StoredImage:

@@ -14,7 +14,7 @@ from workers import licences
 from workers.catalogue import CatalogueError, ImageModel, models_of
 from workers.engine.batcher import Batcher
 from workers.engine.interface import ImageOrder, Picture, StepCallback, load_engine
-from workers.gpu_worker import build_id
+from workers.gpu_worker import build_id, marking
 from workers.gpu_worker.attempt import AttemptContext
 from workers.gpu_worker.heartbeat import Heartbeat
 from workers.gpu_worker.incoming import IncomingOrders
@@ -41,9 +41,10 @@ class GpuWorker:
         """Load the models of these queues, which may take minutes, and start the threads.
 
         Meanwhile the worker is registered as one that loads. `capacity` is the maximum number of attempts that run at
-        once. Raise CatalogueError for a queue that no model has.
+        once. Raise CatalogueError for a queue that no model has, and Misconfigured for pictures that cannot be signed.
         """
         models = _list_models(queues)
+        marking.check()
         self._queues = sorted(queues)
         self._loading = [model.name for model in models]
         self._started_at = time.time()

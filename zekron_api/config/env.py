@@ -7,6 +7,7 @@ secrets. The module knows none of the project's variables.
 import os
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Final, cast
 
 from environs import EnvValidationError, FileAwareEnv, ValidationError, validate
@@ -88,6 +89,12 @@ def importable(name: str) -> None:
         is_found = False
     if not is_found:
         raise ValidationError("is not the name of a Python module that can be imported")
+
+
+def readable(path: Path | None) -> None:
+    """Refuse the path of a file that is not there or cannot be read."""
+    if path is not None and not (path.is_file() and os.access(path, os.R_OK)):
+        raise ValidationError("is not the path of a file that can be read")
 
 
 def min_length(character_count: int) -> Callable[[str], None]:

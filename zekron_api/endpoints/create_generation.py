@@ -19,7 +19,7 @@ from storage import images
 from storage.models import StoredImage
 from workers import moderation
 from workers.catalogue import ImageModel
-from workers.imaging import masks
+from workers.imaging import masks, source_manifest
 from workers.imaging.encoders import (
     COMPRESSION_PARAMETER,
     DEFAULT_FORMAT,
@@ -146,7 +146,9 @@ def content_of(fields: dict[str, Any]) -> list[str | bytes]:
     """Return the parts of a request that say which pictures it asks for."""
     model: ImageModel = fields["model"]
     size = f"{fields['size'][0]}x{fields['size'][1]}"
-    return [fields["prompt"], model.name, size, *fields["images"], *_list_asked(fields, _OF_PICTURE)]
+    # An archive has random names, so it is new with each try.
+    images_asked = [source_manifest.split(content)[0] for content in fields["images"]]
+    return [fields["prompt"], model.name, size, *images_asked, *_list_asked(fields, _OF_PICTURE)]
 
 
 def _list_asked(fields: dict[str, Any], defaults: Mapping[str, object]) -> list[str]:

@@ -1,15 +1,16 @@
 """The fields of requests. Each raises InvalidField with the contract's type, the error and the allowed values."""
 
 import re
-from collections.abc import Iterable, Sized
+from collections.abc import Callable, Iterable, Sized
 from typing import Any, Final
 
 import pybase64
+from django.conf import settings
 from drf_spectacular.drainage import set_override
 from rest_framework.fields import Field, empty
 
 from workers.catalogue import DEFAULT_MODEL, MAX_N, ImageModel, catalogue
-from workers.imaging import source_images
+from workers.imaging import source_images, source_manifest
 from zekron_api.endpoints import sizes
 from zekron_api.endpoints.sizes import Size
 from zekron_api.http.errors import InvalidField
@@ -162,16 +163,11 @@ class SourcesField(CheckedField):
     """The source images: none for a create, one or two for an edit, each `{"data": base64}`."""
 
     def checked(self, value: object) -> tuple[bytes, ...]:
-        """Return the images as PNGs that this service wrote. They keep nothing of the client's file but its pixels."""
-        if value is None:
-            return ()
-        if not isinstance(value, list):
-            message = f'images must be an array of objects {{"data": base64}}, not {json_type(value)}.'
-            raise InvalidField("invalid_base64", message)
-        if len(value) > MAX_SOURCES:
-            message = f"images has {len(value)} items; at most {MAX_SOURCES} are allowed for editing."
-            raise InvalidField("too_many_images", message)
-        return tuple(_source(item, f"images[{position}]") for position, item in enumerate(value))
+        """Return the images as PNGs that this service wrote. They keep nothing of the client's file but its pixels.
+
+        Where pictures get C2PA manifests, they keep the one of the file too.
+        """
+        return _sources(value, _source if settings.PROVENANCE != "c2pa" else _source_with_manifest)
 
 
 class SourceCountField(CheckedField):
@@ -180,7 +176,7 @@ class SourceCountField(CheckedField):
     def checked(self, value: object) -> Sized:
         """Return as many items as there are images."""
         if isinstance(value, bool) or not isinstance(value, int | float):
-            return SourcesField().checked(value)
+            return _sources(value, _source)
         if value > MAX_SOURCES:
             raise InvalidField("too_many_images", f"images must be at most {MAX_SOURCES}.")
         if value < 0 or value != int(value):
@@ -199,13 +195,36 @@ def refuse_too_many(images: Sized, *, model: ImageModel) -> None:
         raise InvalidField("too_many_images", f"images has {items}; the model {model.name} takes {most}.")
 
 
-def _source(item: object, name: str) -> bytes:
+def _sources(value: object, read: Callable[[object, int], bytes]) -> tuple[bytes, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        message = f'images must be an array of objects {{"data": base64}}, not {json_type(value)}.'
+        raise InvalidField("invalid_base64", message)
+    if len(value) > MAX_SOURCES:
+        message = f"images has {len(value)} items; at most {MAX_SOURCES} are allowed for editing."
+        raise InvalidField("too_many_images", message)
+    return tuple(read(item, position) for position, item in enumerate(value))
+
+
+def _source(item: object, position: int) -> bytes:
+    return _normalised(item, position)[0]
+
+
+def _source_with_manifest(item: object, position: int) -> bytes:
+    normalised, original = _normalised(item, position)
+    return source_manifest.carry_over(normalised, original=original, position=position)
+
+
+def _normalised(item: object, position: int) -> tuple[bytes, bytes]:
+    """Return the picture as a PNG that this service wrote, and the client's file."""
+    name = f"images[{position}]"
     if not isinstance(item, dict):
         message = f'{name} must be an object {{"data": base64}}, not {json_type(item)}.'
         raise InvalidField("invalid_base64", message)
     content = decode_file(item.get("data"), f"{name}.data")
     try:
-        return source_images.normalise(content)
+        return source_images.normalise(content), content
     except source_images.InvalidImage as error:
         raise InvalidField("invalid_image", f"{name}: {error}") from None
 

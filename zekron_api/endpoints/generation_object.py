@@ -47,7 +47,7 @@ _MESSAGES: Final = {
     cancellation.QUEUE_TTL_EXCEEDED: "No worker began within its queue_ttl. Nothing was charged. Try again later.",
 }
 # The kinds of mark that the file of an image may have.
-MARKS: Final = ("xmp",)
+MARKS: Final = ("xmp", "c2pa")
 _ENDED_WITHOUT_IMAGE: Final = "The generation ended without an image. Nothing was charged."
 
 

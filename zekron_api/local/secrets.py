@@ -1,13 +1,13 @@
 """Secrets for a local machine, generated once and kept in `var/secrets.json`, which only its owner can read."""
 
 import base64
-import contextlib
 import hmac
 import json
-import os
 import secrets
 from pathlib import Path
 from typing import Final, NamedTuple
+
+from zekron_api.local import private_file
 
 
 class LocalSecrets(NamedTuple):
@@ -40,18 +40,8 @@ def load_or_create(var: Path) -> LocalSecrets:
 
 
 def _create(path: Path) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     made_up = LocalSecrets(
         secret_key=secrets.token_urlsafe(48),
         master_keys="local1:" + base64.b64encode(secrets.token_bytes(32)).decode(),
     )
-    draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(made_up._asdict(), file)
-        file.flush()
-        os.fsync(file.fileno())
-    # The creation of a link is atomic, and the first process to create it wins.
-    with contextlib.suppress(FileExistsError):
-        os.link(draft, path)
-    draft.unlink()
+    private_file.create(path, json.dumps(made_up._asdict()))
