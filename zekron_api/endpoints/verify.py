@@ -2,12 +2,14 @@
 
 from typing import Any, Final, NamedTuple
 
+from django.conf import settings
 from drf_spectacular.utils import extend_schema_field
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 
-from workers.imaging import inspection
+from workers.imaging import c2pa_reading, inspection
+from workers.imaging.c2pa_reading import Manifest
 from workers.imaging.source_images import InvalidImage
 from workers.lifecycle import made_pictures
 from zekron_api.endpoints import fields
@@ -23,6 +25,7 @@ class Verdict(NamedTuple):
 
     made_here: bool | None
     source_type: str | None
+    manifest: Manifest | None
 
 
 @extend_schema_field({"type": "string", "format": "byte", "minLength": 1})
@@ -41,6 +44,29 @@ class VerifySerializer(Serializer[Any]):
     data = ImageFileField(help_text="The file in base64, as `data` of a source image.")  # type: ignore[assignment]
 
 
+class ManifestSerializer(Serializer[Any]):
+    """The knowledge of a C2PA manifest."""
+
+    valid = ReplyField(
+        {"type": "boolean"},
+        lambda value: value,
+        "Whether the file is as it was signed. False also for a manifest that cannot be read.",
+        source="is_valid",
+    )
+    trusted = ReplyField(
+        {"type": "boolean"},
+        lambda value: value,
+        "Whether it is valid, and an authority that the service trusts vouches for who signed it.",
+        source="is_trusted",
+    )
+    digital_source_type = ReplyField(
+        {"type": ["string", "null"]},
+        lambda value: value,
+        "The digital source type of the last action that has one, or null without one.",
+        source="source_type",
+    )
+
+
 class VerdictSerializer(Serializer[Any]):
     """The knowledge of the picture."""
 
@@ -54,6 +80,11 @@ class VerdictSerializer(Serializer[Any]):
         lambda value: value,
         "The digital source type that the file's XMP packet names, or null without one. Anyone can write it.",
         source="source_type",
+    )
+    c2pa = ManifestSerializer(
+        source="manifest",
+        allow_null=True,
+        help_text="The C2PA manifest in the file. It is null without one, and where the service reads none.",
     )
 
 
@@ -87,6 +118,7 @@ def verify(content: bytes) -> Verdict:
         found = inspection.inspect(content)
     except InvalidImage as error:
         raise InvalidField("invalid_image", f"data: {error}") from None
+    manifest = c2pa_reading.read(content, trust_anchors=settings.C2PA_TRUST_ANCHORS)
     if found.pixels is None:
-        return Verdict(False if made_pictures.are_kept() else None, found.source_type)
-    return Verdict(made_pictures.is_made_here(found.pixels), found.source_type)
+        return Verdict(False if made_pictures.are_kept() else None, found.source_type, manifest)
+    return Verdict(made_pictures.is_made_here(found.pixels), found.source_type, manifest)

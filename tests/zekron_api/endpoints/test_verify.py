@@ -36,7 +36,7 @@ def verdict(who: Caller, content: bytes) -> tuple[Any, Any]:
     response = who.post("/v1/verify", {"data": base64.b64encode(content).decode()})
     assert response.status_code == 200, response.content
     body = response.json()
-    assert (set(body), set(body["data"])) == ({"success", "data"}, {"made_here", "xmp"})
+    assert (set(body), set(body["data"])) == ({"success", "data"}, {"made_here", "xmp", "c2pa"})
     return body["data"]["made_here"], body["data"]["xmp"]
 
 
