@@ -45,6 +45,9 @@ def before_call(context: object, case: schemathesis.Case[Any], kwargs: object) -
     body: dict[str, Any] = dict(case.body)
     if _is_beyond_bounds(body.get("size")):
         body["size"] = "1536x512"
+    if body.get("size") == "auto" and not isinstance(body.get("images"), list):
+        # A number of images has no shape.
+        body["size"] = "1024x1024"
     if body.get("queue_ttl") is not None and body.get("async") in (None, False):
         body["async"] = True
     if body.get("output_format") in (None, "png"):
