@@ -3,7 +3,7 @@
 from typing import Any, Final, NamedTuple
 
 from django.conf import settings
-from drf_spectacular.utils import extend_schema_field
+from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
@@ -37,6 +37,7 @@ class ImageFileField(fields.CheckedField):
         return fields.decode_file(value, "data")
 
 
+@extend_schema_serializer(component_name="VerifyRequest")
 class VerifySerializer(Serializer[Any]):
     """The body of POST /v1/verify. Unknown fields are ignored."""
 
