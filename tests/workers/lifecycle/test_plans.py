@@ -275,7 +275,10 @@ def test_a_position_in_the_queue_is_counted_no_further_than_its_bound(
     found = []
 
     def find() -> None:
-        found.append(queue_position.find_place(model=last.model, turn_at=last.turn_at, generation_id=last.pk))
+        place = queue_position.find_place(
+            model=last.model, turn_at=last.turn_at, generation_id=last.pk, clock=lambda: 0.0
+        )
+        found.append(place)
 
     turns, running = refuse_costly(find, rows=queue_position.MAX_POSITION + 1, blocks=1_500)
     assert "generation_model_turn" in str(turns)
