@@ -8,13 +8,17 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 from billing.money import format_usd
 from tests.chaos import engine
 from tests.chaos.client_log import ClientLog, Owner
 from tests.chaos.clients import palette
 from tests.chaos.cluster import WEBS, Cluster
 from tests.chaos.snapshot import Snapshot
-from workers.imaging import png
+from workers.gpu_worker import marking
+from workers.imaging import encoders
+from workers.imaging.encoders import Encoding
 from workers.lifecycle import image_tokens
 
 PAGE = 100
@@ -108,7 +112,7 @@ def statements(clerk: Clerk, snapshot: Snapshot, client_log: ClientLog) -> Itera
 
 
 def expected_digest(row: Any, places: Sequence[int]) -> str:
-    """SHA-256 of the PNG that follows from a generation's row and its order's source pictures."""
+    """SHA-256 of the file, mark included, that follows from a generation's row and its order's source pictures."""
     made = engine.picture(
         prompt=row.prompt,
         seed=row.parameters["seed"],
@@ -116,7 +120,8 @@ def expected_digest(row: Any, places: Sequence[int]) -> str:
         height=row.parameters["height"],
         sources=[_palette()[place] for place in places],
     )
-    return hashlib.sha256(png.encode(made)).hexdigest()
+    content = encoders.encode(np.asarray(made), Encoding.of(row.parameters), xmp=marking.xmp_packet(row))
+    return hashlib.sha256(content).hexdigest()
 
 
 def _history(clerk: Clerk, owner: Owner) -> Iterator[dict[str, Any]]:

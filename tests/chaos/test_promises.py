@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from django.db import connection
 from django.test import Client
@@ -16,7 +17,7 @@ from tests import factories
 from tests.chaos import engine, promises
 from tests.chaos.client_log import ClientLog, Owner, Reply
 from tests.chaos.snapshot import Snapshot, gather
-from workers.imaging import png
+from workers.gpu_worker import finished_image
 from workers.lifecycle import deletion, generations
 from workers.models import Generation
 
@@ -55,9 +56,14 @@ def client_log() -> ClientLog:
             generation_id=factories.submit(account, prompt=order.prompt, now=now).pk, now=now
         )
         image = images.put(
-            content=png.encode(
-                engine.picture(prompt=order.prompt, width=512, height=512, seed=running.parameters["seed"])
-            ),
+            content=finished_image.encode(
+                np.asarray(
+                    engine.picture(
+                        prompt=order.prompt, width=512, height=512, seed=running.parameters["seed"]
+                    )
+                ),
+                generation=running,
+            ).content,
             mime_type="image/png",
             associated_data="x",
             expires_at=now + timedelta(hours=24),
