@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from PIL import Image
 
-from workers.imaging import jpeg_segments, png_chunks, source_images, xmp
+from workers.imaging import source_images, xmp
 from workers.imaging.file_structure import BrokenPart, PictureFile, TooManyParts
 from workers.imaging.png import Pixels
 from workers.imaging.source_images import InvalidImage
@@ -44,12 +44,7 @@ def inspect(content: bytes) -> Inspection:
 
 def _read(content: bytes) -> PictureFile:
     try:
-        if content.startswith(png_chunks.SIGNATURE):
-            file = png_chunks.read(content)
-        elif content.startswith(jpeg_segments.START_OF_IMAGE):
-            file = jpeg_segments.read(content)
-        else:
-            return PictureFile(content)
+        file = source_images.read_structure(content)
     except (TooManyParts, BrokenPart):
         raise InvalidImage(_NOT_READABLE) from None
     if file.scan_count > source_images.MAX_SCANS:

@@ -70,6 +70,12 @@ def normalise(content: bytes) -> bytes:
         return png.encode(_shrink(picture))
 
 
+def size_of(normalised: bytes) -> tuple[int, int]:
+    """Return width and height in pixels of a picture that `normalise` returned."""
+    with Image.open(io.BytesIO(normalised), formats=["PNG"]) as picture:
+        return picture.size
+
+
 @contextmanager
 def _decode(content: bytes) -> Iterator[Image.Image]:
     if containers.format_of(content):
@@ -162,19 +168,24 @@ def _shrink(picture: Image.Image) -> Image.Image:
     return picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
 
 
+def read_structure(content: bytes) -> PictureFile:
+    """Return the parts of a file of any format. Raise TooManyParts or BrokenPart."""
+    if content.startswith(png_chunks.SIGNATURE):
+        return png_chunks.read(content)
+    if content.startswith(jpeg_segments.START_OF_IMAGE):
+        return jpeg_segments.read(content)
+    if content.startswith(gif_blocks.SIGNATURES):
+        return gif_blocks.read(content)
+    return PictureFile(content)
+
+
 def _read(content: bytes) -> PictureFile:
     try:
-        if content.startswith(png_chunks.SIGNATURE):
-            return png_chunks.read(content)
-        if content.startswith(jpeg_segments.START_OF_IMAGE):
-            return jpeg_segments.read(content)
-        if content.startswith(gif_blocks.SIGNATURES):
-            return gif_blocks.read(content)
+        return read_structure(content)
     except TooManyParts:
         raise InvalidImage("The image's file is made of too many parts.") from None
     except BrokenPart:
         raise InvalidImage("The image's header is broken.") from None
-    return PictureFile(content)
 
 
 def _open(file: PictureFile, ending: bytes) -> Image.Image:

@@ -1,13 +1,11 @@
 """The mask of an edit: where the first image is to be painted anew."""
 
-import io
 from typing import Any, Final
 
 from drf_spectacular.drainage import set_override
-from PIL import Image
 
 from workers.catalogue import ImageModel
-from workers.imaging import masks
+from workers.imaging import masks, source_images
 from zekron_api.endpoints.fields import MAX_SOURCE_BYTES, CheckedField, decode_base64, json_type
 from zekron_api.http.errors import InvalidField
 
@@ -57,9 +55,7 @@ def normalise(fields: dict[str, Any]) -> None:
         raise InvalidField("unsupported_parameter", message)
     if not isinstance(sources, tuple):
         return
-    with Image.open(io.BytesIO(sources[0]), formats=["PNG"]) as first:
-        size = first.size
     try:
-        fields["mask"] = masks.normalise(content, size=size)
+        fields["mask"] = masks.normalise(content, size=source_images.size_of(sources[0]))
     except masks.InvalidMask as error:
         raise InvalidField("invalid_mask", f"mask: {error}") from None

@@ -3,15 +3,14 @@
 The OpenAPI document publishes the docstrings of the serializers and the help texts of their fields.
 """
 
-import io
 from collections.abc import Sized
 from typing import Any, Final
 
 from drf_spectacular.drainage import set_override
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
-from PIL import Image
 from rest_framework import serializers
 
+from workers.imaging import source_images
 from workers.imaging.encoders import MAX_COMPRESSION
 from workers.messaging.partial_images import MAX_PARTIAL_IMAGES
 from zekron_api.endpoints import fields, mask_field, output_fields, parameter_fields, sizes
@@ -167,8 +166,7 @@ def _choose_size(images: Sized) -> Size:
     if not isinstance(images, tuple):
         message = "size auto takes the shape of the first image. Send the images instead of their number, or a size."
         raise InvalidField("invalid_size", message)
-    with Image.open(io.BytesIO(images[0]), formats=["PNG"]) as first:
-        return sizes.shape_like(Size(*first.size))
+    return sizes.shape_like(Size(*source_images.size_of(images[0])))
 
 
 class WholeNumberField(fields.CheckedField):
