@@ -191,7 +191,7 @@ MUTATIONS = (
     Mutation(
         name="several pictures: a key stands for all of its generations, in the query",
         path="workers/lifecycle/idempotency.py",
-        text="_FREE) & Q(~Exists(of_group.exclude(status__in=_FREE)))",
+        text="_FREE) & Q(~Exists(_not_free_of_group()))",
         without="_FREE)",
         tests=(f"{SEVERAL}::test_a_key_is_free_again_only_if_all_images_failed",),
     ),

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from storage.postgresql.plain_sql import NOW
@@ -117,16 +117,19 @@ def forget(*, limit: int, now: Timestamp = Now()) -> int:
 
 def _is_over(now: Timestamp) -> Q:
     """Return the condition of a key whose life is over. `TAKE` has the same one."""
-    of_group = Generation.objects.filter(group_id=OuterRef("generation_id"))
-    has_others = Exists(of_group.exclude(status__in=_FREE).exclude(expires_at__lte=now))
+    has_others = Exists(_not_free_of_group().exclude(expires_at__lte=now))
     ended = Q(generation__status__in=_FREE) | Q(generation__expires_at__lte=now)
     return Q(created_at__lte=now - KEY_LIFE) & ended & Q(~has_others)
 
 
 def _was_free() -> Q:
     """Return the condition of a key whose generations all ended without an image. `TAKE` has the same one."""
-    of_group = Generation.objects.filter(group_id=OuterRef("generation_id"))
-    return Q(generation__status__in=_FREE) & Q(~Exists(of_group.exclude(status__in=_FREE)))
+    return Q(generation__status__in=_FREE) & Q(~Exists(_not_free_of_group()))
+
+
+def _not_free_of_group() -> QuerySet[Generation]:
+    """Return those of a key's group, for a query of keys, that are open or completed. A single one has no group."""
+    return Generation.objects.filter(group_id=OuterRef("generation_id")).exclude(status__in=_FREE)
 
 
 @cache
