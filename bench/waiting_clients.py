@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from bench import processor_time
 from bench.accounts import open_accounts
-from bench.benchmark import Skipped
+from bench.benchmark import Figure, Skipped
 from bench.web import Web
 from storage import images
 from storage.models import StoredImage
@@ -38,6 +38,13 @@ _SHOW_SECONDS: Final = 3.0
 _LONG_AGO: Final = datetime(2026, 1, 1, tzinfo=UTC)
 # Linux's folder in memory. On a disk, thousands of images a round would measure the disk.
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108 (each run makes its own folder in it)
+
+# What no number of clients may take of a web process.
+FIGURES: Final = (
+    Figure(name="threads", at_least=16, lower_is_better=True, unit=""),
+    Figure(name="database connections", at_least=10, lower_is_better=True, unit=""),
+    Figure(name="errors", at_least=0, lower_is_better=True, unit=""),
+)
 
 
 @contextmanager

@@ -114,9 +114,7 @@ BENCHMARKS: Final = (
         clock="CPU",
         figures=(
             Figure(name="KiB a stream", at_least=40, aim=25, lower_is_better=True, unit=""),
-            Figure(name="threads", at_least=16, lower_is_better=True, unit=""),
-            Figure(name="database connections", at_least=10, lower_is_better=True, unit=""),
-            Figure(name="errors", at_least=0, lower_is_better=True, unit=""),
+            *waiting_clients.FIGURES,
             Figure(name="ms of CPU an event", at_least=0.5, lower_is_better=True, unit=""),
             Figure(name="CPU of a stream that comes and goes"),
             Figure(name="KiB a plain client", unit=""),

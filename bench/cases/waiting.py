@@ -137,9 +137,7 @@ BENCHMARKS: Final = (
         clock="CPU",
         figures=(
             Figure(name="KiB a client", at_least=40, aim=20, lower_is_better=True, unit=""),
-            Figure(name="threads", at_least=16, lower_is_better=True, unit=""),
-            Figure(name="database connections", at_least=10, lower_is_better=True, unit=""),
-            Figure(name="errors", at_least=0, lower_is_better=True, unit=""),
+            *waiting_clients.FIGURES,
             Figure(name="CPU's growth", at_least=1.3, aim=1.15, lower_is_better=True),
             Figure(name="ms from end to client, median", unit=""),
             Figure(name="ms from end to client, 99 %", at_least=50, lower_is_better=True, unit=""),
