@@ -1,10 +1,12 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from diffusers import Flux2KleinInpaintPipeline, Flux2KleinPipeline
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from tests.workers.conftest import OPTIONS, entry
@@ -23,6 +25,22 @@ from workers.imaging import letterbox
 from workers.pipelines.flux2 import engine as flux2_engine
 from workers.pipelines.flux2 import masked_tokens, text_encoder
 from workers.pipelines.runtime import loading
+
+
+def make_stock(pipeline: Any, **options: Any) -> NDArray[np.int_]:
+    """Return the picture that a pipeline of diffusers makes of `make_order()` with these options."""
+    picture = pipeline(
+        prompt="a fox",
+        width=SIDE,
+        height=SIDE,
+        num_inference_steps=4,
+        guidance_scale=1.0,
+        generator=torch.Generator().manual_seed(1),
+        max_sequence_length=OPTIONS["max_sequence_length"],
+        text_encoder_out_layers=tuple(OPTIONS["text_encoder_out_layers"]),
+        **options,
+    ).images[0]
+    return np.asarray(picture).astype(int)
 
 
 @pytest.mark.parametrize("size", [(512, 512), (1024, 1024), (1024, 768), (768, 1024)])
@@ -124,21 +142,10 @@ def test_a_masked_edit_is_what_the_pipeline_makes_of_the_same_order(
     order = make_masked(1, box=(64, 32, 192, 128))
     assert order.mask is not None
     pipeline = loading.load(Flux2KleinInpaintPipeline, model=entry(small_model))
-    stock = pipeline(
-        prompt="a fox",
-        image=order.sources[0],
-        mask_image=ImageOps.invert(order.mask),
-        strength=1.0,
-        width=SIDE,
-        height=SIDE,
-        num_inference_steps=4,
-        guidance_scale=1.0,
-        generator=torch.Generator().manual_seed(1),
-        max_sequence_length=OPTIONS["max_sequence_length"],
-        text_encoder_out_layers=tuple(OPTIONS["text_encoder_out_layers"]),
-    ).images[0]
+    inverted = ImageOps.invert(order.mask)
+    stock = make_stock(pipeline, image=order.sources[0], mask_image=inverted, strength=1.0)
     [ours] = make_pictures(small_engine, order)
-    assert np.abs(ours - np.asarray(stock).astype(int)).max() <= MAX_DIFFERENCE
+    assert np.abs(ours - stock).max() <= MAX_DIFFERENCE
     [unmasked] = make_pictures(small_engine, replace(order, mask=None))
     assert mean_difference(ours, unmasked) > 2
 
@@ -209,19 +216,9 @@ def test_a_picture_is_what_the_pipeline_makes_of_the_same_order(
     small_model: Path, small_engine: Engine, sources: list[Image.Image]
 ) -> None:
     pipeline = loading.load(Flux2KleinPipeline, model=entry(small_model))
-    stock = pipeline(
-        prompt="a fox",
-        image=sources or None,
-        width=SIDE,
-        height=SIDE,
-        num_inference_steps=4,
-        guidance_scale=1.0,
-        generator=torch.Generator().manual_seed(1),
-        max_sequence_length=OPTIONS["max_sequence_length"],
-        text_encoder_out_layers=tuple(OPTIONS["text_encoder_out_layers"]),
-    ).images[0]
+    stock = make_stock(pipeline, image=sources or None)
     [ours] = make_pictures(small_engine, make_order(sources=sources))
-    assert np.abs(ours - np.asarray(stock).astype(int)).max() <= MAX_DIFFERENCE
+    assert np.abs(ours - stock).max() <= MAX_DIFFERENCE
 
 
 def test_layers_that_no_embedding_is_taken_from_are_left_out_and_nothing_changes(small_model: Path) -> None:
