@@ -25,9 +25,10 @@ from workers.lifecycle import admission, cancellation, deletion, generations, id
 from workers.lifecycle.partials import PartialsSuspended
 from workers.models import Generation
 from zekron_api.endpoints import accepted_response, create_generation, generation_response
+from zekron_api.endpoints.sizes import Size
 from zekron_api.http import errors
 
-SIZE: Final = (64, 64)
+SIZE: Final = Size(64, 64)
 TRIES: Final = 4
 # In every look at an open generation, a client that may cancel does so with this probability.
 CANCEL_RATE: Final = 0.4

@@ -145,7 +145,7 @@ def _idempotency(key: str | None, fields: dict[str, Any]) -> Idempotency | None:
 def content_of(fields: dict[str, Any]) -> list[str | bytes]:
     """Return the parts of a request that say which pictures it asks for."""
     model: ImageModel = fields["model"]
-    size = f"{fields['size'][0]}x{fields['size'][1]}"
+    size = str(fields["size"])
     # An archive has random names, so it is new with each try.
     images_asked = [source_manifest.split(content)[0] for content in fields["images"]]
     return [fields["prompt"], model.name, size, *images_asked, *_list_asked(fields, _OF_PICTURE)]

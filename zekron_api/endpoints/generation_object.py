@@ -14,7 +14,7 @@ from rest_framework.serializers import Serializer
 
 from storage import images
 from workers import moderation
-from workers.imaging.encoders import DEFAULT_FORMAT, FORMAT_PARAMETER, MIME_TYPES, OutputFormat
+from workers.imaging.encoders import MIME_TYPES, Encoding, OutputFormat
 from workers.lifecycle import cancellation, queries, watching
 from workers.lifecycle.queue_position import Place
 from workers.messaging import progress_events
@@ -81,10 +81,9 @@ class Described(NamedTuple):
         return self.generation.cancel_requested_at is not None
 
     @property
-    def output_format_name(self) -> str:
-        """The name of the image's format."""
-        name: str = self.generation.parameters.get(FORMAT_PARAMETER) or DEFAULT_FORMAT
-        return name
+    def output_format(self) -> OutputFormat:
+        """The format of the image's file, also after the parameters were erased."""
+        return Encoding.of(self.generation.parameters).format
 
     @property
     def reserved_micros(self) -> int:
@@ -171,9 +170,7 @@ class GenerationObjectSerializer(Serializer[Any]):
         "The place in `group` from 0, or null for one image.",
         source="generation",
     )
-    output_format = choice(
-        OutputFormat, source="output_format_name", help_text="The format of the image's file."
-    )
+    output_format = choice(OutputFormat, help_text="The format of the image's file.")
     provenance = ReplyField(
         {"type": ["string", "null"], "enum": [*MARKS, None]},
         lambda generation: generation.provenance or None,

@@ -94,7 +94,7 @@ def _quote(account: Account, fields: dict[str, Any]) -> Quote:
         cost_micros=fields["n"] * model.price.quote_micros(**asked),
         lines=[PriceLine(what, fields["n"] * micros) for what, micros in model.price.itemise(**asked)],
         n=fields["n"],
-        size=f"{width}x{height}",
+        size=str(fields["size"]),
         account=account,
         estimated_wait_seconds=admission.estimate_wait_seconds(model_name=model.name),
     )
