@@ -18,6 +18,7 @@ from tests import factories, processes
 from workers.gpu_worker import attempt, poller
 from workers.lifecycle import generations
 from workers.messaging import enqueue, redis_client, worker_registry
+from workers.messaging.worker_registry import Worker
 from workers.models import Generation, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -170,6 +171,12 @@ def _worker(queues: str, objects_folder: Path, models_file: Path) -> Iterator["s
         yield process
 
 
+def _is_idle(worker: Worker) -> bool:
+    """Return whether a worker has shown its speed, and that the attempts whose rows are completed are over."""
+    assert worker.details is not None
+    return bool(worker.seconds_of("big")) and worker.details.attempt_count == 0
+
+
 @pytest.mark.processes
 def test_a_worker_has_the_models_of_its_queues_alone_and_says_so(
     objects_folder: Path, models_file: Path
@@ -181,7 +188,7 @@ def test_a_worker_has_the_models_of_its_queues_alone_and_says_so(
         for generation in mine:
             completed = Generation.objects.filter(pk=generation.pk, status=Status.COMPLETED)
             processes.wait_until(completed.exists)
-        processes.wait_until(lambda: any(worker.seconds_of("big") for worker in worker_registry.list_alive()))
+        processes.wait_until(lambda: any(map(_is_idle, worker_registry.list_alive())))
         [worker] = worker_registry.list_alive()
     others.refresh_from_db()
     assert (others.status, others.attempt_count) == (Status.QUEUED, 0)
