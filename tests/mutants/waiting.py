@@ -132,6 +132,13 @@ MUTATIONS = (
         tests=(READINGS,),
     ),
     Mutation(
+        name="nothing is refused by an old count of the queue",
+        path="workers/lifecycle/admission.py",
+        text="limit_seconds=limit_seconds, max_age_seconds=RECOUNT_SECONDS",
+        without="limit_seconds=limit_seconds",
+        tests=(READINGS,),
+    ),
+    Mutation(
         name="an admission while the queue is counted counts itself",
         path=QUEUE_READINGS,
         text="        return _Count(queries.count_open(most=most, model=model), admitted_before)",

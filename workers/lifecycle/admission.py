@@ -12,7 +12,7 @@ import redis
 from django.conf import settings
 
 from workers.catalogue import catalogue
-from workers.lifecycle.queue_readings import QueueReadings
+from workers.lifecycle.queue_readings import RECOUNT_SECONDS, QueueReadings
 from workers.messaging import worker_registry
 from workers.messaging.worker_registry import Worker
 
@@ -64,6 +64,11 @@ def refuse_if_too_long(*, model_name: str, limit_seconds: int, needs_worker: boo
     """
     try:
         predicted_seconds = predict_wait_seconds(model_name=model_name, limit_seconds=limit_seconds)
+        if predicted_seconds is not None and predicted_seconds > limit_seconds:
+            # A fast worker has made many of the images that were counted a moment ago.
+            predicted_seconds = predict_wait_seconds(
+                model_name=model_name, limit_seconds=limit_seconds, max_age_seconds=RECOUNT_SECONDS
+            )
     except redis.RedisError as error:
         log.debug("the wait cannot be predicted without Redis: %s", error)
         return
@@ -77,15 +82,19 @@ def refuse_if_too_long(*, model_name: str, limit_seconds: int, needs_worker: boo
     _readings.note_admission(_counted_as(model_name))
 
 
-def predict_wait_seconds(*, model_name: str, limit_seconds: int) -> float | None:
+def predict_wait_seconds(
+    *, model_name: str, limit_seconds: int, max_age_seconds: float | None = None
+) -> float | None:
     """Return the seconds until the workers would start on a new generation, or None if no live worker has the model.
 
-    Raise redis.RedisError.
+    The count of the model's open generations is at most as old as `max_age_seconds`, or a second without it. Raise
+    redis.RedisError.
     """
     speed = find_speed(model_name=model_name, limit_seconds=limit_seconds)
     if speed is None:
         return None
-    return speed.seconds_for(_count_open(model_name, speed.images_per_second, limit_seconds))
+    count = _count_open(model_name, speed.images_per_second, limit_seconds, max_age_seconds=max_age_seconds)
+    return speed.seconds_for(count)
 
 
 def estimate_wait_seconds(*, model_name: str) -> int | None:
@@ -128,10 +137,12 @@ def _images_per_second(model_name: str, workers: Sequence[Worker]) -> float:
     return sum(1 / (worker.seconds_of(model_name) or FIRST_GUESS_SECONDS) for worker in able)
 
 
-def _count_open(model_name: str, images_per_second: float, limit_seconds: int) -> int:
+def _count_open(
+    model_name: str, images_per_second: float, limit_seconds: int, *, max_age_seconds: float | None = None
+) -> int:
     """Return the number of open generations of the model, counted no further than is needed for a refusal."""
     most = math.ceil(LOOK_FACTOR * limit_seconds * images_per_second) + 1
-    return _readings.count_open(_counted_as(model_name), most=most)
+    return _readings.count_open(_counted_as(model_name), most=most, max_age_seconds=max_age_seconds)
 
 
 def _counted_as(model_name: str) -> str | None:

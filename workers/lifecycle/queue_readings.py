@@ -17,6 +17,8 @@ from workers.messaging.worker_registry import Worker
 T = TypeVar("T")
 
 FRESH_SECONDS: Final = 1.0
+# Nothing is refused by a count that is older than this.
+RECOUNT_SECONDS: Final = 0.1
 
 
 class SharedReading(Generic[T]):
@@ -33,11 +35,23 @@ class SharedReading(Generic[T]):
         self._read_at = 0.0
         self._is_being_read = False
 
-    def get(self, read: Callable[[], T], *, is_useful: Callable[[T], bool] = lambda _: True) -> T:
-        """Return the last value or what `read` returns now. Raise the exceptions of `read`."""
+    def get(
+        self,
+        read: Callable[[], T],
+        *,
+        is_useful: Callable[[T], bool] = lambda _: True,
+        max_age_seconds: float | None = None,
+    ) -> T:
+        """Return the last value or what `read` returns now. Raise the exceptions of `read`.
+
+        With `max_age_seconds` the value is at most as old, also while another thread reads.
+        """
         with self._lock:
             now, value = self._clock(), self._value
-            is_recent = self._is_being_read or now - self._read_at < FRESH_SECONDS
+            if max_age_seconds is None:
+                is_recent = self._is_being_read or now - self._read_at < FRESH_SECONDS
+            else:
+                is_recent = now - self._read_at < max_age_seconds
             if value is not None and is_recent and is_useful(value):
                 return value
             self._is_being_read = True
@@ -59,7 +73,7 @@ class QueueReadings:
     """The live workers, and the open generations of each model plus those admitted here since they were counted.
 
     A burst in this process therefore counts itself. The admissions of other processes are missing for up to
-    FRESH_SECONDS, as is the end of any generation.
+    FRESH_SECONDS, as is the end of any generation. Before a request is refused, they are counted again.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -82,9 +96,9 @@ class QueueReadings:
         alive = self._workers.get(worker_registry.list_alive, is_useful=lambda alive: bool(list_among(alive)))
         return list_among(alive)
 
-    def count_open(self, model: str | None, *, most: int) -> int:
+    def count_open(self, model: str | None, *, most: int, max_age_seconds: float | None = None) -> int:
         """Return the number of open generations of the model, or of all models, counted no further than `most`."""
-        count = self._counts[model].get(partial(self._count, model, most))
+        count = self._counts[model].get(partial(self._count, model, most), max_age_seconds=max_age_seconds)
         return min(most, count.open_count + self._admitted[model] - count.admitted_before)
 
     def note_admission(self, model: str | None) -> None:

@@ -149,6 +149,26 @@ def test_a_burst_within_a_second_is_let_in_up_to_the_limit(
     assert [is_let_in(number) for number in range(100)].count(True) == 16
 
 
+def test_what_was_made_since_the_last_count_refuses_nobody(
+    readings: QueueReadings, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[float] = []
+
+    def count_open(*, most: int, model: str | None) -> int:
+        counted.append(clock.now)
+        return 0
+
+    monkeypatch.setattr(admission, "_readings", readings)
+    monkeypatch.setattr(worker_registry, "list_alive", lambda: [Worker("gpu@a", None)])
+    monkeypatch.setattr(queries, "count_open", count_open)
+    # Each image is made before the next one is asked for, and nothing is known of the worker's speed yet.
+    for number in range(40):
+        clock.now = number * 0.02
+        admission.refuse_if_too_long(model_name="zekron-image-1", limit_seconds=55)
+    # A burst that nobody has made is counted again at most ten times a second.
+    assert len(counted) <= 8
+
+
 def test_without_redis_requests_are_let_in_and_count_nowhere(
     readings: QueueReadings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
