@@ -3,12 +3,14 @@
 Redis and the folder of the object store are its own, and the database is the benchmark's.
 """
 
+import json
 import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -102,10 +104,22 @@ def run(*, models: str = FAKE_ENGINE, workers: Sequence[str] = ("worker",)) -> I
             kind = "web" if name == "web" else "gpu"
             started[name] = _start(name, kind, folder, environment)
             stack.callback(subprocesses.end, started[name])
-        subprocesses.wait_until_up(started["web"], port=port, path="/readyz", log=folder / "web.log")
+        # A worker that loads is slower than the web process, which refuses what nobody would make.
+        subprocesses.wait_until_up(
+            started["web"],
+            port=port,
+            path="/readyz",
+            log=folder / "web.log",
+            is_ready=partial(_has_workers, count=len(workers)),
+        )
         yield Service(
             port=port, redis_url=redis_url, folder=folder, processes=started, environment=environment
         )
+
+
+def _has_workers(readiness: bytes, *, count: int) -> bool:
+    by_model = json.loads(readiness)["workers"].get("models", {})
+    return sum(by_model.values()) >= count
 
 
 def _start(name: str, kind: str, folder: Path, environment: Mapping[str, str]) -> Process:

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -78,22 +78,25 @@ def build_redis_command(*, port: int, folder: Path) -> list[str]:
     return [redis_server.binary(), *where, "--save", ""]
 
 
-def wait_until_up(process: Process, *, port: int, path: str, log: Path) -> None:
-    """Return once GET gives 200. Raise NotUp with the end of the log."""
+def wait_until_up(
+    process: Process, *, port: int, path: str, log: Path, is_ready: Callable[[bytes], bool] = bool
+) -> None:
+    """Return once GET gives 200 with a body that is ready. Raise NotUp with the end of the log."""
     give_up_at = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < give_up_at:
-        if _is_up(port, path):
+        if _is_up(port, path, is_ready):
             return
         time.sleep(0.1)
     said = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
     raise NotUp(f"{log.stem} is not up:\n{said}")
 
 
-def _is_up(port: int, path: str) -> bool:
+def _is_up(port: int, path: str, is_ready: Callable[[bytes], bool]) -> bool:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
         connection.request("GET", path)
-        return connection.getresponse().status == 200
+        response = connection.getresponse()
+        return response.status == 200 and is_ready(response.read())
     except (OSError, http.client.HTTPException):
         return False
     finally:
