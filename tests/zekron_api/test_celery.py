@@ -30,7 +30,7 @@ def test_a_generation_leaves_one_line_in_the_log_of_its_worker(tmp_path: Path, o
     of_tasks = [
         line
         for line in lines
-        if re.search(r" (workers\.gpu_worker\.attempt|celery\.(app|worker\.s)\S*): ", line)
+        if re.search(r" (workers\.gpu_worker\.attempt|celery\.(app\.trace|worker\.strategy)): ", line)
     ]
     assert len(of_tasks) == 1, "\n".join(lines)
     assert "completed at attempt 1" in of_tasks[0]
