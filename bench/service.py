@@ -118,7 +118,7 @@ def run(*, models: str = FAKE_ENGINE, workers: Sequence[str] = ("worker",)) -> I
 
 
 def _has_workers(readiness: bytes, *, count: int) -> bool:
-    by_model = json.loads(readiness)["workers"].get("models", {})
+    by_model: dict[str, int] = json.loads(readiness)["workers"].get("models", {})
     return sum(by_model.values()) >= count
 
 
