@@ -15,7 +15,7 @@ from zekron_api.endpoints import generation_object, partial_image_event
 from zekron_api.endpoints.fields import CheckedField
 from zekron_api.http import errors
 from zekron_api.http.errors import InvalidField
-from zekron_api.waiting.event_stream import HAS_STREAM_PLACE, Asker, EventStreamResponse
+from zekron_api.waiting.event_stream import HAS_STREAM_PLACE, Asker, EventStreamResponse, Watched
 
 _BYTES: Final = "b64_json"
 _JSON: Final = "application/json"
@@ -80,10 +80,9 @@ def respond(
         return HttpResponse(status=204)
     is_running = state.status == Status.RUNNING
     account_id = generation.account_id
-    return EventStreamResponse(
-        account_id=account_id,
-        state=state,
-        step=progress_events.read(generation_id=generation.pk) if is_running else None,
+    watched = Watched(
+        state,
+        progress_events.read(generation_id=generation.pk) if is_running else None,
         build_end=partial(
             generation_object.build_end,
             account_id=account_id,
@@ -92,5 +91,5 @@ def respond(
         ),
         partial_count=partial_image_event.count_of(generation),
         build_partial=partial(partial_image_event.build, account_id=account_id, generation_id=generation.pk),
-        asker=asker,
     )
+    return EventStreamResponse(account_id=account_id, watched=[watched], asker=asker)

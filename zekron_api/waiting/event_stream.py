@@ -1,4 +1,4 @@
-"""Server-sent events of one generation: the response that a view returns, the frames, and one client's stream.
+"""Server-sent events of generations: the response that a view returns, the frames, and one client's stream.
 
 The format is that of the HTML standard, section 9.2. It knows no endpoint: the view passes a function that builds the
 last event.
@@ -6,7 +6,7 @@ last event.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -28,15 +28,25 @@ HAS_STREAM_PLACE: Final = "has_stream_place"
 
 
 class Event(NamedTuple):
-    """An event: its name, the version of the row as its id, and its data as JSON, which has no line break."""
+    """An event: its name, the version of the row as its id, and its data as JSON, which has no line break.
+
+    A stream that nobody takes up again has no versions.
+    """
 
     name: str
-    version: int
+    version: int | None
     data: bytes
 
     def encode(self) -> bytes:
-        """Return the event as a stream has it."""
-        return b"id: %d\nevent: %s\ndata: %s\n\n" % (self.version, self.name.encode(), self.data)
+        """Return the event as a stream has it, where a silent end is nothing."""
+        if self is SILENT_END:
+            return b""
+        identifier = b"" if self.version is None else b"id: %d\n" % self.version
+        return b"%sevent: %s\ndata: %s\n\n" % (identifier, self.name.encode(), self.data)
+
+
+# The end of a generation of which its stream says nothing.
+SILENT_END: Final = Event("", None, b"")
 
 
 # Returns the last event of a generation, or None while it is open. It may use the database.
@@ -57,34 +67,44 @@ class Asker(NamedTuple):
     on_lost: Callable[[], None] | None
 
 
-class EventStreamResponse(HttpResponse):
-    """A placeholder for a stream of a generation's events, from the present state to the end.
+class Watched(NamedTuple):
+    """A generation whose events are streamed. `state` and `step` are the present ones.
 
-    Middleware treats it like any response, and its headers reach the client. `state` and `step` are the present ones.
     `build_partial` is for a generation that asks for at most `partial_count` partial images.
+    """
 
-    `asker` is the client that asked for the generation, if this is its reply.
+    state: State
+    step: Step | None
+    build_end: BuildEnd
+    partial_count: int = 0
+    build_partial: BuildPartial = lambda _: None
+
+
+class EventStreamResponse(HttpResponse):
+    """A placeholder for a stream of the events of generations of an account, until all have ended.
+
+    Middleware treats it like any response, and its headers reach the client. `asker` is the client that asked for the
+    generations, if this is its reply.
+
+    With `tells_progress` the stream tells states and steps, from the present ones on. `build_last` returns an event
+    that follows the ends of all, or None.
     """
 
     def __init__(
         self,
         *,
         account_id: int,
-        state: State,
-        step: Step | None,
-        build_end: BuildEnd,
-        partial_count: int = 0,
-        build_partial: BuildPartial = lambda _: None,
+        watched: Sequence[Watched],
         asker: Asker | None = None,
+        tells_progress: bool = True,
+        build_last: BuildEnd = lambda: None,
     ) -> None:
         super().__init__(content_type="text/event-stream")
         self["X-Accel-Buffering"] = "no"
         self.account_id = account_id
-        self.state = state
-        self.step = step
-        self.build_end = build_end
-        self.partial_count = partial_count
-        self.build_partial = build_partial
+        self.watched = watched
+        self.tells_progress = tells_progress
+        self.build_last = build_last
         # It is too late to refuse the stream of a generation that its client asked for.
         self.is_admitted = asker is not None
         self.stays_until = asker.stays_until if asker else 0.0
@@ -95,12 +115,27 @@ class EventStreamResponse(HttpResponse):
         headers = {name: value for name, value in self.items() if name.lower() != "content-length"}
         return HttpResponse(status=self.status_code, headers=headers)
 
-    def wait_in_place(self) -> HttpResponse:
-        """Return the present state alone, for servers without a waiting room. Its client connects again for more."""
-        end = None if self.state.is_open else self.build_end()
-        last = present_events(self.state, self.step) if end is None else [end]
-        self.content = OPENING + b"".join(event.encode() for event in last)
+    def wait_in_place(self, *, poll_seconds: float = 0.05) -> HttpResponse:
+        """Return the present states alone, for servers without a waiting room. Its client connects again for more.
+
+        A stream that tells no progress has nothing else than the ends, and its thread waits for them.
+        """
+        if self.tells_progress:
+            events = [event for each in self.watched for event in _present(each)]
+            self.content = OPENING + b"".join(event.encode() for event in events)
+            return self
+        for each in self.watched:
+            while (end := each.build_end()) is None and time.monotonic() < self.stays_until:
+                time.sleep(poll_seconds)
+            self.write((end or SILENT_END).encode())
+        last = self.build_last()
+        self.write(last.encode() if last else b"")
         return self
+
+
+def _present(watched: Watched) -> list[Event]:
+    end = None if watched.state.is_open else watched.build_end()
+    return present_events(watched.state, watched.step) if end is None else [end]
 
 
 def present_events(state: State, step: Step | None) -> list[Event]:
@@ -114,20 +149,23 @@ def present_events(state: State, step: Step | None) -> list[Event]:
 
 
 class Stream:
-    """One client that watches a generation. All methods run in the event loop, so no lock is needed.
+    """One client that watches one generation. All methods run in the event loop, so no lock is needed.
 
     It keeps the latest state and step alone, so a client that does not read costs no memory.
     """
 
-    def __init__(self, response: EventStreamResponse, *, scope: dict[str, Any]) -> None:
+    def __init__(self, response: EventStreamResponse, watched: Watched, *, scope: dict[str, Any]) -> None:
         self.account_id = response.account_id
-        self.generation_id = response.state.generation_id
+        self.generation_id = watched.state.generation_id
+        self.build_end = watched.build_end
+        self.build_partial = watched.build_partial
         self._scope = scope
         self._stays_until = response.stays_until
-        self._state = response.state
-        self._step = response.step
+        self._state = watched.state
+        self._step = watched.step
+        self._tells_progress = response.tells_progress
         self._is_state_told = False
-        self._partial_count = response.partial_count
+        self._partial_count = watched.partial_count
         self._partials_told: set[int] = set()
         # A client that comes late gets the partial images that are there.
         self._new_partials = (
@@ -191,6 +229,8 @@ class Stream:
     def take(self) -> bytes:
         """Return the frames that are to be sent, and forget them."""
         self.wake = asyncio.get_running_loop().create_future()
+        if not self._tells_progress:
+            return b""
         state, step = self._state, self._step
         events = [] if self._is_state_told else present_events(state, None)
         self._is_state_told = True

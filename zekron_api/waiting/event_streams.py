@@ -15,7 +15,7 @@ from workers.lifecycle.watching import State
 from workers.messaging import progress_events
 from workers.messaging.progress_events import NewPartial
 from zekron_api.http.errors import TooManyStreams
-from zekron_api.waiting import sending
+from zekron_api.waiting import futures, sending
 from zekron_api.waiting.completion_waiters import CompletionWaiters
 from zekron_api.waiting.event_stream import HEARTBEAT, OPENING, BuildEnd, Event, EventStreamResponse, Stream
 
@@ -44,27 +44,40 @@ class EventStreams:
         self._read_states = read_states
         self._build = build
         self._streams: dict[int, set[Stream]] = {}
-        self._count = 0
+        self._count = self._watched_count = 0
         self._count_by_account: Counter[int] = Counter()
 
     def __len__(self) -> int:
         """Return the number of open streams. Any thread may call this."""
         return self._count
 
+    @property
+    def watched_count(self) -> int:
+        """Return the number of generations that are watched, those of two streams twice. Any thread may call this."""
+        return self._watched_count
+
     async def serve(
         self, response: EventStreamResponse, *, scope: dict[str, Any], receive: Any, send: Any
     ) -> bool:
-        """Send the events of the generation until it ends, the client leaves or the server stops.
+        """Send the events of the generations until they end, the client leaves or the server stops.
 
         Return whether the server has taken the last event. Raise TooManyStreams before anything is sent.
         """
         is_end_sent = False
-        stream, started = self._add(response, scope), time.monotonic()
-        left, ended = asyncio.ensure_future(receive()), self._waiters.add(stream.generation_id)
+        streams, started = self._add(response, scope), time.monotonic()
+        left = asyncio.ensure_future(receive())
+        ended = [self._waiters.add(stream.generation_id) for stream in streams]
         try:
             await _send(send, _start(response), 0)
-            await _send_body(send, OPENING)
-            is_end_sent = await self._run(stream, response, left=left, ended=ended, send=send)
+            if response.tells_progress:
+                await _send_body(send, OPENING)
+            runs = [
+                self._run(stream, left=left, ended=each, send=send)
+                for stream, each in zip(streams, ended, strict=True)
+            ]
+            is_end_sent = all(await futures.run_all(runs))
+            if is_end_sent and (last := await self._build(response.account_id, response.build_last)):
+                await _send_body(send, last.encode())
             await _send(send, {"type": "http.response.body", "body": b""}, 0)
             is_end_sent = is_end_sent and not sending.is_disconnected(send)
         except TimeoutError:
@@ -75,8 +88,9 @@ class EventStreams:
             is_end_sent = False
             log.info("A client left before its events were sent.")
         finally:
-            self._remove(stream)
-            self._waiters.remove(stream.generation_id, ended)
+            self._remove(response.account_id, streams)
+            for stream, each in zip(streams, ended, strict=True):
+                self._waiters.remove(stream.generation_id, each)
             left.cancel()
         seconds = time.monotonic() - started
         log.info("%s streamed events for %.3f s", response.get("X-Request-Id", "-"), seconds)
@@ -122,7 +136,6 @@ class EventStreams:
     async def _run(
         self,
         stream: Stream,
-        response: EventStreamResponse,
         *,
         left: "asyncio.Future[Any]",
         ended: "asyncio.Future[None]",
@@ -134,7 +147,7 @@ class EventStreams:
             if stream.is_ended or (ended.done() and not is_end_heard):
                 # An end that only a message tells may be an invention, and the row decides.
                 is_end_heard = True
-                end = await self._build(stream.account_id, response.build_end)
+                end = await self._build(stream.account_id, stream.build_end)
                 if end is not None:
                     await _send_body(send, end.encode())
                     return True
@@ -146,7 +159,7 @@ class EventStreams:
             if frames:
                 await _send_body(send, frames)
             while (index := stream.take_partial()) is not None and not left.done():
-                event = await self._build(stream.account_id, partial(response.build_partial, index))
+                event = await self._build(stream.account_id, partial(stream.build_partial, index))
                 if event is not None:
                     stream.note_partial_told(index)
                     await _send_body(send, event.encode())
@@ -158,24 +171,28 @@ class EventStreams:
                 await _send_body(send, HEARTBEAT)
         return False
 
-    def _add(self, response: EventStreamResponse, scope: dict[str, Any]) -> Stream:
+    def _add(self, response: EventStreamResponse, scope: dict[str, Any]) -> list[Stream]:
         if not response.is_admitted and not self.has_place(response.account_id):
             raise TooManyStreams
-        stream = Stream(response, scope=scope)
+        streams = [Stream(response, watched, scope=scope) for watched in response.watched]
         self._count += 1
-        self._count_by_account[stream.account_id] += 1
-        self._streams.setdefault(stream.generation_id, set()).add(stream)
-        return stream
+        self._watched_count += len(streams)
+        self._count_by_account[response.account_id] += 1
+        for stream in streams:
+            self._streams.setdefault(stream.generation_id, set()).add(stream)
+        return streams
 
-    def _remove(self, stream: Stream) -> None:
+    def _remove(self, account_id: int, removed: list[Stream]) -> None:
         self._count -= 1
-        self._count_by_account[stream.account_id] -= 1
-        if not self._count_by_account[stream.account_id]:
-            del self._count_by_account[stream.account_id]
-        streams = self._streams[stream.generation_id]
-        streams.discard(stream)
-        if not streams:
-            del self._streams[stream.generation_id]
+        self._watched_count -= len(removed)
+        self._count_by_account[account_id] -= 1
+        if not self._count_by_account[account_id]:
+            del self._count_by_account[account_id]
+        for stream in removed:
+            streams = self._streams[stream.generation_id]
+            streams.discard(stream)
+            if not streams:
+                del self._streams[stream.generation_id]
 
 
 def _start(response: EventStreamResponse) -> dict[str, Any]:
@@ -189,7 +206,8 @@ def _start(response: EventStreamResponse) -> dict[str, Any]:
 
 
 async def _send_body(send: Any, body: bytes) -> None:
-    await _send(send, {"type": "http.response.body", "body": body, "more_body": True}, len(body))
+    if body:
+        await _send(send, {"type": "http.response.body", "body": body, "more_body": True}, len(body))
 
 
 async def _send(send: Any, message: dict[str, Any], byte_count: int) -> None:

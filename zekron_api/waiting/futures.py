@@ -2,8 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 async def first_of(*futures: "asyncio.Future[Any]", until: float) -> "set[asyncio.Future[Any]]":
@@ -28,6 +30,21 @@ def all_of(parts: "Sequence[asyncio.Future[None]]") -> "asyncio.Future[None]":
     for part in parts:
         part.add_done_callback(note)
     return together
+
+
+async def run_all(parts: "Sequence[Coroutine[Any, Any, T]]") -> list[T]:
+    """Run the coroutines at once, and return their results. If one raises, cancel the others and raise its exception.
+
+    One alone costs no task.
+    """
+    if len(parts) == 1:
+        return [await parts[0]]
+    tasks = [asyncio.ensure_future(part) for part in parts]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 async def cancel_all(tasks: Iterable["asyncio.Task[None]"]) -> None:

@@ -20,7 +20,7 @@ from workers.messaging.progress_events import Step
 from workers.models import Generation, Status
 from zekron_api.waiting import completion_waiters, event_streams, sending, shutdown
 from zekron_api.waiting.asgi_handler import THREAD_COUNT, WaitingRoom
-from zekron_api.waiting.event_stream import EventStreamResponse, Stream
+from zekron_api.waiting.event_stream import EventStreamResponse, Stream, Watched
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("idle_worker")]
 HOUR = 3600.0
@@ -219,8 +219,8 @@ def test_a_step_of_the_last_attempt_is_not_told_of_the_next() -> None:
     running = watching.State(7, Status.RUNNING, 1, None)
 
     async def scenario() -> None:
-        response = EventStreamResponse(account_id=1, state=running, step=None, build_end=lambda: None)
-        stream = Stream(response, scope={})
+        watched = Watched(running, None, build_end=lambda: None)
+        stream = Stream(EventStreamResponse(account_id=1, watched=[watched]), watched, scope={})
         stream.note_step(Step(3, 4))
         stream.note_state(running._replace(status=Status.QUEUED, version=2))
         assert b"progress" not in stream.take()

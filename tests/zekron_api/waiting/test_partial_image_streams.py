@@ -17,7 +17,7 @@ from workers.messaging.progress_events import Step
 from workers.models import Generation
 from zekron_api.waiting import event_streams
 from zekron_api.waiting.asgi_handler import WaitingRoom
-from zekron_api.waiting.event_stream import EventStreamResponse, Stream
+from zekron_api.waiting.event_stream import EventStreamResponse, Stream, Watched
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("idle_worker")]
 CONTENT = b"a rough picture"
@@ -45,16 +45,11 @@ def partials_in(exchange: Any) -> list[dict[str, Any]]:
 
 
 def test_a_partial_image_that_is_announced_while_it_is_read_is_sent_once(me: Caller) -> None:
-    response = EventStreamResponse(
-        account_id=me.account.pk,
-        state=watching.state_of(running(me)),
-        step=None,
-        build_end=lambda: None,
-        partial_count=1,
-    )
+    watched = Watched(watching.state_of(running(me)), None, build_end=lambda: None, partial_count=1)
+    response = EventStreamResponse(account_id=me.account.pk, watched=[watched])
 
     async def scenario() -> None:
-        stream = Stream(response, scope={})
+        stream = Stream(response, watched, scope={})
         assert stream.take_partial() == 0
         stream.note_partial(0)
         stream.note_partial_told(0)
