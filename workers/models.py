@@ -55,7 +55,8 @@ class Generation(models.Model):
     group_id = models.BigIntegerField(null=True)
     group_index = models.PositiveSmallIntegerField(null=True)
     # What the request asked for beside the prompt: width and height in pixels, and the rest until the prompt is erased.
-    # A worker adds `prompt_tokens_read` if the model has read only so many tokens of a longer prompt.
+    # `source_sizes` has width and height of each source image. A worker adds `prompt_tokens_read` if the model has read
+    # only so many tokens of a longer prompt.
     parameters = models.JSONField()
     quote_micros = models.BigIntegerField()
     cost_micros = models.BigIntegerField(null=True)
@@ -203,6 +204,11 @@ class Generation(models.Model):
         """Return how many tokens of a longer prompt the model has read, or None for a prompt that was not cut."""
         count: int | None = self.parameters.get("prompt_tokens_read")
         return count
+
+    @property
+    def source_sizes(self) -> list[tuple[int, int]]:
+        """Return width and height in pixels of the source images, none after the prompt is erased."""
+        return [(width, height) for width, height in self.parameters.get("source_sizes", [])]
 
 
 class MadePicture(models.Model):

@@ -19,7 +19,7 @@ from storage import images
 from storage.models import StoredImage
 from workers import moderation
 from workers.catalogue import ImageModel
-from workers.imaging import masks, source_manifest
+from workers.imaging import masks, source_images, source_manifest
 from workers.imaging.encoders import (
     COMPRESSION_PARAMETER,
     DEFAULT_FORMAT,
@@ -88,14 +88,16 @@ def create(
     idempotency_key: str | None,
     queue_seconds: int | None = None,
     lost_digest: str = "",
+    route: str = "",
 ) -> Created:
     """Submit the validated fields of a GenerateSerializer, unless the key names an accepted generation.
 
     `queue_seconds` is for asynchronous work: the time in which an attempt must start. `lost_digest` is for a retry that
-    may belong to a generation whose client was lost. Raises KeyReused, ContentRefused, ModerationFailed,
-    PartialsSuspended, QueueTooLong, and the exceptions of `generations.submit`. Refusals leave no source image behind.
+    may belong to a generation whose client was lost. `route` is a part of what a key stands for. Raises KeyReused,
+    ContentRefused, ModerationFailed, PartialsSuspended, QueueTooLong, and the exceptions of `generations.submit`.
+    Refusals leave no source image behind.
     """
-    named = _idempotency(idempotency_key, fields)
+    named = _idempotency(idempotency_key, fields, route)
     if named and (accepted := idempotency.find(account_id=account_id, idempotency=named)):
         return Created(queries.list_group(accepted), replayed=True)
     if lost_digest and (lost := lost_clients.attach(account_id=account_id, digest=lost_digest)):
@@ -112,7 +114,7 @@ def create(
     open_limit = settings.QUEUE_LIMIT if is_async else settings.OPEN_GENERATIONS_LIMIT
     if fields["n"] > max(open_limit, 1):
         message = f"n must be at most {open_limit}, the number of generations that an account may have open."
-        raise InvalidField("invalid_parameter", message)
+        raise InvalidField("invalid_parameter", message, field="n")
     # A mask is stored behind the images that it belongs to.
     contents = [*fields["images"], *([fields["mask"]] if fields["mask"] else [])]
     sealed = _seal_all(account_id, contents, copies=fields["n"], queue_seconds=queue_seconds or 0)
@@ -136,19 +138,27 @@ def create(
     return Created(accepted_now)
 
 
-def _idempotency(key: str | None, fields: dict[str, Any]) -> Idempotency | None:
+def _idempotency(key: str | None, fields: dict[str, Any], route: str) -> Idempotency | None:
     if key is None:
         return None
-    return Idempotency.of(key=key, request=[*content_of(fields), *_list_asked(fields, _OF_DELIVERY)])
+    request = [*content_of(fields, route=route), *_list_asked(fields, _OF_DELIVERY)]
+    return Idempotency.of(key=key, request=request)
 
 
-def content_of(fields: dict[str, Any]) -> list[str | bytes]:
-    """Return the parts of a request that say which pictures it asks for."""
+def content_of(fields: dict[str, Any], *, route: str = "") -> list[str | bytes]:
+    """Return the parts of a request that say which pictures it asks for, and by which route if it is another one."""
     model: ImageModel = fields["model"]
     size = str(fields["size"])
-    # An archive has random names, so it is new with each try.
-    images_asked = [source_manifest.split(content)[0] for content in fields["images"]]
-    return [fields["prompt"], model.name, size, *images_asked, *_list_asked(fields, _OF_PICTURE)]
+    asked = [fields["prompt"], model.name, size, *images_of(fields), *_list_asked(fields, _OF_PICTURE)]
+    return [*asked, f"route {route}"] if route else asked
+
+
+def images_of(fields: dict[str, Any]) -> list[bytes]:
+    """Return the source images as PNGs, without the archives of their manifests.
+
+    An archive has random names, so it is new with each try.
+    """
+    return [source_manifest.split(content)[0] for content in fields["images"]]
 
 
 def _list_asked(fields: dict[str, Any], defaults: Mapping[str, object]) -> list[str]:
@@ -177,6 +187,8 @@ def _submission(
     wanted = {name: fields[name] for name in _KEPT if fields[name]}
     wanted |= {masks.PARAMETER: True} if fields["mask"] else {}
     wanted |= output_fields.encoding_of(fields).parameters
+    if fields["images"]:
+        wanted["source_sizes"] = [source_images.size_of(content) for content in images_of(fields)]
     # The generation keeps its seed, so that a second attempt makes the same image.
     first_seed = secrets.randbits(32) if fields["seed"] is None else fields["seed"]
     seeds = [(first_seed + index) % (parameter_fields.MAX_SEED + 1) for index in range(fields["n"])]

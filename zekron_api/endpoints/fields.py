@@ -9,7 +9,7 @@ from django.conf import settings
 from drf_spectacular.drainage import set_override
 from rest_framework.fields import Field, empty
 
-from workers.catalogue import DEFAULT_MODEL, MAX_N, ImageModel, catalogue
+from workers.catalogue import DEFAULT_MODEL, MAX_N, ImageModel, find_model, known_names
 from workers.imaging import source_images, source_manifest
 from zekron_api.endpoints import sizes
 from zekron_api.endpoints.sizes import Size
@@ -65,7 +65,11 @@ class CheckedField(Field[Any, Any, Any, Any]):
 
     def run_validation(self, data: Any = empty) -> Any:
         """Return the checked value; DRF calls it."""
-        return self.checked(None if data is empty else data)
+        try:
+            return self.checked(None if data is empty else data)
+        except InvalidField as error:
+            error.field = error.field or self.field_name or ""
+            raise
 
     def checked(self, value: object) -> Any:
         """Return the value for the domain; raise InvalidField."""
@@ -98,15 +102,15 @@ class PromptField(CheckedField):
 
 
 class ModelField(CheckedField):
-    """The name of a public model; the default is `zekron-image-1`."""
+    """The name of a public model, or an alias of the operator; the default is `zekron-image-1`."""
 
     def checked(self, value: object) -> ImageModel:
         """Return the model's entry in the catalogue."""
         name = DEFAULT_MODEL if value is None else value
-        models = catalogue()
-        if not isinstance(name, str) or name not in models:
-            raise InvalidField("invalid_model", _not_allowed("model", name, allowed=models))
-        return models[name]
+        model = find_model(name) if isinstance(name, str) else None
+        if model is None:
+            raise InvalidField("invalid_model", _not_allowed("model", name, allowed=known_names()))
+        return model
 
 
 class SizeField(CheckedField):
@@ -167,7 +171,18 @@ class SourcesField(CheckedField):
 
         Where pictures get C2PA manifests, they keep the one of the file too.
         """
-        return _sources(value, _source if settings.PROVENANCE != "c2pa" else _source_with_manifest)
+        return _sources(value, self._source)
+
+    def file_of(self, item: object, name: str) -> bytes:
+        """Return the client's file of an item, which messages call `name`. Raises InvalidField."""
+        return _file_of(item, name)
+
+    def _source(self, item: object, position: int) -> bytes:
+        original = self.file_of(item, f"images[{position}]")
+        normalised = _normalised(original, position)
+        if settings.PROVENANCE != "c2pa":
+            return normalised
+        return source_manifest.carry_over(normalised, original=original, position=position)
 
 
 class SourceCountField(CheckedField):
@@ -208,34 +223,33 @@ def _sources(value: object, read: Callable[[object, int], bytes]) -> tuple[bytes
 
 
 def _source(item: object, position: int) -> bytes:
-    return _normalised(item, position)[0]
+    return _normalised(_file_of(item, f"images[{position}]"), position)
 
 
-def _source_with_manifest(item: object, position: int) -> bytes:
-    normalised, original = _normalised(item, position)
-    return source_manifest.carry_over(normalised, original=original, position=position)
-
-
-def _normalised(item: object, position: int) -> tuple[bytes, bytes]:
-    """Return the picture as a PNG that this service wrote, and the client's file."""
-    name = f"images[{position}]"
+def _file_of(item: object, name: str) -> bytes:
     if not isinstance(item, dict):
         message = f'{name} must be an object {{"data": base64}}, not {json_type(item)}.'
         raise InvalidField("invalid_base64", message)
-    content = decode_file(item.get("data"), f"{name}.data")
+    return decode_file(item.get("data"), f"{name}.data")
+
+
+def _normalised(content: bytes, position: int) -> bytes:
+    """Return the picture as a PNG that this service wrote."""
     try:
-        return source_images.normalise(content), content
+        return source_images.normalise(content)
     except source_images.InvalidImage as error:
-        raise InvalidField("invalid_image", f"{name}: {error}") from None
+        raise InvalidField("invalid_image", f"images[{position}]: {error}") from None
 
 
 def decode_file(data: object, name: str) -> bytes:
     """Return the bytes of an image's file in base64. Raise InvalidField, which names the field as `name`."""
-    content = decode_base64(data, name)
+    return refuse_too_large(decode_base64(data, name), name.removesuffix(".data"))
+
+
+def refuse_too_large(content: bytes, name: str) -> bytes:
+    """Return the bytes of a source's file. Raise InvalidField for more than one may have."""
     if len(content) > MAX_SOURCE_BYTES:
-        message = (
-            f"{name.removesuffix('.data')} has {len(content)} bytes; at most {MAX_SOURCE_BYTES} are allowed."
-        )
+        message = f"{name} has {len(content)} bytes; at most {MAX_SOURCE_BYTES} are allowed."
         raise InvalidField("invalid_image", message)
     return content
 

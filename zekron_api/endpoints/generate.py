@@ -1,26 +1,22 @@
 """The endpoint POST /v1/generate: the client waits for its image, or is told where to find it."""
 
-import re
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
-from django.utils import timezone
 from rest_framework.request import Request
 
-from billing import keys
-from workers.lifecycle import lost_clients
 from workers.models import Generation
 from zekron_api.endpoints import (
     accepted_response,
-    create_generation,
     generation_events,
     generation_response,
     preferences,
+    submission,
 )
 from zekron_api.endpoints.create_generation import Created
 from zekron_api.endpoints.serializers import DEFAULT_QUEUE_TTL_SECONDS, GenerateSerializer
@@ -32,8 +28,6 @@ from zekron_api.waiting.deferred_response import PendingGenerationResponse
 from zekron_api.waiting.event_stream import Asker
 
 OnLost = Callable[[], None] | None
-
-_IDEMPOTENCY_KEY: Final = re.compile(r"[ -~]{1,255}")
 
 
 class _Wish(NamedTuple):
@@ -66,34 +60,20 @@ class GenerateView(ApiView):
         if wish.wants_events:
             _refuse_several(fields)
             generation_events.refuse_without_place(request, account_id=self.account.pk)
-        key = _idempotency_key(request)
-        # The digest reads every source image, and a retry with a key of its own needs none.
-        retry_digest = _retry_digest(request, fields) if key is None else ""
-        created = create_generation.create(
+        accepted = submission.accept(
+            request,
             account_id=self.account.pk,
             fields=fields,
-            idempotency_key=key,
             queue_seconds=wish.queue_seconds,
-            lost_digest=retry_digest if _is_retry(request) else "",
+            is_waited_for=wish.wants_events or not wish.is_async,
         )
-        # A client that is told where to find its generation and does not wait cannot be lost.
-        waits = wish.wants_events or not wish.is_async
-        return self._respond(created, wish, lost_digest=retry_digest if waits else "")
-
-    def _respond(self, created: Created, wish: _Wish, *, lost_digest: str) -> HttpResponseBase:
-        on_lost = None
-        if lost_digest:
-            on_lost = partial(lost_clients.note, generation_id=created.generation.pk, digest=lost_digest)
-        if wish.wants_events and not _is_expired(created.generation):
-            response = self._stream(created.generation, wish, on_lost)
+        if wish.wants_events and not generation_response.is_expired(accepted.created.generation):
+            response = self._stream(accepted.created.generation, wish, accepted.on_lost)
         else:
-            response = self._wait(created, wish, on_lost)
+            response = self._wait(accepted.created, wish, accepted.on_lost)
         if wish.applied:
             response["Preference-Applied"] = wish.applied
-        if created.replayed:
-            response["Idempotent-Replayed"] = "true"
-        if created.attached:
-            response["X-Zekron-Retry-Attached"] = "true"
+        accepted.mark(response)
         return response
 
     def _wait(self, created: Created, wish: _Wish, on_lost: OnLost) -> HttpResponse:
@@ -146,11 +126,6 @@ def _read_wish(request: Request, fields: dict[str, Any]) -> _Wish:
     return _Wish(queue_seconds, wait_seconds, ", ".join(applied), wants_events, with_content)
 
 
-def _is_expired(generation: Generation) -> bool:
-    """Return whether the generation has an image no longer: a request under its key may come after its deletion."""
-    return generation.expires_at is not None and generation.expires_at <= timezone.now()
-
-
 def _refuse_several(fields: dict[str, Any]) -> None:
     """Raise InvalidField for several images, because a stream has the events of one."""
     if fields["n"] > 1:
@@ -158,22 +133,3 @@ def _refuse_several(fields: dict[str, Any]) -> None:
             "n must be 1 for a reply of events. Send async: true, and watch each generation of its group."
         )
         raise InvalidField("invalid_parameter", message)
-
-
-def _is_retry(request: Request) -> bool:
-    """Return whether the client's library sends the request again. The official clients of OpenAI count so."""
-    count = request.headers.get("x-stainless-retry-count", "")
-    return count.isascii() and count.isdigit() and count.strip("0") != ""
-
-
-def _retry_digest(request: Request, fields: dict[str, Any]) -> str:
-    """Return a keyed digest of the API key and the request, by which a retry finds the generation of its first try."""
-    api_key = request.headers.get("Authorization", "").partition(" ")[2].strip()
-    return lost_clients.digest_of(request=[keys.digest(api_key), *create_generation.content_of(fields)])
-
-
-def _idempotency_key(request: Request) -> str | None:
-    key = request.headers.get("Idempotency-Key")
-    if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
-        raise errors.InvalidIdempotencyKey
-    return key

@@ -1,12 +1,14 @@
 """The reply to a client that waited: made from generations that ended, or that took too long."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 from django.http import HttpResponse
+from django.utils import timezone
 
+from billing.models import Account
 from billing.money import format_usd
 from storage import images
 from workers import error_redaction, moderation
@@ -40,16 +42,36 @@ _MESSAGES: Final[dict[type[errors.WithoutImage], str]] = {
 }
 
 
+class Made(NamedTuple):
+    """The generations of a request that are completed, at least one, and the number of the others, which are free."""
+
+    completed: Sequence[Generation]
+    failed_count: int
+
+    @property
+    def account(self) -> Account:
+        """The account, which is read with each row. The last reading has seen every charge."""
+        return self.completed[-1].account
+
+    def add_cost(self, reply: HttpResponse) -> HttpResponse:
+        """Add the headers with the cost of all images and the balance, and return the reply."""
+        reply["X-Zekron-Cost"] = format_usd(sum(each.cost_micros or 0 for each in self.completed))
+        reply["X-Zekron-Remaining-Balance"] = format_usd(self.account.balance_micros)
+        return reply
+
+
 def build(*, generation_id: int) -> HttpResponse:
     """Return the reply for the state of the rows of a request, whose first generation has this id.
 
-    Cancels synchronous generations that are still queued, because nobody waits for them any longer and nobody shall pay
-    for them. If only some of the images exist, the reply has those.
-    Raises GenerationFailed, ServiceBusy, GenerationTimeout, ImageUnreachable or StateUnavailable when there is no image
-    to send.
+    Raises the exceptions of `find_made`, and those of `load`.
     """
+    return build_with(_reply, generation_id=generation_id)
+
+
+def build_with(write: Callable[[Made], HttpResponse], *, generation_id: int) -> HttpResponse:
+    """Return the reply as in `build`, in the form that `write` gives it."""
     try:
-        return _build(generation_id)
+        return write(find_made(generation_id=generation_id))
     except errors.DATABASE_UNAVAILABLE as cause:
         raise state_unavailable(generation_id=generation_id) from cause
 
@@ -70,7 +92,12 @@ def error(
     return kind(_MESSAGES[kind].format(id=generation_ids[0]), code=code, generation_ids=generation_ids)
 
 
-def _build(generation_id: int) -> HttpResponse:
+def find_made(*, generation_id: int) -> Made:
+    """Return what a request made, whose first generation has this id.
+
+    Cancels synchronous generations that are still queued, because nobody waits for them any longer and nobody shall pay
+    for them. Raises GenerationFailed, ServiceBusy, GenerationTimeout or another WithoutImage if there is no image.
+    """
     first = queries.get(generation_id=generation_id)
     others = [each.pk for each in queries.list_group(first) if each.pk != first.pk]
     group = [
@@ -81,28 +108,29 @@ def _build(generation_id: int) -> HttpResponse:
         code = error_codes.new_code(error_type="generation_timeout")
         raise error(errors.GenerationTimeout, generation_ids=ids, code=code)
     if completed := [generation for generation in group if generation.status == Status.COMPLETED]:
-        return _reply(completed, failed_count=len(group) - len(completed))
+        return Made(completed, len(group) - len(completed))
     ended = group[0]
     other = errors.GenerationFailed if ended.status == Status.FAILED else errors.ServiceBusy
     kind = _ENDED.get(ended.error_type, other)
     raise error(kind, generation_ids=ids, code=ended.error_code)
 
 
-def _reply(completed: Sequence[Generation], *, failed_count: int) -> HttpResponse:
-    made = [(generation, _load(generation)) for generation in completed]
-    # The account is read with each row, and the last reading has seen every charge.
-    account = completed[-1].account
-    if completed[0].group_id is None:
-        body = response_bodies.generation_body(*made[0], account)
+def _reply(made: Made) -> HttpResponse:
+    images_made = [(generation, load(generation)) for generation in made.completed]
+    if made.completed[0].group_id is None:
+        body = response_bodies.generation_body(*images_made[0], made.account)
     else:
-        body = response_bodies.group_body(made, account, failed_count=failed_count)
-    reply = HttpResponse(body, content_type="application/json")
-    reply["X-Zekron-Cost"] = format_usd(sum(generation.cost_micros or 0 for generation in completed))
-    reply["X-Zekron-Remaining-Balance"] = format_usd(account.balance_micros)
-    return reply
+        body = response_bodies.group_body(images_made, made.account, failed_count=made.failed_count)
+    return made.add_cost(HttpResponse(body, content_type="application/json"))
 
 
-def _load(generation: Generation) -> bytes:
+def is_expired(generation: Generation) -> bool:
+    """Return whether the generation has an image no longer: a request under its key may come after its deletion."""
+    return generation.expires_at is not None and generation.expires_at <= timezone.now()
+
+
+def load(generation: Generation) -> bytes:
+    """Return the bytes of a completed generation's image. Raise ImageUnreachable, or ImageExpired."""
     assert generation.image is not None
     try:
         return images.load(image=generation.image)

@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from django.conf import settings
-from rest_framework import exceptions
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BooleanField, CharField, IntegerField, ListField, Serializer
 
-from workers.catalogue import DEFAULT_MODEL, ImageModel, catalogue
+from workers.catalogue import ANY_NAME, DEFAULT_MODEL, ImageModel, aliases, catalogue
 from workers.imaging.encoders import MIME_TYPES
 from workers.models import Kind
 from zekron_api.endpoints import sizes
 from zekron_api.endpoints.fields import MAX_PROMPT_CHARACTERS
 from zekron_api.endpoints.reply_fields import choice, constant, usd_field
 from zekron_api.endpoints.views import ApiView
+from zekron_api.http import errors
 
 OWNER: Final = "zekron"
 
@@ -86,12 +86,13 @@ class ModelSerializer(Serializer[Any]):
         min_value=0, help_text="When the operator last changed the models, in Unix seconds."
     )
     owned_by = constant(OWNER)
+    alias_of = CharField(required=False, help_text="The model for which this name of the operator's stands.")
     zekron = ModelDetailsSerializer()
 
 
 # DRF removes the fields from the class, so a field named `data` hides no attribute of the serializer.
 class ModelListSerializer(Serializer[Any]):
-    """All models, in the order of the operator's file."""
+    """All models in the order of the operator's file, and then their other names."""
 
     object = constant("list")
     data = ModelSerializer(many=True, source="models")  # type: ignore[assignment]
@@ -110,10 +111,16 @@ class ModelView(ApiView):
 
     def get(self, request: Request, model_id: str) -> Response:
         """Return one model. The reply is 404 for an unknown name."""
-        models = {model["id"]: model for model in _list(Path(settings.MODELS_FILE))["data"]}
-        if model_id not in models:
-            raise exceptions.NotFound
-        return Response(models[model_id])
+        return Response(find(model_id))
+
+
+def find(model_id: str) -> dict[str, Any]:
+    """Return the description of the model of this name or alias. Raise UnknownModel."""
+    models = {model["id"]: model for model in _list(Path(settings.MODELS_FILE))["data"]}
+    if model_id not in models:
+        raise errors.UnknownModel(f"Unknown model. Allowed: {', '.join(models)}.")
+    described: dict[str, Any] = models[model_id]
+    return described
 
 
 @cache
@@ -121,6 +128,11 @@ def _list(file: Path) -> dict[str, Any]:
     """Return the list's reply, made once, because the catalogue is read once per process and file."""
     created = int(file.stat().st_mtime)
     models = [_describe(model, created) for model in catalogue().values()]
+    models += [
+        {**_describe(catalogue()[name], created), "id": alias, "alias_of": name}
+        for alias, name in aliases().items()
+        if alias != ANY_NAME
+    ]
     reply: dict[str, Any] = ModelListSerializer().to_representation({"models": models})
     return reply
 

@@ -27,14 +27,18 @@ class MaskField(CheckedField):
         """Return the client's file, or None if none was sent. Raises InvalidField."""
         if value is None:
             return None
-        if not isinstance(value, dict):
-            message = f'mask must be an object {{"data": base64}}, not {json_type(value)}.'
-            raise InvalidField("invalid_mask", message)
-        content = decode_base64(value.get("data"), "mask.data")
+        content = self.file_of(value)
         if len(content) > MAX_SOURCE_BYTES:
             message = f"mask has {len(content)} bytes; at most {MAX_SOURCE_BYTES} are allowed."
             raise InvalidField("invalid_mask", message)
         return content
+
+    def file_of(self, value: object) -> bytes:
+        """Return the client's file. Raises InvalidField."""
+        if not isinstance(value, dict):
+            message = f'mask must be an object {{"data": base64}}, not {json_type(value)}.'
+            raise InvalidField("invalid_mask", message)
+        return decode_base64(value.get("data"), "mask.data")
 
 
 def normalise(fields: dict[str, Any]) -> None:
@@ -52,7 +56,7 @@ def normalise(fields: dict[str, Any]) -> None:
         )
     if not model.takes_masks:
         message = f"The model {model.name} takes no mask. Say in prompt what to change, and leave mask out."
-        raise InvalidField("unsupported_parameter", message)
+        raise InvalidField("unsupported_parameter", message, field="mask")
     if not isinstance(sources, tuple):
         return
     try:

@@ -41,7 +41,7 @@ def refuse_compressed_png(fields: Mapping[str, Any]) -> None:
         f"{COMPRESSION_PARAMETER} is for the formats jpeg and webp. A png is always lossless. Leave "
         f"{COMPRESSION_PARAMETER} out, or send {FORMAT_PARAMETER}."
     )
-    raise InvalidField("invalid_parameter", message)
+    raise InvalidField("invalid_parameter", message, field=COMPRESSION_PARAMETER)
 
 
 def encoding_of(fields: Mapping[str, Any]) -> Encoding:

@@ -125,14 +125,14 @@ def refuse_beyond_model(fields: dict[str, Any]) -> None:
     model: ImageModel = fields["model"]
     if fields["n"] > model.max_n:
         message = f"n must be at most {model.max_n} for the model {model.name}."
-        raise InvalidField("invalid_parameter", message)
+        raise InvalidField("invalid_parameter", message, field="n")
     if fields["negative_prompt"] and not model.takes_negative_prompt:
         message = (
             f"The model {model.name} takes no negative_prompt. Say in prompt what to show, and leave it out."
         )
-        raise InvalidField("unsupported_parameter", message)
+        raise InvalidField("unsupported_parameter", message, field="negative_prompt")
     if fields["background"] == "transparent":
         message = (
             f"The model {model.name} makes no transparent background. Leave background out, or send opaque."
         )
-        raise InvalidField("unsupported_parameter", message)
+        raise InvalidField("unsupported_parameter", message, field="background")

@@ -37,7 +37,8 @@ def _token(generation: Generation) -> str | None:
     return image_tokens.token_of(generation_id=generation.pk) if is_completed else None
 
 
-def _image_url(generation: Generation) -> str | None:
+def image_url_of(generation: Generation) -> str | None:
+    """Return the image's address, or None without an image."""
     token = _token(generation)
     return token and f"{settings.PUBLIC_URL}/v1/images/{token}"
 
@@ -91,7 +92,7 @@ base64_field = partial(
     ReplyField, {"type": "string", "contentEncoding": "base64"}, pybase64.b64encode_as_string
 )
 token_field = partial(ReplyField, {"type": "string", "pattern": "^[0-9a-f]{64}$"}, _token)
-url_field = partial(ReplyField, {"type": "string", "format": "uri"}, _image_url)
+url_field = partial(ReplyField, {"type": "string", "format": "uri"}, image_url_of)
 # Each takes the source alone: the generation, and its `prompt_tokens_read`.
 prompt_truncated_field = partial(
     ReplyField,

@@ -19,7 +19,8 @@ _HISTORY: Final = reply_serializers.HistoryReplySerializer()
 
 # It stands for the bytes of an image until `put_images`. It is random, so that no client can write it into a reply.
 PLACEHOLDER: Final = secrets.token_bytes(24)
-_WRITTEN_PLACEHOLDER: Final = pybase64.b64encode(PLACEHOLDER)
+# The same in base64, as it stands in a reply.
+PLACEHOLDER_TEXT: Final = pybase64.b64encode_as_string(PLACEHOLDER)
 
 
 def generation_body(generation: Generation, content: bytes, account: Account) -> bytes:
@@ -48,7 +49,7 @@ def put_images(written: bytes, contents: Sequence[bytes]) -> bytes:
 
     An image has megabytes of base64, which are encoded and copied once for each of its places.
     """
-    first, *others = written.split(_WRITTEN_PLACEHOLDER)
+    first, *others = written.split(PLACEHOLDER_TEXT.encode())
     parts = [first]
     for content, after in zip(contents, others, strict=True):
         parts += (pybase64.b64encode(content), after)

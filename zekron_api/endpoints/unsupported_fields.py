@@ -64,4 +64,4 @@ def refuse_variants(body: Mapping[str, Any], *, known: Mapping[str, Any]) -> Non
 def _refuse(name: str, *, field: str, value: object) -> None:
     if value is None or (field == "n" and value == 1 and not isinstance(value, bool)):
         return
-    raise InvalidField("unsupported_parameter", _MESSAGES[field].format(name=name))
+    raise InvalidField("unsupported_parameter", _MESSAGES[field].format(name=name), field=name)

@@ -1,0 +1,82 @@
+"""The acceptance of a request for generations, with its idempotency key and the retries of clients that send none."""
+
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+from django.http import HttpResponse
+from rest_framework.request import Request
+
+from billing import keys
+from workers.lifecycle import lost_clients
+from zekron_api.endpoints import create_generation
+from zekron_api.endpoints.create_generation import Created
+from zekron_api.http import errors
+
+_IDEMPOTENCY_KEY: Final = re.compile(r"[ -~]{1,255}")
+
+
+class Accepted(NamedTuple):
+    """A request that was accepted. `on_lost` is called if its client leaves before the reply; None for no need."""
+
+    created: Created
+    on_lost: Callable[[], None] | None
+
+    def mark(self, response: HttpResponse) -> None:
+        """Say in the headers of the reply that the request was accepted before."""
+        if self.created.replayed:
+            response["Idempotent-Replayed"] = "true"
+        if self.created.attached:
+            response["X-Zekron-Retry-Attached"] = "true"
+
+
+def accept(
+    request: Request,
+    *,
+    account_id: int,
+    fields: dict[str, Any],
+    queue_seconds: int | None = None,
+    is_waited_for: bool = True,
+    route: str = "",
+) -> Accepted:
+    """Submit the validated fields of a GenerateSerializer, or find what was accepted for this request before.
+
+    `queue_seconds` is for asynchronous work. A client that does not wait cannot be lost. `route` tells requests apart
+    whose replies have another form. Raises InvalidIdempotencyKey, and the exceptions of `create_generation.create`.
+    """
+    key = _idempotency_key(request)
+    # The digest reads every source image, and a retry with a key of its own needs none.
+    digest = _retry_digest(request, fields, route) if key is None else ""
+    created = create_generation.create(
+        account_id=account_id,
+        fields=fields,
+        idempotency_key=key,
+        queue_seconds=queue_seconds,
+        lost_digest=digest if _is_retry(request) else "",
+        route=route,
+    )
+    on_lost = None
+    if is_waited_for and digest:
+        on_lost = partial(lost_clients.note, generation_id=created.generation.pk, digest=digest)
+    return Accepted(created, on_lost)
+
+
+def _is_retry(request: Request) -> bool:
+    """Return whether the client's library sends the request again. The official clients of OpenAI count so."""
+    count = request.headers.get("x-stainless-retry-count", "")
+    return count.isascii() and count.isdigit() and count.strip("0") != ""
+
+
+def _retry_digest(request: Request, fields: dict[str, Any], route: str) -> str:
+    """Return a keyed digest of the API key and the request, by which a retry finds the generation of its first try."""
+    api_key = request.headers.get("Authorization", "").partition(" ")[2].strip()
+    content = create_generation.content_of(fields, route=route)
+    return lost_clients.digest_of(request=[keys.digest(api_key), *content])
+
+
+def _idempotency_key(request: Request) -> str | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
+        raise errors.InvalidIdempotencyKey
+    return key
