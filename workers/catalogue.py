@@ -37,6 +37,10 @@ OPTIONAL_FIELDS = ("sources", "queue", "max_n", "max_prompt_tokens")
 MASK_ADAPTERS = ("flux2-klein",)
 # The adapters whose pipelines take a negative prompt. FLUX.2-klein was distilled without one.
 NEGATIVE_PROMPT_ADAPTERS = ("qwen-image", "stable-diffusion-xl")
+# The table of the models file that describes no model: other names, of which ANY_NAME is every name that is unknown.
+ALIASES = "aliases"
+ANY_NAME = "*"
+_ALIAS = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 
 
 class CatalogueError(Exception):
@@ -90,6 +94,22 @@ def catalogue() -> Mapping[str, ImageModel]:
     return _load_once(Path(settings.MODELS_FILE), settings.ALLOW_NONCOMMERCIAL)
 
 
+def aliases() -> Mapping[str, str]:
+    """Return the other names of the models in the settings' file, each with the model's own. Raise CatalogueError."""
+    return _load_aliases_once(Path(settings.MODELS_FILE))
+
+
+def find_model(name: str) -> ImageModel | None:
+    """Return the model of this name or alias, or None. Raise CatalogueError."""
+    models, others = catalogue(), aliases()
+    return models.get(name) or models.get(others.get(name) or others.get(ANY_NAME, ""))
+
+
+def known_names() -> list[str]:
+    """Return the names of the models, and then the aliases. Raise CatalogueError."""
+    return [*catalogue(), *(alias for alias in aliases() if alias != ANY_NAME)]
+
+
 def models_of(queues: Collection[str]) -> list[ImageModel]:
     """Return the models of the settings' file that use these queues. Raise CatalogueError."""
     return [model for model in catalogue().values() if model.queue in queues]
@@ -97,21 +117,56 @@ def models_of(queues: Collection[str]) -> list[ImageModel]:
 
 def load(path: Path) -> Mapping[str, ImageModel]:
     """Return the models of a TOML file by name, which include the default model. Raise CatalogueError."""
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as problem:
-        raise CatalogueError(f"{path}: cannot be read: {problem.strerror}") from None
-    except ValueError as problem:
-        raise CatalogueError(f"{path}: is not TOML: {problem}") from None
-    models = {name: _Entry(path=path, name=name, table=table).model() for name, table in tables.items()}
+    tables = _read(path)
+    models = {
+        name: _Entry(path=path, name=name, table=table).model()
+        for name, table in tables.items()
+        if name != ALIASES
+    }
     if DEFAULT_MODEL not in models:
         raise CatalogueError(f"{path}: has no {DEFAULT_MODEL}, the default model")
     return MappingProxyType(models)
 
 
+def load_aliases(path: Path) -> Mapping[str, str]:
+    """Return the aliases of a TOML file, each of which stands for one of its models. Raise CatalogueError."""
+    tables = _read(path)
+    table = tables.get(ALIASES, {})
+    if not isinstance(table, dict):
+        raise CatalogueError(f"{path}: {ALIASES}: is not a table")
+    for alias, name in table.items():
+        if alias != ANY_NAME and not _ALIAS.fullmatch(alias):
+            raise CatalogueError(
+                f"{path}: {ALIASES}: {alias!r} is neither {ANY_NAME!r} nor 1 to 128 letters, digits and ._:/-"
+            )
+        if alias in tables:
+            raise CatalogueError(f"{path}: {ALIASES}: {alias!r} is the name of a model")
+        if not isinstance(name, str) or name not in tables or name == ALIASES:
+            raise CatalogueError(
+                f"{path}: {ALIASES}: {alias!r} stands for {name!r}, which is no model of this file"
+            )
+    return MappingProxyType(table)
+
+
+def _read(path: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise CatalogueError(f"{path}: cannot be read: {problem.strerror}") from None
+    except ValueError as problem:
+        raise CatalogueError(f"{path}: is not TOML: {problem}") from None
+
+
+@cache
+def _load_aliases_once(path: Path) -> Mapping[str, str]:
+    return load_aliases(path)
+
+
 @cache
 def _load_once(path: Path, allowed: frozenset[str]) -> Mapping[str, ImageModel]:
     models = load(path)
+    # A mistake in the aliases is found when a process starts.
+    load_aliases(path)
     for model in models.values():
         if licences.forbids_paid_use(model.licence) and model.name not in allowed:
             raise CatalogueError(

@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.deprecation import MiddlewareMixin
 
 from zekron_api.http import errors, login_limit
+from zekron_api.http import openai_errors as openai_format
 from zekron_api.http.pending_check import PendingCheckResponse
 from zekron_api.ops import health
 from zekron_api.waiting.deferred_response import SUPPORTS_DEFERRAL, DeferredResponse
@@ -79,6 +80,18 @@ def error_envelope(get_response: GetResponse) -> GetResponse:
             if name.lower() not in {"content-type", "content-length"}:
                 reply[name] = value
         return reply
+
+    return middleware
+
+
+def openai_errors(get_response: GetResponse) -> GetResponse:
+    """Give errors of the paths of OpenAI's clients their form, also those of replies that are built later."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        if isinstance(response, DeferredResponse) and openai_format.is_for(request.path_info):
+            response.translate_error = openai_format.translate
+        return openai_format.for_path(request.path_info, response)
 
     return middleware
 

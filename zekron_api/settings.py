@@ -100,6 +100,7 @@ MIDDLEWARE = [
     "zekron_api.middleware.wait_in_place",
     "zekron_api.middleware.request_id",
     "corsheaders.middleware.CorsMiddleware",
+    "zekron_api.middleware.openai_errors",
     "zekron_api.middleware.error_envelope",
     "csp.middleware.CSPMiddleware",
     "zekron_api.middleware.method_keeping_redirects",

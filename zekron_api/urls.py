@@ -14,6 +14,7 @@ from zekron_api.endpoints import (
     views,
     watch_generation,
 )
+from zekron_api.openai import views as openai
 from zekron_api.openapi import document, reference
 from zekron_api.ops import health, prometheus
 
@@ -24,6 +25,9 @@ urlpatterns = [
     path("v1/verify", verify.VerifyView.as_view()),
     path("v1/models", list_models.ModelListView.as_view()),
     path("v1/models/<str:model_id>", list_models.ModelView.as_view()),
+    path("v1/images/generations", openai.CreateImageView.as_view()),
+    path("v1/images/edits", openai.EditImageView.as_view()),
+    path("v1/images/variations", openai.VariationView.as_view()),
     path("v1/images/<str:token>", views.ImageView.as_view()),
     path("v1/balance", views.BalanceView.as_view()),
     path("v1/generations", list_generations.HistoryView.as_view()),

@@ -1,7 +1,9 @@
 """A client of the API: an account with a key, and a worker without a GPU that works off the queue in this process."""
 
+import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
 
 import pytest
 from django.db import connections
@@ -9,10 +11,15 @@ from django.db import connections
 from tests import factories
 from tests.zekron_api import asgi_client
 from tests.zekron_api.callers import Caller, caller
+from tests.zekron_api.waiting.exchange import Serve
 from workers.gpu_worker import attempt
 from workers.lifecycle import admission, queue_readings
 from workers.messaging import enqueue, worker_registry
 from workers.messaging.redis_client import connection as broker
+from zekron_api.waiting.asgi_handler import WaitingRoom
+
+# Far longer than any takes.
+SCENARIO_SECONDS = 120
 
 
 @pytest.fixture
@@ -80,3 +87,28 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[factories.StandInEngine]
         yield engine
         for thread in threads:
             thread.join()
+
+
+@pytest.fixture
+def served() -> Serve:
+    """Return a function that runs a scenario against a started waiting room, and stops it as a server does."""
+
+    def serve(scenario: Callable[[WaitingRoom], Awaitable[None]]) -> None:
+        async def run() -> None:
+            app = WaitingRoom()
+            incoming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+            outgoing: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+            life = asyncio.create_task(app({"type": "lifespan"}, incoming.get, outgoing.put))
+            incoming.put_nowait({"type": "lifespan.startup"})
+            assert (await outgoing.get())["type"] == "lifespan.startup.complete"
+            try:
+                # What waits for something that never comes is told so.
+                async with asyncio.timeout(SCENARIO_SECONDS):
+                    await scenario(app)
+            finally:
+                incoming.put_nowait({"type": "lifespan.shutdown"})
+                await life
+
+        asyncio.run(run())
+
+    return serve

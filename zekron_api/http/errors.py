@@ -32,11 +32,15 @@ log = logging.getLogger(__name__)
 
 
 class InvalidField(Exception):
-    """A field of the request is invalid; `error_type` is a type that the contract names."""
+    """A field of the request is invalid; `error_type` is a type that the contract names.
 
-    def __init__(self, error_type: str, message: str) -> None:
+    `field` is the field's name in the request, where it is one of the serializer's.
+    """
+
+    def __init__(self, error_type: str, message: str, *, field: str = "") -> None:
         super().__init__(message)
         self.error_type = error_type
+        self.field = field
 
 
 class PayloadTooLarge(Exception):
@@ -112,6 +116,20 @@ class StillOpen(Exception):
     """A generation that is queued or running cannot be deleted."""
 
 
+class UnknownModel(Exception):
+    """There is no model of this name; the message names those that there are."""
+
+
+class ErrorReply(HttpResponse):
+    """A reply with the error envelope: `error` is what it says, and `field` the invalid field of the request."""
+
+    def __init__(self, status: int, error: dict[str, object], *, field: str = "") -> None:
+        content = orjson.dumps({"success": False, "error": error})
+        super().__init__(content, status=status, content_type="application/json")
+        self.error = error
+        self.field = field
+
+
 DATABASE_UNAVAILABLE: Final = availability.UNAVAILABLE
 _UNAVAILABLE: Final = (
     "The service is temporarily unavailable. Send the request again in a few seconds. "
@@ -179,6 +197,7 @@ TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
     ),
     (exceptions.PermissionDenied, 403, "access_denied", "No permission to access this resource."),
     (PermissionDenied, 403, "access_denied", "No permission to access this resource."),
+    (UnknownModel, 404, "model_not_found", None),
     (exceptions.NotFound, 404, "not_found", "Resource not found."),
     (Http404, 404, "not_found", "Resource not found."),
     (exceptions.MethodNotAllowed, 405, "method_not_allowed", None),
@@ -267,7 +286,7 @@ MAX_RETRY_AFTER_SECONDS: Final = 60
 _RETRY_AFTER_SECONDS: Final = {429: 1, 503: 10}
 
 
-def reply_to(error: Exception) -> HttpResponse:
+def reply_to(error: Exception) -> ErrorReply:
     """Build the reply to any exception by the table, else a 500, and log a line under the same error code."""
     if isinstance(error, images.ImageUnreadable | images.ObjectMissing):
         counters.count_unreadable_image()
@@ -287,13 +306,15 @@ def describe(error: Exception) -> tuple[int, str, str]:
     return INTERNAL
 
 
-def reply_with_status(status: int) -> HttpResponse:
+def reply_with_status(status: int) -> ErrorReply:
     """Build the reply for a status alone."""
     error_type, message = _BY_STATUS.get(status, INTERNAL[1:] if status >= 500 else _BY_STATUS[400])
     return envelope(status, error_type, message, error_codes.new_code(error_type=error_type))
 
 
-def envelope(status: int, error_type: str, message: str, code: str, **more: object) -> HttpResponse:
+def envelope(
+    status: int, error_type: str, message: str, code: str, *, field: str = "", **more: object
+) -> ErrorReply:
     """Build `{"success": false, "error": {message, code, type, support}}`, with `more` inside `error`."""
     error = {
         "message": message,
@@ -302,8 +323,7 @@ def envelope(status: int, error_type: str, message: str, code: str, **more: obje
         "support": f"Contact support with error code: {code}",
         **more,
     }
-    content = orjson.dumps({"success": False, "error": error})
-    return HttpResponse(content, status=status, content_type="application/json")
+    return ErrorReply(status, error, field=field)
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> HttpResponse:
@@ -391,11 +411,11 @@ def list_generations(error: WithoutImage) -> dict[str, object]:
     return {"generation_id": ids[0], **({"generation_ids": list(ids)} if len(ids) > 1 else {})}
 
 
-def _logged(error: Exception, status: int, error_type: str, message: str) -> HttpResponse:
+def _logged(error: Exception, status: int, error_type: str, message: str) -> ErrorReply:
     code = getattr(error, "code", "") or error_codes.new_code(error_type=error_type)
     log.info("%s %d %s", code, status, error_type)
     more = list_generations(error) if isinstance(error, WithoutImage) else {}
-    response = envelope(status, error_type, message, code, **more)
+    response = envelope(status, error_type, message, code, field=getattr(error, "field", ""), **more)
     if status in _RETRY_AFTER_SECONDS:
         response["Retry-After"] = str(getattr(error, "wait_seconds", None) or _RETRY_AFTER_SECONDS[status])
     if status == 401:

@@ -22,6 +22,8 @@ MAX_DEPTH: Final = 32
 MAX_PARTS: Final = 100_000
 # The time of int() grows with the square of the digits.
 MAX_DIGITS: Final = 1000
+# The media type of a form with files.
+FORM: Final = "multipart/form-data"
 _UTF_8: Final = frozenset({"utf-8", "utf8"})
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
@@ -55,8 +57,8 @@ class OrjsonRenderer(BaseRenderer):
         return orjson.dumps(data)
 
 
-def check_body(request: Request) -> None:
-    """Check a body by its headers.
+def check_body(request: Request, *, takes_form: bool = False) -> None:
+    """Check a body by its headers. Some paths take a form with files as well.
 
     Raises PayloadTooLarge, UnsupportedMediaType, or ParseError for an empty body.
     """
@@ -65,9 +67,11 @@ def check_body(request: Request) -> None:
         raise PayloadTooLarge
     media_type = request._request.content_type
     # Without a body there is no wrong media type. The error is the empty body, below.
-    if media_type != ObjectParser.media_type and (media_type or byte_count):
+    is_known = media_type == ObjectParser.media_type or (takes_form and media_type == FORM)
+    if not is_known and (media_type or byte_count):
+        form = f" or a form, with {FORM}" if takes_form else ""
         raise _unsupported(
-            request, "The request body must be JSON, with the header Content-Type: application/json."
+            request, f"The request body must be JSON, with the header Content-Type: application/json{form}."
         )
     if (request._request.content_params or {}).get("charset", "utf-8").lower() not in _UTF_8:
         raise _unsupported(

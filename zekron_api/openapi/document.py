@@ -12,6 +12,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 from drf_spectacular.generators import SchemaGenerator
 
+from zekron_api.http import openai_errors
 from zekron_api.openapi import error_responses
 from zekron_api.openapi.operations import causes_of
 
@@ -59,8 +60,11 @@ def complete(result: Document, **_: Any) -> Document:
     written = yaml.safe_load(_WRITTEN.read_text().replace("PUBLIC_URL", settings.PUBLIC_URL))
     texts = written.pop("operations")
     error_types: set[str] = set()
-    for operation in (operation for item in result["paths"].values() for operation in item.values()):
-        error_types |= _complete_operation(operation, texts[operation["operationId"]])
+    for path, item in result["paths"].items():
+        envelope = error_responses.OPENAI if openai_errors.is_for(path) else error_responses.NATIVE
+        for operation in item.values():
+            found = _complete_operation(operation, texts[operation["operationId"]], envelope)
+            error_types |= found if envelope is error_responses.NATIVE else set()
     for name, schema in result["components"]["schemas"].items():
         # Unknown fields of a request are ignored; a reply has none.
         if not name.endswith("Request"):
@@ -80,17 +84,20 @@ def _content() -> bytes:
     return orjson.dumps(document())
 
 
-def _complete_operation(operation: Document, texts: Document) -> set[str]:
+def _complete_operation(operation: Document, texts: Document, envelope: error_responses.Envelope) -> set[str]:
     """Add texts, errors and headers. Return the types of the errors."""
     operation["security"] = texts.get("security", [{"apiKey": []}])
     needs_key = bool(operation["security"])
     for status, response in operation["responses"].items():
         response["headers"] = _headers(int(status), has_rate=needs_key)
-    refusals = error_responses.responses(causes_of(operation["operationId"], needs_key=needs_key))
+    causes = causes_of(operation["operationId"], needs_key=needs_key)
+    refusals = error_responses.responses(causes, envelope=envelope)
     for status, response in refusals.items():
         headers = _headers(status, has_rate=needs_key, special=_ERROR_HEADERS.get(status, ()))
         operation["responses"][str(status)] = response | {"headers": headers}
-    error_types = {name for response in refusals.values() for name in error_responses.types(response)}
+    error_types = {
+        name for response in refusals.values() for name in error_responses.types(response, envelope=envelope)
+    }
     parameters = _parameters(operation, texts)
     _merge(operation, texts)
     if parameters:

@@ -41,7 +41,9 @@ from zekron_api.endpoints import (
     views,
     watch_generation,
 )
-from zekron_api.http import byte_range, errors, json_body, rate_limit
+from zekron_api.http import byte_range, errors, json_body, multipart_form, rate_limit
+from zekron_api.openai import image_response, request_serializers
+from zekron_api.openai import views as openai_views
 from zekron_api.openapi.error_responses import Cause
 
 
@@ -80,18 +82,26 @@ def _verify(*, is_read: bool = False, **body: object) -> None:
         verify.verify(checked.validated_data["data"])
 
 
+def _create_image(**body: object) -> None:
+    request_serializers.CreateImageSerializer(data=body).is_valid(raise_exception=True)
+
+
+def _edit_image(**body: object) -> None:
+    request_serializers.EditImageSerializer(data=body).is_valid(raise_exception=True)
+
+
 def _query(kind: type[Serializer[Any]], **values: str) -> Cause:
     return partial(kind(data=values).is_valid, raise_exception=True)
 
 
-def _send_plain_text() -> None:
+def _send_plain_text(*, takes_form: bool = False) -> None:
     headers = {
         "REQUEST_METHOD": "POST",
         "CONTENT_TYPE": "text/plain",
         "CONTENT_LENGTH": "1",
         "wsgi.input": BytesIO(),
     }
-    json_body.check_body(Request(WSGIRequest(headers)))
+    json_body.check_body(Request(WSGIRequest(headers)), takes_form=takes_form)
 
 
 def _without_image(kind: type[errors.WithoutImage]) -> Cause:
@@ -155,6 +165,37 @@ _BODY: Final[tuple[Cause, ...]] = (
     errors.PayloadTooLarge,
     _send_plain_text,
 )
+_OPENAI: Final[tuple[Cause, ...]] = (
+    partial(json_body.parse_object, b'{"prompt": '),
+    _create_image,
+    partial(_create_image, prompt="x" * 4321),
+    partial(_create_image, prompt="ab\0"),
+    partial(_create_image, prompt="x", model="x"),
+    partial(_create_image, prompt="x", size="1x1"),
+    partial(_create_image, prompt="x", n=11),
+    partial(_create_image, prompt="x", background="transparent"),
+    partial(_create_image, prompt="x", frame_count=4),
+    partial(_create_image, prompt="x", partial_images=1),
+    errors.PayloadTooLarge,
+    errors.InvalidIdempotencyKey,
+    InsufficientBalance,
+    KeyReused,
+    TooManyOpen,
+    errors.TooManyStreams,
+    _without_image(errors.GenerationFailed),
+    _without_image(errors.ImageUnreachable),
+    _without_image(errors.StateUnavailable),
+    partial(QueueTooLong, 10),
+    partial(ModelLoading, 30),
+    _without_image(errors.ServiceBusy),
+    _without_image(errors.GenerationTimeout),
+    _without_image(errors.GenerationCancelled),
+    PartialsSuspended,
+    partial(ContentRefused, "unnamed"),
+    ModerationFailed,
+    _without_image(errors.PictureRefused),
+    errors.ImageExpired,
+)
 # The errors of one operation, by its operationId.
 CAUSES: Final[dict[str, tuple[Cause, ...]]] = {
     "generate": (
@@ -190,7 +231,21 @@ CAUSES: Final[dict[str, tuple[Cause, ...]]] = {
         errors.PayloadTooLarge,
         _send_plain_text,
     ),
-    "getModel": (exceptions.NotFound,),
+    "getModel": (partial(list_models.find, "x"),),
+    "createImage": (*_OPENAI, _send_plain_text),
+    "editImage": (
+        *_OPENAI,
+        partial(_send_plain_text, takes_form=True),
+        partial(multipart_form.parse_form, b"--", boundary=b"x"),
+        partial(_edit_image, prompt="x"),
+        partial(_edit_image, prompt="x", images=[{}] * 3),
+        partial(_edit_image, prompt="x", images=[{"image_url": "data:image/png;base64,A"}]),
+        partial(_edit_image, prompt="x", images=[b"AAAA"]),
+        partial(_edit_image, prompt="x", images=[{"image_url": "https://example.com/a.png"}]),
+        partial(_edit_image, prompt="x", images=[{"file_id": "file-1"}]),
+        partial(_edit_image, prompt="x", mask=7),
+    ),
+    "createImageVariation": (openai_views.refuse_variation,),
     "getImage": (
         exceptions.PermissionDenied,
         exceptions.NotFound,
@@ -253,6 +308,26 @@ extend_schema("verify", request=verify.VerifySerializer, responses={200: verify.
     verify.VerifyView.post
 )
 extend_schema("listModels", responses={200: list_models.ModelListSerializer})(list_models.ModelListView.get)
+extend_schema(
+    "createImage",
+    request=request_serializers.CreateImageSerializer,
+    responses={
+        200: image_response.ImagesReplySerializer,
+        (200, "text/event-stream"): OpenApiTypes.STR,
+    },
+)(openai_views.CreateImageView.post)
+extend_schema(
+    "editImage",
+    request={
+        "application/json": request_serializers.EditImageSerializer,
+        "multipart/form-data": request_serializers.EditImageFormSerializer,
+    },
+    responses={
+        200: image_response.ImagesReplySerializer,
+        (200, "text/event-stream"): OpenApiTypes.STR,
+    },
+)(openai_views.EditImageView.post)
+extend_schema("createImageVariation", request=None, responses={})(openai_views.VariationView.post)
 extend_schema("getModel", responses={200: list_models.ModelSerializer})(list_models.ModelView.get)
 extend_schema(
     "getImage",

@@ -25,7 +25,8 @@ from django.urls import set_script_prefix
 from workers.lifecycle import queries, watching
 from workers.lifecycle.watching import State
 from workers.messaging import background
-from zekron_api.http import authentication, cross_origin, errors, process_metrics
+from zekron_api.http import authentication, cross_origin, errors, openai_errors, process_metrics
+from zekron_api.http.errors import ErrorReply
 from zekron_api.http.pending_check import PendingCheckResponse
 from zekron_api.waiting import futures, half_close, request_body, sending
 from zekron_api.waiting.completion_waiters import CompletionWaiters
@@ -80,7 +81,7 @@ class WaitingRoom(ASGIHandler):
             waiters=self.waiters, read_states=self._read_states, build=self._build_end
         )
         # A stream waits for its end as well.
-        process_metrics.WAITING_CLIENTS.set_function(lambda: len(self.waiters) - len(self.streams))
+        process_metrics.WAITING_CLIENTS.set_function(lambda: len(self.waiters) - self.streams.watched_count)
         process_metrics.STREAMS.set_function(lambda: len(self.streams))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -125,7 +126,7 @@ class WaitingRoom(ASGIHandler):
         except RequestAborted:
             return None
         except TimeoutError:
-            return cross_origin.add_headers(_too_slow(), scope=scope)
+            return _outside_middleware(_too_slow(), scope=scope)
         respond = partial(self._respond, scope, body_file)
         if (lane := self._open_lanes.find(scope)) is not None:
             return await asyncio.get_running_loop().run_in_executor(lane, respond)
@@ -239,7 +240,7 @@ class WaitingRoom(ASGIHandler):
             if request is None:
                 signals.request_finished.send(sender=self.__class__)
                 reply = errors.reply_with_status(refusal.status_code if refusal else 400)
-                return cross_origin.add_headers(sending.with_length(reply), scope=scope)
+                return _outside_middleware(reply, scope=scope)
             setattr(request, SUPPORTS_DEFERRAL, True)
             setattr(request, HAS_STREAM_PLACE, self.streams.has_place)
             # A chunked body has no length in its headers. For a body that was not read, the headers have the length.
@@ -315,8 +316,14 @@ class WaitingRoom(ASGIHandler):
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 
-def _too_slow() -> HttpResponse:
+def _too_slow() -> ErrorReply:
     response = errors.reply_with_status(408)
     # The rest of the body must not be read as the next request.
     response["Connection"] = "close"
-    return sending.with_length(response)
+    return response
+
+
+def _outside_middleware(reply: ErrorReply, *, scope: Scope) -> HttpResponse:
+    """Complete an error as the middleware would, which did not see it."""
+    translated = openai_errors.for_path(scope["path"], reply)
+    return cross_origin.add_headers(sending.with_length(translated), scope=scope)

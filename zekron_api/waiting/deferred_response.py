@@ -9,6 +9,7 @@ from django.http import HttpResponse
 
 from workers.lifecycle import queries
 from zekron_api.http import errors
+from zekron_api.http.errors import ErrorReply
 
 log = logging.getLogger(__name__)
 
@@ -29,13 +30,15 @@ class DeferredResponse(HttpResponse):
         super().__init__(status=status)
         self.account_id = account_id
         self._build = build
+        # Middleware sets it for clients that read errors in another form.
+        self.translate_error: Callable[[ErrorReply], ErrorReply] = lambda reply: reply
 
     def resolve(self) -> HttpResponse:
         """Build the final response, and add the headers and cookies that middleware set on this one."""
         try:
             reply = self._build()
         except Exception as error:  # noqa: BLE001 (every exception must become the error envelope)
-            reply = errors.reply_to(error)
+            reply = self.translate_error(errors.reply_to(error))
         return with_headers_of(self, reply)
 
     def wait_in_place(self) -> HttpResponse:

@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 from pytest_django import Settings
 
-from tests.assertions import refusal
+from tests.assertions import openai_refusal
 from tests.zekron_api.callers import Caller
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -73,11 +73,11 @@ def test_one_model_is_what_the_list_says_of_it(me: Caller, two_models: Path) -> 
 
 @pytest.mark.parametrize("name", ["gpt-image-1", "Zekron-image-1", "zekron-image-1%20", "x" * 300, "%00"])
 def test_an_unknown_model_is_404_in_the_envelope(me: Caller, name: str) -> None:
-    assert refusal(me.get(f"/v1/models/{name}")) == (404, "not_found")
+    assert openai_refusal(me.get(f"/v1/models/{name}")) == (404, "model_not_found")
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/models/zekron-image-1"])
 def test_the_models_need_a_key_and_count_as_a_request(me: Caller, path: str) -> None:
-    assert refusal(Client().get(path)) == (401, "unauthorized")
+    assert openai_refusal(Client().get(path)) == (401, "invalid_api_key")
     assert me.get(path)["X-RateLimit-Remaining"] == "59"
-    assert refusal(me.post(path, {})) == (405, "method_not_allowed")
+    assert openai_refusal(me.post(path, {})) == (405, "method_not_allowed")

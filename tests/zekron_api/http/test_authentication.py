@@ -17,10 +17,11 @@ from django.utils import timezone
 
 from billing import accounts, keys, recent_keys
 from billing.models import Account, ApiKey
-from tests.assertions import refusal
+from tests.assertions import openai_refusal, refusal
 from tests.images import picture
 from tests.zekron_api.callers import Caller, caller
 from zekron_api.endpoints.views import ApiView
+from zekron_api.http import openai_errors
 from zekron_api.urls import urlpatterns
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -39,6 +40,9 @@ ENDPOINTS = {
     "v1/verify": ("POST", "/v1/verify"),
     "v1/models": ("GET", "/v1/models"),
     "v1/models/<str:model_id>": ("GET", "/v1/models/zekron-image-1"),
+    "v1/images/generations": ("POST", "/v1/images/generations"),
+    "v1/images/edits": ("POST", "/v1/images/edits"),
+    "v1/images/variations": ("POST", "/v1/images/variations"),
 }
 # What each caller is told everywhere, as status and type.
 ANSWERS: dict[str, tuple[int, str | None]] = {
@@ -52,11 +56,14 @@ ANSWERS: dict[str, tuple[int, str | None]] = {
     "no key": (401, "unauthorized"),
     "a malformed key": (401, "invalid_api_key"),
 }
+ANSWERED = ("the owner's key", "another key of the account", "another account's key")
 OWNERS = ("the owner's key", "another key of the account")
 EXCEPTIONS: dict[tuple[str, str], tuple[int, str | None]] = {
     **{("DELETE v1/images/<str:token>", kind): (204, None) for kind in OWNERS},
     **{("DELETE v1/generations/<str:generation_id>", kind): (204, None) for kind in OWNERS},
     **{("v1/generations/<str:generation_id>/cancel", kind): (409, "already_ended") for kind in OWNERS},
+    **{("v1/images/edits", kind): (400, "missing_image") for kind in ANSWERED},
+    **{("v1/images/variations", kind): (400, "unsupported_endpoint") for kind in ANSWERED},
     ("v1/images/<str:token>", "another account's key"): (403, "access_denied"),
     ("DELETE v1/images/<str:token>", "another account's key"): (403, "access_denied"),
     ("DELETE v1/generations/<str:generation_id>", "another account's key"): (404, "not_found"),
@@ -107,7 +114,11 @@ def test_each_endpoint_tells_each_caller_what_the_table_says(
     )
     status, error_type = EXCEPTIONS.get((route, kind), ANSWERS[kind])
     assert response.status_code == status, response.content
-    assert error_type is None or refusal(response) == (status, error_type)
+    if openai_errors.is_for(response.wsgi_request.path_info):
+        code = "invalid_api_key" if error_type == "unauthorized" else error_type
+        assert error_type is None or openai_refusal(response) == (status, code)
+    else:
+        assert error_type is None or refusal(response) == (status, error_type)
     assert ("WWW-Authenticate" in response) == (status == 401)
 
 

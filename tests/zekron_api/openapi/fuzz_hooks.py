@@ -27,6 +27,10 @@ PICTURES = [
     picture("WEBP", "RGB", (512, 64)),
 ]
 schemathesis.openapi.format("byte", strategies.sampled_from(PICTURES))
+schemathesis.openapi.format(
+    "data-url", strategies.sampled_from([f"data:image/png;base64,{each}" for each in PICTURES])
+)
+schemathesis.openapi.format("binary", strategies.sampled_from([base64.b64decode(each) for each in PICTURES]))
 
 
 def _is_beyond_bounds(size: object) -> bool:
@@ -48,6 +52,10 @@ def before_call(context: object, case: schemathesis.Case[Any], kwargs: object) -
     if body.get("size") == "auto" and not isinstance(body.get("images"), list):
         # A number of images has no shape.
         body["size"] = "1024x1024"
+    if not body.get("stream"):
+        body.pop("partial_images", None)
+    elif body.get("response_format") == "url":
+        body.pop("response_format")
     if body.get("queue_ttl") is not None and body.get("async") in (None, False):
         body["async"] = True
     if body.get("output_format") in (None, "png"):
