@@ -10,6 +10,7 @@ KEYS = "tests/workers/lifecycle/test_idempotency.py"
 BATCHES = "tests/workers/engine/test_batcher.py"
 ATTEMPTS = "tests/workers/gpu_worker/test_attempt.py"
 LOST = "tests/zekron_api/waiting/test_lost_clients.py"
+LOST_ROWS = "tests/workers/lifecycle/test_lost_clients.py"
 ASYNC = "tests/zekron_api/endpoints/test_asynchronous.py"
 CANCELS_BY_HTTP = "tests/zekron_api/endpoints/test_cancel_generation.py"
 DELETES = "tests/workers/lifecycle/test_deletion.py"
@@ -209,7 +210,21 @@ MUTATIONS = (
         path="workers/lifecycle/lost_clients.py",
         text="SET client_lost_at = NULL, lost_digest = ''",
         without="SET lost_digest = lost_digest",
-        tests=("tests/workers/lifecycle/test_lost_clients.py",),
+        tests=(LOST_ROWS,),
+    ),
+    Mutation(
+        name="a lost client: the mark of a group lasts while one of it lives",
+        path="workers/lifecycle/lost_clients.py",
+        text="WHERE other.group_id = lost.id AND",
+        without="WHERE false AND",
+        tests=(f"{LOST_ROWS}::test_a_group_whose_first_failed_is_found_while_another_lives",),
+    ),
+    Mutation(
+        name="a lost client: a group is marked while one of it lives",
+        path="workers/lifecycle/lost_clients.py",
+        text="Generation.objects.filter(alive | Q(Exists(others)), pk=generation_id)",
+        without="Generation.objects.filter(alive, pk=generation_id)",
+        tests=(f"{LOST_ROWS}::test_a_group_whose_first_failed_is_found_while_another_lives",),
     ),
     Mutation(
         name="a lost client: the digest has the API key",

@@ -92,3 +92,35 @@ def test_of_many_retries_at_once_each_lost_generation_answers_one() -> None:
     found = factories.at_once(16, lambda _: lost_clients.attach(account_id=owner.pk, digest=DIGEST))
     assert sorted(each.pk for each in found if each is not None) == sorted(each.pk for each in lost)
     assert found.count(None) == 14
+
+
+@pytest.mark.parametrize("fails_first", [True, False], ids=["before the loss", "after the loss"])
+@pytest.mark.parametrize("other", [Status.QUEUED, Status.COMPLETED])
+def test_a_group_whose_first_failed_is_found_while_another_lives(other: Status, *, fails_first: bool) -> None:
+    owner = factories.account()
+    first, second = factories.submit_all(owner, parameters=[{"width": 512, "height": 512, "seed": 1}] * 2)
+    steps = [partial(_fail, first), partial(lost_clients.note, generation_id=first.pk, digest=DIGEST)]
+    for step in steps if fails_first else reversed(steps):
+        step()
+    if other == Status.COMPLETED:
+        factories.finish(factories.claim(generation_id=second.pk, now=factories.NOW))
+    assert lost_clients.attach(account_id=owner.pk, digest=DIGEST) == first
+    assert lost_clients.attach(account_id=owner.pk, digest=DIGEST) is None
+
+
+@pytest.mark.parametrize("fails_first", [True, False], ids=["before the loss", "after the loss"])
+def test_a_group_that_failed_as_a_whole_is_no_reply_to_a_retry(*, fails_first: bool) -> None:
+    owner = factories.account()
+    group = factories.submit_all(owner, parameters=[{"width": 512, "height": 512, "seed": 1}] * 2)
+    steps = [
+        *(partial(_fail, each) for each in group),
+        partial(lost_clients.note, generation_id=group[0].pk, digest=DIGEST),
+    ]
+    for step in steps if fails_first else reversed(steps):
+        step()
+    assert lost_clients.attach(account_id=owner.pk, digest=DIGEST) is None
+
+
+def _fail(generation: Generation) -> None:
+    running = factories.claim(generation_id=generation.pk, now=factories.NOW)
+    generations.fail(generation=running, **factories.ERROR)
