@@ -17,7 +17,7 @@ from storage.models import StoredImage
 from storage.postgresql import plain_sql
 from tests.engines import UnstagedEngine
 from workers.engine.batcher import Batcher
-from workers.engine.interface import ImageOrder, StepCallback
+from workers.engine.interface import ImageOrder, PromptTokens, StepCallback
 from workers.gpu_worker.attempt import AttemptContext
 from workers.gpu_worker.heartbeat import Heartbeat
 from workers.lifecycle import generations
@@ -160,7 +160,7 @@ class StandInEngine(UnstagedEngine):
 
     def __init__(self, *failures: Exception | None) -> None:
         self.orders: list[ImageOrder] = []
-        # The tokens that it says it has read of each prompt. None says that it has read all.
+        # The tokens that it says it has read of each prompt. None says that it has read all words.
         self.read_count: int | None = None
         self._failures = list(failures)
 
@@ -170,9 +170,10 @@ class StandInEngine(UnstagedEngine):
         failure = self._failures.pop(0) if self._failures else None
         if failure is not None:
             raise failure
-        if self.read_count is not None:
-            for order in orders:
-                order.on_prompt_cut(self.read_count)
+        for order in orders:
+            words = len(order.prompt.split())
+            read = words if self.read_count is None else self.read_count
+            order.on_prompt_read(PromptTokens(read, words if self.read_count is None else read + words))
         on_step(1, 1)
         return [Image.new("RGB", (order.width, order.height), "teal") for order in orders]
 

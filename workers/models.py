@@ -55,8 +55,8 @@ class Generation(models.Model):
     group_id = models.BigIntegerField(null=True)
     group_index = models.PositiveSmallIntegerField(null=True)
     # What the request asked for beside the prompt: width and height in pixels, and the rest until the prompt is erased.
-    # `source_sizes` has width and height of each source image. A worker adds `prompt_tokens_read` if the model has read
-    # only so many tokens of a longer prompt.
+    # `source_sizes` has width and height of each source image. A worker adds `prompt_tokens`, the number of the prompt's
+    # tokens that the model has read, and the same number as `prompt_tokens_read` if the prompt has more.
     parameters = models.JSONField()
     quote_micros = models.BigIntegerField()
     cost_micros = models.BigIntegerField(null=True)
@@ -198,6 +198,12 @@ class Generation(models.Model):
     def size(self) -> str:
         """Return width and height in pixels in the form of a request: `1024x768`."""
         return f"{self.parameters['width']}x{self.parameters['height']}"
+
+    @property
+    def prompt_tokens(self) -> int | None:
+        """Return how many tokens of the prompt the model has read, or None before that and after its erasure."""
+        count: int | None = self.parameters.get("prompt_tokens")
+        return count
 
     @property
     def prompt_tokens_read(self) -> int | None:

@@ -9,7 +9,7 @@ REGISTERED = "tests/workers/messaging/test_worker_registry.py"
 OFFLOADED = "tests/workers/pipelines/flux2/test_offloaded.py"
 CONTRACT_OF_PROMPTS = (
     "tests/workers/pipelines/test_adapter_contract.py::"
-    "test_an_order_is_told_of_a_prompt_that_is_cut_and_of_no_other"
+    "test_an_order_is_told_how_many_tokens_of_its_prompt_are_read"
 )
 
 MUTATIONS = (
@@ -35,10 +35,10 @@ MUTATIONS = (
         tests=(f"{DIRECT}::test_a_file_without_a_tensor_that_is_used_is_refused",),
     ),
     Mutation(
-        name="an order is told of its prompt that is cut",
+        name="an order is told of its prompt's tokens",
         path="workers/pipelines/runtime/prompt_lengths.py",
-        text="        if read_count is not None:\n",
-        without="        if read_count is None:\n",
+        text="        order.on_prompt_read(tokens)\n",
+        without="        pass\n",
         tests=(CONTRACT_OF_PROMPTS,),
     ),
     Mutation(
@@ -51,8 +51,8 @@ MUTATIONS = (
     Mutation(
         name="the row keeps how much of a prompt was read",
         path="workers/lifecycle/completion.py",
-        text="            prompt_tokens_read=prompt_tokens_read,\n",
-        without="            prompt_tokens_read=None,\n",
+        text="            prompt_tokens=prompt_tokens,\n",
+        without="            prompt_tokens=None,\n",
         tests=(
             "tests/workers/gpu_worker/test_attempt.py::test_the_row_keeps_how_much_of_a_long_prompt_was_read",
         ),

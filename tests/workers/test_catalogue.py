@@ -44,7 +44,7 @@ def test_the_projects_own_file_is_read_and_prices_as_published() -> None:
     }
     tokenizer = AutoTokenizer.from_pretrained(Path(model.weights, "tokenizer"))
     template = PromptTemplate(tokenizer=tokenizer, length=PROMPT_TOKENS, cut="middle")
-    assert template.fit("a beach" * 100).read_count == model.max_prompt_tokens
+    assert template.fit("a beach" * 100).tokens.read == model.max_prompt_tokens
     assert model.price.quote_micros(width=1024, height=1024, source_count=0) == 26_700
     assert model.price.quote_micros(width=1024, height=1024, source_count=1) == 27_100
 

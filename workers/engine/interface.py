@@ -38,8 +38,20 @@ class Preview(NamedTuple):
     render: Callable[[], Picture]
 
 
-# The engine calls it with the number of tokens that the model reads of a prompt that is longer. It may call it again.
-PromptCutCallback = Callable[[int], None]
+class PromptTokens(NamedTuple):
+    """The number of a prompt's tokens that the model reads, and of all that the prompt has."""
+
+    read: int
+    total: int
+
+    @property
+    def are_cut(self) -> bool:
+        """Return whether the model reads only a part of the prompt."""
+        return self.read < self.total
+
+
+# The engine may call it more than once for an order, with the same numbers.
+PromptReadCallback = Callable[[PromptTokens], None]
 # The thread that runs the engine calls it, so it must return at once.
 PreviewCallback = Callable[[Preview], None]
 
@@ -76,8 +88,8 @@ class ImageOrder:
     the first source then have the ordered size. The caller puts the kept pixels into the picture. `negative_prompt` is
     what the picture should not show, for models that take one. `is_unwanted` tells whether its client has cancelled it
     meanwhile. Any thread may call it. `on_preview` gets at most `preview_count` previews while the picture is made. An
-    engine that has no previews never calls it. `on_prompt_cut` is called before the steps if the model reads only a
-    part of the prompt.
+    engine that has no previews never calls it. `on_prompt_read` is called before the steps with the number of the
+    prompt's tokens.
     """
 
     prompt: str
@@ -90,7 +102,7 @@ class ImageOrder:
     negative_prompt: str = ""
     preview_count: int = 0
     on_preview: PreviewCallback = field(default=lambda _: None, compare=False)
-    on_prompt_cut: PromptCutCallback = field(default=lambda _: None, compare=False)
+    on_prompt_read: PromptReadCallback = field(default=lambda _: None, compare=False)
 
 
 class Engine(Protocol):
@@ -116,7 +128,7 @@ class Engine(Protocol):
         ...
 
     def prepare(self, orders: Sequence[ImageOrder]) -> Any:
-        """Encode the prompts and sources of a batch for the next stage, and tell the orders whose prompts are cut."""
+        """Encode the prompts and sources of a batch for the next stage, and tell each order its prompt's tokens."""
         ...
 
     def denoise(self, prepared: Any, *, on_step: StepCallback) -> Any:

@@ -21,7 +21,8 @@ from workers.engine.interface import (
     OutOfDeviceMemory,
     Picture,
     PreviewCallback,
-    PromptCutCallback,
+    PromptReadCallback,
+    PromptTokens,
     StepCallback,
     refuse_unfit,
 )
@@ -88,7 +89,7 @@ def order_of(
     *,
     files: Sequence[bytes] = (),
     is_unwanted: Callable[[], bool] = lambda: False,
-    on_prompt_cut: PromptCutCallback = lambda _: None,
+    on_prompt_read: PromptReadCallback = lambda _: None,
 ) -> ImageOrder:
     """Return the order for the engine, with the source images decoded from these files, and without previews."""
     sources, mask = _sources(generation, files)
@@ -101,7 +102,7 @@ def order_of(
         sources=sources,
         mask=mask,
         is_unwanted=is_unwanted,
-        on_prompt_cut=on_prompt_cut,
+        on_prompt_read=on_prompt_read,
     )
 
 
@@ -164,10 +165,10 @@ def _bring_to_an_end(generation: Generation, context: AttemptContext, is_unwante
 
 
 def _make(generation: Generation, context: AttemptContext, is_unwanted: threading.Event) -> None:
-    read_counts: list[int] = []
+    prompt_tokens: list[PromptTokens] = []
     files = _source_files(generation)
     order = order_of(
-        generation, files=files, is_unwanted=is_unwanted.is_set, on_prompt_cut=read_counts.append
+        generation, files=files, is_unwanted=is_unwanted.is_set, on_prompt_read=prompt_tokens.append
     )
     with (
         context.follow_steps(generation.pk) as on_step,
@@ -190,7 +191,7 @@ def _make(generation: Generation, context: AttemptContext, is_unwanted: threadin
         completion.complete_with_retry(
             generation=generation,
             image=image,
-            prompt_tokens_read=read_counts[0] if read_counts else None,
+            prompt_tokens=prompt_tokens[0] if prompt_tokens else None,
             mark=finished.mark,
         )
     except (generations.LeaseLost, generations.CancelRequested):

@@ -56,7 +56,8 @@ WITH leased AS MATERIALIZED (
     UPDATE workers_generation g SET status = 'completed', lease_token = NULL, lease_until = NULL, ended_at = {NOW},
         image_id = image.id, expires_at = image.expires_at, cost_micros = %(cost_micros)s,
         token_digest = %(token_digest)s, provenance = %(provenance)s, parameters = g.parameters
-            || jsonb_strip_nulls(jsonb_build_object('prompt_tokens_read', %(prompt_tokens_read)s::int))
+            || jsonb_strip_nulls(jsonb_build_object('prompt_tokens', %(prompt_tokens)s::int,
+                'prompt_tokens_read', %(prompt_tokens_read)s::int))
     FROM leased, image WHERE g.id = leased.id
     RETURNING g.id
 ), destroyed AS (

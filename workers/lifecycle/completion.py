@@ -8,6 +8,7 @@ from typing import Final
 from django.db import IntegrityError, InterfaceError, OperationalError, close_old_connections
 
 from storage.models import StoredImage
+from workers.engine.interface import PromptTokens
 from workers.lifecycle import generations
 from workers.lifecycle.made_pictures import UNMARKED, Mark
 from workers.models import Generation, Status
@@ -22,35 +23,35 @@ def complete_with_retry(
     *,
     generation: Generation,
     image: StoredImage,
-    prompt_tokens_read: int | None = None,
+    prompt_tokens: PromptTokens | None = None,
     mark: Mark = UNMARKED,
     pauses_seconds: Sequence[float] = PAUSES_SECONDS,
 ) -> None:
     """Complete the generation with this image and charge its quote once, even if the answer to a COMMIT was lost.
 
-    `prompt_tokens_read` is for a prompt that the model read the beginning of.
+    `prompt_tokens` is what the engine told of the prompt.
     Raise LeaseLost if another worker holds the generation. Then no generation uses the image. Raise the database's
     error if the database stays unavailable. Then the outcome is unknown, and the caller must not delete the image.
     """
     for pause_seconds in pauses_seconds:
         try:
-            return _complete_or_find_completed(generation, image, prompt_tokens_read, mark)
+            return _complete_or_find_completed(generation, image, prompt_tokens, mark)
         except (OperationalError, InterfaceError) as error:
             log.warning("generation %s: the database failed during completion: %s", generation.pk, error)
             time.sleep(pause_seconds)
             close_old_connections()
-    return _complete_or_find_completed(generation, image, prompt_tokens_read, mark)
+    return _complete_or_find_completed(generation, image, prompt_tokens, mark)
 
 
 def _complete_or_find_completed(
-    generation: Generation, image: StoredImage, prompt_tokens_read: int | None, mark: Mark
+    generation: Generation, image: StoredImage, prompt_tokens: PromptTokens | None, mark: Mark
 ) -> None:
     try:
         generations.complete(
             generation=generation,
             image=image,
             cost_micros=generation.quote_micros,
-            prompt_tokens_read=prompt_tokens_read,
+            prompt_tokens=prompt_tokens,
             mark=mark,
         )
     except (generations.LeaseLost, IntegrityError):

@@ -19,6 +19,7 @@ from storage import failpoints, images
 from storage.models import StoredImage
 from storage.postgresql import plain_sql
 from workers.catalogue import catalogue
+from workers.engine.interface import PromptTokens
 from workers.lifecycle import attempt_statements, eligibility, idempotency, image_tokens
 from workers.lifecycle.made_pictures import UNMARKED, Mark
 from workers.lifecycle.submission import Submission, insert
@@ -95,13 +96,13 @@ def complete(
     generation: Generation,
     image: StoredImage,
     cost_micros: int,
-    prompt_tokens_read: int | None = None,
+    prompt_tokens: PromptTokens | None = None,
     mark: Mark = UNMARKED,
     now: datetime | None = None,
 ) -> None:
     """Move running → completed, record the image and charge the cost in one statement.
 
-    `prompt_tokens_read` is for a prompt that was cut. Raise LeaseLost or CancelRequested, or AlreadyResolved if the
+    `prompt_tokens` is what the engine told of the prompt. Raise LeaseLost or CancelRequested, or AlreadyResolved if the
     hold was resolved. Then nothing has changed.
     """
     failpoints.reach("settling")
@@ -111,7 +112,8 @@ def complete(
             "generation_id": generation.pk,
             "lease_token": generation.lease_token,
             "token_digest": image_tokens.digest_of(token=image_tokens.token_of(generation_id=generation.pk)),
-            "prompt_tokens_read": prompt_tokens_read,
+            "prompt_tokens": prompt_tokens and prompt_tokens.read,
+            "prompt_tokens_read": prompt_tokens.read if prompt_tokens and prompt_tokens.are_cut else None,
             **mark._asdict(),
             "now": now,
             **holds.settle_values(cost_micros=cost_micros),

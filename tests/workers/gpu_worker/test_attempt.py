@@ -56,9 +56,11 @@ def test_the_row_keeps_how_much_of_a_long_prompt_was_read() -> None:
     owner, engine = factories.account(), factories.StandInEngine()
     engine.read_count = 47
     cut = _run(engine, factories.submit(owner, now=None))
-    assert cut.parameters == {"width": 512, "height": 512, "seed": 1, "prompt_tokens_read": 47}
+    asked = {"width": 512, "height": 512, "seed": 1}
+    assert cut.parameters == {**asked, "prompt_tokens": 47, "prompt_tokens_read": 47}
     whole = _run(factories.StandInEngine(), factories.submit(owner, now=None))
-    assert whole.parameters == {"width": 512, "height": 512, "seed": 1}
+    assert whole.parameters == {**asked, "prompt_tokens": 2}
+    assert (whole.prompt_tokens, whole.prompt_tokens_read) == (2, None)
 
 
 def test_the_same_message_fifty_times_makes_one_picture() -> None:

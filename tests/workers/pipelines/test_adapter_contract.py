@@ -22,7 +22,7 @@ from tests.workers.pipelines.pictures import (
     run_stages,
 )
 from workers.catalogue import ImageModel
-from workers.engine.interface import BadOutput, Engine, EngineError, load_engine
+from workers.engine.interface import BadOutput, Engine, EngineError, PromptTokens, load_engine
 from workers.pipelines.tiny import build
 
 pytestmark = [
@@ -150,13 +150,16 @@ def test_prompt_and_seed_change_the_picture_and_nothing_else_does(case: Case, en
     assert mean_difference(picture, make_pictures(engine, make_order(seed=2))[0]) > 5
 
 
-def test_an_order_is_told_of_a_prompt_that_is_cut_and_of_no_other(case: Case, engine: Engine) -> None:
-    prompts = ["x", "x" * case.longest_prompt, "x" * (case.longest_prompt + 1), "\U0001f98a" * 1000]
-    # The second time, the engine has encoded the prompt already.
-    for prompt in [*prompts, prompts[2]]:
-        told: list[int] = []
-        engine.prepare([replace(make_order(prompt), on_prompt_cut=told.append)])
-        assert told == ([case.longest_prompt] if len(prompt) > case.longest_prompt else [])
+def test_an_order_is_told_how_many_tokens_of_its_prompt_are_read(case: Case, engine: Engine) -> None:
+    longest = case.longest_prompt
+    # In the second round, the engine has encoded the prompts already.
+    for length in [1, longest, longest + 1, 1000] * 2:
+        told: list[PromptTokens] = []
+        engine.prepare([replace(make_order("x" * length), on_prompt_read=told.append)])
+        assert told == [(min(length, longest), length)]
+    foxes: list[PromptTokens] = []
+    engine.prepare([replace(make_order("\U0001f98a" * 1000), on_prompt_read=foxes.append)])
+    assert [(tokens.read, tokens.are_cut) for tokens in foxes] == [(longest, True)]
 
 
 def test_steps_are_reported_as_they_are_done(case: Case, engine: Engine) -> None:

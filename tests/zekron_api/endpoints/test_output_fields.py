@@ -80,7 +80,7 @@ def test_the_row_keeps_what_is_not_the_default(
     assert me.generate(**body).status_code == 200
     parameters = Generation.objects.get().parameters
     del parameters["seed"]
-    assert parameters == {"width": 512, "height": 512, **kept}
+    assert parameters == {"width": 512, "height": 512, "prompt_tokens": 2, **kept}
 
 
 @pytest.mark.parametrize(

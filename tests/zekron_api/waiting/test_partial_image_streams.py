@@ -195,7 +195,7 @@ def test_none_leave_the_parameters_as_they_were(
     me: Caller, engine: factories.StandInEngine, body: dict[str, Any]
 ) -> None:
     row = Generation.objects.get(pk=me.generate(**body).json()["data"]["id"])
-    assert set(row.parameters) == {"width", "height", "seed"}
+    assert set(row.parameters) == {"width", "height", "seed", "prompt_tokens"}
 
 
 @pytest.mark.parametrize("value", [-1, 4, 1.5, "2", True, [], {}])

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from workers.catalogue import ImageModel
-from workers.engine.interface import BadOutput, ImageOrder, Picture, StepCallback
+from workers.engine.interface import BadOutput, ImageOrder, Picture, PromptTokens, StepCallback
 from workers.pipelines.diffusers.options import parse_size
 from workers.pipelines.runtime import compilation, prompt_lengths
 from workers.pipelines.runtime.compilation import Compiler, Task, Work
@@ -37,8 +37,8 @@ class PipelineAdapter(Protocol):
         """Return the call that makes these pictures: creates of one size, or one edit."""
         ...
 
-    def count_read(self, prompt: str) -> int | None:
-        """Return how many tokens the model reads of a longer prompt, or None for a prompt that it reads whole."""
+    def count_tokens(self, prompt: str) -> PromptTokens:
+        """Return how many tokens the prompt has, and how many of them the model reads."""
         ...
 
 
@@ -122,7 +122,7 @@ class PipelineEngine(DeviceEngine):
         keys = {self.batch_key(order) for order in orders}
         if len(orders) > 1 and (len(keys) > 1 or None in keys):
             raise ValueError("a batch must be creates of one size, or one edit")
-        prompt_lengths.tell(orders, [self._adapter.count_read(order.prompt) for order in orders])
+        prompt_lengths.tell(orders, [self._adapter.count_tokens(order.prompt) for order in orders])
         return self._adapter.build_call(orders)
 
     def _hand_over_call(self, call: PipelineCall, orders: Sequence[ImageOrder]) -> Prepared:

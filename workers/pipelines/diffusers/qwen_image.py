@@ -26,7 +26,7 @@ from PIL import Image
 from transformers import BatchFeature, Qwen2VLImageProcessorPil
 
 from workers.catalogue import ImageModel
-from workers.engine.interface import ImageOrder, Misconfigured
+from workers.engine.interface import ImageOrder, Misconfigured, PromptTokens
 from workers.pipelines.diffusers.engine import DecoderCall, PipelineCall, PipelineEngine, StagedPipelineEngine
 from workers.pipelines.diffusers.options import (
     COMPILE_OPTIONS,
@@ -126,11 +126,10 @@ class QwenImage:
             raise Misconfigured("this model has no weights to edit with")
         return PipelineCall(self._edit, {**arguments, "image": list(first.sources)})
 
-    def count_read(self, prompt: str) -> int | None:
-        """Return `max_sequence_length` for a longer prompt."""
-        max_length: int = self._options["max_sequence_length"]
-        tokens = self._create.tokenizer(self._break_up_tokens(prompt))["input_ids"]
-        return max_length if len(tokens) > max_length else None
+    def count_tokens(self, prompt: str) -> PromptTokens:
+        """Return how many tokens the prompt has, of which the first `max_sequence_length` are read."""
+        total = len(self._create.tokenizer(self._break_up_tokens(prompt))["input_ids"])
+        return PromptTokens(min(total, self._options["max_sequence_length"]), total)
 
     def encode(self, call: PipelineCall) -> PipelineCall:
         """Encode the prompts together with their pictures. The call itself encodes the pictures' latents."""

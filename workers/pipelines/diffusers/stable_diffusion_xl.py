@@ -13,7 +13,7 @@ from diffusers import StableDiffusionXLImg2ImgPipeline, StableDiffusionXLPipelin
 from PIL import Image
 
 from workers.catalogue import ImageModel
-from workers.engine.interface import ImageOrder, Misconfigured
+from workers.engine.interface import ImageOrder, Misconfigured, PromptTokens
 from workers.imaging import letterbox
 from workers.pipelines.diffusers.engine import DecoderCall, PipelineCall, PipelineEngine, StagedPipelineEngine
 from workers.pipelines.diffusers.options import (
@@ -100,13 +100,13 @@ class StableDiffusionXL:
             self._edit, {**arguments, "image": picture, "strength": self._options["strength"]}
         )
 
-    def count_read(self, prompt: str) -> int | None:
-        """Return how many tokens the text encoders read of a longer prompt, without those of its start and end."""
+    def count_tokens(self, prompt: str) -> PromptTokens:
+        """Return how many tokens the prompt has and the text encoders read, without those of its start and end."""
         tokenizer = self._create.tokenizer
         own_count = tokenizer.num_special_tokens_to_add()
-        token_count = len(tokenizer(prompt, add_special_tokens=False, verbose=False)["input_ids"])
+        total = len(tokenizer(prompt, add_special_tokens=False, verbose=False)["input_ids"])
         max_count: int = tokenizer.model_max_length - own_count
-        return max_count if token_count > max_count else None
+        return PromptTokens(min(total, max_count), total)
 
     def encode(self, call: PipelineCall) -> PipelineCall:
         """Encode prompts, and the picture of an edit, as the pipelines do it."""

@@ -166,7 +166,7 @@ class Flux2Klein(DeviceEngine):
         with self._device.enter_side_stage():
             rotary = self._sampler.compute_rotary(layout)
             prompts = self._prompt_encoder.encode([order.prompt for order in orders])
-            prompt_lengths.tell(orders, prompts.read_counts)
+            prompt_lengths.tell(orders, prompts.tokens)
             sources_BRC = self._reference_encoder.encode(orders)
             kept_BSC, is_kept_BS1 = self._encode_kept(orders, picture)
             prepared = Prepared(

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from diffusers import Flux2KleinPipeline
 
-from workers.engine.interface import ImageOrder
+from workers.engine.interface import ImageOrder, PromptTokens
 from workers.imaging import letterbox
 from workers.pipelines.diffusers.engine import PipelineCall
 from workers.pipelines.flux2.prompt_template import PromptTemplate
@@ -32,9 +32,9 @@ class OffloadedFlux2Klein:
         self._template = template
         self._source_shape = source_shape
 
-    def count_read(self, prompt: str) -> int | None:
-        """Return how many tokens of the prompt are read, or None if all are."""
-        return self._template.fit(prompt).read_count
+    def count_tokens(self, prompt: str) -> PromptTokens:
+        """Return how many tokens the prompt has, and how many of them are read."""
+        return self._template.fit(prompt).tokens
 
     def build_call(self, orders: Sequence[ImageOrder]) -> PipelineCall:
         """Return the call. Each order has its own noise generator on the CPU: its picture is the same in any batch."""

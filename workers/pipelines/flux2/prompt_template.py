@@ -2,6 +2,8 @@
 
 from typing import Any, Final, NamedTuple
 
+from workers.engine.interface import PromptTokens
+
 # The parts of a prompt that is too long which may be left out.
 END: Final = "end"
 MIDDLE: Final = "middle"
@@ -10,10 +12,10 @@ _PLACEHOLDER: Final = "\ufffc"
 
 
 class FittedPrompt(NamedTuple):
-    """A prompt without what must be left out, and the number of its tokens that are read, or None if all are."""
+    """A prompt without what must be left out, and the number of tokens that the whole prompt has and that are read."""
 
     text: str
-    read_count: int | None
+    tokens: PromptTokens
 
 
 class _Scan(NamedTuple):
@@ -49,14 +51,15 @@ class PromptTemplate:
         The template's own tokens do not count. Those behind a long prompt are cut off with its end.
         """
         scan = self._scan(prompt)
-        if scan.read_count == len(scan.spans):
-            return FittedPrompt(prompt, None)
+        total = len(scan.spans)
+        if scan.read_count == total:
+            return FittedPrompt(prompt, PromptTokens(total, total))
         tail_count = scan.read_count // 2
         if self._cut == END or not tail_count:
-            return FittedPrompt(prompt, scan.read_count)
+            return FittedPrompt(prompt, PromptTokens(scan.read_count, total))
         head_end, tail_start = scan.spans[scan.read_count - tail_count - 1][1], scan.spans[-tail_count][0]
         text = scan.text[:head_end] + scan.text[tail_start:]
-        return FittedPrompt(text, self._scan(text).read_count)
+        return FittedPrompt(text, PromptTokens(self._scan(text).read_count, total))
 
     def _scan(self, prompt: str) -> _Scan:
         chat = self.fill(prompt)

@@ -13,7 +13,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 from transformers.masking_utils import create_causal_mask
 
 from workers.catalogue import ImageModel
-from workers.engine.interface import EngineError, Misconfigured
+from workers.engine.interface import EngineError, Misconfigured, PromptTokens
 from workers.pipelines.flux2.prompt_template import PromptTemplate
 from workers.pipelines.runtime import loading
 from workers.pipelines.runtime.compilation import Compiler, Work
@@ -24,15 +24,15 @@ MAX_CACHED_PROMPTS: Final = 64
 
 
 class EncodedPrompts(NamedTuple):
-    """Prompts as the transformer's blocks take them, (B, L, D), and for each the tokens read if it is cut, or None."""
+    """Prompts as the transformer's blocks take them, (B, L, D), and the number of each one's tokens."""
 
     text_BLD: torch.Tensor
-    read_counts: list[int | None]
+    tokens: list[PromptTokens]
 
 
 class _Encoded(NamedTuple):
     text_1LD: torch.Tensor
-    read_count: int | None
+    tokens: PromptTokens
 
 
 class PromptEncoder:
@@ -73,15 +73,15 @@ class PromptEncoder:
         fresh = list(dict.fromkeys(prompt for prompt in prompts if prompt not in known))
         if fresh:
             fitted = [self._template.fit(prompt) for prompt in fresh]
-            tokens = self._tokenize([each.text for each in fitted])
+            ids_and_mask = self._tokenize([each.text for each in fitted])
             with self._device.measure_work():
-                texts = self._encode_texts(*tokens)
-            read_counts = [each.read_count for each in fitted]
-            known.update(zip(fresh, map(_Encoded, texts, read_counts), strict=True))
+                texts = self._encode_texts(*ids_and_mask)
+            counts = [each.tokens for each in fitted]
+            known.update(zip(fresh, map(_Encoded, texts, counts), strict=True))
             self._cache.update(known)
         encoded = [known[prompt] for prompt in prompts]
         return EncodedPrompts(
-            torch.cat([each.text_1LD for each in encoded]), [each.read_count for each in encoded]
+            torch.cat([each.text_1LD for each in encoded]), [each.tokens for each in encoded]
         )
 
     def compile(self, compiler: Compiler) -> None:

@@ -1,12 +1,11 @@
-"""The report of prompts that are longer than the model reads. Knows no tokenizer."""
+"""The report of how many tokens the prompts have. Knows no tokenizer."""
 
 from collections.abc import Iterable
 
-from workers.engine.interface import ImageOrder
+from workers.engine.interface import ImageOrder, PromptTokens
 
 
-def tell(orders: Iterable[ImageOrder], read_counts: Iterable[int | None]) -> None:
-    """Tell each order how many tokens of its prompt are read, unless all are, which None says."""
-    for order, read_count in zip(orders, read_counts, strict=True):
-        if read_count is not None:
-            order.on_prompt_cut(read_count)
+def tell(orders: Iterable[ImageOrder], prompt_tokens: Iterable[PromptTokens]) -> None:
+    """Tell each order how many tokens its prompt has, and how many of them are read."""
+    for order, tokens in zip(orders, prompt_tokens, strict=True):
+        order.on_prompt_read(tokens)

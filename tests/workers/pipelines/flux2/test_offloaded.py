@@ -15,7 +15,7 @@ from tests.workers.pipelines import pictures
 from tests.workers.pipelines.pictures import MAX_DIFFERENCE, RED, make_pictures, run_stages
 from workers.catalogue import ImageModel
 from workers.engine.interface import ADAPTERS as MODULES
-from workers.engine.interface import Engine, EngineError, Misconfigured, load_engine
+from workers.engine.interface import Engine, EngineError, Misconfigured, PromptTokens, load_engine
 from workers.pipelines.diffusers.engine import PipelineEngine
 from workers.pipelines.runtime import loading
 from workers.pipelines.tiny import build
@@ -94,9 +94,9 @@ def test_offloaded_it_makes_the_same_pictures_in_any_order(
     [first, second] = make_pictures(engine, create, make_order("a mountain at dusk", seed=7))
     assert np.abs(first - created).max() <= MAX_DIFFERENCE
     assert not np.array_equal(first, second)
-    told: list[int] = []
-    engine.prepare([replace(make_order("x" * 4000), on_prompt_cut=told.append)])
-    assert len(told) == 1
+    told: list[PromptTokens] = []
+    engine.prepare([replace(make_order("x" * 4000), on_prompt_read=told.append)])
+    assert [tokens.are_cut for tokens in told] == [True]
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
