@@ -117,8 +117,8 @@ MUTATIONS = (
     Mutation(
         name="Retry-After: the predicted wait is rounded up",
         path="workers/lifecycle/admission.py",
-        text="math.ceil(predicted_seconds - limit_seconds)",
-        without="math.floor(predicted_seconds - limit_seconds)",
+        text="math.ceil(wait_seconds - first_limit_seconds)",
+        without="math.floor(wait_seconds - first_limit_seconds)",
         tests=(
             "tests/zekron_api/endpoints/test_admission.py::"
             "test_a_queue_that_takes_longer_than_a_client_waits_refuses_with_the_time_until_it_does_not",
@@ -127,15 +127,29 @@ MUTATIONS = (
     Mutation(
         name="a burst within a second counts itself",
         path="workers/lifecycle/admission.py",
-        text="    _readings.note_admission(_counted_as(model_name))\n",
+        text="    _readings.note_admission(_counted_as(model_name), image_count=image_count)\n",
         without="",
         tests=(READINGS,),
     ),
     Mutation(
         name="nothing is refused by an old count of the queue",
         path="workers/lifecycle/admission.py",
-        text="limit_seconds=limit_seconds, max_age_seconds=RECOUNT_SECONDS",
-        without="limit_seconds=limit_seconds",
+        text="model_name, limit_seconds, max_age_seconds=RECOUNT_SECONDS",
+        without="model_name, limit_seconds",
+        tests=(READINGS,),
+    ),
+    Mutation(
+        name="a burst of groups counts each image",
+        path="workers/lifecycle/admission.py",
+        text="_readings.note_admission(_counted_as(model_name), image_count=image_count)",
+        without="_readings.note_admission(_counted_as(model_name))",
+        tests=(READINGS,),
+    ),
+    Mutation(
+        name="a group is let in by the start of its last image",
+        path="workers/lifecycle/admission.py",
+        text="limit_seconds - (image_count - 1) / speed.images_per_second",
+        without="limit_seconds",
         tests=(READINGS,),
     ),
     Mutation(

@@ -54,8 +54,13 @@ class Speed(NamedTuple):
         return count / self.images_per_second + self.other_seconds
 
 
-def refuse_if_too_long(*, model_name: str, limit_seconds: int, needs_worker: bool = True) -> None:
-    """Raise QueueTooLong if the predicted wait for an image is over the limit, or if no live worker has the model.
+def refuse_if_too_long(
+    *, model_name: str, limit_seconds: int, image_count: int = 1, needs_worker: bool = True
+) -> None:
+    """Raise QueueTooLong if the predicted wait is over the limit, or if no live worker has the model.
+
+    The wait is that until the last of `image_count` images starts. If they alone take longer than the limit, they must
+    find an empty queue.
 
     It is ModelLoading if a worker is loading the model. An accepted request counts in the predictions of the next
     second, also if it is refused for another reason later. Without Redis no prediction is possible, and the function
@@ -63,38 +68,36 @@ def refuse_if_too_long(*, model_name: str, limit_seconds: int, needs_worker: boo
     generation that is not made in time is cancelled and free.
     """
     try:
-        predicted_seconds = predict_wait_seconds(model_name=model_name, limit_seconds=limit_seconds)
-        if predicted_seconds is not None and predicted_seconds > limit_seconds:
-            # A fast worker has made many of the images that were counted a moment ago.
-            predicted_seconds = predict_wait_seconds(
-                model_name=model_name, limit_seconds=limit_seconds, max_age_seconds=RECOUNT_SECONDS
-            )
+        speed = find_speed(model_name=model_name, limit_seconds=limit_seconds)
+        if speed is not None:
+            # The time that a queue may take before the first image.
+            first_limit_seconds = max(0.0, limit_seconds - (image_count - 1) / speed.images_per_second)
+            wait_seconds = _predict_with(speed, model_name, limit_seconds)
+            if wait_seconds > first_limit_seconds:
+                # A fast worker has made many of the images that were counted a moment ago.
+                wait_seconds = _predict_with(
+                    speed, model_name, limit_seconds, max_age_seconds=RECOUNT_SECONDS
+                )
     except redis.RedisError as error:
         log.debug("the wait cannot be predicted without Redis: %s", error)
         return
-    if predicted_seconds is None and not needs_worker:
+    if speed is None and not needs_worker:
         return
-    if predicted_seconds is None:
+    if speed is None:
         error_type = ModelLoading if _is_loading(model_name) else QueueTooLong
         raise error_type(NO_WORKER_RETRY_SECONDS)
-    if predicted_seconds > limit_seconds:
-        raise QueueTooLong(math.ceil(predicted_seconds - limit_seconds))
-    _readings.note_admission(_counted_as(model_name))
+    if wait_seconds > first_limit_seconds:
+        raise QueueTooLong(math.ceil(wait_seconds - first_limit_seconds))
+    _readings.note_admission(_counted_as(model_name), image_count=image_count)
 
 
-def predict_wait_seconds(
-    *, model_name: str, limit_seconds: int, max_age_seconds: float | None = None
-) -> float | None:
+def predict_wait_seconds(*, model_name: str, limit_seconds: int) -> float | None:
     """Return the seconds until the workers would start on a new generation, or None if no live worker has the model.
 
-    The count of the model's open generations is at most as old as `max_age_seconds`, or a second without it. Raise
-    redis.RedisError.
+    Raise redis.RedisError.
     """
     speed = find_speed(model_name=model_name, limit_seconds=limit_seconds)
-    if speed is None:
-        return None
-    count = _count_open(model_name, speed.images_per_second, limit_seconds, max_age_seconds=max_age_seconds)
-    return speed.seconds_for(count)
+    return None if speed is None else _predict_with(speed, model_name, limit_seconds)
 
 
 def estimate_wait_seconds(*, model_name: str) -> int | None:
@@ -118,6 +121,14 @@ def find_speed(*, model_name: str, limit_seconds: int) -> Speed | None:
         images_per_second = _images_per_second(name, workers)
         other_seconds += _count_open(name, images_per_second, limit_seconds) / images_per_second
     return Speed(_images_per_second(model_name, workers), other_seconds)
+
+
+def _predict_with(
+    speed: Speed, model_name: str, limit_seconds: int, *, max_age_seconds: float | None = None
+) -> float:
+    """Return the wait by a count of the model's open generations that is at most as old, or a second without it."""
+    count = _count_open(model_name, speed.images_per_second, limit_seconds, max_age_seconds=max_age_seconds)
+    return speed.seconds_for(count)
 
 
 def _is_loading(model_name: str) -> bool:

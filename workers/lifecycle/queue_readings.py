@@ -101,10 +101,10 @@ class QueueReadings:
         count = self._counts[model].get(partial(self._count, model, most), max_age_seconds=max_age_seconds)
         return min(most, count.open_count + self._admitted[model] - count.admitted_before)
 
-    def note_admission(self, model: str | None) -> None:
-        """Count one more generation of the model, which is not in the last count yet."""
+    def note_admission(self, model: str | None, *, image_count: int = 1) -> None:
+        """Count so many more generations of the model, which are not in the last count yet."""
         with self._lock:
-            self._admitted[model] += 1
+            self._admitted[model] += image_count
 
     def _count(self, model: str | None, most: int) -> _Count:
         # An admission during the query may be missing in its result, so it still counts by itself.

@@ -109,6 +109,7 @@ def create(
     admission.refuse_if_too_long(
         model_name=fields["model"].name,
         limit_seconds=settings.SYNC_WAIT_SECONDS if queue_seconds is None else queue_seconds,
+        image_count=fields["n"],
         needs_worker=not is_async,
     )
     open_limit = settings.QUEUE_LIMIT if is_async else settings.OPEN_GENERATIONS_LIMIT

@@ -131,22 +131,33 @@ def test_the_queue_is_counted_once_a_second_and_what_is_let_in_meanwhile_counts_
     assert asked == ["a", "b", "a", "a"]
 
 
+# Of 100 requests in a row, so many are let in. 20 images take the limit of 40 seconds, and the last image of a request
+# must start within it. An empty queue takes a request that alone needs longer.
+@pytest.mark.parametrize(
+    ("open_count", "image_count", "admitted_count"),
+    [(5, 1, 16), (5, 3, 5), (0, 3, 7), (0, 22, 1), (1, 22, 0)],
+)
 def test_a_burst_within_a_second_is_let_in_up_to_the_limit(
-    readings: QueueReadings, monkeypatch: pytest.MonkeyPatch
+    readings: QueueReadings,
+    monkeypatch: pytest.MonkeyPatch,
+    open_count: int,
+    image_count: int,
+    admitted_count: int,
 ) -> None:
     monkeypatch.setattr(admission, "_readings", readings)
     monkeypatch.setattr(worker_registry, "list_alive", lambda: [Worker("gpu@a", 2.0)])
-    monkeypatch.setattr(queries, "count_open", lambda *, most, model: min(most, 5))
+    monkeypatch.setattr(queries, "count_open", lambda *, most, model: min(most, open_count))
 
     def is_let_in(_: int) -> bool:
         try:
-            admission.refuse_if_too_long(model_name="zekron-image-1", limit_seconds=40)
+            admission.refuse_if_too_long(
+                model_name="zekron-image-1", limit_seconds=40, image_count=image_count
+            )
         except admission.QueueTooLong:
             return False
         return True
 
-    # 20 images take the limit of 40 seconds, and one more may be asked for when 20 are open.
-    assert [is_let_in(number) for number in range(100)].count(True) == 16
+    assert [is_let_in(number) for number in range(100)].count(True) == admitted_count
 
 
 def test_what_was_made_since_the_last_count_refuses_nobody(

@@ -97,6 +97,15 @@ def test_a_queue_that_takes_longer_than_a_client_waits_refuses_with_the_time_unt
     assert Generation.objects.count() == 5
 
 
+def test_the_last_of_several_images_must_start_while_its_client_waits(me: Caller, settings: Settings) -> None:
+    settings.SYNC_WAIT_SECONDS = 10
+    worker_registry.publish(worker_name="gpu@a", seconds_per_image=4.0)
+    for _ in range(2):
+        factories.submit(me.account, now=datetime.now(UTC))
+    response = me.generate(n=3)
+    assert (*refusal(response), response["Retry-After"]) == (503, "service_busy", "6")
+
+
 @pytest.mark.parametrize(
     ("speeds", "open_count", "is_let_in"),
     [
