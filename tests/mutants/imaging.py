@@ -140,6 +140,22 @@ MUTATIONS = (
         tests=(f"{TESTS}/test_colour.py::test_the_first_of_two_chunks_counts",),
     ),
     Mutation(
+        name="colours of 16 bits are converted with their low bytes",
+        path="workers/imaging/flatten.py",
+        text="low=low if is_exact else None",
+        without="low=None",
+        tests=(f"{TESTS}/test_deep_colours.py::test_sixteen_bits_of_colours_keep_their_dark_levels",),
+    ),
+    Mutation(
+        name="the exact conversion of 16 bits has a limit",
+        path="workers/imaging/flatten.py",
+        text="image.width * image.height <= MAX_DEEP_PIXELS",
+        without="True",
+        tests=(
+            f"{TESTS}/test_deep_colours.py::test_of_a_large_picture_of_sixteen_bits_the_high_bytes_are_converted",
+        ),
+    ),
+    Mutation(
         name="source colours: the low bytes of a transparent colour count",
         path="workers/imaging/transparency.py",
         text="    return ImageChops.lighter(of_high, _opacity_of(low, file.transparent))\n",

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageChops, ImageCms
 
-from workers.imaging import code_points, icc_profile
+from workers.imaging import code_points, deep_colours, icc_profile
 from workers.imaging.colour_tags import CodePoints, ColourTags
 
 # Numbers further from sRGB than this are converted. Most profiles of sRGB differ by 1 in rounding.
@@ -59,9 +59,11 @@ class Conversion:
             np.asarray(self._converted(sample).getchannel("G")).ravel() if self._mode in _GREYS else None
         )
 
-    def apply(self, image: Image.Image) -> Image.Image:
-        """Return the picture in sRGB."""
+    def apply(self, image: Image.Image, *, low: Image.Image | None = None) -> Image.Image:
+        """Return the picture in sRGB. `low` is the picture of the low bytes, for RGB of 16 bits."""
         image = image if image.mode == self._mode else to_rgb(image)
+        if low is not None:
+            return deep_colours.convert(image, to_rgb(low), self._converted)
         if self._levels is None:
             return self._converted(image)
         return Image.fromarray(self._levels[np.asarray(image)]).convert("RGB")

@@ -36,7 +36,7 @@ MAX_SCANNED_PIXELS: Final = MAX_SCANS * MAX_FULL_PIXELS
 # The bytes of memory that a pixel takes while a picture is read, and while the picture that came of it is worked on.
 # A JPEG of many scans is kept as coefficients, of two bytes for each of up to four colours.
 BYTES_PER_PIXEL_READ: Final = {"PNG": 4, "JPEG": 8, "WEBP": 16, "GIF": 4, "HEIC": 16}
-# A PNG of 16 bits with a transparent colour is read twice, for the high and for the low bytes.
+# A PNG with colours of 16 bits may be read twice, for the high and for the low bytes.
 BYTES_PER_PIXEL_READ_TWICE: Final = 8
 # What a picture takes beside its pixels, such as the tables of its decoder.
 BYTES_PER_DECODER: Final = 32 * 1024 * 1024
@@ -121,7 +121,9 @@ def _byte_count(image: Image.Image, file: PictureFile) -> int:
     """Return the bytes of memory that reading the image takes at most, and the work on pictures of its size."""
     pixels, picture_count = image.width * image.height, len(file.endings)
     of_reading = (
-        BYTES_PER_PIXEL_READ_TWICE if _is_read_twice(file) else BYTES_PER_PIXEL_READ[image.format or ""]
+        BYTES_PER_PIXEL_READ_TWICE
+        if _is_read_twice(image, file)
+        else BYTES_PER_PIXEL_READ[image.format or ""]
     )
     return of_reading * pixels + picture_count * _bytes_of_work(pixels)
 
@@ -130,23 +132,36 @@ def _bytes_of_work(pixels: int) -> int:
     return BYTES_PER_PIXEL * (pixels if pixels <= MAX_FULL_PIXELS else pixels // 4)
 
 
-def _is_read_twice(file: PictureFile) -> bool:
-    return file.depth > 8 and not file.is_grey and bool(file.transparent)
+def _is_read_twice(image: Image.Image, file: PictureFile) -> bool:
+    """Return whether the low bytes of colours of 16 bits count: to convert them, or to know the transparent one."""
+    is_converted = (
+        file.colours != flatten.SAYS_NOTHING and image.width * image.height <= flatten.MAX_DEEP_PIXELS
+    )
+    return file.depth > 8 and not file.is_grey and (bool(file.transparent) or is_converted)
 
 
 def _reduced_rgb(image: Image.Image, file: PictureFile, ending: bytes) -> Image.Image:
     factor = _factor(image.width, image.height)
     # A JPEG is decoded at a half, a quarter or an eighth of its size, which takes less memory. Others ignore this.
     image.draft(image.mode, (math.ceil(image.width / factor), math.ceil(image.height / factor)))
+    # Pillow keeps the high byte of a number of 16 bits, unless it is a grey without transparency.
+    if file.depth > 8 and file.is_grey and image.mode == "RGBA":
+        # Four numbers of 8 bits are as long as a grey and its opacity. `transparency.split` takes them apart.
+        _read_as(image, "RGBA")
     image.load()
     low = None
-    if _is_read_twice(file):
+    if _is_read_twice(image, file):
         low = _open(file, ending)
-        assert isinstance(low, ImageFile.ImageFile)
-        # Pillow keeps the high byte of a number. Read in the other order of bytes, that is the low one.
-        low.tile = [tile._replace(args="RGB;16L") for tile in low.tile]
+        # Read in the other order of bytes, the high one is the low one.
+        _read_as(low, f"{low.mode};16L")
         low.load()
     return flatten.flatten(image, file, factor=_factor(image.width, image.height), low=low)
+
+
+def _read_as(image: Image.Image, raw_mode: str) -> None:
+    """Let a PNG that is not loaded yet be read as though its pixels had this form."""
+    assert isinstance(image, ImageFile.ImageFile)
+    image.tile = [tile._replace(args=raw_mode) for tile in image.tile]
 
 
 def _factor(width: int, height: int) -> int:

@@ -14,13 +14,18 @@ LEVELS: Final = 255
 
 def colour_mode(image: Image.Image, file: PictureFile) -> str:
     """Return the mode of the colours that `split` returns: L, I;16, RGB or CMYK."""
-    # Pillow reads grey of 16 bits with transparency as RGBA.
-    return "L" if image.mode == "RGBA" and file.is_grey else _COLOUR_MODES.get(image.mode, "RGB")
+    return "I;16" if _is_deep_grey(image, file) else _COLOUR_MODES.get(image.mode, "RGB")
 
 
 def split(image: Image.Image, file: PictureFile) -> tuple[Image.Image, Image.Image | None]:
-    """Return the colours, and the opacity from 0 to 255 or None for an opaque picture."""
+    """Return the colours, and the opacity from 0 to 255 or None for an opaque picture.
+
+    The four bytes of RGBA are those of a grey and its opacity, of 16 bits each, if the file is grey.
+    """
     mode = colour_mode(image, file)
+    if _is_deep_grey(image, file):
+        high, low = (np.asarray(image.getchannel(band)) for band in (0, 1))
+        return Image.fromarray(high.astype(np.uint16) << 8 | low), image.getchannel(2)
     if image.mode in ("1", "L", "I;16"):
         grey = image if image.mode == mode else image.convert(mode)
         return grey, _opacity_of_grey(grey, file, image.info.get("transparency"))
@@ -30,6 +35,10 @@ def split(image: Image.Image, file: PictureFile) -> tuple[Image.Image, Image.Ima
         return image if image.mode == mode else image.convert(mode), None
     layers = image if image.mode in ("LA", "RGBA") else image.convert("RGBA")
     return layers.getchannel(0) if mode == "L" else layers.convert(mode), layers.getchannel("A")
+
+
+def _is_deep_grey(image: Image.Image, file: PictureFile) -> bool:
+    return image.mode == "RGBA" and file.is_grey
 
 
 def opacity_of_deep_colours(high: Image.Image, low: Image.Image, file: PictureFile) -> Image.Image:
