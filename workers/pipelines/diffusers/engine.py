@@ -13,7 +13,9 @@ import torch
 
 from workers.catalogue import ImageModel
 from workers.engine.interface import BadOutput, ImageOrder, Picture, PromptTokens, StepCallback
+from workers.pipelines.diffusers.latent_tokens import LatentTokens
 from workers.pipelines.diffusers.options import parse_size
+from workers.pipelines.diffusers.pipeline_previews import PipelinePreviews
 from workers.pipelines.runtime import compilation, prompt_lengths
 from workers.pipelines.runtime.compilation import Compiler, Task, Work
 from workers.pipelines.runtime.device import HandedOver
@@ -32,6 +34,11 @@ class PipelineCall(NamedTuple):
 
 class PipelineAdapter(Protocol):
     """The pipelines of one architecture: one that creates, and perhaps one that edits."""
+
+    @property
+    def latent_tokens(self) -> LatentTokens:
+        """Return the tokens of the pipelines' latents, for previews."""
+        ...
 
     def build_call(self, orders: Sequence[ImageOrder]) -> PipelineCall:
         """Return the call that makes these pictures: creates of one size, or one edit."""
@@ -78,6 +85,7 @@ class Prepared(NamedTuple):
     names: tuple[str, ...]
     values: HandedOver[tuple[Any, ...]]
     shape: tuple[int, int, int, int]
+    orders: Sequence[ImageOrder]
 
 
 class Denoised(NamedTuple):
@@ -91,9 +99,10 @@ class PipelineEngine(DeviceEngine):
     """An Engine that runs a whole pipeline in one stage, and turns pixels into bytes in the next."""
 
     def __init__(self, *, adapter: PipelineAdapter, model: ImageModel, device: torch.device) -> None:
-        """Take an adapter whose pipelines are ready to be called."""
+        """Take an adapter whose pipelines can be called before the first batch."""
         super().__init__(model=model, device=device)
         self._adapter = adapter
+        self._previews = PipelinePreviews(tokens=adapter.latent_tokens, device=self._device)
 
     def batch_key(self, order: ImageOrder) -> Hashable:
         """Return the size of a create, and whether it has a negative prompt.
@@ -118,6 +127,10 @@ class PipelineEngine(DeviceEngine):
             [pixels_BCHW] = self._device.take_over(denoised.output)
             return self._make_pictures(pixels_BCHW, denoised.shape)
 
+    def fit_previews(self) -> None:
+        """Fit the previews to the VAE before its weights are offloaded. Without it, orders get no previews."""
+        self._previews.fit()
+
     def _build_call(self, orders: Sequence[ImageOrder]) -> PipelineCall:
         keys = {self.batch_key(order) for order in orders}
         if len(orders) > 1 and (len(keys) > 1 or None in keys):
@@ -129,15 +142,20 @@ class PipelineEngine(DeviceEngine):
         first = orders[0]
         values = self._device.hand_over(tuple(call.arguments.values()))
         return Prepared(
-            call.pipeline, tuple(call.arguments), values, (len(orders), 3, first.height, first.width)
+            call.pipeline, tuple(call.arguments), values, (len(orders), 3, first.height, first.width), orders
         )
 
     def _run_pipeline(self, prepared: Prepared, on_step: StepCallback, *, output_type: str) -> Denoised:
-        def on_step_end(pipeline: Any, step: int, _timestep: Any, _tensors: Any) -> dict[str, Any]:
-            on_step(step + 1, pipeline.num_timesteps)
-            return {}
+        with (
+            self._device.enter_main_stage(),
+            self._previews.follow(prepared.pipeline, prepared.orders) as offer_previews,
+        ):
 
-        with self._device.enter_main_stage():
+            def on_step_end(pipeline: Any, step: int, _timestep: Any, _tensors: Any) -> dict[str, Any]:
+                on_step(step + 1, pipeline.num_timesteps)
+                offer_previews(step + 1, pipeline.num_timesteps)
+                return {}
+
             arguments = dict(zip(prepared.names, self._device.take_over(prepared.values), strict=True))
             try:
                 with self._device.measure_work():

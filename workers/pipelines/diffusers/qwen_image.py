@@ -28,6 +28,7 @@ from transformers import BatchFeature, Qwen2VLImageProcessorPil
 from workers.catalogue import ImageModel
 from workers.engine.interface import ImageOrder, Misconfigured, PromptTokens
 from workers.pipelines.diffusers.engine import DecoderCall, PipelineCall, PipelineEngine, StagedPipelineEngine
+from workers.pipelines.diffusers.latent_tokens import QwenImageTokens
 from workers.pipelines.diffusers.options import (
     COMPILE_OPTIONS,
     Option,
@@ -103,6 +104,11 @@ class QwenImage:
     def pipelines(self) -> Sequence[Any]:
         """Return the pipeline that creates and, if there is one, the pipeline that edits."""
         return [pipeline for pipeline in (self._create, self._edit) if pipeline is not None]
+
+    @property
+    def latent_tokens(self) -> QwenImageTokens:
+        """Return the tokens of the pipelines' latents."""
+        return QwenImageTokens(self._create)
 
     def build_call(self, orders: Sequence[ImageOrder]) -> PipelineCall:
         """Return the call. Each order has its own noise generator on the CPU: its picture is the same in any batch."""
@@ -249,8 +255,10 @@ def load(*, model: ImageModel, device: str) -> PipelineEngine:
     target = loading.resolve_device(device)
     if offload:
         adapter = _load_adapter(plain, loading.CPU)
+        engine = PipelineEngine(adapter=adapter, model=plain, device=target)
+        engine.fit_previews()
         loading.place_components(adapter.pipelines, model=model, device=target, offload=offload)
-        return PipelineEngine(adapter=adapter, model=plain, device=target)
+        return engine
     return compilation.load_compiled(
         partial(_build, plain, target), options=options, device=target, name=model.name
     )
@@ -266,7 +274,9 @@ def _build(model: ImageModel, device: torch.device) -> StagedPipelineEngine:
     loading.place_components(adapter.pipelines, model=model, device=device, offload=None)
     with Device(device).enter_main_stage():
         adapter.choose_attention(model)
-    return StagedPipelineEngine(adapter=adapter, model=model, device=device)
+    engine = StagedPipelineEngine(adapter=adapter, model=model, device=device)
+    engine.fit_previews()
+    return engine
 
 
 def _load_edit_pipeline(

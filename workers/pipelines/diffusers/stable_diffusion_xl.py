@@ -16,6 +16,7 @@ from workers.catalogue import ImageModel
 from workers.engine.interface import ImageOrder, Misconfigured, PromptTokens
 from workers.imaging import letterbox
 from workers.pipelines.diffusers.engine import DecoderCall, PipelineCall, PipelineEngine, StagedPipelineEngine
+from workers.pipelines.diffusers.latent_tokens import StableDiffusionXLTokens
 from workers.pipelines.diffusers.options import (
     COMPILE_OPTIONS,
     Option,
@@ -79,6 +80,11 @@ class StableDiffusionXL:
     def pipelines(self) -> Sequence[Any]:
         """Return the pipeline that creates and the one that edits."""
         return self._create, self._edit
+
+    @property
+    def latent_tokens(self) -> StableDiffusionXLTokens:
+        """Return the tokens of the pipelines' latents."""
+        return StableDiffusionXLTokens(self._create)
 
     def build_call(self, orders: Sequence[ImageOrder]) -> PipelineCall:
         """Return the call. Each order has its own noise generator on the CPU: its picture is the same in any batch."""
@@ -198,8 +204,10 @@ def load(*, model: ImageModel, device: str) -> PipelineEngine:
     target = loading.resolve_device(device)
     if offload:
         adapter = _load_adapter(plain, loading.CPU)
+        engine = PipelineEngine(adapter=adapter, model=plain, device=target)
+        engine.fit_previews()
         loading.place_components(adapter.pipelines, model=model, device=target, offload=offload)
-        return PipelineEngine(adapter=adapter, model=plain, device=target)
+        return engine
     return compilation.load_compiled(
         partial(_build, plain, target), options=options, device=target, name=model.name
     )
@@ -220,4 +228,6 @@ def _build(model: ImageModel, device: torch.device) -> StagedPipelineEngine:
     for part in (create.unet, create.vae):
         # Convolutions are fast with this memory order.
         part.to(memory_format=torch.channels_last)
-    return StagedPipelineEngine(adapter=adapter, model=model, device=device)
+    engine = StagedPipelineEngine(adapter=adapter, model=model, device=device)
+    engine.fit_previews()
+    return engine

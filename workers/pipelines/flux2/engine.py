@@ -38,7 +38,7 @@ from workers.pipelines.runtime.attention import FASTEST
 from workers.pipelines.runtime.compilation import Compiler, Task
 from workers.pipelines.runtime.device import MAIN_PRIORITY, SIDE_PRIORITY, HandedOver
 from workers.pipelines.runtime.device_engine import DeviceEngine
-from workers.pipelines.runtime.latent_previews import FITTED_GRID, LatentPreviews
+from workers.pipelines.runtime.latent_previews import LatentPreviews
 
 
 def _are_layers(value: object) -> bool:
@@ -211,9 +211,7 @@ class Flux2Klein(DeviceEngine):
                         batch.orders,
                         done=done,
                         step_count=len(steps),
-                        before_BSC=before_BSC,
-                        after_BSC=latents_BSC,
-                        steps_ahead=steps_ahead[done - 1],
+                        find_clean=partial(_go_on, before_BSC, latents_BSC, steps_ahead[done - 1]),
                         grid=batch.layout.picture,
                     )
             return self._device.hand_over(Denoised(latents_BSC, batch.layout.picture, batch.size))
@@ -307,7 +305,8 @@ class Flux2Klein(DeviceEngine):
 
     def _reconstruct(self, pixels_1CHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         latents_1SC = self._reference_encoder.encode_pixels(pixels_1CHW)
-        decoded_HWC, _ = self._decoder.decode(latents_1SC, FITTED_GRID)
+        height, width = pixels_1CHW.shape[2:]
+        decoded_HWC, _ = self._decoder.decode(latents_1SC, self._make_grid(width, height))
         return latents_1SC, decoded_HWC
 
     def _encode_kept(
@@ -342,6 +341,14 @@ class Flux2Klein(DeviceEngine):
         return on_device_BCHW.flatten(2).transpose(1, 2).contiguous()
 
 
+def _go_on(before_BSC: torch.Tensor, after_BSC: torch.Tensor, steps_ahead: float) -> torch.Tensor:
+    """Return where the flow ends if it goes on straight ahead from this step: x0 = x - sigma * v.
+
+    `steps_ahead` is the distance to its end, in lengths of this step.
+    """
+    return after_BSC.float() + steps_ahead * (after_BSC.float() - before_BSC.float())
+
+
 def load(*, model: ImageModel, device: str) -> Engine:
     """Return the model's engine on `device`; `auto` is the first GPU, or else the CPU. Raise EngineError."""
     offload, plain = loading.split_offload(model)
@@ -349,10 +356,9 @@ def load(*, model: ImageModel, device: str) -> Engine:
     target = loading.resolve_device(device)
     if offload:
         pipeline = _load_pipeline(plain, loading.CPU)
-        loading.place_components([pipeline], model=model, device=target, offload=offload)
         text_options = {name: options[name] for name in ("max_sequence_length", "text_encoder_out_layers")}
         text_options["text_encoder_out_layers"] = tuple(text_options["text_encoder_out_layers"])
-        return PipelineEngine(
+        engine = PipelineEngine(
             adapter=OffloadedFlux2Klein(
                 pipeline=pipeline,
                 steps=plain.steps,
@@ -363,6 +369,9 @@ def load(*, model: ImageModel, device: str) -> Engine:
             model=plain,
             device=target,
         )
+        engine.fit_previews()
+        loading.place_components([pipeline], model=model, device=target, offload=offload)
+        return engine
     return compilation.load_compiled(
         partial(_build, plain, target), options=options, device=target, name=model.name
     )

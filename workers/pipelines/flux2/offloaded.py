@@ -9,8 +9,42 @@ from diffusers import Flux2KleinPipeline
 from workers.engine.interface import ImageOrder, PromptTokens
 from workers.imaging import letterbox
 from workers.pipelines.diffusers.engine import PipelineCall
+from workers.pipelines.diffusers.latent_tokens import to_bytes
 from workers.pipelines.flux2.prompt_template import PromptTemplate
 from workers.pipelines.flux2.reference_images import ORDERED
+
+
+class Flux2Tokens:
+    """The LatentTokens of FLUX.2, whose pipeline packs squares of latents itself."""
+
+    def __init__(self, pipeline: Flux2KleinPipeline) -> None:
+        self._pipeline = pipeline
+
+    @property
+    def vae(self) -> torch.nn.Module:
+        """Return the pipeline's VAE."""
+        vae: torch.nn.Module = self._pipeline.vae
+        return vae
+
+    @property
+    def patch_pixels(self) -> int:
+        """Return the width and height of a token in pixels."""
+        return 2 * int(self._pipeline.vae_scale_factor)
+
+    def split(self, latents: torch.Tensor) -> torch.Tensor:
+        """Return the packed latents as they are."""
+        return latents
+
+    def reconstruct(self, vae: Any, pixels_1CHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the tokens of these pixels, and the pixels that the VAE makes of them."""
+        latents_1CHW = vae.encode(pixels_1CHW).latent_dist.mode()
+        mean_C, variance_C = (
+            values.view(1, -1, 1, 1) for values in (vae.bn.running_mean, vae.bn.running_var)
+        )
+        deviation_C = torch.sqrt(variance_C + vae.config.batch_norm_eps)
+        scaled_1CHW = (self._pipeline._patchify_latents(latents_1CHW) - mean_C) / deviation_C
+        tokens_1SC: torch.Tensor = self._pipeline._pack_latents(scaled_1CHW)
+        return tokens_1SC, to_bytes(vae.decode(latents_1CHW).sample)
 
 
 class OffloadedFlux2Klein:
@@ -35,6 +69,11 @@ class OffloadedFlux2Klein:
     def count_tokens(self, prompt: str) -> PromptTokens:
         """Return how many tokens the prompt has, and how many of them are read."""
         return self._template.fit(prompt).tokens
+
+    @property
+    def latent_tokens(self) -> Flux2Tokens:
+        """Return the tokens of the pipeline's latents."""
+        return Flux2Tokens(self._pipeline)
 
     def build_call(self, orders: Sequence[ImageOrder]) -> PipelineCall:
         """Return the call. Each order has its own noise generator on the CPU: its picture is the same in any batch."""

@@ -23,9 +23,10 @@ Reconstruct = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 # The pixels of a picture for each pixel of its preview, by each side.
 SHRINK: Final = 4
-# The drawn pictures have this grid of tokens. Together they have at most this many pixels, because a VAE takes a CPU
-# seconds for a megapixel. Their tokens suffice for the 128 channels of FLUX.2.
-FITTED_GRID: Final = (4, 4)
+# The drawn pictures have at least these pixels and tokens a side. Together they have at most this many pixels, because
+# a VAE takes a CPU seconds for a megapixel. Their tokens suffice for the 128 channels of FLUX.2.
+MIN_FITTED_SIDE_PIXELS: Final = 64
+MIN_FITTED_SIDE_TOKENS: Final = 4
 FITTED_PIXELS: Final = 256 * 1024
 MAX_FITTED_PICTURES: Final = 128
 # The weight of small coefficients against exactness, for one token. Without it, rare values of a channel overshoot.
@@ -34,11 +35,10 @@ RIDGE: Final = 0.1
 SCALES: Final = (2, 4, 8, 16)
 
 
-class Latents(NamedTuple):
-    """The latents of one order before and after a step, as (S, C)."""
+class Clean(NamedTuple):
+    """The latents (S, C) that a step of one order was heading for, without noise."""
 
-    before_SC: torch.Tensor
-    after_SC: torch.Tensor
+    tokens_SC: torch.Tensor
 
 
 class _Map(NamedTuple):
@@ -58,12 +58,17 @@ class LatentPreviews:
         self._side = max(1, patch_pixels // SHRINK)
         self._map: _Map | None = None
 
+    @property
+    def is_fitted(self) -> bool:
+        """Return True after `fit`."""
+        return self._map is not None
+
     def fit(self, reconstruct: Reconstruct) -> None:
         """Fit the map to the decoder, on pictures that are encoded and decoded again."""
         tokens, squares = [], []
-        height, width = (count * self._patch_pixels for count in FITTED_GRID)
-        count = max(1, min(MAX_FITTED_PICTURES, FITTED_PIXELS // (height * width)))
-        for pixels_1CHW in _draw_pictures(height, width, count=count):
+        side = self._patch_pixels * max(MIN_FITTED_SIDE_TOKENS, MIN_FITTED_SIDE_PIXELS // self._patch_pixels)
+        count = max(1, min(MAX_FITTED_PICTURES, FITTED_PIXELS // side**2))
+        for pixels_1CHW in _draw_pictures(side, side, count=count):
             latents_1SC, decoded_HWC = reconstruct(pixels_1CHW)
             tokens.append(latents_1SC[0].float().cpu())
             squares.append(self._cut(decoded_HWC.float().cpu()))
@@ -84,31 +89,31 @@ class LatentPreviews:
         *,
         done: int,
         step_count: int,
-        before_BSC: torch.Tensor,
-        after_BSC: torch.Tensor,
-        steps_ahead: float,
+        find_clean: Callable[[], torch.Tensor],
         grid: Grid,
     ) -> None:
         """Give a preview to each order that is due for one after this step. The host waits for nothing.
 
-        `steps_ahead` is the distance to the end of the flow, in lengths of this step.
+        `find_clean` returns what the step was heading for, (B, S, C). It is called only if an order is due.
         """
-        if self._map is None:
+        due = [
+            (index, order)
+            for index, order in enumerate(orders)
+            if preview_steps.is_due(order, done=done, step_count=step_count)
+        ]
+        if self._map is None or not due:
             return
-        for index, order in enumerate(orders):
-            if preview_steps.is_due(order, done=done, step_count=step_count):
-                latents = self._device.hand_over(Latents(before_BSC[index], after_BSC[index]))
-                render = partial(self._render, latents, steps_ahead, grid)
-                preview_steps.offer(order, done=done, step_count=step_count, render=render)
+        clean_BSC = find_clean()
+        for index, order in due:
+            render = partial(self._render, self._device.hand_over(Clean(clean_BSC[index])), grid)
+            preview_steps.offer(order, done=done, step_count=step_count, render=render)
 
-    def _render(self, latents: HandedOver[Latents], steps_ahead: float, grid: Grid) -> Picture:
-        """Return the preview of what the step was heading for. It runs in the caller's own stream."""
+    def _render(self, clean: HandedOver[Clean], grid: Grid) -> Picture:
+        """Return the preview of these latents. It runs in the caller's own stream."""
         assert self._map is not None
         with self._device.enter_side_stage():
-            before_SC, after_SC = (tensor.float() for tensor in self._device.take_over(latents))
-            # The flow goes on straight ahead from the step: x0 = x - sigma * v.
-            clean_SC = after_SC + steps_ahead * (after_SC - before_SC)
-            squares_SP = clean_SC @ self._map.weights_CP + self._map.bias_P
+            [clean_SC] = self._device.take_over(clean)
+            squares_SP = clean_SC.float() @ self._map.weights_CP + self._map.bias_P
             bytes_SP = squares_SP.nan_to_num().clamp(0, 255).round().to(torch.uint8)
             [picture] = self._device.to_host(self._join(bytes_SP, grid))
         return np.asarray(picture.numpy())
