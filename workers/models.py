@@ -55,8 +55,8 @@ class Generation(models.Model):
     group_id = models.BigIntegerField(null=True)
     group_index = models.PositiveSmallIntegerField(null=True)
     # What the request asked for beside the prompt: width and height in pixels, and the rest until the prompt is erased.
-    # `source_sizes` has width and height of each source image. A worker adds `prompt_tokens`, the number of tokens of the
-    # prompt that the model has read, and the same number as `prompt_tokens_read` if the prompt has more.
+    # `source_sizes` has width and height of each source image. A worker adds `prompt_tokens`, the number of the tokens
+    # that the model has read of the prompt, and the same number as `prompt_tokens_read` if the prompt has more.
     parameters = models.JSONField()
     quote_micros = models.BigIntegerField()
     cost_micros = models.BigIntegerField(null=True)

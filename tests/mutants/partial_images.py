@@ -6,6 +6,8 @@ PARTIALS = "workers/lifecycle/partials.py"
 DELIVERY = "tests/workers/lifecycle/test_partials.py"
 SEALING = "tests/workers/messaging/test_partial_images.py"
 STREAMS = "tests/zekron_api/waiting/test_partial_image_streams.py"
+CONTRACT = "tests/workers/pipelines/test_preview_contract.py"
+CLEAN = "tests/workers/pipelines/diffusers/test_clean_latents.py"
 ATTEMPTS = "tests/workers/gpu_worker/test_previews.py"
 
 MUTATIONS = (
@@ -134,5 +136,50 @@ MUTATIONS = (
         text="    except Exception:\n",
         without="    except ZeroDivisionError:\n",
         tests=("tests/workers/engine/test_preview_steps.py::test_a_callback_that_fails_costs_no_picture",),
+    ),
+    Mutation(
+        name="partial images: a model that makes none refuses them",
+        path="zekron_api/endpoints/parameter_fields.py",
+        text='if fields["partial_images"] and not model.takes_partial_images:',
+        without="if False:",
+        tests=(f"{STREAMS}::test_a_model_that_makes_none_refuses_them_by_its_name_and_serves_all_else",),
+    ),
+    Mutation(
+        name="partial images: a picture of a single step has none",
+        path="workers/catalogue.py",
+        text="return self.steps > 1 and self.adapter in PARTIAL_IMAGE_ADAPTERS",
+        without="return self.adapter in PARTIAL_IMAGE_ADAPTERS",
+        tests=(
+            "tests/workers/test_catalogue.py::"
+            "test_partial_images_are_for_adapters_with_latents_and_more_than_a_step",
+        ),
+    ),
+    Mutation(
+        name="partial images: they show the clean latents, without noise",
+        path="workers/pipelines/diffusers/clean_latents.py",
+        text="    return noisy - noise * output\n",
+        without="    return noisy\n",
+        tests=(f"{CLEAN}::test_a_model_that_knows_the_picture_heads_for_it_at_every_step",),
+    ),
+    Mutation(
+        name="partial images: the watch of a scheduler ends",
+        path="workers/pipelines/diffusers/clean_latents.py",
+        text="        del scheduler.step\n",
+        without="        pass\n",
+        tests=(f"{CLEAN}::test_watching_ends_with_the_block_even_after_an_error",),
+    ),
+    Mutation(
+        name="partial images: only a due step is looked at",
+        path="workers/pipelines/diffusers/clean_latents.py",
+        text=" if is_due(done) else None\n",
+        without="\n",
+        tests=(f"{CLEAN}::test_watching_changes_no_step_and_keeps_what_is_due",),
+    ),
+    Mutation(
+        name="partial images: the latents of Stable Diffusion XL have its scale",
+        path="workers/pipelines/diffusers/latent_tokens.py",
+        text=" * vae.config.scaling_factor\n",
+        without="\n",
+        tests=(f"{CONTRACT}::test_previews_come_ever_closer_to_their_own_picture",),
     ),
 )

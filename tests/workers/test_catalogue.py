@@ -9,6 +9,7 @@ from bench.models_file import PRICE
 from demo_model.config import PROMPT_TOKENS, STEPS
 from workers import catalogue
 from workers.catalogue import CatalogueError, load
+from workers.engine.interface import ADAPTERS
 from workers.pipelines.flux2.prompt_template import PromptTemplate
 
 ENTRY = (
@@ -83,6 +84,20 @@ def test_a_negative_prompt_is_for_guided_models(
 ) -> None:
     text = ENTRY.replace("flux2-klein", adapter).replace("max_sequence_length = 256", options)
     assert load(written(tmp_path, text))["zekron-image-1"].takes_negative_prompt == takes
+
+
+@pytest.mark.parametrize(
+    ("adapter", "steps", "takes"),
+    [
+        *((adapter, steps, steps > 1) for adapter in ADAPTERS for steps in (1, 2)),
+        ("studio.crayons", 4, False),
+    ],
+)
+def test_partial_images_are_for_adapters_with_latents_and_more_than_a_step(
+    tmp_path: Path, adapter: str, steps: int, takes: bool
+) -> None:
+    text = ENTRY.replace("flux2-klein", adapter).replace("steps = 4", f"steps = {steps}")
+    assert load(written(tmp_path, text))["zekron-image-1"].takes_partial_images == takes
 
 
 def test_a_model_may_say_how_many_images_a_request_asks_for(tmp_path: Path) -> None:

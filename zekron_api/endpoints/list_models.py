@@ -66,6 +66,9 @@ class ModelDetailsSerializer(Serializer[Any]):
     )
     max_source_images = IntegerField(min_value=0, help_text="The most images that an edit may have.")
     masks = BooleanField(source="takes_masks", help_text="Whether an edit may have a `mask`.")
+    partial_images = BooleanField(
+        source="takes_partial_images", help_text="Whether it makes `partial_images`."
+    )
     max_prompt_characters = IntegerField(min_value=1, help_text="The longest prompt.")
     max_prompt_tokens = IntegerField(
         min_value=1,
@@ -150,6 +153,7 @@ def _describe(model: ImageModel, created: int) -> dict[str, Any]:
             "takes_negative_prompt": model.takes_negative_prompt,
             "max_source_images": model.sources,
             "takes_masks": model.takes_masks,
+            "takes_partial_images": model.takes_partial_images,
             "max_prompt_characters": MAX_PROMPT_CHARACTERS,
             "max_prompt_tokens": model.max_prompt_tokens,
             "formats": list(MIME_TYPES),

@@ -131,6 +131,9 @@ def refuse_beyond_model(fields: dict[str, Any]) -> None:
             f"The model {model.name} takes no negative_prompt. Say in prompt what to show, and leave it out."
         )
         raise InvalidField("unsupported_parameter", message, field="negative_prompt")
+    if fields["partial_images"] and not model.takes_partial_images:
+        message = f"The model {model.name} makes no partial images. Leave partial_images out, or send 0."
+        raise InvalidField("unsupported_parameter", message, field="partial_images")
     if fields["background"] == "transparent":
         message = (
             f"The model {model.name} makes no transparent background. Leave background out, or send opaque."

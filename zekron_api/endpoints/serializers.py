@@ -122,7 +122,8 @@ class GenerateSerializer(serializers.Serializer[Any]):
         least=0,
         most=MAX_PARTIAL_IMAGES,
         help_text="The number of partial images, which are small pictures of the unfinished image. Those who watch "
-        "`GET /v1/generations/{id}/events` get at most as many, at no cost. Without it there are none.",
+        "`GET /v1/generations/{id}/events` get at most as many, at no cost. Without it there are none. Refused for a "
+        "model that makes none, see `GET /v1/models`.",
     )
     output_format = output_fields.OutputFormatField(
         required=False, help_text="The format of the image's file."

@@ -52,3 +52,9 @@ def make_pictures_in_batcher(
 def mean_difference(one: np.ndarray, other: np.ndarray) -> float:
     """Return the mean difference of two pictures, of 255."""
     return float(np.abs(one - other).mean())
+
+
+def measure_likeness(preview: Picture, picture: Picture) -> float:
+    """Return the correlation of a preview with a picture that is shrunk to its size."""
+    small = Image.fromarray(picture).resize(preview.shape[1::-1], Image.Resampling.BOX)
+    return float(np.corrcoef(preview.ravel(), np.asarray(small).ravel())[0, 1])

@@ -14,9 +14,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def two_models(tmp_path: Path, settings: Settings) -> Path:
-    """Write a models file with the default model, and a dearer one that takes no images."""
+    """Write a models file with the default model, and a dearer one of a single step that takes no images."""
     own = Path(settings.BASE_DIR, "models.toml").read_text()
     words = own.replace("zekron-image-1", "words").replace("dtype =", "sources = 0\ndtype =")
+    words = words.replace("steps = 6", "steps = 1")
     path = tmp_path / "models.toml"
     path.write_text(own + words.replace('base = "0.0250"', 'base = "0.0280"'))
     settings.MODELS_FILE = path
@@ -38,6 +39,7 @@ def test_every_model_is_listed_with_its_abilities_and_prices(me: Caller, two_mod
     assert (ours["default"], words["default"]) == (True, False)
     assert (ours["types"], words["types"]) == (["create", "edit"], ["create"])
     assert (ours["max_source_images"], words["max_source_images"]) == (2, 0)
+    assert (ours["partial_images"], words["partial_images"]) == (True, False)
     assert ours["sizes"] == ["512x512", "1024x1024", "1024x768", "768x1024"]
     assert (ours["max_prompt_characters"], ours["max_prompt_tokens"]) == (4000, 47)
     assert ours["formats"] == ["image/png", "image/jpeg", "image/webp"]

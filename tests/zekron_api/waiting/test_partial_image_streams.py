@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from tests import factories
+from tests.assertions import refusal
 from tests.zekron_api.callers import Caller
 from tests.zekron_api.waiting.exchange import Serve, in_thread, until
 from tests.zekron_api.waiting.test_event_streams import events, names, watch
+from workers import catalogue
 from workers.lifecycle import cancellation, partials, watching
 from workers.messaging import partial_images, progress_events
 from workers.messaging.partial_images import PartialImage
@@ -204,6 +206,17 @@ def test_any_other_number_is_refused(me: Caller, value: Any) -> None:
     assert reply.status_code == 400
     assert reply.json()["error"]["type"] == "invalid_parameter"
     assert "partial_images must be a whole number from 0 to 3." in reply.json()["error"]["message"]
+
+
+def test_a_model_that_makes_none_refuses_them_by_its_name_and_serves_all_else(
+    me: Caller, engine: factories.StandInEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogue, "PARTIAL_IMAGE_ADAPTERS", ())
+    for reply in (me.generate(partial_images=1), me.post("/v1/quote", {"prompt": "x", "partial_images": 1})):
+        assert refusal(reply) == (400, "unsupported_parameter")
+        assert "zekron-image-1 makes no partial images" in reply.json()["error"]["message"]
+    assert not Generation.objects.exists()
+    assert me.generate(partial_images=0).status_code == 200
 
 
 def test_a_suspended_account_is_refused_partial_images_alone(

@@ -24,11 +24,11 @@ Reconstruct = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 # The pixels of a picture for each pixel of its preview, by each side.
 SHRINK: Final = 4
 # The drawn pictures have at least these pixels and tokens a side. Together they have at most this many pixels, because
-# a VAE takes a CPU seconds for a megapixel. Their tokens suffice for the 128 channels of FLUX.2.
+# a VAE takes a CPU seconds for a megapixel, and at most this many tokens, which suffice for the 128 channels of FLUX.2.
 MIN_FITTED_SIDE_PIXELS: Final = 64
 MIN_FITTED_SIDE_TOKENS: Final = 4
-FITTED_PIXELS: Final = 256 * 1024
-MAX_FITTED_PICTURES: Final = 128
+MAX_FITTED_PIXELS: Final = 256 * 1024
+MAX_FITTED_TOKENS: Final = 1024
 # The weight of small coefficients against exactness, for one token. Without it, rare values of a channel overshoot.
 RIDGE: Final = 0.1
 # The scales of the drawn pictures' shapes, in cells of a side.
@@ -66,8 +66,9 @@ class LatentPreviews:
     def fit(self, reconstruct: Reconstruct) -> None:
         """Fit the map to the decoder, on pictures that are encoded and decoded again."""
         tokens, squares = [], []
-        side = self._patch_pixels * max(MIN_FITTED_SIDE_TOKENS, MIN_FITTED_SIDE_PIXELS // self._patch_pixels)
-        count = max(1, min(MAX_FITTED_PICTURES, FITTED_PIXELS // side**2))
+        side_tokens = max(MIN_FITTED_SIDE_TOKENS, MIN_FITTED_SIDE_PIXELS // self._patch_pixels)
+        side = self._patch_pixels * side_tokens
+        count = max(1, min(MAX_FITTED_TOKENS // side_tokens**2, MAX_FITTED_PIXELS // side**2))
         for pixels_1CHW in _draw_pictures(side, side, count=count):
             latents_1SC, decoded_HWC = reconstruct(pixels_1CHW)
             tokens.append(latents_1SC[0].float().cpu())

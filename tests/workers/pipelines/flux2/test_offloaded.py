@@ -8,15 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from tests.workers.conftest import OPTIONS, entry
 from tests.workers.pipelines import pictures
+from tests.workers.pipelines.offloading import load_offloaded, with_options
 from tests.workers.pipelines.pictures import MAX_DIFFERENCE, RED, make_pictures, run_stages
 from workers.catalogue import ImageModel
 from workers.engine.interface import ADAPTERS as MODULES
 from workers.engine.interface import Engine, EngineError, Misconfigured, PromptTokens, load_engine
-from workers.pipelines.diffusers.engine import PipelineEngine
 from workers.pipelines.runtime import loading
 from workers.pipelines.tiny import build
 
@@ -25,7 +24,6 @@ pytestmark = [
     # diffusers causes it when it sets a schedule.
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
 ]
-CPU = torch.device("cpu")
 ADAPTERS = ["flux2-klein", "qwen-image", "stable-diffusion-xl"]
 # A value of each option that is not its default.
 VALUES: dict[str, Callable[[ImageModel], object]] = {
@@ -61,23 +59,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ImageModel]:
         "stable-diffusion-xl": {"options": {}, "sources": 1},
     }
     return {adapter: entry(folder / adapter, adapter=adapter, **more[adapter]) for adapter in ADAPTERS}
-
-
-def load_offloaded(model: ImageModel, how: str) -> PipelineEngine:
-    """Return the engine that `load` would return for this offload mode on a machine with a GPU."""
-
-    def place(pipelines: Any, *, device: torch.device, offload: str, **_: object) -> None:
-        loading.enable_offload(pipelines, device=device, offload=offload)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loading, "place_components", place)
-        engine = load_engine(model=with_options(model, offload=how), device="cpu")
-    assert isinstance(engine, PipelineEngine)
-    return engine
-
-
-def with_options(model: ImageModel, **options: object) -> ImageModel:
-    return replace(model, options={**model.options, **options})
 
 
 @pytest.mark.parametrize("how", loading.OFFLOAD_MODES)

@@ -5,9 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from tests.workers.pipelines.pictures import run_stages
+from tests.workers.pipelines.pictures import measure_likeness, run_stages
 from workers.catalogue import catalogue
 from workers.engine.interface import Engine, ImageOrder, Picture, Preview, load_engine
 from workers.pipelines.runtime import latent_previews
@@ -25,7 +24,7 @@ MIN_GAIN = 0.3
 
 
 @pytest.fixture(scope="module")
-def engine() -> Engine:
+def engine(whole_fit: None) -> Engine:
     """Load the model that comes along, whose pictures show what was asked for."""
     return load_engine(model=catalogue()["zekron-image-1"], device="cpu")
 
@@ -44,12 +43,6 @@ def make(engine: Engine, orders: list[ImageOrder]) -> tuple[list[Picture], list[
     return run_stages(engine, wanted, on_step=lambda _done, _steps: None), got
 
 
-def likeness(preview: Picture, picture: Picture) -> float:
-    """Return the correlation of a preview with a picture that is shrunk to its size."""
-    small = Image.fromarray(picture).resize(preview.shape[1::-1], Image.Resampling.BOX)
-    return float(np.corrcoef(preview.ravel(), np.asarray(small).ravel())[0, 1])
-
-
 def test_previews_resemble_the_picture_that_comes_and_the_pictures_are_the_same_without_them(
     engine: Engine,
 ) -> None:
@@ -64,11 +57,11 @@ def test_previews_resemble_the_picture_that_comes_and_the_pictures_are_the_same_
         for picture in rendered:
             assert picture.dtype == np.uint8
             assert picture.shape == (SIZE[1] // 4, SIZE[0] // 4, 3)
-        own = likeness(rendered[-1], made[index])
+        own = measure_likeness(rendered[-1], made[index])
         assert own > MIN_LIKENESS
-        assert own > likeness(rendered[-1], made[1 - index]) + MIN_GAIN
+        assert own > measure_likeness(rendered[-1], made[1 - index]) + MIN_GAIN
         # The flow is nearly straight at its end, so the guess of each step is better than noise.
-        assert likeness(rendered[0], made[index]) > MIN_LIKENESS - 0.1
+        assert measure_likeness(rendered[0], made[index]) > MIN_LIKENESS - 0.1
 
 
 def test_an_order_without_previews_beside_one_with_them_gets_none(engine: Engine) -> None:
@@ -82,8 +75,5 @@ def test_without_a_fit_there_are_no_previews(engine: Engine) -> None:
     previews = latent_previews.LatentPreviews(device=engine._device, patch_pixels=16)
     got: list[Preview] = []
     wanted = replace(order(PROMPTS[0]), preview_count=3, on_preview=got.append)
-    latents = torch.zeros((1, 4, 8))
-    previews.offer(
-        [wanted], done=2, step_count=4, before_BSC=latents, after_BSC=latents, steps_ahead=1.0, grid=(2, 2)
-    )
+    previews.offer([wanted], done=2, step_count=4, find_clean=lambda: torch.zeros((1, 4, 8)), grid=(2, 2))
     assert got == []
