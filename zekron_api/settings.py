@@ -157,7 +157,7 @@ SPECTACULAR_SETTINGS = {
 }
 # Pages of the allowed origins may call the API and read these headers. A page sends its key itself, so browsers need
 # not add cookies (CORS_ALLOW_CREDENTIALS).
-CORS_URLS_REGEX = r"^/v1/"
+CORS_URLS_REGEX = r"^/(v1/|mcp$)"
 CORS_ALLOW_METHODS = ["GET", "HEAD", "POST", "DELETE"]
 CORS_ALLOW_HEADERS = [
     "authorization",
@@ -167,6 +167,9 @@ CORS_ALLOW_HEADERS = [
     "if-none-match",
     "if-range",
     "last-event-id",
+    "mcp-method",
+    "mcp-name",
+    "mcp-protocol-version",
     "prefer",
     "range",
     "x-request-id",
@@ -198,6 +201,8 @@ CORS_EXPOSE_HEADERS = [
 REQUESTS_PER_MINUTE = 60
 POLLS_PER_MINUTE = 600
 VERIFICATIONS_PER_MINUTE = 60
+# Messages of MCP clients, of which several belong to one call of a tool.
+MESSAGES_PER_MINUTE = 600
 OPEN_GENERATIONS_LIMIT = 5
 # The limit of an account's open asynchronous generations.
 QUEUE_LIMIT = 100
@@ -349,6 +354,8 @@ LOGGING = {
         # did, and its failure is an ERROR of the second logger.
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
+        # At INFO the MCP SDK announces each message, and at DEBUG it writes them.
+        "mcp": {"level": "WARNING"},
         # axes announces itself at every start.
         "axes.apps": {"level": "WARNING"},
         "django.request": {"filters": ["without_paths"]},

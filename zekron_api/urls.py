@@ -14,6 +14,7 @@ from zekron_api.endpoints import (
     views,
     watch_generation,
 )
+from zekron_api.mcp_server.view import McpView
 from zekron_api.openai import views as openai
 from zekron_api.openapi import document, reference
 from zekron_api.ops import health, prometheus
@@ -34,6 +35,7 @@ urlpatterns = [
     path("v1/generations/<str:generation_id>", watch_generation.GenerationView.as_view()),
     path("v1/generations/<str:generation_id>/cancel", cancel_generation.CancelView.as_view()),
     path("v1/generations/<str:generation_id>/events", watch_generation.EventsView.as_view()),
+    path("mcp", McpView.as_view()),
     path("v1/openapi.json", document.serve),
     path("docs", reference.serve),
     # The middleware health_probes answers these two before it gets here.

@@ -26,7 +26,7 @@ print(gc.get_freeze_count() > 10_000, gc.isenabled(), *gc.get_threshold())
 ROUTES = """
 import sys
 import zekron_api.asgi
-print("zekron_api.urls" in sys.modules)
+print("zekron_api.urls" in sys.modules, "mcp" in sys.modules)
 """
 
 
@@ -40,7 +40,13 @@ def test_a_web_process_walks_what_it_has_loaded_no_more_and_all_else_seldom() ->
 
 
 def test_a_web_process_has_loaded_its_routes_before_a_health_check_says_that_it_lives() -> None:
-    assert _printed_by(ROUTES) == ["True"]
+    has_routes, _ = _printed_by(ROUTES)
+    assert has_routes == "True"
+
+
+def test_a_web_process_starts_without_the_sdk_of_agents() -> None:
+    _, has_sdk = _printed_by(ROUTES)
+    assert has_sdk == "False"
 
 
 def _printed_by(code: str) -> list[str]:

@@ -249,6 +249,12 @@ TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
         "Wait, then send it again, or watch GET /v1/generations/{id}/events.",
     ),
     (
+        rate_limit.MessagesExceeded,
+        429,
+        "rate_limit_exceeded",
+        "This account sent too many messages to /mcp. At most 600 are allowed in 60 seconds. Wait, then send it again.",
+    ),
+    (
         exceptions.Throttled,
         429,
         "rate_limit_exceeded",

@@ -28,6 +28,10 @@ _UTF_8: Final = frozenset({"utf-8", "utf8"})
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
+class NotAnObject(ParseError):
+    """The request body is JSON, but not an object."""
+
+
 class ObjectParser(BaseParser):
     """DRF's parser for JSON objects. Call `check_body` with the request first."""
 
@@ -103,7 +107,7 @@ def parse_object(content: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ParseError(f"The request body is not valid JSON: {error}") from None
     if not isinstance(value, dict):
-        raise ParseError("The request body is JSON but not an object.")
+        raise NotAnObject("The request body is JSON but not an object.")
     if _depth(value) > MAX_DEPTH:
         raise ParseError(f"The request body must not be nested deeper than {MAX_DEPTH} levels.")
     return value

@@ -31,6 +31,7 @@ class Scope(Enum):
     REQUESTS = "requests"
     POLLS = "polls"
     VERIFICATIONS = "verifications"
+    MESSAGES = "messages"
 
 
 class Rate(NamedTuple):
@@ -72,14 +73,21 @@ class PollsExceeded(RateExceeded):
     """The account used up its polls of the last minute."""
 
 
+class MessagesExceeded(RateExceeded):
+    """The account used up its messages to the MCP server of the last minute."""
+
+
+_EXCEEDED: Final = {Scope.POLLS: PollsExceeded, Scope.MESSAGES: MessagesExceeded}
+
+
 def consume(*, account_id: int, scope: Scope = Scope.REQUESTS) -> Rate:
-    """Count one request of the account; raise RateExceeded or PollsExceeded when it is over the limit of its scope.
+    """Count one request of the account; raise RateExceeded, or its subclass for the scope, when it is over the limit.
 
     Without Redis each web process counts for itself, so their number bounds the rate.
     """
     rate, admitted = count(*_counted(scope, account_id))
     if not admitted:
-        raise PollsExceeded(rate) if scope is Scope.POLLS else RateExceeded(rate)
+        raise _EXCEEDED.get(scope, RateExceeded)(rate)
     return rate
 
 
@@ -98,6 +106,8 @@ def _counted(scope: Scope, account_id: int) -> tuple[RateLimitItem, str]:
         return RateLimitItemPerMinute(settings.POLLS_PER_MINUTE), f"polls:{account_id}"
     if scope is Scope.VERIFICATIONS:
         return RateLimitItemPerMinute(settings.VERIFICATIONS_PER_MINUTE), f"verifications:{account_id}"
+    if scope is Scope.MESSAGES:
+        return RateLimitItemPerMinute(settings.MESSAGES_PER_MINUTE), f"messages:{account_id}"
     return RateLimitItemPerMinute(settings.REQUESTS_PER_MINUTE), str(account_id)
 
 

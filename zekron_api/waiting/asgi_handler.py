@@ -40,6 +40,7 @@ from zekron_api.waiting.event_stream import HAS_STREAM_PLACE, BuildEnd, Event, E
 from zekron_api.waiting.event_streams import EventStreams
 from zekron_api.waiting.fair_semaphore import PerAccountSemaphore
 from zekron_api.waiting.open_lanes import OpenLanes
+from zekron_api.waiting.own_requests import ComposedResponse, OwnRequests
 from zekron_api.waiting.request_body import Scope
 from zekron_api.waiting.utf8_request import Utf8Request
 
@@ -103,6 +104,9 @@ class WaitingRoom(ASGIHandler):
         if isinstance(response, EventStreamResponse):
             await self._stream(response, scope, receive, send)
             return
+        if isinstance(response, ComposedResponse):
+            await self._compose(response, scope, receive, send)
+            return
         if isinstance(response, PendingCheckResponse):
             await response.wait()
             if scope["method"] == "HEAD":
@@ -163,6 +167,16 @@ class WaitingRoom(ASGIHandler):
         finally:
             if noting is not None:
                 noting.cancel()
+
+    async def _compose(self, response: ComposedResponse, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send a response that is made of requests to this application, which end with it."""
+        requests = OwnRequests(self, scope=scope, receive=receive, request_id=response["X-Request-Id"])
+        is_sent = False
+        try:
+            reply = await response.compose(requests)
+            is_sent = await self._send(with_headers_of(response, reply), send)
+        finally:
+            await requests.release(is_sent=is_sent)
 
     async def _note_half_close(self, response: EventStreamResponse, scope: Scope) -> None:
         await half_close.event_of(scope).wait()
