@@ -79,6 +79,13 @@ BACKGROUND: dict[tuple[str, str], Guard] = {
     ("zekron_api/waiting/asgi_handler.py", "ensure_future"): Guard("is awaited by its request"),
     ("zekron_api/waiting/event_streams.py", "ensure_future"): Guard("is awaited by its stream"),
     ("zekron_api/waiting/asgi_handler.py", "to_thread"): Guard("is awaited at the stop"),
+    ("zekron_api/waiting/own_requests.py", "create_task"): Guard("the client's request gets the error"),
+    ("zekron_api/waiting/own_requests.py", "ensure_future"): Guard("is cancelled by its request"),
+    ("zekron_api/waiting/own_requests.py", "to_thread"): Guard("is awaited by its request"),
+    ("zekron_api/mcp_server/view.py", "to_thread"): Guard(
+        "the request gets the error, and the next one tries again"
+    ),
+    ("zekron_api/mcp_server/tools.py", "to_thread"): Guard("is awaited by its request"),
     ("zekron_api/waiting/completion_waiters.py", "to_thread"): Guard("is awaited by the guarded listener"),
 }
 

@@ -1,7 +1,6 @@
 """The tools. Each makes requests of the service to itself, so a tool has no rule of its own. They know no protocol."""
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -55,9 +54,10 @@ async def _edit_image(request: Call) -> Outcome:
     images = request.take("images")
     if not isinstance(images, list) or not images:
         raise InvalidField("invalid_parameter", "images must be an array of at least one image to edit.")
-    sources = [await _source(request, item, position) for position, item in enumerate(images)]
+    body = {"images": [await _source(request, item, position) for position, item in enumerate(images)]}
+    # The request empties the body, and no image that was sent stays in memory during the wait.
     del images
-    return await _make(request, {"images": sources})
+    return await _make(request, body)
 
 
 async def _make(request: Call, body: dict[str, Any]) -> Outcome:
@@ -75,7 +75,7 @@ async def _make(request: Call, body: dict[str, Any]) -> Outcome:
         await request.requests.send(
             "POST",
             "/v1/generate",
-            body=await _written(body),
+            body=body,
             headers={
                 "Prefer": f"wait={MAX_WAIT_SECONDS}",
                 **({} if key is None else {"Idempotency-Key": key}),
@@ -101,7 +101,7 @@ async def _get_generation(request: Call) -> Outcome:
 async def _quote(request: Call) -> Outcome:
     body = {"prompt": _QUOTED_PROMPT, "images": request.take("source_images") or 0}
     body |= request.take_all(("model", "size"))
-    reply = check(await request.requests.send("POST", "/v1/quote", body=await _written(body)))
+    reply = check(await request.requests.send("POST", "/v1/quote", body=body))
     return Outcome(reply.json()["data"])
 
 
@@ -141,11 +141,6 @@ async def _source(request: Call, item: object, position: int) -> dict[str, Any]:
         message = f"{name} names a generation that has no image, or no longer. Images are kept for 24 hours."
         raise InvalidField("invalid_image", message)
     return {"data": data["image"]["b64_json"], "mime_type": data["image"]["mime_type"]}
-
-
-async def _written(body: Mapping[str, Any]) -> bytes:
-    """Return the body as JSON. It may have megabytes, and any text or number that JSON has."""
-    return await asyncio.to_thread(lambda: json.dumps(body).encode("ascii"))
 
 
 async def _with_picture(data: Mapping[str, Any], more: Mapping[str, Any]) -> Outcome:

@@ -4,6 +4,7 @@ Each passes the whole ASGI application. So there is one authentication, one rate
 """
 
 import asyncio
+import json
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -53,15 +54,21 @@ class OwnRequests:
         path: str,
         *,
         query: str = "",
-        body: bytes = b"",
+        body: dict[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         keeps_slot: bool = True,
     ) -> OwnReply:
         """Return the reply to a request with the client's key. Raise ClientLeft if there is none.
 
-        Without `keeps_slot` the reply's slot is free at once.
+        The body is emptied, because its megabytes must not stay in memory during the wait. Without `keeps_slot` the
+        reply's slot is free at once.
         """
-        more = {"content-type": "application/json", **(headers or {})} if body else headers or {}
+        content = b""
+        more = dict(headers or {})
+        if body is not None:
+            content = await asyncio.to_thread(_write, body)
+            body.clear()
+            more["content-type"] = "application/json"
         scope = {
             **self.scope,
             "method": method,
@@ -70,16 +77,15 @@ class OwnRequests:
             "query_string": query.encode("ascii"),
             "headers": [
                 *self._headers,
-                (b"content-length", str(len(body)).encode("ascii")),
+                (b"content-length", str(len(content)).encode("ascii")),
                 *(
                     (name.lower().encode("ascii"), value.encode("utf-8", "replace"))
                     for name, value in more.items()
                 ),
             ],
         }
-        exchange = _Exchange(body, self._receive)
-        # The body may have megabytes, which must not stay in memory during the wait.
-        del body
+        exchange = _Exchange(content, self._receive)
+        del content
         self._exchanges.append(exchange)
         exchange.start(self._application, scope)
         reply = await exchange.reply()
@@ -102,6 +108,11 @@ class ComposedResponse(HttpResponse):
     async def compose(self, requests: OwnRequests) -> HttpResponse:
         """Return the response, without a thread while a request waits."""
         raise NotImplementedError
+
+
+def _write(body: Mapping[str, Any]) -> bytes:
+    """Return the body as JSON. It may have any text and any number that JSON has."""
+    return json.dumps(body).encode("ascii")
 
 
 class _Exchange:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import httpx2
@@ -15,17 +15,25 @@ from zekron_api.waiting.asgi_handler import WaitingRoom
 
 # The two forms of the protocol: with a handshake, and without one since 2026.
 MODES = ("legacy", "2026-07-28")
+TIMEOUT_SECONDS = 120
 ACCEPT = "application/json, text/event-stream"
 
 
+def agent(app: WaitingRoom, key: str, *, mode: str = "auto") -> AbstractAsyncContextManager[Client]:
+    """Connect the client to a waiting room in this process."""
+    transport = httpx2.ASGITransport(app)  # type: ignore[arg-type] # the room is an application of ASGI
+    return connected("http://localhost/mcp", key, mode=mode, transport=transport)
+
+
 @asynccontextmanager
-async def agent(app: WaitingRoom, key: str, *, mode: str = "auto") -> AsyncIterator[Client]:
+async def connected(
+    url: str, key: str, *, mode: str = "auto", transport: httpx2.AsyncBaseTransport | None = None
+) -> AsyncIterator[Client]:
     """Connect the client with this key."""
     headers = {"Authorization": f"Bearer {key}"}
-    transport = httpx2.ASGITransport(app)  # type: ignore[arg-type] # the room is an application of ASGI
     async with (
-        httpx2.AsyncClient(transport=transport, headers=headers) as http_client,
-        Client(streamable_http_client("http://localhost/mcp", http_client=http_client), mode=mode) as client,
+        httpx2.AsyncClient(transport=transport, headers=headers, timeout=TIMEOUT_SECONDS) as http_client,
+        Client(streamable_http_client(url, http_client=http_client), mode=mode) as client,
     ):
         yield client
 

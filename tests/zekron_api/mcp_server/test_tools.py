@@ -20,7 +20,8 @@ from workers.catalogue import catalogue
 from workers.models import Generation, Status
 from zekron_api.endpoints import sizes
 from zekron_api.endpoints.fields import MAX_PROMPT_CHARACTERS, MAX_SOURCES
-from zekron_api.mcp_server import schemas, tools
+from zekron_api.mcp_server import schemas
+from zekron_api.waiting import own_requests
 from zekron_api.waiting.asgi_handler import WaitingRoom
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -260,10 +261,10 @@ def test_an_unknown_tool_is_an_error_of_the_protocol(served: Serve, me: Caller) 
 def test_an_error_that_nobody_expected_says_nothing_of_itself(
     served: Serve, me: Caller, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def broken(body: object) -> bytes:
+    def broken(name: object) -> bytes:
         raise ZeroDivisionError("a secret")
 
-    monkeypatch.setattr(tools, "_written", broken)
+    monkeypatch.setattr(own_requests, "_write", broken)
 
     async def scenario(app: WaitingRoom) -> None:
         async with agent(app, me.key) as client:
