@@ -23,6 +23,7 @@ from tests.mutants import (
     history,
     imaging,
     mcp_server,
+    openai,
     partial_images,
     provenance,
     resources,
@@ -55,6 +56,7 @@ MUTATIONS = (
     *storage.MUTATIONS,
     *zekron_api.MUTATIONS,
     *waiting.MUTATIONS,
+    *openai.MUTATIONS,
 )
 
 

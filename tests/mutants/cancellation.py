@@ -200,7 +200,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="a lost client: only a retry attaches",
-        path="zekron_api/endpoints/generate.py",
+        path="zekron_api/endpoints/submission.py",
         text='return count.isascii() and count.isdigit() and count.strip("0") != ""',
         without="return True",
         tests=(f"{LOST}::test_asking_twice_on_purpose_makes_two",),
@@ -228,9 +228,9 @@ MUTATIONS = (
     ),
     Mutation(
         name="a lost client: the digest has the API key",
-        path="zekron_api/endpoints/generate.py",
-        text="[keys.digest(api_key), *create_generation",
-        without="[*create_generation",
+        path="zekron_api/endpoints/submission.py",
+        text="[keys.digest(api_key), *content]",
+        without="[*content]",
         tests=(f"{LOST}::test_a_retry_with_another_key_of_the_account_is_a_new_request",),
     ),
     Mutation(

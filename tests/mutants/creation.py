@@ -24,22 +24,22 @@ MUTATIONS = (
     Mutation(
         name="idempotency: the digest has the size",
         path=CREATE,
-        text="size, *images_asked, *_list",
-        without="*images_asked, *_list",
+        text="size, *images_of(fields), *_list",
+        without="*images_of(fields), *_list",
         tests=(f"{SAME_KEY}::test_another_request_under_the_same_key_is_refused",),
     ),
     Mutation(
         name="idempotency: the digest has the images",
         path=CREATE,
-        text="size, *images_asked, *_list",
+        text="size, *images_of(fields), *_list",
         without="size, *_list",
         tests=(f"{SAME_KEY}::test_another_request_under_the_same_key_is_refused",),
     ),
     Mutation(
         name="idempotency: the digest has the order of the images",
         path=CREATE,
-        text="size, *images_asked, *_list",
-        without="size, *sorted(images_asked), *_list",
+        text="size, *images_of(fields), *_list",
+        without="size, *sorted(images_of(fields)), *_list",
         tests=(f"{SAME_KEY}::test_the_same_images_in_another_order_are_another_request",),
     ),
     Mutation(

@@ -75,8 +75,8 @@ MUTATIONS = (
     Mutation(
         name="idempotency: the digest has the images in their order",
         path="zekron_api/endpoints/create_generation.py",
-        text="*images_asked, *_list",
-        without="*sorted(images_asked), *_list",
+        text="*images_of(fields), *_list",
+        without="*sorted(images_of(fields)), *_list",
         tests=(f"{HTTP}::test_the_same_images_in_another_order_are_another_request",),
     ),
 )

@@ -41,7 +41,7 @@ MUTATIONS = (
     Mutation(
         name="streams of a create: a deleted image is 410",
         path=GENERATE,
-        text="        if wish.wants_events and not _is_expired(created.generation):\n",
+        text="        if wish.wants_events and not generation_response.is_expired(accepted.created.generation):\n",
         without="        if wish.wants_events:\n",
         tests=(f"{TESTS}::test_the_replay_of_a_deleted_one_is_410_and_never_a_new_charge",),
     ),

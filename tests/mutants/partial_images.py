@@ -98,8 +98,8 @@ MUTATIONS = (
     Mutation(
         name="partial images: the row is asked before one is sent",
         path="zekron_api/endpoints/partial_image_event.py",
-        text="    if generation is None:\n        return None\n",
-        without="    generation = generation or Generation.objects.get(pk=generation_id)\n",
+        text="    return None if generation is None else (generation, image)\n",
+        without="    return (generation or Generation.objects.get(pk=generation_id), image)\n",
         tests=(f"{STREAMS}::test_a_generation_that_is_to_be_cancelled_sends_none_any_more",),
     ),
     Mutation(

@@ -53,8 +53,8 @@ MUTATIONS = (
     Mutation(
         name="models: an unknown name is not found",
         path="zekron_api/endpoints/list_models.py",
-        text="            raise exceptions.NotFound\n",
-        without="            return Response({})\n",
+        text="    if model_id not in models:\n",
+        without="    if not models:\n",
         tests=("tests/zekron_api/endpoints/test_list_models.py",),
     ),
     Mutation(
@@ -146,7 +146,7 @@ MUTATIONS = (
     Mutation(
         name="stream: its place is free again",
         path="zekron_api/waiting/event_streams.py",
-        text="        self._count_by_account[stream.account_id] -= 1\n",
+        text="        self._count_by_account[account_id] -= 1\n",
         without="",
         tests=(f"{STREAMS}::test_an_account_has_at_most_ten_streams_and_a_place_is_free_again_at_once",),
     ),

@@ -52,7 +52,7 @@ MUTATIONS = (
     Mutation(
         name="metrics: a stream is no waiting client",
         path=ROOM,
-        text="lambda: len(self.waiters) - len(self.streams)",
+        text="lambda: len(self.waiters) - self.streams.watched_count",
         without="lambda: len(self.waiters)",
         tests=(
             "tests/zekron_api/waiting/test_event_streams.py::"

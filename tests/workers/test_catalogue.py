@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from typing import Any
 
@@ -241,3 +242,49 @@ def test_weights_that_are_neither_a_folder_nor_a_name_are_refused(tmp_path: Path
     path = written(tmp_path, ENTRY.replace("var/models/small", weights))
     with pytest.raises(CatalogueError, match="neither a folder nor owner/name@revision"):
         load(path)
+
+
+ALIASES = """
+[aliases]
+"gpt-image-2" = "zekron-image-1"
+"*" = "zekron-image-1"
+"""
+
+
+def test_there_are_no_aliases_by_default() -> None:
+    assert catalogue.aliases() == {}
+    assert catalogue.find_model("gpt-image-2") is None
+    assert catalogue.known_names() == [catalogue.DEFAULT_MODEL]
+
+
+def test_an_alias_stands_for_a_model_and_one_for_every_other_name(tmp_path: Path, settings: Any) -> None:
+    settings.MODELS_FILE = written(tmp_path, ENTRY + ALIASES)
+    assert set(catalogue.catalogue()) == {"zekron-image-1"}
+    assert catalogue.known_names() == ["zekron-image-1", "gpt-image-2"]
+    for name in ("zekron-image-1", "gpt-image-2", "dall-e-2", "", "*"):
+        assert catalogue.find_model(name) is catalogue.catalogue()["zekron-image-1"]
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ('"a" = "b"', "'a' stands for 'b', which is no model of this file"),
+        ('"a" = "aliases"', "'a' stands for 'aliases', which is no model of this file"),
+        ('"a" = 3', "'a' stands for 3, which is no model of this file"),
+        ('"a" = ["zekron-image-1"]', "'a' stands for ['zekron-image-1'], which is no model of this file"),
+        ('"zekron-image-1" = "zekron-image-1"', "'zekron-image-1' is the name of a model"),
+        ('"a b" = "zekron-image-1"', "'a b' is neither '*' nor 1 to 128 letters, digits and ._:/-"),
+    ],
+)
+def test_a_mistake_in_the_aliases_is_told_when_the_models_are_read(
+    tmp_path: Path, settings: Any, line: str, why: str
+) -> None:
+    settings.MODELS_FILE = written(tmp_path, f"{ENTRY}\n[aliases]\n{line}\n")
+    with pytest.raises(CatalogueError, match=f"aliases: {re.escape(why)}$"):
+        catalogue.catalogue()
+
+
+def test_aliases_are_a_table(tmp_path: Path, settings: Any) -> None:
+    settings.MODELS_FILE = written(tmp_path, "aliases = 3\n" + ENTRY)
+    with pytest.raises(CatalogueError, match=r"aliases: is not a table$"):
+        catalogue.catalogue()

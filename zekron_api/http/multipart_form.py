@@ -63,7 +63,7 @@ def parse_form(content: bytes, *, boundary: bytes) -> Form:
 
 
 class _Reader:
-    """What the parser has found so far."""
+    """The parts that the parser has found so far."""
 
     def __init__(self) -> None:
         self.form = Form()

@@ -63,7 +63,7 @@ def _without_effect(*choices: str, default: str) -> parameter_fields.ChoiceField
 
 
 class _ImageSerializer(GenerateSerializer):
-    """What both requests have. The fields that are not named here are the service's own."""
+    """The fields of both requests. Those that are not named here are the service's own."""
 
     quality = parameter_fields.ChoiceField(
         choices=(*parameter_fields.QUALITIES, "xhigh", "max", "standard", "hd"),
@@ -118,7 +118,7 @@ class _ImageSerializer(GenerateSerializer):
 
     @property
     def content_kinds(self) -> frozenset[str]:
-        """Which of the address and the bytes each image of the reply has."""
+        """The kinds of content that each image of the reply has: its address, its bytes, or both."""
         asked: str = self.validated_data["response_format"]
         model = self.initial_data.get("model")
         has_bytes_alone = isinstance(model, str) and model.startswith(_MODELS_WITH_BYTES)

@@ -25,7 +25,7 @@ class TokenDetailsSerializer(Serializer[Any]):
 
 @extend_schema_serializer(component_name="ImageUsage")
 class UsageSerializer(Serializer[Any]):
-    """What the images needed, and what they cost."""
+    """The tokens and the cost of the images."""
 
     input_tokens = IntegerField(min_value=0)
     input_tokens_details = TokenDetailsSerializer()

@@ -181,3 +181,15 @@ def test_variations_say_what_to_use_instead(me: Caller) -> None:
     error = error_of(me.post("/v1/images/variations", {}), 400)
     assert error["code"] == "unsupported_endpoint"
     assert "/v1/images/edits" in error["message"]
+
+
+def test_an_alias_of_the_operator_is_the_model_that_it_stands_for(
+    me: Caller, create: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.catalogue.aliases", lambda: {"gpt-image-2": "zekron-image-1"})
+    [image] = create(model="gpt-image-2").json()["data"]
+    # OpenAI's clients expect the bytes alone of such a model.
+    assert "b64_json" in image
+    assert "url" not in image
+    assert Generation.objects.get().model == "zekron-image-1"
+    assert me.generate(model="gpt-image-2").json()["data"]["model"] == "zekron-image-1"
