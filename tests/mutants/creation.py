@@ -198,8 +198,8 @@ MUTATIONS = (
     Mutation(
         name="an image's token needs the secret key",
         path=TOKENS,
-        text="hmac.new(_token_key(settings.SECRET_KEY), ",
-        without='hmac.new(b"", ',
+        text="return hmac.new(key, ",
+        without='return hmac.new(b"", ',
         tests=(f"{TOKEN}::test_a_token_needs_the_secret_key",),
     ),
     Mutation(

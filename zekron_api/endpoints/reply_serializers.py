@@ -28,6 +28,7 @@ from zekron_api.endpoints.reply_fields import (
     url_field,
     usd_field,
 )
+from zekron_api.endpoints.row_serializer import RowSerializer
 
 
 class Finished(NamedTuple):
@@ -134,7 +135,7 @@ class BalanceReplySerializer(Serializer[Any]):
     data = BalanceSerializer(source="*")  # type: ignore[assignment]
 
 
-class HistoryRowSerializer(Serializer[Any]):
+class HistoryRowSerializer(RowSerializer):
     """A generation in the history. `token`, `image_url` and `expires_at` are null unless it is completed."""
 
     id = IntegerField(source="pk", min_value=1)
