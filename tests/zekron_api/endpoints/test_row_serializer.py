@@ -19,10 +19,9 @@ def test_a_row_is_what_the_rest_framework_writes(status: str) -> None:
         kind=Kind.EDIT,
         model="zekron-image-1",
         prompt="a boat",
-        parameters={"width": 512, "height": 768, "seed": 3, "metadata": {"a": "b"}},
+        parameters={"width": 512, "height": 768, "seed": 3, "metadata": {"a": "b"}, "prompt_tokens_read": 40},
         status=status,
         cost_micros=25_400 if status == Status.COMPLETED else None,
-        prompt_tokens_read=None if status == Status.QUEUED else 40,
         created_at=now,
         expires_at=now + timedelta(hours=1) if status == Status.COMPLETED else None,
     )
