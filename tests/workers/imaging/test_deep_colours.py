@@ -39,12 +39,14 @@ def test_sixteen_bits_of_colours_keep_their_dark_levels(numbers: tuple[int, ...]
     assert near(pixel(linear(content)), wanted, 1)
 
 
+@pytest.mark.parametrize("has_transparency", [False, True])
 def test_of_a_large_picture_of_sixteen_bits_the_high_bytes_are_converted(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, *, has_transparency: bool
 ) -> None:
     row = b"\0" + struct.pack(">3H", 40_000, 20_000, 511) * 64
     content = linear(png_of(64, 64, depth=16, data=row * 64))
-    exact = pixel(content)
-    assert near(exact[2:], (srgb_number(511 / 65_535),), 1)
+    if has_transparency:
+        content = with_chunk(content, b"tRNS", bytes(6))
+    assert near(pixel(content)[2:], (srgb_number(511 / 65_535),), 1)
     monkeypatch.setattr(flatten, "MAX_DEEP_PIXELS", 64 * 63)
     assert near(pixel(content)[2:], (srgb_number(1 / 255),), 1)
