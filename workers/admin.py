@@ -13,7 +13,10 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.html import format_html
 
+from workers.imaging import masks
+from workers.imaging.encoders import DEFAULT_FORMAT, Encoding
 from workers.lifecycle import image_tokens, operator_cancellation
 from workers.messaging import worker_registry
 from workers.messaging.worker_registry import Worker
@@ -41,6 +44,7 @@ class GenerationAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's cl
         "kind",
         "model",
         "size",
+        "group",
         "created_at",
         "ended_at",
         "error_code",
@@ -52,6 +56,8 @@ class GenerationAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's cl
     search_fields = ["=id", "=error_code", "=account__name"]
     search_help_text = "Search by id, error code, account name or image token."
     exclude = ["image", "token_digest", "lease_token"]
+    # They are parts of other columns, which show them as staff read them.
+    readonly_fields = ["group", "seed", "output_format", "has_mask"]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Generation], search_term: str
@@ -60,6 +66,34 @@ class GenerationAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's cl
         if _TOKEN.fullmatch(search_term.strip()):
             return queryset.filter(token_digest=image_tokens.digest_of(token=search_term.strip())), False
         return super().get_search_results(request, queryset, search_term)
+
+    @admin.display(description="group")
+    def group(self, generation: Generation) -> str:
+        """Return the place among the images of one request, with a link to all of them."""
+        if generation.group_id is None or generation.group_index is None:
+            return "alone"
+        url = reverse("admin:workers_generation_changelist", query={"group_id": generation.group_id})
+        return format_html(
+            '<a href="{}">{}, image {}</a>', url, generation.group_id, generation.group_index + 1
+        )
+
+    @admin.display(description="seed")
+    def seed(self, generation: Generation) -> str:
+        """Return the seed, unless it is erased."""
+        return str(generation.parameters.get("seed", "erased"))
+
+    @admin.display(description="output format")
+    def output_format(self, generation: Generation) -> str:
+        """Return the format of the image, with its compression if it has one."""
+        encoding = Encoding.of(generation.parameters)
+        has_compression = encoding.format is not DEFAULT_FORMAT
+        return f"{encoding.format} {encoding.compression}" if has_compression else encoding.format
+
+    @admin.display(description="mask", boolean=True)
+    def has_mask(self, generation: Generation) -> bool | None:
+        """Return whether the edit has a mask, or None after the erasure of its parameters."""
+        is_erased = not generation.prompt
+        return None if is_erased else masks.PARAMETER in generation.parameters
 
     def get_urls(self) -> list[URLPattern]:
         """Add the pages of workers and of a cancellation to the URLs."""

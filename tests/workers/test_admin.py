@@ -1,14 +1,18 @@
 """The page that shows staff which workers live."""
 
+import re
 import time
 
 import pytest
 from django.test import Client
 from pytest_django import Settings
 
+from tests import factories
 from tests.billing.admin_client import browser_with, page
+from workers.lifecycle import erasure
 from workers.messaging import worker_registry
 from workers.messaging.redis_client import connection
+from workers.models import Generation, Status
 
 pytestmark = pytest.mark.django_db
 GENERATIONS = "/admin/workers/generation/"
@@ -87,3 +91,28 @@ def test_staff_without_the_permission_and_strangers_see_nothing() -> None:
     worker_registry.publish(worker_name="gpu@a")
     page(browser_with("view_account"), WORKERS, status=403)
     assert Client().get(WORKERS).status_code == 302
+
+
+def test_the_page_of_a_generation_says_what_its_image_is_beside_the_others_of_its_request() -> None:
+    owner, asked = factories.account(), {"width": 512, "height": 512}
+    webp = {"output_format": "webp", "output_compression": 80, "masked": True}
+    first, second = factories.submit_all(
+        owner, parameters=[{**asked, "seed": 71}, {**asked, "seed": 72, **webp}]
+    )
+    alone = factories.generation_in(Status.COMPLETED, owner)
+    erasure.erase(generation_ids=[alone.pk])
+    browser = browser_with("view_generation")
+
+    def fields(generation: Generation) -> list[str]:
+        shown = page(browser, f"{GENERATIONS}{generation.pk}/change/")
+        names = ("group", "seed", "output_format", "has_mask")
+        cells = [re.findall(f'field-{name}".*?readonly">(.*?)</div>', shown, re.DOTALL)[0] for name in names]
+        return [re.sub('<img.*alt="(.*)">', r"\1", re.sub("</?a.*?>", "", cell)) for cell in cells]
+
+    assert fields(first) == [f"{first.pk}, image 1", "71", "png", "False"]
+    assert fields(second) == [f"{first.pk}, image 2", "72", "webp 80", "True"]
+    assert fields(alone) == ["alone", "erased", "png", "None"]
+    of_group = page(browser, f"{GENERATIONS}?group_id={first.pk}")
+    listed = [each for each in (first, second, alone) if f"{GENERATIONS}{each.pk}/change/" in of_group]
+    assert listed == [first, second]
+    assert f"{GENERATIONS}?group_id={first.pk}" in page(browser, GENERATIONS)
