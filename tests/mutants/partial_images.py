@@ -65,7 +65,7 @@ MUTATIONS = (
         path=PARTIALS,
         text="if age < WINDOW and first_age",
         without="if first_age",
-        tests=(f"{DELIVERY}::test_more_than_twenty_in_a_day_suspend_partial_images_for_a_day",),
+        tests=(f"{DELIVERY}::test_a_burst_suspends_for_a_day_after_its_last_one",),
     ),
     Mutation(
         name="partial images: only a day counts",

@@ -84,6 +84,14 @@ def test_more_than_twenty_in_a_day_suspend_partial_images_for_a_day() -> None:
     assert not is_suspended(other, last + MINUTE)
 
 
+def test_a_burst_suspends_for_a_day_after_its_last_one() -> None:
+    owner = factories.account()
+    last = NOW + MAX_CANCELLED * MINUTE
+    cancelled(owner, [NOW + minute * MINUTE for minute in range(MAX_CANCELLED + 1)])
+    assert is_suspended(owner, last + DAY - MINUTE)
+    assert not is_suspended(owner, last + DAY + MINUTE)
+
+
 def test_twenty_one_in_more_than_a_day_suspend_nothing() -> None:
     owner = factories.account()
     cancelled(owner, [NOW, *(NOW + DAY + minute * MINUTE for minute in range(MAX_CANCELLED))])
