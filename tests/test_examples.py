@@ -30,7 +30,7 @@ LANGUAGES = {
     "mjs": (["node"], ["node", "-e", "process.exit(typeof fetch === 'function' ? 0 : 1)"]),
     "php": (["php"], ["php", "-r", "exit(defined('CURLINFO_RETRY_AFTER') ? 0 : 1);"]),
 }
-NAMES = ("create", "edit", "submit", "watch")
+NAMES = ("create", "edit", "variants", "submit", "watch")
 FILES = [f"{name}.{language}" for language in LANGUAGES for name in NAMES]
 # Those that do not wait on an open request.
 ASYNC_NAMES = ("submit", "watch")
@@ -42,6 +42,9 @@ DATA = {
     "image": {"b64_json": base64.b64encode(PNG).decode()},
     "cost": "0.0267",
     "remaining_balance": "9.9733",
+    # A reply to a request for several images has these beside the first of them.
+    "images": [{"index": 0, "seed": 7, "image": {"b64_json": base64.b64encode(PNG).decode()}}],
+    "total_cost": "0.0267",
 }
 ERROR = {"message": "Come back later.", "code": "SERVICE_BUSY_7F3A9C_1712505600"}
 MADE = json.dumps({"success": True, "data": DATA}).encode()
@@ -171,7 +174,7 @@ def service(tmp_path: Path, objects_folder: Path) -> Iterator[processes.Server]:
 @pytest.mark.processes
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_a_create_and_its_edit_are_made_and_a_refusal_is_told_by_its_code(
+def test_a_create_and_its_edits_are_made_and_a_refusal_is_told_by_its_code(
     language: str, service: processes.Server, tmp_path: Path
 ) -> None:
     _skip_without(language)
@@ -186,8 +189,19 @@ def test_a_create_and_its_edit_are_made_and_a_refusal_is_told_by_its_code(
     for name in ("made here.png", "edited.png"):
         with Image.open(tmp_path / name) as picture:
             assert (picture.format, picture.size) == ("PNG", (1024, 1024))
+    Image.new("RGBA", (1024, 1024), "#00000000").save(tmp_path / "mask.png")
+    variants = example(f"variants.{language}", "A red boat", "made here.png", "mask.png", "variant")
+    assert (variants.returncode, variants.stderr) == (0, "")
+    assert variants.stdout == (
+        "variant-0.webp: seed 7\nvariant-1.webp: seed 8\ncost 0.0542 USD, remaining balance 9.8920 USD\n"
+    )
+    for number in range(2):
+        with Image.open(tmp_path / f"variant-{number}.webp") as picture:
+            assert (picture.format, picture.size) == ("WEBP", (1024, 1024))
     rows = service.ask("/v1/generations").json["data"]["generations"]
     assert [(row["type"], row["prompt"]) for row in rows] == [
+        ("edit", "A red boat"),
+        ("edit", "A red boat"),
         ("edit", "Add a rainbow"),
         ("create", 'A "quoted" \\ prompt, 日本'),
     ]
@@ -259,7 +273,8 @@ def test_a_picture_whose_reply_was_lost_is_had_by_the_next_try_and_paid_once(
 @pytest.mark.parametrize("file", FILES)
 def test_a_missing_key_is_said(file: str, tmp_path: Path) -> None:
     _skip_without(_language_of(file))
-    (tmp_path / "image.png").write_bytes(PNG)
+    for name in ("image.png", "mask.png"):
+        (tmp_path / name).write_bytes(PNG)
     ended = _run(file, folder=tmp_path, ZEKRON_URL="http://127.0.0.1:1")
     assert ended.returncode != 0
     assert re.search("(?i)ZEKRON_API_KEY.*to your API key", ended.stderr)
@@ -279,9 +294,10 @@ def test_a_try_that_was_told_to_wait_or_was_hung_up_on_is_repeated_with_the_same
     (key,) = {request.headers["Idempotency-Key"] for request in outcome.requests}
     assert uuid.UUID(key).version == 4
     assert {request.headers["Authorization"] for request in outcome.requests} == {"Bearer zk_live_x"}
-    made = "edited.png" if file.startswith("edit") else "image.png"
+    made = {"edit": "edited.png", "variants": "variant-0.webp"}.get(file.partition(".")[0], "image.png")
     assert (outcome.folder / made).read_bytes() == PNG
-    assert outcome.stdout.startswith(f"{made}: cost 0.0267 USD")
+    assert outcome.stdout.startswith(f"{made}: ")
+    assert "cost 0.0267 USD" in outcome.stdout
     # A read that was hung up on is repeated too, and a stream that broke is opened again.
     reads = [path for path in outcome.paths if path.startswith("/v1/generations/42")]
     assert len(reads) == (3 if file.startswith(ASYNC_NAMES) else 0)
@@ -340,6 +356,7 @@ def _against(
     folder: Path,
 ) -> Outcome:
     (folder / "image.png").write_bytes(b"the source of an edit")
+    (folder / "mask.png").write_bytes(b"the mask of an edit")
     with FakeService(replies, make, end) as service:
         thread = threading.Thread(target=service.serve_forever, args=(0.02,))
         thread.start()
