@@ -17,7 +17,7 @@ from django.core.files.storage import Storage, storages
 from django.db import OperationalError, connection, transaction
 from django.db.models import QuerySet
 from django.db.models.expressions import Combinable
-from django.db.models.functions import Least, Now
+from django.db.models.functions import Greatest, Least, Now
 from psycopg.errors import LockNotAvailable
 
 from storage import envelope, failpoints, keyring
@@ -196,8 +196,10 @@ def purge(*, now: datetime | Now = Now(), limit: int = MAX_PURGED_IMAGES) -> int
     failpoints.reach("keys_destroyed")
     deletions = Deletions(delayed=_delayed, give_up_at=time.monotonic() + MAX_PURGE_SECONDS)
     batches = ([(image.pk, partial(_delete_object, image)) for image in batch] for batch in _batches(limit))
+    # A clock that was set back must not tell that the bytes went before the key did.
+    purged_at = Greatest(now, "key_destroyed_at")
     return sum(
-        _update_unlocked(_without_key().filter(pk__in=deleted_ids), purged_at=now)
+        _update_unlocked(_without_key().filter(pk__in=deleted_ids), purged_at=purged_at)
         for deleted_ids in deletions.run(batches)
     )
 

@@ -69,6 +69,14 @@ def test_an_image_whose_key_was_destroyed_early_loses_its_bytes(stored: Store, o
     assert_purged(objects, 1)
 
 
+def test_after_a_clock_was_set_back_the_bytes_still_go_no_earlier_than_the_key(stored: Store) -> None:
+    image = stored()
+    StoredImage.objects.filter(pk=image.pk).update(wrapped_key=None, key_destroyed_at=LATER)
+    assert images.purge(now=EARLIER) == 1
+    image.refresh_from_db()
+    assert image.purged_at == LATER
+
+
 def test_a_second_purge_has_nothing_to_do(stored: Store) -> None:
     stored()
     assert images.purge(now=LATER) == 1
