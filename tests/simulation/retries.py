@@ -19,8 +19,8 @@ class Retrier:
 
     def __init__(self, asked: Asked, rows: dict[int, Any]) -> None:
         self._asked, self._rows = asked, rows
-        # The generation whose row certainly says that its client was lost, and since when.
-        self._noted: tuple[int, datetime] | None = None
+        # The wish whose generation's row certainly says that its client was lost, the generation, and since when.
+        self._noted: tuple[Wish, int, datetime] | None = None
 
     def lose(self, actor: Actor, ask: Ask, wish: Wish, generation: Generation) -> None:
         """Break the connection: the web process notes that, unless it fails or dies."""
@@ -28,7 +28,7 @@ class Retrier:
         self._noted = None
         note = partial(lost_clients.note, generation_id=generation.pk, digest=digest_of(wish))
         if ask(actor, f"the client of {actor.simulator.name_of(generation.pk)} is lost", note) is None:
-            self._noted = generation.pk, actor.simulator.now
+            self._noted = wish, generation.pk, actor.simulator.now
 
     def check(self, actor: Actor, wish: Wish, placed: Any) -> str:
         """Return what is wrong with the answer to a retry, or an empty text. `placed` is a `Created`, or anything."""
@@ -42,8 +42,8 @@ class Retrier:
             self._asked.attached[got.pk] += 1
             if self._asked.attached[got.pk] > self._asked.lost[got.pk]:
                 return f"{name} was given to more retries than it lost clients"
-        elif noted and self._is_certain(actor, wish, *noted):
-            return f"a retry bought {name}, and its client had lost {actor.simulator.name_of(noted[0])}"
+        elif noted and noted[0] is wish and self._is_certain(actor, *noted):
+            return f"a retry bought {name}, and its client had lost {actor.simulator.name_of(noted[1])}"
         return ""
 
     def _is_certain(self, actor: Actor, wish: Wish, generation_id: int, since: datetime) -> bool:
