@@ -29,12 +29,13 @@ class PaidService(Protocol):
 
 
 class Creates(NamedTuple):
-    """The requests of a round: their number, prompt and size, and a reply's least length."""
+    """The requests of a round: their number, prompt and size, a reply's least length, and their path."""
 
     requests: int
     prompt: str
     size: str
     min_bytes: int
+    path: str = "/v1/generate"
 
 
 def measure_parts(service: PaidService, creates: Creates) -> dict[str, float]:
@@ -42,7 +43,7 @@ def measure_parts(service: PaidService, creates: Creates) -> dict[str, float]:
     body = {"prompt": creates.prompt, "size": creates.size}
     # There are at least as many accounts as clients, so that none has too many open generations.
     keys = service.issue_keys(max(creates.requests, CLIENTS * REQUESTS_AN_ACCOUNT))
-    asks = [Ask("/v1/generate", keys[number % len(keys)], body) for number in range(creates.requests)]
+    asks = [Ask(creates.path, keys[number % len(keys)], body) for number in range(creates.requests)]
     before = service.read_processor_seconds()
     send_all(service.port, asks, at_once=CLIENTS, min_bytes=creates.min_bytes)
     after = service.read_processor_seconds()
