@@ -7,7 +7,7 @@ import asyncio
 import gc
 import json
 import threading
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from django.http import HttpResponse
 from rest_framework import exceptions
@@ -31,13 +31,15 @@ class McpView(ApiView):
     """The endpoint POST /mcp."""
 
     rate_scope = rate_limit.Scope.MESSAGES
+    # Not in the OpenAPI document, because a client asks the protocol for its tools and their schemas.
+    schema = None
 
     def post(self, request: Request) -> HttpResponse:
         """Return a response that the waiting room completes with the reply to the message."""
         assert getattr(request, SUPPORTS_DEFERRAL, False), "only the waiting room completes the response"
         try:
             check_body(request)
-            return McpResponse(request.data)
+            return McpResponse(cast("dict[str, Any]", request.data))
         except exceptions.ParseError as error:
             code = _INVALID_REQUEST if isinstance(error, NotAnObject) else _PARSE_ERROR
             return _protocol_error(code, str(error.detail))

@@ -81,7 +81,7 @@ def test_an_agent_asks_for_the_price_makes_an_image_edits_it_and_reads_it_again(
     async def scenario(app: WaitingRoom) -> None:
         async with agent(app, me.key, mode=mode) as client:
             quote = (await client.call_tool("quote", {"size": "512x512"})).structured_content
-            made = await client.call_tool("generate_image", {**BOAT, "seed": 7})
+            made: Any = await client.call_tool("generate_image", {**BOAT, "seed": 7})
             told = made.structured_content
             assert (made.is_error, told["seed"], told["cost"]) == (False, 7, quote["cost"])
             assert told["url"].startswith("http://localhost:8000/v1/images/")
@@ -208,8 +208,8 @@ def test_a_client_that_leaves_in_mid_call_reads_its_generation_or_repeats_the_ca
     served: Serve, me: Caller
 ) -> None:
     async def scenario(app: WaitingRoom) -> None:
-        call = {"name": "generate_image", "arguments": {**BOAT, "idempotency_key": "mine"}}
-        sent = message(app, me.key, "tools/call", call)
+        arguments = {**BOAT, "idempotency_key": "mine"}
+        sent = message(app, me.key, "tools/call", {"name": "generate_image", "arguments": arguments})
         await until(lambda: len(app.waiters) == 1)
         sent.leave()
         await sent.task
@@ -218,7 +218,7 @@ def test_a_client_that_leaves_in_mid_call_reads_its_generation_or_repeats_the_ca
             newest = await client.call_tool("get_generation", {})
             assert newest.structured_content["status"] == "queued"
             await in_thread(complete_all)
-            again = await client.call_tool("generate_image", call["arguments"])
+            again = await client.call_tool("generate_image", arguments)
         assert again.structured_content["id"] == newest.structured_content["id"]
         assert again.structured_content["replayed"] is True
         assert await in_thread(lambda: _charges(me)) == (1, 0)

@@ -49,7 +49,7 @@ OF_OPENAI = {
     "unsupported_file_id",
     "unsupported_image_url",
 }
-UNDESCRIBED = {"", "admin/", "docs", "metrics", "v1/openapi.json"}
+UNDESCRIBED = {"", "admin/", "docs", "mcp", "metrics", "v1/openapi.json"}
 
 
 def served_methods(path: str, view: Any) -> set[str]:
