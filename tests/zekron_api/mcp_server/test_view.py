@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
+from billing import accounts
 from tests.zekron_api.asgi_client import Header, Reply, Served
 from tests.zekron_api.callers import Caller
 from tests.zekron_api.mcp_server.agents import call, post
@@ -38,6 +39,11 @@ def test_a_missing_or_wrong_key_is_401_with_the_challenge(
     reply = room.send("POST", "/mcp", [*headers, ("content-type", "application/json")], PING)
     assert _envelope(reply) == (401, error_type)
     assert reply["WWW-Authenticate"] == 'Bearer realm="zekron"'
+
+
+def test_a_suspended_account_is_refused(room: Served, me: Caller, bearer: Header) -> None:
+    accounts.suspend(account_id=me.account.pk)
+    assert _envelope(post(room, bearer, PING)) == (403, "access_denied")
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE", "PUT", "OPTIONS", "HEAD"])

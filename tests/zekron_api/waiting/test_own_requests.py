@@ -143,6 +143,8 @@ def test_the_image_of_a_source_holds_no_slot_during_the_edit(
     served: Serve, me: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(asgi_handler, "MAX_LARGE_REPLIES", 1)
+    # A slot that is never given back would be free again after this time.
+    monkeypatch.setattr(sending, "BASE_REPLY_SECONDS", 1000)
     row = factories.submit(me.account, now=None)
 
     async def scenario(app: WaitingRoom) -> None:
@@ -150,7 +152,7 @@ def test_the_image_of_a_source_holds_no_slot_during_the_edit(
         sent = _make(app, me.key, "edit_image", images=[{"generation_id": row.pk}])
         await until(lambda: len(app.waiters) == 1)
         await in_thread(complete_all)
-        await sent.task
+        await until(sent.task.done)
         assert json.loads(sent.body)["result"]["isError"] is False
 
     served(scenario)
