@@ -78,6 +78,7 @@ BACKGROUND: dict[tuple[str, str], Guard] = {
     ("zekron_api/waiting/asgi_handler.py", "run_in_executor"): Guard("is awaited by its request"),
     ("zekron_api/waiting/asgi_handler.py", "ensure_future"): Guard("is awaited by its request"),
     ("zekron_api/waiting/event_streams.py", "ensure_future"): Guard("is awaited by its stream"),
+    ("zekron_api/waiting/futures.py", "ensure_future"): Guard("is awaited by its stream, or cancelled"),
     ("zekron_api/waiting/asgi_handler.py", "to_thread"): Guard("is awaited at the stop"),
     ("zekron_api/waiting/own_requests.py", "create_task"): Guard("the client's request gets the error"),
     ("zekron_api/waiting/own_requests.py", "ensure_future"): Guard("is cancelled by its request"),

@@ -53,8 +53,10 @@ def _flat(
     *,
     is_exact: bool = False,
 ) -> Image.Image:
+    colours: Image.Image = image
+    opacity: Image.Image | None
     if low is not None and file.transparent:
-        colours, opacity = image, transparency.opacity_of_deep_colours(image, low, file)
+        opacity = transparency.opacity_of_deep_colours(image, low, file)
     else:
         colours, opacity = transparency.split(image, file)
     if frame is not None:

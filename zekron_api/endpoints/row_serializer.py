@@ -32,5 +32,5 @@ class RowSerializer(Serializer[Any]):
     def _find_columns(self) -> Iterator[_Column]:
         for name, field in self.fields.items():
             # The whole row is the value of a field with this source.
-            read = (lambda row: row) if field.source == "*" else attrgetter(field.source)
+            read = (lambda row: row) if field.source == "*" else attrgetter(str(field.source))
             yield _Column(name, read, field.to_representation)

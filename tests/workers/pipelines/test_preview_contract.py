@@ -97,7 +97,7 @@ def engine(case: tuple[str, str | None], tmp_path_factory: pytest.TempPathFactor
     def exchange(previews: PipelinePreviews) -> None:
         vae: Any = previews._tokens.vae
         channels = vae.config.get("latent_channels") or vae.config.z_dim
-        factor = previews._tokens._pipeline.vae_scale_factor  # type: ignore[attr-defined]
+        factor = previews._tokens._pipeline.vae_scale_factor
         vae.encoder = DrawnEncoder(channels, factor)
         vae.decoder = LinearDecoder(channels, factor, 0.5 * vae.config.get("scaling_factor", 1.0))
         fit(previews)
@@ -127,7 +127,8 @@ def test_previews_come_ever_closer_to_their_own_picture(engine: Engine) -> None:
         assert list_numbers(previews) == STEPS
         rendered = [preview.render() for preview in previews]
         for picture in rendered:
-            assert (picture.dtype, picture.shape) == (np.uint8, (SIZE[1] // 4, SIZE[0] // 4, 3))
+            assert picture.dtype == np.uint8
+            assert picture.shape == (SIZE[1] // 4, SIZE[0] // 4, 3)
         first, *_, last = (measure_likeness(picture, made[index]) for picture in rendered)
         assert last > MIN_LIKENESS
         assert last > first
