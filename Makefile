@@ -21,7 +21,7 @@ REQUEST := import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeo
 SIDE_BY_SIDE := $(if $(DATABASE_URL)$(REDIS_URL),,-n 2 --dist loadfile --no-loadscope-reorder)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-fast check fuzz fuzz-schema fuzz-decoders chaos format install install-dev
+.PHONY: help demo run test test-fast check fuzz fuzz-schema fuzz-decoders clients chaos format install install-dev
 .SUFFIXES:
 
 help:
@@ -32,6 +32,7 @@ help:
 	@echo 'make check    check format, lint, types, imports, migrations, settings, then run all tests'
 	@echo 'make fuzz     send random requests, many more than make check (FUZZ_EXAMPLES=2000)'
 	@echo 'make simulate run scenarios in which any part dies at any step (SIMULATE_FIRST=0 SIMULATE_SEEDS=10000)'
+	@echo 'make clients  install further clients of others, 1.2 GB, and call the service through each of them'
 	@echo 'make chaos    kill, freeze and cut off real processes under load (CHAOS_JOBS=800 CHAOS_FAULTS=50)'
 	@echo 'make bench    compare each part with its usual alternative (BENCH="png reply" chooses by name)'
 	@echo 'make bench-gpu compare the engine on a GPU, with random weights of the true size, in ten minutes'
@@ -46,7 +47,7 @@ run: install
 	@exec $(VENV) -m zekron_api.local.run
 
 # The tests create their secrets, also where variables name the servers.
-test test-fast check check-migrations fuzz-schema fuzz-decoders: export DEBUG ?= 1
+test test-fast check check-migrations fuzz-schema fuzz-decoders clients: export DEBUG ?= 1
 
 test: install-dev
 	@echo 'Running the tests.'
@@ -102,6 +103,12 @@ fuzz-decoders: export FUZZ_EXAMPLES ?= 2000
 fuzz-decoders: install-dev
 	@echo 'Passing broken images, keys, envelopes and bodies to their decoders.'
 	@$(VENV) -m pytest -q tests/fuzz
+
+# Their environments are under var/. `make test` runs these tests with the clients that `make install-dev` installs.
+clients: install-dev
+	@$(VENV) -m tests.clients.environments
+	@echo 'Calling the service through clients of others.'
+	@$(VENV) -m pytest -q -m clients
 
 .PHONY: simulate
 simulate: export DEBUG ?= 1

@@ -1,1 +1,1 @@
-"""Clients from npm, as their users install them: a program for each in this folder, and `node.py` to run it."""
+"""Clients that others wrote, as their users install them, and programs that call a live service through them."""

