@@ -25,7 +25,7 @@ class Environment(NamedTuple):
 
     @property
     def is_installed(self) -> bool:
-        """Whether it has what the file names today."""
+        """True if it has what the file names today."""
         return self._stamp.exists() and self._stamp.read_text() == self.requirements.read_text()
 
     def install(self) -> None:
