@@ -172,7 +172,7 @@ def _gateway(stack: Stack, folder: Path, **account: Any) -> Iterator[Gateway]:
 
 def test_a_proxy_passes_images_edits_and_errors_on(stack: Stack, tmp_path: Path, boats: list[Path]) -> None:
     with _gateway(stack, tmp_path) as gateway:
-        asked = {"model": MODEL, "prompt": "a boat", "size": "256x256"}
+        asked: dict[str, Any] = {"model": MODEL, "prompt": "a boat", "size": "256x256"}
         made = gateway.client.images.generate(**asked, n=2, output_format="webp")
         assert [_open(image.b64_json).format for image in made.data] == ["WEBP"] * 2
         assert made.usage.output_tokens == 2 * 16 * 16
@@ -192,9 +192,9 @@ def _expect_one_charge_for_what_takes_too_long(gateway: Gateway) -> None:
     """Let a generation take longer than a client may wait."""
     service.show_worker()
     count, spent = Generation.objects.count(), gateway.customer.spent()
-    asked = {"model": "impatient", "prompt": "a boat", "size": "256x256"}
+    asked: dict[str, Any] = {"model": "impatient", "prompt": "a boat", "size": "256x256"}
     with ThreadPoolExecutor(1) as threads:
-        waiting = threads.submit(gateway.client.images.generate, **asked)
+        waiting = threads.submit(lambda: gateway.client.images.generate(**asked))
         row = gateway.customer.claim()
         error = waiting.exception(calls.TIMEOUT_SECONDS)
         service.finish(row)

@@ -201,8 +201,8 @@ MUTATIONS = (
     Mutation(
         name="a lost client: only a retry attaches",
         path="zekron_api/endpoints/submission.py",
-        text='return count.isascii() and count.isdigit() and count.strip("0") != ""',
-        without="return True",
+        text='is_counted = count.isascii() and count.isdigit() and count.strip("0") != ""',
+        without="is_counted = True",
         tests=(f"{LOST}::test_asking_twice_on_purpose_makes_two",),
     ),
     Mutation(

@@ -15,10 +15,12 @@ from zekron_api.endpoints.create_generation import Created
 from zekron_api.http import errors
 
 _IDEMPOTENCY_KEY: Final = re.compile(r"[ -~]{1,255}")
+# A part of the AI SDK's User-Agent.
+_REPEATS_UNCOUNTED: Final = "ai-sdk"
 
 
 class Accepted(NamedTuple):
-    """A request that was accepted. `on_lost` is called if its client leaves before the reply; None for no need."""
+    """A request that was accepted. `on_lost` is called if its client gets no image by the reply."""
 
     created: Created
     on_lost: Callable[[], None] | None
@@ -53,7 +55,7 @@ def accept(
         fields=fields,
         idempotency_key=key,
         queue_seconds=queue_seconds,
-        lost_digest=digest if _is_retry(request) else "",
+        lost_digest=digest if _may_be_retry(request) else "",
         route=route,
     )
     on_lost = None
@@ -62,10 +64,15 @@ def accept(
     return Accepted(created, on_lost)
 
 
-def _is_retry(request: Request) -> bool:
-    """Return whether the client's library sends the request again. The official clients of OpenAI count so."""
+def _may_be_retry(request: Request) -> bool:
+    """Return whether the client's library may send the request again.
+
+    The official clients of OpenAI count their tries. The AI SDK repeats any broken connection and any 5xx, and counts
+    nothing.
+    """
     count = request.headers.get("x-stainless-retry-count", "")
-    return count.isascii() and count.isdigit() and count.strip("0") != ""
+    is_counted = count.isascii() and count.isdigit() and count.strip("0") != ""
+    return is_counted or _REPEATS_UNCOUNTED in request.headers.get("User-Agent", "")
 
 
 def _retry_digest(request: Request, fields: dict[str, Any], route: str) -> str:

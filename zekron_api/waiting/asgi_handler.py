@@ -117,6 +117,9 @@ class WaitingRoom(ASGIHandler):
         async with self._reply_slots.slot(response.account_id):
             async with self._reply_lane:
                 reply = await self._in_thread(partial(self._with_database, response.resolve))
+            if isinstance(reply, ErrorReply):
+                # Its generation may live, and some libraries repeat any error at once.
+                await self._note_lost(response)
             is_sent = await self._send(reply, send)
         if not is_sent:
             await self._note_lost(response)

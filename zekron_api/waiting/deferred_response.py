@@ -60,8 +60,8 @@ def with_headers_of(response: HttpResponse, reply: HttpResponse) -> HttpResponse
 class PendingGenerationResponse(DeferredResponse):
     """A placeholder for the response to a request, until all its generations have ended or the deadline passes.
 
-    `deadline` is in seconds on the monotonic clock. `build` makes the response from the rows. `on_lost` is
-    called in a thread if the client leaves before its response is sent.
+    `deadline` is in seconds on the monotonic clock. `build` makes the response from the rows. `on_lost` is called in a
+    thread if the client leaves before its response is sent, or is told an error.
     """
 
     def __init__(

@@ -6,8 +6,10 @@ import pytest
 from pytest_django import Settings
 
 from billing import audit, keys
+from tests import factories
 from tests.zekron_api.callers import Caller
 from tests.zekron_api.waiting.exchange import Exchange, Serve, complete_all, in_thread, until
+from workers.lifecycle import generations
 from workers.models import Generation
 from zekron_api.waiting.asgi_handler import WaitingRoom
 
@@ -126,5 +128,65 @@ def test_a_retry_that_is_lost_too_is_found_by_the_next(served: Serve, me: Caller
             await _lose(app, _ask(app, me.key, retry=retry))
         assert await in_thread(Generation.objects.count) == 1
         assert await in_thread(_count_lost) == 1
+
+    served(scenario)
+
+
+# The AI SDK repeats broken connections and every 5xx, and counts nothing.
+AI_SDK = {"user_agent": "ai/7.0.173 ai-sdk-provider-utils/5.0.81 node.js/24"}
+
+
+def test_a_library_that_does_not_count_its_tries_gets_the_image_of_the_first_one(
+    served: Serve, me: Caller
+) -> None:
+    async def scenario(app: WaitingRoom) -> None:
+        await _lose(app, Exchange(app, me.key, **AI_SDK))
+        retry = Exchange(app, me.key, **AI_SDK)
+        await until(lambda: len(app.waiters) == 1)
+        await in_thread(complete_all)
+        await retry.task
+        assert (retry.status, retry.headers["x-zekron-retry-attached"]) == (200, "true")
+        # Whoever got the image and asks again wants another one.
+        again = Exchange(app, me.key, **AI_SDK)
+        await _lose(app, again)
+        assert await in_thread(Generation.objects.count) == 2
+
+    served(scenario)
+
+
+def test_a_client_that_is_told_of_a_timeout_gets_the_image_by_its_retry(
+    served: Serve, me: Caller, settings: Settings
+) -> None:
+    settings.SYNC_WAIT_SECONDS = 1
+
+    async def scenario(app: WaitingRoom) -> None:
+        first = Exchange(app, me.key, **AI_SDK)
+        await until(lambda: len(app.waiters) == 1)
+        mine = await in_thread(Generation.objects.get)
+        running = await in_thread(lambda: factories.claim(generation_id=mine.pk))
+        await first.task
+        assert first.status == 504
+        retry = Exchange(app, me.key, **AI_SDK)
+        await until(lambda: len(app.waiters) == 1)
+        await in_thread(lambda: factories.finish(running, now=None))
+        await retry.task
+        assert (retry.status, retry.headers["x-zekron-retry-attached"]) == (200, "true")
+        assert await in_thread(Generation.objects.count) == 1
+        assert await in_thread(lambda: list(audit.audit())) == []
+
+    served(scenario)
+
+
+def test_what_failed_is_asked_for_again_by_a_retry(served: Serve, me: Caller) -> None:
+    async def scenario(app: WaitingRoom) -> None:
+        first = Exchange(app, me.key, **AI_SDK)
+        await until(lambda: len(app.waiters) == 1)
+        mine = await in_thread(Generation.objects.get)
+        running = await in_thread(lambda: factories.claim(generation_id=mine.pk))
+        await in_thread(lambda: generations.fail(generation=running, **factories.ERROR))
+        await first.task
+        assert first.status == 500
+        await _lose(app, Exchange(app, me.key, **AI_SDK))
+        assert await in_thread(Generation.objects.count) == 2
 
     served(scenario)
