@@ -210,15 +210,20 @@ def refuse_too_many(images: Sized, *, model: ImageModel) -> None:
         raise InvalidField("too_many_images", f"images has {items}; the model {model.name} takes {most}.")
 
 
+def refuse_more_than_any_model_takes(images: Sized) -> None:
+    """Raise InvalidField for more images than an edit of any model may have."""
+    if len(images) > MAX_SOURCES:
+        message = f"images has {len(images)} items; at most {MAX_SOURCES} are allowed for editing."
+        raise InvalidField("too_many_images", message)
+
+
 def _sources(value: object, read: Callable[[object, int], bytes]) -> tuple[bytes, ...]:
     if value is None:
         return ()
     if not isinstance(value, list):
         message = f'images must be an array of objects {{"data": base64}}, not {json_type(value)}.'
         raise InvalidField("invalid_base64", message)
-    if len(value) > MAX_SOURCES:
-        message = f"images has {len(value)} items; at most {MAX_SOURCES} are allowed for editing."
-        raise InvalidField("too_many_images", message)
+    refuse_more_than_any_model_takes(value)
     return tuple(read(item, position) for position, item in enumerate(value))
 
 

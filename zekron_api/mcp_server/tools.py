@@ -8,7 +8,7 @@ from rest_framework.exceptions import NotFound
 
 from workers.imaging.encoders import COMPRESSION_PARAMETER, FORMAT_PARAMETER, OutputFormat
 from workers.models import Status
-from zekron_api.endpoints.fields import json_type, whole_number
+from zekron_api.endpoints.fields import json_type, refuse_more_than_any_model_takes, whole_number
 from zekron_api.http.errors import InvalidField
 from zekron_api.mcp_server import pictures, schemas
 from zekron_api.mcp_server.call import Call, Outcome, Refused, check, refused_by
@@ -54,6 +54,8 @@ async def _edit_image(request: Call) -> Outcome:
     images = request.take("images")
     if not isinstance(images, list) or not images:
         raise InvalidField("invalid_parameter", "images must be an array of at least one image to edit.")
+    # Each may be a reply of megabytes, so too many must not be fetched first.
+    refuse_more_than_any_model_takes(images)
     body = {"images": [await _source(request, item, position) for position, item in enumerate(images)]}
     # The request empties the body, and no image that was sent stays in memory during the wait.
     del images

@@ -136,6 +136,7 @@ def test_the_same_key_twice_is_one_charge_and_another_request_under_it_is_refuse
         ("edit_image", {**BOAT, "images": [{"generation_id": 1, "data": "QQ=="}]}, 400, "invalid_parameter"),
         ("edit_image", {**BOAT, "images": [{"generation_id": "1"}]}, 400, "invalid_parameter"),
         ("edit_image", {**BOAT, "images": [{"generation_id": 999_999_999}]}, 404, "not_found"),
+        ("edit_image", {**BOAT, "images": [{"generation_id": 999_999_999}] * 3}, 400, "too_many_images"),
         ("quote", {"source_images": 3}, 400, "too_many_images"),
         ("quote", {"model": "none"}, 400, "invalid_model"),
         ("get_generation", {"id": 999_999_999}, 404, "not_found"),
