@@ -91,12 +91,20 @@ def check_body(request: Request, *, takes_form: bool = False) -> None:
 
 def parse_object(content: bytes) -> dict[str, Any]:
     """Return the object that the bytes of a body hold; raise ParseError and nothing else."""
+    value = parse_value(content)
+    if not isinstance(value, dict):
+        raise NotAnObject("The request body is JSON but not an object.")
+    return value
+
+
+def parse_value(content: bytes) -> object:
+    """Return the value that bytes of a body hold, within the bounds of a body; raise ParseError and nothing else."""
     if content.startswith(_BYTE_ORDER_MARK):
         raise ParseError("The request body must not begin with a byte order mark.")
     if sum(content.count(mark) for mark in (b",", b"[", b"{")) > MAX_PARTS:
         raise ParseError(f"The request body has too many values. At most {MAX_PARTS} values are allowed.")
     try:
-        value = json.loads(
+        value: object = json.loads(
             content.decode("utf-8"),
             parse_int=_integer,
             parse_constant=_refuse_constant,
@@ -106,8 +114,6 @@ def parse_object(content: bytes) -> dict[str, Any]:
         raise ParseError("The request body is not valid UTF-8.") from None
     except (ValueError, RecursionError) as error:
         raise ParseError(f"The request body is not valid JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise NotAnObject("The request body is JSON but not an object.")
     if _depth(value) > MAX_DEPTH:
         raise ParseError(f"The request body must not be nested deeper than {MAX_DEPTH} levels.")
     return value

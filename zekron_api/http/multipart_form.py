@@ -48,6 +48,11 @@ class FormParser(BaseParser):
 
 def parse_form(content: bytes, *, boundary: bytes) -> Form:
     """Return the parts of a form's bytes; raise InvalidField and nothing else."""
+    # The parser reads on byte by byte after each line that begins as the end of a part.
+    if content.count(b"\r\n--" + boundary) > MAX_PARTS + 1:
+        raise InvalidField(
+            "invalid_form", f"The request body is not a valid form: it has more than {MAX_PARTS} parts."
+        )
     reader = _Reader()
     try:
         parser = MultipartParser(boundary, reader.callbacks())

@@ -3,11 +3,13 @@
 Each client names several files in its own way: `image[]`, `image[0]`, or `image` repeatedly. All other values are text.
 """
 
-import json
 import re
 from typing import Any, Final
 
+from rest_framework.exceptions import ParseError
+
 from zekron_api.http.errors import InvalidField
+from zekron_api.http.json_body import parse_value
 from zekron_api.http.multipart_form import Form, Part
 
 _FILES: Final = {"image": "images", "images": "images", "mask": "mask", "markup": "markup"}
@@ -47,11 +49,11 @@ def _add(fields: dict[str, Any], part: Part) -> None:
 
 
 def _value(name: str, text: str) -> object:
-    """Return the value that JSON would have. What is none stays text, and its field refuses it."""
+    """Return the value that JSON would have. What is no JSON of a body stays text, and its field refuses it."""
     if name in _NUMBERS or name == _METADATA:
         try:
-            return json.loads(text)
-        except (ValueError, RecursionError):
+            return parse_value(text.encode("utf-8"))
+        except ParseError:
             return text
     return _BOOLEANS.get(text.lower(), text) if name == "stream" else text
 

@@ -13,6 +13,9 @@ from tests.images import picture
 from tests.zekron_api.callers import Caller
 from tests.zekron_api.openai.conftest import Send
 from workers.models import Generation
+from zekron_api.http.json_body import MAX_PARTS
+from zekron_api.http.multipart_form import Form, Part
+from zekron_api.openai import form_fields
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PICTURE = base64.b64decode(picture())
@@ -160,6 +163,7 @@ def test_images_that_cannot_be_edited_are_refused(me: Caller, images: Any, code:
         ({"image": PICTURE}, {"prompt": ""}, "prompt"),
         ({"image": PICTURE}, {"stream": "maybe"}, "stream"),
         ({"image": PICTURE}, {"metadata": "[]"}, "metadata"),
+        ({"image": PICTURE}, {"metadata": '{"a": "1", "a": "2"}'}, "metadata"),
     ],
 )
 def test_a_form_that_cannot_be_honoured_is_refused_by_name(
@@ -181,6 +185,7 @@ def test_a_form_that_cannot_be_honoured_is_refused_by_name(
         (b'--b\r\nContent-Disposition: form-data; name="prompt"\r\n\r\n\xff\r\n--b--\r\n', "b"),
         (b'--b\r\nContent-Disposition: form-data; name="prompt"\r\n\r\na\r\n' * 2 + b"--b--\r\n", "b"),
         (MANY_PARTS, "b"),
+        (b'--b\r\nContent-Disposition: form-data; name="x"\r\n\r\n' + b"\r\n--bc" * 102 + b"\r\n--b--", "b"),
         (b"--b--\r\n", ""),
     ],
 )
@@ -199,3 +204,9 @@ def test_a_form_is_for_edits_alone(me: Caller) -> None:
     for path in ("/v1/images/generations", "/v1/generate"):
         reply = me.client.post(path, {"prompt": "a boat"}, headers={"Authorization": f"Bearer {me.key}"})
         assert reply.status_code == 415
+
+
+@pytest.mark.parametrize("name", ["seed", "metadata"])
+def test_a_text_of_a_form_is_read_within_the_bounds_of_a_body(name: str) -> None:
+    text = "[" + "0," * MAX_PARTS + "0]"
+    assert form_fields.read(Form([Part(name, text.encode())])) == {name: text}
