@@ -14,7 +14,7 @@ from zekron_api.http.errors import ErrorReply
 
 R = TypeVar("R", bound=HttpResponse)
 
-_PATHS: Final = re.compile(r"/v1/(?:images/(?:generations|edits|variations)|models(?:/.*)?)")
+_PATHS: Final = re.compile(r"/v1/(?:images/(?:generations|edits|variations)/?|models(?:/.*)?)", re.DOTALL)
 # OpenAI's clients repeat a 409, whose cause is final here. `x-should-retry` stops the official ones alone.
 _STATUSES: Final = {409: 400}
 _TYPES: Final = {402: "insufficient_quota", 403: "permission_error", 429: "rate_limit_error"}

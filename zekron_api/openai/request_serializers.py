@@ -147,18 +147,23 @@ class FileField:
         """Return the file. Raises InvalidField."""
         if isinstance(item, bytes):
             return fields.refuse_too_large(item, name)
-        if not isinstance(item, dict):
-            message = f'{name} must be an object {{"image_url": data URL}}, not {json_type(item)}.'
-            raise InvalidField("invalid_base64", message)
-        if item.get("file_id") is not None:
-            raise InvalidField(
-                "unsupported_file_id", f"{name}.file_id is not supported. Send image_url with a data URL."
-            )
-        url = item.get("image_url")
-        if isinstance(url, str) and not url.lower().startswith("data:"):
-            message = f"{name}.image_url must be a data URL, because no address is fetched."
-            raise InvalidField("unsupported_image_url", message)
-        return fields.decode_file(url, f"{name}.image_url")
+        return fields.decode_file(_data_url_of(item, name), f"{name}.image_url")
+
+
+def _data_url_of(item: object, name: str) -> object:
+    """Return `image_url` of a reference to a file. Raises InvalidField for one that would have to be fetched."""
+    if not isinstance(item, dict):
+        message = f'{name} must be an object {{"image_url": data URL}}, not {json_type(item)}.'
+        raise InvalidField("invalid_base64", message)
+    if item.get("file_id") is not None:
+        raise InvalidField(
+            "unsupported_file_id", f"{name}.file_id is not supported. Send image_url with a data URL."
+        )
+    url = item.get("image_url")
+    if isinstance(url, str) and not url.lower().startswith("data:"):
+        message = f"{name}.image_url must be a data URL, because no address is fetched."
+        raise InvalidField("unsupported_image_url", message)
+    return url
 
 
 class EditSourcesField(FileField, fields.SourcesField):
@@ -184,10 +189,7 @@ class EditMaskField(mask_field.MaskField):
         """Return the client's file. Raises InvalidField."""
         if isinstance(value, bytes):
             return value
-        if isinstance(value, dict) and isinstance(value.get("image_url"), str):
-            return decode_base64(value["image_url"], "mask.image_url")
-        message = f'mask must be an object {{"image_url": data URL}}, not {json_type(value)}.'
-        raise InvalidField("invalid_mask", message)
+        return decode_base64(_data_url_of(value, "mask"), "mask.image_url")
 
 
 @extend_schema_serializer(component_name="EditImageRequest")

@@ -153,6 +153,22 @@ def test_images_that_cannot_be_edited_are_refused(me: Caller, images: Any, code:
 
 
 @pytest.mark.parametrize(
+    ("mask", "code"),
+    [
+        ("data:,", "invalid_base64"),
+        ({}, "invalid_base64"),
+        ({"image_url": "https://example.com/a.png"}, "unsupported_image_url"),
+        ({"file_id": "file-1"}, "unsupported_file_id"),
+    ],
+)
+def test_a_mask_that_would_be_fetched_is_refused(me: Caller, mask: Any, code: str) -> None:
+    body = {"prompt": "a boat", "images": [{"image_url": DATA_URL}], "mask": mask}
+    reply = me.post("/v1/images/edits", body)
+    assert openai_refusal(reply) == (400, code)
+    assert reply.json()["error"]["param"] == "mask"
+
+
+@pytest.mark.parametrize(
     ("files", "fields", "param"),
     [
         ({"image": PICTURE, "markup": PICTURE}, {}, "markup"),

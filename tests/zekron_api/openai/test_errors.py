@@ -31,6 +31,11 @@ def test_the_form_is_openais_before_and_after_the_key_is_known(me: Caller, path:
     assert suspended.json()["error"]["type"] == "permission_error"
 
 
+@pytest.mark.parametrize("path", ["/v1/images/edits/", "/v1/models/", "/v1/models/a%0Ab"])
+def test_a_slash_or_line_break_too_many_keeps_the_form(me: Caller, path: str) -> None:
+    assert openai_refusal(me.get(path))[0] == 404
+
+
 @pytest.mark.parametrize("path", ["/v1/generate", "/v1/images/abc", "/v1/images", "/v1/images/generations/x"])
 def test_other_paths_keep_the_services_own(me: Caller, path: str) -> None:
     assert refusal(me.post(path, {}))[0] in {400, 404, 405}
