@@ -176,7 +176,10 @@ class WaitingRoom(ASGIHandler):
         requests = OwnRequests(self, scope=scope, receive=receive, request_id=response["X-Request-Id"])
         is_sent = False
         try:
-            reply = await response.compose(requests)
+            try:
+                reply = await response.compose(requests)
+            except Exception as error:  # noqa: BLE001 (the server would answer it with a text)
+                reply = errors.reply_to(error)
             is_sent = await self._send(with_headers_of(response, reply), send)
         finally:
             await requests.release(is_sent=is_sent)

@@ -10,6 +10,7 @@ from billing import accounts
 from tests.zekron_api.asgi_client import Header, Reply, Served
 from tests.zekron_api.callers import Caller
 from tests.zekron_api.mcp_server.agents import call, post
+from zekron_api.mcp_server import protocol
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -158,3 +159,13 @@ def test_a_page_of_an_allowed_origin_may_connect(room: Served, bearer: Header, s
 
 def test_without_a_waiting_room_the_endpoint_does_not_pretend_to_answer(me: Caller) -> None:
     assert me.post("/mcp", json.loads(PING)).status_code == 500
+
+
+def test_an_unforeseen_error_is_in_the_envelope_too(
+    room: Served, bearer: Header, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(protocol, "answer", fail)
+    assert _envelope(post(room, bearer, b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}'))[0] == 500
