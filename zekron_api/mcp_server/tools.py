@@ -101,7 +101,8 @@ async def _get_generation(request: Call) -> Outcome:
 
 
 async def _quote(request: Call) -> Outcome:
-    body = {"prompt": _QUOTED_PROMPT, "images": request.take("source_images") or 0}
+    count = request.take("source_images")
+    body = {"prompt": _QUOTED_PROMPT, "images": 0 if count is None else count}
     body |= request.take_all(("model", "size"))
     reply = check(await request.requests.send("POST", "/v1/quote", body=body))
     return Outcome(reply.json()["data"])

@@ -79,7 +79,7 @@ class OwnRequests:
                 *self._headers,
                 (b"content-length", str(len(content)).encode("ascii")),
                 *(
-                    (name.lower().encode("ascii"), value.encode("utf-8", "replace"))
+                    (name.lower().encode("ascii"), value.encode("utf-8", "surrogatepass"))
                     for name, value in more.items()
                 ),
             ],
