@@ -13,7 +13,7 @@ from tests.zekron_api import asgi_client
 from tests.zekron_api.callers import Caller, caller
 from tests.zekron_api.waiting.exchange import Serve
 from workers.gpu_worker import attempt
-from workers.lifecycle import admission, queue_readings
+from workers.lifecycle import admission, queue_position, queue_readings
 from workers.messaging import enqueue, worker_registry
 from workers.messaging.redis_client import connection as broker
 from zekron_api.waiting.asgi_handler import WaitingRoom
@@ -44,6 +44,7 @@ def no_rates() -> None:
 def no_readings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers and the queue are read anew in each test."""
     monkeypatch.setattr(admission, "_readings", queue_readings.QueueReadings())
+    monkeypatch.setattr(queue_position, "_seen", {})
 
 
 @pytest.fixture(scope="module")

@@ -76,7 +76,8 @@ class EventStreams:
                 for stream, each in zip(streams, ended, strict=True)
             ]
             is_end_sent = all(await futures.run_all(runs))
-            if is_end_sent and (last := await self._build(response.account_id, response.build_last)):
+            # A server that stops tells the error, too, because no client takes up such a stream again.
+            if not left.done() and (last := await self._build(response.account_id, response.build_last)):
                 await _send_body(send, last.encode())
             await _send(send, {"type": "http.response.body", "body": b""}, 0)
             is_end_sent = is_end_sent and not sending.is_disconnected(send)

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from pytest_django import Settings
 
 from billing.audit import audit
 from tests import factories
@@ -18,7 +19,7 @@ from workers.lifecycle import cancellation
 from workers.messaging import partial_images
 from workers.messaging.partial_images import PartialImage
 from workers.models import Generation
-from zekron_api.waiting import event_streams
+from zekron_api.waiting import event_streams, shutdown
 from zekron_api.waiting.asgi_handler import WaitingRoom
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("idle_worker")]
@@ -197,6 +198,26 @@ def test_a_stream_beyond_the_limit_is_refused_before_it_is_paid(
         assert len(await in_thread(the_rows)) == 1
         await in_thread(complete_all)
         await first.task
+
+    served(scenario)
+
+
+def test_a_server_that_stops_tells_where_the_image_will_be(
+    served: Serve, me: Caller, settings: Settings
+) -> None:
+    settings.SYNC_WAIT_SECONDS = 0
+
+    async def scenario(app: WaitingRoom) -> None:
+        exchange = ask(app, me)
+        await until(lambda: exchange.status == 200)
+        [mine] = await in_thread(the_rows)
+        await in_thread(lambda: run(mine))
+        shutdown.mark(exchange.scope)
+        await exchange.task
+        [(name, data)] = events(exchange)
+        assert (name, data["error"]["code"]) == ("error", "generation_timeout")
+        assert data["error"]["generation_id"] == mine.pk
+        assert await in_thread(lambda: Generation.objects.get().client_lost_at) is not None
 
     served(scenario)
 
