@@ -216,7 +216,7 @@ class _UploadField(CheckedField):
         super().__init__(required=is_list, help_text=help_text)
         file = {"type": "string", "format": "binary"}
         several = {"type": "array", "items": file, "minItems": 1, "maxItems": fields.MAX_SOURCES}
-        set_override(self, "field", several if is_list else file)
+        set_override(self, "field", {"anyOf": [file, several]} if is_list else file)
 
 
 @extend_schema_serializer(component_name="EditImageForm")

@@ -1,6 +1,7 @@
 """Retries of clients that were lost: one charge, the same image, and never for a request that asks twice on purpose."""
 
 import json
+from typing import Any
 
 import pytest
 from pytest_django import Settings
@@ -133,7 +134,7 @@ def test_a_retry_that_is_lost_too_is_found_by_the_next(served: Serve, me: Caller
 
 
 # The AI SDK repeats broken connections and every 5xx, and counts nothing.
-AI_SDK = {"user_agent": "ai/7.0.173 ai-sdk-provider-utils/5.0.81 node.js/24"}
+AI_SDK: Any = {"user_agent": "ai/7.0.173 ai-sdk-provider-utils/5.0.81 node.js/24"}
 
 
 def test_a_library_that_does_not_count_its_tries_gets_the_image_of_the_first_one(
