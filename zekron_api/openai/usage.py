@@ -42,7 +42,7 @@ def usage_of(completed: Sequence[Generation]) -> dict[str, Any]:
     The prompt and the source images count once. After the service has erased them they count nothing.
     """
     first = completed[0]
-    text_tokens: int = first.parameters.get("prompt_tokens", 0)
+    text_tokens = first.prompt_tokens or 0
     source_tokens = sum(_source_tokens(width, height) for width, height in first.source_sizes)
     output_tokens = sum(_output_tokens(generation) for generation in completed)
     return {

@@ -55,6 +55,8 @@ def test_an_image_is_made_charged_and_sent_with_its_bytes_and_its_address(me: Ca
     assert Image.open(io.BytesIO(content)).size == (512, 512)
     assert me.get(image["url"].removeprefix("http://testserver")).content == content
     assert body["usage"]["cost"] == reply["X-Zekron-Cost"]
+    assert body["usage"]["input_tokens_details"] == {"text_tokens": 2, "image_tokens": 0}
+    assert body["usage"]["total_tokens"] == 2 + 32 * 32
     assert Decimal(reply["X-Zekron-Remaining-Balance"]) == 10 - Decimal(body["usage"]["cost"])
     assert [*audit_money()] == []
 
