@@ -33,8 +33,8 @@ class LatentTokens(Protocol):
         ...
 
 
-class StableDiffusionXLTokens:
-    """The LatentTokens of Stable Diffusion XL: each latent is a token."""
+class PipelineTokens:
+    """The part of LatentTokens that is the same for every pipeline."""
 
     def __init__(self, pipeline: Any) -> None:
         self._pipeline = pipeline
@@ -44,6 +44,23 @@ class StableDiffusionXLTokens:
         """Return the pipelines' VAE."""
         vae: torch.nn.Module = self._pipeline.vae
         return vae
+
+
+class PackedTokens(PipelineTokens):
+    """The part that is the same for pipelines that pack squares of latents themselves."""
+
+    @property
+    def patch_pixels(self) -> int:
+        """Return the width and height of a token in pixels."""
+        return 2 * int(self._pipeline.vae_scale_factor)
+
+    def split(self, latents: torch.Tensor) -> torch.Tensor:
+        """Return the packed latents as they are."""
+        return latents
+
+
+class StableDiffusionXLTokens(PipelineTokens):
+    """The LatentTokens of Stable Diffusion XL: each latent is a token."""
 
     @property
     def patch_pixels(self) -> int:
@@ -66,26 +83,8 @@ class StableDiffusionXLTokens:
         return self.split(scaled_1CHW), to_bytes(vae.decode(latents_1CHW).sample)
 
 
-class QwenImageTokens:
+class QwenImageTokens(PackedTokens):
     """The LatentTokens of Qwen-Image, whose pipelines pack squares of latents themselves."""
-
-    def __init__(self, pipeline: Any) -> None:
-        self._pipeline = pipeline
-
-    @property
-    def vae(self) -> torch.nn.Module:
-        """Return the pipelines' VAE."""
-        vae: torch.nn.Module = self._pipeline.vae
-        return vae
-
-    @property
-    def patch_pixels(self) -> int:
-        """Return the width and height of a token in pixels."""
-        return 2 * int(self._pipeline.vae_scale_factor)
-
-    def split(self, latents: torch.Tensor) -> torch.Tensor:
-        """Return the packed latents as they are."""
-        return latents
 
     def reconstruct(self, vae: Any, pixels_1CHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the tokens of these pixels, and the pixels that the VAE makes of them. A picture is one frame."""

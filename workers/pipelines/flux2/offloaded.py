@@ -9,31 +9,13 @@ from diffusers import Flux2KleinPipeline
 from workers.engine.interface import ImageOrder, PromptTokens
 from workers.imaging import letterbox
 from workers.pipelines.diffusers.engine import PipelineCall
-from workers.pipelines.diffusers.latent_tokens import to_bytes
+from workers.pipelines.diffusers.latent_tokens import PackedTokens, to_bytes
 from workers.pipelines.flux2.prompt_template import PromptTemplate
 from workers.pipelines.flux2.reference_images import ORDERED
 
 
-class Flux2Tokens:
+class Flux2Tokens(PackedTokens):
     """The LatentTokens of FLUX.2, whose pipeline packs squares of latents itself."""
-
-    def __init__(self, pipeline: Flux2KleinPipeline) -> None:
-        self._pipeline = pipeline
-
-    @property
-    def vae(self) -> torch.nn.Module:
-        """Return the pipeline's VAE."""
-        vae: torch.nn.Module = self._pipeline.vae
-        return vae
-
-    @property
-    def patch_pixels(self) -> int:
-        """Return the width and height of a token in pixels."""
-        return 2 * int(self._pipeline.vae_scale_factor)
-
-    def split(self, latents: torch.Tensor) -> torch.Tensor:
-        """Return the packed latents as they are."""
-        return latents
 
     def reconstruct(self, vae: Any, pixels_1CHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the tokens of these pixels, and the pixels that the VAE makes of them."""
