@@ -10,6 +10,7 @@ from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework.fields import SkipField
 
 from workers.imaging.encoders import COMPRESSION_PARAMETER, FORMAT_PARAMETER, MAX_COMPRESSION, OutputFormat
+from workers.messaging.partial_images import MAX_PARTIAL_IMAGES
 from workers.messaging.partial_images import PARAMETER as PARTIAL_IMAGES
 from zekron_api.endpoints import fields, mask_field, parameter_fields, sizes
 from zekron_api.endpoints.fields import CheckedField, decode_base64, json_type
@@ -91,7 +92,7 @@ class _ImageSerializer(GenerateSerializer):
     svg = RefusedField(instead="No model draws SVG.")
     partial_images = fields.NumberField(
         least=0,
-        most=3,
+        most=MAX_PARTIAL_IMAGES,
         help_text="With `stream`, the number of partial images, which are small pictures of the unfinished image and "
         "come at no cost. Without it there are none.",
     )
