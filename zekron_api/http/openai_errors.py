@@ -26,18 +26,7 @@ _CODES: Final = {
     CONTENT_POLICY_VIOLATION: "moderation_blocked",
 }
 # The field that an error is about, where the error does not know it, and OpenAI's names of fields.
-_FIELDS: Final = {
-    "missing_prompt": "prompt",
-    "prompt_too_long": "prompt",
-    "invalid_prompt": "prompt",
-    "invalid_model": "model",
-    "model_not_found": "model",
-    "invalid_size": "size",
-    "too_many_images": "image",
-    "invalid_base64": "image",
-    "invalid_image": "image",
-    "invalid_mask": "mask",
-}
+_FIELDS: Final = {"model_not_found": "model", "too_many_images": "image", "invalid_mask": "mask"}
 _NAMES: Final = {"images": "image"}
 
 
