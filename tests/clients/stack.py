@@ -49,10 +49,10 @@ class Customer:
         assert not Generation.objects.filter(account=self.account, status__in=["queued", "running"]).exists()
         return Decimal(told["total_spent"])
 
-    def expected_seconds(self, model: str) -> int:
-        """Return how long the next image of the model is expected to wait."""
+    def expected_seconds(self, model: str) -> int | None:
+        """Return how long the next image of the model is expected to wait, or None if the model has no worker."""
         body = {"model": model, "prompt": "a boat", "size": "256x256"}
-        seconds: int = self.server.ask("/v1/quote", body).json["data"]["estimated_wait_seconds"]
+        seconds: int | None = self.server.ask("/v1/quote", body).json["data"]["estimated_wait_seconds"]
         return seconds
 
     def is_waiting(self) -> bool:
@@ -129,9 +129,10 @@ def show_worker(*, seconds_per_image: float = 0.01) -> None:
     worker_registry.publish(worker_name=_SOMEBODY, details=details)
 
 
-def hide_worker() -> None:
-    """Let the service believe that the held model has no worker."""
+def hide_worker(customer: Customer) -> None:
+    """Let the service believe that the held model has no worker. It may have read the list of workers a moment ago."""
     worker_registry.remove(worker_name=_SOMEBODY)
+    processes.wait_until(lambda: customer.expected_seconds(HELD_MODEL) is None)
 
 
 def finish(generation: Generation) -> None:

@@ -250,8 +250,9 @@ def _over_the_rate(stack: Stack) -> Customer:
 
 
 def _without_worker(stack: Stack) -> Customer:
-    service.hide_worker()
-    return stack.customer()
+    me = stack.customer()
+    service.hide_worker(me)
+    return me
 
 
 @pytest.mark.parametrize(
