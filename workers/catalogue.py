@@ -33,10 +33,8 @@ DEFAULT_QUEUE = "gpu"
 RESERVED_QUEUES = ("chores", "celery")
 FIELDS = ("adapter", "weights", "licence", "steps", "dtype", "batch_limit", "options", "price")
 OPTIONAL_FIELDS = ("sources", "queue", "max_n", "max_prompt_tokens")
-# The adapters that can keep a part of a source.
-MASK_ADAPTERS = ("flux2-klein",)
-# The adapters whose latents become partial images.
-PARTIAL_IMAGE_ADAPTERS = ("flux2-klein", "qwen-image", "stable-diffusion-xl")
+# The adapters whose latents can be painted under a mask, and become partial images.
+LATENT_ADAPTERS = ("flux2-klein", "qwen-image", "stable-diffusion-xl")
 # The adapters whose pipelines take a negative prompt. FLUX.2-klein was distilled without one.
 NEGATIVE_PROMPT_ADAPTERS = ("qwen-image", "stable-diffusion-xl")
 # The table of the models file that describes no model: other names, of which ANY_NAME is every name that is unknown.
@@ -75,13 +73,13 @@ class ImageModel:
 
     @property
     def takes_masks(self) -> bool:
-        """Return whether an edit may have a mask. Only weights that stay on the device can paint by it."""
-        return self.sources > 0 and self.adapter in MASK_ADAPTERS and not self.options.get("offload")
+        """Return whether an edit may have a mask."""
+        return self.sources > 0 and self.adapter in LATENT_ADAPTERS
 
     @property
     def takes_partial_images(self) -> bool:
         """Return whether those who watch can see the unfinished picture, which a single step never shows."""
-        return self.steps > 1 and self.adapter in PARTIAL_IMAGE_ADAPTERS
+        return self.steps > 1 and self.adapter in LATENT_ADAPTERS
 
     @property
     def takes_negative_prompt(self) -> bool:

@@ -11,6 +11,8 @@ TESTS = "tests/workers/imaging"
 VERIFY = "tests/zekron_api/endpoints/test_verify.py"
 FORMATS = "tests/zekron_api/endpoints/test_output_fields.py"
 MASKS = "tests/zekron_api/endpoints/test_masks.py"
+KEPT_LATENTS = "workers/pipelines/diffusers/kept_latents.py"
+KEPT = "tests/workers/pipelines/diffusers/test_kept_latents.py"
 
 MUTATIONS = (
     Mutation(
@@ -302,6 +304,40 @@ MUTATIONS = (
         text='    "mask": None,\n',
         without="",
         tests=(f"{MASKS}::test_a_mask_is_part_of_the_content_under_an_idempotency_key",),
+    ),
+    Mutation(
+        name="pipelines: the source is kept under the noise of each step",
+        path=KEPT_LATENTS,
+        text="kept = signal * kept + rest * self._noise",
+        without="pass",
+        tests=(f"{KEPT}::test_they_have_the_noise_that_the_step_leaves",),
+    ),
+    Mutation(
+        name="pipelines: the noise under a mask is that of the steps that are taken",
+        path=KEPT_LATENTS,
+        text="scheduler.timesteps[done - step_count]",
+        without="scheduler.timesteps[done]",
+        tests=(f"{KEPT}::test_they_have_the_noise_that_the_step_leaves",),
+    ),
+    Mutation(
+        name="pipelines: a masked edit puts its kept latents back",
+        path="workers/pipelines/diffusers/engine.py",
+        text="                if kept is None:\n",
+        without="                if True:\n",
+        tests=(
+            "tests/workers/pipelines/test_pipeline_contract.py"
+            "::test_a_mask_keeps_the_source_outside_of_it_and_paints_inside",
+        ),
+    ),
+    Mutation(
+        name="Stable Diffusion XL: what a mask leaves starts from noise",
+        path="workers/pipelines/diffusers/stable_diffusion_xl.py",
+        text='self._options["strength"] if first.mask is None else MASKED_STRENGTH',
+        without='self._options["strength"]',
+        tests=(
+            "tests/workers/pipelines/diffusers/test_stable_diffusion_xl.py"
+            "::test_what_a_mask_leaves_to_be_painted_starts_from_noise_whatever_the_strength",
+        ),
     ),
     Mutation(
         name="the source is kept under the noise of each step",

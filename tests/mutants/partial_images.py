@@ -6,7 +6,7 @@ PARTIALS = "workers/lifecycle/partials.py"
 DELIVERY = "tests/workers/lifecycle/test_partials.py"
 SEALING = "tests/workers/messaging/test_partial_images.py"
 STREAMS = "tests/zekron_api/waiting/test_partial_image_streams.py"
-CONTRACT = "tests/workers/pipelines/test_preview_contract.py"
+CONTRACT = "tests/workers/pipelines/test_pipeline_contract.py"
 CLEAN = "tests/workers/pipelines/diffusers/test_clean_latents.py"
 ATTEMPTS = "tests/workers/gpu_worker/test_previews.py"
 
@@ -147,8 +147,8 @@ MUTATIONS = (
     Mutation(
         name="partial images: a picture of a single step has none",
         path="workers/catalogue.py",
-        text="return self.steps > 1 and self.adapter in PARTIAL_IMAGE_ADAPTERS",
-        without="return self.adapter in PARTIAL_IMAGE_ADAPTERS",
+        text="return self.steps > 1 and self.adapter in LATENT_ADAPTERS",
+        without="return self.adapter in LATENT_ADAPTERS",
         tests=(
             "tests/workers/test_catalogue.py::"
             "test_partial_images_are_for_adapters_with_latents_and_more_than_a_step",

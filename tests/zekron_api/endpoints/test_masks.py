@@ -143,7 +143,7 @@ def test_a_mask_in_broken_base64_is_refused_as_an_image_is(me: Caller, idle_work
 def test_a_model_without_masks_refuses_them_by_its_name(
     me: Caller, idle_worker: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(catalogue, "MASK_ADAPTERS", ())
+    monkeypatch.setattr(catalogue, "LATENT_ADAPTERS", ())
     response = me.generate(images=[as_field(saved(noise()))], mask=as_field(saved(mask_of())))
     assert refusal(response) == (400, "unsupported_parameter")
     assert "zekron-image-1 takes no mask" in response.json()["error"]["message"]

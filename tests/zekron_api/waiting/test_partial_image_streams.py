@@ -211,7 +211,7 @@ def test_any_other_number_is_refused(me: Caller, value: Any) -> None:
 def test_a_model_that_makes_none_refuses_them_by_its_name_and_serves_all_else(
     me: Caller, engine: factories.StandInEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(catalogue, "PARTIAL_IMAGE_ADAPTERS", ())
+    monkeypatch.setattr(catalogue, "LATENT_ADAPTERS", ())
     for reply in (me.generate(partial_images=1), me.post("/v1/quote", {"prompt": "x", "partial_images": 1})):
         assert refusal(reply) == (400, "unsupported_parameter")
         assert "zekron-image-1 makes no partial images" in reply.json()["error"]["message"]

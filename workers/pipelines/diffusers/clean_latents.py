@@ -55,7 +55,7 @@ def predict_clean(
 ) -> torch.Tensor:
     """Return what the model predicts for these noisy latents at a step that the scheduler has not taken yet."""
     output, noisy = model_output.float(), sample.float()
-    signal, noise = _find_shares(scheduler, timestep, like=noisy)
+    signal, noise = find_shares(scheduler, timestep, like=noisy)
     if hasattr(scheduler, "precondition_outputs"):
         # Schedulers after Karras et al. 2022 (EDM) weigh the output by the noise.
         clean: torch.Tensor = scheduler.precondition_outputs(noisy, output, noise)
@@ -72,8 +72,11 @@ def predict_clean(
     return noisy - noise * output
 
 
-def _find_shares(scheduler: Any, timestep: Any, *, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the shares of signal and noise at this step, by adding noise to a blank picture and to nothing."""
+def find_shares(scheduler: Any, timestep: Any, *, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the shares of signal and noise at a step, by adding noise to a blank picture and to nothing.
+
+    A scheduler that counts its steps tells those of the step that it takes next, whatever `timestep` says.
+    """
     one = torch.ones((1,) * like.ndim, device=like.device)
     zero = torch.zeros_like(one)
     times = torch.as_tensor(timestep, device=like.device).reshape(1)

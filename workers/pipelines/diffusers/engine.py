@@ -13,6 +13,8 @@ import torch
 
 from workers.catalogue import ImageModel
 from workers.engine.interface import BadOutput, ImageOrder, Picture, PromptTokens, StepCallback
+from workers.pipelines.diffusers import kept_latents
+from workers.pipelines.diffusers.kept_latents import KeptLatents
 from workers.pipelines.diffusers.latent_tokens import LatentTokens
 from workers.pipelines.diffusers.options import parse_size
 from workers.pipelines.diffusers.pipeline_previews import PipelinePreviews
@@ -37,7 +39,7 @@ class PipelineAdapter(Protocol):
 
     @property
     def latent_tokens(self) -> LatentTokens:
-        """Return the tokens of the pipelines' latents, for previews."""
+        """Return the tokens of the pipelines' latents, for previews and masks."""
         ...
 
     def build_call(self, orders: Sequence[ImageOrder]) -> PipelineCall:
@@ -150,15 +152,26 @@ class PipelineEngine(DeviceEngine):
             self._device.enter_main_stage(),
             self._previews.follow(prepared.pipeline, prepared.orders) as offer_previews,
         ):
+            kept: KeptLatents | None = None
 
-            def on_step_end(pipeline: Any, step: int, _timestep: Any, _tensors: Any) -> dict[str, Any]:
-                on_step(step + 1, pipeline.num_timesteps)
-                offer_previews(step + 1, pipeline.num_timesteps)
-                return {}
+            def on_step_end(pipeline: Any, step: int, _timestep: Any, tensors: Any) -> dict[str, Any]:
+                done, step_count = step + 1, pipeline.num_timesteps
+                on_step(done, step_count)
+                offer_previews(done, step_count)
+                if kept is None:
+                    return {}
+                latents = tensors["latents"]
+                scheduler = pipeline.scheduler
+                return {
+                    "latents": kept.put_back(latents, scheduler=scheduler, done=done, step_count=step_count)
+                }
 
             arguments = dict(zip(prepared.names, self._device.take_over(prepared.values), strict=True))
             try:
                 with self._device.measure_work():
+                    kept = kept_latents.encode(
+                        prepared.orders[0], tokens=self._adapter.latent_tokens, device=self._device
+                    )
                     output = prepared.pipeline(
                         **arguments, output_type=output_type, callback_on_step_end=on_step_end
                     ).images

@@ -1,6 +1,7 @@
 """The adapter for Stable Diffusion XL: creates, and edits of one picture, which start from its noisy latents.
 
-An edit's picture is brought to the ordered size, whole and centred. The prompt describes the result.
+An edit's picture is brought to the ordered size, whole and centred. The prompt describes the result. What a mask leaves
+to be painted starts from noise alone.
 """
 
 from collections.abc import Iterator, Sequence
@@ -38,6 +39,8 @@ OPTIONS: Final = {
     **COMPILE_OPTIONS,
 }
 MAX_SOURCES: Final = 1
+# A mask says what is to be painted anew, so no strength has to.
+MASKED_STRENGTH: Final = 1.0
 # The results of `encode_prompt`, in its order.
 EMBEDDINGS: Final = (
     "prompt_embeds",
@@ -102,9 +105,8 @@ class StableDiffusionXL:
             return PipelineCall(self._create, {**arguments, "width": first.width, "height": first.height})
         [source] = first.sources
         picture = letterbox.fit(source, (first.width, first.height))
-        return PipelineCall(
-            self._edit, {**arguments, "image": picture, "strength": self._options["strength"]}
-        )
+        strength = self._options["strength"] if first.mask is None else MASKED_STRENGTH
+        return PipelineCall(self._edit, {**arguments, "image": picture, "strength": strength})
 
     def count_tokens(self, prompt: str) -> PromptTokens:
         """Return how many tokens the prompt has and the text encoders read, without those of its start and end."""

@@ -26,14 +26,13 @@ from workers.pipelines.diffusers.options import (
     parse_size,
     read,
 )
-from workers.pipelines.flux2 import masked_tokens
 from workers.pipelines.flux2.decoder import Decoder
 from workers.pipelines.flux2.offloaded import OffloadedFlux2Klein
 from workers.pipelines.flux2.prompt_template import END, MIDDLE, PromptTemplate
 from workers.pipelines.flux2.reference_images import ORDERED, OWN, ReferenceImageEncoder
 from workers.pipelines.flux2.text_encoder import PromptEncoder, load_text_encoder
 from workers.pipelines.flux2.transformer import FlowSampler, Grid, Layout, RotaryEmbedding
-from workers.pipelines.runtime import compilation, float8, loading, noise, prompt_lengths
+from workers.pipelines.runtime import compilation, float8, loading, masked_tokens, noise, prompt_lengths
 from workers.pipelines.runtime.attention import FASTEST
 from workers.pipelines.runtime.compilation import Compiler, Task
 from workers.pipelines.runtime.device import MAIN_PRIORITY, SIDE_PRIORITY, HandedOver

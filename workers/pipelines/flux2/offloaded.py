@@ -9,7 +9,7 @@ from diffusers import Flux2KleinPipeline
 from workers.engine.interface import ImageOrder, PromptTokens
 from workers.imaging import letterbox
 from workers.pipelines.diffusers.engine import PipelineCall
-from workers.pipelines.diffusers.latent_tokens import PackedTokens, to_bytes
+from workers.pipelines.diffusers.latent_tokens import PackedTokens
 from workers.pipelines.flux2.prompt_template import PromptTemplate
 from workers.pipelines.flux2.reference_images import ORDERED
 
@@ -17,16 +17,14 @@ from workers.pipelines.flux2.reference_images import ORDERED
 class Flux2Tokens(PackedTokens):
     """The LatentTokens of FLUX.2, whose pipeline packs squares of latents itself."""
 
-    def reconstruct(self, vae: Any, pixels_1CHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the tokens of these pixels, and the pixels that the VAE makes of them."""
-        latents_1CHW = vae.encode(pixels_1CHW).latent_dist.mode()
+    def _scale(self, vae: Any, of_vae: torch.Tensor) -> torch.Tensor:
         mean_C, variance_C = (
             values.view(1, -1, 1, 1) for values in (vae.bn.running_mean, vae.bn.running_var)
         )
         deviation_C = torch.sqrt(variance_C + vae.config.batch_norm_eps)
-        scaled_1CHW = (self._pipeline._patchify_latents(latents_1CHW) - mean_C) / deviation_C
+        scaled_1CHW = (self._pipeline._patchify_latents(of_vae) - mean_C) / deviation_C
         tokens_1SC: torch.Tensor = self._pipeline._pack_latents(scaled_1CHW)
-        return tokens_1SC, to_bytes(vae.decode(latents_1CHW).sample)
+        return tokens_1SC
 
 
 class OffloadedFlux2Klein:

@@ -15,7 +15,14 @@ from PIL import Image
 
 from tests.workers.conftest import entry
 from tests.workers.pipelines import pictures
-from tests.workers.pipelines.pictures import BLUE, MAX_DIFFERENCE, RED, make_pictures, mean_difference
+from tests.workers.pipelines.pictures import (
+    BLUE,
+    MAX_DIFFERENCE,
+    RED,
+    make_pictures,
+    mean_difference,
+    run_stages,
+)
 from workers.catalogue import ImageModel
 from workers.engine.interface import Engine, EngineError, load_engine
 from workers.imaging import letterbox
@@ -105,6 +112,13 @@ def test_an_edit_depends_on_its_source_prompt_and_seed(engine: Engine) -> None:
         make_order(),
     ):
         assert mean_difference(red, make_pictures(engine, other)[0]) > 5
+
+
+def test_what_a_mask_leaves_to_be_painted_starts_from_noise_whatever_the_strength(engine: Engine) -> None:
+    masked = replace(make_order(sources=[RED.resize((SIDE, SIDE))]), mask=Image.new("L", (SIDE, SIDE)))
+    steps: list[tuple[int, int]] = []
+    run_stages(engine, [masked], on_step=lambda *step: steps.append(step))
+    assert steps == [(done, 4) for done in range(1, 5)]
 
 
 def test_strength_and_guidance_and_a_negative_prompt_matter(weights: Path, engine: Engine) -> None:

@@ -23,7 +23,7 @@ from tests.workers.pipelines.pictures import (
 from workers.engine.interface import BadOutput, DeviceLost, Engine, EngineError, ImageOrder, load_engine
 from workers.imaging import letterbox
 from workers.pipelines.flux2 import engine as flux2_engine
-from workers.pipelines.flux2 import masked_tokens, text_encoder
+from workers.pipelines.flux2 import text_encoder
 from workers.pipelines.runtime import loading
 
 
@@ -159,15 +159,6 @@ def test_masked_edits_go_together_and_come_out_as_alone(small_engine: Engine) ->
     assert small_engine.batch_key(orders[0]) != small_engine.batch_key(replace(orders[0], mask=None))
     for order, together in zip(orders, make_pictures(small_engine, *orders), strict=True):
         assert np.abs(together - make_pictures(small_engine, order)[0]).max() <= MAX_DIFFERENCE
-
-
-def test_a_token_that_is_painted_in_part_is_painted_as_a_whole() -> None:
-    mask = Image.new("L", (80, 64), 255)
-    mask.putpixel((33, 0), 254)
-    mask.paste(0, (0, 32, 32, 64))
-    kept = masked_tokens.find_kept(mask, (2, 3), patch_pixels=32)
-    # The third column reaches beyond the mask.
-    assert kept.tolist() == [True, False, True, False, True, True]
 
 
 def test_a_size_between_two_tokens_is_cut_from_a_larger_picture(small_model: Path) -> None:

@@ -1,4 +1,4 @@
-"""The contract of the previews of every pipeline that diffusers runs."""
+"""The contract of previews and masks of every pipeline that diffusers runs."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,13 +8,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from tests.workers.conftest import OPTIONS as FLUX2_OPTIONS
 from tests.workers.conftest import entry
 from tests.workers.pipelines import pictures
 from tests.workers.pipelines.offloading import load_offloaded
-from tests.workers.pipelines.pictures import RED, measure_likeness, run_stages
+from tests.workers.pipelines.pictures import (
+    MAX_DIFFERENCE,
+    RED,
+    make_pictures,
+    mean_difference,
+    measure_likeness,
+    run_stages,
+)
 from workers.catalogue import ImageModel
 from workers.engine.interface import Engine, ImageOrder, Picture, Preview, load_engine
 from workers.pipelines.diffusers.pipeline_previews import PipelinePreviews
@@ -30,6 +38,7 @@ make_order = partial(pictures.make_order, size=SIZE)
 # Of 1. The small pipelines' last previews come to 0.74 and more, and pictures of two prompts to 0.4 at most.
 MIN_LIKENESS = 0.65
 MIN_GAIN = 0.25
+SOURCE = Image.merge("RGB", [Image.effect_noise(SIZE, 60 + channel) for channel in range(3)])
 # An adapter and its offload mode.
 CASES = [
     ("flux2-klein", "model"),
@@ -158,3 +167,50 @@ def test_an_order_without_previews_beside_one_with_them_gets_none(engine: Engine
     with_one = replace(make_order("a boat", seed=2), preview_count=1, on_preview=got.append)
     run_stages(engine, [without, with_one], on_step=lambda _done, _steps: None)
     assert list_numbers(got) == [(0, 2)]
+
+
+def make_masked(*, box: tuple[int, int, int, int], prompt: str = "a fox", seed: int = 1) -> ImageOrder:
+    """Return an edit that paints this box anew."""
+    mask = Image.new("L", SIZE, 255)
+    mask.paste(0, box)
+    return replace(make_order(prompt, sources=[SOURCE], seed=seed), mask=mask)
+
+
+def reconstruct(engine: Any) -> np.ndarray[Any, Any]:
+    """Return the source as the VAE shows it, with signed values."""
+    tokens = engine._adapter.latent_tokens
+    pixels_HWC = torch.from_numpy(np.array(SOURCE, dtype=np.float32)) / (255 / 2) - 1
+    with torch.inference_mode():
+        pixels_1CHW = pixels_HWC.permute(2, 0, 1)[None].contiguous().to(tokens.vae.dtype)
+        _, decoded_HWC = tokens.reconstruct(tokens.vae, pixels_1CHW)
+    return decoded_HWC.round().int().numpy()
+
+
+def test_a_mask_keeps_the_source_outside_of_it_and_paints_inside(engine: Engine) -> None:
+    source = reconstruct(engine)
+    [picture] = make_pictures(engine, make_masked(box=(64, 32, 160, 96)))
+    is_painted = np.zeros(source.shape[:2], dtype=bool)
+    is_painted[32:96, 64:160] = True
+    assert np.abs(picture - source)[~is_painted].max() <= MAX_DIFFERENCE
+    assert mean_difference(picture[is_painted], source[is_painted]) > 10
+
+
+def test_prompt_and_seed_change_what_a_mask_leaves_to_be_painted(engine: Engine) -> None:
+    box = (64, 32, 160, 96)
+    [picture] = make_pictures(engine, make_masked(box=box))
+    assert np.array_equal(make_pictures(engine, make_masked(box=box))[0], picture)
+    for other in (make_masked(box=box, prompt="a boat at dusk"), make_masked(box=box, seed=2)):
+        assert mean_difference(picture[32:96, 64:160], make_pictures(engine, other)[0][32:96, 64:160]) > 1
+
+
+def test_what_is_painted_depends_on_what_is_kept(engine: Engine) -> None:
+    narrow, wide = (96, 64, 128, 96), (0, 64, 256, 96)
+    pictures_made = [make_pictures(engine, make_masked(box=box))[0] for box in (narrow, wide)]
+    beside_kept, beside_painted = (picture[64:96, 96:128] for picture in pictures_made)
+    assert mean_difference(beside_kept, beside_painted) > 0.5
+
+
+def test_a_create_after_a_masked_edit_is_as_before(engine: Engine) -> None:
+    [before] = make_pictures(engine, make_order())
+    make_pictures(engine, make_masked(box=(0, 0, 64, 64)))
+    assert np.array_equal(make_pictures(engine, make_order())[0], before)

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from workers.imaging.masks import KEPT
-from workers.pipelines.flux2.transformer import Grid
+from workers.pipelines.runtime.latent_previews import Grid
 
 
 def find_kept(mask: Image.Image, grid: Grid, *, patch_pixels: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
