@@ -105,6 +105,20 @@ MUTATIONS = (
         tests=(f"{TESTS}test_tools.py::test_an_error_that_nobody_expected_says_nothing_of_itself",),
     ),
     Mutation(
+        name="an agent's source images are counted before one is fetched",
+        path=TOOLS,
+        text="    refuse_more_than_any_model_takes(images)\n",
+        without="",
+        tests=(f"{TESTS}test_tools.py",),
+    ),
+    Mutation(
+        name="an unforeseen error of a composed response is in the envelope",
+        path="zekron_api/waiting/asgi_handler.py",
+        text="                reply = errors.reply_to(error)\n",
+        without="                raise\n",
+        tests=(f"{TESTS}test_view.py::test_an_unforeseen_error_is_in_the_envelope_too",),
+    ),
+    Mutation(
         name="an image in a result has at most a megabyte of text",
         path=PICTURES,
         text="            if len(file) <= MAX_FILE_BYTES:\n",

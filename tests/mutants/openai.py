@@ -119,6 +119,20 @@ MUTATIONS: Final = (
         tests=(EDIT_TESTS,),
     ),
     Mutation(
+        name="openai: the delimiters of a form are counted before it is read",
+        path="zekron_api/http/multipart_form.py",
+        text='    if content.count(b"\\r\\n--" + boundary) > MAX_PARTS + 1:\n',
+        without="    if False:\n",
+        tests=(EDIT_TESTS,),
+    ),
+    Mutation(
+        name="openai: a value of a form is bounded as that of a body",
+        path="zekron_api/openai/form_fields.py",
+        text='            return parse_value(text.encode("utf-8"))\n',
+        without='            return __import__("json").loads(text)\n',
+        tests=(EDIT_TESTS,),
+    ),
+    Mutation(
         name="models: an alias stands for a model of the file",
         path="workers/catalogue.py",
         text="if not isinstance(name, str) or name not in tables or name == ALIASES:",
