@@ -17,7 +17,11 @@ class AccountSuspended(Exception):
 
 
 class TooManyHolds(Exception):
-    """The account already has the maximum number of open holds."""
+    """The account already has the maximum number of open holds, which is `limit`."""
+
+    def __init__(self, message: str, *, limit: int) -> None:
+        super().__init__(message)
+        self.limit = limit
 
 
 class AlreadyResolved(Exception):
@@ -33,8 +37,9 @@ payer AS MATERIALIZED (
     SELECT id AS account_id FROM billing_account
     WHERE id = %(account_id)s AND status = 'active'
         AND balance_micros - reserved_micros >= %(count)s * %(quote_micros)s
-        AND (%(open_limit)s::bigint IS NULL OR %(count)s + CASE WHEN %(is_async)s THEN open_async_count
-            ELSE open_hold_count - open_async_count END <= %(open_limit)s)
+        AND coalesce(CASE WHEN %(is_async)s
+            THEN %(count)s + open_async_count <= coalesce(queue_limit, %(open_limit)s)
+            ELSE %(count)s + open_hold_count - open_async_count <= coalesce(open_limit, %(open_limit)s) END, true)
     FOR NO KEY UPDATE
 )"""
 _HOLD: Final = """
@@ -113,7 +118,7 @@ def hold_values(
 ) -> dict[str, int | None]:
     """Return the values of a statement with `payer` and `hold`. Raises ValueError for a bad quote or count.
 
-    `open_limit` is for the account's open holds of the same kind, asynchronous or not.
+    `open_limit` is for the account's open holds of the same kind, asynchronous or not, unless it has one of its own.
     """
     ledger.check_amount(quote_micros)
     if count < 1:
@@ -144,8 +149,11 @@ def refuse_hold(
     if account.status != Account.Status.ACTIVE:
         raise AccountSuspended(f"Account {account_id} is suspended.")
     open_count = account.open_async_count if is_async else account.open_hold_count - account.open_async_count
-    if open_limit is not None and open_count + count > open_limit:
-        raise TooManyHolds(f"Account {account_id} already has {open_count} open holds of this kind.")
+    own_limit = account.queue_limit if is_async else account.open_limit
+    limit = open_limit if own_limit is None else own_limit
+    if limit is not None and open_count + count > limit:
+        message = f"Account {account_id} already has {open_count} open holds of this kind."
+        raise TooManyHolds(message, limit=limit)
     ledger.require_available(account, count * quote_micros)
 
 

@@ -1,4 +1,7 @@
-"""The tables of money. Constraints check every row. Only `ledger`, `keys` and `accounts` write them."""
+"""The tables of money. Constraints check every row. Other modules do not write them.
+
+Those that do are `ledger`, `holds`, `keys`, `accounts` and `limits`.
+"""
 
 from django.db import models
 from django.db.models import F, Q
@@ -35,6 +38,10 @@ class Account(models.Model):
     # The unresolved holds of asynchronous work, which have a limit of their own.
     open_async_count = models.BigIntegerField(default=0, db_default=0)
     entry_count = models.BigIntegerField(default=0)
+    # Limits of the account's own. Without a value, the published one holds. `limits` reads and changes them.
+    requests_per_minute = models.IntegerField(null=True, blank=True)
+    open_limit = models.IntegerField(null=True, blank=True)
+    queue_limit = models.IntegerField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
@@ -59,6 +66,14 @@ class Account(models.Model):
             models.CheckConstraint(
                 name="account_async_holds",
                 condition=Q(open_async_count__gte=0, open_hold_count__gte=F("open_async_count")),
+            ),
+            models.CheckConstraint(
+                name="account_limits",
+                condition=Q(
+                    Q(requests_per_minute__isnull=True) | Q(requests_per_minute__gte=1),
+                    Q(open_limit__isnull=True) | Q(open_limit__gte=1),
+                    Q(queue_limit__isnull=True) | Q(queue_limit__gte=1),
+                ),
             ),
             models.CheckConstraint(
                 name="account_multiples_of_100_micros",

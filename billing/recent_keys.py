@@ -1,6 +1,6 @@
 """Memory of the live keys that this process has just looked up, so that not every request asks the database.
 
-It knows which account a key has and nothing of the account, because amounts must never be old.
+It knows which account a key has and the account's own limits, but no amount, because amounts must never be old.
 """
 
 import threading
@@ -24,8 +24,17 @@ class Reading(NamedTuple):
     forgotten_count: int
 
 
+class RecentAccount(NamedTuple):
+    """The known part of a key's account, by the names of its fields."""
+
+    id: int
+    requests_per_minute: int | None = None
+    open_limit: int | None = None
+    queue_limit: int | None = None
+
+
 class _Entry(NamedTuple):
-    account_id: int
+    account: RecentAccount
     valid_until: float
 
 
@@ -41,24 +50,26 @@ class RecentKeys:
         self._forgotten_count = 0
         self._entries = self._make_empty()
 
-    def find(self, digest: str) -> int | None:
-        """Return the id of the key's account, or None if the database must be asked."""
+    def find(self, digest: str) -> RecentAccount | None:
+        """Return the key's account, or None if the database must be asked."""
         with self._lock:
             entry = self._entries.get(digest)
-        return entry.account_id if entry else None
+        return entry.account if entry else None
 
     def start_reading(self) -> Reading:
         """Return what `remember` needs. Call it before the key is looked up."""
         with self._lock:
             return Reading(self._clock(), self._forgotten_count)
 
-    def remember(self, digest: str, *, account_id: int, seconds_left: float | None, reading: Reading) -> None:
+    def remember(
+        self, digest: str, *, account: RecentAccount, seconds_left: float | None, reading: Reading
+    ) -> None:
         """Keep the account of a live key, which expires `seconds_left` after the look-up, or never.
 
         The look-up may have seen a key that was revoked meanwhile, so after `forget_all` nothing is kept.
         """
         seconds = MAX_AGE_SECONDS if seconds_left is None else min(MAX_AGE_SECONDS, seconds_left)
-        entry = _Entry(account_id, reading.started_at + seconds)
+        entry = _Entry(account, reading.started_at + seconds)
         with self._lock:
             if reading.forgotten_count == self._forgotten_count and self._clock() < entry.valid_until:
                 self._entries[digest] = entry

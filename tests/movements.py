@@ -20,12 +20,20 @@ class Hold(NamedTuple):
     open_count: int
 
 
-def hold_all(*, account_id: int, quote_micros: int, count: int, open_limit: int | None = None) -> list[Hold]:
+def hold_all(
+    *,
+    account_id: int,
+    quote_micros: int,
+    count: int,
+    is_async: bool = False,
+    open_limit: int | None = None,
+) -> list[Hold]:
     """Hold the quote `count` times. Raises what `holds.refuse_hold` raises."""
     request: dict[str, Any] = {
         "account_id": account_id,
         "quote_micros": quote_micros,
         "count": count,
+        "is_async": is_async,
         "open_limit": open_limit,
     }
     while not (rows := plain_sql.execute(_HOLD, holds.hold_values(**request))):
@@ -33,9 +41,13 @@ def hold_all(*, account_id: int, quote_micros: int, count: int, open_limit: int 
     return [Hold(*row) for row in rows]
 
 
-def hold(*, account_id: int, quote_micros: int, open_limit: int | None = None) -> Hold:
+def hold(
+    *, account_id: int, quote_micros: int, is_async: bool = False, open_limit: int | None = None
+) -> Hold:
     """Hold the quote. Raises what `holds.refuse_hold` raises."""
-    [held] = hold_all(account_id=account_id, quote_micros=quote_micros, count=1, open_limit=open_limit)
+    [held] = hold_all(
+        account_id=account_id, quote_micros=quote_micros, count=1, is_async=is_async, open_limit=open_limit
+    )
     return held
 
 

@@ -60,12 +60,10 @@ async def generate(request: HttpRequest) -> HttpResponse:
 
 def _create(request: HttpRequest) -> int:
     account = keys.authenticate(text=request.headers["Authorization"].removeprefix("Bearer "))
-    rate_limit.consume(account_id=account.pk)
+    rate_limit.consume(account=account)
     fields = GenerateSerializer(data=json.loads(request.body))
     fields.is_valid(raise_exception=True)
-    created = create_generation.create(
-        account_id=account.pk, fields=fields.validated_data, idempotency_key=None
-    )
+    created = create_generation.create(account=account, fields=fields.validated_data, idempotency_key=None)
     return created.generation.pk
 
 

@@ -1,4 +1,4 @@
-"""The admin of accounts: open, top up, refund, suspend and reinstate. Shown values are never edited."""
+"""The admin of accounts: open, top up, refund, limit, suspend and reinstate. Shown values are never edited."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,9 +12,9 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from billing import accounts, ledger
+from billing import accounts, ledger, limits
 from billing.admin.columns import usd
-from billing.admin.forms import MoveMoneyForm, OpenAccountForm, OpenAccountWithinDefaultForm
+from billing.admin.forms import LimitsForm, MoveMoneyForm, OpenAccountForm, OpenAccountWithinDefaultForm
 from billing.models import Account, LedgerEntry
 from billing.money import format_usd
 
@@ -36,6 +36,15 @@ class AccountAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class
     def available(self, account: Account) -> str:
         """Return the amount that can still be held, in dollars."""
         return format_usd(account.available_micros)
+
+    @admin.display(description="limits")
+    def limits(self, account: Account) -> str:
+        """Return the limits that hold for the account."""
+        hold = limits.limits_of(account)
+        return (
+            f"{hold.requests_per_minute} requests a minute, {hold.open_generations} open generations, "
+            f"{hold.open_asynchronous} asynchronous ones"
+        )
 
     def has_change_permission(self, request: HttpRequest, obj: Account | None = None) -> bool:
         """Allow the actions by Django's permission, and allow nobody to edit a row."""
@@ -59,11 +68,11 @@ class AccountAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class
 
     def get_fields(self, request: HttpRequest, obj: Account | None = None) -> Any:
         """Return the input fields of a new account, or all columns of an existing one."""
-        return ["name", "opening_micros"] if obj is None else self.list_display
+        return ["name", "opening_micros"] if obj is None else [*self.list_display, "limits"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Account | None = None) -> Any:
         """Make every field of an existing account read-only."""
-        return [] if obj is None else self.list_display
+        return [] if obj is None else [*self.list_display, "limits"]
 
     def save_model(
         self, request: HttpRequest, obj: Account, form: "ModelForm[Account]", change: bool
@@ -88,7 +97,7 @@ class AccountAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class
         return super().change_view(request, object_id, form_url, {**may_move, **(extra_context or {})})
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the pages for a top-up and a refund of an account."""
+        """Add the pages for a top-up, a refund and the limits of an account."""
         pages = [("top-up", "Top up", ledger.top_up), ("refund", "Refund", ledger.refund)]
         return [
             path(
@@ -97,17 +106,20 @@ class AccountAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class
                 name=f"billing_account_{name.replace('-', '_')}",
             )
             for name, title, move in pages
-        ] + super().get_urls()
+        ] + [
+            path(
+                "<int:account_id>/limits/",
+                self.admin_site.admin_view(self.set_limits),
+                name="billing_account_limits",
+            ),
+            *super().get_urls(),
+        ]
 
     def move_money(
         self, request: HttpRequest, account_id: int, *, title: str, move: Callable[..., LedgerEntry]
     ) -> HttpResponse:
         """Ask for amount and reason, and move the money in the staff member's name."""
-        if not self.has_change_permission(request):
-            raise PermissionDenied
-        account = self.get_object(request, str(account_id))
-        if account is None:
-            raise Http404
+        account = self._require_account(request, account_id)
         form = MoveMoneyForm(request.POST if request.method == "POST" else None)
         if form.is_valid():
             try:
@@ -131,6 +143,29 @@ class AccountAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class
         self.log_change(request, account, message)
         self.message_user(request, message)
         return _redirect_to(account)
+
+    def set_limits(self, request: HttpRequest, account_id: int) -> HttpResponse:
+        """Ask for the account's own limits, and set them."""
+        account = self._require_account(request, account_id)
+        form = LimitsForm(request.POST if request.method == "POST" else None, instance=account)
+        if form.is_valid():
+            limits.set_limits(account_id=account_id, **form.cleaned_data)
+            message = f"Limits: {self.limits(Account(**form.cleaned_data))}."
+            self.log_change(request, account, message)
+            self.message_user(request, message)
+            return _redirect_to(account)
+        context = {**self.admin_site.each_context(request), "title": "Limits", "opts": self.opts}
+        context |= {"account": account, "form": form}
+        return TemplateResponse(request, "admin/billing/account/limits.html", context)
+
+    def _require_account(self, request: HttpRequest, account_id: int) -> Account:
+        """Return the account for staff who may change accounts. Raises PermissionDenied or Http404."""
+        if not self.has_change_permission(request):
+            raise PermissionDenied
+        account: Account | None = self.get_object(request, str(account_id))
+        if account is None:
+            raise Http404
+        return account
 
     @admin.action(description="Suspend selected accounts", permissions=["change"])
     def suspend(self, request: HttpRequest, queryset: QuerySet[Account]) -> None:

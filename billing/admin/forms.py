@@ -7,7 +7,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from billing import accounts, money
+from billing import accounts, limits, money
 from billing.models import Account, ApiKey
 
 
@@ -73,6 +73,40 @@ class MoveMoneyForm(forms.Form):
         if amount_micros == 0:
             raise ValidationError("Amount must be over zero.")
         return amount_micros
+
+
+class LimitsForm(forms.ModelForm):  # type: ignore[type-arg] # as above
+    """The form of an account's own limits. An empty field stands for the published limit, which it shows."""
+
+    requests_per_minute = forms.IntegerField(
+        label="Requests in any 60 seconds",
+        required=False,
+        min_value=limits.MIN_LIMIT,
+        max_value=limits.MAX_REQUESTS_PER_MINUTE,
+    )
+    open_limit = forms.IntegerField(
+        label="Open generations that clients wait for",
+        required=False,
+        min_value=limits.MIN_LIMIT,
+        max_value=limits.MAX_OPEN,
+    )
+    queue_limit = forms.IntegerField(
+        label="Open asynchronous generations",
+        required=False,
+        min_value=limits.MIN_LIMIT,
+        max_value=limits.MAX_OPEN,
+    )
+
+    class Meta:
+        """The model and its fields."""
+
+        model = Account
+        fields = ["requests_per_minute", "open_limit", "queue_limit"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field, published in zip(self.fields.values(), limits.limits_of(Account()), strict=True):
+            field.widget.attrs["placeholder"] = str(published)
 
 
 class IssueKeyForm(forms.ModelForm):  # type: ignore[type-arg] # as above

@@ -245,7 +245,7 @@ def _suspended(stack: Stack) -> Customer:
 def _over_the_rate(stack: Stack) -> Customer:
     me = stack.customer()
     for _ in range(60):
-        rate_limit.consume(account_id=me.account.pk)
+        rate_limit.consume(account=me.account)
     return me
 
 

@@ -161,6 +161,27 @@ MUTATIONS = (
         tests=("tests/billing/test_recent_keys.py",),
     ),
     Mutation(
+        name="limits: an account's own bounds its open generations",
+        path="billing/holds.py",
+        text="<= coalesce(open_limit, %(open_limit)s) END",
+        without="<= %(open_limit)s END",
+        tests=("tests/billing/test_limits.py",),
+    ),
+    Mutation(
+        name="limits: an account's own bounds its asynchronous generations",
+        path="billing/holds.py",
+        text="coalesce(queue_limit, %(open_limit)s)",
+        without="%(open_limit)s",
+        tests=("tests/billing/test_limits.py",),
+    ),
+    Mutation(
+        name="limits: a key of a moment ago has its account's own rate",
+        path="billing/keys.py",
+        text="Account.Status.ACTIVE, *own_limits]",
+        without="Account.Status.ACTIVE, None, None, None]",
+        tests=("tests/billing/test_limits.py",),
+    ),
+    Mutation(
         name="only keys of active accounts are known",
         path="billing/keys.py",
         text="    if account.status == Account.Status.ACTIVE:\n",

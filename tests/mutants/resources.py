@@ -102,8 +102,8 @@ MUTATIONS = (
     Mutation(
         name="watch: polls count apart",
         path="zekron_api/http/rate_limit.py",
-        text='RateLimitItemPerMinute(settings.POLLS_PER_MINUTE), f"polls:{account_id}"',
-        without="RateLimitItemPerMinute(settings.REQUESTS_PER_MINUTE), str(account_id)",
+        text='RateLimitItemPerMinute(settings.POLLS_PER_MINUTE), f"polls:{account.pk}"',
+        without="RateLimitItemPerMinute(settings.REQUESTS_PER_MINUTE), str(account.pk)",
         tests=(WATCHED,),
     ),
     Mutation(

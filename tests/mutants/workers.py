@@ -138,8 +138,8 @@ MUTATIONS = (
     Mutation(
         name="submit: the limit of what is open, asked of the account's row",
         path="billing/holds.py",
-        text="END <= %(open_limit)s)",
-        without="END <= %(open_limit)s OR true)",
+        text="open_hold_count - open_async_count <= coalesce(open_limit, %(open_limit)s) END",
+        without="0 <= coalesce(open_limit, %(open_limit)s) END",
         tests=(f"{LIFE}::test_of_64_submissions_under_a_limit_of_five_exactly_five_are_accepted",),
     ),
     Mutation(
@@ -228,8 +228,8 @@ MUTATIONS = (
     Mutation(
         name="several pictures: the limit of what is open is for all of them",
         path="billing/holds.py",
-        text="IS NULL OR %(count)s + CASE",
-        without="IS NULL OR 1 + CASE",
+        text="ELSE %(count)s + open_hold_count",
+        without="ELSE 1 + open_hold_count",
         tests=(f"{SUBMISSION}::test_several_pictures_are_accepted_all_or_none",),
     ),
     Mutation(

@@ -42,7 +42,7 @@ def test_a_create_takes_seven_round_trips_to_the_database() -> None:
         context.heartbeat.beat()
         with CaptureQueriesContext(connection) as asked:
             account = keys.authenticate(text=key)
-            placed = create_generation.create(account_id=account.pk, fields=_fields(), idempotency_key=None)
+            placed = create_generation.create(account=account, fields=_fields(), idempotency_key=None)
         with CaptureQueriesContext(connection) as worked:
             attempt.run_next(context=context)
         with CaptureQueriesContext(connection) as answered:

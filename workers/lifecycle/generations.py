@@ -34,9 +34,20 @@ MAX_TRIES: Final = 10
 class TooManyOpen(Exception):
     """The account has reached its limit of open generations."""
 
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"This account has too many open generations. At most {limit} are allowed. Wait until one ends."
+        )
+
 
 class TooManyQueued(Exception):
     """The account has reached its limit of open asynchronous generations."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"This account has too many open asynchronous generations. At most {limit} are allowed."
+            " Wait until one ends."
+        )
 
 
 class NotClaimable(Exception):
@@ -269,7 +280,7 @@ def _refuse(submission: Submission, open_limit: int, now: datetime | None) -> No
             open_limit=open_limit,
         )
     except holds.TooManyHolds as refusal:
-        raise (TooManyQueued if submission.is_async else TooManyOpen) from refusal
+        raise (TooManyQueued if submission.is_async else TooManyOpen)(refusal.limit) from refusal
 
 
 def _wanted(**guard: object) -> Q:

@@ -15,6 +15,8 @@ from django.conf import settings
 from django.utils import timezone
 
 from billing import holds, ledger
+from billing.limits import limits_of
+from billing.models import Account
 from storage import images
 from storage.models import StoredImage
 from workers import moderation
@@ -83,7 +85,7 @@ class Created(NamedTuple):
 
 def create(
     *,
-    account_id: int,
+    account: Account,
     fields: dict[str, Any],
     idempotency_key: str | None,
     queue_seconds: int | None = None,
@@ -97,6 +99,7 @@ def create(
     ContentRefused, ModerationFailed, PartialsSuspended, QueueTooLong, and the exceptions of `generations.submit`.
     Refusals leave no source image behind.
     """
+    account_id = account.pk
     named = _idempotency(idempotency_key, fields, route)
     if named and (accepted := idempotency.find(account_id=account_id, idempotency=named)):
         return Created(queries.list_group(accepted), replayed=True)
@@ -112,7 +115,7 @@ def create(
         image_count=fields["n"],
         needs_worker=not is_async,
     )
-    open_limit = settings.QUEUE_LIMIT if is_async else settings.OPEN_GENERATIONS_LIMIT
+    open_limit = limits_of(account).open_limit(is_async=is_async)
     if fields["n"] > max(open_limit, 1):
         message = f"n must be at most {open_limit}, the number of generations that an account may have open."
         raise InvalidField("invalid_parameter", message, field="n")

@@ -62,7 +62,7 @@ class GenerateView(ApiView):
             generation_events.refuse_without_place(request, account_id=self.account.pk)
         accepted = submission.accept(
             request,
-            account_id=self.account.pk,
+            account=self.account,
             fields=fields,
             queue_seconds=wish.queue_seconds,
             is_waited_for=wish.wants_events or not wish.is_async,

@@ -9,6 +9,7 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 
 from billing import keys
+from billing.models import Account
 from workers.lifecycle import lost_clients
 from zekron_api.endpoints import create_generation
 from zekron_api.endpoints.create_generation import Created
@@ -36,7 +37,7 @@ class Accepted(NamedTuple):
 def accept(
     request: Request,
     *,
-    account_id: int,
+    account: Account,
     fields: dict[str, Any],
     queue_seconds: int | None = None,
     is_waited_for: bool = True,
@@ -51,7 +52,7 @@ def accept(
     # The digest reads every source image, and a retry with a key of its own needs none.
     digest = _retry_digest(request, fields, route) if key is None else ""
     created = create_generation.create(
-        account_id=account_id,
+        account=account,
         fields=fields,
         idempotency_key=key,
         queue_seconds=queue_seconds,

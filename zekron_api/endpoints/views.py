@@ -39,10 +39,10 @@ class ApiView(APIView):
         )
         self.perform_authentication(request)
         if request.method not in self.allowed_methods:
-            self.rate = rate_limit.peek(account_id=self.account.pk, scope=self.rate_scope)
+            self.rate = rate_limit.peek(account=self.account, scope=self.rate_scope)
             refuse_method(request.method, self.allowed_methods)
         try:
-            self.rate = rate_limit.consume(account_id=self.account.pk, scope=self.rate_scope)
+            self.rate = rate_limit.consume(account=self.account, scope=self.rate_scope)
         except rate_limit.RateExceeded as error:
             self.rate = error.rate
             raise

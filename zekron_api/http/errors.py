@@ -223,18 +223,8 @@ TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
         "idempotency_mismatch",
         "This Idempotency-Key was used for another request, whose image may still be fetched. Send a new key.",
     ),
-    (
-        TooManyOpen,
-        429,
-        "concurrency_limit_exceeded",
-        "This account has too many open generations. At most 5 are allowed. Wait until one ends.",
-    ),
-    (
-        TooManyQueued,
-        429,
-        "queue_limit_exceeded",
-        "This account has too many open asynchronous generations. At most 100 are allowed. Wait until one ends.",
-    ),
+    (TooManyOpen, 429, "concurrency_limit_exceeded", None),
+    (TooManyQueued, 429, "queue_limit_exceeded", None),
     (
         TooManyStreams,
         429,
@@ -254,12 +244,7 @@ TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
         "rate_limit_exceeded",
         "This account sent too many messages to /mcp. At most 600 are allowed in 60 seconds. Wait, then send it again.",
     ),
-    (
-        exceptions.Throttled,
-        429,
-        "rate_limit_exceeded",
-        "This account sent too many requests. At most 60 are allowed in 60 seconds. Wait, then send it again.",
-    ),
+    (rate_limit.RateExceeded, 429, "rate_limit_exceeded", None),
     (ModelLoading, 503, "service_busy", LOADING),
     (QueueTooLong, 503, "service_busy", BUSY),
     (

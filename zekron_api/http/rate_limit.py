@@ -1,4 +1,4 @@
-"""The published rate limit: 60 requests in any 60 seconds for each account, and a limit of its own for polls.
+"""The rate limit: the published 60 requests in any 60 seconds, or the account's own, and another one for polls.
 
 Other limits may count here too.
 
@@ -18,6 +18,8 @@ from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 from rest_framework.exceptions import Throttled
 
+from billing.limits import limits_of
+from billing.models import Account
 from workers.messaging import redis_client
 
 T = TypeVar("T")
@@ -63,10 +65,16 @@ class Rate(NamedTuple):
 class RateExceeded(Throttled):
     """The account used up its requests of the last minute; the next one is admitted after `wait_seconds`."""
 
+    extra_detail_singular = extra_detail_plural = ""
+
     def __init__(self, rate: Rate) -> None:
         self.wait_seconds = rate.reset_seconds
         self.rate = rate
-        super().__init__(wait=self.wait_seconds)
+        message = (
+            f"This account sent too many requests. At most {rate.limit} are allowed in {WINDOW_SECONDS} seconds."
+            " Wait, then send it again."
+        )
+        super().__init__(wait=self.wait_seconds, detail=message)
 
 
 class PollsExceeded(RateExceeded):
@@ -80,20 +88,20 @@ class MessagesExceeded(RateExceeded):
 _EXCEEDED: Final = {Scope.POLLS: PollsExceeded, Scope.MESSAGES: MessagesExceeded}
 
 
-def consume(*, account_id: int, scope: Scope = Scope.REQUESTS) -> Rate:
+def consume(*, account: Account, scope: Scope = Scope.REQUESTS) -> Rate:
     """Count one request of the account; raise RateExceeded, or its subclass for the scope, when it is over the limit.
 
     Without Redis each web process counts for itself, so their number bounds the rate.
     """
-    rate, admitted = count(*_counted(scope, account_id))
+    rate, admitted = count(*_counted(scope, account))
     if not admitted:
         raise _EXCEEDED.get(scope, RateExceeded)(rate)
     return rate
 
 
-def peek(*, account_id: int, scope: Scope = Scope.REQUESTS) -> Rate:
+def peek(*, account: Account, scope: Scope = Scope.REQUESTS) -> Rate:
     """Return the rate without counting, for a request that is refused before it counts."""
-    return _everywhere(_stats, *_counted(scope, account_id))
+    return _everywhere(_stats, *_counted(scope, account))
 
 
 def count(item: RateLimitItem, name: str) -> tuple[Rate, bool]:
@@ -101,14 +109,14 @@ def count(item: RateLimitItem, name: str) -> tuple[Rate, bool]:
     return _everywhere(_hit, item, name)
 
 
-def _counted(scope: Scope, account_id: int) -> tuple[RateLimitItem, str]:
+def _counted(scope: Scope, account: Account) -> tuple[RateLimitItem, str]:
     if scope is Scope.POLLS:
-        return RateLimitItemPerMinute(settings.POLLS_PER_MINUTE), f"polls:{account_id}"
+        return RateLimitItemPerMinute(settings.POLLS_PER_MINUTE), f"polls:{account.pk}"
     if scope is Scope.VERIFICATIONS:
-        return RateLimitItemPerMinute(settings.VERIFICATIONS_PER_MINUTE), f"verifications:{account_id}"
+        return RateLimitItemPerMinute(settings.VERIFICATIONS_PER_MINUTE), f"verifications:{account.pk}"
     if scope is Scope.MESSAGES:
-        return RateLimitItemPerMinute(settings.MESSAGES_PER_MINUTE), f"messages:{account_id}"
-    return RateLimitItemPerMinute(settings.REQUESTS_PER_MINUTE), str(account_id)
+        return RateLimitItemPerMinute(settings.MESSAGES_PER_MINUTE), f"messages:{account.pk}"
+    return RateLimitItemPerMinute(limits_of(account).requests_per_minute), str(account.pk)
 
 
 def _everywhere(

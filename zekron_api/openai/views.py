@@ -32,7 +32,7 @@ class _ImagesView(ApiView):
         fields = body.validated_data
         if fields["stream"]:
             generation_events.refuse_without_place(request, account_id=self.account.pk)
-        accepted = submission.accept(request, account_id=self.account.pk, fields=fields, route=self.route)
+        accepted = submission.accept(request, account=self.account, fields=fields, route=self.route)
         created, deadline = accepted.created, time.monotonic() + settings.SYNC_WAIT_SECONDS
         response: HttpResponse
         if fields["stream"] and not any(map(is_expired, created.generations)):

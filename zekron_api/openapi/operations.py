@@ -104,6 +104,20 @@ def _send_plain_text(*, takes_form: bool = False) -> None:
     json_body.check_body(Request(WSGIRequest(headers)), takes_form=takes_form)
 
 
+def _too_many_requests(
+    kind: type[rate_limit.RateExceeded] = rate_limit.RateExceeded, limit: int = 60
+) -> None:
+    raise kind(rate_limit.Rate(limit=limit, remaining=0, reset_at=0))
+
+
+def _too_many_open() -> None:
+    raise TooManyOpen(5)
+
+
+def _too_many_queued() -> None:
+    raise TooManyQueued(100)
+
+
 def _without_image(kind: type[errors.WithoutImage]) -> Cause:
     return partial(generation_response.error, kind, generation_ids=[42], code="")
 
@@ -140,7 +154,7 @@ KEYED: Final[tuple[Cause, ...]] = (
     exceptions.NotAuthenticated,
     InvalidKey,
     AccountSuspended,
-    exceptions.Throttled,
+    _too_many_requests,
     OperationalError,
 )
 # The operations with the limit of polls in place of the limit of requests.
@@ -180,7 +194,7 @@ _OPENAI: Final[tuple[Cause, ...]] = (
     errors.InvalidIdempotencyKey,
     InsufficientBalance,
     KeyReused,
-    TooManyOpen,
+    _too_many_open,
     errors.TooManyStreams,
     _without_image(errors.GenerationFailed),
     _without_image(errors.ImageUnreachable),
@@ -203,8 +217,8 @@ CAUSES: Final[dict[str, tuple[Cause, ...]]] = {
         errors.InvalidIdempotencyKey,
         InsufficientBalance,
         KeyReused,
-        TooManyOpen,
-        TooManyQueued,
+        _too_many_open,
+        _too_many_queued,
         partial(_generate, prompt="x", queue_ttl=1),
         _without_image(errors.GenerationFailed),
         _without_image(errors.ImageUnreachable),
@@ -284,8 +298,8 @@ def causes_of(operation_id: str, *, needs_key: bool) -> tuple[Cause, ...]:
     """Return the errors of an operation."""
     common: tuple[Cause, ...] = KEYED if needs_key else OPEN
     if operation_id in POLLS:
-        exceeded = partial(rate_limit.PollsExceeded, rate_limit.Rate(limit=600, remaining=0, reset_at=0))
-        common = tuple(exceeded if cause is exceptions.Throttled else cause for cause in common)
+        exceeded = partial(_too_many_requests, rate_limit.PollsExceeded, 600)
+        common = tuple(exceeded if cause is _too_many_requests else cause for cause in common)
     return (*common, *CAUSES.get(operation_id, ()))
 
 

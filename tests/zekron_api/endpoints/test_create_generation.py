@@ -121,7 +121,7 @@ def test_a_refused_edit_leaves_no_source_in_the_store(idle_worker: None, objects
     [
         idempotency.AlreadyAccepted,
         lambda row: idempotency.KeyReused(),
-        lambda row: generations.TooManyOpen(),
+        lambda row: generations.TooManyOpen(5),
         lambda row: ledger.InsufficientBalance(),
         lambda row: holds.AccountSuspended(),
     ],

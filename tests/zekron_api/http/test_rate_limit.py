@@ -16,6 +16,7 @@ from django.conf import settings as project
 from kombu.exceptions import OperationalError
 from pytest_django import Settings
 
+from billing import limits
 from tests import factories
 from tests.assertions import refusal
 from tests.processes import ROOT
@@ -31,12 +32,13 @@ PROCESS = """
 import sys, threading
 import django
 django.setup()
+from billing.models import Account
 from zekron_api.http import rate_limit
 admitted = []
 def take_ten():
     for _ in range(10):
         try:
-            admitted.append(rate_limit.consume(account_id=7))
+            admitted.append(rate_limit.consume(account=Account(pk=7)))
         except rate_limit.RateExceeded:
             pass
 threads = [threading.Thread(target=take_ten) for _ in range(50)]
@@ -136,14 +138,14 @@ def test_a_window_rolls_a_request_counts_for_60_seconds_and_no_longer(
     monkeypatch.setattr("limits.storage.redis.time.time", lambda: clock[0])
     for second in range(60):
         clock[0] = 1_000_000.0 + second
-        rate_limit.consume(account_id=me.account.pk)
+        rate_limit.consume(account=me.account)
     clock[0] = 1_000_059.9
     with pytest.raises(rate_limit.RateExceeded):
-        rate_limit.consume(account_id=me.account.pk)
+        rate_limit.consume(account=me.account)
     clock[0] = 1_000_060.1
-    assert rate_limit.consume(account_id=me.account.pk).remaining == 0
+    assert rate_limit.consume(account=me.account).remaining == 0
     with pytest.raises(rate_limit.RateExceeded):
-        rate_limit.consume(account_id=me.account.pk)
+        rate_limit.consume(account=me.account)
 
 
 @pytest.mark.parametrize(
@@ -157,14 +159,14 @@ def test_a_request_after_the_told_wait_is_admitted(
     start, clock = 1_000_000.0, [1_000_000.0 + first_at]
     monkeypatch.setattr("time.time", lambda: clock[0])
     for _ in range(60):
-        rate_limit.consume(account_id=me.account.pk)
+        rate_limit.consume(account=me.account)
     clock[0] = start + refused_at
     with pytest.raises(rate_limit.RateExceeded) as refused:
-        rate_limit.consume(account_id=me.account.pk)
+        rate_limit.consume(account=me.account)
     assert refused.value.wait_seconds == wait_seconds
     assert refused.value.rate.reset_at == math.ceil(start + first_at + 60)
     clock[0] += wait_seconds
-    assert rate_limit.consume(account_id=me.account.pk).remaining == 59
+    assert rate_limit.consume(account=me.account).remaining == 59
 
 
 def test_the_61st_request_of_a_minute_is_refused_for_the_account_and_no_other(
@@ -306,3 +308,27 @@ def test_a_hint_that_cannot_be_sent_is_dropped_at_once_while_redis_rests(
     enqueue.send(generation_id=1)
     enqueue.send(generation_id=2)
     assert len(sent) == 1
+
+
+def test_an_account_has_a_rate_and_headers_of_its_own(me: Caller) -> None:
+    limits.set_limits(account_id=me.account.pk, requests_per_minute=2, open_limit=None, queue_limit=None)
+    for remaining in ("1", "0"):
+        reply = me.get("/v1/balance")
+        assert reply.status_code == 200
+        assert (reply["X-RateLimit-Limit"], reply["X-RateLimit-Remaining"]) == ("2", remaining)
+        assert reply["RateLimit-Policy"] == '"requests";q=2;w=60'
+    reply = me.get("/v1/balance")
+    assert refusal(reply) == (429, "rate_limit_exceeded")
+    assert "At most 2 are allowed in 60 seconds." in reply.json()["error"]["message"]
+    assert me.get("/v1/generations/1").status_code == 404
+
+
+def test_an_account_has_an_open_limit_of_its_own(me: Caller, idle_worker: None) -> None:
+    limits.set_limits(account_id=me.account.pk, requests_per_minute=None, open_limit=1, queue_limit=2)
+    assert [me.generate(**{"async": True}).status_code for _ in range(2)] == [202, 202]
+    reply = me.generate(**{"async": True})
+    assert refusal(reply) == (429, "queue_limit_exceeded")
+    assert "At most 2 are allowed." in reply.json()["error"]["message"]
+    reply = me.generate(n=2)
+    assert refusal(reply) == (400, "invalid_parameter")
+    assert "n must be at most 1" in reply.json()["error"]["message"]

@@ -1,0 +1,57 @@
+"""The limits of an account: its own ones, or else the published ones, which the settings have."""
+
+from typing import Final, NamedTuple
+
+from django.conf import settings
+
+from billing.models import Account
+from billing.recent_keys import forget_after_commit
+
+# An account's own limit is within these bounds. Its requests are counted one by one in Redis.
+MIN_LIMIT: Final = 1
+MAX_REQUESTS_PER_MINUTE: Final = 100_000
+MAX_OPEN: Final = 100_000
+
+
+class Limits(NamedTuple):
+    """The most requests in any 60 seconds, and the most open generations, synchronous and asynchronous ones."""
+
+    requests_per_minute: int
+    open_generations: int
+    open_asynchronous: int
+
+    def open_limit(self, *, is_async: bool) -> int:
+        """Return the limit of open generations of this kind."""
+        return self.open_asynchronous if is_async else self.open_generations
+
+
+def limits_of(account: Account) -> Limits:
+    """Return the limits that hold for the account."""
+    published = (settings.REQUESTS_PER_MINUTE, settings.OPEN_GENERATIONS_LIMIT, settings.QUEUE_LIMIT)
+    own = (account.requests_per_minute, account.open_limit, account.queue_limit)
+    return Limits(*(theirs if mine is None else mine for mine, theirs in zip(own, published, strict=True)))
+
+
+def set_limits(
+    *, account_id: int, requests_per_minute: int | None, open_limit: int | None, queue_limit: int | None
+) -> None:
+    """Give the account limits of its own. None stands for the published one.
+
+    New work is held to them from the commit on. The rate of requests follows in this process from the commit on, and in
+    others within MAX_AGE_SECONDS of `recent_keys`. Raises ValueError for a limit out of bounds, and
+    Account.DoesNotExist.
+    """
+    bounds = (
+        ("requests a minute", requests_per_minute, MAX_REQUESTS_PER_MINUTE),
+        ("open generations", open_limit, MAX_OPEN),
+        ("open asynchronous generations", queue_limit, MAX_OPEN),
+    )
+    for name, value, most in bounds:
+        if value is not None and not MIN_LIMIT <= value <= most:
+            raise ValueError(f"The limit of {name} must be from {MIN_LIMIT} to {most}, not {value}.")
+    changed = Account.objects.filter(pk=account_id).update(
+        requests_per_minute=requests_per_minute, open_limit=open_limit, queue_limit=queue_limit
+    )
+    if changed != 1:
+        raise Account.DoesNotExist(f"Account {account_id} does not exist.")
+    forget_after_commit()
