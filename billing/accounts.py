@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from billing import account_names
 from billing.models import Account
 from billing.recent_keys import forget_after_commit
 
@@ -10,12 +11,25 @@ DEFAULT_OPENING_USD: Final = "10.00"
 
 
 def find(*, text: str) -> Account:
-    """Return the account with this name or id. A name is never a number. Raises Account.DoesNotExist."""
+    """Return the account with this name or id. A name is never a number. Raises Account.DoesNotExist.
+
+    An account that was opened before names had one spelling is found by its own one.
+    """
     is_id = text.isascii() and text.isdigit() and len(text) <= 18
     try:
-        return Account.objects.get(pk=int(text)) if is_id else Account.objects.get(name=text)
-    except Account.DoesNotExist:
+        if is_id:
+            return Account.objects.get(pk=int(text))
+        return _find_by_name(text)
+    except (Account.DoesNotExist, ValueError):
         raise Account.DoesNotExist(f"Account {text!r} does not exist.") from None
+
+
+def _find_by_name(name: str) -> Account:
+    """Return the account. Raises Account.DoesNotExist, or ValueError for a text that is no name."""
+    try:
+        return Account.objects.get(name=name)
+    except Account.DoesNotExist:
+        return Account.objects.get(name=account_names.normalise(name))
 
 
 def suspend(*, account_id: int) -> None:

@@ -4,12 +4,12 @@ Every change of an account writes exactly one entry, under the lock of the accou
 must lock them in this order: generation, reservation, account.
 """
 
-import re
 from typing import Final
 from uuid import UUID
 
 from django.db import IntegrityError, connection, transaction
 
+from billing import account_names
 from billing.models import Account, LedgerEntry
 from billing.money import MIN_STEP_MICROS, format_usd
 
@@ -36,9 +36,7 @@ def open_account(*, name: str, opening_micros: int, actor: str) -> Account:
 
     Raises NameTaken, or ValueError for a bad name, amount or actor.
     """
-    name = name.strip()
-    if not re.search(r"[^0-9\s]", name) or len(name) > 100:
-        raise ValueError("name must have 1 to 100 characters and must not be a number.")
+    name = account_names.normalise(name)
     if opening_micros:
         check_amount(opening_micros)
     try:

@@ -7,7 +7,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from billing import accounts, limits, money
+from billing import account_names, accounts, limits, money
 from billing.models import Account, ApiKey
 
 
@@ -39,11 +39,11 @@ class OpenAccountForm(forms.ModelForm):  # type: ignore[type-arg] # Django's cla
         fields = ["name"]
 
     def clean_name(self) -> str:
-        """Refuse a name that only has digits and spaces, as the database would."""
-        name = str(self.cleaned_data["name"])
-        if not any(not character.isspace() and character not in "0123456789" for character in name):
-            raise ValidationError("Name must not be a number.")
-        return name
+        """Return the name as accounts have it, and refuse what cannot be one."""
+        try:
+            return account_names.normalise(str(self.cleaned_data["name"]))
+        except ValueError as error:
+            raise ValidationError(str(error)) from error
 
 
 class OpenAccountWithinDefaultForm(OpenAccountForm):

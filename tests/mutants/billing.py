@@ -182,6 +182,20 @@ MUTATIONS = (
         tests=("tests/billing/test_limits.py",),
     ),
     Mutation(
+        name="account names: one spelling",
+        path="billing/account_names.py",
+        text='unicodedata.normalize("NFKC", name)',
+        without="name",
+        tests=("tests/billing/test_account_names.py",),
+    ),
+    Mutation(
+        name="account names: nothing that cannot be seen",
+        path="billing/account_names.py",
+        text="    if hidden is not None:\n",
+        without="    if False:\n",
+        tests=("tests/billing/test_account_names.py",),
+    ),
+    Mutation(
         name="only keys of active accounts are known",
         path="billing/keys.py",
         text="    if account.status == Account.Status.ACTIVE:\n",
