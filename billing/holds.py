@@ -8,7 +8,7 @@ from typing import Final, NoReturn
 
 from django.db import connection
 
-from billing import ledger
+from billing import keys, ledger
 from billing.models import Account, Reservation
 
 
@@ -36,6 +36,9 @@ PAYER: Final = """
 payer AS MATERIALIZED (
     SELECT id AS account_id FROM billing_account
     WHERE id = %(account_id)s AND status = 'active'
+        AND (%(api_key_id)s::bigint IS NULL OR EXISTS (SELECT FROM billing_apikey key WHERE key.id = %(api_key_id)s
+            AND key.account_id = billing_account.id AND revoked_at IS NULL
+            AND (expires_at IS NULL OR expires_at > statement_timestamp())))
         AND balance_micros - reserved_micros >= %(count)s * %(quote_micros)s
         AND coalesce(CASE WHEN %(is_async)s
             THEN %(count)s + open_async_count <= coalesce(queue_limit, %(open_limit)s)
@@ -61,8 +64,9 @@ account AS (
     FROM account a, (SELECT id, row_number() OVER (ORDER BY id) AS position FROM reservation) r
 ), entry AS (
     INSERT INTO billing_ledgerentry (account_id, sequence, kind, amount_micros, balance_after_micros,
-        reserved_after_micros, reservation_id, actor, reason)
-    SELECT account_id, sequence, 'hold', %(quote_micros)s, balance_micros, reserved_micros, reservation_id, '', ''
+        reserved_after_micros, reservation_id, api_key_id, actor, reason)
+    SELECT account_id, sequence, 'hold', %(quote_micros)s, balance_micros, reserved_micros, reservation_id,
+        %(api_key_id)s::bigint, '', ''
     FROM hold
 )"""
 _RESOLVE: Final = """
@@ -115,9 +119,11 @@ def hold_values(
     count: int = 1,
     is_async: bool = False,
     open_limit: int | None = None,
+    api_key_id: int | None = None,
 ) -> dict[str, int | None]:
     """Return the values of a statement with `payer` and `hold`. Raises ValueError for a bad quote or count.
 
+    `api_key_id` is the key that asks for the hold, which must be live, or None if no key does.
     `open_limit` is for the account's open holds of the same kind, asynchronous or not, unless it has one of its own.
     """
     ledger.check_amount(quote_micros)
@@ -129,6 +135,7 @@ def hold_values(
         "count": count,
         "is_async": is_async,
         "open_limit": open_limit,
+        "api_key_id": api_key_id,
     }
 
 
@@ -139,13 +146,16 @@ def refuse_hold(
     count: int = 1,
     is_async: bool = False,
     open_limit: int | None = None,
+    api_key_id: int | None = None,
 ) -> None:
     """Raise the reason why `payer` found no account, as the account is now.
 
-    Raises Account.DoesNotExist, AccountSuspended, TooManyHolds or InsufficientBalance. If there is no reason any more,
-    the hold is worth another try.
+    Raises Account.DoesNotExist, InvalidKey, AccountSuspended, TooManyHolds or InsufficientBalance. If there is no
+    reason any more, the hold is worth another try.
     """
     account = Account.objects.get(pk=account_id)
+    if api_key_id is not None:
+        keys.require_live(key_id=api_key_id, account_id=account_id)
     if account.status != Account.Status.ACTIVE:
         raise AccountSuspended(f"Account {account_id} is suspended.")
     open_count = account.open_async_count if is_async else account.open_hold_count - account.open_async_count

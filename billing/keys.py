@@ -12,7 +12,7 @@ import string
 import zlib
 from datetime import datetime
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -22,7 +22,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from billing.models import Account, ApiKey
-from billing.recent_keys import RecentAccount, forget_after_commit, recent_keys
+from billing.recent_keys import RecentKey, forget_after_commit, recent_keys
 
 PREFIX: Final = "zk_live_"
 BASE62: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
@@ -30,17 +30,28 @@ RANDOM_LENGTH: Final = 40
 CHECKSUM_LENGTH: Final = 6
 # This is longer than any key, so a longer text is refused before it is hashed.
 MAX_CHARACTERS: Final = 200
+# The time of a key's use is written at most this often. With the time for which a process remembers a key, what people
+# see is at most a minute old.
+USE_SECONDS: Final = 50
 
 _FIELDS: Final = Account._meta.concrete_fields
-_KNOWN_FIELDS: Final = ["id", "status", *RecentAccount._fields[1:]]
+_LIMITS: Final = RecentKey._fields[2:]
+_KNOWN_FIELDS: Final = ["id", "status", *_LIMITS]
 _COLUMNS: Final = ", ".join(f"account.{field.column}" for field in _FIELDS)
 # Most requests send this statement first. Django's ORM would compile it each time, at five times the cost of sending.
+# It also writes the time of the key's use, unless the last one is recent enough.
 _LIVE: Final = f"""
-SELECT {_COLUMNS}, extract(epoch FROM key.expires_at - coalesce(%(now)s, statement_timestamp()))::float8
-FROM billing_apikey AS key JOIN billing_account AS account ON account.id = key.account_id
-WHERE key.digest = %(digest)s AND key.revoked_at IS NULL
-    AND (key.expires_at IS NULL OR key.expires_at > coalesce(%(now)s, statement_timestamp()))
-"""  # noqa: S608 (only column names of the model are inserted)
+WITH key AS MATERIALIZED (
+    SELECT *, coalesce(%(now)s, statement_timestamp()) AS asked_at FROM billing_apikey
+    WHERE digest = %(digest)s AND revoked_at IS NULL
+        AND (expires_at IS NULL OR expires_at > coalesce(%(now)s, statement_timestamp()))
+), used AS (
+    UPDATE billing_apikey AS row SET last_used_at = asked_at FROM key
+    WHERE row.id = key.id AND coalesce(row.last_used_at <= asked_at - interval '{USE_SECONDS} seconds', true)
+)
+SELECT {_COLUMNS}, key.id, extract(epoch FROM key.expires_at - asked_at)::float8
+FROM key JOIN billing_account AS account ON account.id = key.account_id
+"""  # noqa: S608 (only column names of the model and a constant are inserted)
 
 
 class InvalidKey(Exception):
@@ -49,6 +60,13 @@ class InvalidKey(Exception):
 
 class AlreadyRevoked(Exception):
     """The key is already revoked."""
+
+
+class LiveKey(NamedTuple):
+    """A key that is neither revoked nor expired, and its account."""
+
+    id: int
+    account: Account
 
 
 def issue(*, account_id: int, name: str = "", expires_at: datetime | None = None) -> tuple[ApiKey, str]:
@@ -76,18 +94,18 @@ def revoke(*, key_id: int, now: datetime | Now = Now()) -> None:
     forget_after_commit()
 
 
-def authenticate(*, text: str, now: datetime | None = None) -> Account:
-    """Return the key's account, even a suspended one, with one query. Raises InvalidKey.
+def authenticate(*, text: str, now: datetime | None = None) -> LiveKey:
+    """Return the key with its account, even a suspended one, with one query. Raises InvalidKey.
 
     Any text that begins like a key is looked up, whatever its shape and checksum, so keys of an older shape stay
     valid. An unknown, a revoked and an expired key take the same work and give the same error.
     """
-    account, _ = _look_up(_digest_of_possible_key(text), now)
-    return account
+    key, _ = _look_up(_digest_of_possible_key(text), now)
+    return key
 
 
-def identify(*, text: str) -> Account:
-    """Return the key's account as `authenticate` does, but for a key of a moment ago without a query.
+def identify(*, text: str) -> LiveKey:
+    """Return the key with its account as `authenticate` does, but for a key of a moment ago without a query.
 
     An account that was looked up up to MAX_AGE_SECONDS ago has only its id, its own limits and its status, which is
     active. Django reads any other field from the database when it is used, so no amount is ever old. A key's expiry is
@@ -95,16 +113,23 @@ def identify(*, text: str) -> Account:
     """
     wanted = _digest_of_possible_key(text)
     if (recent := recent_keys.find(wanted)) is not None:
-        account_id, *own_limits = recent
+        key_id, account_id, *own_limits = recent
         # Django takes the values in the order of the model's fields.
         known = [account_id, Account.Status.ACTIVE, *own_limits]
-        return Account.from_db(DEFAULT_DB_ALIAS, _KNOWN_FIELDS, known)
+        return LiveKey(key_id, Account.from_db(DEFAULT_DB_ALIAS, _KNOWN_FIELDS, known))
     reading = recent_keys.start_reading()
-    account, seconds_left = _look_up(wanted, None)
-    if account.status == Account.Status.ACTIVE:
-        recent = RecentAccount(*(getattr(account, name) for name in RecentAccount._fields))
-        recent_keys.remember(wanted, account=recent, seconds_left=seconds_left, reading=reading)
-    return account
+    key, seconds_left = _look_up(wanted, None)
+    if key.account.status == Account.Status.ACTIVE:
+        recent = RecentKey(key.id, key.account.pk, *(getattr(key.account, name) for name in _LIMITS))
+        recent_keys.remember(wanted, key=recent, seconds_left=seconds_left, reading=reading)
+    return key
+
+
+def require_live(*, key_id: int, account_id: int) -> None:
+    """Raise InvalidKey unless the account has this key, and it is neither revoked nor expired."""
+    live = Q(expires_at__isnull=True) | Q(expires_at__gt=Now())
+    if not ApiKey.objects.filter(live, pk=key_id, account_id=account_id, revoked_at__isnull=True).exists():
+        raise InvalidKey("This API key is revoked or expired.")
 
 
 def find(*, text: str) -> ApiKey:
@@ -139,15 +164,16 @@ def _digest_of_possible_key(text: str) -> str:
     return digest(text)
 
 
-def _look_up(wanted: str, now: datetime | None) -> tuple[Account, float | None]:
-    """Return the account of the key with this digest, and the seconds until the key expires."""
+def _look_up(wanted: str, now: datetime | None) -> tuple[LiveKey, float | None]:
+    """Return the key with this digest, and the seconds until it expires."""
     with connection.cursor() as cursor:
         cursor.execute(_LIVE, {"digest": wanted, "now": now})
         row = cursor.fetchone()
     if row is None:
         raise InvalidKey("This API key is unknown, revoked or expired.")
-    *values, seconds_left = row
-    return Account.from_db(DEFAULT_DB_ALIAS, [field.attname for field in _FIELDS], values), seconds_left
+    *values, key_id, seconds_left = row
+    account = Account.from_db(DEFAULT_DB_ALIAS, [field.attname for field in _FIELDS], values)
+    return LiveKey(key_id, account), seconds_left
 
 
 @lru_cache(maxsize=4)

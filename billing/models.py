@@ -104,6 +104,8 @@ class ApiKey(models.Model):
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # Up to a minute old. A key that was never used has none, nor has one that was last used by an older release.
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     class Meta:
         """The model's name in the admin."""
@@ -189,6 +191,10 @@ class LedgerEntry(models.Model):
     reservation = models.ForeignKey(
         Reservation, on_delete=models.PROTECT, null=True, blank=True, related_name="entries"
     )
+    # The key that asked for a hold. Holds of older releases have none.
+    api_key = models.ForeignKey(
+        ApiKey, on_delete=models.PROTECT, null=True, blank=True, related_name="+", db_index=False
+    )
     actor = models.CharField(max_length=150, blank=True)
     reason = models.CharField(max_length=500, blank=True)
     # The id of a form in the admin, so that a second click on the same form moves nothing.
@@ -219,6 +225,9 @@ class LedgerEntry(models.Model):
                 name="entry_actor_and_reason",
                 condition=~Q(kind__in=["credit", "refund"])
                 | (Q(actor__regex=r"\S") & Q(reason__regex=r"\S")),
+            ),
+            models.CheckConstraint(
+                name="entry_key_of_hold", condition=Q(kind="hold") | Q(api_key__isnull=True)
             ),
             models.CheckConstraint(
                 name="entry_amounts",

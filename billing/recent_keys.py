@@ -24,17 +24,18 @@ class Reading(NamedTuple):
     forgotten_count: int
 
 
-class RecentAccount(NamedTuple):
-    """The known part of a key's account, by the names of its fields."""
+class RecentKey(NamedTuple):
+    """A key that was looked up a moment ago, and its account's own limits."""
 
     id: int
+    account_id: int
     requests_per_minute: int | None = None
     open_limit: int | None = None
     queue_limit: int | None = None
 
 
 class _Entry(NamedTuple):
-    account: RecentAccount
+    key: RecentKey
     valid_until: float
 
 
@@ -50,26 +51,24 @@ class RecentKeys:
         self._forgotten_count = 0
         self._entries = self._make_empty()
 
-    def find(self, digest: str) -> RecentAccount | None:
-        """Return the key's account, or None if the database must be asked."""
+    def find(self, digest: str) -> RecentKey | None:
+        """Return the key with this digest, or None if the database must be asked."""
         with self._lock:
             entry = self._entries.get(digest)
-        return entry.account if entry else None
+        return entry.key if entry else None
 
     def start_reading(self) -> Reading:
         """Return what `remember` needs. Call it before the key is looked up."""
         with self._lock:
             return Reading(self._clock(), self._forgotten_count)
 
-    def remember(
-        self, digest: str, *, account: RecentAccount, seconds_left: float | None, reading: Reading
-    ) -> None:
-        """Keep the account of a live key, which expires `seconds_left` after the look-up, or never.
+    def remember(self, digest: str, *, key: RecentKey, seconds_left: float | None, reading: Reading) -> None:
+        """Keep a live key, which expires `seconds_left` after the look-up, or never.
 
         The look-up may have seen a key that was revoked meanwhile, so after `forget_all` nothing is kept.
         """
         seconds = MAX_AGE_SECONDS if seconds_left is None else min(MAX_AGE_SECONDS, seconds_left)
-        entry = _Entry(account, reading.started_at + seconds)
+        entry = _Entry(key, reading.started_at + seconds)
         with self._lock:
             if reading.forgotten_count == self._forgotten_count and self._clock() < entry.valid_until:
                 self._entries[digest] = entry

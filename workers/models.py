@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.expressions import Combinable
 
-from billing.models import Account, Reservation
+from billing.models import Account, ApiKey, Reservation
 from storage.models import StoredImage
 
 # A generation may crash each worker that tries it. After this number of attempts it fails for good.
@@ -44,6 +44,8 @@ class Generation(models.Model):
     """One paid picture, from the acceptance of its request to its end. Only `workers.lifecycle` writes it."""
 
     account = models.ForeignKey(Account, models.PROTECT, related_name="+", db_index=False)
+    # The key that asked for it. Generations of older releases have none.
+    api_key = models.ForeignKey(ApiKey, models.PROTECT, null=True, related_name="+", db_index=False)
     # The number counts the account's generations from 1 without a gap, so that a page of the history is found by it.
     number = models.BigIntegerField()
     reservation = models.OneToOneField(Reservation, models.PROTECT, related_name="+")

@@ -59,7 +59,7 @@ async def generate(request: HttpRequest) -> HttpResponse:
 
 
 def _create(request: HttpRequest) -> int:
-    account = keys.authenticate(text=request.headers["Authorization"].removeprefix("Bearer "))
+    account = keys.authenticate(text=request.headers["Authorization"].removeprefix("Bearer ")).account
     rate_limit.consume(account=account)
     fields = GenerateSerializer(data=json.loads(request.body))
     fields.is_valid(raise_exception=True)

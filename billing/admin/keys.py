@@ -19,7 +19,16 @@ class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class 
     """The admin of keys, which never shows a key's digest and shows its text only once."""
 
     form = IssueKeyForm
-    list_display = ["__str__", "account", "name", "state", "created_at", "expires_at", "revoked_at"]
+    list_display = [
+        "__str__",
+        "account",
+        "name",
+        "state",
+        "created_at",
+        "last_used_at",
+        "expires_at",
+        "revoked_at",
+    ]
     list_select_related = ["account"]
     list_filter = [("revoked_at", admin.EmptyFieldListFilter)]
     search_fields = ["name", "=prefix", "=last_four", "=account__name", "=account__id"]
@@ -32,7 +41,7 @@ class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class 
         """Return the input fields of a new key, or the columns of an existing one."""
         if obj is None:
             return ["account", "name", "expires_at"]
-        return ["account", "name", "prefix", "last_four", "state", "created_at", "expires_at", "revoked_at"]
+        return [*self.list_display[1:3], "prefix", "last_four", *self.list_display[3:]]
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
         """Make every field of an existing key read-only."""

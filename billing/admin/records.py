@@ -65,6 +65,7 @@ class LedgerEntryAdmin(ReadOnlyAdmin):
         "kind",
         *amounts,
         "reservation",
+        "api_key",
         "actor",
         "reason",
         "created_at",

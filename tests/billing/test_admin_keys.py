@@ -22,7 +22,7 @@ def test_a_new_key_is_shown_exactly_once(staff: Client, account: Account) -> Non
     [text] = re.findall(r"zk_live_[0-9A-Za-z]{46}", reply.content.decode())
     key = ApiKey.objects.get()
     assert "no-store" in reply.headers["Cache-Control"]
-    assert keys.authenticate(text=text) == account
+    assert keys.authenticate(text=text).account == account
     assert (key.name, LogEntry.objects.get().object_id) == ("laptop", str(key.pk))
     for address in (KEYS, f"{KEYS}{key.pk}/change/", f"{KEYS}{key.pk}/history/", "/admin/"):
         shown = page(staff, address)

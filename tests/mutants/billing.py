@@ -9,6 +9,7 @@ TRIGGERS = "billing/migrations/0002_ledger_append_only.py"
 MOVES = "tests/billing/test_ledger.py"
 REFUSED = "tests/billing/test_constraints.py"
 PERMISSIONS = "tests/billing/test_admin_permissions.py"
+KEY_OF_WORK = "tests/zekron_api/endpoints/test_key_of_work.py"
 
 MUTATIONS = (
     Mutation(
@@ -105,8 +106,8 @@ MUTATIONS = (
     Mutation(
         name="a key is looked up by its whole digest",
         path="billing/keys.py",
-        text="WHERE key.digest = %(digest)s",
-        without="WHERE left(key.digest, 4) = left(%(digest)s, 4)",
+        text="WHERE digest = %(digest)s",
+        without="WHERE left(digest, 4) = left(%(digest)s, 4)",
         tests=(
             "tests/billing/test_keys.py::test_a_key_whose_digest_differs_in_one_character_is_another_key",
         ),
@@ -114,15 +115,15 @@ MUTATIONS = (
     Mutation(
         name="a revoked key opens nothing",
         path="billing/keys.py",
-        text="%(digest)s AND key.revoked_at IS NULL\n",
+        text="%(digest)s AND revoked_at IS NULL\n",
         without="%(digest)s\n",
         tests=("tests/billing/test_keys.py::test_unknown_revoked_and_expired_keys_end_alike",),
     ),
     Mutation(
         name="an expired key opens nothing",
         path="billing/keys.py",
-        text="key.expires_at > coalesce(",
-        without="true OR key.expires_at > coalesce(",
+        text="expires_at > coalesce(",
+        without="true OR expires_at > coalesce(",
         tests=("tests/billing/test_keys.py::test_unknown_revoked_and_expired_keys_end_alike",),
     ),
     Mutation(
@@ -182,6 +183,48 @@ MUTATIONS = (
         tests=("tests/billing/test_limits.py",),
     ),
     Mutation(
+        name="a hold asks once more whether its key is revoked",
+        path="billing/holds.py",
+        text="AND key.account_id = billing_account.id AND revoked_at IS NULL",
+        without="AND key.account_id = billing_account.id",
+        tests=(KEY_OF_WORK,),
+    ),
+    Mutation(
+        name="a hold asks once more whether its key is expired",
+        path="billing/holds.py",
+        text="            AND (expires_at IS NULL OR expires_at > statement_timestamp())))",
+        without="            ))",
+        tests=(KEY_OF_WORK,),
+    ),
+    Mutation(
+        name="a hold is of the account of its key",
+        path="billing/holds.py",
+        text="AND key.account_id = billing_account.id AND revoked_at IS NULL",
+        without="AND revoked_at IS NULL",
+        tests=(KEY_OF_WORK,),
+    ),
+    Mutation(
+        name="a refused key leaves no source image behind",
+        path="zekron_api/endpoints/create_generation.py",
+        text="        keys.InvalidKey,\n",
+        without="",
+        tests=(KEY_OF_WORK,),
+    ),
+    Mutation(
+        name="the audit compares the keys of generations and holds",
+        path="workers/audit/rows.py",
+        text="g.api_key_id IS DISTINCT FROM e.api_key_id",
+        without="false",
+        tests=(KEY_OF_WORK,),
+    ),
+    Mutation(
+        name="the use of a key is not written each time",
+        path="billing/keys.py",
+        text=" AND coalesce(row.last_used_at <= asked_at",
+        without=" AND coalesce(true OR row.last_used_at <= asked_at",
+        tests=(KEY_OF_WORK,),
+    ),
+    Mutation(
         name="account names: one spelling",
         path="billing/account_names.py",
         text='unicodedata.normalize("NFKC", name)',
@@ -198,8 +241,8 @@ MUTATIONS = (
     Mutation(
         name="only keys of active accounts are known",
         path="billing/keys.py",
-        text="    if account.status == Account.Status.ACTIVE:\n",
-        without="    if account:\n",
+        text="    if key.account.status == Account.Status.ACTIVE:\n",
+        without="    if key:\n",
         tests=("tests/billing/test_keys.py",),
     ),
     Mutation(

@@ -184,8 +184,8 @@ MUTATIONS = (
     Mutation(
         name="sources: they are kept while it is not known whether the row was committed",
         path=CREATE,
-        text="        holds.AccountSuspended,\n    ):\n",
-        without="        holds.AccountSuspended,\n        Exception,\n    ):\n",
+        text="        keys.InvalidKey,\n    ):\n",
+        without="        Exception,\n    ):\n",
         tests=(f"{CREATES}::test_sources_of_a_request_whose_outcome_is_unknown_are_kept",),
     ),
     Mutation(

@@ -85,14 +85,14 @@ MUTATIONS = (
     Mutation(
         name="a suspended account is refused",
         path="zekron_api/http/authentication.py",
-        text="    if account.status != Account.Status.ACTIVE:\n",
+        text="    if live.account.status != Account.Status.ACTIVE:\n",
         without="    if False:\n",
         tests=(f"{ACCESS}::test_a_revoked_key_and_a_suspended_account_are_refused",),
     ),
     Mutation(
         name="the balance reads its key anew",
         path="zekron_api/http/authentication.py",
-        text="    find_account = staticmethod(keys.authenticate)\n",
+        text="    find_key = staticmethod(keys.authenticate)\n",
         without="    pass\n",
         tests=(
             f"{KEYS}::test_a_revocation_by_another_process_acts_within_five_seconds_and_shows_no_amount_meanwhile",

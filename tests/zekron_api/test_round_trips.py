@@ -41,7 +41,7 @@ def test_a_create_takes_seven_round_trips_to_the_database() -> None:
     with factories.attempt_context(factories.StandInEngine()) as context:
         context.heartbeat.beat()
         with CaptureQueriesContext(connection) as asked:
-            account = keys.authenticate(text=key)
+            account = keys.authenticate(text=key).account
             placed = create_generation.create(account=account, fields=_fields(), idempotency_key=None)
         with CaptureQueriesContext(connection) as worked:
             attempt.run_next(context=context)

@@ -15,10 +15,13 @@ from billing.models import Account
 from storage.models import StoredImage
 from workers.models import OPEN_STATUSES, Generation, IdempotencyKey, SourceImage, Timestamp
 
-# The generation's status must match its reservation, which is charged once, released, or still held.
+# The generation's status must match its reservation, which is charged once, released, or still held. Both name the key
+# that asked, which is of the same account.
 RESOLUTIONS = """
 SELECT format('generation %s (%s, account %s): %s', g.id, g.status, g.account_id, said)
-FROM workers_generation g LEFT JOIN billing_reservation r ON r.id = g.reservation_id CROSS JOIN LATERAL (VALUES
+FROM workers_generation g LEFT JOIN billing_reservation r ON r.id = g.reservation_id
+    LEFT JOIN billing_ledgerentry e ON e.reservation_id = r.id AND e.kind = 'hold'
+    LEFT JOIN billing_apikey k ON k.id = g.api_key_id CROSS JOIN LATERAL (VALUES
     (r.id IS NULL, 'has no reservation'),
     (r.account_id <> g.account_id, format('its reservation %s is of account %s', r.id, r.account_id)),
     (r.quote_micros <> g.quote_micros,
@@ -29,7 +32,11 @@ FROM workers_generation g LEFT JOIN billing_reservation r ON r.id = g.reservatio
     (g.cost_micros IS DISTINCT FROM r.settled_micros,
      format('its cost is %s micros and %s are settled', coalesce(g.cost_micros, 0), coalesce(r.settled_micros, 0))),
     (g.is_async <> r.is_async, 'is asynchronous and its reservation is not, or the other way round'),
-    (g.cost_micros > g.quote_micros, format('its cost of %s micros is over its quote', g.cost_micros))
+    (g.cost_micros > g.quote_micros, format('its cost of %s micros is over its quote', g.cost_micros)),
+    (g.api_key_id IS DISTINCT FROM e.api_key_id,
+     format('was asked for by key %s, and its hold by key %s', coalesce(g.api_key_id::text, 'none'),
+            coalesce(e.api_key_id::text, 'none'))),
+    (k.account_id <> g.account_id, format('its key %s is of account %s', k.id, k.account_id))
 ) AS problem(found, said) WHERE found ORDER BY g.id
 """
 

@@ -69,8 +69,8 @@ class NotQueued(Exception):
 def submit(*, submission: Submission, open_limit: int, now: datetime | None = None) -> list[Generation]:
     """Hold the quotes, queue the generations in one statement, and send their hints after the commit.
 
-    Raise AlreadyAccepted, KeyReused, TooManyOpen or TooManyQueued, InsufficientBalance or AccountSuspended. Then
-    nothing is held or queued.
+    Raise AlreadyAccepted, KeyReused, InvalidKey, TooManyOpen or TooManyQueued, InsufficientBalance or AccountSuspended.
+    Then nothing is held or queued.
     """
     for _ in range(MAX_TRIES):
         if accepted := insert(submission=submission, open_limit=open_limit, now=now):
@@ -278,6 +278,7 @@ def _refuse(submission: Submission, open_limit: int, now: datetime | None) -> No
             count=len(submission.parameters),
             is_async=submission.is_async,
             open_limit=open_limit,
+            api_key_id=submission.api_key_id,
         )
     except holds.TooManyHolds as refusal:
         raise (TooManyQueued if submission.is_async else TooManyOpen)(refusal.limit) from refusal

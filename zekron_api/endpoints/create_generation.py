@@ -14,7 +14,7 @@ import orjson
 from django.conf import settings
 from django.utils import timezone
 
-from billing import holds, ledger
+from billing import holds, keys, ledger
 from billing.limits import limits_of
 from billing.models import Account
 from storage import images
@@ -86,6 +86,7 @@ class Created(NamedTuple):
 def create(
     *,
     account: Account,
+    api_key_id: int | None = None,
     fields: dict[str, Any],
     idempotency_key: str | None,
     queue_seconds: int | None = None,
@@ -94,10 +95,10 @@ def create(
 ) -> Created:
     """Submit the validated fields of a GenerateSerializer, unless the key names an accepted generation.
 
-    `queue_seconds` is for asynchronous work: the time in which an attempt must start. `lost_digest` is for a retry that
-    may belong to a generation whose client was lost. `route` is a part of what a key stands for. Raises KeyReused,
-    ContentRefused, ModerationFailed, PartialsSuspended, QueueTooLong, and the exceptions of `generations.submit`.
-    Refusals leave no source image behind.
+    `api_key_id` is the API key that asks. `queue_seconds` is for asynchronous work: the time in which an attempt must
+    start. `lost_digest` is for a retry that may belong to a generation whose client was lost. `route` is a part of what
+    an idempotency key stands for. Raises KeyReused, ContentRefused, ModerationFailed, PartialsSuspended, QueueTooLong,
+    and the exceptions of `generations.submit`. Refusals leave no source image behind.
     """
     account_id = account.pk
     named = _idempotency(idempotency_key, fields, route)
@@ -122,7 +123,14 @@ def create(
     # A mask is stored behind the images that it belongs to.
     contents = [*fields["images"], *([fields["mask"]] if fields["mask"] else [])]
     sealed = _seal_all(account_id, contents, copies=fields["n"], queue_seconds=queue_seconds or 0)
-    submission = _submission(account_id, fields, sealed, named, queue_seconds)
+    submission = _submission(
+        fields,
+        sealed,
+        account_id=account_id,
+        api_key_id=api_key_id,
+        idempotency=named,
+        queue_seconds=queue_seconds,
+    )
     try:
         accepted_now = generations.submit(submission=submission, open_limit=open_limit)
     except idempotency.AlreadyAccepted as twin:
@@ -135,6 +143,7 @@ def create(
         generations.TooManyQueued,
         ledger.InsufficientBalance,
         holds.AccountSuspended,
+        keys.InvalidKey,
     ):
         # Only a refusal certainly recorded nothing. After any other error the row may exist and need its sources.
         _discard_all(sealed)
@@ -179,13 +188,8 @@ def _write(value: object) -> str:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode() if is_object else str(value)
 
 
-def _submission(
-    account_id: int,
-    fields: dict[str, Any],
-    sealed: Sequence[Sequence[StoredImage]],
-    named: Idempotency | None,
-    queue_seconds: int | None,
-) -> Submission:
+def _submission(fields: dict[str, Any], sealed: Sequence[Sequence[StoredImage]], **given: Any) -> Submission:
+    """Return the submission of the fields, with what is given beside them."""
     model: ImageModel = fields["model"]
     width, height = fields["size"]
     wanted = {name: fields[name] for name in _KEPT if fields[name]}
@@ -197,15 +201,13 @@ def _submission(
     first_seed = secrets.randbits(32) if fields["seed"] is None else fields["seed"]
     seeds = [(first_seed + index) % (parameter_fields.MAX_SEED + 1) for index in range(fields["n"])]
     return Submission(
-        account_id=account_id,
         kind=Kind.EDIT if fields["images"] else Kind.CREATE,
         model=model.name,
         prompt=fields["prompt"],
         parameters=[{"width": width, "height": height, "seed": seed, **wanted} for seed in seeds],
         quote_micros=model.price.quote_micros(width=width, height=height, source_count=len(fields["images"])),
         sources=sealed,
-        idempotency=named,
-        queue_seconds=queue_seconds,
+        **given,
     )
 
 

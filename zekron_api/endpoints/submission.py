@@ -14,6 +14,7 @@ from workers.lifecycle import lost_clients
 from zekron_api.endpoints import create_generation
 from zekron_api.endpoints.create_generation import Created
 from zekron_api.http import errors
+from zekron_api.http.authentication import api_key_id_of
 
 _IDEMPOTENCY_KEY: Final = re.compile(r"[ -~]{1,255}")
 # A part of the AI SDK's User-Agent.
@@ -53,6 +54,7 @@ def accept(
     digest = _retry_digest(request, fields, route) if key is None else ""
     created = create_generation.create(
         account=account,
+        api_key_id=api_key_id_of(request),
         fields=fields,
         idempotency_key=key,
         queue_seconds=queue_seconds,

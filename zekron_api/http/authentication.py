@@ -1,7 +1,7 @@
 """The authentication of clients by the bearer key of a request."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import NotAuthenticated
@@ -9,16 +9,17 @@ from rest_framework.request import Request
 
 from billing import keys
 from billing.holds import AccountSuspended
+from billing.keys import LiveKey
 from billing.models import Account
 
 # The header WWW-Authenticate of a 401 (RFC 6750, section 3).
 CHALLENGE: Final = 'Bearer realm="zekron"'
-# The exceptions that `account_of` raises.
+# The exceptions that `live_key` raises.
 REFUSALS: Final = (NotAuthenticated, keys.InvalidKey, AccountSuspended)
 
 
-def account_of(*, authorization: str, authenticate: Callable[..., Account] = keys.identify) -> Account:
-    """Return the account of this header's key.
+def live_key(*, authorization: str, authenticate: Callable[..., LiveKey] = keys.identify) -> LiveKey:
+    """Return this header's key, with its account.
 
     `keys.identify` may know the account of a key from a moment ago, and `keys.authenticate` always reads it. Raises
     NotAuthenticated for a missing key, InvalidKey for one that is unknown, revoked or expired, and AccountSuspended.
@@ -26,21 +27,27 @@ def account_of(*, authorization: str, authenticate: Callable[..., Account] = key
     scheme, _, key = authorization.partition(" ")
     if scheme.lower() != "bearer" or not key.strip():
         raise NotAuthenticated
-    account = authenticate(text=key.strip())
-    if account.status != Account.Status.ACTIVE:
+    live = authenticate(text=key.strip())
+    if live.account.status != Account.Status.ACTIVE:
         raise AccountSuspended
-    return account
+    return live
+
+
+def api_key_id_of(request: Request) -> int:
+    """Return the id of the key that authenticated the request."""
+    return cast(int, request.auth)
 
 
 class BearerKeyAuthentication(BaseAuthentication):
     """DRF's authentication by `Authorization: Bearer zk_…`. It raises where DRF would go on without a user."""
 
-    find_account: Callable[..., Account] = staticmethod(keys.identify)
+    find_key: Callable[..., LiveKey] = staticmethod(keys.identify)
 
-    def authenticate(self, request: Request) -> tuple[Account, None]:
-        """Return the key's account; raise the exceptions of `account_of`."""
+    def authenticate(self, request: Request) -> tuple[Account, int]:
+        """Return the key's account and the key's id; raise the exceptions of `live_key`."""
         authorization = request.headers.get("Authorization", "")
-        return account_of(authorization=authorization, authenticate=self.find_account), None
+        key = live_key(authorization=authorization, authenticate=self.find_key)
+        return key.account, key.id
 
     def authenticate_header(self, request: Request) -> str:
         """Return the value of WWW-Authenticate."""
@@ -50,4 +57,4 @@ class BearerKeyAuthentication(BaseAuthentication):
 class FreshAccountAuthentication(BearerKeyAuthentication):
     """Authentication for views that reply with fields of the account. It reads them in the query of the key."""
 
-    find_account = staticmethod(keys.authenticate)
+    find_key = staticmethod(keys.authenticate)

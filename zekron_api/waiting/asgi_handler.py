@@ -322,7 +322,7 @@ class WaitingRoom(ASGIHandler):
 
     async def _has_key(self, scope: Scope) -> bool:
         authorization = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
-        look_up = partial(authentication.account_of, authorization=authorization)
+        look_up = partial(authentication.live_key, authorization=authorization)
         try:
             await self._in_thread(partial(self._with_database, look_up))
         except authentication.REFUSALS:

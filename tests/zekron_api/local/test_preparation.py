@@ -24,7 +24,7 @@ def test_a_migrated_database_gets_an_account_whose_key_works(variables: None, tm
     with preparation.started(account_name="demo 1", log=tmp_path / "log" / "preparation.log") as preparing:
         preparing.wait_for_migrations()
         key = preparing.wait_for_key()
-    account = keys.authenticate(text=key)
+    account = keys.authenticate(text=key).account
     assert (account.name, account.balance_micros) == ("demo 1", 10_000_000)
     assert preparing.process.returncode is not None
 
