@@ -185,6 +185,8 @@ def test_the_key_of_a_generation_that_ended_without_an_image_is_free(is_claimed:
         generations.fail(generation=running, **factories.ERROR)
     else:
         generations.cancel(generation=ended, error_type="service_busy", error_code="X")
+    # A request asks both: whether the key is taken, and the statement that takes it.
+    assert idempotency.find(account_id=owner.pk, idempotency=named, now=factories.NOW) is None
     second = factories.submit(owner, idempotency=named)
     assert second != ended
     assert idempotency.find(account_id=owner.pk, idempotency=named, now=factories.NOW) == second
