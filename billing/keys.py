@@ -2,7 +2,8 @@
 
 A key is `zk_live_`, 40 random base62 characters, and the CRC32 of all that as 6 characters. The checksum follows
 GitHub's tokens, so that secret scanners recognise a key offline. The database stores an HMAC-SHA-256 of the key under
-a pepper. The key's text exists only in the response that issues it.
+a pepper. The key's text exists only in the response that issues it. The next use of a key whose digest is under a
+former pepper brings it under the present one.
 """
 
 import hashlib
@@ -18,9 +19,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connection
-from django.db.models import Q
+from django.db.models import Count, Q
 from django.db.models.functions import Now
 
+from billing import secret_keys
 from billing.models import Account, ApiKey
 from billing.recent_keys import RecentKey, forget_after_commit, recent_keys
 
@@ -39,15 +41,16 @@ _LIMITS: Final = RecentKey._fields[2:]
 _KNOWN_FIELDS: Final = ["id", "status", *_LIMITS]
 _COLUMNS: Final = ", ".join(f"account.{field.column}" for field in _FIELDS)
 # Most requests send this statement first. Django's ORM would compile it each time, at five times the cost of sending.
-# It also writes the time of the key's use, unless the last one is recent enough.
+# It also writes the time of the key's use, unless the last one is recent enough, and a digest under the present pepper.
 _LIVE: Final = f"""
 WITH key AS MATERIALIZED (
     SELECT *, coalesce(%(now)s, statement_timestamp()) AS asked_at FROM billing_apikey
-    WHERE digest = %(digest)s AND revoked_at IS NULL
+    WHERE digest = ANY(%(digests)s) AND revoked_at IS NULL
         AND (expires_at IS NULL OR expires_at > coalesce(%(now)s, statement_timestamp()))
 ), used AS (
-    UPDATE billing_apikey AS row SET last_used_at = asked_at FROM key
-    WHERE row.id = key.id AND coalesce(row.last_used_at <= asked_at - interval '{USE_SECONDS} seconds', true)
+    UPDATE billing_apikey AS row SET last_used_at = asked_at, digest = %(digest)s, pepper = %(pepper)s FROM key
+    WHERE row.id = key.id AND (row.pepper <> %(pepper)s
+        OR coalesce(row.last_used_at <= asked_at - interval '{USE_SECONDS} seconds', true))
 )
 SELECT {_COLUMNS}, key.id, extract(epoch FROM key.expires_at - asked_at)::float8
 FROM key JOIN billing_account AS account ON account.id = key.account_id
@@ -77,6 +80,7 @@ def issue(*, account_id: int, name: str = "", expires_at: datetime | None = None
         account_id=account_id,
         name=name.strip(),
         digest=digest(text),
+        pepper=_name_of_pepper(settings.SECRET_KEY),
         prefix=text[: len(PREFIX) + 4],
         last_four=text[-4:],
         expires_at=expires_at,
@@ -100,7 +104,8 @@ def authenticate(*, text: str, now: datetime | None = None) -> LiveKey:
     Any text that begins like a key is looked up, whatever its shape and checksum, so keys of an older shape stay
     valid. An unknown, a revoked and an expired key take the same work and give the same error.
     """
-    key, _ = _look_up(_digest_of_possible_key(text), now)
+    _refuse_impossible(text)
+    key, _ = _look_up(text, now)
     return key
 
 
@@ -111,14 +116,15 @@ def identify(*, text: str) -> LiveKey:
     active. Django reads any other field from the database when it is used, so no amount is ever old. A key's expiry is
     exact.
     """
-    wanted = _digest_of_possible_key(text)
+    _refuse_impossible(text)
+    wanted = digest(text)
     if (recent := recent_keys.find(wanted)) is not None:
         key_id, account_id, *own_limits = recent
         # Django takes the values in the order of the model's fields.
         known = [account_id, Account.Status.ACTIVE, *own_limits]
         return LiveKey(key_id, Account.from_db(DEFAULT_DB_ALIAS, _KNOWN_FIELDS, known))
     reading = recent_keys.start_reading()
-    key, seconds_left = _look_up(wanted, None)
+    key, seconds_left = _look_up(text, None)
     if key.account.status == Account.Status.ACTIVE:
         recent = RecentKey(key.id, key.account.pk, *(getattr(key.account, name) for name in _LIMITS))
         recent_keys.remember(wanted, key=recent, seconds_left=seconds_left, reading=reading)
@@ -139,14 +145,22 @@ def find(*, text: str) -> ApiKey:
     """
     if text.isascii() and text.isdigit() and len(text) <= 18:
         return ApiKey.objects.get(pk=int(text))
-    return ApiKey.objects.get(Q(digest=digest(text)) | Q(prefix=text))
+    return ApiKey.objects.get(Q(digest__in=_digests(text)) | Q(prefix=text))
 
 
-def digest(text: str) -> str:
-    """Return the stored form of a key's text: its HMAC-SHA-256 under the pepper, in hex."""
-    return hmac.new(
-        _pepper(settings.SECRET_KEY), text.encode("utf-8", "surrogatepass"), hashlib.sha256
-    ).hexdigest()
+def digest(text: str, *, secret_key: str | None = None) -> str:
+    """Return the stored form of a key's text: its HMAC-SHA-256 under the pepper of the present secret key, in hex."""
+    pepper = _pepper(settings.SECRET_KEY if secret_key is None else secret_key)
+    return hmac.new(pepper, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+
+
+def count_by_secret_key() -> list[int]:
+    """Return the number of live keys under each secret key of the ring, and last of those under an unknown one."""
+    is_current = Q(expires_at__isnull=True) | Q(expires_at__gt=Now())
+    live = ApiKey.objects.filter(is_current, revoked_at__isnull=True).order_by()
+    counts = dict(live.values_list("pepper").annotate(Count("pk")))
+    known = secret_keys.with_each(lambda secret_key: counts.pop(_name_of_pepper(secret_key), 0))
+    return [*known, sum(counts.values())]
 
 
 def checksum(text: str) -> str:
@@ -158,16 +172,26 @@ def checksum(text: str) -> str:
     return characters
 
 
-def _digest_of_possible_key(text: str) -> str:
+def _refuse_impossible(text: str) -> None:
     if not text.startswith("zk_") or len(text) > MAX_CHARACTERS:
         raise InvalidKey("This is not an API key.")
-    return digest(text)
 
 
-def _look_up(wanted: str, now: datetime | None) -> tuple[LiveKey, float | None]:
-    """Return the key with this digest, and the seconds until it expires."""
+def _digests(text: str) -> list[str]:
+    return secret_keys.with_each(lambda secret_key: digest(text, secret_key=secret_key))
+
+
+def _look_up(text: str, now: datetime | None) -> tuple[LiveKey, float | None]:
+    """Return the key with this text, and the seconds until it expires."""
+    digests = _digests(text)
+    values = {
+        "digests": digests,
+        "digest": digests[0],
+        "pepper": _name_of_pepper(settings.SECRET_KEY),
+        "now": now,
+    }
     with connection.cursor() as cursor:
-        cursor.execute(_LIVE, {"digest": wanted, "now": now})
+        cursor.execute(_LIVE, values)
         row = cursor.fetchone()
     if row is None:
         raise InvalidKey("This API key is unknown, revoked or expired.")
@@ -176,7 +200,13 @@ def _look_up(wanted: str, now: datetime | None) -> tuple[LiveKey, float | None]:
     return LiveKey(key_id, account), seconds_left
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
+def _name_of_pepper(secret_key: str) -> str:
+    """Return a name that tells nothing of the pepper."""
+    return hmac.new(_pepper(secret_key), b"name of the pepper", hashlib.sha256).hexdigest()[:8]
+
+
+@lru_cache(maxsize=16)
 def _pepper(secret_key: str) -> bytes:
     """Derive the pepper from SECRET_KEY (HKDF, RFC 5869), so no other use of SECRET_KEY can make a digest."""
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=b"zekron billing api-key pepper 1").derive(

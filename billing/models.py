@@ -99,6 +99,8 @@ class ApiKey(models.Model):
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="keys")
     name = models.CharField(max_length=100, blank=True)
     digest = models.CharField(max_length=64, unique=True, editable=False)
+    # The name of the pepper under which the digest was made. It is empty until a key of an older release is used.
+    pepper = models.CharField(max_length=8, blank=True, default="", db_default="", editable=False)
     prefix = models.CharField(max_length=12, editable=False)
     last_four = models.CharField(max_length=4, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)

@@ -14,7 +14,7 @@ from celery.schedules import crontab
 from csp.constants import NONE, SELF
 
 from storage.postgresql import time_limits
-from zekron_api.config import master_keys, origins, redis_url, signer_files
+from zekron_api.config import former_secrets, master_keys, origins, redis_url, signer_files
 from zekron_api.config.env import REQUIRED, Environment, importable, min_length, one_of, readable, within
 from zekron_api.config.storage_url import object_store
 from zekron_api.local import certificate, secrets, servers
@@ -26,6 +26,7 @@ VAR_DIR = BASE_DIR / "var"
 env = Environment()
 env.add_parser("master_keys", master_keys.parse)
 env.add_parser("origins", origins.parse)
+env.add_parser("former_secrets", former_secrets.parse)
 
 # The variable DEBUG only decides whether secrets may be generated. Django's setting stays off: its debug pages are HTML
 # and show settings.
@@ -33,7 +34,11 @@ LOCAL = env.bool("DEBUG", not env.str("DATABASE_URL", ""))
 DEBUG = False
 
 LOCAL_SECRETS = secrets.load_or_create(VAR_DIR) if LOCAL else secrets.NONE
-SECRET_KEY = env.str("SECRET_KEY", LOCAL_SECRETS.secret_key or REQUIRED, validate=min_length(50))
+SECRET_KEY = env.str(
+    "SECRET_KEY", LOCAL_SECRETS.secret_key or REQUIRED, validate=min_length(former_secrets.MIN_CHARACTERS)
+)
+# Former secret keys, by which API keys, tokens and digests of requests are still recognised.
+SECRET_KEY_FALLBACKS: list[str] = env.former_secrets("SECRET_KEY_FALLBACKS", [])
 MASTER_KEYS: Mapping[str, bytes] = env.master_keys("MASTER_KEYS", LOCAL_SECRETS.master_keys or REQUIRED)
 ALLOWED_HOSTS = env.names("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"] if LOCAL else REQUIRED)
 

@@ -9,6 +9,7 @@ TRIGGERS = "billing/migrations/0002_ledger_append_only.py"
 MOVES = "tests/billing/test_ledger.py"
 REFUSED = "tests/billing/test_constraints.py"
 PERMISSIONS = "tests/billing/test_admin_permissions.py"
+SECRET_KEYS = "tests/zekron_api/test_secret_keys.py"
 KEY_OF_WORK = "tests/zekron_api/endpoints/test_key_of_work.py"
 
 MUTATIONS = (
@@ -106,7 +107,7 @@ MUTATIONS = (
     Mutation(
         name="a key is looked up by its whole digest",
         path="billing/keys.py",
-        text="WHERE digest = %(digest)s",
+        text="WHERE digest = ANY(%(digests)s)",
         without="WHERE left(digest, 4) = left(%(digest)s, 4)",
         tests=(
             "tests/billing/test_keys.py::test_a_key_whose_digest_differs_in_one_character_is_another_key",
@@ -115,8 +116,8 @@ MUTATIONS = (
     Mutation(
         name="a revoked key opens nothing",
         path="billing/keys.py",
-        text="%(digest)s AND revoked_at IS NULL\n",
-        without="%(digest)s\n",
+        text="ANY(%(digests)s) AND revoked_at IS NULL\n",
+        without="ANY(%(digests)s)\n",
         tests=("tests/billing/test_keys.py::test_unknown_revoked_and_expired_keys_end_alike",),
     ),
     Mutation(
@@ -220,9 +221,44 @@ MUTATIONS = (
     Mutation(
         name="the use of a key is not written each time",
         path="billing/keys.py",
-        text=" AND coalesce(row.last_used_at <= asked_at",
-        without=" AND coalesce(true OR row.last_used_at <= asked_at",
+        text="OR coalesce(row.last_used_at <= asked_at",
+        without="OR coalesce(true OR row.last_used_at <= asked_at",
         tests=(KEY_OF_WORK,),
+    ),
+    Mutation(
+        name="secret keys: an API key under a former one is found",
+        path="billing/keys.py",
+        text='        "digests": digests,\n',
+        without='        "digests": digests[:1],\n',
+        tests=(SECRET_KEYS,),
+    ),
+    Mutation(
+        name="secret keys: the next use of an API key renews its digest",
+        path="billing/keys.py",
+        text="last_used_at = asked_at, digest = %(digest)s, pepper = %(pepper)s FROM key",
+        without="last_used_at = asked_at, pepper = %(pepper)s FROM key",
+        tests=(SECRET_KEYS,),
+    ),
+    Mutation(
+        name="secret keys: an image keeps its token",
+        path="workers/lifecycle/image_tokens.py",
+        text="    if digest is None or not settings.SECRET_KEY_FALLBACKS:\n",
+        without="    if True:\n",
+        tests=(SECRET_KEYS,),
+    ),
+    Mutation(
+        name="secret keys: a request under a former one is recognised",
+        path="workers/lifecycle/idempotency.py",
+        text="            former_digests=(*former, hashlib",
+        without="            former_digests=(hashlib",
+        tests=(SECRET_KEYS,),
+    ),
+    Mutation(
+        name="secret keys: a lost client's retry under a former one is recognised",
+        path="zekron_api/endpoints/submission.py",
+        text="        lost_digests=digests if _may_be_retry(request) else (),\n",
+        without="        lost_digests=digests[:1] if _may_be_retry(request) else (),\n",
+        tests=(SECRET_KEYS,),
     ),
     Mutation(
         name="account names: one spelling",

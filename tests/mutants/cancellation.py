@@ -229,7 +229,7 @@ MUTATIONS = (
     Mutation(
         name="a lost client: the digest has the API key",
         path="zekron_api/endpoints/submission.py",
-        text="[keys.digest(api_key), *content]",
+        text="[keys.digest(api_key, secret_key=secret_key), *content]",
         without="[*content]",
         tests=(f"{LOST}::test_a_retry_with_another_key_of_the_account_is_a_new_request",),
     ),

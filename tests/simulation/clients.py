@@ -12,6 +12,7 @@ import pybase64
 from django.db import IntegrityError, InterfaceError, OperationalError, close_old_connections, connections
 
 from billing import ledger
+from billing.models import Account
 from storage import images
 from storage.failpoints import FailpointReached
 from tests.simulation import painting, partials, retries
@@ -116,11 +117,12 @@ class Client:
         }
         place = partial(
             create_generation.create,
-            account_id=wish.account_id,
+            # The limits are those of the settings, as for an account that has none of its own.
+            account=Account(pk=wish.account_id),
             fields=fields,
             idempotency_key=wish.key,
             queue_seconds=wish.queue_seconds,
-            lost_digest=retries.digest_of(wish) if is_retry else "",
+            lost_digests=[retries.digest_of(wish)] if is_retry else (),
         )
         try:
             placed = self._ask(actor, f"POST /v1/generate{' asynchronously' if is_async else ''}", place)

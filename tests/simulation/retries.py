@@ -4,10 +4,12 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
+from django.conf import settings
+
 from tests.simulation.actors import Actor
 from tests.simulation.partials import Ask
 from tests.simulation.wishes import Asked, Wish
-from workers.lifecycle import lost_clients
+from workers.lifecycle import idempotency, lost_clients
 from workers.models import Generation
 
 # A little less than a loss is remembered.
@@ -57,4 +59,4 @@ class Retrier:
 
 def digest_of(wish: Wish) -> str:
     """Return the digest by which a retry finds it."""
-    return lost_clients.digest_of(request=[wish.prompt])
+    return idempotency.digest_of(request=[wish.prompt], secret_key=settings.SECRET_KEY)

@@ -48,6 +48,10 @@ print(settings.SESSION_COOKIE_SECURE, settings.CSRF_COOKIE_SECURE, settings.DEBU
 # A value for each variable that holds a secret, and the setting that holds it then.
 SECRETS: dict[str, tuple[str, Callable[[dict[str, Any]], object]]] = {
     "SECRET_KEY": ("f" * 50, lambda settings: settings["SECRET_KEY"]),
+    "SECRET_KEY_FALLBACKS": (
+        f"{'g' * 50}, {'h' * 50}",
+        lambda settings: ", ".join(settings["SECRET_KEY_FALLBACKS"]),
+    ),
     "METRICS_TOKEN": ("f" * 32, lambda settings: settings["METRICS_TOKEN"]),
     "REDIS_URL": ("redis://:file@redis.example.com:6379/0", lambda settings: settings["CELERY_BROKER_URL"]),
     "MASTER_KEYS": (
@@ -172,6 +176,11 @@ def test_a_file_without_a_secret_stops_the_start_with_one_line(read: Read, name:
     ("name", "value", "reason"),
     [
         ("SECRET_KEY", "HIDDEN", "has 6 characters; it must have at least 50"),
+        (
+            "SECRET_KEY_FALLBACKS",
+            f"{'k' * 50},HIDDEN",
+            "has a key of 6 characters; each must have at least 50",
+        ),
         ("METRICS_TOKEN", "HIDDEN", "has 6 characters; it must have at least 32"),
         ("MASTER_KEYS", "HIDDEN" * 7, "has a key whose id is not 1 to 16 letters and digits"),
         ("MASTER_KEYS", "HIDDEN" * 7 + ":a", "has a key whose id is not 1 to 16 letters and digits"),

@@ -5,16 +5,16 @@ import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Final
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
+from billing import secret_keys
 from storage.postgresql.plain_sql import NOW
 from workers.models import Generation, IdempotencyKey, Status, Timestamp
 
@@ -59,28 +59,34 @@ class AlreadyAccepted(Exception):
 class Idempotency:
     """A client's key and the digest of the request's content, each in hex.
 
-    The request's digest is keyed, so a digest that is kept does not show whether a guessed prompt is the right one. The
-    first release stored a digest without a key. `former_digest` is that one. It is compared and never stored.
+    The request's digest is keyed, so a digest that is kept does not show whether a guessed prompt is the right one.
+    `former_digests` are compared and never stored: those under former secret keys, and the one of the first release,
+    which had no key.
     """
 
     key_digest: str
     request_digest: str
-    former_digest: str = ""
+    former_digests: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, *, key: str, request: Sequence[str | bytes]) -> "Idempotency":
         """Return the digests of a key and of a request's parts. Other boundaries between parts give another digest."""
-        parts = [part.encode() if isinstance(part, str) else part for part in request]
-        digests = b"".join(hashlib.sha256(part).digest() for part in parts)
+        digests = _hash_parts(request)
+        present, *former = secret_keys.with_each(partial(_digest, digests))
         return cls(
             key_digest=hashlib.sha256(key.encode()).hexdigest(),
-            request_digest=hmac.new(_request_key(settings.SECRET_KEY), digests, hashlib.sha256).hexdigest(),
-            former_digest=hashlib.sha256(digests).hexdigest(),
+            request_digest=present,
+            former_digests=(*former, hashlib.sha256(digests).hexdigest()),
         )
 
     def is_of(self, request_digest: str) -> bool:
-        """Return whether the stored digest is this request's, as this release or the one before it stored it."""
-        return request_digest in (self.request_digest, self.former_digest)
+        """Return whether the stored digest is this request's, as it is stored now or was before."""
+        return request_digest in (self.request_digest, *self.former_digests)
+
+
+def digest_of(*, request: Sequence[str | bytes], secret_key: str) -> str:
+    """Return the digest of a request's parts under this secret key."""
+    return _digest(_hash_parts(request), secret_key)
 
 
 def find(*, account_id: int, idempotency: Idempotency, now: Timestamp = Now()) -> Generation | None:
@@ -130,6 +136,15 @@ def _was_free() -> Q:
 def _not_free_of_group() -> QuerySet[Generation]:
     """Return those of a key's group, for a query of keys, that are open or completed. A single one has no group."""
     return Generation.objects.filter(group_id=OuterRef("generation_id")).exclude(status__in=_FREE)
+
+
+def _hash_parts(request: Sequence[str | bytes]) -> bytes:
+    parts = [part.encode() if isinstance(part, str) else part for part in request]
+    return b"".join(hashlib.sha256(part).digest() for part in parts)
+
+
+def _digest(hashes: bytes, secret_key: str) -> str:
+    return hmac.new(_request_key(secret_key), hashes, hashlib.sha256).hexdigest()
 
 
 @cache

@@ -14,7 +14,6 @@ from django.db.models.functions import Now
 
 from storage.postgresql import plain_sql
 from storage.postgresql.plain_sql import NOW
-from workers.lifecycle.idempotency import Idempotency
 from workers.models import OPEN_STATUSES, Generation, Status, Timestamp
 
 # A library has made all its retries long before.
@@ -26,7 +25,7 @@ ATTACH: Final = f"""
 UPDATE workers_generation g SET client_lost_at = NULL, lost_digest = ''
 WHERE client_lost_at IS NOT NULL AND id = (
     SELECT id FROM workers_generation lost
-    WHERE account_id = %(account_id)s AND lost_digest = %(digest)s
+    WHERE account_id = %(account_id)s AND lost_digest = ANY(%(digests)s)
         AND (status IN ('queued', 'running', 'completed') OR EXISTS (SELECT FROM workers_generation other
             WHERE other.group_id = lost.id AND other.status IN ('queued', 'running', 'completed')))
         AND client_lost_at > {NOW} - interval '{MAX_AGE.total_seconds():.0f} seconds'
@@ -36,13 +35,10 @@ RETURNING {plain_sql.columns(Generation, "g")}
 """  # noqa: S608 (only constants are inserted)
 
 
-def digest_of(*, request: Sequence[str | bytes]) -> str:
-    """Return the keyed digest of a request's parts, which tells nothing of a guessed prompt."""
-    return Idempotency.of(key="", request=request).request_digest
-
-
 def note(*, generation_id: int, digest: str, now: Timestamp = Now()) -> None:
     """Note that the client of a request left before its reply was sent. A second call changes the time alone.
+
+    `digest` is the request's under the present secret key.
 
     `generation_id` is that of the request's only generation, or of the first of its group.
     """
@@ -52,10 +48,12 @@ def note(*, generation_id: int, digest: str, now: Timestamp = Now()) -> None:
     wanted.update(client_lost_at=now, lost_digest=digest)
 
 
-def attach(*, account_id: int, digest: str) -> Generation | None:
+def attach(*, account_id: int, digests: Sequence[str]) -> Generation | None:
     """Return the oldest generation whose client was lost with this request, and let no other retry have it.
+
+    `digests` are the request's under each secret key.
 
     It is the first of its group, which may have failed while others have not.
     """
-    rows = plain_sql.execute(ATTACH, {"account_id": account_id, "digest": digest, "now": None})
+    rows = plain_sql.execute(ATTACH, {"account_id": account_id, "digests": list(digests), "now": None})
     return plain_sql.instance(Generation, rows[0]) if rows else None

@@ -90,21 +90,21 @@ def create(
     fields: dict[str, Any],
     idempotency_key: str | None,
     queue_seconds: int | None = None,
-    lost_digest: str = "",
+    lost_digests: Sequence[str] = (),
     route: str = "",
 ) -> Created:
     """Submit the validated fields of a GenerateSerializer, unless the key names an accepted generation.
 
     `api_key_id` is the API key that asks. `queue_seconds` is for asynchronous work: the time in which an attempt must
-    start. `lost_digest` is for a retry that may belong to a generation whose client was lost. `route` is a part of what
-    an idempotency key stands for. Raises KeyReused, ContentRefused, ModerationFailed, PartialsSuspended, QueueTooLong,
-    and the exceptions of `generations.submit`. Refusals leave no source image behind.
+    start. `lost_digests` are for a retry that may belong to a generation whose client was lost. `route` is a part of
+    what an idempotency key stands for. Raises KeyReused, ContentRefused, ModerationFailed, PartialsSuspended,
+    QueueTooLong, and the exceptions of `generations.submit`. Refusals leave no source image behind.
     """
     account_id = account.pk
     named = _idempotency(idempotency_key, fields, route)
     if named and (accepted := idempotency.find(account_id=account_id, idempotency=named)):
         return Created(queries.list_group(accepted), replayed=True)
-    if lost_digest and (lost := lost_clients.attach(account_id=account_id, digest=lost_digest)):
+    if lost_digests and (lost := lost_clients.attach(account_id=account_id, digests=lost_digests)):
         return Created(queries.list_group(lost), attached=True)
     moderation.refuse_request(prompt=fields["prompt"], images=fields["images"])
     if fields[PARTIAL_IMAGES]:

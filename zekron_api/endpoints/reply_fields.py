@@ -34,7 +34,9 @@ class ReplyField(Field[Any, Any, Any, Any]):
 
 def _token(generation: Generation) -> str | None:
     is_completed = generation.status == Status.COMPLETED
-    return image_tokens.token_of(generation_id=generation.pk) if is_completed else None
+    if not is_completed:
+        return None
+    return image_tokens.token_of(generation_id=generation.pk, digest=generation.token_digest)
 
 
 def image_url_of(generation: Generation) -> str | None:

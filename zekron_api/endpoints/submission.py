@@ -8,9 +8,9 @@ from typing import Any, Final, NamedTuple
 from django.http import HttpResponse
 from rest_framework.request import Request
 
-from billing import keys
+from billing import keys, secret_keys
 from billing.models import Account
-from workers.lifecycle import lost_clients
+from workers.lifecycle import idempotency, lost_clients
 from zekron_api.endpoints import create_generation
 from zekron_api.endpoints.create_generation import Created
 from zekron_api.http import errors
@@ -50,20 +50,20 @@ def accept(
     whose replies have another form. Raises InvalidIdempotencyKey, and the exceptions of `create_generation.create`.
     """
     key = _idempotency_key(request)
-    # The digest reads every source image, and a retry with a key of its own needs none.
-    digest = _retry_digest(request, fields, route) if key is None else ""
+    # A digest reads every source image, and a retry with a key of its own needs none.
+    digests = _retry_digests(request, fields, route) if key is None else []
     created = create_generation.create(
         account=account,
         api_key_id=api_key_id_of(request),
         fields=fields,
         idempotency_key=key,
         queue_seconds=queue_seconds,
-        lost_digest=digest if _may_be_retry(request) else "",
+        lost_digests=digests if _may_be_retry(request) else (),
         route=route,
     )
     on_lost = None
-    if is_waited_for and digest:
-        on_lost = partial(lost_clients.note, generation_id=created.generation.pk, digest=digest)
+    if is_waited_for and digests:
+        on_lost = partial(lost_clients.note, generation_id=created.generation.pk, digest=digests[0])
     return Accepted(created, on_lost)
 
 
@@ -78,11 +78,18 @@ def _may_be_retry(request: Request) -> bool:
     return is_counted or _REPEATS_UNCOUNTED in request.headers.get("User-Agent", "")
 
 
-def _retry_digest(request: Request, fields: dict[str, Any], route: str) -> str:
-    """Return a keyed digest of the API key and the request, by which a retry finds the generation of its first try."""
+def _retry_digests(request: Request, fields: dict[str, Any], route: str) -> list[str]:
+    """Return the digests of API key and request, by which a retry finds the generation of its first try.
+
+    There is one under each secret key, the present one first.
+    """
     api_key = request.headers.get("Authorization", "").partition(" ")[2].strip()
     content = create_generation.content_of(fields, route=route)
-    return lost_clients.digest_of(request=[keys.digest(api_key), *content])
+    return secret_keys.with_each(
+        lambda secret_key: idempotency.digest_of(
+            request=[keys.digest(api_key, secret_key=secret_key), *content], secret_key=secret_key
+        )
+    )
 
 
 def _idempotency_key(request: Request) -> str | None:

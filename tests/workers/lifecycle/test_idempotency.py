@@ -91,7 +91,7 @@ def test_a_digest_that_the_release_before_stored_still_matches() -> None:
 def test_another_request_has_another_digest(other: list[str | bytes]) -> None:
     one, two = (Idempotency.of(key="k", request=request) for request in (REQUEST, other))
     assert one.request_digest != two.request_digest
-    assert one.former_digest != two.former_digest
+    assert one.former_digests != two.former_digests
 
 
 def test_a_key_is_forgotten_after_a_day_and_not_before() -> None:

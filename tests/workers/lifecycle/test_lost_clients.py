@@ -4,16 +4,17 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
+from django.conf import settings
 from django.db import transaction
 
 from tests import factories
 from tests.database import start_elsewhere
-from workers.lifecycle import generations, lost_clients
+from workers.lifecycle import generations, idempotency, lost_clients
 from workers.models import Generation, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
 REQUEST = ["key", "a boat", "zekron-image-1", "512x512"]
-DIGEST = lost_clients.digest_of(request=REQUEST)
+DIGEST = idempotency.digest_of(request=REQUEST, secret_key=settings.SECRET_KEY)
 
 
 def _lost(status: Status = Status.QUEUED) -> Generation:
@@ -25,22 +26,22 @@ def _lost(status: Status = Status.QUEUED) -> Generation:
 @pytest.mark.parametrize("status", [Status.QUEUED, Status.RUNNING, Status.COMPLETED])
 def test_a_retry_finds_the_generation_of_a_lost_client_once(status: Status) -> None:
     lost = _lost(status)
-    assert lost_clients.attach(account_id=lost.account_id, digest=DIGEST) == lost
-    assert lost_clients.attach(account_id=lost.account_id, digest=DIGEST) is None
+    assert lost_clients.attach(account_id=lost.account_id, digests=[DIGEST]) == lost
+    assert lost_clients.attach(account_id=lost.account_id, digests=[DIGEST]) is None
 
 
 def test_a_retry_waits_for_a_worker_that_writes_the_row() -> None:
     lost = _lost(Status.RUNNING)
     with transaction.atomic():
         Generation.objects.select_for_update(no_key=True).get(pk=lost.pk)
-        retry = start_elsewhere(partial(lost_clients.attach, account_id=lost.account_id, digest=DIGEST))
+        retry = start_elsewhere(partial(lost_clients.attach, account_id=lost.account_id, digests=[DIGEST]))
         assert not retry.done()
     assert retry.result() == lost
 
 
 def test_of_two_retries_at_once_one_attaches() -> None:
     lost = _lost()
-    attach = partial(lost_clients.attach, account_id=lost.account_id, digest=DIGEST)
+    attach = partial(lost_clients.attach, account_id=lost.account_id, digests=[DIGEST])
     with transaction.atomic():
         assert attach() == lost
         other = start_elsewhere(attach)
@@ -51,27 +52,27 @@ def test_of_two_retries_at_once_one_attaches() -> None:
 @pytest.mark.parametrize("status", [Status.FAILED, Status.CANCELLED])
 def test_what_ended_without_an_image_is_no_reply_to_a_retry(status: Status) -> None:
     lost = _lost(status)
-    assert lost_clients.attach(account_id=lost.account_id, digest=DIGEST) is None
+    assert lost_clients.attach(account_id=lost.account_id, digests=[DIGEST]) is None
 
 
 def test_what_fails_after_its_client_was_lost_is_no_reply_either() -> None:
     lost = _lost(Status.RUNNING)
     generation = Generation.objects.get(pk=lost.pk)
     generations.fail(generation=generation, **factories.ERROR)
-    assert lost_clients.attach(account_id=lost.account_id, digest=DIGEST) is None
+    assert lost_clients.attach(account_id=lost.account_id, digests=[DIGEST]) is None
 
 
 def test_another_request_and_another_account_find_nothing() -> None:
     lost = _lost()
-    other = lost_clients.digest_of(request=["another key", *REQUEST[1:]])
-    assert lost_clients.attach(account_id=lost.account_id, digest=other) is None
-    assert lost_clients.attach(account_id=factories.account().pk, digest=DIGEST) is None
+    other = idempotency.digest_of(request=["another key", *REQUEST[1:]], secret_key=settings.SECRET_KEY)
+    assert lost_clients.attach(account_id=lost.account_id, digests=[other]) is None
+    assert lost_clients.attach(account_id=factories.account().pk, digests=[DIGEST]) is None
 
 
 def test_a_client_that_was_not_lost_is_never_found() -> None:
     generation = factories.generation_in(Status.QUEUED, factories.account())
-    assert lost_clients.attach(account_id=generation.account_id, digest=DIGEST) is None
-    assert lost_clients.attach(account_id=generation.account_id, digest="") is None
+    assert lost_clients.attach(account_id=generation.account_id, digests=[DIGEST]) is None
+    assert lost_clients.attach(account_id=generation.account_id, digests=[""]) is None
 
 
 def test_a_loss_is_forgotten_after_ten_minutes() -> None:
@@ -81,7 +82,7 @@ def test_a_loss_is_forgotten_after_ten_minutes() -> None:
         digest=DIGEST,
         now=datetime.now(UTC) - lost_clients.MAX_AGE - timedelta(seconds=1),
     )
-    assert lost_clients.attach(account_id=generation.account_id, digest=DIGEST) is None
+    assert lost_clients.attach(account_id=generation.account_id, digests=[DIGEST]) is None
 
 
 def test_of_many_retries_at_once_each_lost_generation_answers_one() -> None:
@@ -89,7 +90,7 @@ def test_of_many_retries_at_once_each_lost_generation_answers_one() -> None:
     lost = [factories.submit(owner) for _ in range(2)]
     for generation in lost:
         lost_clients.note(generation_id=generation.pk, digest=DIGEST)
-    found = factories.at_once(16, lambda _: lost_clients.attach(account_id=owner.pk, digest=DIGEST))
+    found = factories.at_once(16, lambda _: lost_clients.attach(account_id=owner.pk, digests=[DIGEST]))
     assert sorted(each.pk for each in found if each is not None) == sorted(each.pk for each in lost)
     assert found.count(None) == 14
 
@@ -104,8 +105,8 @@ def test_a_group_whose_first_failed_is_found_while_another_lives(other: Status, 
         step()
     if other == Status.COMPLETED:
         factories.finish(factories.claim(generation_id=second.pk, now=factories.NOW))
-    assert lost_clients.attach(account_id=owner.pk, digest=DIGEST) == first
-    assert lost_clients.attach(account_id=owner.pk, digest=DIGEST) is None
+    assert lost_clients.attach(account_id=owner.pk, digests=[DIGEST]) == first
+    assert lost_clients.attach(account_id=owner.pk, digests=[DIGEST]) is None
 
 
 @pytest.mark.parametrize("fails_first", [True, False], ids=["before the loss", "after the loss"])
@@ -118,7 +119,7 @@ def test_a_group_that_failed_as_a_whole_is_no_reply_to_a_retry(*, fails_first: b
     ]
     for step in steps if fails_first else reversed(steps):
         step()
-    assert lost_clients.attach(account_id=owner.pk, digest=DIGEST) is None
+    assert lost_clients.attach(account_id=owner.pk, digests=[DIGEST]) is None
 
 
 def _fail(generation: Generation) -> None:
