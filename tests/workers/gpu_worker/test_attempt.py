@@ -14,6 +14,7 @@ from PIL import Image
 from billing.audit import audit
 from storage import images
 from tests import factories
+from workers import moderation
 from workers.engine.batcher import Batcher, BatcherClosed
 from workers.engine.interface import ImageOrder, OutOfDeviceMemory, Picture, StepCallback
 from workers.gpu_worker import attempt, heartbeat
@@ -208,20 +209,28 @@ def test_a_lost_lease_charges_nothing_and_leaves_no_object(objects_folder: Path)
     assert [path for path in objects_folder.rglob("*") if path.is_file()] == []
 
 
-def test_a_lease_that_is_known_to_be_lost_stores_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_painted", [False, True], ids=["while it is painted", "once it is painted"])
+def test_a_lease_that_is_known_to_be_lost_stores_nothing(
+    monkeypatch: pytest.MonkeyPatch, is_painted: bool
+) -> None:
     generation = factories.submit(factories.account(), now=None)
     puts: list[object] = []
     monkeypatch.setattr(images, "put", lambda **values: puts.append(values))
 
+    def overtake(**_: object) -> None:
+        generations.fail(generation=Generation.objects.get(pk=generation.pk), **factories.ERROR)
+        context.heartbeat.beat()
+
     class Overtaken(factories.StandInEngine):
         def generate(self, orders: Sequence[ImageOrder], *, on_step: StepCallback) -> list[Image.Image]:
-            running = Generation.objects.get(pk=generation.pk)
-            generations.fail(generation=running, **factories.ERROR)
-            context.heartbeat.beat()
+            overtake()
             connections.close_all()
             return super().generate(orders, on_step=on_step)
 
-    with factories.attempt_context(Overtaken()) as context:
+    if is_painted:
+        # The last that is asked of a picture before it is stored.
+        monkeypatch.setattr(moderation, "refuse_picture", overtake)
+    with factories.attempt_context(factories.StandInEngine() if is_painted else Overtaken()) as context:
         attempt.run_next(context=context)
     generation.refresh_from_db()
     assert (generation.status, generation.error_detail, puts) == (Status.FAILED, "told so", [])

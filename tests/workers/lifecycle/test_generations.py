@@ -354,7 +354,9 @@ def test_a_message_is_sent_once_its_generation_is_committed(monkeypatch: pytest.
         "send",
         lambda *, generation_id: sent.append((generation_id, connection.in_atomic_block)),
     )
-    accepted = factories.submit(factories.account())
+    with transaction.atomic():
+        accepted = factories.submit(factories.account())
+        assert sent == []
     assert sent == [(accepted.pk, False)]
 
 
