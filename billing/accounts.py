@@ -2,6 +2,9 @@
 
 from typing import Final
 
+from django.db.models import F, Func, QuerySet, Value
+from django.db.models.functions import Trim
+
 from billing import account_names
 from billing.models import Account
 from billing.recent_keys import forget_after_commit
@@ -11,25 +14,37 @@ DEFAULT_OPENING_USD: Final = "10.00"
 
 
 def find(*, text: str) -> Account:
-    """Return the account with this name or id. A name is never a number. Raises Account.DoesNotExist.
+    """Return the account with this name or id. A name is never a number.
 
-    An account that was opened before names had one spelling is found by its own one.
+    Raises Account.DoesNotExist, or ValueError if several accounts of an older release have names that look like this.
     """
     is_id = text.isascii() and text.isdigit() and len(text) <= 18
     try:
         if is_id:
             return Account.objects.get(pk=int(text))
         return _find_by_name(text)
-    except (Account.DoesNotExist, ValueError):
+    except Account.DoesNotExist:
         raise Account.DoesNotExist(f"Account {text!r} does not exist.") from None
 
 
-def _find_by_name(name: str) -> Account:
-    """Return the account. Raises Account.DoesNotExist, or ValueError for a text that is no name."""
+def named_alike(name: str) -> QuerySet[Account]:
+    """Return the accounts whose names have this spelling. Those of an older release are stored in others."""
+    composed = Func(F("name"), template="normalize(%(expressions)s, NFKC)")
+    spaced = Func(composed, Value("\\s+"), Value(" "), Value("g"), function="regexp_replace")
+    return Account.objects.annotate(spelling=Trim(spaced)).filter(spelling=name)
+
+
+def _find_by_name(text: str) -> Account:
     try:
-        return Account.objects.get(name=name)
-    except Account.DoesNotExist:
-        return Account.objects.get(name=account_names.normalise(name))
+        found = list(named_alike(account_names.normalise(text))[:2])
+    except ValueError:
+        # It can only be the name of an account of an older release.
+        return Account.objects.get(name=text.replace("\0", ""))
+    if len(found) > 1:
+        raise ValueError(f"Several accounts have names that look like {text!r}. Give the id of one.")
+    if not found:
+        raise Account.DoesNotExist
+    return found[0]
 
 
 def suspend(*, account_id: int) -> None:

@@ -31,19 +31,24 @@ class AlreadyResolved(Exception):
 # Each CTE needs the rows of the one before it, so a statement writes everything or nothing. A condition stands in the
 # CTE that locks its row. PostgreSQL checks it there again if another transaction has changed the row meanwhile.
 
-# The CTE locks an account that may hold `count` times the quote. It is empty if the account may not.
+# The CTE `payer` locks an account that may hold `count` times the quote. It is empty if the account may not, or if the
+# key that asks is not live. The key's row is locked after the account's, so that it is read as it is after that wait.
 PAYER: Final = """
-payer AS MATERIALIZED (
+locked AS MATERIALIZED (
     SELECT id AS account_id FROM billing_account
     WHERE id = %(account_id)s AND status = 'active'
-        AND (%(api_key_id)s::bigint IS NULL OR EXISTS (SELECT FROM billing_apikey key WHERE key.id = %(api_key_id)s
-            AND key.account_id = billing_account.id AND revoked_at IS NULL
-            AND (expires_at IS NULL OR expires_at > statement_timestamp())))
         AND balance_micros - reserved_micros >= %(count)s * %(quote_micros)s
         AND coalesce(CASE WHEN %(is_async)s
             THEN %(count)s + open_async_count <= coalesce(queue_limit, %(open_limit)s)
             ELSE %(count)s + open_hold_count - open_async_count <= coalesce(open_limit, %(open_limit)s) END, true)
     FOR NO KEY UPDATE
+), asker AS MATERIALIZED (
+    SELECT key.id FROM locked JOIN billing_apikey key USING (account_id)
+    WHERE key.id = %(api_key_id)s AND revoked_at IS NULL
+        AND (expires_at IS NULL OR expires_at > statement_timestamp())
+    FOR SHARE OF key
+), payer AS MATERIALIZED (
+    SELECT account_id FROM locked WHERE %(api_key_id)s::bigint IS NULL OR EXISTS (SELECT FROM asker)
 )"""
 _HOLD: Final = """
 account AS (

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.db import IntegrityError, connection, transaction
 
-from billing import account_names
+from billing import account_names, accounts
 from billing.models import Account, LedgerEntry
 from billing.money import MIN_STEP_MICROS, format_usd
 
@@ -37,6 +37,8 @@ def open_account(*, name: str, opening_micros: int, actor: str) -> Account:
     Raises NameTaken, or ValueError for a bad name, amount or actor.
     """
     name = account_names.normalise(name)
+    if accounts.named_alike(name).exists():
+        raise NameTaken(f"An account named {name!r} already exists.")
     if opening_micros:
         check_amount(opening_micros)
     try:

@@ -1,6 +1,6 @@
 """The limits of an account: its own ones, or else the published ones, which the settings have."""
 
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypedDict, Unpack, cast
 
 from django.conf import settings
 
@@ -25,33 +25,36 @@ class Limits(NamedTuple):
         return self.open_asynchronous if is_async else self.open_generations
 
 
+class Change(TypedDict, total=False):
+    """Limits of an account's own by their columns. None stands for the published one."""
+
+    requests_per_minute: int | None
+    open_limit: int | None
+    queue_limit: int | None
+
+
+def published() -> Limits:
+    """Return the limits of an account that has none of its own."""
+    return Limits(settings.REQUESTS_PER_MINUTE, settings.OPEN_GENERATIONS_LIMIT, settings.QUEUE_LIMIT)
+
+
 def limits_of(account: Account) -> Limits:
     """Return the limits that hold for the account."""
-    published = (settings.REQUESTS_PER_MINUTE, settings.OPEN_GENERATIONS_LIMIT, settings.QUEUE_LIMIT)
     own = (account.requests_per_minute, account.open_limit, account.queue_limit)
-    return Limits(*(theirs if mine is None else mine for mine, theirs in zip(own, published, strict=True)))
+    return Limits(*(theirs if mine is None else mine for mine, theirs in zip(own, published(), strict=True)))
 
 
-def set_limits(
-    *, account_id: int, requests_per_minute: int | None, open_limit: int | None, queue_limit: int | None
-) -> None:
-    """Give the account limits of its own. None stands for the published one.
+def set_limits(*, account_id: int, **own: Unpack[Change]) -> None:
+    """Give the account limits of its own. Those that are not named stay as they are.
 
     New work is held to them from the commit on. The rate of requests follows in this process from the commit on, and in
     others within MAX_AGE_SECONDS of `recent_keys`. Raises ValueError for a limit out of bounds, and
     Account.DoesNotExist.
     """
-    bounds = (
-        ("requests a minute", requests_per_minute, MAX_REQUESTS_PER_MINUTE),
-        ("open generations", open_limit, MAX_OPEN),
-        ("open asynchronous generations", queue_limit, MAX_OPEN),
-    )
-    for name, value, most in bounds:
-        if value is not None and not MIN_LIMIT <= value <= most:
-            raise ValueError(f"The limit of {name} must be from {MIN_LIMIT} to {most}, not {value}.")
-    changed = Account.objects.filter(pk=account_id).update(
-        requests_per_minute=requests_per_minute, open_limit=open_limit, queue_limit=queue_limit
-    )
-    if changed != 1:
+    for column, value in own.items():
+        most = MAX_REQUESTS_PER_MINUTE if column == "requests_per_minute" else MAX_OPEN
+        if value is not None and not MIN_LIMIT <= cast(int, value) <= most:
+            raise ValueError(f"{column} must be from {MIN_LIMIT} to {most}, not {value}.")
+    if Account.objects.filter(pk=account_id).update(**own) != 1:
         raise Account.DoesNotExist(f"Account {account_id} does not exist.")
     forget_after_commit()

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -149,9 +150,10 @@ class AccountAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class
         account = self._require_account(request, account_id)
         form = LimitsForm(request.POST if request.method == "POST" else None, instance=account)
         if form.is_valid():
-            limits.set_limits(account_id=account_id, **form.cleaned_data)
             message = f"Limits: {self.limits(Account(**form.cleaned_data))}."
-            self.log_change(request, account, message)
+            with transaction.atomic():
+                limits.set_limits(account_id=account_id, **form.cleaned_data)
+                self.log_change(request, account, message)
             self.message_user(request, message)
             return _redirect_to(account)
         context = {**self.admin_site.each_context(request), "title": "Limits", "opts": self.opts}

@@ -34,6 +34,7 @@ def test_a_name_has_one_spelling(name: str, spelled: str) -> None:
     [
         *("\u200b", "\u202e", "\u2066", "\n", "\x00", "\x1b", "\u2028", "\u00ad"),
         *("\ufeff", "\u3164", "\u2800", "\ue000", "\U000e0041"),
+        *("\ufe0f", "\u034f", "\u17b4", "\u180b", "\U000e0100", "\U0001d159"),
     ],
     ids=lambda character: f"U+{ord(character):04X}",
 )
@@ -43,7 +44,8 @@ def test_what_cannot_be_seen_is_refused_by_its_number(character: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", " \u00a0", "4\u00a02", "\uff14\uff12", "\u00b2", "x" * 101, "\ufdfa" * 6]
+    "name",
+    ["", " \u00a0", "4\u00a02", "\uff14\uff12", "\u00b2", "\u0301", "1\u0301", "x" * 101, "\ufdfa" * 6],
 )
 def test_what_is_empty_a_number_or_too_long_once_it_is_spelled_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="must have 1 to 100 characters"):
@@ -61,9 +63,26 @@ def test_a_second_account_that_looks_the_same_is_not_opened_and_either_spelling_
             accounts.find(text=unknown)
 
 
-def test_an_account_of_an_older_spelling_is_found_by_it() -> None:
-    older = Account.objects.create(name=DECOMPOSED)
-    assert accounts.find(text=DECOMPOSED) == older
+@pytest.mark.parametrize("stored", [DECOMPOSED, "caf\u00e9 ", " cafe\u0301", "caf\u00e9\u00a0"])
+def test_an_account_of_an_older_spelling_is_found_and_keeps_its_name_to_itself(stored: str) -> None:
+    older = Account.objects.create(name=stored)
+    for text in (stored, COMPOSED, DECOMPOSED):
+        assert accounts.find(text=text) == older
+    with pytest.raises(ledger.NameTaken):
+        ledger.open_account(name=COMPOSED, opening_micros=0, actor="test")
+
+
+def test_accounts_of_an_older_release_that_look_alike_are_found_by_their_ids_alone() -> None:
+    alike = [Account.objects.create(name=name) for name in ("Acme Corp", "Acme  Corp")]
+    with pytest.raises(ValueError, match=r"look like 'Acme Corp'\. Give the id"):
+        accounts.find(text="Acme Corp")
+    for account in alike:
+        assert accounts.find(text=str(account.pk)) == account
+
+
+def test_an_account_with_an_invisible_character_is_found_by_its_own_name() -> None:
+    older = Account.objects.create(name="caf\u200be")
+    assert accounts.find(text="caf\u200be") == older
 
 
 def test_the_admin_says_what_is_wrong_and_that_a_name_is_taken(staff: Client) -> None:

@@ -23,6 +23,14 @@ def set_limits(account: Account, **own: int | None) -> None:
     limits.set_limits(account_id=account.pk, **(nothing | own))
 
 
+def test_a_limit_that_is_not_named_stays(account: Account) -> None:
+    set_limits(account, requests_per_minute=600, queue_limit=7)
+    limits.set_limits(account_id=account.pk, open_limit=2)
+    assert read(account) == (600, 2, 7)
+    limits.set_limits(account_id=account.pk, queue_limit=None)
+    assert read(account) == (600, 2, 100)
+
+
 def read(account: Account) -> tuple[int, ...]:
     """Return the limits that hold for the account, as the database has it."""
     return tuple(limits.limits_of(Account.objects.get(pk=account.pk)))
@@ -113,10 +121,17 @@ def test_the_command_sets_limits_and_says_which_hold(
         f"account {account.pk} 'demo': 600 requests a minute, 5 open generations, 1000 asynchronous ones\n"
     )
     assert read(account) == (600, 5, 1000)
-    for arguments, said in ((["nobody"], "does not exist"), (["demo", "--open", "0"], "must be from 1")):
+    for arguments, said in (
+        (["nobody", "--open", "1"], "does not exist"),
+        (["demo", "--open", "0"], "must be from 1"),
+        (["demo", "--open", "many"], "invalid _read value"),
+        (["demo"], "Name a limit: --requests, --open, --queued"),
+    ):
         with pytest.raises(CommandError, match=said):
             call_command("set_limits", *arguments)
     assert read(account) == (600, 5, 1000)
+    call_command("set_limits", "demo", "--open", "20", "--requests", "published")
+    assert read(account) == (60, 20, 1000)
 
 
 def test_staff_set_limits_on_a_page_that_shows_the_published_ones(

@@ -107,8 +107,8 @@ MUTATIONS = (
     Mutation(
         name="a key is looked up by its whole digest",
         path="billing/keys.py",
-        text="WHERE digest = ANY(%(digests)s)",
-        without="WHERE left(digest, 4) = left(%(digest)s, 4)",
+        text="WHERE key.digest = ANY(%(digests)s)",
+        without="WHERE left(key.digest, 4) = left(%(digest)s, 4)",
         tests=(
             "tests/billing/test_keys.py::test_a_key_whose_digest_differs_in_one_character_is_another_key",
         ),
@@ -116,15 +116,15 @@ MUTATIONS = (
     Mutation(
         name="a revoked key opens nothing",
         path="billing/keys.py",
-        text="ANY(%(digests)s) AND revoked_at IS NULL\n",
+        text="ANY(%(digests)s) AND key.revoked_at IS NULL\n",
         without="ANY(%(digests)s)\n",
         tests=("tests/billing/test_keys.py::test_unknown_revoked_and_expired_keys_end_alike",),
     ),
     Mutation(
         name="an expired key opens nothing",
         path="billing/keys.py",
-        text="expires_at > coalesce(",
-        without="true OR expires_at > coalesce(",
+        text="key.expires_at > coalesce(",
+        without="true OR key.expires_at > coalesce(",
         tests=("tests/billing/test_keys.py::test_unknown_revoked_and_expired_keys_end_alike",),
     ),
     Mutation(
@@ -186,22 +186,29 @@ MUTATIONS = (
     Mutation(
         name="a hold asks once more whether its key is revoked",
         path="billing/holds.py",
-        text="AND key.account_id = billing_account.id AND revoked_at IS NULL",
-        without="AND key.account_id = billing_account.id",
+        text="WHERE key.id = %(api_key_id)s AND revoked_at IS NULL",
+        without="WHERE key.id = %(api_key_id)s",
         tests=(KEY_OF_WORK,),
     ),
     Mutation(
         name="a hold asks once more whether its key is expired",
         path="billing/holds.py",
-        text="            AND (expires_at IS NULL OR expires_at > statement_timestamp())))",
-        without="            ))",
+        text="        AND (expires_at IS NULL OR expires_at > statement_timestamp())\n",
+        without="",
         tests=(KEY_OF_WORK,),
     ),
     Mutation(
         name="a hold is of the account of its key",
         path="billing/holds.py",
-        text="AND key.account_id = billing_account.id AND revoked_at IS NULL",
-        without="AND revoked_at IS NULL",
+        text="JOIN billing_apikey key USING (account_id)",
+        without="CROSS JOIN billing_apikey key",
+        tests=(KEY_OF_WORK,),
+    ),
+    Mutation(
+        name="a hold reads its key as it is once the account is locked",
+        path="billing/holds.py",
+        text="    FOR SHARE OF key\n",
+        without="",
         tests=(KEY_OF_WORK,),
     ),
     Mutation(
@@ -221,8 +228,8 @@ MUTATIONS = (
     Mutation(
         name="the use of a key is not written each time",
         path="billing/keys.py",
-        text="OR coalesce(row.last_used_at <= asked_at",
-        without="OR coalesce(true OR row.last_used_at <= asked_at",
+        text="    if is_stale:\n",
+        without="    if True:\n",
         tests=(KEY_OF_WORK,),
     ),
     Mutation(
@@ -235,8 +242,8 @@ MUTATIONS = (
     Mutation(
         name="secret keys: the next use of an API key renews its digest",
         path="billing/keys.py",
-        text="last_used_at = asked_at, digest = %(digest)s, pepper = %(pepper)s FROM key",
-        without="last_used_at = asked_at, pepper = %(pepper)s FROM key",
+        text="digest = %(digest)s, pepper = %(pepper)s\n",
+        without="pepper = %(pepper)s\n",
         tests=(SECRET_KEYS,),
     ),
     Mutation(

@@ -330,10 +330,27 @@ MUTATIONS = (
         ),
     ),
     Mutation(
+        name="pipelines: nothing is put back between the halves of a step",
+        path=KEPT_LATENTS,
+        text='        if not getattr(scheduler, "state_in_first_order", True):\n',
+        without="        if False:\n",
+        tests=(f"{KEPT}::test_between_the_halves_of_a_step_nothing_is_put_back",),
+    ),
+    Mutation(
+        name="Stable Diffusion XL: what is painted anew does not show through",
+        path="workers/pipelines/diffusers/stable_diffusion_xl.py",
+        text='picture = Image.composite(picture, Image.new("RGB", picture.size, GREY), first.mask)',
+        without="pass",
+        tests=(
+            "tests/workers/pipelines/diffusers/test_stable_diffusion_xl.py"
+            "::test_what_a_mask_leaves_to_be_painted_does_not_show_through",
+        ),
+    ),
+    Mutation(
         name="Stable Diffusion XL: what a mask leaves starts from noise",
         path="workers/pipelines/diffusers/stable_diffusion_xl.py",
-        text='self._options["strength"] if first.mask is None else MASKED_STRENGTH',
-        without='self._options["strength"]',
+        text="            strength = MASKED_STRENGTH\n",
+        without="",
         tests=(
             "tests/workers/pipelines/diffusers/test_stable_diffusion_xl.py"
             "::test_what_a_mask_leaves_to_be_painted_starts_from_noise_whatever_the_strength",

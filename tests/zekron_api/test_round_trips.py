@@ -38,6 +38,8 @@ def _fields() -> dict[str, Any]:
 def test_a_create_takes_seven_round_trips_to_the_database() -> None:
     owner = factories.account()
     _, key = keys.issue(account_id=owner.pk)
+    # Its use is noted once in 50 seconds, which is one trip more.
+    keys.authenticate(text=key)
     with factories.attempt_context(factories.StandInEngine()) as context:
         context.heartbeat.beat()
         with CaptureQueriesContext(connection) as asked:

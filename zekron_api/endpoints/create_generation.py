@@ -14,8 +14,7 @@ import orjson
 from django.conf import settings
 from django.utils import timezone
 
-from billing import holds, keys, ledger
-from billing.limits import limits_of
+from billing import holds, keys, ledger, limits
 from billing.models import Account
 from storage import images
 from storage.models import StoredImage
@@ -116,10 +115,7 @@ def create(
         image_count=fields["n"],
         needs_worker=not is_async,
     )
-    open_limit = limits_of(account).open_limit(is_async=is_async)
-    if fields["n"] > max(open_limit, 1):
-        message = f"n must be at most {open_limit}, the number of generations that an account may have open."
-        raise InvalidField("invalid_parameter", message, field="n")
+    _refuse_more_than_may_be_open(account, fields["n"], is_async=is_async)
     # A mask is stored behind the images that it belongs to.
     contents = [*fields["images"], *([fields["mask"]] if fields["mask"] else [])]
     sealed = _seal_all(account_id, contents, copies=fields["n"], queue_seconds=queue_seconds or 0)
@@ -132,6 +128,8 @@ def create(
         queue_seconds=queue_seconds,
     )
     try:
+        # The statement asks the account's row for a limit of its own.
+        open_limit = limits.published().open_limit(is_async=is_async)
         accepted_now = generations.submit(submission=submission, open_limit=open_limit)
     except idempotency.AlreadyAccepted as twin:
         # The same request arrived twice at once. The idempotency key decided which came first.
@@ -149,6 +147,17 @@ def create(
         _discard_all(sealed)
         raise
     return Created(accepted_now)
+
+
+def _refuse_more_than_may_be_open(account: Account, count: int, *, is_async: bool) -> None:
+    """Raise InvalidField for a request that no end of other work would let in."""
+    if count <= max(limits.limits_of(account).open_limit(is_async=is_async), 1):
+        return
+    # What is known of the account may be some seconds old, and nobody sends a 400 again.
+    most = limits.limits_of(Account.objects.get(pk=account.pk)).open_limit(is_async=is_async)
+    if count > max(most, 1):
+        message = f"n must be at most {most}, the number of generations that an account may have open."
+        raise InvalidField("invalid_parameter", message, field="n")
 
 
 def _idempotency(key: str | None, fields: dict[str, Any], route: str) -> Idempotency | None:

@@ -65,8 +65,6 @@ class Rate(NamedTuple):
 class RateExceeded(Throttled):
     """The account used up its requests of the last minute; the next one is admitted after `wait_seconds`."""
 
-    extra_detail_singular = extra_detail_plural = ""
-
     def __init__(self, rate: Rate) -> None:
         self.wait_seconds = rate.reset_seconds
         self.rate = rate
@@ -74,7 +72,8 @@ class RateExceeded(Throttled):
             f"This account sent too many requests. At most {rate.limit} are allowed in {WINDOW_SECONDS} seconds."
             " Wait, then send it again."
         )
-        super().__init__(wait=self.wait_seconds, detail=message)
+        super().__init__(detail=message)
+        self.wait = self.wait_seconds
 
 
 class PollsExceeded(RateExceeded):

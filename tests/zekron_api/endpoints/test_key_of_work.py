@@ -2,15 +2,18 @@
 
 import base64
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
+from django.db import transaction
 
 from billing import audit, keys, recent_keys
-from billing.models import ApiKey, LedgerEntry
+from billing.models import Account, ApiKey, LedgerEntry
 from storage.models import StoredImage
 from tests import factories
 from tests.assertions import refusal
+from tests.database import start_elsewhere
 from tests.images import halves, saved
 from tests.zekron_api.callers import Caller
 from workers.audit import rows
@@ -63,6 +66,28 @@ def test_a_key_that_another_process_ended_holds_nothing_although_it_is_remembere
     assert not Generation.objects.exists()
     assert not StoredImage.objects.exists()
     assert not LedgerEntry.objects.filter(kind="hold").exists()
+
+
+def test_a_key_that_is_revoked_while_the_hold_waits_for_the_account_holds_nothing(
+    me: Caller, key: ApiKey
+) -> None:
+    with transaction.atomic():
+        Account.objects.select_for_update().get(pk=me.account.pk)
+        waiting = start_elsewhere(partial(factories.submit, me.account, api_key_id=key.pk))
+        start_elsewhere(partial(keys.revoke, key_id=key.pk)).result(10)
+        assert not waiting.done()
+        # The row is another one after the wait, or the same.
+        Account.objects.filter(pk=me.account.pk).update(name="renamed")
+    with pytest.raises(keys.InvalidKey):
+        waiting.result(10)
+    assert not Generation.objects.exists()
+
+
+def test_nobody_waits_to_note_the_use_of_a_key(me: Caller, key: ApiKey) -> None:
+    with transaction.atomic():
+        ApiKey.objects.select_for_update().get(pk=key.pk)
+        assert start_elsewhere(partial(keys.authenticate, text=me.key)).result(10).id == key.pk
+    assert ApiKey.objects.get(pk=key.pk).last_used_at is None
 
 
 def test_a_key_of_another_account_holds_nothing_of_this_one(me: Caller) -> None:

@@ -27,7 +27,13 @@ class KeptLatents:
         self._noise = noise
 
     def put_back(self, latents: torch.Tensor, *, scheduler: Any, done: int, step_count: int) -> torch.Tensor:
-        """Return these latents of a finished step with the kept ones in their places."""
+        """Return these latents of a finished step with the kept ones in their places.
+
+        Between the two halves of a step of second order they stay as they are, because the scheduler goes on from its
+        own copy.
+        """
+        if not getattr(scheduler, "state_in_first_order", True):
+            return latents
         kept = self._source
         if done < step_count:
             # An edit that starts from its source leaves out the first steps of the schedule.

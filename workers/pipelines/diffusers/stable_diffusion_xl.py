@@ -1,7 +1,7 @@
 """The adapter for Stable Diffusion XL: creates, and edits of one picture, which start from its noisy latents.
 
 An edit's picture is brought to the ordered size, whole and centred. The prompt describes the result. What a mask leaves
-to be painted starts from noise alone.
+to be painted starts from grey under all the noise of the schedule.
 """
 
 from collections.abc import Iterator, Sequence
@@ -41,6 +41,7 @@ OPTIONS: Final = {
 MAX_SOURCES: Final = 1
 # A mask says what is to be painted anew, so no strength has to.
 MASKED_STRENGTH: Final = 1.0
+GREY: Final = (127, 127, 127)
 # The results of `encode_prompt`, in its order.
 EMBEDDINGS: Final = (
     "prompt_embeds",
@@ -105,7 +106,11 @@ class StableDiffusionXL:
             return PipelineCall(self._create, {**arguments, "width": first.width, "height": first.height})
         [source] = first.sources
         picture = letterbox.fit(source, (first.width, first.height))
-        strength = self._options["strength"] if first.mask is None else MASKED_STRENGTH
+        strength = self._options["strength"]
+        if first.mask is not None:
+            # The pipeline adds noise to the picture, so what is to be painted anew must not show through.
+            strength = MASKED_STRENGTH
+            picture = Image.composite(picture, Image.new("RGB", picture.size, GREY), first.mask)
         return PipelineCall(self._edit, {**arguments, "image": picture, "strength": strength})
 
     def count_tokens(self, prompt: str) -> PromptTokens:

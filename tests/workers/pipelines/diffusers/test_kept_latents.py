@@ -57,6 +57,23 @@ def test_they_have_the_noise_that_the_step_leaves(name: str, counts_steps: bool,
     torch.testing.assert_close(latents, source, rtol=1e-3, atol=2e-3)
 
 
+@pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")
+def test_between_the_halves_of_a_step_nothing_is_put_back() -> None:
+    scheduler = diffusers.KDPM2DiscreteScheduler(**BETAS)
+    scheduler.set_timesteps(STEPS)
+    source, noise = draw(1), draw(2)
+    kept = KeptLatents(source=source, is_kept=torch.tensor(True), noise=noise)
+    times = scheduler.timesteps
+    latents = scheduler.add_noise(source, noise, times[:1])
+    for done, time in enumerate(times, start=1):
+        scheduler.scale_model_input(latents, time)
+        [latents] = scheduler.step(noise, time, latents, return_dict=False)[:1]
+        kept_latents_ = kept.put_back(latents, scheduler=scheduler, done=done, step_count=len(times))
+        torch.testing.assert_close(latents, kept_latents_, rtol=1e-3, atol=2e-3)
+        latents = kept_latents_
+    torch.testing.assert_close(latents, source, rtol=1e-3, atol=2e-3)
+
+
 def test_what_is_not_kept_stays_as_the_step_left_it_in_its_precision() -> None:
     scheduler = diffusers.EulerDiscreteScheduler(**BETAS)
     scheduler.set_timesteps(STEPS)

@@ -121,6 +121,21 @@ def test_what_a_mask_leaves_to_be_painted_starts_from_noise_whatever_the_strengt
     assert steps == [(done, 4) for done in range(1, 5)]
 
 
+def test_what_a_mask_leaves_to_be_painted_does_not_show_through(engine: Engine) -> None:
+    mask = Image.new("L", (SIDE, SIDE), 255)
+    mask.paste(0, (0, 0, SIDE, SIDE // 2))
+    pictures_made = []
+    for colour in ("red", "blue"):
+        source = Image.new("RGB", (SIDE, SIDE), "green")
+        source.paste(colour, (0, 0, SIDE, SIDE // 2))
+        before = source.tobytes()
+        pictures_made += make_pictures(engine, replace(make_order(sources=[source]), mask=mask))
+        assert source.tobytes() == before
+    one, other = (picture[: SIDE // 4] for picture in pictures_made)
+    # The kept latents beside the edge have seen the pixels beyond it.
+    assert mean_difference(one, other) < 5
+
+
 def test_strength_and_guidance_and_a_negative_prompt_matter(weights: Path, engine: Engine) -> None:
     for options, each in (
         ({"strength": 1.0}, make_order(sources=[RED])),

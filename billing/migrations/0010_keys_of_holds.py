@@ -1,20 +1,24 @@
-"""The key that asked for a hold, and the time at which a key was last used."""
+"""The key that asked for a hold."""
 
 import django.db.models.deletion
 from django.contrib.postgres.operations import AddConstraintNotValid
 from django.db import migrations, models
 from django.db.models import Q
 
+# An audit may read the ledger for minutes. Whoever waits behind a migration that waits for it would wait as long.
+GIVE_UP = migrations.RunSQL("SET LOCAL lock_timeout = '5s'", migrations.RunSQL.noop)
+
 
 class Migration(migrations.Migration):
-    """Columns that the release before this one leaves empty. To add them reads no row of a large table."""
+    """A column that the release before this one leaves empty. To add it reads no row of the table.
 
-    dependencies = [("billing", "0008_validate_account_limits")]
+    If the table stays locked for five seconds, the migration fails, has changed nothing and can be run again.
+    """
+
+    dependencies = [("billing", "0009_use_of_keys")]
 
     operations = [
-        migrations.AddField(
-            "apikey", "last_used_at", models.DateTimeField(blank=True, editable=False, null=True)
-        ),
+        GIVE_UP,
         migrations.AddField(
             "ledgerentry",
             "api_key",

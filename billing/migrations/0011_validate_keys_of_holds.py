@@ -7,6 +7,6 @@ from django.db import migrations
 class Migration(migrations.Migration):
     """The constraint `entry_key_of_hold` holds for every row."""
 
-    dependencies = [("billing", "0009_keys_of_holds")]
+    dependencies = [("billing", "0010_keys_of_holds")]
 
     operations = [ValidateConstraint("ledgerentry", "entry_key_of_hold")]
