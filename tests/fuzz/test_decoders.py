@@ -192,9 +192,9 @@ def test_a_key_is_the_one_that_was_issued_or_invalid() -> None:
 
 
 @pytest.mark.django_db
-def test_a_header_names_the_account_or_is_refused() -> None:
+def test_a_header_names_the_account_and_its_key_or_is_refused() -> None:
     account = factories.account()
-    _, issued = keys.issue(account_id=account.pk)
+    key, issued = keys.issue(account_id=account.pk)
     factory = APIRequestFactory()
 
     @fuzzed
@@ -202,7 +202,7 @@ def test_a_header_names_the_account_or_is_refused() -> None:
     def fuzz(header: bytes) -> None:
         request = Request(factory.get("/v1/balance", HTTP_AUTHORIZATION=header.decode("latin-1")))
         try:
-            assert BearerKeyAuthentication().authenticate(request) == (account, None)
+            assert BearerKeyAuthentication().authenticate(request) == (account, key.pk)
         except (NotAuthenticated, keys.InvalidKey):
             return
 
