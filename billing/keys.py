@@ -216,7 +216,7 @@ def _note_use(values: Mapping[str, Any]) -> None:
         if connection.in_atomic_block:
             raise
         # A database that takes no writes can still say whose key it is.
-        log.warning("Could not note the use of a key: %s", error)
+        log.warning("The use of a key could not be noted: %s", type(error).__name__)
 
 
 @lru_cache(maxsize=16)

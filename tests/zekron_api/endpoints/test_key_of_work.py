@@ -127,3 +127,12 @@ def test_a_use_that_is_refused_is_none(me: Caller, key: ApiKey) -> None:
     with pytest.raises(keys.InvalidKey):
         keys.authenticate(text=me.key)
     assert ApiKey.objects.get(pk=key.pk).last_used_at is None
+
+
+def test_a_use_that_cannot_be_noted_is_a_use(
+    me: Caller, key: ApiKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "_NOTE_USE", "SELECT 1 / 0")
+    assert keys.authenticate(text=me.key) == (key.pk, me.account)
+    assert me.get("/v1/balance").status_code == 200
+    assert ApiKey.objects.get(pk=key.pk).last_used_at is None
