@@ -25,6 +25,8 @@ ORDERS_A_DRILL = 4
 # So many that each worker has some, and so many that most messages still wait in Redis.
 ORDERS_FOR_WORKERS = 9
 ORDERS_WITHOUT_WORKERS = 10
+# The key under which the service knows its workers.
+WORKERS = "zekron:workers:seen"
 
 
 @dataclass
@@ -106,6 +108,8 @@ class Drills:
 
     def _lose_messages(self, lose: Callable[[], None]) -> list[float]:
         """Orders while all workers stand still for a moment, loses what was sent, and sees when each is claimed."""
+        # A drill may just have emptied Redis, and without a known worker every request is refused.
+        _until(self._are_workers_known)
         self._tell_workers(signal.SIGSTOP)
         try:
             orders = self._order("its message is lost", count=ORDERS_WITHOUT_WORKERS)
@@ -127,6 +131,10 @@ class Drills:
 
         _until(all_claimed)
         return [claimed_at[generation_id] - lost_at for generation_id in lost_ids & claimed_at.keys()]
+
+    def _are_workers_known(self) -> bool:
+        with self._cluster.redis() as client:
+            return bool(client.zcard(WORKERS) >= len(GPUS))
 
     def _ids_in_messages(self) -> set[int]:
         with self._cluster.redis() as client:
