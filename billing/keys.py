@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection
-from django.db.models import Count, Q
+from django.db.models import Count, Q, QuerySet
 from django.db.models.functions import Now
 
 from billing import secret_keys
@@ -139,8 +139,7 @@ def identify(*, text: str) -> LiveKey:
 
 def require_live(*, key_id: int, account_id: int) -> None:
     """Raise InvalidKey unless the account has this key, and it is neither revoked nor expired."""
-    live = Q(expires_at__isnull=True) | Q(expires_at__gt=Now())
-    if not ApiKey.objects.filter(live, pk=key_id, account_id=account_id, revoked_at__isnull=True).exists():
+    if not _list_live().filter(pk=key_id, account_id=account_id).exists():
         raise InvalidKey("This API key is revoked or expired.")
 
 
@@ -162,9 +161,7 @@ def digest(text: str, *, secret_key: str | None = None) -> str:
 
 def count_by_secret_key() -> list[int]:
     """Return the number of live keys under each secret key of the ring, and last of those under an unknown one."""
-    is_current = Q(expires_at__isnull=True) | Q(expires_at__gt=Now())
-    live = ApiKey.objects.filter(is_current, revoked_at__isnull=True).order_by()
-    counts = dict(live.values_list("pepper").annotate(Count("pk")))
+    counts = dict(_list_live().values_list("pepper").annotate(Count("pk")))
     known = secret_keys.with_each(lambda secret_key: counts.pop(_name_of_pepper(secret_key), 0))
     return [*known, sum(counts.values())]
 
@@ -176,6 +173,12 @@ def checksum(text: str) -> str:
         rest, digit = divmod(rest, 62)
         characters = BASE62[digit] + characters
     return characters
+
+
+def _list_live() -> QuerySet[ApiKey]:
+    """Return the keys that are neither revoked nor expired."""
+    is_current = Q(expires_at__isnull=True) | Q(expires_at__gt=Now())
+    return ApiKey.objects.filter(is_current, revoked_at__isnull=True).order_by()
 
 
 def _refuse_impossible(text: str) -> None:

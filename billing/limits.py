@@ -24,6 +24,13 @@ class Limits(NamedTuple):
         """Return the limit of open generations of this kind."""
         return self.open_asynchronous if is_async else self.open_generations
 
+    def describe(self) -> str:
+        """Return the limits for people."""
+        return (
+            f"{self.requests_per_minute} requests a minute, {self.open_generations} open generations,"
+            f" {self.open_asynchronous} asynchronous ones"
+        )
+
 
 class Change(TypedDict, total=False):
     """Limits of an account's own by their columns. None stands for the published one."""

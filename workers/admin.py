@@ -130,7 +130,7 @@ class GenerationAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's cl
         if form.is_valid():
             return self._cancel(request, generation, form.cleaned_data["reason"])
         context = {**self.admin_site.each_context(request), "title": "Cancel generation", "opts": self.opts}
-        context |= {"generation": generation, "form": form}
+        context |= {"original": generation, "form": form}
         return TemplateResponse(request, "admin/workers/generation/cancel.html", context)
 
     def _cancel(self, request: HttpRequest, generation: Generation, reason: str) -> HttpResponse:

@@ -41,11 +41,7 @@ class AccountAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class
     @admin.display(description="limits")
     def limits(self, account: Account) -> str:
         """Return the limits that hold for the account."""
-        hold = limits.limits_of(account)
-        return (
-            f"{hold.requests_per_minute} requests a minute, {hold.open_generations} open generations, "
-            f"{hold.open_asynchronous} asynchronous ones"
-        )
+        return limits.limits_of(account).describe()
 
     def has_change_permission(self, request: HttpRequest, obj: Account | None = None) -> bool:
         """Allow the actions by Django's permission, and allow nobody to edit a row."""
@@ -133,7 +129,7 @@ class AccountAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class
             else:
                 return self._confirm_move(request, account, title, entry)
         context = {**self.admin_site.each_context(request), "title": title, "opts": self.opts}
-        context |= {"account": account, "form": form, "available": self.available(account)}
+        context |= {"original": account, "form": form, "available": self.available(account)}
         return TemplateResponse(request, "admin/billing/account/move_money.html", context)
 
     def _confirm_move(
@@ -157,7 +153,7 @@ class AccountAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class
             self.message_user(request, message)
             return _redirect_to(account)
         context = {**self.admin_site.each_context(request), "title": "Limits", "opts": self.opts}
-        context |= {"account": account, "form": form}
+        context |= {"original": account, "form": form}
         return TemplateResponse(request, "admin/billing/account/limits.html", context)
 
     def _require_account(self, request: HttpRequest, account_id: int) -> Account:

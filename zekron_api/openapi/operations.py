@@ -104,20 +104,6 @@ def _send_plain_text(*, takes_form: bool = False) -> None:
     json_body.check_body(Request(WSGIRequest(headers)), takes_form=takes_form)
 
 
-def _too_many_requests(
-    kind: type[rate_limit.RateExceeded] = rate_limit.RateExceeded, limit: int = 60
-) -> None:
-    raise kind(rate_limit.Rate(limit=limit, remaining=0, reset_at=0))
-
-
-def _too_many_open() -> None:
-    raise TooManyOpen(5)
-
-
-def _too_many_queued() -> None:
-    raise TooManyQueued(100)
-
-
 def _without_image(kind: type[errors.WithoutImage]) -> Cause:
     return partial(generation_response.error, kind, generation_ids=[42], code="")
 
@@ -143,6 +129,10 @@ class ImageCountFieldSchema(OpenApiSerializerFieldExtension):
         return {"type": ["integer", "null"], "minimum": 1, "maximum": most, "default": 1}
 
 
+# The published limits, as the examples of refusals name them.
+_TOO_MANY_REQUESTS: Final[Cause] = partial(rate_limit.RateExceeded, rate_limit.Rate(60, 0, 0))
+_TOO_MANY_POLLS: Final[Cause] = partial(rate_limit.PollsExceeded, rate_limit.Rate(600, 0, 0))
+_TOO_MANY_OPEN: Final[Cause] = partial(TooManyOpen, 5)
 # The errors of an operation without a key, and the errors of every operation with one.
 OPEN: Final[tuple[Cause, ...]] = (
     SuspiciousOperation,
@@ -154,7 +144,7 @@ KEYED: Final[tuple[Cause, ...]] = (
     exceptions.NotAuthenticated,
     InvalidKey,
     AccountSuspended,
-    _too_many_requests,
+    _TOO_MANY_REQUESTS,
     OperationalError,
 )
 # The operations with the limit of polls in place of the limit of requests.
@@ -194,7 +184,7 @@ _OPENAI: Final[tuple[Cause, ...]] = (
     errors.InvalidIdempotencyKey,
     InsufficientBalance,
     KeyReused,
-    _too_many_open,
+    _TOO_MANY_OPEN,
     errors.TooManyStreams,
     _without_image(errors.GenerationFailed),
     _without_image(errors.ImageUnreachable),
@@ -217,8 +207,8 @@ CAUSES: Final[dict[str, tuple[Cause, ...]]] = {
         errors.InvalidIdempotencyKey,
         InsufficientBalance,
         KeyReused,
-        _too_many_open,
-        _too_many_queued,
+        _TOO_MANY_OPEN,
+        partial(TooManyQueued, 100),
         partial(_generate, prompt="x", queue_ttl=1),
         _without_image(errors.GenerationFailed),
         _without_image(errors.ImageUnreachable),
@@ -298,8 +288,7 @@ def causes_of(operation_id: str, *, needs_key: bool) -> tuple[Cause, ...]:
     """Return the errors of an operation."""
     common: tuple[Cause, ...] = KEYED if needs_key else OPEN
     if operation_id in POLLS:
-        exceeded = partial(_too_many_requests, rate_limit.PollsExceeded, 600)
-        common = tuple(exceeded if cause is _too_many_requests else cause for cause in common)
+        common = tuple(_TOO_MANY_POLLS if cause is _TOO_MANY_REQUESTS else cause for cause in common)
     return (*common, *CAUSES.get(operation_id, ()))
 
 

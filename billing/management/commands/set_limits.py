@@ -46,11 +46,7 @@ class Command(BaseCommand):
         except (ValueError, Account.DoesNotExist) as error:
             raise CommandError(str(error)) from error
         owner.refresh_from_db()
-        hold = limits.limits_of(owner)
-        self.stdout.write(
-            f"account {owner.pk} {owner.name!r}: {hold.requests_per_minute} requests a minute,"
-            f" {hold.open_generations} open generations, {hold.open_asynchronous} asynchronous ones"
-        )
+        self.stdout.write(f"account {owner.pk} {owner.name!r}: {limits.limits_of(owner).describe()}")
 
 
 def _read(text: str) -> int | None:
