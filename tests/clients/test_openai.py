@@ -228,7 +228,7 @@ def _usual(stack: Stack) -> Customer:
 
 def _with_wrong_key(stack: Stack) -> Customer:
     me = stack.customer()
-    return Customer(me.account, me.server._replace(key=me.key[:-1] + "x"))
+    return Customer(me.account, me.server._replace(key=me.key[:-1] + "-"))
 
 
 def _without_money(stack: Stack) -> Customer:
