@@ -10,7 +10,7 @@ from typing import Final
 from django.db import connection
 from django.db.models import Model
 
-from billing.models import Account, LedgerEntry, Reservation
+from billing.models import Account, ApiKey, LedgerEntry, Reservation
 
 # An account's balance, spending and reserved amount must follow from its entries and open reservations.
 ACCOUNTS: Final = """
@@ -138,6 +138,28 @@ SELECT format('reservation %s of account %s (%s, quote %s micros) %s',
 ) AS discrepancy(found, message) WHERE found ORDER BY id
 """
 
+# A key's counters must follow from the holds that moved them. Those of a period count from its start on.
+KEYS: Final = """
+SELECT format('key %s: %s', id, message) FROM (
+    SELECT key.id, open_hold_count, held_micros, spent_micros, coalesce(opened, 0) AS opened,
+        coalesce(held, 0) AS held, coalesce(spent, 0) AS spent, coalesce(strangers, 0) AS strangers
+    FROM billing_apikey key LEFT JOIN (
+        SELECT key.id, count(*) FILTER (WHERE resolution = '') AS opened,
+            sum(r.quote_micros) FILTER (WHERE resolution = '' AND r.created_at >= counted_since) AS held,
+            sum(r.settled_micros) FILTER (WHERE r.created_at >= counted_since) AS spent,
+            count(*) FILTER (WHERE e.api_key_id IS DISTINCT FROM key.id) AS strangers
+        FROM billing_reservation r JOIN billing_apikey key ON key.id = r.api_key_id
+            LEFT JOIN billing_ledgerentry e ON e.reservation_id = r.id AND e.kind = 'hold'
+        GROUP BY key.id
+    ) AS moved USING (id)
+) AS key CROSS JOIN LATERAL (VALUES
+    (open_hold_count <> opened, format('counts %s open holds and has %s', open_hold_count, opened)),
+    (held_micros <> held, format('holds %s and its open holds are %s micros', held_micros, held)),
+    (spent_micros <> spent, format('spent %s and its settlements are %s micros', spent_micros, spent)),
+    (strangers > 0, format('has %s holds whose entries name another key', strangers))
+) AS discrepancy(found, message) WHERE found ORDER BY id
+"""
+
 # The sums by account contain no row that refers to a missing account or reservation.
 STRAYS: Final = """
 SELECT format('entry id %s points to account %s, which does not exist', e.id, e.account_id)
@@ -169,14 +191,14 @@ WHERE NOT EXISTS (SELECT FROM pg_constraint
         WHERE indrelid = on_table::regclass AND relname = name AND indisunique AND indisvalid)
 """
 
-CHECKS: Final = (ACCOUNTS, TOTALS, CHAIN, RESERVATIONS, STRAYS, GUARDS)
+CHECKS: Final = (ACCOUNTS, TOTALS, CHAIN, RESERVATIONS, KEYS, STRAYS, GUARDS)
 
 
 def audit() -> Iterator[str]:
     """Yield one line with ids for each discrepancy, and nothing when all money adds up."""
     for statement in CHECKS:
         yield from lines(statement)
-    yield from missing_constraints(models=(Account, Reservation, LedgerEntry))
+    yield from missing_constraints(models=(Account, ApiKey, Reservation, LedgerEntry))
 
 
 def missing_constraints(*, models: Iterable[type[Model]]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Final, NoReturn
 
 from django.db import connection
 
-from billing import keys, ledger
+from billing import key_spending, keys, ledger
 from billing.models import Account, Reservation
 
 
@@ -32,8 +32,9 @@ class AlreadyResolved(Exception):
 # CTE that locks its row. PostgreSQL checks it there again if another transaction has changed the row meanwhile.
 
 # The CTE `payer` locks an account that may hold `count` times the quote. It is empty if the account may not, or if the
-# key that asks is not live. The key's row is locked after the account's, so that it is read as it is after that wait.
-PAYER: Final = """
+# key that asks is not live or may not hold as much. The key's row is locked after the account's, so that it is read as
+# it is after that wait. Every movement locks both in this order.
+PAYER: Final = f"""
 locked AS MATERIALIZED (
     SELECT id AS account_id FROM billing_account
     WHERE id = %(account_id)s AND status = 'active'
@@ -46,21 +47,24 @@ locked AS MATERIALIZED (
     SELECT key.id FROM locked JOIN billing_apikey key USING (account_id)
     WHERE key.id = %(api_key_id)s AND revoked_at IS NULL
         AND (expires_at IS NULL OR expires_at > statement_timestamp())
-    FOR SHARE OF key
+        AND {key_spending.MAY_HOLD}
+    FOR NO KEY UPDATE OF key
 ), payer AS MATERIALIZED (
     SELECT account_id FROM locked WHERE %(api_key_id)s::bigint IS NULL OR EXISTS (SELECT FROM asker)
-)"""
-_HOLD: Final = """
+)"""  # noqa: S608 (own texts)
+_HOLD: Final = f"""
 account AS (
     UPDATE billing_account a SET reserved_micros = reserved_micros + %(count)s * %(quote_micros)s,
         hold_count = hold_count + %(count)s, open_hold_count = open_hold_count + %(count)s,
         open_async_count = open_async_count + CASE WHEN %(is_async)s THEN %(count)s ELSE 0 END,
         entry_count = entry_count + %(count)s
-    FROM {after} after WHERE a.id = after.account_id
+    FROM {{after}} after WHERE a.id = after.account_id
     RETURNING a.*
-), reservation AS (
-    INSERT INTO billing_reservation (account_id, quote_micros, is_async, resolution)
-    SELECT id, %(quote_micros)s, %(is_async)s, '' FROM account, generate_series(1, %(count)s) RETURNING id
+), {key_spending.HOLD}, reservation AS (
+    INSERT INTO billing_reservation (account_id, quote_micros, is_async, resolution, api_key_id, created_at)
+    SELECT account.id, %(quote_micros)s, %(is_async)s, '', key.id, greatest(statement_timestamp(), key.counted_since)
+    FROM account LEFT JOIN key ON true, generate_series(1, %(count)s)
+    RETURNING id
 ), hold AS (
     SELECT a.id AS account_id, r.id AS reservation_id, position, hold_count - %(count)s + position AS number,
         open_hold_count - CASE WHEN %(is_async)s THEN 0 ELSE open_async_count END - %(count)s + position AS open_count,
@@ -73,7 +77,7 @@ account AS (
     SELECT account_id, sequence, 'hold', %(quote_micros)s, balance_micros, reserved_micros, reservation_id,
         %(api_key_id)s::bigint, '', ''
     FROM hold
-)"""
+)"""  # noqa: S608 (own texts)
 _RESOLVE: Final = """
 reservation AS (
     UPDATE billing_reservation r SET {resolved}, resolved_at = statement_timestamp()
@@ -85,7 +89,7 @@ reservation AS (
         entry_count = entry_count + 1 {charged}
     FROM reservation r WHERE a.id = r.account_id
     RETURNING a.*
-), entry AS (
+), {key}, entry AS (
     INSERT INTO billing_ledgerentry (account_id, sequence, kind, amount_micros, balance_after_micros,
         reserved_after_micros, reservation_id, actor, reason)
     SELECT a.id, entry_count, {kind}, {amount}, balance_micros, reserved_micros, r.id, '', ''
@@ -99,6 +103,7 @@ WITH given AS (SELECT %(reservation_id)s::bigint AS reservation_id), {
         resolved="resolution = 'released'",
         guard="true",
         charged="",
+        key=key_spending.resolve(spent="0"),
         kind="'release'",
         amount="quote_micros",
     )
@@ -155,8 +160,8 @@ def refuse_hold(
 ) -> None:
     """Raise the reason why `payer` found no account, as the account is now.
 
-    Raises Account.DoesNotExist, InvalidKey, AccountSuspended, TooManyHolds or InsufficientBalance. If there is no
-    reason any more, the hold is worth another try.
+    Raises Account.DoesNotExist, InvalidKey, AccountSuspended, TooManyHolds, KeyTooManyHolds, InsufficientBalance or
+    KeySpendLimit. If there is no reason any more, the hold is worth another try.
     """
     account = Account.objects.get(pk=account_id)
     if api_key_id is not None:
@@ -169,6 +174,8 @@ def refuse_hold(
     if limit is not None and open_count + count > limit:
         message = f"Account {account_id} already has {open_count} open holds of this kind."
         raise TooManyHolds(message, limit=limit)
+    if api_key_id is not None:
+        key_spending.require_allowed(key_id=api_key_id, count=count, micros=count * quote_micros)
     ledger.require_available(account, count * quote_micros)
 
 
@@ -185,6 +192,7 @@ def settle(*, after: str) -> str:
         guard="quote_micros >= %(cost_micros)s",
         charged=", balance_micros = balance_micros - %(cost_micros)s, spent_micros = spent_micros + %(cost_micros)s,"
         " settlement_count = settlement_count + 1",
+        key=key_spending.resolve(spent="%(cost_micros)s"),
         kind="'settle'",
         amount="%(cost_micros)s",
     )

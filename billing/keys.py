@@ -12,7 +12,9 @@ import logging
 import secrets
 import string
 import zlib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
@@ -25,6 +27,7 @@ from django.db.models import Count, Q, QuerySet
 from django.db.models.functions import Now
 
 from billing import secret_keys
+from billing.grants import DEFAULT_GRANTS, Grants, check
 from billing.models import Account, ApiKey
 from billing.recent_keys import RecentKey, forget_after_commit, recent_keys
 
@@ -41,22 +44,30 @@ MAX_CHARACTERS: Final = 200
 USE_SECONDS: Final = 50
 
 _FIELDS: Final = Account._meta.concrete_fields
-_LIMITS: Final = RecentKey._fields[2:]
+_LIMITS: Final = ("requests_per_minute", "open_limit", "queue_limit")
 _KNOWN_FIELDS: Final = ["id", "status", *_LIMITS]
 _COLUMNS: Final = ", ".join(f"account.{field.column}" for field in _FIELDS)
+_GRANTS: Final = tuple(field.name for field in fields(Grants))
+_GRANTS_COLUMNS: Final = ", ".join(f"key.{name}" for name in _GRANTS)
 # Most requests send this statement first. Django's ORM would compile it each time, at five times the cost of sending.
 _LIVE: Final = f"""
-SELECT {_COLUMNS}, key.id, extract(epoch FROM key.expires_at - coalesce(%(now)s, statement_timestamp()))::float8,
-    key.pepper <> %(pepper)s OR coalesce(key.last_used_at
-        <= coalesce(%(now)s, statement_timestamp()) - interval '{USE_SECONDS} seconds', true)
+SELECT {_COLUMNS}, {_GRANTS_COLUMNS}, key.id,
+    extract(epoch FROM least(key.expires_at, CASE WHEN is_former THEN key.former_until END) - now)::float8,
+    CASE WHEN is_former THEN key.former_pepper ELSE key.pepper END <> %(pepper)s
+        OR coalesce(key.last_used_at <= now - interval '{USE_SECONDS} seconds', true)
 FROM billing_apikey AS key JOIN billing_account AS account ON account.id = key.account_id
-WHERE key.digest = ANY(%(digests)s) AND key.revoked_at IS NULL
-    AND (key.expires_at IS NULL OR key.expires_at > coalesce(%(now)s, statement_timestamp()))
-"""  # noqa: S608 (only column names of the model and a constant are inserted)
+    CROSS JOIN LATERAL (SELECT coalesce(%(now)s, statement_timestamp()) AS now,
+        key.digest <> ALL(%(digests)s) AS is_former) AS used
+WHERE (key.digest = ANY(%(digests)s) OR key.former_digest = ANY(%(digests)s) AND key.former_until > now)
+    AND key.revoked_at IS NULL AND (key.expires_at IS NULL OR key.expires_at > now)
+"""  # noqa: S608 (only column names of the models and a constant are inserted)
 # It brings the digest under the present pepper, too. Nobody waits for it: a locked row is left to the next use.
 _NOTE_USE: Final = """
 UPDATE billing_apikey SET last_used_at = coalesce(%(now)s, statement_timestamp()),
-    digest = %(digest)s, pepper = %(pepper)s
+    digest = CASE WHEN digest = ANY(%(digests)s) THEN %(digest)s ELSE digest END,
+    pepper = CASE WHEN digest = ANY(%(digests)s) THEN %(pepper)s ELSE pepper END,
+    former_digest = CASE WHEN former_digest = ANY(%(digests)s) THEN %(digest)s ELSE former_digest END,
+    former_pepper = CASE WHEN former_digest = ANY(%(digests)s) THEN %(pepper)s ELSE former_pepper END
 WHERE id = (SELECT id FROM billing_apikey WHERE id = %(key_id)s AND revoked_at IS NULL FOR UPDATE SKIP LOCKED)
 """
 
@@ -70,26 +81,61 @@ class AlreadyRevoked(Exception):
 
 
 class LiveKey(NamedTuple):
-    """A key that is neither revoked nor expired, and its account."""
+    """A key that is neither revoked nor expired, its account and what it grants."""
 
     id: int
     account: Account
+    grants: Grants
 
 
-def issue(*, account_id: int, name: str = "", expires_at: datetime | None = None) -> tuple[ApiKey, str]:
-    """Issue a key and return it with its full text. The text cannot be recovered later."""
-    start = PREFIX + "".join(secrets.choice(BASE62) for _ in range(RANDOM_LENGTH))
-    text = start + checksum(start)
+class NewText(NamedTuple):
+    """A new text of a key, with the columns that recognise it."""
+
+    text: str
+    columns: dict[str, str]
+
+
+def issue(
+    *,
+    account_id: int,
+    name: str = "",
+    grants: Grants = DEFAULT_GRANTS,
+    metadata: Mapping[str, str] | None = None,
+) -> tuple[ApiKey, str]:
+    """Issue a key and return it with its full text. The text cannot be recovered later. Raises InvalidGrant."""
+    new = make_text()
     key = ApiKey.objects.create(
         account_id=account_id,
         name=name.strip(),
-        digest=digest(text),
-        pepper=_name_of_pepper(settings.SECRET_KEY),
-        prefix=text[: len(PREFIX) + 4],
-        last_four=text[-4:],
-        expires_at=expires_at,
+        metadata=metadata or {},
+        **columns_of(grants),
+        **new.columns,
     )
-    return key, text
+    return key, new.text
+
+
+def make_text() -> NewText:
+    """Make the text of a key."""
+    start = PREFIX + "".join(secrets.choice(BASE62) for _ in range(RANDOM_LENGTH))
+    text = start + checksum(start)
+    columns = {
+        "digest": digest(text),
+        "pepper": _name_of_pepper(settings.SECRET_KEY),
+        "prefix": text[: len(PREFIX) + 4],
+        "last_four": text[-4:],
+    }
+    return NewText(text, columns)
+
+
+def columns_of(grants: Grants) -> dict[str, Any]:
+    """Return the columns for the grants, in their normal form. Raises InvalidGrant."""
+    checked = check(grants)
+    return {name: _as_column(getattr(checked, name)) for name in _GRANTS}
+
+
+def grants_of(key: ApiKey) -> Grants:
+    """Return what the key grants."""
+    return _grants(getattr(key, name) for name in _GRANTS)
 
 
 def revoke(*, key_id: int, now: datetime | Now = Now()) -> None:
@@ -125,16 +171,24 @@ def identify(*, text: str) -> LiveKey:
     _refuse_impossible(text)
     wanted = digest(text)
     if (recent := recent_keys.find(wanted)) is not None:
-        key_id, account_id, *own_limits = recent
         # Django takes the values in the order of the model's fields.
-        known = [account_id, Account.Status.ACTIVE, *own_limits]
-        return LiveKey(key_id, Account.from_db(DEFAULT_DB_ALIAS, _KNOWN_FIELDS, known))
+        known = [recent.account_id, Account.Status.ACTIVE, *recent.limits]
+        account = Account.from_db(DEFAULT_DB_ALIAS, _KNOWN_FIELDS, known)
+        return LiveKey(recent.id, account, recent.grants)
     reading = recent_keys.start_reading()
     key, seconds_left = _look_up(text, None)
     if key.account.status == Account.Status.ACTIVE:
-        recent = RecentKey(key.id, key.account.pk, *(getattr(key.account, name) for name in _LIMITS))
+        limits = tuple(getattr(key.account, name) for name in _LIMITS)
+        recent = RecentKey(key.id, key.account.pk, limits, key.grants)
         recent_keys.remember(wanted, key=recent, seconds_left=seconds_left, reading=reading)
     return key
+
+
+def state_of(key: ApiKey, *, now: datetime) -> str:
+    """Return `live`, `expired` or `revoked`."""
+    if key.revoked_at:
+        return "revoked"
+    return "expired" if key.expires_at and key.expires_at <= now else "live"
 
 
 def require_live(*, key_id: int, account_id: int) -> None:
@@ -150,7 +204,8 @@ def find(*, text: str) -> ApiKey:
     """
     if text.isascii() and text.isdigit() and len(text) <= 18:
         return ApiKey.objects.get(pk=int(text))
-    return ApiKey.objects.get(Q(digest__in=_digests(text)) | Q(prefix=text))
+    digests = _digests(text)
+    return ApiKey.objects.get(Q(digest__in=digests) | Q(former_digest__in=digests) | Q(prefix=text))
 
 
 def digest(text: str, *, secret_key: str | None = None) -> str:
@@ -160,8 +215,14 @@ def digest(text: str, *, secret_key: str | None = None) -> str:
 
 
 def count_by_secret_key() -> list[int]:
-    """Return the number of live keys under each secret key of the ring, and last of those under an unknown one."""
-    counts = dict(_list_live().values_list("pepper").annotate(Count("pk")))
+    """Return the number of live keys under each secret key of the ring, and last of those under an unknown one.
+
+    A key with a former text that is still valid counts for both texts.
+    """
+    live = _list_live()
+    counts = Counter(dict(live.values_list("pepper").annotate(Count("pk"))))
+    former = live.filter(former_until__gt=Now()).values_list("former_pepper").annotate(Count("pk"))
+    counts.update(dict(former))
     known = secret_keys.with_each(lambda secret_key: counts.pop(_name_of_pepper(secret_key), 0))
     return [*known, sum(counts.values())]
 
@@ -207,8 +268,21 @@ def _look_up(text: str, now: datetime | None) -> tuple[LiveKey, float | None]:
     *values, key_id, seconds_left, is_stale = row
     if is_stale:
         _note_use({**values_of_statement, "key_id": key_id})
-    account = Account.from_db(DEFAULT_DB_ALIAS, [field.attname for field in _FIELDS], values)
-    return LiveKey(key_id, account), seconds_left
+    names, count = [field.attname for field in _FIELDS], len(_FIELDS)
+    account = Account.from_db(DEFAULT_DB_ALIAS, names, values[:count])
+    return LiveKey(key_id, account, _grants(values[count:])), seconds_left
+
+
+def _grants(values: Iterable[Any]) -> Grants:
+    read: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in zip(_GRANTS, values, strict=True)
+    }
+    return Grants(**read)
+
+
+def _as_column(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _note_use(values: Mapping[str, Any]) -> None:

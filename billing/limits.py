@@ -1,16 +1,12 @@
 """The limits of an account: its own ones, or else the published ones, which the settings have."""
 
-from typing import Final, NamedTuple, TypedDict, Unpack, cast
+from typing import NamedTuple, TypedDict, Unpack, cast
 
 from django.conf import settings
 
+from billing.bounds import MAX_OPEN, MAX_REQUESTS_PER_MINUTE, MIN_LIMIT
 from billing.models import Account
 from billing.recent_keys import forget_after_commit
-
-# An account's own limit is within these bounds. Its requests are counted one by one in Redis.
-MIN_LIMIT: Final = 1
-MAX_REQUESTS_PER_MINUTE: Final = 100_000
-MAX_OPEN: Final = 100_000
 
 
 class Limits(NamedTuple):

@@ -1,10 +1,11 @@
 """The tables of money. Constraints check every row. Other modules do not write them.
 
-Those that do are `ledger`, `holds`, `keys`, `accounts` and `limits`.
+Those that do are `ledger`, `holds`, `keys`, `key_changes`, `accounts` and `limits`.
 """
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Q, Value
 from django.db.models.functions import Mod, Now
 from django.db.models.lookups import Exact
 
@@ -15,6 +16,10 @@ def _whole(*fields: str) -> Q:
     for field in fields:
         condition &= Q(Exact(Mod(F(field), 100), 0))
     return condition
+
+
+def _default_scopes() -> list[str]:
+    return ["generate", "read", "delete", "usage"]
 
 
 class Account(models.Model):
@@ -96,6 +101,13 @@ class ApiKey(models.Model):
     The row has only a keyed hash of the key's text. People recognise it by both its ends.
     """
 
+    class SpendPeriod(models.TextChoices):
+        """The time, in UTC, in which a key may spend its limit."""
+
+        DAY = "day"
+        MONTH = "month"
+        TOTAL = "total"
+
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="keys")
     name = models.CharField(max_length=100, blank=True)
     digest = models.CharField(max_length=64, unique=True, editable=False)
@@ -108,11 +120,62 @@ class ApiKey(models.Model):
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     # Up to a minute old. A key that was never used has none, nor has one that was last used by an older release.
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # After a rotation the former text opens the same until this time.
+    former_digest = models.CharField(max_length=64, blank=True, default="", db_default="", editable=False)
+    former_pepper = models.CharField(max_length=8, blank=True, default="", db_default="", editable=False)
+    former_until = models.DateTimeField(null=True, blank=True, editable=False)
+    # What the key grants. `grants` explains and checks it. Without a value, only the account's bounds hold.
+    scopes = ArrayField(
+        models.CharField(max_length=16),
+        default=_default_scopes,
+        db_default=Value("{generate,read,delete,usage}"),
+    )
+    allowed_ips = ArrayField(models.CharField(max_length=43), null=True, blank=True)
+    allowed_models = ArrayField(models.CharField(max_length=200), null=True, blank=True)
+    requests_per_minute = models.IntegerField(null=True, blank=True)
+    open_limit = models.IntegerField(null=True, blank=True)
+    spend_limit_micros = models.BigIntegerField(null=True, blank=True)
+    spend_period = models.CharField(
+        max_length=5, choices=SpendPeriod, default=SpendPeriod.MONTH, db_default=SpendPeriod.MONTH
+    )
+    metadata = models.JSONField(default=dict, db_default=Value({}, models.JSONField()), blank=True)
+    # What the key holds, and what it holds and has spent by holds made since the start of its period. Only `holds` and
+    # `key_changes` write them. `spend_ceiling_micros` is the limit that the newest hold kept.
+    open_hold_count = models.BigIntegerField(default=0, db_default=0, editable=False)
+    counted_since = models.DateTimeField(null=True, blank=True, editable=False)
+    held_micros = models.BigIntegerField(default=0, db_default=0, editable=False)
+    spent_micros = models.BigIntegerField(default=0, db_default=0, editable=False)
+    spend_ceiling_micros = models.BigIntegerField(null=True, blank=True, editable=False)
 
     class Meta:
-        """The model's name in the admin."""
+        """The constraints and the index of the table, and the model's name in the admin."""
 
         verbose_name = "API key"
+        indexes = [models.Index(name="apikey_former", fields=["former_digest"])]
+        constraints = [
+            models.CheckConstraint(
+                name="apikey_counters_not_negative",
+                condition=Q(open_hold_count__gte=0, held_micros__gte=0, spent_micros__gte=0),
+            ),
+            # The statement of a hold asks first. This refuses one that forgot it.
+            models.CheckConstraint(
+                name="apikey_within_spend_limit",
+                condition=Q(spend_ceiling_micros__isnull=True)
+                | Q(spend_ceiling_micros__gte=F("held_micros") + F("spent_micros")),
+            ),
+            models.CheckConstraint(
+                name="apikey_limits",
+                condition=Q(
+                    Q(requests_per_minute__isnull=True) | Q(requests_per_minute__gte=1),
+                    Q(open_limit__isnull=True) | Q(open_limit__gte=1),
+                    Q(spend_limit_micros__isnull=True)
+                    | (Q(spend_limit_micros__gt=0) & _whole("spend_limit_micros")),
+                ),
+            ),
+            models.CheckConstraint(
+                name="apikey_spend_period", condition=Q(spend_period__in=["day", "month", "total"])
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.prefix}…{self.last_four}"
@@ -132,6 +195,10 @@ class Reservation(models.Model):
     quote_micros = models.BigIntegerField()
     # The hold counts among the account's asynchronous ones while it is open.
     is_async = models.BooleanField(default=False, db_default=False)
+    # The key whose counters the hold moved. Holds of older releases moved none.
+    api_key = models.ForeignKey(
+        ApiKey, on_delete=models.PROTECT, null=True, blank=True, related_name="+", db_index=False
+    )
     resolution = models.CharField(max_length=8, choices=Resolution, default=Resolution.OPEN, blank=True)
     settled_micros = models.BigIntegerField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)

@@ -1,6 +1,7 @@
 """Memory of the live keys that this process has just looked up, so that not every request asks the database.
 
-It knows which account a key has and the account's own limits, but no amount, because amounts must never be old.
+It knows which account a key has, the account's own limits and what the key grants, but no balance, because amounts must
+never be old.
 """
 
 import threading
@@ -10,6 +11,8 @@ from typing import Final, NamedTuple
 
 from cachetools import TLRUCache
 from django.db import transaction
+
+from billing.grants import Grants
 
 # A revoked key and a suspended account are refused by every process after this time.
 MAX_AGE_SECONDS: Final = 5.0
@@ -25,13 +28,12 @@ class Reading(NamedTuple):
 
 
 class RecentKey(NamedTuple):
-    """A key that was looked up a moment ago, and its account's own limits."""
+    """A key that was looked up a moment ago, its account's own limits and what it grants."""
 
     id: int
     account_id: int
-    requests_per_minute: int | None = None
-    open_limit: int | None = None
-    queue_limit: int | None = None
+    limits: tuple[int | None, int | None, int | None]
+    grants: Grants
 
 
 class _Entry(NamedTuple):

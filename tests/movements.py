@@ -27,6 +27,7 @@ def hold_all(
     count: int,
     is_async: bool = False,
     open_limit: int | None = None,
+    api_key_id: int | None = None,
 ) -> list[Hold]:
     """Hold the quote `count` times. Raises what `holds.refuse_hold` raises."""
     request: dict[str, Any] = {
@@ -35,6 +36,7 @@ def hold_all(
         "count": count,
         "is_async": is_async,
         "open_limit": open_limit,
+        "api_key_id": api_key_id,
     }
     while not (rows := plain_sql.execute(_HOLD, holds.hold_values(**request))):
         holds.refuse_hold(**request)
@@ -42,11 +44,21 @@ def hold_all(
 
 
 def hold(
-    *, account_id: int, quote_micros: int, is_async: bool = False, open_limit: int | None = None
+    *,
+    account_id: int,
+    quote_micros: int,
+    is_async: bool = False,
+    open_limit: int | None = None,
+    api_key_id: int | None = None,
 ) -> Hold:
     """Hold the quote. Raises what `holds.refuse_hold` raises."""
     [held] = hold_all(
-        account_id=account_id, quote_micros=quote_micros, count=1, is_async=is_async, open_limit=open_limit
+        account_id=account_id,
+        quote_micros=quote_micros,
+        count=1,
+        is_async=is_async,
+        open_limit=open_limit,
+        api_key_id=api_key_id,
     )
     return held
 

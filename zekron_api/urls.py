@@ -5,6 +5,7 @@ from django.urls import path
 
 from zekron_api import home
 from zekron_api.endpoints import (
+    api_keys,
     cancel_generation,
     generate,
     list_generations,
@@ -30,6 +31,9 @@ urlpatterns = [
     path("v1/images/edits", openai.EditImageView.as_view()),
     path("v1/images/variations", openai.VariationView.as_view()),
     path("v1/images/<str:token>", views.ImageView.as_view()),
+    path("v1/keys", api_keys.KeyListView.as_view()),
+    path("v1/keys/<str:key_id>", api_keys.KeyView.as_view()),
+    path("v1/keys/<str:key_id>/rotate", api_keys.RotateKeyView.as_view()),
     path("v1/balance", views.BalanceView.as_view()),
     path("v1/generations", list_generations.HistoryView.as_view()),
     path("v1/generations/<str:generation_id>", watch_generation.GenerationView.as_view()),

@@ -7,7 +7,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from billing import account_names, accounts, limits, money
+from billing import account_names, accounts, bounds, limits, money
 from billing.models import Account, ApiKey
 
 
@@ -81,20 +81,20 @@ class LimitsForm(forms.ModelForm):  # type: ignore[type-arg] # as above
     requests_per_minute = forms.IntegerField(
         label="Requests in any 60 seconds",
         required=False,
-        min_value=limits.MIN_LIMIT,
-        max_value=limits.MAX_REQUESTS_PER_MINUTE,
+        min_value=bounds.MIN_LIMIT,
+        max_value=bounds.MAX_REQUESTS_PER_MINUTE,
     )
     open_limit = forms.IntegerField(
         label="Open generations that clients wait for",
         required=False,
-        min_value=limits.MIN_LIMIT,
-        max_value=limits.MAX_OPEN,
+        min_value=bounds.MIN_LIMIT,
+        max_value=bounds.MAX_OPEN,
     )
     queue_limit = forms.IntegerField(
         label="Open asynchronous generations",
         required=False,
-        min_value=limits.MIN_LIMIT,
-        max_value=limits.MAX_OPEN,
+        min_value=bounds.MIN_LIMIT,
+        max_value=bounds.MAX_OPEN,
     )
 
     class Meta:

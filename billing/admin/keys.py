@@ -62,13 +62,11 @@ class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class 
     @admin.display
     def state(self, key: ApiKey) -> str:
         """Return `live`, `expired` or `revoked`."""
-        if key.revoked_at:
-            return "revoked"
-        return "expired" if key.expires_at and key.expires_at <= timezone.now() else "live"
+        return keys.state_of(key, now=timezone.now())
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: "ModelForm[ApiKey]", change: bool) -> None:
         """Issue the key. The object keeps the key's text in memory until the page that shows it is rendered."""
-        issued, text = keys.issue(account_id=obj.account_id, name=obj.name, expires_at=obj.expires_at)
+        issued, text = keys.issue(account_id=obj.account_id, name=obj.name, grants=keys.grants_of(obj))
         obj.__dict__.update(issued.__dict__, text=text)
 
     def response_add(

@@ -9,6 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from billing import keys
+from billing.grants import Grants
 from billing.models import Account, ApiKey
 from tests.billing.admin_client import KEYS, act, page
 
@@ -66,7 +67,7 @@ def test_keys_are_revoked_and_never_edited_or_deleted(staff: Client, account: Ac
 
 def test_keys_are_listed_with_their_state_and_found(staff: Client, account: Account) -> None:
     key, _ = keys.issue(account_id=account.pk, name="laptop")
-    keys.issue(account_id=account.pk, expires_at=timezone.now() - timedelta(seconds=1))
+    keys.issue(account_id=account.pk, grants=Grants(expires_at=timezone.now() - timedelta(seconds=1)))
     keys.revoke(key_id=keys.issue(account_id=account.pk)[0].pk)
     listed = page(staff, KEYS)
     assert 'value="revoke"' in listed

@@ -10,6 +10,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from billing import accounts, keys, ledger, recent_keys
+from billing.grants import DEFAULT_GRANTS, Grants
 from billing.models import Account, ApiKey
 
 pytestmark = pytest.mark.django_db
@@ -86,7 +87,7 @@ def test_a_live_key_gives_its_account_by_one_query_and_its_first_use_is_noted_by
     key, text = keys.issue(account_id=account.pk)
     for query_count in (2, 1):
         with django_assert_num_queries(query_count):
-            assert keys.authenticate(text=text) == (key.pk, account)
+            assert keys.authenticate(text=text) == (key.pk, account, DEFAULT_GRANTS)
 
 
 def test_the_account_of_a_key_has_each_value_of_its_row(account: Account) -> None:
@@ -110,7 +111,7 @@ def test_unknown_revoked_and_expired_keys_end_alike(
 ) -> None:
     revoked, revoked_text = keys.issue(account_id=account.pk)
     keys.revoke(key_id=revoked.pk)
-    _, expired_text = keys.issue(account_id=account.pk, expires_at=NOON)
+    _, expired_text = keys.issue(account_id=account.pk, grants=Grants(expires_at=NOON))
     messages = set()
     for text in (
         revoked_text,
@@ -154,15 +155,15 @@ def test_a_key_of_an_older_shape_is_looked_up_too(account: Account) -> None:
 
 
 def test_a_key_lives_until_the_moment_it_expires(account: Account) -> None:
-    _, text = keys.issue(account_id=account.pk, expires_at=NOON)
+    _, text = keys.issue(account_id=account.pk, grants=Grants(expires_at=NOON))
     assert keys.authenticate(text=text, now=NOON - timedelta(microseconds=1)).account == account
     with pytest.raises(keys.InvalidKey):
         keys.authenticate(text=text, now=NOON)
 
 
 def test_the_clock_is_the_databases_when_none_is_given(account: Account) -> None:
-    _, over = keys.issue(account_id=account.pk, expires_at=datetime(2020, 1, 1, tzinfo=UTC))
-    _, ahead = keys.issue(account_id=account.pk, expires_at=datetime(2120, 1, 1, tzinfo=UTC))
+    _, over = keys.issue(account_id=account.pk, grants=Grants(expires_at=datetime(2020, 1, 1, tzinfo=UTC)))
+    _, ahead = keys.issue(account_id=account.pk, grants=Grants(expires_at=datetime(2120, 1, 1, tzinfo=UTC)))
     assert keys.authenticate(text=ahead).account == account
     with pytest.raises(keys.InvalidKey):
         keys.authenticate(text=over)
@@ -222,7 +223,7 @@ def test_a_known_key_is_looked_up_again_when_it_expires(
     django_assert_num_queries: DjangoAssertNumQueries,
 ) -> None:
     monkeypatch.setattr(recent_keys, "MAX_AGE_SECONDS", 1_000_000.0)
-    _, text = keys.issue(account_id=account.pk, expires_at=timezone.now() + timedelta(hours=1))
+    _, text = keys.issue(account_id=account.pk, grants=Grants(expires_at=timezone.now() + timedelta(hours=1)))
     for now, query_count in ((0.0, 2), (1800.0, 0), (3600.0, 1)):
         clock.now = now
         with django_assert_num_queries(query_count):

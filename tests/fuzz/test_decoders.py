@@ -15,6 +15,7 @@ from rest_framework.request import Request
 from rest_framework.test import APIRequestFactory
 
 from billing import keys
+from billing.grants import DEFAULT_GRANTS
 from storage import envelope
 from storage.a256cbc_hs512 import SealBroken
 from tests import factories
@@ -202,7 +203,10 @@ def test_a_header_names_the_account_and_its_key_or_is_refused() -> None:
     def fuzz(header: bytes) -> None:
         request = Request(factory.get("/v1/balance", HTTP_AUTHORIZATION=header.decode("latin-1")))
         try:
-            assert BearerKeyAuthentication().authenticate(request) == (account, key.pk)
+            assert BearerKeyAuthentication().authenticate(request) == (
+                account,
+                (key.pk, account, DEFAULT_GRANTS),
+            )
         except (NotAuthenticated, keys.InvalidKey):
             return
 

@@ -7,6 +7,7 @@ from django.core.management import call_command
 from pytest_django import Settings
 
 from billing import keys, secret_keys
+from billing.grants import Grants
 from billing.models import ApiKey
 from tests import factories
 from tests.assertions import refusal
@@ -72,7 +73,7 @@ def test_a_key_of_an_older_release_is_known_from_its_next_use_on(me: Caller) -> 
 def test_revoked_and_expired_keys_need_no_secret_key(me: Caller, settings: Settings) -> None:
     ended, _ = keys.issue(account_id=me.account.pk)
     keys.revoke(key_id=ended.pk)
-    keys.issue(account_id=me.account.pk, expires_at=factories.NOW)
+    keys.issue(account_id=me.account.pk, grants=Grants(expires_at=factories.NOW))
     assert count() == [1, 0]
 
 

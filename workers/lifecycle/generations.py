@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from billing import holds
+from billing import holds, key_spending
 from storage import failpoints, images
 from storage.models import StoredImage
 from storage.postgresql import plain_sql
@@ -32,11 +32,11 @@ MAX_TRIES: Final = 10
 
 
 class TooManyOpen(Exception):
-    """The account has reached its limit of open generations."""
+    """The account, or the API key, has reached its limit of open generations."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, owner: str = "account") -> None:
         super().__init__(
-            f"This account has too many open generations. At most {limit} are allowed. Wait until one ends."
+            f"This {owner} has too many open generations. At most {limit} are allowed. Wait until one ends."
         )
 
 
@@ -69,8 +69,8 @@ class NotQueued(Exception):
 def submit(*, submission: Submission, open_limit: int, now: datetime | None = None) -> list[Generation]:
     """Hold the quotes, queue the generations in one statement, and send their hints after the commit.
 
-    Raise AlreadyAccepted, KeyReused, InvalidKey, TooManyOpen or TooManyQueued, InsufficientBalance or AccountSuspended.
-    Then nothing is held or queued.
+    Raise AlreadyAccepted, KeyReused, InvalidKey, TooManyOpen or TooManyQueued, InsufficientBalance, KeySpendLimit or
+    AccountSuspended. Then nothing is held or queued.
     """
     for _ in range(MAX_TRIES):
         if accepted := insert(submission=submission, open_limit=open_limit, now=now):
@@ -282,6 +282,8 @@ def _refuse(submission: Submission, open_limit: int, now: datetime | None) -> No
         )
     except holds.TooManyHolds as refusal:
         raise (TooManyQueued if submission.is_async else TooManyOpen)(refusal.limit) from refusal
+    except key_spending.KeyTooManyHolds as refusal:
+        raise TooManyOpen(refusal.limit, owner="API key") from refusal
 
 
 def _wanted(**guard: object) -> Q:

@@ -3,6 +3,7 @@
 from django.http import HttpResponse
 from rest_framework.request import Request
 
+from billing.grants import Scope
 from workers.lifecycle import cancellation
 from zekron_api.endpoints import generation_object
 from zekron_api.endpoints.watch_generation import OwnGenerationView
@@ -11,6 +12,8 @@ from zekron_api.http import errors
 
 class CancelView(OwnGenerationView):
     """The endpoint POST /v1/generations/{id}/cancel."""
+
+    scopes = {"POST": Scope.GENERATE}
 
     def post(self, request: Request, generation_id: str) -> HttpResponse:
         """Cancel the generation: 200 once it is cancelled, and 202 while its worker is told to drop it."""

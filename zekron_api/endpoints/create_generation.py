@@ -14,7 +14,9 @@ import orjson
 from django.conf import settings
 from django.utils import timezone
 
-from billing import holds, keys, ledger, limits
+from billing import holds, key_spending, keys, ledger, limits
+from billing.grants import Grants
+from billing.keys import LiveKey
 from billing.models import Account
 from storage import images
 from storage.models import StoredImage
@@ -33,7 +35,7 @@ from workers.lifecycle.submission import Submission
 from workers.messaging.partial_images import PARAMETER as PARTIAL_IMAGES
 from workers.models import Generation, Kind
 from zekron_api.endpoints import output_fields, parameter_fields
-from zekron_api.http.errors import InvalidField
+from zekron_api.http.errors import InvalidField, ModelNotAllowed
 
 # The life of a source after its time in the queue, which is longer than every deadline of a generation. The end of the
 # generation deletes its source images earlier.
@@ -85,7 +87,7 @@ class Created(NamedTuple):
 def create(
     *,
     account: Account,
-    api_key_id: int | None = None,
+    key: LiveKey | None = None,
     fields: dict[str, Any],
     idempotency_key: str | None,
     queue_seconds: int | None = None,
@@ -94,12 +96,14 @@ def create(
 ) -> Created:
     """Submit the validated fields of a GenerateSerializer, unless the key names an accepted generation.
 
-    `api_key_id` is the API key that asks. `queue_seconds` is for asynchronous work: the time in which an attempt must
+    `key` is the API key that asks. `queue_seconds` is for asynchronous work: the time in which an attempt must
     start. `lost_digests` are for a retry that may belong to a generation whose client was lost. `route` is a part of
-    what an idempotency key stands for. Raises KeyReused, ContentRefused, ModerationFailed, PartialsSuspended,
-    QueueTooLong, and the exceptions of `generations.submit`. Refusals leave no source image behind.
+    what an idempotency key stands for. Raises ModelNotAllowed, KeyReused, ContentRefused, ModerationFailed,
+    PartialsSuspended, QueueTooLong, and the exceptions of `generations.submit`. Refusals leave no source image behind.
     """
     account_id = account.pk
+    if key is not None:
+        refuse_model(fields["model"], grants=key.grants)
     named = _idempotency(idempotency_key, fields, route)
     if named and (accepted := idempotency.find(account_id=account_id, idempotency=named)):
         return Created(queries.list_group(accepted), replayed=True)
@@ -116,6 +120,8 @@ def create(
         needs_worker=not is_async,
     )
     _refuse_more_than_may_be_open(account, fields["n"], is_async=is_async)
+    if key is not None and key.grants.open_limit is not None:
+        _refuse_more_than(key.grants.open_limit, fields["n"], "this API key")
     # A mask is stored behind the images that it belongs to.
     contents = [*fields["images"], *([fields["mask"]] if fields["mask"] else [])]
     sealed = _seal_all(account_id, contents, copies=fields["n"], queue_seconds=queue_seconds or 0)
@@ -123,7 +129,7 @@ def create(
         fields,
         sealed,
         account_id=account_id,
-        api_key_id=api_key_id,
+        api_key_id=None if key is None else key.id,
         idempotency=named,
         queue_seconds=queue_seconds,
     )
@@ -139,6 +145,7 @@ def create(
         idempotency.KeyReused,
         generations.TooManyOpen,
         generations.TooManyQueued,
+        key_spending.KeySpendLimit,
         ledger.InsufficientBalance,
         holds.AccountSuspended,
         keys.InvalidKey,
@@ -155,9 +162,19 @@ def _refuse_more_than_may_be_open(account: Account, count: int, *, is_async: boo
         return
     # What is known of the account may be some seconds old, and nobody sends a 400 again.
     most = limits.limits_of(Account.objects.get(pk=account.pk)).open_limit(is_async=is_async)
-    if count > max(most, 1):
-        message = f"n must be at most {most}, the number of generations that an account may have open."
+    _refuse_more_than(max(most, 1), count, "an account")
+
+
+def _refuse_more_than(most: int, count: int, owner: str) -> None:
+    if count > most:
+        message = f"n must be at most {most}, the number of generations that {owner} may have open."
         raise InvalidField("invalid_parameter", message, field="n")
+
+
+def refuse_model(model: ImageModel, *, grants: Grants) -> None:
+    """Raise ModelNotAllowed unless the key may ask for the model."""
+    if not grants.admits_model(model.name):
+        raise ModelNotAllowed(f"This API key may only use: {', '.join(grants.allowed_models or ())}.")
 
 
 def _idempotency(key: str | None, fields: dict[str, Any], route: str) -> Idempotency | None:

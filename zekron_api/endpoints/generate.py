@@ -10,6 +10,7 @@ from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 
+from billing.grants import Scope
 from workers.models import Generation
 from zekron_api.endpoints import (
     accepted_response,
@@ -49,6 +50,8 @@ class _Wish(NamedTuple):
 
 class GenerateView(ApiView):
     """The endpoint POST /v1/generate."""
+
+    scopes = {"POST": Scope.GENERATE}
 
     def post(self, request: Request) -> HttpResponseBase:
         """Reserve the price, queue the generation, and return a reply that the waiting room completes later."""

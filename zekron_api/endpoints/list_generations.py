@@ -10,6 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 
+from billing.grants import Scope
 from workers.catalogue import catalogue
 from workers.lifecycle import history, queries
 from workers.lifecycle.history import Filters, Position
@@ -140,6 +141,7 @@ class PageSerializer(Serializer[Any]):
 class HistoryView(ApiView):
     """The endpoint GET /v1/generations."""
 
+    scopes = {"GET": Scope.READ}
     authentication_classes = [FreshAccountAuthentication]
 
     def get(self, request: Request) -> Response:

@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BooleanField, CharField, IntegerField, ListField, Serializer
 
+from billing.grants import DEFAULT_GRANTS, Grants
 from workers.catalogue import ANY_NAME, DEFAULT_MODEL, ImageModel, aliases, catalogue
 from workers.imaging.encoders import MIME_TYPES
 from workers.models import Kind
@@ -105,8 +106,8 @@ class ModelListView(ApiView):
     """The endpoint GET /v1/models."""
 
     def get(self, request: Request) -> Response:
-        """Return every model."""
-        return Response(_list(Path(settings.MODELS_FILE)))
+        """Return every model that the key may use."""
+        return Response(_list_for(self.key.grants))
 
 
 class ModelView(ApiView):
@@ -114,16 +115,23 @@ class ModelView(ApiView):
 
     def get(self, request: Request, model_id: str) -> Response:
         """Return one model. The reply is 404 for an unknown name."""
-        return Response(find(model_id))
+        return Response(find(model_id, grants=self.key.grants))
 
 
-def find(model_id: str) -> dict[str, Any]:
-    """Return the description of the model of this name or alias. Raise UnknownModel."""
-    models = {model["id"]: model for model in _list(Path(settings.MODELS_FILE))["data"]}
+def find(model_id: str, *, grants: Grants = DEFAULT_GRANTS) -> dict[str, Any]:
+    """Return the description of the model of this name or alias, if the key may use it. Raise UnknownModel."""
+    models = {model["id"]: model for model in _list_for(grants)["data"]}
     if model_id not in models:
         raise errors.UnknownModel(f"Unknown model. Allowed: {', '.join(models)}.")
     described: dict[str, Any] = models[model_id]
     return described
+
+
+def _list_for(grants: Grants) -> dict[str, Any]:
+    """Return the list with the models that the key may use."""
+    whole = _list(Path(settings.MODELS_FILE))
+    usable = [model for model in whole["data"] if grants.admits_model(model.get("alias_of", model["id"]))]
+    return {**whole, "data": usable}
 
 
 @cache

@@ -7,14 +7,17 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 
+from billing.grants import Scope
 from billing.models import Account
 from billing.money import format_usd
 from billing.prices import PriceLine
 from workers.catalogue import ImageModel
 from workers.lifecycle import admission
+from zekron_api.endpoints.create_generation import refuse_model
 from zekron_api.endpoints.reply_fields import ReplyField, choice, constant, usd_field
 from zekron_api.endpoints.serializers import QuoteSerializer
 from zekron_api.endpoints.views import ApiView
+from zekron_api.http.authentication import live_key_of
 from zekron_api.http.json_body import check_body
 
 _PARTS: Final = ("base", "size", "source_images", "minimum", "maximum")
@@ -78,11 +81,14 @@ _REPLY: Final = QuoteReplySerializer()
 class QuoteView(ApiView):
     """The endpoint POST /v1/quote."""
 
+    scopes = {"POST": Scope.GENERATE}
+
     def post(self, request: Request) -> Response:
         """Return the price of the request that the body describes, and whether the account can pay it."""
         check_body(request)
         body = QuoteSerializer(data=request.data)
         body.is_valid(raise_exception=True)
+        refuse_model(body.validated_data["model"], grants=live_key_of(request).grants)
         return Response(_REPLY.to_representation(_quote(self.account, body.validated_data)))
 
 

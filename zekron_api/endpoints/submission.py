@@ -14,7 +14,7 @@ from workers.lifecycle import idempotency, lost_clients
 from zekron_api.endpoints import create_generation
 from zekron_api.endpoints.create_generation import Created
 from zekron_api.http import errors
-from zekron_api.http.authentication import api_key_id_of
+from zekron_api.http.authentication import live_key_of
 
 _IDEMPOTENCY_KEY: Final = re.compile(r"[ -~]{1,255}")
 # A part of the AI SDK's User-Agent.
@@ -54,7 +54,7 @@ def accept(
     digests = _retry_digests(request, fields, route) if key is None else []
     created = create_generation.create(
         account=account,
-        api_key_id=api_key_id_of(request),
+        key=live_key_of(request),
         fields=fields,
         idempotency_key=key,
         queue_seconds=queue_seconds,

@@ -1,6 +1,6 @@
 """The published endpoints. Each view parses the request, makes one domain call and replies."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, cast
 
 from csp.constants import NONE
@@ -13,12 +13,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from billing.grants import Scope
+from billing.keys import LiveKey
 from billing.models import Account
 from workers.lifecycle import deletion, queries
 from workers.models import Generation
 from zekron_api.endpoints import image_download, response_bodies
 from zekron_api.http import errors, rate_limit
-from zekron_api.http.authentication import FreshAccountAuthentication
+from zekron_api.http.authentication import FreshAccountAuthentication, live_key_of
 
 
 class ApiView(APIView):
@@ -28,9 +30,11 @@ class ApiView(APIView):
     """
 
     # OPTIONS is missing because programs with a key call the API, and pages of other sites do not.
-    http_method_names = ["get", "head", "post", "delete"]
+    http_method_names = ["get", "head", "post", "patch", "delete"]
     rate: rate_limit.Rate | None = None
     rate_scope = rate_limit.Scope.REQUESTS
+    # The scope that a key needs for a method. Any key may use a method without one. HEAD needs what GET needs.
+    scopes: Mapping[str, Scope] = {}
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Check the request. Raises exceptions that `zekron_api.http.errors.TABLE` contains."""
@@ -42,7 +46,12 @@ class ApiView(APIView):
             self.rate = rate_limit.peek(account=self.account, scope=self.rate_scope)
             refuse_method(request.method, self.allowed_methods)
         try:
-            self.rate = rate_limit.consume(account=self.account, scope=self.rate_scope)
+            self._refuse_ungranted(request)
+        except (errors.AddressNotAllowed, errors.MissingScope):
+            self.rate = rate_limit.peek(account=self.account, scope=self.rate_scope)
+            raise
+        try:
+            self.rate = rate_limit.consume(account=self.account, key=self.key, scope=self.rate_scope)
         except rate_limit.RateExceeded as error:
             self.rate = error.rate
             raise
@@ -55,6 +64,20 @@ class ApiView(APIView):
                 response[name] = value
         response["Cache-Control"] = "private, no-store"
         return response
+
+    def _refuse_ungranted(self, request: Request) -> None:
+        """Raise AddressNotAllowed or MissingScope unless the key grants a request with this method from this client."""
+        grants = self.key.grants
+        if not grants.admits_address(request.META.get("REMOTE_ADDR", "")):
+            raise errors.AddressNotAllowed
+        scope = self.scopes.get("GET" if request.method == "HEAD" else request.method or "")
+        if scope is not None and scope not in grants.scopes:
+            raise errors.MissingScope(f"This request needs an API key with the scope {scope}.")
+
+    @property
+    def key(self) -> LiveKey:
+        """The key of the request."""
+        return live_key_of(self.request)
 
     @property
     def account(self) -> Account:
@@ -70,6 +93,8 @@ def refuse_method(method: str | None, allowed: Sequence[str]) -> NoReturn:
 
 class ImageView(ApiView):
     """The endpoint GET /v1/images/{token}."""
+
+    scopes = {"GET": Scope.READ, "DELETE": Scope.DELETE}
 
     @method_decorator(csp({"default-src": [NONE], "sandbox": True}))
     def get(self, request: Request, token: str) -> HttpResponse:
@@ -102,6 +127,7 @@ class BalanceView(ApiView):
     """The endpoint GET /v1/balance."""
 
     authentication_classes = [FreshAccountAuthentication]
+    scopes = {"GET": Scope.READ}
 
     def get(self, request: Request) -> Response:
         """Return the account's balance and totals."""

@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 
+from billing.grants import Scope
 from workers.lifecycle import deletion, watching
 from workers.models import Generation
 from zekron_api.endpoints import generation_events, generation_object
@@ -49,6 +50,8 @@ class OwnGenerationView(ApiView):
 
 class GenerationView(OwnGenerationView):
     """The endpoints GET and DELETE /v1/generations/{id}. Reading has the limit of polls."""
+
+    scopes = {"GET": Scope.READ, "DELETE": Scope.DELETE}
 
     @property
     def rate_scope(self) -> rate_limit.Scope:  # type: ignore[override] # it depends on the method here
@@ -92,6 +95,7 @@ class GenerationView(OwnGenerationView):
 class EventsView(OwnGenerationView):
     """The endpoint GET /v1/generations/{id}/events."""
 
+    scopes = {"GET": Scope.READ}
     rate_scope = rate_limit.Scope.POLLS
 
     def get(self, request: Request, generation_id: str) -> HttpResponseBase:

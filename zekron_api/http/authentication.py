@@ -33,9 +33,9 @@ def live_key(*, authorization: str, authenticate: Callable[..., LiveKey] = keys.
     return live
 
 
-def api_key_id_of(request: Request) -> int:
-    """Return the id of the key that authenticated the request."""
-    return cast(int, request.auth)
+def live_key_of(request: Request) -> LiveKey:
+    """Return the key that authenticated the request."""
+    return cast(LiveKey, request.auth)
 
 
 class BearerKeyAuthentication(BaseAuthentication):
@@ -43,11 +43,11 @@ class BearerKeyAuthentication(BaseAuthentication):
 
     find_key: Callable[..., LiveKey] = staticmethod(keys.identify)
 
-    def authenticate(self, request: Request) -> tuple[Account, int]:
-        """Return the key's account and the key's id; raise the exceptions of `live_key`."""
+    def authenticate(self, request: Request) -> tuple[Account, LiveKey]:
+        """Return the key's account and the key; raise the exceptions of `live_key`."""
         authorization = request.headers.get("Authorization", "")
         key = live_key(authorization=authorization, authenticate=self.find_key)
-        return key.account, key.id
+        return key.account, key
 
     def authenticate_header(self, request: Request) -> str:
         """Return the value of WWW-Authenticate."""

@@ -12,7 +12,10 @@ from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from rest_framework import exceptions
 
+from billing.grants import InvalidGrant
 from billing.holds import AccountSuspended
+from billing.key_delegation import MAX_KEYS, TooManyKeys
+from billing.key_spending import KeySpendLimit
 from billing.keys import InvalidKey
 from billing.ledger import InsufficientBalance
 from storage import images
@@ -116,6 +119,18 @@ class StillOpen(Exception):
     """A generation that is queued or running cannot be deleted."""
 
 
+class ModelNotAllowed(Exception):
+    """The API key may not use this model; the message names those that it may use."""
+
+
+class MissingScope(Exception):
+    """The API key may not make this request; the message says why."""
+
+
+class AddressNotAllowed(Exception):
+    """The API key may not be used from the address of the client."""
+
+
 class UnknownModel(Exception):
     """There is no model of this name; the message names those that there are."""
 
@@ -159,6 +174,7 @@ TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
     ),
     (ModerationFailed, 503, "service_unavailable", _UNAVAILABLE),
     (ImageUnreachable, 500, "image_unreachable", None),
+    (InvalidGrant, 400, "invalid_parameter", None),
     # InvalidField carries its own type.
     (InvalidField, 400, "", None),
     (
@@ -187,7 +203,16 @@ TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
         "insufficient_balance",
         "Not enough balance for this request. Nothing was charged.",
     ),
+    (KeySpendLimit, 402, "key_spend_limit", None),
     (AccountSuspended, 403, "access_denied", "This account is suspended. Contact support."),
+    (MissingScope, 403, "key_scope", None),
+    (
+        AddressNotAllowed,
+        403,
+        "ip_not_allowed",
+        "This API key may not be used from this address. Its owner lists the allowed ones in allowed_ips.",
+    ),
+    (ModelNotAllowed, 403, "model_not_allowed", None),
     (
         PartialsSuspended,
         403,
@@ -222,6 +247,12 @@ TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
         422,
         "idempotency_mismatch",
         "This Idempotency-Key was used for another request, whose image may still be fetched. Send a new key.",
+    ),
+    (
+        TooManyKeys,
+        409,
+        "key_limit_exceeded",
+        f"This account has too many API keys. At most {MAX_KEYS} are allowed. Revoke one first.",
     ),
     (TooManyOpen, 429, "concurrency_limit_exceeded", None),
     (TooManyQueued, 429, "queue_limit_exceeded", None),

@@ -18,6 +18,7 @@ from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 from rest_framework.exceptions import Throttled
 
+from billing.keys import LiveKey
 from billing.limits import limits_of
 from billing.models import Account
 from workers.messaging import redis_client
@@ -65,11 +66,11 @@ class Rate(NamedTuple):
 class RateExceeded(Throttled):
     """The account used up its requests of the last minute; the next one is admitted after `wait_seconds`."""
 
-    def __init__(self, rate: Rate) -> None:
+    def __init__(self, rate: Rate, *, counted: str = "account") -> None:
         self.wait_seconds = rate.reset_seconds
         self.rate = rate
         message = (
-            f"This account sent too many requests. At most {rate.limit} are allowed in {WINDOW_SECONDS} seconds."
+            f"This {counted} sent too many requests. At most {rate.limit} are allowed in {WINDOW_SECONDS} seconds."
             " Wait, then send it again."
         )
         super().__init__(detail=message)
@@ -87,15 +88,17 @@ class MessagesExceeded(RateExceeded):
 _EXCEEDED: Final = {Scope.POLLS: PollsExceeded, Scope.MESSAGES: MessagesExceeded}
 
 
-def consume(*, account: Account, scope: Scope = Scope.REQUESTS) -> Rate:
+def consume(*, account: Account, key: LiveKey | None = None, scope: Scope = Scope.REQUESTS) -> Rate:
     """Count one request of the account; raise RateExceeded, or its subclass for the scope, when it is over the limit.
 
-    Without Redis each web process counts for itself, so their number bounds the rate.
+    A key with a limit of its own counts its requests too, and the rate is that of which fewer remain. Without Redis
+    each web process counts for itself, so their number bounds the rate.
     """
+    own = _consume_own(key) if key is not None and scope is Scope.REQUESTS else None
     rate, admitted = count(*_counted(scope, account))
     if not admitted:
         raise _EXCEEDED.get(scope, RateExceeded)(rate)
-    return rate
+    return rate if own is None or rate.remaining < own.remaining else own
 
 
 def peek(*, account: Account, scope: Scope = Scope.REQUESTS) -> Rate:
@@ -106,6 +109,17 @@ def peek(*, account: Account, scope: Scope = Scope.REQUESTS) -> Rate:
 def count(item: RateLimitItem, name: str) -> tuple[Rate, bool]:
     """Count one event under a limit of this name, and return the rate and whether the limit admits it."""
     return _everywhere(_hit, item, name)
+
+
+def _consume_own(key: LiveKey) -> Rate | None:
+    """Count one request under the key's own limit, if it has one. Raise RateExceeded."""
+    limit = key.grants.requests_per_minute
+    if limit is None:
+        return None
+    rate, admitted = count(RateLimitItemPerMinute(limit), f"key:{key.id}")
+    if not admitted:
+        raise RateExceeded(rate, counted="API key")
+    return rate
 
 
 def _counted(scope: Scope, account: Account) -> tuple[RateLimitItem, str]:

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.http import HttpResponse
 from rest_framework.request import Request
 
+from billing.grants import Scope
 from zekron_api.endpoints import generation_events, generation_response, sizes, submission
 from zekron_api.endpoints.generation_response import is_expired
 from zekron_api.endpoints.views import ApiView
@@ -24,6 +25,7 @@ from zekron_api.waiting.event_stream import Asker
 class _ImagesView(ApiView):
     """Base of the endpoints whose replies have images. `route` tells the keys of idempotency of each apart."""
 
+    scopes = {"POST": Scope.GENERATE}
     route: str
 
     def respond(self, request: Request, body: CreateImageSerializer | EditImageSerializer) -> HttpResponse:

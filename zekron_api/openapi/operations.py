@@ -16,7 +16,10 @@ from rest_framework.request import Request
 from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
+from billing import grants
 from billing.holds import AccountSuspended
+from billing.key_delegation import TooManyKeys
+from billing.key_spending import KeySpendLimit
 from billing.keys import InvalidKey
 from billing.ledger import InsufficientBalance
 from workers.catalogue import DEFAULT_MODEL, catalogue
@@ -27,11 +30,13 @@ from workers.lifecycle.idempotency import KeyReused
 from workers.lifecycle.partials import PartialsSuspended
 from workers.moderation import ContentRefused, ModerationFailed
 from zekron_api.endpoints import (
+    api_keys,
     cancel_generation,
     generate,
     generation_events,
     generation_object,
     generation_response,
+    key_fields,
     list_generations,
     list_models,
     quote,
@@ -80,6 +85,14 @@ def _verify(*, is_read: bool = False, **body: object) -> None:
     checked.is_valid(raise_exception=True)
     if is_read:
         verify.verify(checked.validated_data["data"])
+
+
+def _key(**body: object) -> None:
+    key_fields.CreateKeySerializer(data=body).is_valid(raise_exception=True)
+
+
+def _rotate_key(**body: object) -> None:
+    key_fields.RotateKeySerializer(data=body).is_valid(raise_exception=True)
 
 
 def _create_image(**body: object) -> None:
@@ -133,6 +146,15 @@ class ImageCountFieldSchema(OpenApiSerializerFieldExtension):
 _TOO_MANY_REQUESTS: Final[Cause] = partial(rate_limit.RateExceeded, rate_limit.Rate(60, 0, 0))
 _TOO_MANY_POLLS: Final[Cause] = partial(rate_limit.PollsExceeded, rate_limit.Rate(600, 0, 0))
 _TOO_MANY_OPEN: Final[Cause] = partial(TooManyOpen, 5)
+_MISSING_SCOPE: Final[Cause] = partial(
+    errors.MissingScope, "This request needs an API key with the scope generate."
+)
+_MODEL_NOT_ALLOWED: Final[Cause] = partial(
+    errors.ModelNotAllowed, f"This API key may only use: {DEFAULT_MODEL}."
+)
+_KEY_SPEND_LIMIT: Final[Cause] = partial(
+    KeySpendLimit, "This API key may spend 25.0000 USD this month. Nothing was charged."
+)
 # The errors of an operation without a key, and the errors of every operation with one.
 OPEN: Final[tuple[Cause, ...]] = (
     SuspiciousOperation,
@@ -144,9 +166,12 @@ KEYED: Final[tuple[Cause, ...]] = (
     exceptions.NotAuthenticated,
     InvalidKey,
     AccountSuspended,
+    errors.AddressNotAllowed,
     _TOO_MANY_REQUESTS,
     OperationalError,
 )
+# The operations for which a key needs no scope.
+WITHOUT_SCOPE: Final = frozenset({"listModels", "getModel", "verify", "createImageVariation"})
 # The operations with the limit of polls in place of the limit of requests.
 POLLS: Final = frozenset({"getGeneration", "watchGeneration"})
 # The errors of a body that describes a generation.
@@ -183,6 +208,8 @@ _OPENAI: Final[tuple[Cause, ...]] = (
     errors.PayloadTooLarge,
     errors.InvalidIdempotencyKey,
     InsufficientBalance,
+    _KEY_SPEND_LIMIT,
+    _MODEL_NOT_ALLOWED,
     KeyReused,
     _TOO_MANY_OPEN,
     errors.TooManyStreams,
@@ -200,12 +227,32 @@ _OPENAI: Final[tuple[Cause, ...]] = (
     _without_image(errors.PictureRefused),
     errors.ImageExpired,
 )
+# The errors of a body that describes a key.
+_KEY_BODY: Final[tuple[Cause, ...]] = (
+    partial(json_body.parse_object, b'{"name": '),
+    partial(_key, scope="read"),
+    partial(_key, name=7),
+    partial(_key, scopes=["admin"]),
+    partial(_key, expires_at="2020-01-01T00:00:00Z"),
+    partial(_key, allowed_ips=[]),
+    partial(_key, allowed_models=["x"]),
+    partial(_key, spend_limit=25),
+    partial(_key, spend_limit={"amount": "25.00", "period": "week"}),
+    partial(_key, spend_limit={"amount": "0", "period": "day"}),
+    partial(_key, concurrency=0),
+    partial(grants.check, grants.Grants(allowed_ips=("localhost",))),
+    partial(errors.MissingScope, "This API key does not grant as much itself in scopes."),
+    errors.PayloadTooLarge,
+    _send_plain_text,
+)
 # The errors of one operation, by its operationId.
 CAUSES: Final[dict[str, tuple[Cause, ...]]] = {
     "generate": (
         *_BODY,
         errors.InvalidIdempotencyKey,
         InsufficientBalance,
+        _KEY_SPEND_LIMIT,
+        _MODEL_NOT_ALLOWED,
         KeyReused,
         _TOO_MANY_OPEN,
         partial(TooManyQueued, 100),
@@ -227,7 +274,12 @@ CAUSES: Final[dict[str, tuple[Cause, ...]]] = {
         _query(generation_events.EventsSerializer, include="url"),
         errors.TooManyStreams,
     ),
-    "quote": (*_BODY, partial(_quote, prompt="x", images=3), partial(_quote, prompt="x", images=-1)),
+    "quote": (
+        *_BODY,
+        _MODEL_NOT_ALLOWED,
+        partial(_quote, prompt="x", images=3),
+        partial(_quote, prompt="x", images=-1),
+    ),
     "verify": (
         partial(json_body.parse_object, b'{"data": '),
         _verify,
@@ -268,6 +320,17 @@ CAUSES: Final[dict[str, tuple[Cause, ...]]] = {
         _query(generation_events.EventsSerializer, include="url"),
         errors.TooManyStreams,
     ),
+    "createKey": (*_KEY_BODY, TooManyKeys),
+    "getKey": (exceptions.NotFound,),
+    "changeKey": (*_KEY_BODY, exceptions.NotFound),
+    "revokeKey": (exceptions.NotFound,),
+    "rotateKey": (
+        partial(json_body.parse_object, b'{"overlap_seconds": '),
+        partial(_rotate_key, overlap_seconds=-1),
+        errors.PayloadTooLarge,
+        _send_plain_text,
+        exceptions.NotFound,
+    ),
     "cancelGeneration": (exceptions.NotFound, errors.AlreadyEnded),
     "deleteGeneration": (exceptions.NotFound, errors.StillOpen),
     "deleteImage": (exceptions.PermissionDenied, exceptions.NotFound),
@@ -287,6 +350,8 @@ CAUSES: Final[dict[str, tuple[Cause, ...]]] = {
 def causes_of(operation_id: str, *, needs_key: bool) -> tuple[Cause, ...]:
     """Return the errors of an operation."""
     common: tuple[Cause, ...] = KEYED if needs_key else OPEN
+    if needs_key and operation_id not in WITHOUT_SCOPE:
+        common = (*common, _MISSING_SCOPE)
     if operation_id in POLLS:
         common = tuple(_TOO_MANY_POLLS if cause is _TOO_MANY_REQUESTS else cause for cause in common)
     return (*common, *CAUSES.get(operation_id, ()))
@@ -365,6 +430,22 @@ extend_schema(
 )(cancel_generation.CancelView.post)
 extend_schema("deleteGeneration", responses={204: None})(watch_generation.GenerationView.delete)
 extend_schema("deleteImage", responses={204: None})(views.ImageView.delete)
+extend_schema("listKeys", responses={200: api_keys.KeyListReplySerializer})(api_keys.KeyListView.get)
+extend_schema(
+    "createKey",
+    request=key_fields.CreateKeySerializer,
+    responses={201: api_keys.NewKeyReplySerializer},
+)(api_keys.KeyListView.post)
+extend_schema("getKey", responses={200: api_keys.KeyReplySerializer})(api_keys.KeyView.get)
+extend_schema(
+    "changeKey", request=key_fields.ChangeKeySerializer, responses={200: api_keys.KeyReplySerializer}
+)(api_keys.KeyView.patch)
+extend_schema("revokeKey", responses={204: None})(api_keys.KeyView.delete)
+extend_schema(
+    "rotateKey",
+    request=key_fields.RotateKeySerializer,
+    responses={200: api_keys.NewKeyReplySerializer},
+)(api_keys.RotateKeyView.post)
 extend_schema("isAlive", responses=reply_serializers.AliveSerializer)(AliveView.get)
 extend_schema(
     "isReady", responses={200: reply_serializers.ReadySerializer, 503: reply_serializers.NotReadySerializer}

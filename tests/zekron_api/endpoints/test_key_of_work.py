@@ -9,6 +9,7 @@ import pytest
 from django.db import transaction
 
 from billing import audit, keys, recent_keys
+from billing.grants import DEFAULT_GRANTS
 from billing.models import Account, ApiKey, LedgerEntry
 from storage.models import StoredImage
 from tests import factories
@@ -133,6 +134,6 @@ def test_a_use_that_cannot_be_noted_is_a_use(
     me: Caller, key: ApiKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keys, "_NOTE_USE", "SELECT 1 / 0")
-    assert keys.authenticate(text=me.key) == (key.pk, me.account)
+    assert keys.authenticate(text=me.key) == (key.pk, me.account, DEFAULT_GRANTS)
     assert me.get("/v1/balance").status_code == 200
     assert ApiKey.objects.get(pk=key.pk).last_used_at is None
