@@ -72,7 +72,7 @@ DEFAULT_GRANTS: Final = Grants()
 
 def check(grants: Grants) -> Grants:
     """Return the grants in their normal form. Raises InvalidGrant, whose message begins with the field's name."""
-    scopes = _unique("scopes", grants.scopes)
+    scopes = _unique("scopes", grants.scopes or ())
     if unknown := set(scopes) - set(Scope):
         raise InvalidGrant(
             "scopes", f"scopes must be among {', '.join(Scope)}, not {', '.join(sorted(unknown))}."

@@ -5,16 +5,23 @@ from uuid import uuid4
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.utils import timezone
 
 from billing import account_names, accounts, bounds, limits, money
-from billing.models import Account, ApiKey
+from billing.models import Account
 
 
 class DollarsField(forms.CharField):
     """An amount in dollars such as 10.00. Its clean value is in micros."""
 
     widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off", "size": 14})
+
+    def prepare_value(self, value: Any) -> Any:
+        """Return micros as people write them, and what somebody wrote as it is."""
+        return money.format_usd(value) if isinstance(value, int) else value
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        """Compare amounts, however they are written."""
+        return super().has_changed(self.prepare_value(initial), data)
 
     def to_python(self, value: Any) -> Any:
         """Return the micros, or None for an empty field."""
@@ -107,20 +114,3 @@ class LimitsForm(forms.ModelForm):  # type: ignore[type-arg] # as above
         super().__init__(*args, **kwargs)
         for field, published in zip(self.fields.values(), limits.limits_of(Account()), strict=True):
             field.widget.attrs["placeholder"] = str(published)
-
-
-class IssueKeyForm(forms.ModelForm):  # type: ignore[type-arg] # as above
-    """The form of a new key: its account, its name and its optional expiry."""
-
-    class Meta:
-        """The model and its fields."""
-
-        model = ApiKey
-        fields = ["account", "name", "expires_at"]
-
-    def clean_expires_at(self) -> Any:
-        """Refuse an expiry in the past."""
-        expires_at = self.cleaned_data["expires_at"]
-        if expires_at is not None and expires_at <= timezone.now():
-            raise ValidationError("Expiry must be in the future.")
-        return expires_at

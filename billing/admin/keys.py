@@ -1,24 +1,41 @@
-"""The admin of API keys: issue, show once and revoke. A key is never edited or deleted."""
+"""The admin of API keys: issue, show once, change, rotate and revoke. A key is never deleted."""
 
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import QuerySet
 from django.forms import ModelForm
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
 from django.utils import timezone
 
-from billing import keys
-from billing.admin.forms import IssueKeyForm
+from billing import key_changes, key_spending, keys, money
+from billing.admin.key_forms import KeyForm, RotateKeyForm
+from billing.grants import Grants
 from billing.models import ApiKey
+
+# The columns of an existing key, which a change leaves as they are.
+_COLUMNS: Final = (
+    "state",
+    "spent",
+    "prefix",
+    "last_four",
+    "created_at",
+    "last_used_at",
+    "former_until",
+    "revoked_at",
+)
 
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class takes its parameter in stubs alone
     """The admin of keys, which never shows a key's digest and shows its text only once."""
 
-    form = IssueKeyForm
+    form = KeyForm
     list_display = [
         "__str__",
         "account",
@@ -38,18 +55,18 @@ class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class 
     actions = ["revoke"]
 
     def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
-        """Return the input fields of a new key, or the columns of an existing one."""
-        if obj is None:
-            return ["account", "name", "expires_at"]
-        return [*self.list_display[1:3], "prefix", "last_four", *self.list_display[3:]]
+        """Return the input fields of a key, and for an existing one its columns."""
+        inputs = list(KeyForm.Meta.fields)
+        return inputs if obj is None else [*inputs, *_COLUMNS]
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
-        """Make every field of an existing key read-only."""
-        return [] if obj is None else self.get_fields(request, obj)
+        """Return what a change of a key leaves as it is."""
+        return [] if obj is None else ["account", *_COLUMNS]
 
     def has_change_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
-        """Allow nobody to edit a key."""
-        return False
+        """Allow nobody to change a revoked key."""
+        is_revoked = obj is not None and obj.revoked_at is not None
+        return not is_revoked and super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
         """Allow nobody to delete a key, because a revoked key still names its account."""
@@ -59,32 +76,76 @@ class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class 
         """Allow staff with Django's permission to change keys."""
         return super().has_change_permission(request)
 
+    @admin.display(description="Spent and reserved in the period (USD)")
+    def spent(self, key: ApiKey) -> str:
+        """Return what counts towards the limit of spending."""
+        return money.format_usd(key_spending.counted_micros(key, now=timezone.now()))
+
     @admin.display
     def state(self, key: ApiKey) -> str:
         """Return `live`, `expired` or `revoked`."""
         return keys.state_of(key, now=timezone.now())
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: "ModelForm[ApiKey]", change: bool) -> None:
-        """Issue the key. The object keeps the key's text in memory until the page that shows it is rendered."""
-        issued, text = keys.issue(account_id=obj.account_id, name=obj.name, grants=keys.grants_of(obj))
+        """Change or issue the key. The object keeps a new text in memory until the page that shows it is rendered."""
+        granted: Grants = form.grants  # type: ignore[attr-defined] # it is a KeyForm
+        if change:
+            key_changes.change(key_id=obj.pk, name=obj.name, grants=granted)
+            return
+        issued, text = keys.issue(account_id=obj.account_id, name=obj.name, grants=granted)
         obj.__dict__.update(issued.__dict__, text=text)
 
     def response_add(
         self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None
     ) -> HttpResponse:
-        """Show the key's text in the response itself.
+        """Show the key's text in the response itself."""
+        return self._show_text(request, obj, obj.__dict__.pop("text"), title="New API key")
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the page for a rotation."""
+        rotate = self.admin_site.admin_view(self.rotate)
+        return [path("<int:key_id>/rotate/", rotate, name="billing_apikey_rotate"), *super().get_urls()]
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show the key's page, with a link to its rotation for staff who may change it."""
+        key = self.get_object(request, object_id)
+        may_rotate = {"may_rotate": self.has_change_permission(request, key)}
+        return super().change_view(request, object_id, form_url, {**may_rotate, **(extra_context or {})})
+
+    def rotate(self, request: HttpRequest, key_id: int) -> HttpResponse:
+        """Ask for the overlap, give the key a new text, and show it."""
+        key: ApiKey | None = self.get_object(request, str(key_id))
+        if not self.has_change_permission(request, key):
+            raise PermissionDenied
+        if key is None:
+            raise Http404
+        form = RotateKeyForm(request.POST if request.method == "POST" else None)
+        if form.is_valid():
+            hours: int = form.cleaned_data["overlap_hours"]
+            with transaction.atomic():
+                key, text = key_changes.rotate(key_id=key_id, overlap=timedelta(hours=hours))
+                self.log_change(request, key, f"Rotated. The former key stays valid for {hours} hours.")
+            return self._show_text(request, key, text, title="Rotated API key")
+        context = {**self.admin_site.each_context(request), "title": "Rotate", "opts": self.opts}
+        context |= {"original": key, "form": form}
+        return TemplateResponse(request, "admin/billing/apikey/rotate.html", context)
+
+    def _show_text(self, request: HttpRequest, key: ApiKey, text: str, *, title: str) -> HttpResponse:
+        """Show a new text of a key.
 
         No message, session, cookie or URL keeps the text. The response is `no-store`, like every page of Django's
         admin.
         """
-        context = {
-            **self.admin_site.each_context(request),
-            "title": "New API key",
-            "opts": self.opts,
-            "key": obj,
-            "text": obj.__dict__.pop("text"),
-        }
-        return TemplateResponse(request, "admin/billing/apikey/issued.html", context)
+        context = {**self.admin_site.each_context(request), "title": title, "opts": self.opts}
+        return TemplateResponse(
+            request, "admin/billing/apikey/issued.html", {**context, "key": key, "text": text}
+        )
 
     @admin.action(description="Revoke selected keys", permissions=["revoke"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -11,15 +12,31 @@ from django.utils import timezone
 from billing import keys
 from billing.grants import Grants
 from billing.models import Account, ApiKey
-from tests.billing.admin_client import KEYS, act, page
+from tests.billing.admin_client import KEYS, act, browser_with, page
 
 pytestmark = pytest.mark.django_db
 
 
+def filled(owner: Account, **fields: Any) -> dict[str, Any]:
+    """Return the fields of the form of a key as a browser sends them, with these changes."""
+    return {
+        "account": owner.pk,
+        "name": "",
+        "scopes": ["generate", "read"],
+        "expires_at_0": "",
+        "expires_at_1": "",
+        "allowed_ips": "",
+        "allowed_models": "",
+        "requests_per_minute": "",
+        "open_limit": "",
+        "spend_limit_micros": "",
+        "spend_period": "month",
+        **fields,
+    }
+
+
 def test_a_new_key_is_shown_exactly_once(staff: Client, account: Account) -> None:
-    reply = staff.post(
-        f"{KEYS}add/", {"account": account.pk, "name": "laptop", "expires_at_0": "", "expires_at_1": ""}
-    )
+    reply = staff.post(f"{KEYS}add/", filled(account, name="laptop"))
     [text] = re.findall(r"zk_live_[0-9A-Za-z]{46}", reply.content.decode())
     key = ApiKey.objects.get()
     assert "no-store" in reply.headers["Cache-Control"]
@@ -35,7 +52,7 @@ def test_a_new_key_is_shown_exactly_once(staff: Client, account: Account) -> Non
 
 def test_a_key_can_be_given_an_end(staff: Client, account: Account) -> None:
     ahead = timezone.now() + timedelta(days=30)
-    data = {"account": account.pk, "expires_at_0": ahead.date().isoformat(), "expires_at_1": "12:00:00"}
+    data = filled(account, expires_at_0=ahead.date().isoformat(), expires_at_1="12:00:00")
     assert "zk_live_" in staff.post(f"{KEYS}add/", data).content.decode()
     expires_at = ApiKey.objects.get().expires_at
     assert expires_at is not None
@@ -43,24 +60,84 @@ def test_a_key_can_be_given_an_end(staff: Client, account: Account) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [{"expires_at_0": "2020-01-01", "expires_at_1": "00:00"}, {"account": "404"}]
+    "data",
+    [
+        {"expires_at_0": "2020-01-01", "expires_at_1": "00:00"},
+        {"account": "404"},
+        {"scopes": []},
+        {"scopes": ["keys"], "spend_limit_micros": "1"},
+        {"allowed_ips": "localhost"},
+        {"requests_per_minute": "0"},
+        {"spend_limit_micros": "0"},
+    ],
 )
 def test_a_key_that_makes_no_sense_is_not_issued(
-    staff: Client, account: Account, data: dict[str, str]
+    staff: Client, account: Account, data: dict[str, Any]
 ) -> None:
-    reply = staff.post(f"{KEYS}add/", {"account": account.pk, "name": "", **data})
+    reply = staff.post(f"{KEYS}add/", filled(account, **data))
     assert reply.status_code == 200
     assert "zk_live_" not in reply.content.decode()
     assert not ApiKey.objects.exists()
 
 
-def test_keys_are_revoked_and_never_edited_or_deleted(staff: Client, account: Account) -> None:
+def test_a_key_grants_what_the_form_says_and_a_change_says_what_changed(
+    staff: Client, account: Account
+) -> None:
+    bounds = {
+        "scopes": ["read", "keys"],
+        "allowed_ips": "192.0.2.0/24\n2001:db8::/32\n",
+        "allowed_models": "zekron-image-1",
+        "requests_per_minute": "7",
+        "open_limit": "2",
+    }
+    staff.post(f"{KEYS}add/", filled(account, **bounds))
+    key = ApiKey.objects.get()
+    assert keys.grants_of(key) == Grants(
+        scopes=("read", "keys"),
+        allowed_ips=("192.0.2.0/24", "2001:db8::/32"),
+        allowed_models=("zekron-image-1",),
+        requests_per_minute=7,
+        open_limit=2,
+    )
+    spending = {"scopes": ["read"], "spend_limit_micros": "25", "spend_period": "day", "name": "shop"}
+    reply = staff.post(f"{KEYS}{key.pk}/change/", filled(account, **{**bounds, **spending}))
+    assert reply.status_code == 302
+    changed = ApiKey.objects.get()
+    assert (changed.name, changed.scopes, changed.open_limit) == ("shop", ["read"], 2)
+    assert (changed.spend_limit_micros, changed.spend_period) == (25_000_000, "day")
+    newest = LogEntry.objects.latest("id").get_change_message()
+    assert newest == "Changed Name, scopes, Spend limit (USD) and Spend period."
+    assert 'value="25.0000"' in page(staff, f"{KEYS}{key.pk}/change/")
+
+
+def test_a_key_is_rotated_and_its_new_text_is_shown_exactly_once(staff: Client, account: Account) -> None:
+    key, former = keys.issue(account_id=account.pk)
+    rotate = f"{KEYS}{key.pk}/rotate/"
+    assert rotate in page(staff, f"{KEYS}{key.pk}/change/")
+    assert "former text stays valid" in page(staff, rotate)
+    refused = staff.post(rotate, {"overlap_hours": "169"}).content.decode()
+    assert not re.search(r"zk_live_[0-9A-Za-z]{46}", refused)
+    shown = staff.post(rotate, {"overlap_hours": "1"})
+    [text] = re.findall(r"zk_live_[0-9A-Za-z]{46}", shown.content.decode())
+    assert "no-store" in shown.headers["Cache-Control"]
+    assert keys.authenticate(text=text).id == keys.authenticate(text=former).id == key.pk
+    assert LogEntry.objects.get().get_change_message() == "Rotated. The former key stays valid for 1 hours."
+    assert text not in page(staff, f"{KEYS}{key.pk}/change/") + page(staff, f"{KEYS}{key.pk}/history/")
+    viewer = browser_with("view_apikey")
+    assert viewer.post(rotate, {"overlap_hours": "1"}).status_code == 403
+    assert "Rotate" not in page(viewer, f"{KEYS}{key.pk}/change/")
+    keys.revoke(key_id=key.pk)
+    assert staff.post(rotate, {"overlap_hours": "1"}).status_code == 403
+    assert staff.get(f"{KEYS}999999/rotate/").status_code == 404
+
+
+def test_revoked_keys_are_never_changed_and_keys_are_never_deleted(staff: Client, account: Account) -> None:
     key, text = keys.issue(account_id=account.pk)
     assert f"Key {key} is revoked." in act(staff, KEYS, "revoke", key.pk)
     assert "already revoked" in act(staff, KEYS, "revoke", key.pk)
     with pytest.raises(keys.InvalidKey):
         keys.authenticate(text=text)
-    assert staff.post(f"{KEYS}{key.pk}/change/", {"account": account.pk, "name": "x"}).status_code == 403
+    assert staff.post(f"{KEYS}{key.pk}/change/", filled(account, name="x")).status_code == 403
     assert staff.post(f"{KEYS}{key.pk}/delete/", {"post": "yes"}).status_code == 403
     assert "delete_selected" not in page(staff, KEYS)
 

@@ -44,6 +44,66 @@ def test_create_key_takes_the_accounts_id(account: Account) -> None:
     assert keys.authenticate(text=command("create_key", str(account.pk))[0].strip()).account == account
 
 
+BOUNDS = (
+    *("--scopes", "read,generate", "--expires", "2099-01-01", "--allow-ips", "192.0.2.0/24,2001:db8::/32"),
+    *("--models", "zekron-image-1", "--requests", "7", "--open", "2", "--spend", "25.00/day"),
+)
+GRANTED = (
+    "generate, read; until 2099-01-01 00:00 UTC; from 192.0.2.0/24, 2001:db8::/32; with zekron-image-1; "
+    "7 requests a minute; 2 open generations; 25.0000 USD/day"
+)
+
+
+def test_create_key_and_change_key_say_what_a_key_grants(account: Account) -> None:
+    _, err = command("create_key", "demo", *BOUNDS)
+    key = ApiKey.objects.get()
+    assert f"{GRANTED}. It is printed only once:" in err
+    out, _ = command("change_key", str(key.pk), "--name", "shop", "--models", "none", "--expires", "none")
+    assert out.endswith(
+        "generate, read; from 192.0.2.0/24, 2001:db8::/32; 7 requests a minute; 2 open generations; 25.0000 USD/day\n"
+    )
+    free = ("--allow-ips", "none", "--requests", "none", "--open", "none", "--spend", "none")
+    out, _ = command("change_key", key.prefix, "--scopes", "read", *free)
+    assert out == f"key {key.pk} ({key}) of account {account.pk} 'demo': read\n"
+    assert command("list_keys", "demo")[0] == f"{key.pk} {key} 'shop': live, spent 0.0000; read\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("create_key", "demo", "--scopes", "admin"), "scopes must be among"),
+        (("create_key", "demo", "--scopes", "none"), "scopes must"),
+        (("create_key", "demo", "--spend", "25"), "The period of spend_limit must be one of"),
+        (("create_key", "demo", "--spend", "x/day"), "--spend"),
+        (("create_key", "demo", "--expires", "soon"), "--expires"),
+        (("change_key", "7"), "This key does not exist."),
+        (("rotate_key", "7"), "This key does not exist."),
+        (("list_keys", "nobody"), "nobody"),
+    ],
+)
+def test_a_wrong_option_of_a_key_is_one_line(account: Account, words: tuple[str, ...], message: str) -> None:
+    with pytest.raises(CommandError, match=message):
+        command(*words)
+    assert not ApiKey.objects.exists()
+
+
+def test_rotate_key_prints_the_new_key_alone_on_standard_output(account: Account) -> None:
+    key, former = keys.issue(account_id=account.pk)
+    out, err = command("rotate_key", former, "--overlap-hours", "0.5")
+    assert re.fullmatch(r"zk_live_[0-9A-Za-z]{46}\n", out)
+    assert out.strip() not in err
+    assert keys.authenticate(text=out.strip()).id == keys.authenticate(text=former).id == key.pk
+    for hours in ("-1", "169", "1e300"):
+        with pytest.raises(CommandError):
+            command("rotate_key", str(key.pk), "--overlap-hours", hours)
+    with pytest.raises(CommandError, match="Name a change"):
+        command("change_key", str(key.pk))
+    keys.revoke(key_id=key.pk)
+    for words in (("rotate_key", str(key.pk)), ("change_key", str(key.pk), "--name", "x")):
+        with pytest.raises(CommandError, match="already revoked"):
+            command(*words)
+
+
 @pytest.mark.parametrize("form", ["id", "text", "prefix"])
 def test_revoke_key_takes_id_text_and_prefix(account: Account, form: str) -> None:
     key, text = keys.issue(account_id=account.pk)

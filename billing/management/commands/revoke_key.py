@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from billing import keys
-from billing.models import ApiKey
+from billing.management import key_lookup
 
 
 class Command(BaseCommand):
@@ -15,21 +15,13 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the key."""
-        parser.add_argument(
-            "key", help="its id, its full text, or its first twelve characters (zk_live_XXXX)"
-        )
+        key_lookup.add_to(parser)
 
     def handle(self, *, key: str, **_options: Any) -> None:
         """Revoke the key, or print one line with the error."""
+        found = key_lookup.find(key)
         try:
-            found = keys.find(text=key)
             keys.revoke(key_id=found.pk)
-        except ApiKey.MultipleObjectsReturned as error:
-            raise CommandError("Several keys begin with these characters. Give the id of one key.") from error
-        except ApiKey.DoesNotExist as error:
-            raise CommandError("This key does not exist.") from error
         except keys.AlreadyRevoked as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(
-            f"key {found.pk} ({found}) of account {found.account_id} {found.account.name!r}: revoked"
-        )
+        self.stdout.write(f"{key_lookup.name(found)}: revoked")
