@@ -21,15 +21,16 @@ REQUEST := import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeo
 SIDE_BY_SIDE := $(if $(DATABASE_URL)$(REDIS_URL),,-n 2 --dist loadfile --no-loadscope-reorder)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-fast check fuzz fuzz-schema fuzz-decoders clients chaos format install install-dev
+.PHONY: help demo run test test-fast test-long check fuzz fuzz-schema fuzz-decoders clients chaos format install install-dev
 .SUFFIXES:
 
 help:
 	@echo 'make demo     make one image and one edit through the API, then stop everything'
 	@echo 'make run      start the service and keep it running (PORT=8000); prints a key'
-	@echo 'make test     run all tests'
+	@echo 'make test     run the tests'
+	@echo 'make test-long run the tests of models that are compiled or trained, which make test leaves out'
 	@echo 'make test-fast run the tests that start no processes and are not slow'
-	@echo 'make check    check format, lint, types, imports, migrations, settings, then run all tests'
+	@echo 'make check    check format, lint, types, imports, migrations, settings, then run the tests'
 	@echo 'make fuzz     send random requests, many more than make check (FUZZ_EXAMPLES=2000)'
 	@echo 'make simulate run scenarios in which any part dies at any step (SIMULATE_FIRST=0 SIMULATE_SEEDS=10000)'
 	@echo 'make clients  install further clients of others, 1.2 GB, and call the service through each of them'
@@ -47,16 +48,20 @@ run: install
 	@exec $(VENV) -m zekron_api.local.run
 
 # The tests create their secrets, also where variables name the servers.
-test test-fast check check-migrations fuzz-schema fuzz-decoders clients: export DEBUG ?= 1
+test test-fast test-long check check-migrations fuzz-schema fuzz-decoders clients: export DEBUG ?= 1
 
 test: install-dev
 	@echo 'Running the tests.'
-	@$(VENV) -m pytest -q $(SIDE_BY_SIDE)
+	@$(VENV) -m pytest -q $(SIDE_BY_SIDE) -m 'not long'
+
+test-long: install-dev
+	@echo 'Running the tests that take long: models that are compiled or trained.'
+	@$(VENV) -m pytest -q $(SIDE_BY_SIDE) -m long tests/workers tests/demo_model
 
 # All tests of the ignored folders are slow, and torch takes seconds to import before pytest can see that.
 test-fast: install-dev
 	@echo 'Running the tests that start no processes and are not slow.'
-	@$(VENV) -m pytest -q $(SIDE_BY_SIDE) -m 'not processes and not slow' \
+	@$(VENV) -m pytest -q $(SIDE_BY_SIDE) -m 'not processes and not slow and not long' \
 	  --ignore tests/demo_model --ignore tests/workers/pipelines
 
 # The checks that need no server run beside each other, because only that of the types takes long.

@@ -17,6 +17,7 @@ SIZE = (128, 64)
 ALL_ATTRIBUTES = frozenset(COLUMNS)
 
 
+@pytest.mark.long
 def test_the_classifier_learns_a_few_pictures_and_answers_in_the_painter_s_words(
     trained: TrainingRun,
 ) -> None:
@@ -36,6 +37,7 @@ def test_the_classifier_learns_a_few_pictures_and_answers_in_the_painter_s_words
     (trained.folder / "classifier.pt").unlink()
 
 
+@pytest.mark.long
 def test_the_table_has_a_row_for_each_kind_of_picture(exported: Path, trained: TrainingRun) -> None:
     with pytest.raises(FileNotFoundError, match="Run the stage classifier first"):
         build_tables(trained, weights=exported, count=2, size=SIZE)

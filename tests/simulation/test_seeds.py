@@ -14,7 +14,7 @@ from workers.models import Status
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
-SEED_COUNT = 80
+SEED_COUNT = 60
 DELETIONS = {"deleted", "image deleted"}
 
 

@@ -59,6 +59,7 @@ def compiled(model: ImageModel) -> Iterator[StagedPipelineEngine]:
     torch.compiler.reset()
 
 
+@pytest.mark.long
 def test_any_batch_comes_out_as_uncompiled_and_nothing_is_compiled_for_it(
     compiled: StagedPipelineEngine, plain: Engine
 ) -> None:

@@ -37,12 +37,14 @@ def compiled(small_model: Path) -> Iterator[Flux2Klein]:
     torch.compiler.reset()
 
 
+@pytest.mark.long
 def test_ten_shapes_come_out_as_uncompiled_and_nothing_is_compiled_for_them(
     compiled: Flux2Klein, small_engine: Engine
 ) -> None:
     check_same_pictures(compiled, small_engine, MIXED)
 
 
+@pytest.mark.long
 def test_kernels_for_each_size_make_the_same_pictures(small_model: Path, small_engine: Engine) -> None:
     options = {**OPTIONS, "compile": ["128x128"], "compile_each_size": True}
     engine = load_engine(model=replace(entry(small_model, options=options), batch_limit=1), device="cpu")

@@ -94,6 +94,7 @@ def test_the_setting_for_convolutions_is_restored() -> None:
     assert torch.backends.cudnn.benchmark is before
 
 
+@pytest.mark.long
 def test_an_engine_of_graphs_makes_the_same_pictures(small_model: Path, small_engine: Engine) -> None:
     model = entry(small_model, options={**OPTIONS, "compile": SIZES})
     engine = load(model=model, device="cpu")

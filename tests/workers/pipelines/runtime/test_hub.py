@@ -16,7 +16,13 @@ from workers.pipelines.tiny import build
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("adapter", build.ADAPTERS)
+@pytest.mark.parametrize(
+    "adapter",
+    [
+        pytest.param(name, marks=[pytest.mark.long] if name != "flux2-klein" else [])
+        for name in build.ADAPTERS
+    ],
+)
 def test_a_model_of_the_hub_loads_in_half_precision_from_several_files(adapter: str, tmp_path: Path) -> None:
     environment = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1", "DEBUG": "1"}
     ended = subprocess.run(
