@@ -107,8 +107,8 @@ MUTATIONS = (
     Mutation(
         name="a key is looked up by its whole digest",
         path="billing/keys.py",
-        text="WHERE key.digest = ANY(%(digests)s)",
-        without="WHERE left(key.digest, 4) = left(%(digest)s, 4)",
+        text="WHERE (key.digest = ANY(%(digests)s)",
+        without="WHERE (left(key.digest, 4) = left(%(digest)s, 4)",
         tests=(
             "tests/billing/test_keys.py::test_a_key_whose_digest_differs_in_one_character_is_another_key",
         ),
@@ -116,15 +116,15 @@ MUTATIONS = (
     Mutation(
         name="a revoked key opens nothing",
         path="billing/keys.py",
-        text="ANY(%(digests)s) AND key.revoked_at IS NULL\n",
-        without="ANY(%(digests)s)\n",
+        text="    AND key.revoked_at IS NULL AND (",
+        without="    AND (",
         tests=("tests/billing/test_keys.py::test_unknown_revoked_and_expired_keys_end_alike",),
     ),
     Mutation(
         name="an expired key opens nothing",
         path="billing/keys.py",
-        text="key.expires_at > coalesce(",
-        without="true OR key.expires_at > coalesce(",
+        text="key.expires_at IS NULL OR key.expires_at > now)\n",
+        without="true)\n",
         tests=("tests/billing/test_keys.py::test_unknown_revoked_and_expired_keys_end_alike",),
     ),
     Mutation(
@@ -179,7 +179,7 @@ MUTATIONS = (
     Mutation(
         name="limits: a key of a moment ago has its account's own rate",
         path="billing/keys.py",
-        text="Account.Status.ACTIVE, *own_limits]",
+        text="Account.Status.ACTIVE, *recent.limits]",
         without="Account.Status.ACTIVE, None, None, None]",
         tests=("tests/billing/test_limits.py",),
     ),
@@ -207,7 +207,7 @@ MUTATIONS = (
     Mutation(
         name="a hold reads its key as it is once the account is locked",
         path="billing/holds.py",
-        text="    FOR SHARE OF key\n",
+        text="    FOR NO KEY UPDATE OF key\n",
         without="",
         tests=(KEY_OF_WORK,),
     ),
@@ -242,8 +242,8 @@ MUTATIONS = (
     Mutation(
         name="secret keys: the next use of an API key renews its digest",
         path="billing/keys.py",
-        text="digest = %(digest)s, pepper = %(pepper)s\n",
-        without="pepper = %(pepper)s\n",
+        text="    digest = CASE WHEN digest = ANY(%(digests)s) THEN %(digest)s ELSE digest END,\n",
+        without="",
         tests=(SECRET_KEYS,),
     ),
     Mutation(

@@ -6,7 +6,7 @@ import pytest
 from django.core.management import call_command
 from pytest_django import Settings
 
-from billing import keys, secret_keys
+from billing import key_changes, keys, secret_keys
 from billing.grants import Grants
 from billing.models import ApiKey
 from tests import factories
@@ -52,6 +52,23 @@ def test_an_api_key_of_a_former_secret_key_works_and_its_next_use_renews_it(
     assert (after.pk, after.digest) == (before.pk, keys.digest(me.key))
     settings.SECRET_KEY_FALLBACKS = []
     assert me.get("/v1/balance").status_code == 200
+
+
+def test_the_former_text_of_a_rotated_key_needs_its_secret_key_until_it_is_used(
+    me: Caller, settings: Settings
+) -> None:
+    key, text = key_changes.rotate(key_id=ApiKey.objects.get().pk)
+    assert count() == [2, 0]
+    exchange(settings, NEW)
+    assert count() == [0, 2, 0]
+    assert keys.find(text=me.key) == key
+    assert me.get("/v1/balance").status_code == 200
+    assert count() == [1, 1, 0]
+    assert keys.authenticate(text=text).id == key.pk
+    assert count() == [2, 0, 0]
+    settings.SECRET_KEY_FALLBACKS = []
+    for each in (me.key, text):
+        assert keys.authenticate(text=each).id == key.pk
 
 
 def test_an_api_key_that_was_never_renewed_is_invalid_without_its_secret_key(
