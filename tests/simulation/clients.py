@@ -12,6 +12,7 @@ import pybase64
 from django.db import IntegrityError, InterfaceError, OperationalError, close_old_connections, connections
 
 from billing import ledger
+from billing.key_spending import KeySpendLimit
 from billing.models import Account
 from storage import images
 from storage.failpoints import FailpointReached
@@ -41,6 +42,7 @@ REFUSALS: Final = (
     generations.TooManyOpen,
     generations.TooManyQueued,
     ledger.InsufficientBalance,
+    KeySpendLimit,
     idempotency.KeyReused,
     PartialsSuspended,
 )
@@ -119,6 +121,7 @@ class Client:
             create_generation.create,
             # The limits are those of the settings, as for an account that has none of its own.
             account=Account(pk=wish.account_id),
+            key=self.asked.keys.get(wish.account_id),
             fields=fields,
             idempotency_key=wish.key,
             queue_seconds=wish.queue_seconds,

@@ -10,7 +10,9 @@ from typing import Any, Final
 
 from django.db import connection, connections
 
-from billing import ledger
+from billing import keys, ledger
+from billing.grants import Grants
+from billing.keys import LiveKey
 from tests.simulation import database, due_work, environment, expiry, invariants, wishes
 from tests.simulation.actors import Actor, Process
 from tests.simulation.bodies import Body
@@ -32,6 +34,8 @@ TABLES: Final = (
 )
 # Three images, five, or more than anybody wishes for.
 OPENINGS_MICROS: Final = (80_000, 130_000, 10_000_000)
+# Two images, or all that the account can pay.
+SPEND_LIMITS_MICROS: Final = (60_000, None, None)
 # Of an account's open generations: with one of them a scenario often reaches the limit, with the real one never.
 OPEN_LIMITS: Final = (1, 2, 5)
 QUEUE_LIMITS: Final = (1, 2, 100)
@@ -99,7 +103,7 @@ class Run:
         self.limits = Limits(
             dice.choice(OPEN_LIMITS), dice.choice(QUEUE_LIMITS), dice.choice(CANCELLED_LIMITS)
         )
-        asked = Asked()
+        asked = Asked(keys={account_id: _key(dice, account_id) for account_id in self._account_ids})
         self.commit_checker = CommitChecker(self.simulator, self.limits, asked, self._account_ids, session)
         self.simulator.commit_checker = self.commit_checker.look
         self._clients = [
@@ -208,6 +212,17 @@ def simulation() -> Iterator[Simulation]:
             yield opened
         finally:
             opened.close()
+
+
+def _key(dice: Any, account_id: int) -> LiveKey:
+    """Issue a key, which often may spend less or have less open than its account."""
+    grants = Grants(
+        spend_limit_micros=dice.choice(SPEND_LIMITS_MICROS),
+        spend_period="total",
+        open_limit=dice.choice((None, 1)),
+    )
+    key, _ = keys.issue(account_id=account_id, grants=grants)
+    return LiveKey(key.pk, key.account, grants)
 
 
 def _account(balance_micros: int) -> int:

@@ -2,10 +2,11 @@
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from billing.keys import LiveKey
 from tests.simulation import painting
 
 # So long an asynchronous wish may stay in the queue. The first is over before most workers look.
@@ -42,8 +43,12 @@ class Wish:
 
 @dataclass(frozen=True)
 class Asked:
-    """The generations that clients of one scenario asked to cancel or delete, whatever the answer was."""
+    """The generations that clients of one scenario asked to cancel or delete, whatever the answer was.
 
+    `keys` has the key of each account.
+    """
+
+    keys: Mapping[int, LiveKey] = field(default_factory=dict)
     to_cancel: set[int] = field(default_factory=set)
     to_delete: set[int] = field(default_factory=set)
     # Those whose client has the answer that nothing is left of the image.
