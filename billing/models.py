@@ -1,21 +1,16 @@
 """The tables of money. Constraints check every row. Other modules do not write them.
 
-Those that do are `ledger`, `holds`, `keys`, `key_changes`, `accounts` and `limits`.
+Those that do are `ledger`, `holds`, `keys`, `key_changes`, `accounts` and `limits`. The tables of money that comes in
+have modules of their own.
 """
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q, Value
-from django.db.models.functions import Mod, Now
-from django.db.models.lookups import Exact
+from django.db.models.functions import Now
 
-
-def _whole(*fields: str) -> Q:
-    """Return the condition that every field is a multiple of 100 micros, so four decimal places are exact."""
-    condition = Q()
-    for field in fields:
-        condition &= Q(Exact(Mod(F(field), 100), 0))
-    return condition
+from billing import income_models  # noqa: F401 (Django registers the tables that this module knows)
+from billing.constraints import whole
 
 
 def _default_scopes() -> list[str]:
@@ -82,7 +77,7 @@ class Account(models.Model):
             ),
             models.CheckConstraint(
                 name="account_multiples_of_100_micros",
-                condition=_whole("balance_micros", "reserved_micros", "spent_micros"),
+                condition=whole("balance_micros", "reserved_micros", "spent_micros"),
             ),
         ]
 
@@ -169,7 +164,7 @@ class ApiKey(models.Model):
                     Q(requests_per_minute__isnull=True) | Q(requests_per_minute__gte=1),
                     Q(open_limit__isnull=True) | Q(open_limit__gte=1),
                     Q(spend_limit_micros__isnull=True)
-                    | (Q(spend_limit_micros__gt=0) & _whole("spend_limit_micros")),
+                    | (Q(spend_limit_micros__gt=0) & whole("spend_limit_micros")),
                 ),
             ),
             models.CheckConstraint(
@@ -209,7 +204,7 @@ class Reservation(models.Model):
 
         constraints = [
             models.CheckConstraint(
-                name="reservation_quote", condition=Q(quote_micros__gt=0) & _whole("quote_micros")
+                name="reservation_quote", condition=Q(quote_micros__gt=0) & whole("quote_micros")
             ),
             models.CheckConstraint(
                 name="reservation_resolution",
@@ -219,7 +214,7 @@ class Reservation(models.Model):
             models.CheckConstraint(
                 name="reservation_settled_within_quote",
                 condition=Q(
-                    _whole("settled_micros"),
+                    whole("settled_micros"),
                     resolution="settled",
                     settled_micros__isnull=False,
                     settled_micros__gte=1,
@@ -301,7 +296,7 @@ class LedgerEntry(models.Model):
             models.CheckConstraint(
                 name="entry_amounts",
                 condition=Q(
-                    _whole("amount_micros", "balance_after_micros", "reserved_after_micros"),
+                    whole("amount_micros", "balance_after_micros", "reserved_after_micros"),
                     sequence__gte=1,
                     amount_micros__gt=0,
                     reserved_after_micros__gte=0,

@@ -10,7 +10,7 @@ from typing import Any
 from django.db import connections, transaction
 from PIL import Image
 
-from billing import ledger
+from billing import codes, ledger
 from billing.models import Account
 from storage import images
 from storage.models import StoredImage
@@ -42,6 +42,18 @@ _turns = itertools.count(1)
 def account(*, balance_micros: int = 10_000_000) -> Account:
     """Open a new account with this much on it."""
     return ledger.open_account(name=f"account {next(_names)}", opening_micros=balance_micros, actor="test")
+
+
+def redemption_code(*, amount_micros: int = 25_000_000) -> str:
+    """Make a code, and return its text."""
+    [(_, text)] = codes.create(
+        amount_micros=amount_micros,
+        count=1,
+        expires_at=datetime.now(UTC) + timedelta(days=1),
+        actor="test",
+        reason="sold",
+    )
+    return text
 
 
 def submit(

@@ -209,6 +209,9 @@ VERIFICATIONS_PER_MINUTE = 60
 # Messages of MCP clients, of which several belong to one call of a tool.
 MESSAGES_PER_MINUTE = 600
 OPEN_GENERATIONS_LIMIT = 5
+# A code has 150 random bits. A customer mistypes one now and then, and many customers may share one address.
+FAILED_REDEMPTIONS_PER_HOUR_OF_ACCOUNT = 10
+FAILED_REDEMPTIONS_PER_HOUR_OF_ADDRESS = 100
 # The limit of an account's open asynchronous generations.
 QUEUE_LIMIT = 100
 

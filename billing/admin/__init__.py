@@ -1,8 +1,9 @@
-"""The admin pages of staff for accounts, keys and the ledger. They parse, call the domain modules and show."""
+"""The admin pages of staff for accounts, keys, codes and the ledger. They parse, call the domain modules and show."""
 
 from django.contrib import admin
 
 from billing.admin.accounts import AccountAdmin
+from billing.admin.codes import RedemptionCodeAdmin
 from billing.admin.keys import ApiKeyAdmin
 from billing.admin.records import LedgerEntryAdmin, ReservationAdmin
 from billing.admin.staff import StaffAdmin, StaffGroupAdmin
@@ -11,6 +12,7 @@ __all__ = [
     "AccountAdmin",
     "ApiKeyAdmin",
     "LedgerEntryAdmin",
+    "RedemptionCodeAdmin",
     "ReservationAdmin",
     "StaffAdmin",
     "StaffGroupAdmin",

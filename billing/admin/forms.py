@@ -1,12 +1,15 @@
 """The forms of the admin pages, which convert amounts in dollars to micros."""
 
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils import timezone
 
-from billing import account_names, accounts, bounds, limits, money
+from billing import account_names, accounts, bounds, codes, limits, money
+from billing.income_models import RedemptionCode
 from billing.models import Account
 
 
@@ -114,3 +117,30 @@ class LimitsForm(forms.ModelForm):  # type: ignore[type-arg] # as above
         super().__init__(*args, **kwargs)
         for field, published in zip(self.fields.values(), limits.limits_of(Account()), strict=True):
             field.widget.attrs["placeholder"] = str(published)
+
+
+class CreateCodesForm(forms.ModelForm):  # type: ignore[type-arg] # as above
+    """The form of new redemption codes: the amount of each, their number, their expiry and their reason."""
+
+    amount_micros = DollarsField(label="Amount of each (USD)")
+    count = forms.IntegerField(initial=1, min_value=1, max_value=codes.MAX_COUNT)
+
+    class Meta:
+        """The model and its fields."""
+
+        model = RedemptionCode
+        fields = ["amount_micros", "expires_at", "reason"]
+
+    def clean_amount_micros(self) -> int:
+        """Refuse an amount of zero."""
+        amount_micros = int(self.cleaned_data["amount_micros"])
+        if amount_micros == 0:
+            raise ValidationError("Amount must be over zero.")
+        return amount_micros
+
+    def clean_expires_at(self) -> datetime:
+        """Refuse an expiry in the past, or very far ahead."""
+        expires_at: datetime = self.cleaned_data["expires_at"]
+        if not timedelta(0) < expires_at - timezone.now() <= timedelta(days=codes.MAX_VALID_DAYS):
+            raise ValidationError(f"Expiry must be in the next {codes.MAX_VALID_DAYS} days.")
+        return expires_at

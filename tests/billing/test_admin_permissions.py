@@ -118,6 +118,7 @@ def test_no_other_page_of_the_admin_writes_what_is_worth_money() -> None:
         "billing.Account",
         "billing.ApiKey",
         "billing.LedgerEntry",
+        "billing.RedemptionCode",
         "billing.Reservation",
         "workers.Generation",
     }

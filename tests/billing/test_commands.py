@@ -6,7 +6,8 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from billing import keys
+from billing import codes, keys
+from billing.income_models import RedemptionCode
 from billing.models import Account, ApiKey, LedgerEntry
 
 pytestmark = pytest.mark.django_db
@@ -153,3 +154,31 @@ def test_bad_input_is_refused_in_one_clear_line(account: Account, words: tuple[s
         command(*words)
     assert "\n" not in str(caught.value)
     assert LedgerEntry.objects.count() == 1
+
+
+def test_create_codes_prints_the_codes_alone_on_standard_output(account: Account) -> None:
+    out, err = command("create_codes", "25.00", "--count", "3", "--days", "30", "--reason", "fair")
+    texts = out.splitlines()
+    first, *_, last = RedemptionCode.objects.order_by("pk")
+    assert (len(texts), first.created_by, first.reason) == (3, "manage.py create_codes", "fair")
+    assert f"3 codes, ids {first.pk} to {last.pk}, valid until {first.expires_at:%Y-%m-%d}" in err
+    assert not any(text in err for text in texts)
+    assert [codes.redeem(account_id=account.pk, text=text).code.pk for text in texts] == [
+        *range(first.pk, last.pk + 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("0", "--reason", "fair"),
+        ("5", "--reason", " "),
+        ("5", "--reason", "fair", "--count", "0"),
+        ("5", "--reason", "fair", "--days", "0"),
+        ("5", "--reason", "fair", "--days", "99999999999"),
+    ],
+)
+def test_create_codes_refuses_what_makes_no_sense(words: tuple[str, ...]) -> None:
+    with pytest.raises(CommandError):
+        command("create_codes", *words)
+    assert not RedemptionCode.objects.exists()

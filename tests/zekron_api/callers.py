@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from django.test import Client
 
 from billing import keys
+from billing.grants import DEFAULT_GRANTS, Grants, Scope
 from billing.models import Account
 from tests import factories
 
@@ -32,8 +33,13 @@ class Caller(NamedTuple):
         return {"Authorization": f"Bearer {self.key}", **headers}
 
 
-def caller(*, balance_micros: int = 10_000_000) -> Caller:
+def caller(*, balance_micros: int = 10_000_000, grants: Grants = DEFAULT_GRANTS) -> Caller:
     """Open a new account with a key."""
     owner = factories.account(balance_micros=balance_micros)
-    _, key = keys.issue(account_id=owner.pk)
+    _, key = keys.issue(account_id=owner.pk, grants=grants)
     return Caller(owner, key, Client(raise_request_exception=False))
+
+
+def payer() -> Caller:
+    """Open a new account with a key that pays money in."""
+    return caller(grants=Grants(scopes=(Scope.READ, Scope.BILLING)))

@@ -158,3 +158,22 @@ def test_the_command_says_which_secret_keys_are_needed(
         "not known until their next use: 1 live API keys\n"
     )
     assert me.get("/v1/balance").status_code == 200
+
+
+def test_the_command_counts_redemption_codes_which_nothing_renews(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    factories.redemption_code()
+    exchange(settings, NEW)
+    factories.redemption_code()
+    with pytest.raises(SystemExit):
+        call_command("list_secret_keys")
+    assert capsys.readouterr().out == (
+        "SECRET_KEY: 0 live API keys, 1 redemption codes\n"
+        "SECRET_KEY_FALLBACKS, number 1: 0 live API keys, 1 redemption codes\n"
+    )
+    settings.SECRET_KEY_FALLBACKS = []
+    call_command("list_secret_keys")
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "under no secret key, so nobody can redeem them: 1 redemption codes"
+    ]

@@ -12,6 +12,7 @@ from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from rest_framework import exceptions
 
+from billing.codes import InvalidCode
 from billing.grants import InvalidGrant
 from billing.holds import AccountSuspended
 from billing.key_delegation import MAX_KEYS, TooManyKeys
@@ -27,7 +28,7 @@ from workers.lifecycle.idempotency import KeyReused
 from workers.lifecycle.partials import PartialsSuspended
 from workers.messaging import counters
 from workers.moderation import CONTENT_POLICY_VIOLATION, ContentRefused, ModerationFailed
-from zekron_api.http import rate_limit
+from zekron_api.http import rate_limit, redemption_limit
 from zekron_api.http.authentication import CHALLENGE
 from zekron_api.http.byte_range import RangeNotSatisfiable
 
@@ -183,6 +184,7 @@ TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
         "invalid_idempotency_key",
         "The header Idempotency-Key must be 1 to 255 printable ASCII characters.",
     ),
+    (InvalidCode, 400, "invalid_code", None),
     (exceptions.ParseError, 400, "invalid_json", None),
     (
         exceptions.NotAuthenticated,
@@ -274,6 +276,12 @@ TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
         429,
         "rate_limit_exceeded",
         "This account sent too many messages to /mcp. At most 600 are allowed in 60 seconds. Wait, then send it again.",
+    ),
+    (
+        redemption_limit.FailuresExceeded,
+        429,
+        "rate_limit_exceeded",
+        "Too many codes were refused within the last hour. Wait, then send a valid one.",
     ),
     (rate_limit.RateExceeded, 429, "rate_limit_exceeded", None),
     (ModelLoading, 503, "service_busy", LOADING),

@@ -103,7 +103,12 @@ def consume(*, account: Account, key: LiveKey | None = None, scope: Scope = Scop
 
 def peek(*, account: Account, scope: Scope = Scope.REQUESTS) -> Rate:
     """Return the rate without counting, for a request that is refused before it counts."""
-    return _everywhere(_stats, *_counted(scope, account))
+    return look(*_counted(scope, account))
+
+
+def look(item: RateLimitItem, name: str) -> Rate:
+    """Return the rate of a limit of this name without counting."""
+    return _everywhere(_stats, item, name)
 
 
 def count(item: RateLimitItem, name: str) -> tuple[Rate, bool]:

@@ -16,7 +16,7 @@ from rest_framework.request import Request
 from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
-from billing import grants
+from billing import codes, grants
 from billing.holds import AccountSuspended
 from billing.key_delegation import TooManyKeys
 from billing.key_spending import KeySpendLimit
@@ -40,13 +40,14 @@ from zekron_api.endpoints import (
     list_generations,
     list_models,
     quote,
+    redeem_code,
     reply_serializers,
     serializers,
     verify,
     views,
     watch_generation,
 )
-from zekron_api.http import byte_range, errors, json_body, multipart_form, rate_limit
+from zekron_api.http import byte_range, errors, json_body, multipart_form, rate_limit, redemption_limit
 from zekron_api.openai import image_response, request_serializers
 from zekron_api.openai import views as openai_views
 from zekron_api.openapi.error_responses import Cause
@@ -93,6 +94,10 @@ def _key(**body: object) -> None:
 
 def _rotate_key(**body: object) -> None:
     key_fields.RotateKeySerializer(data=body).is_valid(raise_exception=True)
+
+
+def _redeem(**body: object) -> None:
+    redeem_code.RedemptionRequestSerializer(data=body).is_valid(raise_exception=True)
 
 
 def _create_image(**body: object) -> None:
@@ -287,6 +292,14 @@ CAUSES: Final[dict[str, tuple[Cause, ...]]] = {
         errors.PayloadTooLarge,
         _send_plain_text,
     ),
+    "redeemCode": (
+        partial(json_body.parse_object, b'{"code": '),
+        _redeem,
+        partial(codes.InvalidCode, codes.INVALID),
+        partial(redemption_limit.FailuresExceeded, rate_limit.Rate(10, 0, 0)),
+        errors.PayloadTooLarge,
+        _send_plain_text,
+    ),
     "getModel": (partial(list_models.find, "x"),),
     "createImage": (*_OPENAI, _send_plain_text),
     "editImage": (
@@ -404,6 +417,11 @@ extend_schema(
         304: None,
     },
 )(views.ImageView.get)
+extend_schema(
+    "redeemCode",
+    request=redeem_code.RedemptionRequestSerializer,
+    responses={200: redeem_code.RedemptionReplySerializer},
+)(redeem_code.RedemptionView.post)
 extend_schema("getBalance", responses=reply_serializers.BalanceReplySerializer)(views.BalanceView.get)
 extend_schema(
     "listGenerations",

@@ -93,6 +93,7 @@ ASKS = {
     Scope.READ: ("GET", "/v1/generations"),
     Scope.DELETE: ("DELETE", "/v1/generations/1"),
     Scope.KEYS: ("GET", "/v1/keys"),
+    Scope.BILLING: ("POST", "/v1/redemptions"),
 }
 
 

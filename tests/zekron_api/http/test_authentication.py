@@ -37,6 +37,7 @@ ENDPOINTS = {
     "DELETE v1/generations/<str:generation_id>": ("DELETE", "/v1/generations/{id}"),
     "v1/generations/<str:generation_id>/cancel": ("POST", "/v1/generations/{id}/cancel"),
     "v1/generations/<str:generation_id>/events": ("GET", "/v1/generations/{id}/events"),
+    "v1/redemptions": ("POST", "/v1/redemptions"),
     "v1/quote": ("POST", "/v1/quote"),
     "v1/verify": ("POST", "/v1/verify"),
     "v1/models": ("GET", "/v1/models"),
@@ -73,6 +74,8 @@ EXCEPTIONS: dict[tuple[str, str], tuple[int, str | None]] = {
     **{("v1/generations/<str:generation_id>/cancel", kind): (409, "already_ended") for kind in OWNERS},
     # No usual key manages keys. tests/zekron_api/endpoints/test_api_keys.py has those that do.
     **{(route, kind): (403, "key_scope") for route in ENDPOINTS if "keys" in route for kind in ANSWERED},
+    # Nor does one pay money in. tests/zekron_api/endpoints/test_redeem_code.py has those that do.
+    **{("v1/redemptions", kind): (403, "key_scope") for kind in ANSWERED},
     **{("v1/images/edits", kind): (400, "missing_image") for kind in ANSWERED},
     **{("v1/images/variations", kind): (400, "unsupported_endpoint") for kind in ANSWERED},
     ("v1/images/<str:token>", "another account's key"): (403, "access_denied"),

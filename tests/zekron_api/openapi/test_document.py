@@ -20,6 +20,7 @@ from billing import accounts
 from storage import images
 from tests import factories
 from tests.images import picture
+from tests.zekron_api import callers
 from tests.zekron_api.callers import Caller, caller
 from workers.messaging import enqueue, worker_registry
 from workers.models import Status
@@ -266,6 +267,11 @@ def test_what_is_made_and_read_is_as_described(me: Caller, engine: factories.Sta
     check("/v1/images/{token}", "get", me.get(f"/v1/images/{created.json()['data']['token']}"))
     check("/v1/balance", "get", me.get("/v1/balance"))
     check("/v1/quote", "post", me.post("/v1/quote", {"prompt": "a boat", "images": 2}))
+    code, payer = factories.redemption_code(), callers.payer()
+    for is_replay in (False, True):
+        redeemed = payer.post("/v1/redemptions", {"code": code})
+        check("/v1/redemptions", "post", redeemed)
+        assert ("Idempotent-Replayed" in redeemed) == is_replay
     check("/v1/models", "get", me.get("/v1/models"))
     check("/v1/models/{model_id}", "get", me.get("/v1/models/zekron-image-1"))
     check("/v1/models/{model_id}", "get", me.get("/v1/models/gpt-image-1"))
@@ -339,6 +345,8 @@ def test_every_refusal_is_as_described(me: Caller, stranger: Caller, idle_worker
     for body in ({}, {"prompt": "x", "size": "1x1"}, {"prompt": "x", "images": [{}]}):
         check(path, "post", me.post(path, body))
     check("/v1/quote", "post", me.post("/v1/quote", {"prompt": "x", "images": 3}))
+    for body in ({}, {"code": "x"}, b"{"):
+        check("/v1/redemptions", "post", callers.payer().post("/v1/redemptions", body))
     check(path, "post", me.post(path, b"{"))
     check(path, "post", me.post(path, {"prompt": "x"}, **{"Idempotency-Key": "x" * 256}))
     check(path, "post", Client().post(path))
@@ -369,6 +377,8 @@ def test_every_limit_is_as_described(me: Caller, idle_worker: None, settings: Se
     check(path, "post", me.generate())
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 10
     check(path, "post", me.generate())
+    settings.FAILED_REDEMPTIONS_PER_HOUR_OF_ACCOUNT = 0
+    check("/v1/redemptions", "post", callers.payer().post("/v1/redemptions", {"code": "x"}))
     settings.REQUESTS_PER_MINUTE = settings.POLLS_PER_MINUTE = 0
     check("/v1/balance", "get", me.get("/v1/balance"))
     check("/v1/generations/{generation_id}", "get", me.get("/v1/generations/1"))

@@ -44,6 +44,8 @@ def unlimited(settings: Settings) -> None:
     """Neither rate nor open generations are what is tested here."""
     settings.REQUESTS_PER_MINUTE = settings.POLLS_PER_MINUTE = settings.VERIFICATIONS_PER_MINUTE = 1_000_000
     settings.OPEN_GENERATIONS_LIMIT = settings.QUEUE_LIMIT = 1_000_000
+    settings.FAILED_REDEMPTIONS_PER_HOUR_OF_ACCOUNT = 1_000_000
+    settings.FAILED_REDEMPTIONS_PER_HOUR_OF_ADDRESS = 1_000_000
     settings.ALLOWED_HOSTS = ["127.0.0.1"]
 
 
