@@ -10,8 +10,7 @@ from typing import Final
 from django.db import connection
 from django.db.models import Model
 
-from billing import codes
-from billing.income_models import RedemptionCode
+from billing import income_audit
 from billing.models import Account, ApiKey, LedgerEntry, Reservation
 
 # An account's balance, spending and reserved amount must follow from its entries and open reservations.
@@ -175,30 +174,15 @@ SELECT format('reservation %s points to account %s, which does not exist', r.id,
 FROM billing_reservation r WHERE NOT EXISTS (SELECT FROM billing_account a WHERE a.id = r.account_id)
 """
 
-# A redeemed code must have one credit of its amount to the account that redeemed it, and any other code none. Nothing
-# else credits in the name of a code.
-CODES: Final = f"""
-SELECT format('redemption code %s (%s micros) %s', id, amount_micros, message) FROM (
-    SELECT c.*, e.id AS entry, coalesce(e.kind = 'credit' AND e.account_id = c.redeemed_by_id
-        AND e.amount_micros = c.amount_micros AND e.actor = '{codes.ACTOR}', false) AS is_its_credit
-    FROM billing_redemptioncode c LEFT JOIN billing_ledgerentry e ON e.request_id = c.credit_id
-) AS code CROSS JOIN LATERAL (VALUES
-    (redeemed_at IS NOT NULL AND NOT is_its_credit,
-     format('was redeemed by account %s and has no such credit', redeemed_by_id)),
-    (redeemed_at IS NULL AND entry IS NOT NULL, format('was not redeemed and has the entry id %s', entry))
-) AS discrepancy(found, message) WHERE found
-UNION ALL
-SELECT format('entry id %s of account %s credits a redemption code, which does not exist', e.id, e.account_id)
-FROM billing_ledgerentry e WHERE actor = '{codes.ACTOR}'
-    AND NOT EXISTS (SELECT FROM billing_redemptioncode c WHERE c.credit_id = e.request_id)
-"""  # noqa: S608 (only a constant is inserted)
-
 # Only an append-only ledger proves anything, so its triggers must be active.
 GUARDS: Final = """
 SELECT format('the ledger''s trigger %s is missing or disabled', name)
-FROM (VALUES ('billing_ledger_unchanged'), ('billing_ledger_untruncated')) AS wanted(name)
+FROM (VALUES ('billing_ledgerentry', 'billing_ledger_unchanged'),
+    ('billing_ledgerentry', 'billing_ledger_untruncated'),
+    ('billing_debtentry', 'billing_debts_unchanged'),
+    ('billing_debtentry', 'billing_debts_untruncated')) AS wanted(on_table, name)
 WHERE NOT EXISTS (SELECT FROM pg_trigger
-    WHERE tgrelid = 'billing_ledgerentry'::regclass AND tgname = name AND tgenabled = 'A')
+    WHERE tgrelid = on_table::regclass AND tgname = name AND tgenabled = 'A')
 """
 
 # The constraints guarantee their conditions without trust in any code, so each must exist and be valid.
@@ -211,14 +195,14 @@ WHERE NOT EXISTS (SELECT FROM pg_constraint
         WHERE indrelid = on_table::regclass AND relname = name AND indisunique AND indisvalid)
 """
 
-CHECKS: Final = (ACCOUNTS, TOTALS, CHAIN, RESERVATIONS, KEYS, STRAYS, CODES, GUARDS)
+CHECKS: Final = (ACCOUNTS, TOTALS, CHAIN, RESERVATIONS, KEYS, STRAYS, *income_audit.CHECKS, GUARDS)
 
 
 def audit() -> Iterator[str]:
     """Yield one line with ids for each discrepancy, and nothing when all money adds up."""
     for statement in CHECKS:
         yield from lines(statement)
-    yield from missing_constraints(models=(Account, ApiKey, Reservation, LedgerEntry, RedemptionCode))
+    yield from missing_constraints(models=(Account, ApiKey, Reservation, LedgerEntry, *income_audit.MODELS))
 
 
 def missing_constraints(*, models: Iterable[type[Model]]) -> Iterator[str]:

@@ -1,7 +1,7 @@
-"""The ledger. Only this module and `holds.py` write balances, reservations and ledger entries.
+"""The ledger. Only this module and `holds.py` write balances, reservations, debts and ledger entries.
 
-Every change of an account writes exactly one entry, under the lock of the account's row. Code that locks several rows
-must lock them in this order: generation, reservation, account.
+Every change of a balance writes exactly one entry, under the lock of the account's row. Code that locks several rows
+must lock them in this order: redemption code or order, generation, reservation, account.
 """
 
 from typing import Final
@@ -10,6 +10,7 @@ from uuid import UUID
 from django.db import IntegrityError, connection, transaction
 
 from billing import account_names, accounts
+from billing.debt_models import DebtEntry
 from billing.models import Account, LedgerEntry
 from billing.money import MIN_STEP_MICROS, format_usd
 
@@ -17,6 +18,10 @@ Kind = LedgerEntry.Kind
 
 # The limit of one movement is a billion dollars. A larger amount is a typing error, and a 64-bit column holds far more.
 MAX_MICROS: Final = 10**15
+
+
+# The actor of an entry by which a credit pays a debt. No member of staff has a name with a blank.
+DEBT_ACTOR: Final = "debt payment"
 
 
 class InsufficientBalance(Exception):
@@ -62,16 +67,17 @@ def open_account(*, name: str, opening_micros: int, actor: str) -> Account:
 def top_up(
     *, account_id: int, amount_micros: int, actor: str, reason: str, request_id: UUID | None = None
 ) -> LedgerEntry:
-    """Add received money to the account, in its own transaction.
+    """Add received money to the account, in its own transaction, and pay the account's debt with it.
 
     A second call adds the money again, unless both calls have the same `request_id`. Then the second call raises
-    MovedBefore.
+    MovedBefore. Returns the entry of the credit. A second entry takes out what was paid of a debt, and `entry.account`
+    has the balance after both.
     """
     check_amount(amount_micros)
     with transaction.atomic():
         account = _lock(account_id=account_id)
         _refuse_repetition(request_id)
-        return _append(
+        entry = _append(
             account=account,
             kind=Kind.CREDIT,
             amount_micros=amount_micros,
@@ -79,6 +85,8 @@ def top_up(
             reason=_require_text(reason, "reason"),
             request_id=request_id,
         )
+        _pay_debt(account, entry)
+        return entry
 
 
 def refund(
@@ -101,6 +109,37 @@ def refund(
             reason=_require_text(reason, "reason"),
             request_id=request_id,
         )
+
+
+def reverse(*, account_id: int, amount_micros: int, actor: str, reason: str, request_id: UUID) -> None:
+    """Take a payment that was reversed out of the account, in its own transaction.
+
+    Reserved money stays. The part that is not available becomes a debt. `request_id` works as in `top_up`.
+    """
+    check_amount(amount_micros)
+    with transaction.atomic():
+        account = _lock(account_id=account_id)
+        _refuse_repetition(request_id)
+        text = _require_text(reason, "reason")
+        if taken_micros := min(amount_micros, account.available_micros):
+            _append(
+                account=account,
+                kind=Kind.REFUND,
+                amount_micros=taken_micros,
+                actor=_require_text(actor, "actor"),
+                reason=text,
+                request_id=request_id,
+            )
+        if owed_micros := amount_micros - taken_micros:
+            _change_debt(account, owed_micros)
+            DebtEntry.objects.create(
+                account=account,
+                kind=DebtEntry.Kind.RAISED,
+                amount_micros=owed_micros,
+                debt_after_micros=account.debt_micros,
+                request_id=request_id,
+                reason=text,
+            )
 
 
 def require_transaction() -> None:
@@ -139,6 +178,31 @@ def _append(
         reason=reason,
         request_id=request_id,
     )
+
+
+def _pay_debt(account: Account, credit: LedgerEntry) -> None:
+    """Pay the locked account's debt out of a new credit, as far as the credit goes."""
+    paid_micros = min(account.debt_micros, credit.amount_micros)
+    if not paid_micros:
+        return
+    reason = f"paid with entry {credit.sequence}"
+    payment = _append(
+        account=account, kind=Kind.REFUND, amount_micros=paid_micros, actor=DEBT_ACTOR, reason=reason
+    )
+    _change_debt(account, -paid_micros)
+    DebtEntry.objects.create(
+        account=account,
+        kind=DebtEntry.Kind.PAID,
+        amount_micros=paid_micros,
+        debt_after_micros=account.debt_micros,
+        ledger_entry=payment,
+        reason=reason,
+    )
+
+
+def _change_debt(account: Account, change_micros: int) -> None:
+    account.debt_micros += change_micros
+    account.save(update_fields=["debt_micros"])
 
 
 def _refuse_repetition(request_id: UUID | None) -> None:

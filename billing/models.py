@@ -9,7 +9,8 @@ from django.db import models
 from django.db.models import F, Q, Value
 from django.db.models.functions import Now
 
-from billing import income_models  # noqa: F401 (Django registers the tables that this module knows)
+# Django registers the tables that this module knows.
+from billing import card_models, debt_models, income_models  # noqa: F401
 from billing.constraints import whole
 
 
@@ -38,6 +39,8 @@ class Account(models.Model):
     # The unresolved holds of asynchronous work, which have a limit of their own.
     open_async_count = models.BigIntegerField(default=0, db_default=0)
     entry_count = models.BigIntegerField(default=0)
+    # The part of reversed card payments that the account could not pay. Credits pay it first.
+    debt_micros = models.BigIntegerField(default=0, db_default=0)
     # Limits of the account's own. Without a value, the published one holds. `limits` reads and changes them.
     requests_per_minute = models.IntegerField(null=True, blank=True)
     open_limit = models.IntegerField(null=True, blank=True)
@@ -74,6 +77,9 @@ class Account(models.Model):
                     Q(open_limit__isnull=True) | Q(open_limit__gte=1),
                     Q(queue_limit__isnull=True) | Q(queue_limit__gte=1),
                 ),
+            ),
+            models.CheckConstraint(
+                name="account_debt", condition=Q(debt_micros__gte=0) & whole("debt_micros")
             ),
             models.CheckConstraint(
                 name="account_multiples_of_100_micros",

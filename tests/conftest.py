@@ -8,6 +8,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -16,6 +17,7 @@ from django.conf import settings
 from django.test import TransactionTestCase
 from pytest_django import Settings
 
+from billing import stripe_api
 from tests import database
 from tests.storage import s3
 from zekron_api.config.redis_url import celery_broker_url
@@ -135,3 +137,18 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "small"
     build.make(folder)
     return folder
+
+
+@pytest.fixture
+def stripe(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Configure card payments, with a stand-in for Stripe's side of the network."""
+    # Imported here, because the library takes half a second that other tests need not wait.
+    from tests.billing import stripe_stub  # noqa: PLC0415
+
+    settings.STRIPE_SECRET_KEY = stripe_stub.SECRET_KEY
+    settings.STRIPE_WEBHOOK_SECRET = stripe_stub.WEBHOOK_SECRET
+    stub = stripe_stub.StripeStub()
+    monkeypatch.setattr(stripe_api, "make_http_client", lambda: stub)
+    stripe_api._make_client.cache_clear()
+    yield stub
+    stripe_api._make_client.cache_clear()

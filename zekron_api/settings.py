@@ -64,6 +64,12 @@ MODERATION = env.str("MODERATION", "", validate=importable)
 MODERATION_FAILS_OPEN = env.bool("MODERATION_FAILS_OPEN", default=False)
 # Models whose weights may be used commercially although the name of their licence says otherwise.
 ALLOW_NONCOMMERCIAL = frozenset(env.names("ALLOW_NONCOMMERCIAL", []))
+# Card payments are off without both. Each order must be within the bounds, in whole dollars.
+STRIPE_SECRET_KEY = env.str("STRIPE_SECRET_KEY", "")
+STRIPE_WEBHOOK_SECRET = env.str("STRIPE_WEBHOOK_SECRET", "")
+TOP_UP_MIN_USD = env.int("TOP_UP_MIN_USD", 5, **within(1, 10_000))
+TOP_UP_MAX_USD = env.int("TOP_UP_MAX_USD", 500, **within(1, 10_000))
+top_up_return_url: str = env.str("TOP_UP_RETURN_URL", "")
 # Without a token /metrics is a 404.
 METRICS_TOKEN = env.str("METRICS_TOKEN", "", validate=min_length(32))
 database: dict[str, Any] = env.dj_db_url("DATABASE_URL", servers.postgres_url(VAR_DIR))
@@ -72,6 +78,8 @@ storage_url = env.str("STORAGE_URL", (VAR_DIR / "objects").as_uri())
 # The errors of all variables are raised here, so the lines above must not use a value that may be missing.
 env.seal()
 PUBLIC_URL = PUBLIC_URL.rstrip("/")
+# The page to which Stripe sends a customer back.
+TOP_UP_RETURN_URL = top_up_return_url or PUBLIC_URL
 C2PA_CERT, C2PA_KEY = signer_files.choose(
     certificate_file=c2pa_cert,
     key_file=c2pa_key,
@@ -267,6 +275,11 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "task": "workers.tasks.audit_ledger",
         "schedule": crontab(minute=17),
         "options": {"expires": 3600},
+    },
+    "check_card_payments": {
+        "task": "billing.tasks.check_card_payments",
+        "schedule": timedelta(minutes=5),
+        "options": {"expires": 300},
     },
     "purge": {"task": "storage.tasks.purge", "schedule": timedelta(seconds=30), "options": {"expires": 30}},
     "remove_orphans": {

@@ -3,6 +3,13 @@
 from django.contrib import admin
 
 from billing.admin.accounts import AccountAdmin
+from billing.admin.card_payments import (
+    CardDisputeAdmin,
+    CardMovementAdmin,
+    CardRefundAdmin,
+    DebtEntryAdmin,
+    TopUpOrderAdmin,
+)
 from billing.admin.codes import RedemptionCodeAdmin
 from billing.admin.keys import ApiKeyAdmin
 from billing.admin.records import LedgerEntryAdmin, ReservationAdmin
@@ -11,11 +18,16 @@ from billing.admin.staff import StaffAdmin, StaffGroupAdmin
 __all__ = [
     "AccountAdmin",
     "ApiKeyAdmin",
+    "CardDisputeAdmin",
+    "CardMovementAdmin",
+    "CardRefundAdmin",
+    "DebtEntryAdmin",
     "LedgerEntryAdmin",
     "RedemptionCodeAdmin",
     "ReservationAdmin",
     "StaffAdmin",
     "StaffGroupAdmin",
+    "TopUpOrderAdmin",
 ]
 
 admin.site.site_header = admin.site.site_title = "Zekron"

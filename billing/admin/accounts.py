@@ -25,7 +25,7 @@ class AccountAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class
     """The admin of balances and statuses. Every write goes through the ledger or the accounts module."""
 
     # To save a row that a form read a minute ago would write an old balance back, so no row is ever saved.
-    amounts = [usd("balance_micros"), usd("reserved_micros"), usd("spent_micros")]
+    amounts = [usd("balance_micros"), usd("reserved_micros"), usd("spent_micros"), usd("debt_micros")]
     list_display = ["name", "id", "status", *amounts, "available", "settlement_count", "created_at"]
     list_filter = ["status"]
     search_fields = ["name", "=id"]
@@ -135,8 +135,11 @@ class AccountAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class
     def _confirm_move(
         self, request: HttpRequest, account: Account, title: str, entry: LedgerEntry
     ) -> HttpResponse:
-        amount, balance = format_usd(entry.amount_micros), format_usd(entry.balance_after_micros)
-        message = f"{title}: {amount} USD, balance {balance} USD."
+        # The balance after the payment of a debt, too.
+        amount, balance = format_usd(entry.amount_micros), format_usd(entry.account.balance_micros)
+        debt = entry.account.debt_micros
+        left = f", debt {format_usd(debt)} USD" if debt else ""
+        message = f"{title}: {amount} USD, balance {balance} USD{left}."
         self.log_change(request, account, message)
         self.message_user(request, message)
         return _redirect_to(account)

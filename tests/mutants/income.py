@@ -4,6 +4,18 @@ from tests.mutants.mutation import Mutation
 
 CODES = "tests/billing/test_codes.py"
 REDEEM_CODE = "tests/zekron_api/endpoints/test_redeem_code.py"
+API = "billing/stripe_api.py"
+TOP_UPS = "billing/card_top_ups.py"
+EVENTS = "billing/stripe_events.py"
+CARD_REFUNDS = "billing/card_refunds.py"
+MODELS = "billing/card_models.py"
+LEDGER = "billing/ledger.py"
+AUDIT = "billing/income_audit.py"
+MIGRATION = "billing/migrations/0016_card_top_ups.py"
+CARDS = "tests/billing/test_card_top_ups.py"
+REFUNDS = "tests/billing/test_card_refunds.py"
+DEBTS = "tests/billing/test_debts.py"
+WEBHOOK = "tests/zekron_api/endpoints/test_top_ups.py"
 
 MUTATIONS = (
     Mutation(
@@ -11,42 +23,42 @@ MUTATIONS = (
         path="billing/codes.py",
         text="codes.filter(redeemed_at__isnull=True, revoked_at__isnull=True, expires_at__gt=Now())",
         without="codes.filter(revoked_at__isnull=True, expires_at__gt=Now())",
-        tests=(CODES,),
+        tests=(f"{CODES}::test_64_threads_with_one_code_are_one_credit",),
     ),
     Mutation(
         name="a code that is revoked credits nothing",
         path="billing/codes.py",
         text="codes.filter(redeemed_at__isnull=True, revoked_at__isnull=True, expires_at__gt=Now())",
         without="codes.filter(redeemed_at__isnull=True, expires_at__gt=Now())",
-        tests=(CODES,),
+        tests=(f"{CODES}::test_a_code_that_is_unknown_expired_revoked_or_taken_is_refused_alike",),
     ),
     Mutation(
         name="a code that is expired credits nothing",
         path="billing/codes.py",
         text="codes.filter(redeemed_at__isnull=True, revoked_at__isnull=True, expires_at__gt=Now())",
         without="codes.filter(redeemed_at__isnull=True, revoked_at__isnull=True)",
-        tests=(CODES,),
+        tests=(f"{CODES}::test_a_code_that_is_unknown_expired_revoked_or_taken_is_refused_alike",),
     ),
     Mutation(
         name="a code is shown again only to the account that redeemed it",
         path="billing/codes.py",
         text="code = codes.filter(redeemed_by=account_id).first()",
         without="code = codes.filter(redeemed_by__isnull=False).first()",
-        tests=(CODES,),
+        tests=(f"{CODES}::test_a_code_that_is_unknown_expired_revoked_or_taken_is_refused_alike",),
     ),
     Mutation(
         name="a code is credited once: the second guard, in the ledger",
         path="billing/codes.py",
         text="                request_id=code.credit_id,\n",
         without="",
-        tests=(CODES,),
+        tests=(f"{CODES}::test_a_code_is_credited_once_to_the_account_that_redeems_it",),
     ),
     Mutation(
         name="a redeemed code is not revoked",
         path="billing/codes.py",
         text="filter(pk=code_id, redeemed_at__isnull=True, revoked_at__isnull=True)",
         without="filter(pk=code_id, revoked_at__isnull=True)",
-        tests=(CODES,),
+        tests=(f"{CODES}::test_a_code_is_revoked_once_and_never_after_its_redemption",),
     ),
     Mutation(
         name="codes need the permission that moves money",
@@ -58,22 +70,176 @@ MUTATIONS = (
     Mutation(
         name="failed redemptions are limited before a code is looked up",
         path="zekron_api/endpoints/redeem_code.py",
-        text="        redemption_limit.refuse_guessing(**guesser)\n",
+        text="        redemption_limit.refuse_guessing(account=self.account, address=address)\n",
         without="",
-        tests=(REDEEM_CODE,),
+        tests=(f"{REDEEM_CODE}::test_an_account_that_guesses_is_stopped_whatever_addresses_it_has",),
     ),
     Mutation(
         name="failed redemptions at once are limited too",
         path="zekron_api/http/redemption_limit.py",
         text="        if not is_admitted:\n",
         without="        if False:\n",
-        tests=(REDEEM_CODE,),
+        tests=(f"{REDEEM_CODE}::test_guesses_at_once_learn_no_more_than_guesses_in_turn",),
     ),
     Mutation(
         name="failed redemptions of an address are limited",
         path="zekron_api/http/redemption_limit.py",
         text='f"address:{address}"',
         without='f"address:{account.pk}"',
-        tests=(REDEEM_CODE,),
+        tests=(f"{REDEEM_CODE}::test_an_address_that_guesses_is_stopped_whatever_accounts_it_has",),
+    ),
+    Mutation(
+        name="cards: only money that was paid is credited",
+        path=API,
+        text='is_paid=made["payment_status"] == "paid"',
+        without='is_paid=made["status"] == "complete"',
+        tests=(f"{CARDS}::test_a_session_that_is_complete_and_unpaid_credits_nothing",),
+    ),
+    Mutation(
+        name="cards: the amount is that of the order",
+        path=TOP_UPS,
+        text='if (session.amount_cents * MICROS_PER_CENT, session.currency) != (locked.amount_micros, "usd"):',
+        without='if session.currency != "usd":',
+        tests=(f"{CARDS}::test_a_payment_of_another_amount_or_currency_credits_nothing",),
+    ),
+    Mutation(
+        name="cards: the currency is that of the order",
+        path=TOP_UPS,
+        text='if (session.amount_cents * MICROS_PER_CENT, session.currency) != (locked.amount_micros, "usd"):',
+        without="if session.amount_cents * MICROS_PER_CENT != locked.amount_micros:",
+        tests=(f"{CARDS}::test_a_payment_of_another_amount_or_currency_credits_nothing",),
+    ),
+    Mutation(
+        name="cards: a paid order is credited no more",
+        path=TOP_UPS,
+        text="        if locked.status == Status.PAID:\n            return\n",
+        without="",
+        tests=(f"{CARDS}::test_a_payment_is_credited_once_by_its_order",),
+    ),
+    Mutation(
+        name="cards: the credit has the order's id",
+        path=TOP_UPS,
+        text="            request_id=locked.pk,\n",
+        without="",
+        tests=(f"{CARDS}::test_a_payment_is_credited_once_by_its_order",),
+    ),
+    Mutation(
+        name="cards: events of one order wait for each other",
+        path=TOP_UPS,
+        text="TopUpOrder.objects.select_for_update(no_key=True).get(pk=order_id)",
+        without="TopUpOrder.objects.get(pk=order_id)",
+        tests=(f"{CARDS}::test_events_at_once_credit_once",),
+    ),
+    Mutation(
+        name="cards: refunds are told by their sum, in any order",
+        path=TOP_UPS,
+        text="max(locked.refunded_micros, refunded_micros)",
+        without="refunded_micros",
+        tests=(f"{CARDS}::test_refunds_are_taken_out_by_their_sum",),
+    ),
+    Mutation(
+        name="cards: no more is taken back than was paid",
+        path=TOP_UPS,
+        text="min(locked.amount_micros, locked.refund_micros + disputed_micros(locked))",
+        without="locked.refund_micros + disputed_micros(locked)",
+        tests=(f"{CARDS}::test_refunds_and_disputes_together_take_no_more_than_was_paid",),
+    ),
+    Mutation(
+        name="cards: a dispute suspends the account",
+        path=TOP_UPS,
+        text="            accounts.suspend(account_id=locked.account_id)\n",
+        without="",
+        tests=(f"{CARDS}::test_a_dispute_takes_the_amount_and_suspends_and_a_won_one_gives_it_back",),
+    ),
+    Mutation(
+        name="cards: a reversal before the payment waits for it",
+        path=TOP_UPS,
+        text="    if locked.status != Status.PAID:\n        return 0\n",
+        without="",
+        tests=(f"{CARDS}::test_a_refund_that_is_told_before_the_payment_waits_for_it",),
+    ),
+    Mutation(
+        name="cards: an inquiry takes no money",
+        path=EVENTS,
+        text=' and body["status"] not in _INQUIRIES',
+        without="",
+        tests=(f"{CARDS}::test_an_inquiry_and_a_dispute_that_was_won_already_take_nothing",),
+    ),
+    Mutation(
+        name="cards: an event is signed",
+        path=API,
+        text="_client().construct_event(content, signature, settings.STRIPE_WEBHOOK_SECRET)",
+        without="_client().construct_event_without_verification(content)",
+        tests=(f"{WEBHOOK}::test_an_event_that_stripe_did_not_sign_just_now_is_refused",),
+    ),
+    Mutation(
+        name="cards: a page is made once for an order",
+        path=API,
+        text='            {"idempotency_key": name},\n',
+        without="            {},\n",
+        tests=(f"{CARDS}::test_the_order_is_written_before_stripe_is_asked",),
+    ),
+    Mutation(
+        name="cards: a refund is made once",
+        path=API,
+        text='            {"idempotency_key": str(refund_id)},\n',
+        without="            {},\n",
+        tests=(f"{REFUNDS}::test_the_account_pays_and_then_the_card_is_refunded",),
+    ),
+    Mutation(
+        name="cards: a refused refund is given back",
+        path=CARD_REFUNDS,
+        text="        _give_back(made)\n",
+        without="",
+        tests=(f"{REFUNDS}::test_a_refund_that_stripe_refuses_is_given_back",),
+    ),
+    Mutation(
+        name="cards: a refund that Stripe may have forgotten is not sent again",
+        path=CARD_REFUNDS,
+        text="pending.filter(created_at__gt=Now() - _GIVE_UP_AFTER)",
+        without="pending",
+        tests=(f"{REFUNDS}::test_a_refund_that_stripe_may_have_forgotten_is_not_sent_again",),
+    ),
+    Mutation(
+        name="cards: a refund of staff is not taken again by its event",
+        path=MODELS,
+        text="max(self.refunded_micros, self.refund_asked_micros)",
+        without="self.refunded_micros + self.refund_asked_micros",
+        tests=(f"{REFUNDS}::test_the_account_pays_and_then_the_card_is_refunded",),
+    ),
+    Mutation(
+        name="cards: no more is refunded than is left",
+        path=CARD_REFUNDS,
+        text=" or amount_micros > left_micros:",
+        without=":",
+        tests=(f"{REFUNDS}::test_no_more_is_refunded_than_is_left_and_available",),
+    ),
+    Mutation(
+        name="debts: a credit pays the debt first",
+        path=LEDGER,
+        text="        _pay_debt(account, entry)\n",
+        without="",
+        tests=(f"{DEBTS}::test_a_credit_pays_the_debt_first_and_the_ledger_shows_both",),
+    ),
+    Mutation(
+        name="debts: a reversal leaves what is reserved",
+        path=LEDGER,
+        text="min(amount_micros, account.available_micros)",
+        without="min(amount_micros, account.balance_micros)",
+        tests=(f"{DEBTS}::test_a_reversal_takes_what_is_available_and_raises_a_debt_for_the_rest",),
+    ),
+    Mutation(
+        name="debts: the entries are append-only",
+        path=MIGRATION,
+        text="ALTER TABLE billing_debtentry ENABLE ALWAYS TRIGGER billing_debts_unchanged;\n",
+        without="",
+        tests=(f"{DEBTS}::test_a_debt_entry_is_never_changed_or_deleted",),
+    ),
+    Mutation(
+        name="debts: the audit adds them up",
+        path=AUDIT,
+        text="WHERE debt_micros <> coalesce(owed, 0)",
+        without="WHERE false",
+        tests=(f"{CARDS}::test_the_audit_finds_tampering_with_card_payments",),
     ),
 )

@@ -125,3 +125,4 @@ def test_the_tasks_of_chores_are_registered(python: Path, objects_folder: Path) 
     tasks = _run(python, ["-c", LISTED_TASKS], **processes.variables(8000, objects_folder)).split()
     assert {"workers.tasks.sweep", "workers.tasks.audit_ledger"} <= set(tasks)
     assert {"storage.tasks.purge", "storage.tasks.remove_orphans"} <= set(tasks)
+    assert "billing.tasks.check_card_payments" in tasks

@@ -67,12 +67,12 @@ class RedemptionView(ApiView):
         check_body(request)
         body = RedemptionRequestSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        guesser = {"account": self.account, "address": login_limit.address_of(request._request)}
-        redemption_limit.refuse_guessing(**guesser)
+        address = login_limit.address_of(request._request)
+        redemption_limit.refuse_guessing(account=self.account, address=address)
         try:
             redeemed = codes.redeem(account_id=self.account.pk, text=body.validated_data["code"])
         except codes.InvalidCode:
-            redemption_limit.count_failure(**guesser)
+            redemption_limit.count_failure(account=self.account, address=address)
             raise
         response = Response(_REPLY.to_representation(redeemed))
         if redeemed.is_replay:

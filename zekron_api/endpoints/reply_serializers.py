@@ -126,6 +126,11 @@ class BalanceSerializer(Serializer[Any]):
     currency = constant("USD")
     reserved = usd_field("The part of `balance` that open generations hold.", source="reserved_micros")
     available = usd_field("`balance` minus `reserved`, for new generations.", source="available_micros")
+    debt = usd_field(
+        "The part of reversed payments that the account could not pay, if there is one. Credits pay it first.",
+        source="debt_micros",
+        required=False,
+    )
 
 
 class BalanceReplySerializer(Serializer[Any]):

@@ -57,8 +57,14 @@ def put_images(written: bytes, contents: Sequence[bytes]) -> bytes:
 
 
 def balance_reply(account: Account) -> dict[str, Any]:
-    """Return the reply to GET /v1/balance: the settled amounts, and the amount that open generations hold."""
-    return _BALANCE.to_representation(account)
+    """Return the reply to GET /v1/balance: the settled amounts, and the amount that open generations hold.
+
+    A debt is named only if there is one.
+    """
+    reply = _BALANCE.to_representation(account)
+    if not account.debt_micros:
+        del reply["data"]["debt"]
+    return reply
 
 
 def history_reply(generations: list[Generation], total: int, limit: int, offset: int) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from rest_framework import exceptions
 
+from billing.card_top_ups import AmountOutOfBounds
 from billing.codes import InvalidCode
 from billing.grants import InvalidGrant
 from billing.holds import AccountSuspended
@@ -19,6 +20,7 @@ from billing.key_delegation import MAX_KEYS, TooManyKeys
 from billing.key_spending import KeySpendLimit
 from billing.keys import InvalidKey
 from billing.ledger import InsufficientBalance
+from billing.stripe_api import StripeRefused, StripeUnavailable
 from storage import images
 from storage.postgresql import availability
 from workers.lifecycle import error_codes
@@ -151,12 +153,17 @@ _UNAVAILABLE: Final = (
     "The service is temporarily unavailable. Send the request again in a few seconds. "
     "With an Idempotency-Key it is never charged twice."
 )
+PAYMENTS_UNAVAILABLE: Final = (
+    "Card payments are temporarily unavailable. Nothing was charged. Try again later."
+)
 BUSY: Final = "The service is busy. Nothing was charged. Try again later."
 LOADING: Final = "The service is still loading this model. Nothing was charged. Try again later."
 # The first match wins. A message of None stands for the exception's own text, which was written for clients.
 TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
     (OperationalError, 503, "service_unavailable", _UNAVAILABLE),
     (InterfaceError, 503, "service_unavailable", _UNAVAILABLE),
+    (StripeUnavailable, 503, "service_unavailable", PAYMENTS_UNAVAILABLE),
+    (StripeRefused, 503, "service_unavailable", PAYMENTS_UNAVAILABLE),
     (StateUnavailable, 503, "service_unavailable", None),
     (ServiceBusy, 503, "service_busy", None),
     (GenerationTimeout, 504, "generation_timeout", None),
@@ -185,6 +192,7 @@ TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
         "The header Idempotency-Key must be 1 to 255 printable ASCII characters.",
     ),
     (InvalidCode, 400, "invalid_code", None),
+    (AmountOutOfBounds, 400, "invalid_parameter", None),
     (exceptions.ParseError, 400, "invalid_json", None),
     (
         exceptions.NotAuthenticated,

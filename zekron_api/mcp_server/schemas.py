@@ -144,6 +144,7 @@ def balance_result() -> Schema:
             "balance": _text(f"The balance, {_USD}."),
             "available": _text("The part of it that is not reserved for open generations."),
             "reserved": {"type": "string"},
+            "debt": _text("The part of reversed payments that is still owed, if there is one."),
             "total_spent": {"type": "string"},
             "total_generations": {"type": "integer"},
             "currency": {"type": "string"},

@@ -16,12 +16,13 @@ from rest_framework.request import Request
 from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
-from billing import codes, grants
+from billing import card_top_ups, codes, grants
 from billing.holds import AccountSuspended
 from billing.key_delegation import TooManyKeys
 from billing.key_spending import KeySpendLimit
 from billing.keys import InvalidKey
 from billing.ledger import InsufficientBalance
+from billing.stripe_api import StripeUnavailable
 from workers.catalogue import DEFAULT_MODEL, catalogue
 from workers.imaging.encoders import MIME_TYPES
 from workers.lifecycle.admission import ModelLoading, QueueTooLong
@@ -43,6 +44,7 @@ from zekron_api.endpoints import (
     redeem_code,
     reply_serializers,
     serializers,
+    top_ups,
     verify,
     views,
     watch_generation,
@@ -98,6 +100,10 @@ def _rotate_key(**body: object) -> None:
 
 def _redeem(**body: object) -> None:
     redeem_code.RedemptionRequestSerializer(data=body).is_valid(raise_exception=True)
+
+
+def _top_up(**body: object) -> None:
+    top_ups.TopUpRequestSerializer(data=body).is_valid(raise_exception=True)
 
 
 def _create_image(**body: object) -> None:
@@ -300,6 +306,17 @@ CAUSES: Final[dict[str, tuple[Cause, ...]]] = {
         errors.PayloadTooLarge,
         _send_plain_text,
     ),
+    "createTopUp": (
+        partial(json_body.parse_object, b'{"amount": '),
+        _top_up,
+        partial(card_top_ups.AmountOutOfBounds, "amount must be from 5.00 to 500.00 USD, in whole cents."),
+        errors.PayloadTooLarge,
+        _send_plain_text,
+        exceptions.NotFound,
+        StripeUnavailable,
+    ),
+    "listTopUps": (exceptions.NotFound,),
+    "getTopUp": (exceptions.NotFound,),
     "getModel": (partial(list_models.find, "x"),),
     "createImage": (*_OPENAI, _send_plain_text),
     "editImage": (
@@ -422,6 +439,13 @@ extend_schema(
     request=redeem_code.RedemptionRequestSerializer,
     responses={200: redeem_code.RedemptionReplySerializer},
 )(redeem_code.RedemptionView.post)
+extend_schema(
+    "createTopUp",
+    request=top_ups.TopUpRequestSerializer,
+    responses={201: top_ups.TopUpReplySerializer},
+)(top_ups.TopUpsView.post)
+extend_schema("listTopUps", responses={200: top_ups.TopUpListReplySerializer})(top_ups.TopUpsView.get)
+extend_schema("getTopUp", responses={200: top_ups.TopUpReplySerializer})(top_ups.TopUpView.get)
 extend_schema("getBalance", responses=reply_serializers.BalanceReplySerializer)(views.BalanceView.get)
 extend_schema(
     "listGenerations",

@@ -30,5 +30,9 @@ class Command(BaseCommand):
             )
         except (ValueError, Account.DoesNotExist) as error:
             raise CommandError(str(error)) from error
-        balance = money.format_usd(entry.balance_after_micros)
-        self.stdout.write(f"account {entry.account_id} {entry.account.name!r}: balance {balance}")
+        # The balance after the payment of a debt, too.
+        balance, debt = entry.account.balance_micros, entry.account.debt_micros
+        left = f", debt {money.format_usd(debt)}" if debt else ""
+        self.stdout.write(
+            f"account {entry.account_id} {entry.account.name!r}: balance {money.format_usd(balance)}{left}"
+        )

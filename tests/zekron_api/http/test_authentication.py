@@ -38,6 +38,9 @@ ENDPOINTS = {
     "v1/generations/<str:generation_id>/cancel": ("POST", "/v1/generations/{id}/cancel"),
     "v1/generations/<str:generation_id>/events": ("GET", "/v1/generations/{id}/events"),
     "v1/redemptions": ("POST", "/v1/redemptions"),
+    "v1/top-ups": ("GET", "/v1/top-ups"),
+    "POST v1/top-ups": ("POST", "/v1/top-ups"),
+    "v1/top-ups/<str:top_up_id>": ("GET", "/v1/top-ups/7d3c1f0e-5a7b-4c53-9a52-6f0f2f3b9a11"),
     "v1/quote": ("POST", "/v1/quote"),
     "v1/verify": ("POST", "/v1/verify"),
     "v1/models": ("GET", "/v1/models"),
@@ -66,6 +69,7 @@ ANSWERS: dict[str, tuple[int, str | None]] = {
     "no key": (401, "unauthorized"),
     "a malformed key": (401, "invalid_api_key"),
 }
+MONEY_IN = ("v1/redemptions", "v1/top-ups", "POST v1/top-ups", "v1/top-ups/<str:top_up_id>")
 ANSWERED = ("the owner's key", "another key of the account", "another account's key")
 OWNERS = ("the owner's key", "another key of the account")
 EXCEPTIONS: dict[tuple[str, str], tuple[int, str | None]] = {
@@ -74,8 +78,8 @@ EXCEPTIONS: dict[tuple[str, str], tuple[int, str | None]] = {
     **{("v1/generations/<str:generation_id>/cancel", kind): (409, "already_ended") for kind in OWNERS},
     # No usual key manages keys. tests/zekron_api/endpoints/test_api_keys.py has those that do.
     **{(route, kind): (403, "key_scope") for route in ENDPOINTS if "keys" in route for kind in ANSWERED},
-    # Nor does one pay money in. tests/zekron_api/endpoints/test_redeem_code.py has those that do.
-    **{("v1/redemptions", kind): (403, "key_scope") for kind in ANSWERED},
+    # Nor does one pay money in. test_redeem_code.py and test_top_ups.py beside it have those that do.
+    **{(route, kind): (403, "key_scope") for route in MONEY_IN for kind in ANSWERED},
     **{("v1/images/edits", kind): (400, "missing_image") for kind in ANSWERED},
     **{("v1/images/variations", kind): (400, "unsupported_endpoint") for kind in ANSWERED},
     ("v1/images/<str:token>", "another account's key"): (403, "access_denied"),

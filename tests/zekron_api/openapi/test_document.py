@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.conf import settings
@@ -16,7 +17,7 @@ from jsonschema_rs import Draft202012Validator
 from pytest_django import Settings
 from rest_framework.views import APIView
 
-from billing import accounts
+from billing import accounts, ledger
 from storage import images
 from tests import factories
 from tests.images import picture
@@ -50,7 +51,7 @@ OF_OPENAI = {
     "unsupported_file_id",
     "unsupported_image_url",
 }
-UNDESCRIBED = {"", "admin/", "docs", "mcp", "metrics", "v1/openapi.json"}
+UNDESCRIBED = {"", "admin/", "docs", "mcp", "metrics", "stripe/webhook", "v1/openapi.json"}
 
 
 def served_methods(path: str, view: Any) -> set[str]:
@@ -345,8 +346,8 @@ def test_every_refusal_is_as_described(me: Caller, stranger: Caller, idle_worker
     for body in ({}, {"prompt": "x", "size": "1x1"}, {"prompt": "x", "images": [{}]}):
         check(path, "post", me.post(path, body))
     check("/v1/quote", "post", me.post("/v1/quote", {"prompt": "x", "images": 3}))
-    for body in ({}, {"code": "x"}, b"{"):
-        check("/v1/redemptions", "post", callers.payer().post("/v1/redemptions", body))
+    for code in ({}, {"code": "x"}, b"{"):
+        check("/v1/redemptions", "post", callers.payer().post("/v1/redemptions", code))
     check(path, "post", me.post(path, b"{"))
     check(path, "post", me.post(path, {"prompt": "x"}, **{"Idempotency-Key": "x" * 256}))
     check(path, "post", Client().post(path))
@@ -366,6 +367,28 @@ def test_every_refusal_is_as_described(me: Caller, stranger: Caller, idle_worker
     check("/v1/balance", "get", Client(headers={"Host": "evil.example"}).get("/v1/balance"))
     accounts.suspend(account_id=stranger.account.pk)
     check(path, "post", stranger.generate())
+
+
+@pytest.mark.django_db
+def test_a_top_up_by_card_is_as_described(stripe: Any) -> None:
+    path, me = "/v1/top-ups", callers.payer()
+    check(path, "get", caller().get(path))
+    made = me.post(path, {"amount": "25.00"})
+    assert made.status_code == 201
+    check(path, "post", made)
+    check(path, "get", me.get(path))
+    check(f"{path}/{{top_up_id}}", "get", me.get(f"{path}/{made.json()['data']['id']}"))
+    check(f"{path}/{{top_up_id}}", "get", me.get(f"{path}/7"))
+    for amount in (7, "7", "0.01"):
+        check(path, "post", me.post(path, {"amount": amount}))
+    stripe.failure = 500
+    check(path, "post", me.post(path, {"amount": "25.00"}))
+    ledger.reverse(
+        account_id=me.account.pk, amount_micros=20_000_000, actor="a", reason="r", request_id=uuid4()
+    )
+    balance = me.get("/v1/balance")
+    assert balance.json()["data"]["debt"] == "10.0000"
+    check("/v1/balance", "get", balance)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,0 +1,16 @@
+"""The Celery tasks of this package. Each task is one call into it."""
+
+from celery import shared_task
+
+from billing import card_refunds, card_top_ups, stripe_api
+
+
+@shared_task(throws=(stripe_api.StripeUnavailable, stripe_api.StripeRefused))
+def check_card_payments() -> None:
+    """Ask Stripe for orders whose event may be lost, and again for refunds without an answer.
+
+    May run twice or at once: an order is credited once, and a refund is made once. Does nothing without Stripe.
+    """
+    if stripe_api.is_on():
+        card_refunds.send_pending()
+        card_top_ups.check_late()
