@@ -65,9 +65,9 @@ def rotate(*, key_id: int, overlap: timedelta = DEFAULT_OVERLAP) -> tuple[ApiKey
     with transaction.atomic():
         key = _lock(key_id)
         ApiKey.objects.filter(pk=key_id).update(
-            former_digest=key.digest if overlap else "",
-            former_pepper=key.pepper if overlap else "",
-            former_until=Now() + overlap if overlap else None,
+            former_digest=key.digest,
+            former_pepper=key.pepper,
+            former_until=Now() + overlap,
             **new.columns,
         )
         forget_after_commit()

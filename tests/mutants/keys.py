@@ -191,8 +191,8 @@ MUTATIONS = (
     Mutation(
         name="a key: without overlap the former text ends at once",
         path=CHANGES,
-        text='former_digest=key.digest if overlap else "",',
-        without="former_digest=key.digest,",
+        text="former_until=Now() + overlap,",
+        without="former_until=Now() + MAX_OVERLAP,",
         tests=(f"{OWN_KEYS}::test_a_rotation_without_overlap_and_a_second_one_end_the_former_text",),
     ),
 )
