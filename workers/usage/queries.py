@@ -1,13 +1,13 @@
 """Usage of an account by hour, day or month, of the roll-up and of the hours that are not in it yet. Writes nothing."""
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple
 
-from billing import entry_times
 from storage.postgresql import plain_sql
 from workers.models import UsageProgress
-from workers.usage import ended
+from workers.usage import ended, entry_times
 from workers.usage.histograms import BUCKET_COUNT
 
 Bucket = Literal["hour", "day", "month"]
@@ -44,9 +44,31 @@ _SUMS: Final = ", ".join(
 class TooManyRows(Exception):
     """The usage has more groups and times than a reply may have rows."""
 
+    def __init__(self) -> None:
+        super().__init__(
+            f"The usage has more than {MAX_ROWS} rows. Ask for longer buckets, for a shorter range or for fewer groups."
+        )
+
 
 class TooManyEntries(Exception):
     """The range has more ledger entries than a query by metadata may read."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"The usage by metadata is counted from at most {MAX_ENTRIES_READ} ledger entries, and there are more"
+            " between from and to. Ask for a shorter range."
+        )
+
+
+class Sums(NamedTuple):
+    """The numbers of ended generations. The counts are histograms of the completed ones."""
+
+    completed: int
+    failed: int
+    cancelled: int
+    cost_micros: int
+    wait_counts: list[int]
+    make_counts: list[int]
 
 
 class Usage(NamedTuple):
@@ -100,6 +122,21 @@ def read(
     if len(rows) > MAX_ROWS:
         raise TooManyRows
     return [_usage(row, group_by) for row in rows]
+
+
+def add(rows: Iterable[Usage]) -> Sums:
+    """Return the sums of all rows."""
+    sums = Sums(0, 0, 0, 0, [0] * BUCKET_COUNT, [0] * BUCKET_COUNT)
+    for row in rows:
+        sums = Sums(
+            sums.completed + row.completed,
+            sums.failed + row.failed,
+            sums.cancelled + row.cancelled,
+            sums.cost_micros + row.cost_micros,
+            [*map(operator.add, sums.wait_counts, row.wait_counts)],
+            [*map(operator.add, sums.make_counts, row.make_counts)],
+        )
+    return sums
 
 
 def _usage(row: tuple[Any, ...], group_by: Sequence[str]) -> Usage:

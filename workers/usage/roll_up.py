@@ -3,17 +3,18 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-from billing import entry_times
 from storage.postgresql import plain_sql
 from storage.postgresql.plain_sql import NOW
 from workers.models import UsageProgress
-from workers.usage import ended
+from workers.usage import ended, entry_times
 
 # A statement that began before the end of an hour has its transaction's id this long after it, because PostgreSQL
 # cancels a statement after seconds.
 GRACE: Final = timedelta(minutes=5)
 # After months without a roll-up, each round closes a day, and many rounds catch up.
 MAX_HOURS_A_ROUND: Final = 24
+# The statement of one hour reads each of its generations, of which there may be millions.
+SECONDS_AN_HOUR: Final = 120
 _HOUR: Final = timedelta(hours=1)
 
 _START: Final = """
@@ -21,6 +22,10 @@ INSERT INTO workers_usageprogress (id, closed_until)
 SELECT 1, date_trunc('hour', created_at - %(disorder)s, 'UTC') FROM billing_ledgerentry ORDER BY id LIMIT 1
 ON CONFLICT (id) DO NOTHING
 RETURNING id
+"""
+_NEXT: Final = """
+SELECT date_trunc('hour', created_at - %(disorder)s, 'UTC') FROM billing_ledgerentry
+WHERE id >= %(first)s ORDER BY id LIMIT 1
 """
 # All entries of the hours before `pending_until` are of transactions with an id below `pending_xid`. Ids begin anew
 # after a restore into another server, and such an id is replaced.
@@ -53,7 +58,7 @@ SELECT id FROM moved
 
 
 def roll_up(*, max_hours: int = MAX_HOURS_A_ROUND, now: datetime | None = None) -> int:
-    """Close at most this many hours, oldest first, and return their number.
+    """Close at most this many hours, oldest first, and return their number. Hours without entries count as one.
 
     An hour is closed once no open transaction can add to it. Any number of processes may call it, also at once, and it
     may be killed at any point: an hour is counted with the progress past it, or not at all.
@@ -71,6 +76,14 @@ def _close(progress: UsageProgress) -> bool:
     hour, pending_until = progress.closed_until, progress.pending_until
     if pending_until is None or hour >= pending_until:
         return False
-    first, stop = entry_times.find_ids(start=hour, end=hour + _HOUR)
-    values = {"hour": hour, "end": hour + _HOUR, "first": first, "stop": stop}
+    end = min(max(hour + _HOUR, _next_hour(hour) or pending_until), pending_until)
+    first, stop = entry_times.find_ids(start=hour, end=end)
+    values = {"hour": hour, "end": end, "first": first, "stop": stop}
     return bool(plain_sql.execute(_CLOSE, values))
+
+
+def _next_hour(hour: datetime) -> datetime | None:
+    """Return an hour before which there is no entry since this one, or None if there is no entry at all."""
+    first, _ = entry_times.find_ids(start=hour, end=hour)
+    rows = plain_sql.execute(_NEXT, {"first": first, "disorder": entry_times.DISORDER})
+    return rows[0][0] if rows else None

@@ -35,7 +35,10 @@ class History:
         accepted_at = started_at - timedelta(seconds=wait_seconds)
         more = fields.pop("parameters", {})
         queued = factories.submit(
-            self.owner, now=accepted_at, parameters=[{"width": width, "height": 512, "seed": 1, **more}], **fields
+            self.owner,
+            now=accepted_at,
+            parameters=[{"width": width, "height": 512, "seed": 1, **more}],
+            **fields,
         )
         self._note(accepted_at)
         if status == Status.CANCELLED:
@@ -62,7 +65,7 @@ class History:
         if self._times:
             values = ", ".join(f"({pk}, '{at.isoformat()}'::timestamptz)" for pk, at in self._times)
             tamper(
-                f"UPDATE billing_ledgerentry e SET created_at = at FROM (VALUES {values}) AS told(id, at)"
+                f"UPDATE billing_ledgerentry e SET created_at = at FROM (VALUES {values}) AS told(id, at)"  # noqa: S608
                 " WHERE e.id = told.id"
             )
         self._times = []

@@ -86,17 +86,24 @@ def test_a_second_round_changes_nothing(history: History) -> None:
 
 @pytest.mark.django_db
 def test_a_round_is_bounded_and_the_next_one_goes_on(history: History) -> None:
-    history.end(NINE + 10 * MINUTE)
-    history.end(NINE + 4 * 24 * HOUR)
+    for hours in range(5):
+        history.end(NINE + hours * HOUR + 30 * MINUTE)
     history.write_times()
-    now = NINE + 5 * 24 * HOUR
-    assert roll_up.roll_up(max_hours=3, now=now) == 3
-    assert UsageProgress.objects.get().closed_until == NINE + 3 * HOUR
-    rounds = 0
-    while roll_up.roll_up(now=now):
-        rounds += 1
-    assert rounds > 3
-    assert [row["hour"] for row in rolled_up()] == [NINE, NINE + 4 * 24 * HOUR]
+    for closed_hours in (2, 4, 5):
+        assert roll_up.roll_up(max_hours=2, now=NINE + 6 * HOUR) > 0
+        assert UsageProgress.objects.get().closed_until == NINE + closed_hours * HOUR
+    assert roll_up.roll_up(max_hours=2, now=NINE + 6 * HOUR) == 0
+    assert [row["hour"] for row in rolled_up()] == [NINE + hours * HOUR for hours in range(5)]
+
+
+@pytest.mark.django_db
+def test_months_without_an_entry_take_one_step(history: History) -> None:
+    history.end(NINE + 10 * MINUTE)
+    history.end(NINE + 100 * 24 * HOUR + 30 * MINUTE)
+    history.write_times()
+    assert roll_up.roll_up(now=NINE + 300 * 24 * HOUR + HOUR) < 7
+    assert UsageProgress.objects.get().closed_until == NINE + 300 * 24 * HOUR
+    assert [row["hour"] for row in rolled_up()] == [NINE, NINE + 100 * 24 * HOUR]
     assert list(audit.find_disagreements()) == []
 
 

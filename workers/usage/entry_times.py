@@ -1,4 +1,4 @@
-"""Ledger entries by their time, found in the ledger's own order, without an index on the time that each image would pay.
+"""Ledger entries by their time, found in the order of the ledger. An index on the time would cost time with each image.
 
 An entry has the time at which its statement began, and gets its place under the lock of its account. So the times are
 in the order of the places, but for the longest wait of a statement. Reads only.
@@ -68,8 +68,16 @@ def read_balance(*, account_id: int, at: datetime) -> int:
 
 
 def _find(statement: str, scope: dict[str, int], start: datetime, end: datetime) -> Places:
-    first, _ = _search(statement, scope, start - DISORDER)
-    return Places(first, _search(statement, scope, end + DISORDER)[1])
+    first, _ = _search(statement, scope, _shift(start, -DISORDER))
+    return Places(first, _search(statement, scope, _shift(end, DISORDER)).stop)
+
+
+def _shift(at: datetime, by: timedelta) -> datetime:
+    """Return the time moved, or the time itself at an end of the calendar, where no entry is."""
+    try:
+        return at + by
+    except OverflowError:
+        return at
 
 
 def _search(statement: str, scope: dict[str, int], at: datetime) -> Places:
