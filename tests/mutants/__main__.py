@@ -29,6 +29,7 @@ from tests.mutants import (
     resources,
     storage,
     trial,
+    usage,
     waiting,
     workers,
     zekron_api,
@@ -55,6 +56,7 @@ MUTATIONS = (
     *resources.MUTATIONS,
     *storage.MUTATIONS,
     *zekron_api.MUTATIONS,
+    *usage.MUTATIONS,
     *waiting.MUTATIONS,
     *openai.MUTATIONS,
 )

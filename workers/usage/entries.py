@@ -89,5 +89,7 @@ def _page(rows: QuerySet[LedgerEntry], limit: int, following: int | None) -> Pag
     if len(found) > limit:
         found, following = found[:limit], found[limit - 1].sequence
     holds = {row.reservation_id for row in found if row.reservation_id is not None}
-    ids = dict(Generation.objects.filter(reservation_id__in=holds).values_list("reservation_id", "pk"))
+    ids: dict[int | None, int] = dict(
+        Generation.objects.filter(reservation_id__in=holds).values_list("reservation_id", "pk")
+    )
     return Page([Entry(row, ids.get(row.reservation_id)) for row in found], following)

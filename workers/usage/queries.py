@@ -159,7 +159,7 @@ SELECT {selected} FROM counted GROUP BY {groups} ORDER BY {groups} LIMIT %(limit
 
 def _closed_until() -> datetime | None:
     progress = UsageProgress.objects.first()
-    return progress and progress.closed_until
+    return None if progress is None else progress.closed_until
 
 
 def _refuse_long_reading(account_id: int, first: int, stop: int | None) -> None:

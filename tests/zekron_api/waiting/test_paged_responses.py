@@ -63,7 +63,11 @@ def serve(pages: Iterator[bytes], client: Client, *, scope: dict[str, Any] | Non
 
     return asyncio.run(
         paged_response.serve(
-            response, scope={} if scope is None else scope, send=client.send, slot=nullcontext, read_page=read_page
+            response,
+            scope={} if scope is None else scope,
+            send=client.send,
+            slot=nullcontext,
+            read_page=read_page,
         )
     )
 
