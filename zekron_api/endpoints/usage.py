@@ -49,8 +49,8 @@ class GroupByField(CheckedField):
 
     def __init__(self, *, help_text: str) -> None:
         super().__init__(required=False, help_text=help_text)
-        one = rf"(?:{'|'.join(GROUPS)}|metadata\.[A-Za-z0-9_]{{1,32}})"
-        set_override(self, "field", {"type": "string", "pattern": f"^{one}$"})
+        name, last = f"(?:{'|'.join(GROUPS)})", r"metadata\.[^\u0000]{1,64}"
+        set_override(self, "field", {"type": "string", "pattern": f"^(?:{name},)*(?:{name}|{last})$"})
 
     def checked(self, value: object) -> GroupBy:
         """Return the groups. Raises InvalidField."""
