@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -64,18 +65,14 @@ def test_every_statement_looks_at_its_own_rows_alone(history: History) -> None:
 
 def check_small_account(history: History) -> None:
     owner, end = history.owner.pk, START + DAYS * DAY
-    whole = {"account_id": owner, "start": START, "end": end + DAY}
+    whole: dict[str, Any] = {"account_id": owner, "start": START, "end": end + DAY}
     # Each search reads as many entries as their number has binary digits.
     mine = 6 * MINE
     for metadata in (None, "a"):
-        refuse_costly(
-            lambda metadata=metadata: queries.read(**whole, bucket="day", metadata=metadata), rows=mine
-        )
+        refuse_costly(partial(queries.read, **whole, bucket="day", metadata=metadata), rows=mine)
     refuse_costly(lambda: list(export.read_pages(**whole)), rows=mine)
     for kind in (None, *LedgerEntry.Kind):
-        refuse_costly(
-            lambda kind=kind: entries.find_page(**whole, kind=kind, before=None, limit=20), rows=mine
-        )
+        refuse_costly(partial(entries.find_page, **whole, kind=kind, before=None, limit=20), rows=mine)
     refuse_costly(lambda: entry_times.read_balance(account_id=owner, at=end + HOUR), rows=mine)
     # A round about the middle, of which the hour has twenty generations with two entries each. Those of some minutes
     # before and after are looked at, too.
@@ -94,7 +91,7 @@ def check_small_account(history: History) -> None:
 def check_large_account() -> None:
     large = LedgerEntry.objects.filter(kind="release").order_by("pk")[CROWD // 2].account_id
     middle = START + DAYS // 2 * DAY
-    found = {"account_id": large, "start": middle, "end": middle + DAY}
+    found: dict[str, Any] = {"account_id": large, "start": middle, "end": middle + DAY}
     refuse_costly(lambda: entries.find_page(**found, kind=None, before=None, limit=5), rows=40)
     refuse_costly(lambda: list(export.read_pages(**found)), rows=40)
     refuse_costly(lambda: queries.read(**found, bucket="day"), rows=40)

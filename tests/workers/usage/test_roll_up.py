@@ -27,7 +27,7 @@ def history() -> History:
 
 
 def rolled_up() -> list[dict[str, Any]]:
-    return list(UsageHour.objects.order_by("hour", "model", "kind", "size").values())
+    return [dict(row) for row in UsageHour.objects.order_by("hour", "model", "kind", "size").values()]
 
 
 @pytest.mark.django_db

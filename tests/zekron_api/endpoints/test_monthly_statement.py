@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.core.management import call_command
@@ -74,7 +75,8 @@ def test_html_is_escaped_and_has_no_script_and_no_style_of_its_own(me: Caller, h
     for text in ("9.9733", "2.0000", "\u22121.0000", "\u22120.0801", "10.8932", "2026-03-03"):
         assert text in page
     [stylesheet] = re.findall(r'<link rel="stylesheet" href="[^"]*?(/static/[^"]+)">', page)
-    assert b"@page" in b"".join(me.client.get(stylesheet).streaming_content)
+    served: Any = me.client.get(stylesheet)
+    assert b"@page" in b"".join(served.streaming_content)
 
 
 def test_the_closing_balance_opens_the_next_month(me: Caller, history: History) -> None:

@@ -139,8 +139,12 @@ def test_a_client_that_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch)
         await asyncio.Event().wait()
 
     client.send = hang  # type: ignore[method-assign]
-    # The transport is found by the method's owner.
-    monkeypatch.setattr(sending, "cut_off", lambda _: asyncio.sleep(0, client.abort()))
+
+    async def cut_off(_: object) -> None:
+        client.abort()
+
+    # Otherwise the transport is found by the method's owner.
+    monkeypatch.setattr(sending, "cut_off", cut_off)
     serve(iter([b"a"]), client)
     assert client.is_cut_off
 
