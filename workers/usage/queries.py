@@ -149,8 +149,10 @@ def _statement(columns: Sequence[str], *, by_metadata: bool) -> str:
     groups = ", ".join(("1", "label", *columns))
     selected = ", ".join(("date_trunc(%(bucket)s, hour, 'UTC')", "label", *columns, _SUMS))
     counted = ended.count(where=_ENTRIES, label=_LABEL) if by_metadata else ended.count(where=_ENTRIES)
+    # Without MATERIALIZED, the planner would make the histogram of a row anew for each of its buckets.
     return f"""
-WITH closed AS ({_NOTHING_CLOSED if by_metadata else _CLOSED}), counted AS ({"" if by_metadata else _ROLLED_UP}
+WITH closed AS ({_NOTHING_CLOSED if by_metadata else _CLOSED}), counted AS MATERIALIZED (
+    {"" if by_metadata else _ROLLED_UP}
     {counted}
 )
 SELECT {selected} FROM counted GROUP BY {groups} ORDER BY {groups} LIMIT %(limit)s

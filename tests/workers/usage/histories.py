@@ -2,14 +2,36 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
+
+from django.db import connection
 
 from billing import ledger
 from billing.models import Account, LedgerEntry
 from tests import factories
 from tests.billing.tampering import tamper
+from tests.processes import wait_until
 from workers.lifecycle import generations
 from workers.models import Generation, Status
+from workers.usage import roll_up
+
+_OPEN: Final = """
+SELECT count(*) FROM workers_usageprogress, pg_snapshot_xip(pg_current_snapshot()) AS open(xid)
+WHERE xid < pending_xid::text::xid8
+"""
+
+
+def roll_up_when_quiet(*, now: datetime, max_hours: int = roll_up.MAX_HOURS_A_ROUND) -> int:
+    """Roll up, once no transaction is open that would delay it, such as one of PostgreSQL's own autovacuum."""
+    roll_up.roll_up(max_hours=0, now=now)
+    wait_until(_is_quiet)
+    return roll_up.roll_up(max_hours=max_hours, now=now)
+
+
+def _is_quiet() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(_OPEN)
+        return not cursor.fetchone()[0]
 
 
 class History:

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from billing.models import LedgerEntry
 from tests import factories
-from tests.workers.usage.histories import History
+from tests.workers.usage.histories import History, roll_up_when_quiet
 from workers.audit import rows as audit
 from workers.models import Status, UsageHour
-from workers.usage import entries, entry_times, export, queries, roll_up
+from workers.usage import entries, entry_times, export, queries
 
 HOUR = timedelta(hours=1)
 # Each history begins after the one before it has ended, because the ledger has all of them in the order of their times.
@@ -83,11 +83,11 @@ def test_export_ledger_balance_and_usage_are_equal_for_any_range(
     steps: Any, times: tuple[timedelta, timedelta], closed: int, entries_a_page: int
 ) -> None:
     beginning = next(BEGINNINGS)
-    while roll_up.roll_up(now=beginning):
+    while roll_up_when_quiet(now=beginning):
         pass
     history = History(factories.account(), opened_at=beginning)
     live_through(history, beginning, steps)
-    roll_up.roll_up(max_hours=closed, now=beginning + timedelta(days=20))
+    roll_up_when_quiet(max_hours=closed, now=beginning + timedelta(days=20))
     owner, (start, end) = history.owner.pk, (beginning + min(times), beginning + max(times))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(export, "ENTRIES_A_PAGE", entries_a_page)

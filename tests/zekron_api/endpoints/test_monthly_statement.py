@@ -13,7 +13,7 @@ from django.core.management.base import CommandError
 from billing.models import Account
 from tests.assertions import refusal
 from tests.billing.tampering import tamper
-from tests.workers.usage.histories import History
+from tests.workers.usage.histories import History, roll_up_when_quiet
 from tests.zekron_api.callers import Caller
 from workers.models import UsageProgress
 from workers.usage import roll_up
@@ -42,7 +42,7 @@ def history(me: Caller) -> History:
 
 
 def close(until: datetime) -> None:
-    while roll_up.roll_up(max_hours=1000, now=until + roll_up.GRACE):
+    while roll_up_when_quiet(max_hours=1000, now=until + roll_up.GRACE):
         pass
 
 

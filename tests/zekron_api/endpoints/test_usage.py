@@ -8,10 +8,10 @@ import pytest
 from billing import keys
 from tests import factories
 from tests.assertions import refusal
-from tests.workers.usage.histories import History
+from tests.workers.usage.histories import History, roll_up_when_quiet
 from tests.zekron_api.callers import Caller
 from workers.models import Generation, Status
-from workers.usage import queries, roll_up
+from workers.usage import queries
 
 pytestmark = pytest.mark.django_db
 
@@ -69,7 +69,7 @@ def test_the_reply_is_the_same_however_much_is_rolled_up(
     query = f"{RANGE}&bucket=hour&group_by=size,type"
     before = usage(me, query)
     assert len(before["rows"]) == 8
-    roll_up.roll_up(max_hours=closed_hours, now=NINE + 40 * HOUR)
+    roll_up_when_quiet(max_hours=closed_hours, now=NINE + 40 * HOUR)
     assert usage(me, query) == before
 
 
@@ -97,7 +97,7 @@ def test_metadata_is_counted_from_the_generations(me: Caller, history: History) 
         history.end(NINE + 10 * MINUTE, parameters={"metadata": {"order, of": label}})
     erased = history.end(NINE + 11 * MINUTE, parameters={"metadata": {"order, of": "9"}})
     history.write_times()
-    roll_up.roll_up(now=NINE + 40 * HOUR)
+    roll_up_when_quiet(now=NINE + 40 * HOUR)
     Generation.objects.filter(pk=erased.pk).update(parameters={"width": 512, "height": 512})
     data = usage(me, f"{RANGE}&group_by=model,metadata.order, of")
     assert data["group_by"] == ["model", "metadata.order, of"]
@@ -111,7 +111,7 @@ def test_another_accounts_usage_is_not_mine(me: Caller, stranger: Caller, histor
         for more in ("", "&group_by=metadata.a"):
             assert usage(me, RANGE + more)["total"]["images"] == 1
             assert usage(stranger, RANGE + more)["rows"] == []
-        roll_up.roll_up(now=NINE + 40 * HOUR)
+        roll_up_when_quiet(now=NINE + 40 * HOUR)
 
 
 def test_without_a_range_the_reply_has_the_last_30_days_and_this_moment(me: Caller) -> None:
