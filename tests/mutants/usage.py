@@ -23,6 +23,13 @@ MUTATIONS = (
         tests=(f"{ROUNDS}::test_an_hour_waits_for_the_transaction_that_may_still_add_to_it",),
     ),
     Mutation(
+        name="usage: an hour waits for the newest transaction",
+        path=ROLL_UP,
+        text="pending_xid = pg_current_xact_id()::text::bigint",
+        without="pending_xid = next_xid",
+        tests=(f"{ROUNDS}::test_an_hour_waits_for_the_transaction_that_may_still_add_to_it",),
+    ),
+    Mutation(
         name="usage: an hour waits for no later transaction",
         path=ROLL_UP,
         text="WHERE xid < pending_xid::text::xid8",
@@ -46,7 +53,7 @@ MUTATIONS = (
     Mutation(
         name="usage: an id of another server is replaced",
         path=ROLL_UP,
-        text=" OR pending_xid > xid)",
+        text=" OR pending_xid > next_xid)",
         without=")",
         tests=(f"{ROUNDS}::test_an_id_of_another_server_is_replaced",),
     ),

@@ -27,13 +27,14 @@ _NEXT: Final = """
 SELECT date_trunc('hour', created_at - %(disorder)s, 'UTC') FROM billing_ledgerentry
 WHERE id >= %(first)s ORDER BY id LIMIT 1
 """
-# All entries of the hours before `pending_until` are of transactions with an id below `pending_xid`. Ids begin anew
-# after a restore into another server, and such an id is replaced.
+# All entries of the hours before `pending_until` are of transactions with an id below `pending_xid`, the id of this
+# statement's own transaction. The end of its snapshot would be too low, because an open transaction may have that id.
+# Ids begin anew after a restore into another server, and such an id is replaced.
 _MARK: Final = f"""
-WITH seen AS (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS xid,
+WITH seen AS (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS next_xid,
     date_trunc('hour', {NOW} - %(grace)s, 'UTC') AS until)
-UPDATE workers_usageprogress SET pending_until = until, pending_xid = xid FROM seen
-WHERE closed_until < until AND (pending_until IS NULL OR pending_until <= closed_until OR pending_xid > xid)
+UPDATE workers_usageprogress SET pending_until = until, pending_xid = pg_current_xact_id()::text::bigint FROM seen
+WHERE closed_until < until AND (pending_until IS NULL OR pending_until <= closed_until OR pending_xid > next_xid)
 RETURNING id
 """  # noqa: S608 (only texts of this module are inserted)
 # The progress moves and the hour is counted in one snapshot, in which none of those transactions is open any more. A

@@ -117,6 +117,8 @@ def test_an_empty_ledger_has_nothing_to_roll_up() -> None:
 def test_an_hour_waits_for_the_transaction_that_may_still_add_to_it(history: History) -> None:
     history.end(NINE + 10 * MINUTE)
     history.write_times()
+    # The next round writes nothing before its mark, so that the transaction is the newest one.
+    roll_up.roll_up(max_hours=0, now=NINE + 6 * MINUTE)
     with transaction.atomic():
         # It has an id and is older than the mark. What it has written is not visible yet.
         history.end(NINE + 50 * MINUTE, status=Status.FAILED)
@@ -134,6 +136,8 @@ def test_a_transaction_that_began_later_delays_no_hour(history: History) -> None
     assert roll_up.roll_up(max_hours=0, now=NINE + 2 * HOUR) == 0
     with transaction.atomic():
         history.end(NINE + 2 * HOUR + 50 * MINUTE, status=Status.FAILED)
+        # A transaction after it has ended, so that a snapshot knows of the open one.
+        start_elsewhere(factories.account).result()
         assert start_elsewhere(lambda: roll_up.roll_up(now=NINE + 2 * HOUR)).result() == 1
 
 

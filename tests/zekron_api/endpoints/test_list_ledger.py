@@ -107,7 +107,12 @@ def test_entries_that_waited_for_the_account_are_found_by_their_times(me: Caller
     history.write_times()
     assert walk(me, "from=2026-03-01T10:00:10Z&to=2026-03-01T10:00:40Z") == [6, 4, 3]
     assert walk(me, "from=2026-03-01T10:00:30Z&to=2026-03-01T10:00:31Z") == [6]
+    assert walk(me, "from=2026-03-01T10:00:15Z") == [6, 5, 3]
     assert walk(me, "to=2026-03-01T10:00:20Z") == [4, 2, 1]
+    for seconds in (50, 60):
+        history.top_up(NINE + HOUR + timedelta(seconds=seconds))
+    history.write_times()
+    assert walk(me, "to=2026-03-01T10:00:35Z") == [6, 4, 3, 2, 1]
 
 
 def test_another_accounts_entries_are_not_mine(me: Caller, stranger: Caller) -> None:

@@ -58,11 +58,11 @@ def test_rows_and_total_have_images_cost_and_times(me: Caller, history: History)
     assert (data["total"]["images"], data["total"]["failed"], data["total"]["cancelled"]) == (2, 1, 1)
 
 
-@pytest.mark.parametrize("closed_hours", [0, 1, 3, 30])
+@pytest.mark.parametrize("closed_hours", [0, 1, 2, 3, 30])
 def test_the_reply_is_the_same_however_much_is_rolled_up(
     me: Caller, history: History, closed_hours: int
 ) -> None:
-    for minutes in (10, 50, 70, 130, 60 * 26):
+    for minutes in (10, 57, 70, 130, 60 * 26):
         history.end(NINE + minutes * MINUTE)
         history.end(NINE + minutes * MINUTE + MINUTE, status=Status.FAILED, width=768)
     history.write_times()
