@@ -272,7 +272,7 @@ class LedgerEntry(models.Model):
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
-        """The constraints of the table and the model's name in the admin."""
+        """The constraints and the index of the table, and the model's name in the admin."""
 
         verbose_name_plural = "ledger entries"
         constraints = [
@@ -308,6 +308,12 @@ class LedgerEntry(models.Model):
                     reserved_after_micros__gte=0,
                     balance_after_micros__gte=F("reserved_after_micros"),
                 ),
+            ),
+        ]
+        indexes = [
+            # They are few among the entries of an account. Holds and their ends write nothing into it.
+            models.Index(
+                "account", "sequence", name="entry_of_person", condition=Q(kind__in=["credit", "refund"])
             ),
         ]
 

@@ -3,9 +3,12 @@
 from datetime import datetime
 from typing import Final
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.expressions import Combinable
+from django.db.models.functions import Mod
+from django.db.models.lookups import Exact
 
 from billing.models import Account, ApiKey, Reservation
 from storage.models import StoredImage
@@ -267,3 +270,69 @@ class SourceImage(models.Model):
 
     def __str__(self) -> str:
         return f"source {self.position} of generation {self.generation_id}"
+
+
+class UsageHour(models.Model):
+    """The ended generations of one hour in UTC that have the same account, key, model, kind and size.
+
+    The hour is that of the ledger entry that settled or released the hold. Only `workers.usage` writes it.
+    """
+
+    account = models.ForeignKey(Account, models.PROTECT, related_name="+", db_index=False)
+    hour = models.DateTimeField()
+    api_key = models.ForeignKey(ApiKey, models.PROTECT, null=True, related_name="+", db_index=False)
+    model = models.CharField(max_length=64)
+    kind = models.CharField(max_length=8, choices=Kind.choices)
+    size = models.CharField(max_length=16)
+    completed = models.IntegerField()
+    failed = models.IntegerField()
+    cancelled = models.IntegerField()
+    cost_micros = models.BigIntegerField()
+    # Histograms of the completed ones: their time in the queue, and in the making. `workers.usage.histograms` has the
+    # bounds.
+    wait_counts = ArrayField(models.IntegerField())
+    make_counts = ArrayField(models.IntegerField())
+
+    class Meta:
+        """One row for each combination, whose index also finds an account's hours."""
+
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account", "hour", "api_key", "model", "kind", "size"],
+                name="usage_hour_once",
+                nulls_distinct=False,
+            ),
+            models.CheckConstraint(
+                name="usage_hour_counts",
+                condition=Q(completed__gte=0, failed__gte=0, cancelled__gte=0)
+                & (Q(completed__gt=0) | Q(failed__gt=0) | Q(cancelled__gt=0)),
+            ),
+            models.CheckConstraint(
+                name="usage_hour_cost",
+                condition=Q(Exact(Mod(F("cost_micros"), 100), 0))
+                & (Q(completed=0, cost_micros=0) | Q(completed__gt=0, cost_micros__gt=0)),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"usage of account {self.account_id} in the hour of {self.hour:%Y-%m-%d %H:%M}"
+
+
+class UsageProgress(models.Model):
+    """The progress of the roll-up, in one row: all hours before `closed_until` are in `UsageHour`, and never change.
+
+    Hours before `pending_until` can be closed once every transaction with an id below `pending_xid` has ended.
+    """
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    closed_until = models.DateTimeField()
+    pending_until = models.DateTimeField(null=True)
+    pending_xid = models.BigIntegerField(null=True)
+
+    class Meta:
+        """The constraint that there is one row."""
+
+        constraints = [models.CheckConstraint(name="usage_progress_once", condition=Q(id=1))]
+
+    def __str__(self) -> str:
+        return f"usage is rolled up until {self.closed_until:%Y-%m-%d %H:%M}"

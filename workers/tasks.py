@@ -1,4 +1,4 @@
-"""Celery tasks (generation, sweep, audit) and signal handlers for the start and stop of a worker process."""
+"""Celery tasks (generation, sweep, audit, usage) and signal handlers for the start and stop of a worker process."""
 
 import logging
 import os
@@ -11,6 +11,7 @@ from celery import shared_task
 from celery.signals import celeryd_after_setup, worker_shutdown, worker_shutting_down
 from django.conf import settings
 
+from storage.postgresql import time_limits
 from storage.postgresql.availability import UNAVAILABLE
 from workers.audit import scheduled
 from workers.catalogue import RESERVED_QUEUES, CatalogueError, catalogue
@@ -19,6 +20,7 @@ from workers.error_redaction import summarise
 from workers.gpu_worker import attempt, process
 from workers.lifecycle import recovery
 from workers.messaging import enqueue
+from workers.usage import roll_up
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +47,15 @@ def sweep_stuck() -> None:
 def audit_ledger() -> None:
     """Audit money and generations, and log each discrepancy. A second run reads and logs everything again."""
     scheduled.run()
+
+
+@shared_task(throws=UNAVAILABLE)
+def roll_up_usage() -> None:
+    """Close the complete hours of the usage. Each is counted once, even if the task runs twice or at the same time."""
+    with time_limits.long_statements(seconds=roll_up.SECONDS_AN_HOUR):
+        closed_count = roll_up.roll_up()
+    if closed_count:
+        log.info("usage: rolled up %d hours", closed_count)
 
 
 @celeryd_after_setup.connect

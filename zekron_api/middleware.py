@@ -16,6 +16,7 @@ from zekron_api.http.pending_check import PendingCheckResponse
 from zekron_api.ops import health
 from zekron_api.waiting.deferred_response import SUPPORTS_DEFERRAL, DeferredResponse
 from zekron_api.waiting.event_stream import EventStreamResponse
+from zekron_api.waiting.paged_response import PagedResponse
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,8 @@ def wait_in_place(get_response: GetResponse) -> GetResponse:
         if isinstance(response, DeferredResponse) and not getattr(request, SUPPORTS_DEFERRAL, False):
             return response.wait_in_place()
         if isinstance(response, EventStreamResponse) and not getattr(request, SUPPORTS_DEFERRAL, False):
+            return response.wait_in_place()
+        if isinstance(response, PagedResponse) and not getattr(request, SUPPORTS_DEFERRAL, False):
             return response.wait_in_place()
         if isinstance(response, PendingCheckResponse) and not getattr(request, SUPPORTS_DEFERRAL, False):
             response.wait_in_place()

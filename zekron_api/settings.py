@@ -281,6 +281,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": timedelta(minutes=5),
         "options": {"expires": 300},
     },
+    "usage": {"task": "workers.tasks.roll_up_usage", "schedule": crontab(), "options": {"expires": 60}},
     "purge": {"task": "storage.tasks.purge", "schedule": timedelta(seconds=30), "options": {"expires": 30}},
     "remove_orphans": {
         "task": "storage.tasks.remove_orphans",

@@ -31,6 +31,7 @@ from tests.mutants import (
     resources,
     storage,
     trial,
+    usage,
     waiting,
     workers,
     zekron_api,
@@ -59,6 +60,7 @@ MUTATIONS = (
     *resources.MUTATIONS,
     *storage.MUTATIONS,
     *zekron_api.MUTATIONS,
+    *usage.MUTATIONS,
     *waiting.MUTATIONS,
     *openai.MUTATIONS,
 )

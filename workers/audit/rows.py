@@ -13,7 +13,15 @@ from django.db.models.functions import Now
 from billing import audit as money
 from billing.models import Account
 from storage.models import StoredImage
-from workers.models import OPEN_STATUSES, Generation, IdempotencyKey, SourceImage, Timestamp
+from workers.models import (
+    OPEN_STATUSES,
+    Generation,
+    IdempotencyKey,
+    SourceImage,
+    Timestamp,
+    UsageHour,
+    UsageProgress,
+)
 
 # The generation's status must match its reservation, which is charged once, released, or still held. Both name the key
 # that asked, which is of the same account.
@@ -103,7 +111,28 @@ WHERE i.wrapped_key IS NOT NULL AND NOT EXISTS (SELECT FROM workers_generation g
     AND NOT EXISTS (SELECT FROM workers_sourceimage s WHERE s.image_id = i.id)
 """
 
-CHECKS = (RESOLUTIONS, STRAYS, TOTALS, ALL_TOGETHER, IMAGES)
+# An hour that is rolled up has the settlements and releases of the ledger. An hour that is not, has no row.
+USAGE = """
+WITH closed AS (
+    SELECT coalesce(max(closed_until), '-infinity') AS until FROM workers_usageprogress
+), moved AS (
+    SELECT account_id, date_trunc('hour', created_at, 'UTC') AS hour, count(*) FILTER (WHERE kind = 'settle') AS made,
+        coalesce(sum(amount_micros) FILTER (WHERE kind = 'settle'), 0) AS cost,
+        count(*) FILTER (WHERE kind = 'release') AS unpaid
+    FROM billing_ledgerentry, closed WHERE kind IN ('settle', 'release') AND created_at < until GROUP BY 1, 2
+), rolled AS (
+    SELECT account_id, hour, sum(completed) AS made, sum(cost_micros) AS cost, sum(failed + cancelled) AS unpaid
+    FROM workers_usagehour GROUP BY 1, 2
+)
+SELECT format('usage of account %s in the hour of %s: %s images of %s micros and %s unpaid, but the ledger has %s of %s'
+    ' and %s', account_id, hour AT TIME ZONE 'UTC', coalesce(rolled.made, 0), coalesce(rolled.cost, 0),
+    coalesce(rolled.unpaid, 0), coalesce(moved.made, 0), coalesce(moved.cost, 0), coalesce(moved.unpaid, 0))
+FROM moved FULL JOIN rolled USING (account_id, hour)
+WHERE (moved.made, moved.cost, moved.unpaid) IS DISTINCT FROM (rolled.made, rolled.cost, rolled.unpaid)
+ORDER BY account_id, hour
+"""
+
+CHECKS = (RESOLUTIONS, STRAYS, TOTALS, ALL_TOGETHER, IMAGES, USAGE)
 
 # The sweep gives up a generation within seconds of its deadline. The purge destroys a key within a minute of its
 # expiry, and deletes the object within ten minutes more. Anything later than these limits was missed.
@@ -127,7 +156,8 @@ def find_disagreements() -> Iterator[str]:
     """
     for statement in CHECKS:
         yield from money.lines(statement)
-    yield from money.missing_constraints(models=(Generation, SourceImage, IdempotencyKey, StoredImage))
+    written = (Generation, SourceImage, IdempotencyKey, StoredImage, UsageHour, UsageProgress)
+    yield from money.missing_constraints(models=written)
 
 
 def find_overdue(*, now: Timestamp = Now()) -> Iterator[str]:

@@ -30,21 +30,26 @@ from workers.lifecycle.generations import TooManyOpen, TooManyQueued
 from workers.lifecycle.idempotency import KeyReused
 from workers.lifecycle.partials import PartialsSuspended
 from workers.moderation import ContentRefused, ModerationFailed
+from workers.usage.queries import TooManyEntries, TooManyRows
 from zekron_api.endpoints import (
     api_keys,
     cancel_generation,
+    export_usage,
     generate,
     generation_events,
     generation_object,
     generation_response,
     key_fields,
     list_generations,
+    list_ledger,
     list_models,
+    monthly_statement,
     quote,
     redeem_code,
     reply_serializers,
     serializers,
     top_ups,
+    usage,
     verify,
     views,
     watch_generation,
@@ -114,7 +119,7 @@ def _edit_image(**body: object) -> None:
     request_serializers.EditImageSerializer(data=body).is_valid(raise_exception=True)
 
 
-def _query(kind: type[Serializer[Any]], **values: str) -> Cause:
+def _query(kind: type[Serializer[Any]], /, **values: str) -> Cause:
     return partial(kind(data=values).is_valid, raise_exception=True)
 
 
@@ -256,6 +261,9 @@ _KEY_BODY: Final[tuple[Cause, ...]] = (
     errors.PayloadTooLarge,
     _send_plain_text,
 )
+# Ranges of times that an endpoint refuses.
+_YEARS: Final = {"from": "2023-01-01T00:00:00Z", "to": "2026-01-01T00:00:00Z"}
+_BACKWARDS: Final = {"from": "2026-11-28T00:00:00Z", "to": "2026-11-27T00:00:00Z"}
 # The errors of one operation, by its operationId.
 CAUSES: Final[dict[str, tuple[Cause, ...]]] = {
     "generate": (
@@ -374,6 +382,35 @@ CAUSES: Final[dict[str, tuple[Cause, ...]]] = {
         _query(list_generations.PageSerializer, before="43", offset="20"),
         _query(list_generations.PageSerializer, status="failed", offset="20"),
     ),
+    "getUsage": (
+        _query(usage.UsageQuerySerializer, to="yesterday"),
+        _query(usage.UsageQuerySerializer, to="2026-11-27T12:30:00Z"),
+        _query(usage.UsageQuerySerializer, bucket="week"),
+        _query(usage.UsageQuerySerializer, group_by="colour"),
+        _query(usage.UsageQuerySerializer, **_YEARS),
+        _query(usage.UsageQuerySerializer, **_BACKWARDS),
+        partial(usage.refuse, TooManyRows()),
+        partial(usage.refuse, TooManyEntries()),
+    ),
+    "exportUsage": (
+        _query(export_usage.ExportQuerySerializer, to="yesterday"),
+        _query(export_usage.ExportQuerySerializer, format="xlsx"),
+        _query(export_usage.ExportQuerySerializer, after="0"),
+        _query(export_usage.ExportQuerySerializer, **_YEARS),
+        _query(export_usage.ExportQuerySerializer, **_BACKWARDS),
+    ),
+    "listLedger": (
+        _query(list_ledger.LedgerQuerySerializer, limit="0"),
+        _query(list_ledger.LedgerQuerySerializer, kind="gift"),
+        _query(list_ledger.LedgerQuerySerializer, to="yesterday"),
+        _query(list_ledger.LedgerQuerySerializer, **_BACKWARDS),
+    ),
+    "getStatement": (
+        exceptions.NotFound,
+        partial(monthly_statement.read_month, "march"),
+        monthly_statement.refuse_open_month,
+        _query(monthly_statement.StatementQuerySerializer, format="pdf"),
+    ),
 }
 
 
@@ -452,6 +489,24 @@ extend_schema(
     parameters=[list_generations.PageSerializer],
     responses={200: reply_serializers.HistoryReplySerializer},
 )(list_generations.HistoryView.get)
+extend_schema(
+    "getUsage", parameters=[usage.UsageQuerySerializer], responses={200: usage.UsageReplySerializer}
+)(usage.UsageView.get)
+extend_schema(
+    "exportUsage",
+    parameters=[export_usage.ExportQuerySerializer],
+    responses={(200, media_type): OpenApiTypes.STR for media_type in ("text/csv", "application/jsonl")},
+)(export_usage.ExportView.get)
+extend_schema(
+    "listLedger",
+    parameters=[list_ledger.LedgerQuerySerializer],
+    responses={200: list_ledger.LedgerReplySerializer},
+)(list_ledger.LedgerView.get)
+extend_schema(
+    "getStatement",
+    parameters=[monthly_statement.StatementQuerySerializer],
+    responses={(200, media_type): OpenApiTypes.STR for media_type in ("text/html", "text/csv")},
+)(monthly_statement.StatementView.get)
 extend_schema(
     "getGeneration",
     parameters=[watch_generation.PollSerializer],

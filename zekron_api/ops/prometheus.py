@@ -21,6 +21,7 @@ from workers.audit import scheduled
 from workers.catalogue import catalogue
 from workers.messaging import counters, worker_registry
 from workers.messaging.worker_registry import Worker
+from workers.models import UsageProgress
 from zekron_api.http import errors, process_metrics
 
 
@@ -93,6 +94,12 @@ def _of_postgresql() -> Iterator[Metric]:
         "Age of the oldest queued generation.",
         value=queue.oldest_queued_seconds,
     )
+    if progress := UsageProgress.objects.first():
+        yield GaugeMetricFamily(
+            "zekron_usage_rolled_up_timestamp_seconds",
+            "End of the last hour in the roll-up of the usage, in Unix seconds.",
+            value=progress.closed_until.timestamp(),
+        )
 
 
 def _of_redis() -> Iterator[Metric]:

@@ -28,7 +28,7 @@ from workers.messaging import background
 from zekron_api.http import authentication, cross_origin, errors, openai_errors, process_metrics
 from zekron_api.http.errors import ErrorReply
 from zekron_api.http.pending_check import PendingCheckResponse
-from zekron_api.waiting import futures, half_close, request_body, sending
+from zekron_api.waiting import futures, half_close, paged_response, request_body, sending
 from zekron_api.waiting.completion_waiters import CompletionWaiters
 from zekron_api.waiting.deferred_response import (
     SUPPORTS_DEFERRAL,
@@ -41,6 +41,7 @@ from zekron_api.waiting.event_streams import EventStreams
 from zekron_api.waiting.fair_semaphore import PerAccountSemaphore
 from zekron_api.waiting.open_lanes import OpenLanes
 from zekron_api.waiting.own_requests import ComposedResponse, OwnRequests
+from zekron_api.waiting.paged_response import PagedResponse
 from zekron_api.waiting.request_body import Scope
 from zekron_api.waiting.utf8_request import Utf8Request
 
@@ -107,6 +108,9 @@ class WaitingRoom(ASGIHandler):
         if isinstance(response, ComposedResponse):
             await self._compose(response, scope, receive, send)
             return
+        if isinstance(response, PagedResponse):
+            await self._send_pages(response, scope, send)
+            return
         if isinstance(response, PendingCheckResponse):
             await response.wait()
             if scope["method"] == "HEAD":
@@ -170,6 +174,16 @@ class WaitingRoom(ASGIHandler):
         finally:
             if noting is not None:
                 noting.cancel()
+
+    async def _send_pages(self, response: PagedResponse, scope: Scope, send: Send) -> None:
+        async def read_page() -> bytes | None:
+            async with self._reply_lane:
+                return await self._in_thread(partial(self._with_database, response.read_page))
+
+        slot = partial(self._reply_slots.slot, response.account_id)
+        refusal = await paged_response.serve(response, scope=scope, send=send, slot=slot, read_page=read_page)
+        if refusal is not None:
+            await self._send(with_headers_of(response, refusal), send)
 
     async def _compose(self, response: ComposedResponse, scope: Scope, receive: Receive, send: Send) -> None:
         """Send a response that is made of requests to this application, which end with it."""
@@ -275,7 +289,7 @@ class WaitingRoom(ASGIHandler):
             if request.method == "HEAD" and isinstance(whole, DeferredResponse):
                 whole = whole.resolve()
             response.close()
-            if isinstance(whole, EventStreamResponse):
+            if isinstance(whole, EventStreamResponse | PagedResponse):
                 return whole.without_body() if request.method == "HEAD" else whole
             sending.with_length(whole)
             if request.method == "HEAD":

@@ -68,7 +68,7 @@ class EventStreams:
         left = asyncio.ensure_future(receive())
         ended = [self._waiters.add(stream.generation_id) for stream in streams]
         try:
-            await _send(send, _start(response), 0)
+            await _send(send, sending.start_without_length(response), 0)
             if response.tells_progress:
                 await _send_body(send, OPENING)
             runs = [
@@ -194,16 +194,6 @@ class EventStreams:
             streams.discard(stream)
             if not streams:
                 del self._streams[stream.generation_id]
-
-
-def _start(response: EventStreamResponse) -> dict[str, Any]:
-    """Return the message with status and headers. A stream has no length."""
-    headers = [
-        (name.encode("ascii"), value.encode("latin-1"))
-        for name, value in response.items()
-        if name.lower() != "content-length"
-    ]
-    return {"type": "http.response.start", "status": response.status_code, "headers": headers}
 
 
 async def _send_body(send: Any, body: bytes) -> None:

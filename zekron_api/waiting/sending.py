@@ -35,6 +35,16 @@ def is_disconnected(send: Any) -> bool:
     return bool(getattr(getattr(send, "__self__", None), "disconnected", False))
 
 
+def start_without_length(response: HttpResponse) -> dict[str, Any]:
+    """Return the message with status and headers of a response whose length is not known yet."""
+    headers = [
+        (name.encode("ascii"), value.encode("latin-1"))
+        for name, value in response.items()
+        if name.lower() != "content-length"
+    ]
+    return {"type": "http.response.start", "status": response.status_code, "headers": headers}
+
+
 def with_length(response: HttpResponse) -> HttpResponse:
     """Set the length that Django's middleware sets only on replies from further inside.
 

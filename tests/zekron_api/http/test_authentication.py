@@ -54,6 +54,10 @@ ENDPOINTS = {
     "PATCH v1/keys/<str:key_id>": ("PATCH", "/v1/keys/1"),
     "DELETE v1/keys/<str:key_id>": ("DELETE", "/v1/keys/1"),
     "v1/keys/<str:key_id>/rotate": ("POST", "/v1/keys/1/rotate"),
+    "v1/usage": ("GET", "/v1/usage"),
+    "v1/usage/export": ("GET", "/v1/usage/export"),
+    "v1/ledger": ("GET", "/v1/ledger"),
+    "v1/statements/<str:month>": ("GET", "/v1/statements/2026-01"),
 }
 # Only a waiting room completes its replies. tests/zekron_api/mcp_server/test_view.py asks it with such keys.
 IN_A_ROOM = {"mcp"}
@@ -82,6 +86,8 @@ EXCEPTIONS: dict[tuple[str, str], tuple[int, str | None]] = {
     **{(route, kind): (403, "key_scope") for route in MONEY_IN for kind in ANSWERED},
     **{("v1/images/edits", kind): (400, "missing_image") for kind in ANSWERED},
     **{("v1/images/variations", kind): (400, "unsupported_endpoint") for kind in ANSWERED},
+    # The account is younger.
+    **{("v1/statements/<str:month>", kind): (404, "not_found") for kind in ANSWERED},
     ("v1/images/<str:token>", "another account's key"): (403, "access_denied"),
     ("DELETE v1/images/<str:token>", "another account's key"): (403, "access_denied"),
     ("DELETE v1/generations/<str:generation_id>", "another account's key"): (404, "not_found"),

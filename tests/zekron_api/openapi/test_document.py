@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,15 +19,25 @@ from pytest_django import Settings
 from rest_framework.views import APIView
 
 from billing import accounts, ledger
+from billing.models import Account
 from storage import images
 from tests import factories
 from tests.images import picture
 from tests.zekron_api import callers
 from tests.zekron_api.callers import Caller, caller
 from workers.messaging import enqueue, worker_registry
-from workers.models import Status
+from workers.models import Status, UsageProgress
 from zekron_api import urls
-from zekron_api.endpoints import generation_events, list_generations, serializers, watch_generation
+from zekron_api.endpoints import (
+    export_usage,
+    generation_events,
+    list_generations,
+    list_ledger,
+    monthly_statement,
+    serializers,
+    usage,
+    watch_generation,
+)
 from zekron_api.endpoints.fields import PromptField
 from zekron_api.http import errors, openai_errors
 from zekron_api.openapi.document import document
@@ -80,7 +91,9 @@ def check(path: str, method: str, response: Any) -> None:
     """Hold a real reply to what the document says of it: status, type, headers, every field."""
     described = document()["paths"][path][method]["responses"][str(response.status_code)]
     assert (
-        (response["Content-Type"] in described["content"]) if response.content else "content" not in described
+        (response["Content-Type"].partition(";")[0] in described["content"])
+        if response.content
+        else "content" not in described
     )
     for name, reference in described["headers"].items():
         header = document()["components"]["headers"][reference["$ref"].rpartition("/")[2]]
@@ -159,6 +172,10 @@ def test_a_request_has_the_fields_that_are_read() -> None:
         ("/v1/generations", list_generations.PageSerializer()),
         ("/v1/generations/{generation_id}", watch_generation.PollSerializer()),
         ("/v1/generations/{generation_id}/events", generation_events.EventsSerializer()),
+        ("/v1/usage", usage.UsageQuerySerializer()),
+        ("/v1/usage/export", export_usage.ExportQuerySerializer()),
+        ("/v1/ledger", list_ledger.LedgerQuerySerializer()),
+        ("/v1/statements/{month}", monthly_statement.StatementQuerySerializer()),
     ):
         parameters = document()["paths"][path]["get"]["parameters"]
         assert [field["name"] for field in parameters if field["in"] == "query"] == list(query.fields)
@@ -283,6 +300,29 @@ def test_what_is_made_and_read_is_as_described(me: Caller, engine: factories.Sta
     factories.expire_image(created.json()["data"]["id"])
     images.purge()
     check("/v1/images/{token}", "get", me.get(f"/v1/images/{created.json()['data']['token']}"))
+
+
+@pytest.mark.django_db
+def test_usage_and_money_are_as_described(me: Caller) -> None:
+    for status in Status:
+        factories.generation_in(status, me.account)
+    for query in ("", "?group_by=key,model,type,size,metadata.a", "?bucket=week"):
+        check("/v1/usage", "get", me.get(f"/v1/usage{query}"))
+    for query in ("", "?format=jsonl", "?format=xlsx"):
+        check("/v1/usage/export", "get", me.get(f"/v1/usage/export{query}"))
+    for query in ("", "?limit=1", "?kind=gift"):
+        check("/v1/ledger", "get", me.get(f"/v1/ledger{query}"))
+    Account.objects.update(created_at=datetime(2000, 2, 29, tzinfo=UTC))
+    UsageProgress.objects.create(closed_until=datetime(2000, 4, 1, tzinfo=UTC))
+    for month, status_code in (
+        ("2000-03", 200),
+        ("2000-03?format=csv", 200),
+        ("2000-01", 404),
+        ("2000-04", 400),
+    ):
+        statement = me.get(f"/v1/statements/{month}")
+        assert statement.status_code == status_code
+        check("/v1/statements/{month}", "get", statement)
 
 
 @pytest.mark.django_db(transaction=True)

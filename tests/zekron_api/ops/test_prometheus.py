@@ -22,7 +22,7 @@ from tests.zekron_api.callers import Caller
 from workers.audit import scheduled
 from workers.lifecycle import cancellation
 from workers.messaging import counters, worker_registry
-from workers.models import Generation, Status
+from workers.models import Generation, Status, UsageProgress
 
 pytestmark = pytest.mark.django_db(transaction=True)
 TOKEN = "a token of thirty-two characters"
@@ -70,6 +70,12 @@ def test_open_generations_are_counted_by_status_and_the_oldest_queued_is_timed()
     assert found["zekron_generations_open status=running"] == 1
     # The one that runs has been accepted for longer than any that waits.
     assert 300 <= found["zekron_oldest_queued_seconds"] < 3600
+
+
+def test_the_end_of_the_rolled_up_usage_is_there_once_there_is_one() -> None:
+    assert "zekron_usage_rolled_up_timestamp_seconds" not in read()
+    UsageProgress.objects.create(closed_until=factories.NOW)
+    assert read()["zekron_usage_rolled_up_timestamp_seconds"] == factories.NOW.timestamp()
 
 
 def test_open_generations_are_counted_by_mode() -> None:
