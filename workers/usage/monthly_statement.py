@@ -158,7 +158,9 @@ def write_html(statement: Statement) -> str:
             moved.at.astimezone(UTC).date().isoformat(),
             moved.entry,
             moved.kind,
-            f"{_MINUS if moved.kind == LedgerEntry.Kind.REFUND else ''}{format_usd(moved.amount_micros)}",
+            _subtracted(moved.amount_micros)
+            if moved.kind == LedgerEntry.Kind.REFUND
+            else format_usd(moved.amount_micros),
         )
         for moved in statement.movements
     ]
@@ -175,8 +177,8 @@ def write_html(statement: Statement) -> str:
         "days": days,
         "opening": format_usd(statement.opening_micros),
         "credits": format_usd(statement.credits_micros),
-        "refunds": _MINUS + format_usd(statement.refunds_micros),
-        "spent": _MINUS + format_usd(statement.spent_micros),
+        "refunds": _subtracted(statement.refunds_micros),
+        "spent": _subtracted(statement.spent_micros),
         "cost": format_usd(statement.spent_micros),
         "closing": format_usd(statement.closing_micros),
     }
@@ -207,3 +209,7 @@ def _days(account_id: int, start: datetime, end: datetime) -> list[DayOfModel]:
         DayOfModel(day=day, model=model, image_count=image_count, cost_micros=cost_micros)
         for day, model, image_count, cost_micros in rows
     ]
+
+
+def _subtracted(micros: int) -> str:
+    return (_MINUS if micros else "") + format_usd(micros)
