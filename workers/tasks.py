@@ -1,4 +1,4 @@
-"""Celery tasks (generation, sweep, audit) and signal handlers for the start and stop of a worker process."""
+"""Celery tasks (generation, sweep, purge, audit) and signal handlers for the start and stop of a worker process."""
 
 import logging
 import os
@@ -19,6 +19,7 @@ from workers.error_redaction import summarise
 from workers.gpu_worker import attempt, process
 from workers.lifecycle import recovery
 from workers.messaging import enqueue
+from workers.webhooks import deliveries
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,12 @@ def sweep_stuck() -> None:
     swept = recovery.sweep()
     if any(swept):
         log.info("sweep: %s", swept)
+
+
+@shared_task(throws=UNAVAILABLE)
+def purge_webhooks() -> None:
+    """Delete old deliveries of webhooks. May run twice or at once: the second run finds less to do, or nothing."""
+    deliveries.purge()
 
 
 @shared_task(throws=UNAVAILABLE)
