@@ -13,6 +13,7 @@ from zekron_api.endpoints import (
     verify,
     views,
     watch_generation,
+    webhooks,
 )
 from zekron_api.mcp_server.view import McpView
 from zekron_api.openai import views as openai
@@ -35,6 +36,14 @@ urlpatterns = [
     path("v1/generations/<str:generation_id>", watch_generation.GenerationView.as_view()),
     path("v1/generations/<str:generation_id>/cancel", cancel_generation.CancelView.as_view()),
     path("v1/generations/<str:generation_id>/events", watch_generation.EventsView.as_view()),
+    path("v1/webhooks", webhooks.WebhooksView.as_view()),
+    path("v1/webhooks/secret", webhooks.SecretView.as_view()),
+    path("v1/webhooks/<str:webhook_id>", webhooks.WebhookView.as_view()),
+    path("v1/webhooks/<str:webhook_id>/rotate", webhooks.RotateView.as_view()),
+    path("v1/webhooks/<str:webhook_id>/test", webhooks.TestView.as_view()),
+    path("v1/webhooks/<str:webhook_id>/recover", webhooks.RecoverView.as_view()),
+    path("v1/webhooks/<str:webhook_id>/deliveries", webhooks.DeliveriesView.as_view()),
+    path("v1/webhooks/<str:webhook_id>/deliveries/<str:delivery_id>/replay", webhooks.ReplayView.as_view()),
     path("mcp", McpView.as_view()),
     path("v1/openapi.json", document.serve),
     path("docs", reference.serve),

@@ -19,6 +19,7 @@ from billing import accounts, keys, recent_keys
 from billing.models import Account, ApiKey
 from tests.assertions import openai_refusal, refusal
 from tests.images import picture
+from tests.workers.webhooks import made
 from tests.zekron_api.callers import Caller, caller
 from zekron_api.endpoints.views import ApiView
 from zekron_api.http import openai_errors
@@ -43,7 +44,22 @@ ENDPOINTS = {
     "v1/images/generations": ("POST", "/v1/images/generations"),
     "v1/images/edits": ("POST", "/v1/images/edits"),
     "v1/images/variations": ("POST", "/v1/images/variations"),
+    "v1/webhooks": ("GET", "/v1/webhooks"),
+    "v1/webhooks/secret": ("GET", "/v1/webhooks/secret"),
+    "v1/webhooks/<str:webhook_id>": ("GET", "/v1/webhooks/{webhook}"),
+    "PATCH v1/webhooks/<str:webhook_id>": ("PATCH", "/v1/webhooks/{webhook}"),
+    "DELETE v1/webhooks/<str:webhook_id>": ("DELETE", "/v1/webhooks/{webhook}"),
+    "v1/webhooks/<str:webhook_id>/rotate": ("POST", "/v1/webhooks/{webhook}/rotate"),
+    "v1/webhooks/<str:webhook_id>/test": ("POST", "/v1/webhooks/{webhook}/test"),
+    "v1/webhooks/<str:webhook_id>/recover": ("POST", "/v1/webhooks/{webhook}/recover"),
+    "v1/webhooks/<str:webhook_id>/deliveries": ("GET", "/v1/webhooks/{webhook}/deliveries"),
+    "v1/webhooks/<str:webhook_id>/deliveries/<str:delivery_id>/replay": (
+        "POST",
+        "/v1/webhooks/{webhook}/deliveries/{delivery}/replay",
+    ),
 }
+OF_ONE_WEBHOOK = [route for route in ENDPOINTS if "<str:webhook_id>" in route]
+ACCEPTED = ("test", "recover", "replay")
 # Only a waiting room completes its replies. tests/zekron_api/mcp_server/test_view.py asks it with such keys.
 IN_A_ROOM = {"mcp"}
 # What each caller is told everywhere, as status and type.
@@ -58,6 +74,8 @@ ANSWERS: dict[str, tuple[int, str | None]] = {
     "no key": (401, "unauthorized"),
     "a malformed key": (401, "invalid_api_key"),
 }
+# It has the fields that any of the endpoints asks for.
+BODY = {"prompt": "a boat", "size": "512x512", "data": picture(), "since": "2026-01-01T00:00:00Z"}
 ANSWERED = ("the owner's key", "another key of the account", "another account's key")
 OWNERS = ("the owner's key", "another key of the account")
 EXCEPTIONS: dict[tuple[str, str], tuple[int, str | None]] = {
@@ -66,6 +84,9 @@ EXCEPTIONS: dict[tuple[str, str], tuple[int, str | None]] = {
     **{("v1/generations/<str:generation_id>/cancel", kind): (409, "already_ended") for kind in OWNERS},
     **{("v1/images/edits", kind): (400, "missing_image") for kind in ANSWERED},
     **{("v1/images/variations", kind): (400, "unsupported_endpoint") for kind in ANSWERED},
+    **{("DELETE v1/webhooks/<str:webhook_id>", kind): (204, None) for kind in OWNERS},
+    **{(route, kind): (202, None) for route in OF_ONE_WEBHOOK if route.endswith(ACCEPTED) for kind in OWNERS},
+    **{(route, "another account's key"): (404, "not_found") for route in OF_ONE_WEBHOOK},
     ("v1/images/<str:token>", "another account's key"): (403, "access_denied"),
     ("DELETE v1/images/<str:token>", "another account's key"): (403, "access_denied"),
     ("DELETE v1/generations/<str:generation_id>", "another account's key"): (404, "not_found"),
@@ -77,8 +98,13 @@ EXCEPTIONS: dict[tuple[str, str], tuple[int, str | None]] = {
 
 @pytest.fixture
 def done(me: Caller, engine: Any) -> Any:
-    """Return the reply to a completed create of mine."""
-    return me.generate().json()["data"]
+    """Return the reply to a completed create of mine, beside a webhook of mine and one of its deliveries."""
+    webhook = made.endpoint(me.account)
+    return {
+        **me.generate().json()["data"],
+        "webhook": webhook.pk,
+        "delivery": made.delivery(webhook, next_at=None).pk,
+    }
 
 
 def key_of(kind: str, me: Caller) -> str | None:
@@ -109,8 +135,8 @@ def test_each_endpoint_tells_each_caller_what_the_table_says(
     key = key_of(kind, me)
     response = Client().generic(
         method,
-        path.format(token=done["token"], id=done["id"]),
-        json.dumps({"prompt": "a boat", "size": "512x512", "data": picture()}) if method == "POST" else "",
+        path.format(**done),
+        json.dumps(BODY) if method in {"POST", "PATCH"} else "",
         content_type="application/json",
         headers={"Authorization": f"Bearer {key}"} if key else {},
     )
@@ -131,7 +157,7 @@ def test_the_table_has_every_endpoint_that_asks_for_a_key() -> None:
         route if method in {"get", "post"} else f"{method.upper()} {route}"
         for route, view in views.items()
         if view and issubclass(view, ApiView)
-        for method in ("get", "post", "delete")
+        for method in ("get", "post", "patch", "delete")
         if hasattr(view, method)
     }
     assert keyed == set(ENDPOINTS) | IN_A_ROOM
