@@ -30,6 +30,7 @@ from tests.mutants import (
     storage,
     trial,
     waiting,
+    webhooks,
     workers,
     zekron_api,
 )
@@ -56,6 +57,7 @@ MUTATIONS = (
     *storage.MUTATIONS,
     *zekron_api.MUTATIONS,
     *waiting.MUTATIONS,
+    *webhooks.MUTATIONS,
     *openai.MUTATIONS,
 )
 

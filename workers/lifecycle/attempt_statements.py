@@ -28,21 +28,17 @@ def life_of(generation: Generation) -> timedelta:
 
 # A crash of the database may forget a claim, so its commit does not wait for the disk. The row is then queued again,
 # and the worker's lease is lost. The setting holds for the transaction of this statement. A later claim of the same
-# generation finds its time of the first one, and writes no second event.
+# generation finds the time of the first one, and writes no second event.
 CLAIM: Final = f"""
-WITH claimed AS (
-    UPDATE workers_generation g SET status = 'running', attempt_count = attempt_count + 1,
-        lease_token = %(lease_token)s, lease_until = {NOW} + interval '{LEASE_SECONDS} seconds',
-        started_at = coalesce(started_at, {NOW})
-    WHERE {eligibility.CLAIMABLE} AND id = (
-        SELECT id FROM workers_generation WHERE {eligibility.CLAIMABLE} AND model = %(model)s
-        ORDER BY turn_at, id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
-    )
-    RETURNING g.*
-), begun AS (SELECT * FROM claimed WHERE started_at = {NOW}), {outbox.record(event_type=events.STARTED, after="begun")}
-SELECT {plain_sql.columns(Generation, "g")}, (SELECT count(*) FROM webhook),
+UPDATE workers_generation g SET status = 'running', attempt_count = attempt_count + 1, lease_token = %(lease_token)s,
+    lease_until = {NOW} + interval '{LEASE_SECONDS} seconds', started_at = coalesce(started_at, {NOW})
+WHERE {eligibility.CLAIMABLE} AND id = (
+    SELECT id FROM workers_generation WHERE {eligibility.CLAIMABLE} AND model = %(model)s
+    ORDER BY turn_at, id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
+)
+RETURNING {plain_sql.columns(Generation, "g")},
+    CASE WHEN g.started_at = {NOW} THEN {outbox.record(event_type=events.STARTED, generation="g")} ELSE 0 END,
     set_config('synchronous_commit', 'off', true)
-FROM claimed g
 """  # noqa: S608 (only constants are inserted)
 RENEW: Final = f"""
 UPDATE workers_generation SET lease_until = {NOW} + interval '{LEASE_SECONDS} seconds'
@@ -67,11 +63,11 @@ WITH leased AS MATERIALIZED (
             || jsonb_strip_nulls(jsonb_build_object('prompt_tokens', %(prompt_tokens)s::int,
                 'prompt_tokens_read', %(prompt_tokens_read)s::int))
     FROM leased, image WHERE g.id = leased.id
-    RETURNING g.*
+    RETURNING g.id, {outbox.record(event_type=events.COMPLETED, generation="g")} AS webhook_count
 ), destroyed AS (
     UPDATE storage_storedimage source SET wrapped_key = NULL, key_destroyed_at = {NOW}
     FROM moved JOIN workers_sourceimage s ON s.generation_id = moved.id
     WHERE source.id = s.image_id AND source.wrapped_key IS NOT NULL
-), {made_pictures.REMEMBER}, {outbox.record(event_type=events.COMPLETED, after="moved")}
-SELECT (SELECT count(*) FROM webhook) FROM moved
+), {made_pictures.REMEMBER}
+SELECT webhook_count FROM moved
 """  # noqa: S608 (only constants are inserted)

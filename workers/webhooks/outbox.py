@@ -1,6 +1,6 @@
 """The outbox: a row for each event and each endpoint that gets it, written with the change that is the event.
 
-A change that is one statement takes the rows into it (`record`). Every other writes them in its transaction.
+A change that is one statement writes the rows in it (`record`). Every other writes them in its transaction.
 """
 
 import logging
@@ -28,27 +28,8 @@ URL_PARAMETER: Final = "webhook_url"
 # The name of the task that wakes the process that delivers.
 DELIVER_TASK: Final = "zekron_api.tasks.deliver_webhooks"
 
-# The addresses that requests name get the end alone. An endpoint of the same address gets it already.
-_INSERT: Final = """
-event AS MATERIALIZED (
-    SELECT gen_random_uuid() AS id, generation.id AS generation_id, generation.account_id,
-        {moment} AS moment, generation.parameters->>'{url_parameter}' AS url
-    FROM {after} generation
-), webhook AS (
-    INSERT INTO workers_webhookdelivery (event_id, event_type, endpoint_id, generation_id, url, created_at, next_at,
-        attempt_count, tries_left, error)
-    SELECT event.id, '{event_type}', endpoint.id, event.generation_id,
-        CASE WHEN endpoint.is_default THEN event.url ELSE '' END, event.moment, event.moment, 0, {tries}, ''
-    FROM event JOIN workers_webhookendpoint endpoint USING (account_id)
-    WHERE endpoint.is_enabled AND '{event_type}' = ANY(endpoint.events)
-        AND (NOT endpoint.is_default OR event.url IS NOT NULL AND NOT EXISTS (
-            SELECT FROM workers_webhookendpoint twin
-            WHERE twin.account_id = event.account_id AND twin.is_enabled AND NOT twin.is_default
-                AND twin.url = event.url AND '{event_type}' = ANY(twin.events)))
-    RETURNING endpoint_id
-)"""
 # The time of an event that is no end.
-_MOMENTS: Final = {events.STARTED: "generation.started_at", events.IMAGE_DELETED: NOW}
+_MOMENTS: Final = {events.STARTED: "{}.started_at", events.IMAGE_DELETED: NOW}
 _EMIT: Final = f"""
 WITH event AS MATERIALIZED (SELECT gen_random_uuid() AS id), webhook AS (
     INSERT INTO workers_webhookdelivery (event_id, event_type, endpoint_id, data, url, created_at, next_at,
@@ -63,18 +44,18 @@ SELECT count(*) FROM webhook
 """  # noqa: S608 (only constants are inserted)
 
 
-def record(*, event_type: str, after: str) -> str:
-    """Return the CTEs that write an event of each generation in the CTE `after`, for every endpoint that gets it.
+def record(*, event_type: str, generation: str) -> str:
+    """Return the call that writes an event of a generation for every endpoint that gets it, and returns their number.
 
-    `after` has the columns `id`, `account_id` and `parameters`. The last CTE is `webhook`, with a row for each
-    endpoint. A statement with rows in it must be followed by `wake_soon`.
+    `generation` is the alias of the generation's row, as it is after the change. A statement with this call must be
+    followed by `wake_soon`.
     """
-    return _INSERT.format(
-        event_type=event_type,
-        after=after,
-        moment=_MOMENTS.get(event_type, "generation.ended_at"),
-        tries=MAX_TRIES,
-        url_parameter=URL_PARAMETER,
+    # The events' names are constants.
+    assert event_type in events.SUBSCRIBABLE
+    moment = _MOMENTS.get(event_type, "{}.ended_at").format(generation)
+    return (
+        f"workers_write_event('{event_type}', {generation}.account_id, {generation}.id,"
+        f" {generation}.parameters->>'{URL_PARAMETER}', {moment})"
     )
 
 
@@ -135,12 +116,8 @@ def wake() -> None:
 
 @cache
 def _compose(event_type: str) -> str:
-    generation = "generation AS MATERIALIZED (SELECT * FROM workers_generation WHERE id = %(generation_id)s)"
-    # The events' names are constants.
-    assert event_type in events.SUBSCRIBABLE
-    return (
-        f"WITH {generation}, {record(event_type=event_type, after='generation')} SELECT count(*) FROM webhook"  # noqa: S608
-    )
+    written = record(event_type=event_type, generation="g")
+    return f"SELECT {written} FROM workers_generation g WHERE g.id = %(generation_id)s"  # noqa: S608 (constants)
 
 
 def _require_transaction() -> None:

@@ -15,6 +15,7 @@ from workers.lifecycle import cancellation, deletion, generations, operator_canc
 from workers.models import Generation, Status
 from workers.webhook_models import WebhookDelivery
 from workers.webhooks import endpoints, events, outbox
+from workers.webhooks.schedule import MAX_TRIES
 
 pytestmark = pytest.mark.django_db
 
@@ -113,6 +114,7 @@ def test_each_end_writes_one_event_for_each_endpoint(
     assert written() == [(event, first.pk), (event, second.pk)]
     rows = list(WebhookDelivery.objects.all())
     assert len({row.event_id for row in rows}) == 1
+    assert {row.tries_left for row in rows} == {MAX_TRIES}
     ended = Generation.objects.get(pk=generation.pk)
     assert {row.generation_id for row in rows} == {ended.pk}
     assert {row.created_at for row in rows} == {row.next_at for row in rows} == {ended.ended_at}
