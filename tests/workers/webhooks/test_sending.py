@@ -98,14 +98,14 @@ def test_a_long_reply_is_not_read_to_its_end(receiver: Receiver) -> None:
 
 
 def _drip(piece: bytes) -> Callable[[BaseHTTPRequestHandler], None]:
-    """Return a reply that sends one byte after the other for a minute."""
+    """Return a reply that sends one byte after the other for seconds."""
 
     def reply(handler: BaseHTTPRequestHandler) -> None:
         handler.wfile.write(piece)
-        for _ in range(1200):
+        for _ in range(100):
             handler.wfile.write(b"x")
             handler.wfile.flush()
-            time.sleep(0.05)
+            time.sleep(0.02)
 
     return reply
 
@@ -126,7 +126,7 @@ def test_an_interim_reply_without_end_is_cut_off_too(
     monkeypatch.setattr(sending, "TOTAL_SECONDS", 0.3)
 
     def reply(handler: BaseHTTPRequestHandler) -> None:
-        while True:
+        for _ in range(300):
             handler.wfile.write(b"HTTP/1.1 102 Processing\r\n\r\n")
             time.sleep(0.01)
 
