@@ -4,7 +4,6 @@ Endpoints have their turns one after the other, so the deliveries that one of th
 Locks are taken in the order endpoint, delivery.
 """
 
-import uuid
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
@@ -170,14 +169,3 @@ def _count(endpoint: WebhookEndpoint, outcome: Outcome, now: Timestamp) -> None:
         mine.update(failure_count=F("failure_count") + 1, failing_since=Coalesce("failing_since", now))
         if mine.filter(failure_count__gte=MAX_FAILURES, failing_since__lte=now - MAX_FAILING).exists():
             endpoints.disable(endpoint=endpoint, reason=DisabledReason.FAILING, now=now)
-
-
-def release(*, deliveries: Collection[WebhookDelivery], now: Timestamp = Now()) -> int:
-    """Give back deliveries that were claimed and not attempted, without counting the attempt; return their number."""
-    tokens: list[uuid.UUID | None] = [delivery.lease_token for delivery in deliveries]
-    return WebhookDelivery.objects.filter(lease_token__in=tokens).update(
-        lease_token=None,
-        next_at=now,
-        attempt_count=F("attempt_count") - 1,
-        tries_left=F("tries_left") + 1,
-    )
