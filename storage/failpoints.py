@@ -26,6 +26,10 @@ NAMES: Final = (
     # A purge has destroyed the keys, and later has deleted an object whose row does not record that yet.
     "keys_destroyed",
     "object_deleted",
+    # The process that delivers webhooks has committed its leases and sent nothing, and later has sent one event whose
+    # row does not record that yet.
+    "webhook_claimed",
+    "webhook_sent",
 )
 ACTIONS: Final = ("kill", "raise", "hang")
 # One hour is longer than every lease and every deadline of a request.

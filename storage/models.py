@@ -1,6 +1,7 @@
-"""The row of a stored image, which holds everything to find its object, to open it and to know when it expires.
+"""The rows of stored images and of sealed secrets.
 
-Only `storage/images.py` writes it. The module does not know what made the image or who paid for it.
+The row of an image holds everything to find its object, to open it and to know when it expires. Only
+`storage/images.py` writes it. The module does not know what made the image or who paid for it.
 """
 
 from django.db import models
@@ -60,3 +61,17 @@ class StoredImage(models.Model):
 
     def __str__(self) -> str:
         return self.object_key
+
+
+class SealedSecret(models.Model):
+    """A secret of 32 bytes that the service itself must read again, wrapped by a master key.
+
+    Only `storage/sealed_secrets.py` and the rotation of the master key write it.
+    """
+
+    master_key_id = models.CharField(max_length=16)
+    wrapped_key = models.BinaryField()
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    def __str__(self) -> str:
+        return f"sealed secret {self.pk}"

@@ -19,6 +19,7 @@ from django.conf import settings
 from django.db import connection, connections
 
 from billing import keys
+from billing.grants import Grants, Scope
 from tests import factories
 from workers.gpu_worker import attempt
 from workers.messaging import worker_registry
@@ -138,8 +139,8 @@ def scripted_models(folder: Path) -> Path:
 
 
 def ready(url: str) -> Server:
-    """Wait until the service says that it is ready, and give it an account with a key."""
-    _, key = keys.issue(account_id=factories.account().pk)
+    """Wait until the service says that it is ready, and give it an account with a key for everything."""
+    _, key = keys.issue(account_id=factories.account().pk, grants=Grants(scopes=tuple(Scope)))
     server = Server(url, key)
     give_up_at = time.monotonic() + MAX_START_SECONDS
     while time.monotonic() < give_up_at:

@@ -62,6 +62,21 @@ BACKGROUND: dict[tuple[str, str], Guard] = {
         "each preview is guarded, and the next one follows",
         "tests/workers/gpu_worker/test_previews.py::test_an_error_that_nobody_expected_does_not_end_the_publisher",
     ),
+    ("workers/webhooks/deliverer.py", "Thread"): Guard(
+        "each round is guarded, and the next one follows",
+        "tests/workers/webhooks/test_deliverer.py::test_an_error_that_nobody_expected_does_not_end_the_deliverer",
+    ),
+    ("workers/webhooks/deliverer.py", "ThreadPoolExecutor"): Guard(
+        "the round or the attempt gets the error; the thread serves the next"
+    ),
+    ("workers/webhooks/deliverer.py", "create_task"): Guard(
+        "the attempt ends; without a record it is made again"
+    ),
+    ("workers/webhooks/deliverer.py", "run_in_executor"): Guard("is awaited by the round or the attempt"),
+    ("workers/webhooks/addresses.py", "ThreadPoolExecutor"): Guard(
+        "the attempt or the request gets the error; the thread serves the next"
+    ),
+    ("workers/webhooks/addresses.py", "run_in_executor"): Guard("is awaited by the attempt"),
     ("workers/messaging/background.py", "to_thread"): Guard("counts, and is awaited"),
     ("storage/deletions.py", "ThreadPoolExecutor"): Guard(
         "the caller gets the error; the thread serves the next"

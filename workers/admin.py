@@ -22,6 +22,9 @@ from workers.messaging import worker_registry
 from workers.messaging.worker_registry import Worker
 from workers.models import Generation
 
+# Django finds the admin of an app in this module alone.
+from workers.webhooks import admin as webhook_admin  # noqa: F401
+
 _TOKEN = re.compile(r"[0-9a-f]{64}")
 
 

@@ -13,6 +13,9 @@ from django.db.models.lookups import Exact
 from billing.models import Account, ApiKey, Reservation
 from storage.models import StoredImage
 
+# Django finds the models of an app in this module alone.
+from workers import webhook_models  # noqa: F401
+
 # A generation may crash each worker that tries it. After this number of attempts it fails for good.
 MAX_ATTEMPTS: Final = 3
 # Clients' programs see this text as the error type of a failed generation.

@@ -1,4 +1,4 @@
-"""Celery tasks (generation, sweep, audit, usage) and signal handlers for the start and stop of a worker process."""
+"""Celery tasks (generation, sweep, purge, audit, usage) and signal handlers for the start and stop of a process."""
 
 import logging
 import os
@@ -21,6 +21,7 @@ from workers.gpu_worker import attempt, process
 from workers.lifecycle import recovery
 from workers.messaging import enqueue
 from workers.usage import roll_up
+from workers.webhooks import deliveries
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,12 @@ def sweep_stuck() -> None:
     swept = recovery.sweep()
     if any(swept):
         log.info("sweep: %s", swept)
+
+
+@shared_task(throws=UNAVAILABLE)
+def purge_webhooks() -> None:
+    """Delete old deliveries of webhooks. May run twice or at once: the second run finds less to do, or nothing."""
+    deliveries.purge()
 
 
 @shared_task(throws=UNAVAILABLE)

@@ -62,6 +62,8 @@ C2PA_TRUST_ANCHORS: Path | None = env.path("C2PA_TRUST_ANCHORS", None, validate=
 # The operator's module that refuses requests and pictures by content, and whether work goes on if the module fails.
 MODERATION = env.str("MODERATION", "", validate=importable)
 MODERATION_FAILS_OPEN = env.bool("MODERATION_FAILS_OPEN", default=False)
+# Webhooks may call this machine itself, also over plain HTTP and at any port. It is for development and tests alone.
+WEBHOOK_ALLOW_LOOPBACK = env.bool("WEBHOOK_ALLOW_LOOPBACK", default=False)
 # Models whose weights may be used commercially although the name of their licence says otherwise.
 ALLOW_NONCOMMERCIAL = frozenset(env.names("ALLOW_NONCOMMERCIAL", []))
 # Card payments are off without both. Each order must be within the bounds, in whole dollars.
@@ -171,7 +173,7 @@ SPECTACULAR_SETTINGS = {
 # Pages of the allowed origins may call the API and read these headers. A page sends its key itself, so browsers need
 # not add cookies (CORS_ALLOW_CREDENTIALS).
 CORS_URLS_REGEX = r"^/(v1/|mcp$)"
-CORS_ALLOW_METHODS = ["GET", "HEAD", "POST", "DELETE"]
+CORS_ALLOW_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 CORS_ALLOW_HEADERS = [
     "authorization",
     "content-type",
@@ -283,6 +285,11 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     },
     "usage": {"task": "workers.tasks.roll_up_usage", "schedule": crontab(), "options": {"expires": 60}},
     "purge": {"task": "storage.tasks.purge", "schedule": timedelta(seconds=30), "options": {"expires": 30}},
+    "purge_webhooks": {
+        "task": "workers.tasks.purge_webhooks",
+        "schedule": timedelta(seconds=30),
+        "options": {"expires": 30},
+    },
     "remove_orphans": {
         "task": "storage.tasks.remove_orphans",
         "schedule": crontab(minute="*/15"),
@@ -376,6 +383,8 @@ LOGGING = {
         # did, and its failure is an ERROR of the second logger.
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
+        # At DEBUG httpcore writes the signatures of webhooks.
+        "httpcore2": {"level": "INFO"},
         # At INFO the MCP SDK announces each message, and at DEBUG it writes them.
         "mcp": {"level": "WARNING"},
         # axes announces itself at every start.

@@ -21,6 +21,7 @@ from zekron_api.endpoints import (
     verify,
     views,
     watch_generation,
+    webhooks,
 )
 from zekron_api.mcp_server.view import McpView
 from zekron_api.openai import views as openai
@@ -54,6 +55,14 @@ urlpatterns = [
     path("v1/usage/export", export_usage.ExportView.as_view()),
     path("v1/ledger", list_ledger.LedgerView.as_view()),
     path("v1/statements/<str:month>", monthly_statement.StatementView.as_view()),
+    path("v1/webhooks", webhooks.WebhooksView.as_view()),
+    path("v1/webhooks/secret", webhooks.SecretView.as_view()),
+    path("v1/webhooks/<str:webhook_id>", webhooks.WebhookView.as_view()),
+    path("v1/webhooks/<str:webhook_id>/rotate", webhooks.RotateView.as_view()),
+    path("v1/webhooks/<str:webhook_id>/test", webhooks.TestView.as_view()),
+    path("v1/webhooks/<str:webhook_id>/recover", webhooks.RecoverView.as_view()),
+    path("v1/webhooks/<str:webhook_id>/deliveries", webhooks.DeliveriesView.as_view()),
+    path("v1/webhooks/<str:webhook_id>/deliveries/<str:delivery_id>/replay", webhooks.ReplayView.as_view()),
     path("mcp", McpView.as_view()),
     path("v1/openapi.json", document.serve),
     path("docs", reference.serve),

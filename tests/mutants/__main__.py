@@ -33,6 +33,7 @@ from tests.mutants import (
     trial,
     usage,
     waiting,
+    webhooks,
     workers,
     zekron_api,
 )
@@ -62,6 +63,7 @@ MUTATIONS = (
     *zekron_api.MUTATIONS,
     *usage.MUTATIONS,
     *waiting.MUTATIONS,
+    *webhooks.MUTATIONS,
     *openai.MUTATIONS,
 )
 

@@ -26,6 +26,8 @@ GENERATIONS: Final = """
 SELECT g.id, g.account_id, g.prompt, g.status, g.attempt_count, g.lease_token, g.lease_until, g.not_before,
     g.deadline_at, g.ended_at, g.quote_micros, g.cost_micros, g.image_id, r.resolution, g.is_async, g.queue_until,
     g.cancel_requested_at, g.error_type, g.expires_at, g.are_partials_delivered, g.parameters ? 'seed' AS has_seed,
+    ARRAY(SELECT d.event_type FROM workers_webhookdelivery d WHERE d.generation_id = g.id
+        AND d.event_type <> 'image.deleted') AS events,
     EXISTS (SELECT FROM storage_storedimage i WHERE i.id = g.image_id AND i.wrapped_key IS NOT NULL) AS is_readable,
     EXISTS (SELECT FROM workers_sourceimage s JOIN storage_storedimage i ON i.id = s.image_id
         WHERE s.generation_id = g.id AND i.wrapped_key IS NOT NULL) AS has_readable_sources
@@ -283,6 +285,10 @@ def _told_by_the_row(row: Any) -> Iterator[str]:
     resolution = {"completed": "settled", "failed": "released", "cancelled": "released"}.get(row.status, "")
     if row.resolution != resolution:
         yield f"a generation is {row.status}, and its hold is {row.resolution or 'open'}"
+    # Its account has a webhook since before it, and the event is committed with the end.
+    events = [] if row.status in OPEN else [f"generation.{row.status}"]
+    if row.events != events:
+        yield f"a generation is {row.status}, and the events of its webhook are {row.events}"
     if row.status not in OPEN and row.has_readable_sources:
         yield f"a generation is {row.status}, and its sources can be read"
     if row.cost_micros is not None and row.cost_micros != row.quote_micros:

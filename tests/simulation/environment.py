@@ -26,6 +26,7 @@ from workers.messaging import (
     worker_registry,
 )
 from workers.messaging.worker_registry import Worker
+from workers.webhooks import outbox
 
 
 class _InPlace(Executor):
@@ -57,6 +58,7 @@ def simulated() -> Iterator[None]:
             lambda *, generation_id: current_run().message_queue.send(generation_id=generation_id),
         ),
         (completion_events, "publish_ended", _publish_ended),
+        (outbox, "wake", lambda: None),
         (progress_events, "read", lambda **_: None),
         (queue_position, "find_place", partial(queue_position.find_place, clock=_monotonic)),
         (worker_registry, "list_alive", _alive),

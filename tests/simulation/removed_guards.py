@@ -22,6 +22,7 @@ from workers.lifecycle import (
 )
 from workers.messaging import enqueue
 from workers.models import MAX_ATTEMPTS, Status
+from workers.webhooks import outbox
 
 
 class Removed(NamedTuple):
@@ -39,6 +40,9 @@ class Removed(NamedTuple):
 
 
 REMOVED = {
+    "the event of an end without an image": Removed(
+        outbox, "write", replacements.nothing, "the events of its webhook are"
+    ),
     "the lease's token in complete": Removed(
         attempt_statements,
         "COMPLETE",

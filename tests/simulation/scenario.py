@@ -22,14 +22,16 @@ from tests.simulation.faults import Fault
 from tests.simulation.machines import Beat, Chores, IdleWorker, Worker
 from tests.simulation.message_queue import MessageQueue
 from tests.simulation.partials import PartialImages
-from tests.simulation.simulator import Simulator
+from tests.simulation.simulator import START, Simulator
 from tests.simulation.store import Objects
 from tests.simulation.wishes import Asked
+from workers.webhooks import endpoints
 
 # An audit reads the rows of all scenarios since the last truncation.
 RUNS_BETWEEN_TRUNCATIONS: Final = 10
 TABLES: Final = (
-    "workers_sourceimage, workers_idempotencykey, workers_generation, billing_ledgerentry, billing_reservation,"
+    "workers_webhookdelivery, workers_webhookendpoint, storage_sealedsecret,"
+    " workers_sourceimage, workers_idempotencykey, workers_generation, billing_ledgerentry, billing_reservation,"
     " billing_apikey, billing_account, storage_storedimage"
 )
 # Three images, five, or more than anybody wishes for.
@@ -227,6 +229,9 @@ def _key(dice: Any, account_id: int) -> LiveKey:
 
 def _account(balance_micros: int) -> int:
     number = next(_account_numbers)
-    return ledger.open_account(
+    account = ledger.open_account(
         name=f"simulated {number}", opening_micros=balance_micros, actor="simulation"
-    ).pk
+    )
+    # It gets an event of each end.
+    endpoints.create(account_id=account.pk, url="https://hooks.example.com/", now=START)
+    return account.pk

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from django.test import Client
 
 from billing import keys
-from billing.grants import DEFAULT_GRANTS, Grants, Scope
+from billing.grants import DEFAULT_GRANTS, DEFAULT_SCOPES, Grants, Scope
 from billing.models import Account
 from tests import factories
 
@@ -43,3 +43,8 @@ def caller(*, balance_micros: int = 10_000_000, grants: Grants = DEFAULT_GRANTS)
 def payer() -> Caller:
     """Open a new account with a key that pays money in."""
     return caller(grants=Grants(scopes=(Scope.READ, Scope.BILLING)))
+
+
+def receiver() -> Caller:
+    """Open a new account with a key that manages its webhooks, beside the usual."""
+    return caller(grants=Grants(scopes=(*DEFAULT_SCOPES, Scope.WEBHOOKS)))

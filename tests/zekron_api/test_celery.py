@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import processes
+from tests.workers.webhooks import receivers
 from zekron_api.local import supervisord
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes]
@@ -16,15 +17,23 @@ WORKER = "-m celery -A zekron_api worker -P threads -c 2 -Q gpu,chores -n gpu@lo
 
 
 def test_a_generation_leaves_one_line_in_the_log_of_its_worker(tmp_path: Path, objects_folder: Path) -> None:
-    with processes.running(
-        folder=tmp_path,
-        objects_folder=objects_folder,
-        others={"gpu": WORKER.split()},
-        MODELS_FILE=str(processes.scripted_models(tmp_path)),
-    ) as stack:
+    with (
+        receivers.running() as receiver,
+        processes.running(
+            folder=tmp_path,
+            objects_folder=objects_folder,
+            others={"gpu": WORKER.split()},
+            MODELS_FILE=str(processes.scripted_models(tmp_path)),
+            WEBHOOK_ALLOW_LOOPBACK="1",
+        ) as stack,
+    ):
         server = processes.ready(stack.url)
+        assert server.ask("/v1/webhooks", {"url": receiver.url}).status == 201
         before = len((tmp_path / "gpu.log").read_text())
-        assert server.ask("/v1/generate", {"prompt": "a boat", "size": "512x512"}).status == 200
+        made = server.ask("/v1/generate", {"prompt": "a boat", "size": "512x512"})
+        assert made.status == 200
+        # The process with the queue of the chores tells the account's webhook.
+        assert receiver.wait_for(1)[0].json["data"]["id"] == made.json["data"]["id"]
     # The worker has ended, and each task before it.
     lines = (tmp_path / "gpu.log").read_text()[before:].splitlines()
     of_tasks = [

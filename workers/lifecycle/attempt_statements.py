@@ -12,6 +12,7 @@ from storage.postgresql import plain_sql
 from storage.postgresql.plain_sql import NOW
 from workers.lifecycle import eligibility, made_pictures
 from workers.models import Generation
+from workers.webhooks import events, outbox
 
 # A worker renews its leases every few seconds. Without a renewal for this time, it counts as dead.
 LEASE_SECONDS: Final = 30
@@ -26,7 +27,8 @@ def life_of(generation: Generation) -> timedelta:
 
 
 # A crash of the database may forget a claim, so its commit does not wait for the disk. The row is then queued again,
-# and the worker's lease is lost. The setting holds for the transaction of this statement.
+# and the worker's lease is lost. The setting holds for the transaction of this statement. A later claim of the same
+# generation finds the time of the first one, and writes no second event.
 CLAIM: Final = f"""
 UPDATE workers_generation g SET status = 'running', attempt_count = attempt_count + 1, lease_token = %(lease_token)s,
     lease_until = {NOW} + interval '{LEASE_SECONDS} seconds', started_at = coalesce(started_at, {NOW})
@@ -34,7 +36,9 @@ WHERE {eligibility.CLAIMABLE} AND id = (
     SELECT id FROM workers_generation WHERE {eligibility.CLAIMABLE} AND model = %(model)s
     ORDER BY turn_at, id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
 )
-RETURNING {plain_sql.columns(Generation, "g")}, set_config('synchronous_commit', 'off', true)
+RETURNING {plain_sql.columns(Generation, "g")},
+    CASE WHEN g.started_at = {NOW} THEN {outbox.record(event_type=events.STARTED, generation="g")} ELSE 0 END,
+    set_config('synchronous_commit', 'off', true)
 """  # noqa: S608 (only constants are inserted)
 RENEW: Final = f"""
 UPDATE workers_generation SET lease_until = {NOW} + interval '{LEASE_SECONDS} seconds'
@@ -59,11 +63,11 @@ WITH leased AS MATERIALIZED (
             || jsonb_strip_nulls(jsonb_build_object('prompt_tokens', %(prompt_tokens)s::int,
                 'prompt_tokens_read', %(prompt_tokens_read)s::int))
     FROM leased, image WHERE g.id = leased.id
-    RETURNING g.id
+    RETURNING g.id, {outbox.record(event_type=events.COMPLETED, generation="g")} AS webhook_count
 ), destroyed AS (
     UPDATE storage_storedimage source SET wrapped_key = NULL, key_destroyed_at = {NOW}
     FROM moved JOIN workers_sourceimage s ON s.generation_id = moved.id
     WHERE source.id = s.image_id AND source.wrapped_key IS NOT NULL
 ), {made_pictures.REMEMBER}
-SELECT id FROM moved
+SELECT webhook_count FROM moved
 """  # noqa: S608 (only constants are inserted)

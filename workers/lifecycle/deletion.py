@@ -9,6 +9,7 @@ from django.db.models.functions import Least, Now
 from storage import images
 from workers.lifecycle import erasure
 from workers.models import Generation, Timestamp
+from workers.webhooks import events, outbox
 
 
 class StillOpen(Exception):
@@ -37,7 +38,10 @@ def delete_image(*, generation_id: int, now: Timestamp = Now()) -> None:
 def _delete_image(generation: Generation, now: Timestamp) -> None:
     if generation.image_id is None:
         return
+    was_live = Generation.objects.filter(pk=generation.pk, expires_at__gt=now).exists()
     Generation.objects.filter(pk=generation.pk).update(expires_at=Least("expires_at", now))
     generation.refresh_from_db(fields=["expires_at"])
     assert generation.expires_at is not None
     images.expire(image_id=generation.image_id, expires_at=generation.expires_at, now=now)
+    if was_live:
+        outbox.write(generation_id=generation.pk, event_type=events.IMAGE_DELETED, now=now)

@@ -26,6 +26,7 @@ from workers.lifecycle.submission import Submission, insert
 from workers.lifecycle.transitions import move, move_all
 from workers.messaging import completion_events, enqueue
 from workers.models import MAX_ATTEMPTS, OPEN_STATUSES, Generation, Kind, Status, Timestamp
+from workers.webhooks import events, outbox
 
 # A reason against a submission may be gone when it is asked, and then the submission is tried again.
 MAX_TRIES: Final = 10
@@ -88,8 +89,10 @@ def claim_next(*, models: Collection[str] | None = None, now: datetime | None = 
     for model in eligibility.models_by_turn(models=catalogue().keys() if models is None else models, now=now):
         values = {"model": model, "lease_token": uuid.uuid4(), "now": now}
         if rows := plain_sql.execute(attempt_statements.CLAIM, values):
+            *columns, webhook_count, _ = rows[0]
+            outbox.wake_soon(webhook_count)
             failpoints.reach("claimed")
-            return plain_sql.instance(Generation, rows[0][:-1])
+            return plain_sql.instance(Generation, columns)
     raise NotClaimable
 
 
@@ -133,7 +136,9 @@ def complete(
     )
     if not completed:
         _refuse_completion(generation, cost_micros)
+    [(webhook_count,)] = completed
     _notify(generation)
+    outbox.wake_soon(webhook_count)
 
 
 def fail(
@@ -302,6 +307,8 @@ def _end_unpaid(
     with transaction.atomic():
         moved = move(generation.pk, source, target, guard=guard, **changes)
         if moved:
+            # The account's lock comes last, because all of its requests wait for it.
+            outbox.write(generation_id=generation.pk, event_type=events.ENDS[target])
             holds.release(reservation_id=generation.reservation_id)
             if generation.kind == Kind.EDIT:
                 images.destroy_keys(image_ids=generation.sources.values_list("image_id", flat=True))

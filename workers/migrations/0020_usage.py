@@ -15,7 +15,7 @@ class Migration(migrations.Migration):
     migration fails, has changed nothing and can be run again.
     """
 
-    dependencies = [("billing", "0019_entries_of_people"), ("workers", "0017_api_key")]
+    dependencies = [("billing", "0019_entries_of_people"), ("workers", "0019_webhook_events")]
 
     operations = [
         migrations.RunSQL("SET LOCAL lock_timeout = '5s'", migrations.RunSQL.noop),

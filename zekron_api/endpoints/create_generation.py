@@ -34,6 +34,7 @@ from workers.lifecycle.idempotency import Idempotency
 from workers.lifecycle.submission import Submission
 from workers.messaging.partial_images import PARAMETER as PARTIAL_IMAGES
 from workers.models import Generation, Kind
+from workers.webhooks import endpoints, outbox
 from zekron_api.endpoints import output_fields, parameter_fields
 from zekron_api.http.errors import InvalidField, ModelNotAllowed
 
@@ -56,11 +57,16 @@ _OF_PICTURE: Final[Mapping[str, object]] = {
     FORMAT_PARAMETER: DEFAULT_FORMAT,
     COMPRESSION_PARAMETER: MAX_COMPRESSION,
 }
-_OF_DELIVERY: Final[Mapping[str, object]] = {"async": None, "queue_ttl": None, PARTIAL_IMAGES: 0}
+_OF_DELIVERY: Final[Mapping[str, object]] = {
+    "async": None,
+    "queue_ttl": None,
+    PARTIAL_IMAGES: 0,
+    outbox.URL_PARAMETER: None,
+}
 # The fields of a request that asks for nothing of these.
 NOTHING_MORE: Final = {**_OF_PICTURE, **_OF_DELIVERY}
 # What the row keeps beside the size and the seed, where it asks for something.
-_KEPT: Final = ("negative_prompt", "metadata", "expires_in", PARTIAL_IMAGES)
+_KEPT: Final = ("negative_prompt", "metadata", "expires_in", PARTIAL_IMAGES, outbox.URL_PARAMETER)
 
 
 class Created(NamedTuple):
@@ -112,6 +118,9 @@ def create(
     moderation.refuse_request(prompt=fields["prompt"], images=fields["images"])
     if fields[PARTIAL_IMAGES]:
         partials.refuse_if_suspended(account_id=account_id)
+    if fields[outbox.URL_PARAMETER]:
+        # The event of the end finds it, and its secret signs.
+        endpoints.default_of(account_id=account_id)
     is_async = queue_seconds is not None
     admission.refuse_if_too_long(
         model_name=fields["model"].name,

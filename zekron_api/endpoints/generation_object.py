@@ -250,13 +250,28 @@ def build_end(*, account_id: int, generation_id: int, with_content: bool) -> Eve
     return Event(generation.status, watching.version_of(generation), data)
 
 
+def webhook_data(generation: Generation, with_prompt: bool) -> dict[str, object]:
+    """Return the generation as webhooks send it: the object of replies, with its version and without its progress.
+
+    The prompt is left out unless the receiver wants it.
+    """
+    written = _OBJECT.to_representation(Described(generation, group_ids=_group_ids(generation)))
+    if not with_prompt:
+        del written["prompt"]
+    return {**written, "version": watching.version_of(generation)}
+
+
 def describe(generation: Generation, *, has_content: bool = False) -> Described:
     """Return the generation with its place or its step."""
     step = None
     if generation.status == Status.RUNNING:
         step = progress_events.read(generation_id=generation.pk)
-    group_ids = [] if generation.group_id is None else [each.pk for each in queries.list_group(generation)]
-    return Described(generation, watching.state_of(generation).place, step, has_content, group_ids)
+    place = watching.state_of(generation).place
+    return Described(generation, place, step, has_content, _group_ids(generation))
+
+
+def _group_ids(generation: Generation) -> list[int]:
+    return [] if generation.group_id is None else [each.pk for each in queries.list_group(generation)]
 
 
 def _write(serializer: Serializer[Any], described: Described, content: bytes | None) -> bytes:

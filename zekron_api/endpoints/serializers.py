@@ -13,7 +13,14 @@ from rest_framework import serializers
 from workers.imaging import source_images
 from workers.imaging.encoders import MAX_COMPRESSION
 from workers.messaging.partial_images import MAX_PARTIAL_IMAGES
-from zekron_api.endpoints import fields, mask_field, output_fields, parameter_fields, sizes
+from zekron_api.endpoints import (
+    fields,
+    mask_field,
+    output_fields,
+    parameter_fields,
+    sizes,
+    webhook_fields,
+)
 from zekron_api.endpoints.sizes import Size
 from zekron_api.endpoints.unsupported_fields import UnsupportedField, refuse_variants
 from zekron_api.http.errors import InvalidField
@@ -124,6 +131,11 @@ class GenerateSerializer(serializers.Serializer[Any]):
         help_text="The number of partial images, which are small pictures of the unfinished image. Those who watch "
         "`GET /v1/generations/{id}/events` get at most as many, at no cost. Without it there are none. Refused for a "
         "model that makes none, see `GET /v1/models`.",
+    )
+    webhook_url = webhook_fields.WebhookUrlField(
+        required=False,
+        help_text="An https address that is told of the end of each image, as a webhook is. The secret of "
+        "`GET /v1/webhooks/secret` signs. A webhook of the account at the same address gets the event once.",
     )
     output_format = output_fields.OutputFormatField(
         required=False, help_text="The format of the image's file."

@@ -30,6 +30,8 @@ from workers.lifecycle.idempotency import KeyReused
 from workers.lifecycle.partials import PartialsSuspended
 from workers.messaging import counters
 from workers.moderation import CONTENT_POLICY_VIOLATION, ContentRefused, ModerationFailed
+from workers.webhook_models import MAX_ENDPOINTS
+from workers.webhooks.endpoints import EndpointDisabled, TooManyEndpoints
 from zekron_api.http import rate_limit, redemption_limit
 from zekron_api.http.authentication import CHALLENGE
 from zekron_api.http.byte_range import RangeNotSatisfiable
@@ -171,6 +173,13 @@ TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
     (QueueTtlExceeded, 409, "queue_ttl_exceeded", None),
     (AlreadyEnded, 409, "already_ended", "The generation has ended already, so there is nothing to cancel."),
     (StillOpen, 409, "still_open", "The generation is queued or running. Cancel it first, then delete it."),
+    (
+        TooManyEndpoints,
+        409,
+        "webhook_limit_exceeded",
+        f"This account has {MAX_ENDPOINTS} webhooks, and no more are allowed. Delete one, or change one.",
+    ),
+    (EndpointDisabled, 409, "webhook_disabled", "This webhook is disabled. Enable it first."),
     (GenerationFailed, 500, "generation_failed", None),
     (PictureRefused, 400, CONTENT_POLICY_VIOLATION, None),
     (

@@ -31,6 +31,7 @@ from workers.lifecycle.idempotency import KeyReused
 from workers.lifecycle.partials import PartialsSuspended
 from workers.moderation import ContentRefused, ModerationFailed
 from workers.usage.queries import TooManyEntries, TooManyRows
+from workers.webhooks.endpoints import EndpointDisabled, TooManyEndpoints
 from zekron_api.endpoints import (
     api_keys,
     cancel_generation,
@@ -53,6 +54,8 @@ from zekron_api.endpoints import (
     verify,
     views,
     watch_generation,
+    webhook_serializers,
+    webhooks,
 )
 from zekron_api.http import byte_range, errors, json_body, multipart_form, rate_limit, redemption_limit
 from zekron_api.openai import image_response, request_serializers
@@ -117,6 +120,12 @@ def _create_image(**body: object) -> None:
 
 def _edit_image(**body: object) -> None:
     request_serializers.EditImageSerializer(data=body).is_valid(raise_exception=True)
+
+
+def _webhook(
+    kind: type[Serializer[Any]] = webhook_serializers.CreateWebhookSerializer, **body: object
+) -> None:
+    kind(data=body).is_valid(raise_exception=True)
 
 
 def _query(kind: type[Serializer[Any]], /, **values: str) -> Cause:
@@ -264,6 +273,19 @@ _KEY_BODY: Final[tuple[Cause, ...]] = (
 # Ranges of times that an endpoint refuses.
 _YEARS: Final = {"from": "2023-01-01T00:00:00Z", "to": "2026-01-01T00:00:00Z"}
 _BACKWARDS: Final = {"from": "2026-11-28T00:00:00Z", "to": "2026-11-27T00:00:00Z"}
+# The errors of a JSON body of any operation.
+_JSON: Final[tuple[Cause, ...]] = (
+    partial(json_body.parse_object, b'{"url": '),
+    errors.PayloadTooLarge,
+    _send_plain_text,
+)
+_WEBHOOK: Final[tuple[Cause, ...]] = (
+    *_JSON,
+    partial(_webhook, url="http://hooks.example.com/"),
+    partial(_webhook, url="https://10.0.0.1/"),
+    partial(_webhook, url="https://8.8.8.8/", events=["generation.exploded"]),
+    partial(_webhook, url="https://8.8.8.8/", enabled="yes"),
+)
 # The errors of one operation, by its operationId.
 CAUSES: Final[dict[str, tuple[Cause, ...]]] = {
     "generate": (
@@ -372,6 +394,34 @@ CAUSES: Final[dict[str, tuple[Cause, ...]]] = {
     "cancelGeneration": (exceptions.NotFound, errors.AlreadyEnded),
     "deleteGeneration": (exceptions.NotFound, errors.StillOpen),
     "deleteImage": (exceptions.PermissionDenied, exceptions.NotFound),
+    "createWebhook": (*_WEBHOOK, _webhook, TooManyEndpoints),
+    "getWebhook": (exceptions.NotFound,),
+    "changeWebhook": (*_WEBHOOK, exceptions.NotFound),
+    "deleteWebhook": (exceptions.NotFound,),
+    "rotateWebhookSecret": (
+        *_JSON,
+        exceptions.NotFound,
+        partial(_webhook, webhook_serializers.RotateSerializer, overlap_seconds=-1),
+    ),
+    "testWebhook": (exceptions.NotFound, EndpointDisabled),
+    "listDeliveries": (
+        exceptions.NotFound,
+        _query(webhook_serializers.DeliveryPageSerializer, limit="0"),
+        _query(webhook_serializers.DeliveryPageSerializer, before="0"),
+    ),
+    "replayDelivery": (exceptions.NotFound, EndpointDisabled),
+    "recoverDeliveries": (
+        *_JSON,
+        exceptions.NotFound,
+        EndpointDisabled,
+        partial(_webhook, webhook_serializers.RecoverSerializer),
+        partial(
+            _webhook,
+            webhook_serializers.RecoverSerializer,
+            since="2026-11-28T00:00:00Z",
+            until="2026-11-27T00:00:00Z",
+        ),
+    ),
     "listGenerations": (
         _query(list_generations.PageSerializer, limit="0"),
         _query(list_generations.PageSerializer, status="done"),
@@ -543,6 +593,47 @@ extend_schema(
     request=key_fields.RotateKeySerializer,
     responses={200: api_keys.NewKeyReplySerializer},
 )(api_keys.RotateKeyView.post)
+extend_schema("listWebhooks", responses={200: webhook_serializers.WebhookListReplySerializer})(
+    webhooks.WebhooksView.get
+)
+extend_schema(
+    "createWebhook",
+    request=webhook_serializers.CreateWebhookSerializer,
+    responses={201: webhook_serializers.WebhookReplySerializer},
+)(webhooks.WebhooksView.post)
+extend_schema("getWebhook", responses={200: webhook_serializers.WebhookReplySerializer})(
+    webhooks.WebhookView.get
+)
+extend_schema(
+    "changeWebhook",
+    request=webhook_serializers.ChangeWebhookSerializer,
+    responses={200: webhook_serializers.WebhookReplySerializer},
+)(webhooks.WebhookView.patch)
+extend_schema("deleteWebhook", responses={204: None})(webhooks.WebhookView.delete)
+extend_schema("getWebhookSecret", responses={200: webhook_serializers.SecretReplySerializer})(
+    webhooks.SecretView.get
+)
+extend_schema(
+    "rotateWebhookSecret",
+    request=webhook_serializers.RotateSerializer,
+    responses={200: webhook_serializers.SecretReplySerializer},
+)(webhooks.RotateView.post)
+extend_schema("testWebhook", request=None, responses={202: webhook_serializers.DeliveryReplySerializer})(
+    webhooks.TestView.post
+)
+extend_schema(
+    "listDeliveries",
+    parameters=[webhook_serializers.DeliveryPageSerializer],
+    responses={200: webhook_serializers.DeliveryListReplySerializer},
+)(webhooks.DeliveriesView.get)
+extend_schema("replayDelivery", request=None, responses={202: webhook_serializers.DeliveryReplySerializer})(
+    webhooks.ReplayView.post
+)
+extend_schema(
+    "recoverDeliveries",
+    request=webhook_serializers.RecoverSerializer,
+    responses={202: webhook_serializers.RecoveredReplySerializer},
+)(webhooks.RecoverView.post)
 extend_schema("isAlive", responses=reply_serializers.AliveSerializer)(AliveView.get)
 extend_schema(
     "isReady", responses={200: reply_serializers.ReadySerializer, 503: reply_serializers.NotReadySerializer}

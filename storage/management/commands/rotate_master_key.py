@@ -11,10 +11,10 @@ from storage import rotation
 class Command(BaseCommand):
     """The rotation of the master key, with its counts.
 
-    The exit status is 1 if no master key opens some image.
+    The exit status is 1 if no master key opens some row.
     """
 
-    help = "Rewrap the key of every live image by the first of MASTER_KEYS."
+    help = "Rewrap the key of every live image and every secret by the first of MASTER_KEYS."
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run one rotation, and print its counts and the master keys that are no longer needed."""
@@ -27,7 +27,7 @@ class Command(BaseCommand):
         for key_id in others:
             state = f"still wraps {in_use[key_id]} keys" if key_id in in_use else "is no longer needed"
             self.stdout.write(f"{key_id} {state}")
-        for image_id in rotated.unopened_ids:
-            self.stderr.write(f"image {image_id}: no master key opens it")
-        if rotated.unopened_ids:
+        for name in rotated.unopened:
+            self.stderr.write(f"{name}: no master key opens it")
+        if rotated.unopened:
             raise SystemExit(1)

@@ -58,6 +58,20 @@ ENDPOINTS = {
     "v1/usage/export": ("GET", "/v1/usage/export"),
     "v1/ledger": ("GET", "/v1/ledger"),
     "v1/statements/<str:month>": ("GET", "/v1/statements/2026-01"),
+    "v1/webhooks": ("GET", "/v1/webhooks"),
+    "POST v1/webhooks": ("POST", "/v1/webhooks"),
+    "v1/webhooks/secret": ("GET", "/v1/webhooks/secret"),
+    "v1/webhooks/<str:webhook_id>": ("GET", "/v1/webhooks/1"),
+    "PATCH v1/webhooks/<str:webhook_id>": ("PATCH", "/v1/webhooks/1"),
+    "DELETE v1/webhooks/<str:webhook_id>": ("DELETE", "/v1/webhooks/1"),
+    "v1/webhooks/<str:webhook_id>/rotate": ("POST", "/v1/webhooks/1/rotate"),
+    "v1/webhooks/<str:webhook_id>/test": ("POST", "/v1/webhooks/1/test"),
+    "v1/webhooks/<str:webhook_id>/recover": ("POST", "/v1/webhooks/1/recover"),
+    "v1/webhooks/<str:webhook_id>/deliveries": ("GET", "/v1/webhooks/1/deliveries"),
+    "v1/webhooks/<str:webhook_id>/deliveries/<str:delivery_id>/replay": (
+        "POST",
+        "/v1/webhooks/1/deliveries/1/replay",
+    ),
 }
 # Only a waiting room completes its replies. tests/zekron_api/mcp_server/test_view.py asks it with such keys.
 IN_A_ROOM = {"mcp"}
@@ -73,17 +87,21 @@ ANSWERS: dict[str, tuple[int, str | None]] = {
     "no key": (401, "unauthorized"),
     "a malformed key": (401, "invalid_api_key"),
 }
-MONEY_IN = ("v1/redemptions", "v1/top-ups", "POST v1/top-ups", "v1/top-ups/<str:top_up_id>")
+SCOPED = [
+    route
+    for route in ENDPOINTS
+    if any(name in route for name in ("v1/keys", "v1/webhooks", "v1/redemptions", "v1/top-ups"))
+]
+# It has the fields that any of the endpoints asks for.
+BODY = {"prompt": "a boat", "size": "512x512", "data": picture()}
 ANSWERED = ("the owner's key", "another key of the account", "another account's key")
 OWNERS = ("the owner's key", "another key of the account")
 EXCEPTIONS: dict[tuple[str, str], tuple[int, str | None]] = {
     **{("DELETE v1/images/<str:token>", kind): (204, None) for kind in OWNERS},
     **{("DELETE v1/generations/<str:generation_id>", kind): (204, None) for kind in OWNERS},
     **{("v1/generations/<str:generation_id>/cancel", kind): (409, "already_ended") for kind in OWNERS},
-    # No usual key manages keys. tests/zekron_api/endpoints/test_api_keys.py has those that do.
-    **{(route, kind): (403, "key_scope") for route in ENDPOINTS if "keys" in route for kind in ANSWERED},
-    # Nor does one pay money in. test_redeem_code.py and test_top_ups.py beside it have those that do.
-    **{(route, kind): (403, "key_scope") for route in MONEY_IN for kind in ANSWERED},
+    # No usual key has these scopes. The tests of the endpoints have keys that do.
+    **{(route, kind): (403, "key_scope") for route in SCOPED for kind in ANSWERED},
     **{("v1/images/edits", kind): (400, "missing_image") for kind in ANSWERED},
     **{("v1/images/variations", kind): (400, "unsupported_endpoint") for kind in ANSWERED},
     # The account is younger.
@@ -137,8 +155,8 @@ def _is_as_told(route: str, kind: str, key: str | None, done: Any) -> bool:
     method, path = ENDPOINTS[route]
     response = Client().generic(
         method,
-        path.format(token=done["token"], id=done["id"]),
-        json.dumps({"prompt": "a boat", "size": "512x512", "data": picture()}) if method == "POST" else "",
+        path.format(**done),
+        json.dumps(BODY) if method in {"POST", "PATCH"} else "",
         content_type="application/json",
         headers={"Authorization": f"Bearer {key}"} if key else {},
     )

@@ -4,6 +4,7 @@ import ast
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -27,6 +28,7 @@ from tests.zekron_api import callers
 from tests.zekron_api.callers import Caller, caller
 from workers.messaging import enqueue, worker_registry
 from workers.models import Status, UsageProgress
+from workers.webhooks import outbox
 from zekron_api import urls
 from zekron_api.endpoints import (
     export_usage,
@@ -429,6 +431,35 @@ def test_a_top_up_by_card_is_as_described(stripe: Any) -> None:
     balance = me.get("/v1/balance")
     assert balance.json()["data"]["debt"] == "10.0000"
     check("/v1/balance", "get", balance)
+
+
+@pytest.mark.django_db
+def test_webhooks_are_as_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    me = callers.receiver()
+    monkeypatch.setattr(outbox, "wake", lambda: None)
+    made = me.post("/v1/webhooks", {"url": "https://8.8.8.8/"})
+    path, described = f"/v1/webhooks/{made.json()['data']['id']}", "/v1/webhooks/{webhook_id}"
+    check("/v1/webhooks", "post", made)
+    check("/v1/webhooks", "post", me.post("/v1/webhooks", {"url": "https://10.0.0.1/"}))
+    check("/v1/webhooks", "get", me.get("/v1/webhooks"))
+    check("/v1/webhooks/secret", "get", me.get("/v1/webhooks/secret"))
+    check(described, "get", me.get(path))
+    change = partial(me.client.patch, content_type="application/json", headers=me._headers({}))
+    check(described, "patch", change(path, {"description": "mine"}))
+    check(f"{described}/rotate", "post", me.post(f"{path}/rotate", {}))
+    sent = me.post(f"{path}/test", {})
+    check(f"{described}/test", "post", sent)
+    check(f"{described}/deliveries", "get", me.get(f"{path}/deliveries"))
+    replay = f"/deliveries/{sent.json()['data']['id']}/replay"
+    for _ in range(2):
+        check(f"{described}/deliveries/{{delivery_id}}/replay", "post", me.post(path + replay, {}))
+        body = {"since": "2026-01-01T00:00:00Z"}
+        check(f"{described}/recover", "post", me.post(f"{path}/recover", body))
+        check(f"{described}/test", "post", me.post(f"{path}/test", {}))
+        check(described, "patch", change(path, {"enabled": False}))
+    check(f"{described}/recover", "post", me.post(f"{path}/recover", {}))
+    check(described, "delete", me.delete(path))
+    check(described, "get", me.get(path))
 
 
 @pytest.mark.django_db(transaction=True)
