@@ -10,7 +10,7 @@ from django.db.models import F, Q, Value
 from django.db.models.functions import Now
 
 # Django registers the tables that this module knows.
-from billing import card_models, debt_models, income_models  # noqa: F401
+from billing import alert_models, card_models, debt_models, income_models  # noqa: F401
 from billing.constraints import whole
 
 
@@ -147,6 +147,9 @@ class ApiKey(models.Model):
     held_micros = models.BigIntegerField(default=0, db_default=0, editable=False)
     spent_micros = models.BigIntegerField(default=0, db_default=0, editable=False)
     spend_ceiling_micros = models.BigIntegerField(null=True, blank=True, editable=False)
+    # The highest percentage of the limit that was told, in the period that began at `told_since`. `alerts` writes them.
+    told_percent = models.SmallIntegerField(default=0, db_default=0, editable=False)
+    told_since = models.DateTimeField(null=True, blank=True, editable=False)
 
     class Meta:
         """The constraints and the index of the table, and the model's name in the admin."""

@@ -13,6 +13,7 @@ from django.conf import settings
 
 from storage.postgresql import time_limits
 from storage.postgresql.availability import UNAVAILABLE
+from workers import alerts
 from workers.audit import scheduled
 from workers.catalogue import RESERVED_QUEUES, CatalogueError, catalogue
 from workers.engine.interface import EngineError, Misconfigured
@@ -54,6 +55,13 @@ def purge_webhooks() -> None:
 def audit_ledger() -> None:
     """Audit money and generations, and log each discrepancy. A second run reads and logs everything again."""
     scheduled.run()
+
+
+@shared_task(throws=UNAVAILABLE)
+def tell_alerts() -> None:
+    """Tell accounts of low balances, keys near their limits and disabled webhooks. May run twice or at once."""
+    if count := alerts.tell_all():
+        log.info("alerts: %d told", count)
 
 
 @shared_task(throws=UNAVAILABLE)

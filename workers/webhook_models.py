@@ -50,6 +50,8 @@ class WebhookEndpoint(models.Model):
     last_success_at = models.DateTimeField(null=True)
     disabled_at = models.DateTimeField(null=True)
     disabled_reason = models.CharField(max_length=16, choices=DisabledReason.choices, blank=True)
+    # When the account was told that the service disabled the endpoint.
+    disabled_told_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField()
     # A deleted endpoint has no secret. Its row goes when the last of its deliveries goes.
     deleted_at = models.DateTimeField(null=True)

@@ -75,6 +75,15 @@ top_up_return_url: str = env.str("TOP_UP_RETURN_URL", "")
 # Without a token /metrics is a 404.
 METRICS_TOKEN = env.str("METRICS_TOKEN", "", validate=min_length(32))
 database: dict[str, Any] = env.dj_db_url("DATABASE_URL", servers.postgres_url(VAR_DIR))
+# Without an EMAIL_URL no mail is sent, and an account that asks for mail is told so.
+SENDS_MAIL = bool(env.str("EMAIL_URL", ""))
+email = env.dj_email_url("EMAIL_URL", "dummy:")
+EMAIL_BACKEND: str = email["EMAIL_BACKEND"]
+EMAIL_HOST, EMAIL_PORT = email["EMAIL_HOST"], email["EMAIL_PORT"]
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = email["EMAIL_HOST_USER"], email["EMAIL_HOST_PASSWORD"]
+EMAIL_USE_TLS, EMAIL_USE_SSL = email["EMAIL_USE_TLS"], email["EMAIL_USE_SSL"]
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.str("EMAIL_FROM", REQUIRED if SENDS_MAIL and not LOCAL else "zekron@localhost")
 REDIS_URL = env.str("REDIS_URL", servers.redis_url(VAR_DIR))
 storage_url = env.str("STORAGE_URL", (VAR_DIR / "objects").as_uri())
 # The errors of all variables are raised here, so the lines above must not use a value that may be missing.
@@ -283,6 +292,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": timedelta(minutes=5),
         "options": {"expires": 300},
     },
+    "alerts": {"task": "workers.tasks.tell_alerts", "schedule": crontab(), "options": {"expires": 60}},
     "usage": {"task": "workers.tasks.roll_up_usage", "schedule": crontab(), "options": {"expires": 60}},
     "purge": {"task": "storage.tasks.purge", "schedule": timedelta(seconds=30), "options": {"expires": 30}},
     "purge_webhooks": {

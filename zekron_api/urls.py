@@ -5,6 +5,7 @@ from django.urls import path
 
 from zekron_api import home
 from zekron_api.endpoints import (
+    alerts,
     api_keys,
     cancel_generation,
     export_usage,
@@ -42,6 +43,7 @@ urlpatterns = [
     path("v1/keys", api_keys.KeyListView.as_view()),
     path("v1/keys/<str:key_id>", api_keys.KeyView.as_view()),
     path("v1/keys/<str:key_id>/rotate", api_keys.RotateKeyView.as_view()),
+    path("v1/alerts", alerts.AlertsView.as_view()),
     path("v1/balance", views.BalanceView.as_view()),
     path("v1/redemptions", redeem_code.RedemptionView.as_view()),
     path("v1/top-ups", top_ups.TopUpsView.as_view()),

@@ -21,6 +21,10 @@ MAX_OVERLAP_SECONDS: Final = 7 * 86_400
 DEFAULT_OVERLAP_SECONDS: Final = 86_400
 
 
+# The most disabled endpoints that one round tells of.
+MAX_TOLD: Final = 100
+
+
 class TooManyEndpoints(Exception):
     """The account has as many webhooks as it may have."""
 
@@ -97,7 +101,8 @@ def change(*, endpoint_id: int, changes: Mapping[str, Any]) -> None:
     """
     columns = dict(changes)
     if columns.get("is_enabled") is True:
-        columns |= {"failure_count": 0, "failing_since": None, "disabled_at": None, "disabled_reason": ""}
+        columns |= {"failure_count": 0, "failing_since": None}
+        columns |= {"disabled_at": None, "disabled_reason": "", "disabled_told_at": None}
     with transaction.atomic():
         WebhookEndpoint.objects.filter(pk=endpoint_id, deleted_at__isnull=True).update(**columns)
         if columns.get("is_enabled") is False:
@@ -110,6 +115,21 @@ def disable(*, endpoint: WebhookEndpoint, reason: DisabledReason, now: Timestamp
     if enabled.update(is_enabled=False, disabled_at=now, disabled_reason=reason):
         _give_up_waiting(endpoint.pk)
         log.warning("webhook %s of account %s: disabled (%s)", endpoint.pk, endpoint.account_id, reason)
+
+
+def take_disabled() -> list[WebhookEndpoint]:
+    """Mark what the service has disabled since as told, in the caller's transaction, and return it."""
+    untold = WebhookEndpoint.objects.filter(disabled_told_at__isnull=True, deleted_at__isnull=True)
+    found = list(
+        untold.exclude(disabled_reason="").select_for_update(skip_locked=True).order_by("pk")[:MAX_TOLD]
+    )
+    WebhookEndpoint.objects.filter(pk__in=[endpoint.pk for endpoint in found]).update(disabled_told_at=Now())
+    return found
+
+
+def list_disabled(*, account_id: int) -> list[WebhookEndpoint]:
+    """Return the account's endpoints that the service has disabled."""
+    return list(of_account(account_id).exclude(disabled_reason="").order_by("pk"))
 
 
 def delete(*, endpoint_id: int, now: Timestamp = Now()) -> None:

@@ -120,17 +120,29 @@ class SpendLimitField(CheckedField):
         if value["period"] not in ApiKey.SpendPeriod.values:
             periods = ", ".join(ApiKey.SpendPeriod.values)
             raise InvalidField("invalid_parameter", f"spend_limit.period must be one of: {periods}.")
-        return {"spend_limit_micros": _micros(value["amount"]), "spend_period": value["period"]}
+        return {
+            "spend_limit_micros": _micros(value["amount"], name="spend_limit.amount"),
+            "spend_period": value["period"],
+        }
 
 
-def _micros(amount: object) -> int:
+@extend_schema_field({**_AMOUNT, "type": ["string", "number", "null"]})
+class AmountField(CheckedField):
+    """An amount in USD over zero, or None."""
+
+    def checked(self, value: object) -> int | None:
+        """Return the micros. Raises InvalidField."""
+        return None if value is None else _micros(value, name=self.field_name or "")
+
+
+def _micros(amount: object, *, name: str) -> int:
     is_number = isinstance(amount, int | float) and not isinstance(amount, bool)
     try:
         micros = money.parse_usd(str(amount)) if is_number or isinstance(amount, str) else 0
     except ValueError:
         micros = 0
     if micros <= 0:
-        message = "spend_limit.amount must be USD over zero with at most four decimal places, such as 25.00."
+        message = f"{name} must be USD over zero with at most four decimal places, such as 25.00."
         raise InvalidField("invalid_parameter", message)
     return micros
 

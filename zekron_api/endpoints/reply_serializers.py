@@ -131,6 +131,13 @@ class BalanceSerializer(Serializer[Any]):
         source="debt_micros",
         required=False,
     )
+    alerts = ReplyField(
+        {"type": "array", "minItems": 1, "items": {"type": "object", "required": ["type"]}},
+        lambda found: found,
+        "The alerts of `PUT /v1/alerts` that hold now: `low_balance` with its `threshold`, `key_spend_limit` with "
+        "`key_id` and `percent`, `webhook_disabled` with `webhook_id`. Absent without any.",
+        required=False,
+    )
 
 
 class BalanceReplySerializer(Serializer[Any]):

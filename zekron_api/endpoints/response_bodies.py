@@ -7,9 +7,11 @@ from typing import Any, Final
 import orjson
 import pybase64
 
+from billing import alerts
 from billing.models import Account
 from workers.lifecycle.history import Page
 from workers.models import Generation
+from workers.webhooks import endpoints
 from zekron_api.endpoints import reply_serializers
 
 # A serializer copies its fields when it is made, which takes longer than to write a reply with them.
@@ -59,11 +61,18 @@ def put_images(written: bytes, contents: Sequence[bytes]) -> bytes:
 def balance_reply(account: Account) -> dict[str, Any]:
     """Return the reply to GET /v1/balance: the settled amounts, and the amount that open generations hold.
 
-    A debt is named only if there is one.
+    A debt is named only if there is one, and alerts only if some hold.
     """
-    reply = _BALANCE.to_representation(account)
+    reply: dict[str, Any] = _BALANCE.to_representation(account)
     if not account.debt_micros:
         del reply["data"]["debt"]
+    found = list(alerts.list_current(account))
+    found += [
+        {"type": "webhook_disabled", "webhook_id": endpoint.pk}
+        for endpoint in endpoints.list_disabled(account_id=account.pk)
+    ]
+    if found:
+        reply["data"]["alerts"] = found
     return reply
 
 

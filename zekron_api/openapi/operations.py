@@ -33,6 +33,7 @@ from workers.moderation import ContentRefused, ModerationFailed
 from workers.usage.queries import TooManyEntries, TooManyRows
 from workers.webhooks.endpoints import EndpointDisabled, TooManyEndpoints
 from zekron_api.endpoints import (
+    alerts,
     api_keys,
     cancel_generation,
     export_usage,
@@ -96,6 +97,10 @@ def _verify(*, is_read: bool = False, **body: object) -> None:
     checked.is_valid(raise_exception=True)
     if is_read:
         verify.verify(checked.validated_data["data"])
+
+
+def _alerts(**body: object) -> None:
+    alerts.PutAlertsSerializer(data=body).is_valid(raise_exception=True)
 
 
 def _key(**body: object) -> None:
@@ -380,6 +385,15 @@ CAUSES: Final[dict[str, tuple[Cause, ...]]] = {
         _query(generation_events.EventsSerializer, include="url"),
         errors.TooManyStreams,
     ),
+    "putAlerts": (
+        partial(json_body.parse_object, b'{"low_balance": '),
+        partial(_alerts, threshold=[80]),
+        partial(_alerts, low_balance="-1"),
+        partial(_alerts, thresholds=[0]),
+        partial(_alerts, email=7),
+        errors.PayloadTooLarge,
+        _send_plain_text,
+    ),
     "createKey": (*_KEY_BODY, TooManyKeys),
     "getKey": (exceptions.NotFound,),
     "changeKey": (*_KEY_BODY, exceptions.NotFound),
@@ -577,6 +591,10 @@ extend_schema(
 )(cancel_generation.CancelView.post)
 extend_schema("deleteGeneration", responses={204: None})(watch_generation.GenerationView.delete)
 extend_schema("deleteImage", responses={204: None})(views.ImageView.delete)
+extend_schema("getAlerts", responses={200: alerts.AlertsReplySerializer})(alerts.AlertsView.get)
+extend_schema("putAlerts", request=alerts.PutAlertsSerializer, responses={200: alerts.AlertsReplySerializer})(
+    alerts.AlertsView.put
+)
 extend_schema("listKeys", responses={200: api_keys.KeyListReplySerializer})(api_keys.KeyListView.get)
 extend_schema(
     "createKey",

@@ -48,6 +48,8 @@ ENDPOINTS = {
     "v1/images/generations": ("POST", "/v1/images/generations"),
     "v1/images/edits": ("POST", "/v1/images/edits"),
     "v1/images/variations": ("POST", "/v1/images/variations"),
+    "v1/alerts": ("GET", "/v1/alerts"),
+    "PUT v1/alerts": ("PUT", "/v1/alerts"),
     "v1/keys": ("GET", "/v1/keys"),
     "POST v1/keys": ("POST", "/v1/keys"),
     "v1/keys/<str:key_id>": ("GET", "/v1/keys/1"),
@@ -90,7 +92,9 @@ ANSWERS: dict[str, tuple[int, str | None]] = {
 SCOPED = [
     route
     for route in ENDPOINTS
-    if any(name in route for name in ("v1/keys", "v1/webhooks", "v1/redemptions", "v1/top-ups"))
+    if any(
+        name in route for name in ("v1/keys", "PUT v1/alerts", "v1/webhooks", "v1/redemptions", "v1/top-ups")
+    )
 ]
 # It has the fields that any of the endpoints asks for.
 BODY = {"prompt": "a boat", "size": "512x512", "data": picture()}
@@ -181,7 +185,7 @@ def test_the_table_has_every_endpoint_that_asks_for_a_key() -> None:
         else f"{method.upper()} {route}"
         for route, view in views.items()
         if view and issubclass(view, ApiView)
-        for method in ("get", "post", "patch", "delete")
+        for method in ("get", "post", "put", "patch", "delete")
         if hasattr(view, method)
     }
     assert keyed == set(ENDPOINTS) | IN_A_ROOM
