@@ -132,14 +132,14 @@ MUTATIONS = (
         path="workers/usage/queries.py",
         text="e.account_id = %(account_id)s AND e.sequence >= %(first)s",
         without="e.sequence >= %(first)s",
-        tests=(f"{USAGE}::test_another_accounts_usage_is_not_mine",),
+        tests=(f"{USAGE}::test_of_two_accounts_at_one_time_each_sees_its_own",),
     ),
     Mutation(
         name="usage: an export is of the account",
         path="workers/usage/export.py",
         text="WHERE e.account_id = %(account_id)s AND e.sequence > %(after)s",
         without="WHERE e.sequence > %(after)s",
-        tests=(f"{EXPORT}::test_a_range_is_exact_to_the_second_and_only_my_own",),
+        tests=(f"{EXPORT}::test_of_two_accounts_at_one_time_each_exports_its_own",),
     ),
     Mutation(
         name="usage: a text is no formula",

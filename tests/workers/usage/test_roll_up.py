@@ -158,6 +158,9 @@ def test_an_id_of_another_server_is_replaced(history: History) -> None:
     history.write_times()
     roll_up.roll_up(max_hours=0, now=NINE + 2 * HOUR)
     UsageProgress.objects.update(pending_xid=2**60)
+    roll_up.roll_up(max_hours=0, now=NINE + 2 * HOUR)
+    # Under the other id every open transaction would delay the hour.
+    assert UsageProgress.objects.get().pending_xid < 2**60
     assert roll_up_when_quiet(now=NINE + 2 * HOUR) == 1
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from billing import keys
+from tests import factories
 from tests.assertions import refusal
 from tests.workers.usage.histories import History
 from tests.zekron_api.callers import Caller
@@ -113,6 +114,12 @@ def test_a_range_is_exact_to_the_second_and_only_my_own(
     query = "from=2026-03-01T10:00:00Z&to=2026-03-01T12:00:00Z"
     assert [line["entry"] for line in lines(me, query)] == [5, 7]
     assert lines(stranger, query) == []
+
+
+def test_of_two_accounts_at_one_time_each_exports_its_own(me: Caller, stranger: Caller) -> None:
+    made = {who: factories.generation_in(Status.COMPLETED, who.account).pk for who in (me, stranger)}
+    for who, generation_id in made.items():
+        assert [line["generation_id"] for line in lines(who, "")] == [generation_id]
 
 
 @pytest.mark.parametrize(

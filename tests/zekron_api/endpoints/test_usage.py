@@ -114,6 +114,14 @@ def test_another_accounts_usage_is_not_mine(me: Caller, stranger: Caller, histor
         roll_up_when_quiet(now=NINE + 40 * HOUR)
 
 
+def test_of_two_accounts_at_one_time_each_sees_its_own(me: Caller, stranger: Caller) -> None:
+    for owner in (me, stranger, stranger):
+        factories.generation_in(Status.COMPLETED, owner.account)
+    for more in ("", "?group_by=metadata.a"):
+        counts = [who.get(f"/v1/usage{more}").json()["data"]["total"]["images"] for who in (me, stranger)]
+        assert counts == [1, 2]
+
+
 def test_without_a_range_the_reply_has_the_last_30_days_and_this_moment(me: Caller) -> None:
     factories.generation_in(Status.COMPLETED, me.account)
     data = usage(me, "")

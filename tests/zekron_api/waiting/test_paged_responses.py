@@ -189,9 +189,10 @@ def test_slow_readers_hold_no_thread_and_no_transaction(
         readers = [Reader(app, me.key) for _ in range(MAX_LARGE_REPLIES_PER_ACCOUNT + 1)]
         assert len(readers) > THREAD_COUNT
         await until(lambda: sum(bool(reader.body) for reader in readers) == MAX_LARGE_REPLIES_PER_ACCOUNT)
-        short = Exchange(app, me.key, b"", method="GET", path="/v1/balance")
-        await short.task
-        assert short.status == 200
+        for _ in range(5):
+            short = Exchange(app, me.key, b"", method="GET", path="/v1/balance")
+            await short.task
+            assert short.status == 200
         # The pages of one account have a limit, wherever each of its exports is.
         assert sum(bool(reader.body) for reader in readers) == MAX_LARGE_REPLIES_PER_ACCOUNT
         assert await in_thread(count_idle) == 0
