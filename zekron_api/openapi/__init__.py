@@ -1,5 +1,5 @@
 """The OpenAPI document, and the reference page made from it.
 
 drf-spectacular takes the schemas from the serializers. A new endpoint needs an entry in `operations.py` for its
-serializers and errors, and an entry in `document.yaml` for its texts and examples.
+serializers, in a module of causes for its errors, and in `document.yaml` for its texts and examples.
 """
