@@ -30,6 +30,8 @@ MAX_MODELS: Final = 50
 MAX_MODEL_CHARACTERS: Final = 200
 # A multiple of this is exact with four decimal places.
 SPEND_STEP_MICROS: Final = 100
+# The bits of an IPv6 address before the IPv4 address that it stands for.
+_MAPPED_BITS: Final = 96
 MAX_SPEND_MICROS: Final = 10**15
 
 
@@ -153,12 +155,26 @@ def _read_address(text: str) -> _Address | None:
 def _networks(texts: Sequence[str]) -> tuple[str, ...]:
     unique = _unique("allowed_ips", texts, most=MAX_ADDRESSES)
     try:
-        return tuple(dict.fromkeys(str(ipaddress.ip_network(text)) for text in unique))
+        return tuple(dict.fromkeys(_network(text) for text in unique))
     except ValueError:
         message = (
             "allowed_ips must be addresses or networks such as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32."
         )
         raise InvalidGrant("allowed_ips", message) from None
+
+
+def _network(text: str) -> str:
+    """Return the network in its normal form, one of IPv4 in the form of IPv6 as IPv4. Raises ValueError.
+
+    A zone, such as in fe80::1%eth0, is a name of one machine's interface and says nothing of a client.
+    """
+    if "%" in text:
+        raise ValueError("an address with a zone")
+    network = ipaddress.ip_network(text)
+    mapped = network.network_address.ipv4_mapped if isinstance(network, ipaddress.IPv6Network) else None
+    if mapped is None or network.prefixlen < _MAPPED_BITS:
+        return str(network)
+    return f"{mapped}/{network.prefixlen - _MAPPED_BITS}"
 
 
 def _models(names: Sequence[str]) -> tuple[str, ...]:

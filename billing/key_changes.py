@@ -1,6 +1,7 @@
 """Changes of a key: what it grants, and its text."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -8,7 +9,6 @@ from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from billing import keys
-from billing.grants import Grants
 from billing.models import Account, ApiKey
 from billing.recent_keys import forget_after_commit
 
@@ -25,28 +25,29 @@ def change(
     *,
     key_id: int,
     name: str | None = None,
-    grants: Grants | None = None,
+    grants: Mapping[str, Any] | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> ApiKey:
-    """Change what is given, and return the key. A change of the period of spending begins a new count at zero.
+    """Change what is given, and return the key. `grants` are fields of `Grants`, and the others stay as they are.
 
-    New work is held to the grants from the commit on. In other processes, scopes, addresses and models follow within
-    MAX_AGE_SECONDS of `recent_keys`. Raises InvalidGrant, AlreadyRevoked and ApiKey.DoesNotExist.
+    A change of the period of spending begins a new count at zero. New work is held to the grants from the commit on. In
+    other processes, scopes, addresses and models follow within MAX_AGE_SECONDS of `recent_keys`. Raises InvalidGrant,
+    AlreadyRevoked and ApiKey.DoesNotExist.
     """
     changed: dict[str, Any] = {}
     if name is not None:
         changed["name"] = name.strip()
     if metadata is not None:
         changed["metadata"] = dict(metadata)
-    if grants is not None:
-        changed |= keys.columns_of(grants)
-        # The next hold keeps the limit that it finds.
-        changed["spend_ceiling_micros"] = None
     with transaction.atomic():
         key = _lock(key_id)
-        if grants is not None and grants.spend_period != key.spend_period:
-            with connection.cursor() as cursor:
-                cursor.execute(_RESTART, [key_id])
+        if grants:
+            wanted = replace(keys.grants_of(key), **grants)
+            # The next hold keeps the limit that it finds.
+            changed |= {**keys.columns_of(wanted), "spend_ceiling_micros": None}
+            if wanted.spend_period != key.spend_period:
+                with connection.cursor() as cursor:
+                    cursor.execute(_RESTART, [key_id])
         if changed:
             ApiKey.objects.filter(pk=key_id).update(**changed)
         forget_after_commit()
@@ -56,6 +57,7 @@ def change(
 def rotate(*, key_id: int, overlap: timedelta = DEFAULT_OVERLAP) -> tuple[ApiKey, str]:
     """Give the key a new text, and return both. The former text stays valid for the overlap, and an older one ends.
 
+    A text that was never used does not become the former one. It was lost on its way, and the one before it is in use.
     The key keeps its id, its grants and its counters. Raises ValueError for an overlap out of bounds, AlreadyRevoked
     and ApiKey.DoesNotExist.
     """
@@ -64,12 +66,10 @@ def rotate(*, key_id: int, overlap: timedelta = DEFAULT_OVERLAP) -> tuple[ApiKey
     new = keys.make_text()
     with transaction.atomic():
         key = _lock(key_id)
-        ApiKey.objects.filter(pk=key_id).update(
-            former_digest=key.digest,
-            former_pepper=key.pepper,
-            former_until=Now() + overlap,
-            **new.columns,
-        )
+        former = {"former_until": Now() + overlap}
+        if key.is_text_used or key.former_until is None:
+            former |= {"former_digest": key.digest, "former_pepper": key.pepper}
+        ApiKey.objects.filter(pk=key_id).update(is_text_used=False, **former, **new.columns)
         forget_after_commit()
     return ApiKey.objects.get(pk=key_id), new.text
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from django.db import transaction
 
 from billing import key_changes, keys
-from billing.grants import DEFAULT_SCOPES, Grants, find_excess
+from billing.grants import DEFAULT_SCOPES, Grants, Scope, find_excess
 from billing.models import Account, ApiKey
 
 # Keys that are not revoked. Staff may issue more.
@@ -61,11 +61,8 @@ def change(
     """
     with _holding(holder_id, account_id) as held:
         before = keys.grants_of(_find(held, account_id, key_id))
-        wanted = replace(before, **changes)
-        _require(held, wanted)
-        return key_changes.change(
-            key_id=key_id, name=name, grants=wanted if changes else None, metadata=metadata
-        )
+        _require(held, replace(before, **changes))
+        return key_changes.change(key_id=key_id, name=name, grants=changes, metadata=metadata)
 
 
 def rotate(*, holder_id: int, account_id: int, key_id: int, overlap: timedelta) -> tuple[ApiKey, str]:
@@ -84,11 +81,18 @@ def revoke(*, holder_id: int, account_id: int, key_id: int) -> None:
 
 @contextmanager
 def _holding(holder_id: int, account_id: int) -> Iterator[Grants]:
-    """Lock the account in a transaction, so that no key of it changes meanwhile, and give what the holder grants."""
+    """Lock the account in a transaction, so that no key of it changes meanwhile, and give what the holder grants.
+
+    Raises InvalidKey if the holder is not live any more, and NotGranted if it manages no keys any more.
+    """
     with transaction.atomic():
         Account.objects.select_for_update(no_key=True).get(pk=account_id)
         keys.require_live(key_id=holder_id, account_id=account_id)
-        yield keys.grants_of(ApiKey.objects.get(pk=holder_id))
+        held = keys.grants_of(ApiKey.objects.get(pk=holder_id))
+        # A process may remember for some seconds what the key no longer grants.
+        if Scope.KEYS not in held.scopes:
+            raise NotGranted("scopes")
+        yield held
 
 
 def _find(held: Grants, account_id: int, key_id: int) -> ApiKey:

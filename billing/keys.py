@@ -55,6 +55,7 @@ SELECT {_COLUMNS}, {_GRANTS_COLUMNS}, key.id,
     extract(epoch FROM least(key.expires_at, CASE WHEN is_former THEN key.former_until END) - now)::float8,
     CASE WHEN is_former THEN key.former_pepper ELSE key.pepper END <> %(pepper)s
         OR coalesce(key.last_used_at <= now - interval '{USE_SECONDS} seconds', true)
+        OR NOT (key.is_text_used OR is_former)
 FROM billing_apikey AS key JOIN billing_account AS account ON account.id = key.account_id
     CROSS JOIN LATERAL (SELECT coalesce(%(now)s, statement_timestamp()) AS now,
         key.digest <> ALL(%(digests)s) AS is_former) AS used
@@ -66,6 +67,7 @@ _NOTE_USE: Final = """
 UPDATE billing_apikey SET last_used_at = coalesce(%(now)s, statement_timestamp()),
     digest = CASE WHEN digest = ANY(%(digests)s) THEN %(digest)s ELSE digest END,
     pepper = CASE WHEN digest = ANY(%(digests)s) THEN %(pepper)s ELSE pepper END,
+    is_text_used = is_text_used OR digest = ANY(%(digests)s),
     former_digest = CASE WHEN former_digest = ANY(%(digests)s) THEN %(digest)s ELSE former_digest END,
     former_pepper = CASE WHEN former_digest = ANY(%(digests)s) THEN %(pepper)s ELSE former_pepper END
 WHERE id = (SELECT id FROM billing_apikey WHERE id = %(key_id)s AND revoked_at IS NULL FOR UPDATE SKIP LOCKED)

@@ -122,6 +122,8 @@ class ApiKey(models.Model):
     # Up to a minute old. A key that was never used has none, nor has one that was last used by an older release.
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
     # After a rotation the former text opens the same until this time.
+    # Whether the present text was used since the rotation that made it.
+    is_text_used = models.BooleanField(default=True, db_default=True, editable=False)
     former_digest = models.CharField(max_length=64, blank=True, default="", db_default="", editable=False)
     former_pepper = models.CharField(max_length=8, blank=True, default="", db_default="", editable=False)
     former_until = models.DateTimeField(null=True, blank=True, editable=False)

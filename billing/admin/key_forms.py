@@ -73,6 +73,12 @@ class KeyForm(forms.ModelForm):  # type: ignore[type-arg] # Django's class takes
             "spend_period",
         ]
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # The page keeps what it showed, because the key's account may change the key while somebody looks at it.
+        for field in self.fields.values():
+            field.show_hidden_initial = True
+
     def clean_expires_at(self) -> Any:
         """Refuse an expiry in the past."""
         expires_at = self.cleaned_data["expires_at"]

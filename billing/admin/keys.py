@@ -90,7 +90,10 @@ class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class 
         """Change or issue the key. The object keeps a new text in memory until the page that shows it is rendered."""
         granted: Grants = form.grants  # type: ignore[attr-defined] # it is a KeyForm
         if change:
-            key_changes.change(key_id=obj.pk, name=obj.name, grants=granted)
+            # The key's account may have changed the rest since the page was loaded.
+            changes = {name: getattr(granted, name) for name in form.changed_data if hasattr(granted, name)}
+            name = obj.name if "name" in form.changed_data else None
+            key_changes.change(key_id=obj.pk, name=name, grants=changes)
             return
         issued, text = keys.issue(account_id=obj.account_id, name=obj.name, grants=granted)
         obj.__dict__.update(issued.__dict__, text=text)

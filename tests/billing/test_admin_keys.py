@@ -9,7 +9,7 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.utils import timezone
 
-from billing import keys
+from billing import key_changes, keys
 from billing.grants import Grants
 from billing.models import Account, ApiKey
 from tests.billing.admin_client import KEYS, act, browser_with, page
@@ -33,6 +33,11 @@ def filled(owner: Account, **fields: Any) -> dict[str, Any]:
         "spend_period": "month",
         **fields,
     }
+
+
+def initial(shown: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields in which a page keeps what it showed."""
+    return {f"initial-{name}": value for name, value in shown.items()}
 
 
 def test_a_new_key_is_shown_exactly_once(staff: Client, account: Account) -> None:
@@ -100,7 +105,8 @@ def test_a_key_grants_what_the_form_says_and_a_change_says_what_changed(
         open_limit=2,
     )
     spending = {"scopes": ["read"], "spend_limit_micros": "25", "spend_period": "day", "name": "shop"}
-    reply = staff.post(f"{KEYS}{key.pk}/change/", filled(account, **{**bounds, **spending}))
+    before = initial(filled(account, **bounds))
+    reply = staff.post(f"{KEYS}{key.pk}/change/", {**filled(account, **{**bounds, **spending}), **before})
     assert reply.status_code == 302
     changed = ApiKey.objects.get()
     assert (changed.name, changed.scopes, changed.open_limit) == ("shop", ["read"], 2)
@@ -108,6 +114,19 @@ def test_a_key_grants_what_the_form_says_and_a_change_says_what_changed(
     newest = LogEntry.objects.latest("id").get_change_message()
     assert newest == "Changed Name, scopes, Spend limit (USD) and Spend period."
     assert 'value="25.0000"' in page(staff, f"{KEYS}{key.pk}/change/")
+
+
+def test_staff_change_only_what_they_have_changed_on_the_page(staff: Client, account: Account) -> None:
+    key, _ = keys.issue(account_id=account.pk)
+    shown = filled(account, scopes=list(key.scopes))
+    assert 'name="initial-scopes"' in page(staff, f"{KEYS}{key.pk}/change/")
+    narrow = {"scopes": ("read",), "allowed_ips": ("192.0.2.0/24",), "spend_limit_micros": 100}
+    key_changes.change(key_id=key.pk, grants=narrow)
+    reply = staff.post(f"{KEYS}{key.pk}/change/", {**shown, **initial(shown), "name": "shop"})
+    assert reply.status_code == 302
+    changed = ApiKey.objects.get()
+    assert (changed.name, changed.scopes, changed.spend_limit_micros) == ("shop", ["read"], 100)
+    assert changed.allowed_ips == ["192.0.2.0/24"]
 
 
 def test_a_key_is_rotated_and_its_new_text_is_shown_exactly_once(staff: Client, account: Account) -> None:

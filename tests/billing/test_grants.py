@@ -34,6 +34,8 @@ def test_grants_have_one_form() -> None:
         ("allowed_ips", ("192.0.2.0/99",)),
         ("allowed_ips", ("192.0.2.7/24",)),
         ("allowed_ips", ("localhost",)),
+        ("allowed_ips", ("fe80::1%eth0",)),
+        ("allowed_ips", ("::%\0/0",)),
         ("allowed_ips", tuple(f"192.0.2.{number}" for number in range(51))),
         ("allowed_models", ()),
         ("allowed_models", ("x" * 201,)),
@@ -50,6 +52,11 @@ def test_what_no_key_can_have_is_refused_by_name(field: str, value: Any) -> None
     with pytest.raises(InvalidGrant) as refusal:
         check(replace(DEFAULT_GRANTS, **{field: value}))
     assert refusal.value.field == field
+
+
+def test_a_network_of_ipv4_in_the_form_of_ipv6_is_one_of_ipv4() -> None:
+    checked = check(Grants(allowed_ips=("::ffff:192.0.2.0/120", "::ffff:192.0.2.7", "::/0")))
+    assert checked.allowed_ips == ("192.0.2.0/24", "192.0.2.7/32", "::/0")
 
 
 def test_a_key_that_issues_keys_has_no_limit_of_spending() -> None:

@@ -65,15 +65,15 @@ MUTATIONS = (
     Mutation(
         name="a key: another period counts anew",
         path=CHANGES,
-        text="if grants is not None and grants.spend_period != key.spend_period:",
-        without="if grants is None and key is None:",
+        text="if wanted.spend_period != key.spend_period:",
+        without="if wanted is None:",
         tests=(f"{SPENT}::test_another_period_counts_from_its_change_on",),
     ),
     Mutation(
         name="a key: a lower limit takes the ceiling away",
         path=CHANGES,
-        text='changed["spend_ceiling_micros"] = None',
-        without='changed["spend_ceiling_micros"] = grants.spend_limit_micros',
+        text='"spend_ceiling_micros": None}',
+        without='"spend_ceiling_micros": wanted.spend_limit_micros}',
         tests=(f"{SPENT}::test_a_lower_limit_stops_a_key_that_has_spent_more",),
     ),
     Mutation(
@@ -114,8 +114,8 @@ MUTATIONS = (
     Mutation(
         name="a key: a change grants no more",
         path=DELEGATION,
-        text="        wanted = replace(before, **changes)\n        _require(held, wanted)\n",
-        without="        wanted = replace(before, **changes)\n",
+        text="        _require(held, replace(before, **changes))\n",
+        without="",
         tests=(f"{OWN_KEYS}::test_a_key_changes_no_key_that_grants_more",),
     ),
     Mutation(
@@ -191,8 +191,38 @@ MUTATIONS = (
     Mutation(
         name="a key: without overlap the former text ends at once",
         path=CHANGES,
-        text="former_until=Now() + overlap,",
-        without="former_until=Now() + MAX_OVERLAP,",
+        text='"former_until": Now() + overlap}',
+        without='"former_until": Now() + MAX_OVERLAP}',
         tests=(f"{OWN_KEYS}::test_a_rotation_without_overlap_and_a_second_one_end_the_former_text",),
+    ),
+    Mutation(
+        name="a key: one that manages keys no more issues none",
+        path=DELEGATION,
+        text="        if Scope.KEYS not in held.scopes:\n",
+        without="        if not held.scopes:\n",
+        tests=(f"{OWN_KEYS}::test_a_key_that_manages_no_keys_any_more_issues_none",),
+    ),
+    Mutation(
+        name="a key: without the scope read it sees what it asked for",
+        path="zekron_api/endpoints/cancel_generation.py",
+        text="if Scope.READ not in self.key.grants.scopes and",
+        without="if not self.key.grants.scopes and",
+        tests=(f"{OWN_KEYS}::test_a_key_that_reads_nothing_cancels_only_what_it_asked_for",),
+    ),
+    Mutation(
+        name="a key: a text that was never used does not end the one in use",
+        path=CHANGES,
+        text="if key.is_text_used or key.former_until is None:",
+        without="if key is not None:",
+        tests=(
+            f"{OWN_KEYS}::test_a_rotation_whose_reply_was_lost_is_repeated_without_an_end_of_the_key_in_use",
+        ),
+    ),
+    Mutation(
+        name="a key: an address with a zone",
+        path=GRANTS,
+        text='    if "%" in text:\n        raise ValueError("an address with a zone")\n',
+        without="",
+        tests=(f"{MAY_GRANT}::test_what_no_key_can_have_is_refused_by_name",),
     ),
 )

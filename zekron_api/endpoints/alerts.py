@@ -14,7 +14,7 @@ from billing import alerts
 from billing.alert_models import AlertSettings
 from billing.grants import Scope
 from zekron_api.endpoints.fields import CheckedField, json_type
-from zekron_api.endpoints.key_fields import AmountField
+from zekron_api.endpoints.key_fields import AmountField, refuse_unknown
 from zekron_api.endpoints.reply_fields import ReplyField, constant, usd_field
 from zekron_api.endpoints.views import ApiView
 from zekron_api.http.errors import InvalidField
@@ -90,8 +90,7 @@ class PutAlertsSerializer(Serializer[Any]):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Refuse a field that there is not, because a typing error would tell nothing."""
-        if set(self.initial_data) - set(self.fields):
-            raise InvalidField("invalid_parameter", f"Unknown field. Allowed: {', '.join(self.fields)}.")
+        refuse_unknown(self)
         return attrs
 
 

@@ -1,6 +1,7 @@
 """The endpoint POST /v1/generations/{id}/cancel."""
 
 from django.http import HttpResponse
+from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 
 from billing.grants import Scope
@@ -18,6 +19,9 @@ class CancelView(OwnGenerationView):
     def post(self, request: Request, generation_id: str) -> HttpResponse:
         """Cancel the generation: 200 once it is cancelled, and 202 while its worker is told to drop it."""
         generation = self.find(generation_id)
+        # The reply shows the generation. A key that reads none has seen those that it asked for itself.
+        if Scope.READ not in self.key.grants.scopes and generation.api_key_id != self.key.id:
+            raise NotFound
         try:
             generation = cancellation.request(generation=generation, detail="its owner cancelled it")
         except cancellation.AlreadyEnded:

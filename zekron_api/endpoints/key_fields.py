@@ -147,6 +147,13 @@ def _micros(amount: object, *, name: str) -> int:
     return micros
 
 
+def refuse_unknown(body: Serializer[Any]) -> None:
+    """Raise InvalidField for a field that the body does not have, because a typing error may open much."""
+    sent: Mapping[str, object] = body.initial_data
+    if set(sent) - set(body.fields):
+        raise InvalidField("invalid_parameter", f"Unknown field. Allowed: {', '.join(body.fields)}.")
+
+
 class KeyFieldsSerializer(Serializer[Any]):
     """The fields of a key in a request. Its valid data has only what was sent. An unknown field is refused."""
 
@@ -185,11 +192,9 @@ class KeyFieldsSerializer(Serializer[Any]):
     metadata = MetadataField(help_text="Your own names and values, at most 16.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Keep what was sent. Raises InvalidField for a field that no key has, because a typing error may open much."""
-        sent: Mapping[str, object] = self.initial_data
-        if set(sent) - set(self.fields):
-            raise InvalidField("invalid_parameter", f"Unknown field. Allowed: {', '.join(self.fields)}.")
-        return {name: value for name, value in attrs.items() if name in sent}
+        """Keep what was sent. Raises InvalidField."""
+        refuse_unknown(self)
+        return {name: value for name, value in attrs.items() if name in self.initial_data}
 
 
 @extend_schema_serializer(component_name="CreateKeyRequest")
@@ -204,7 +209,7 @@ class ChangeKeySerializer(KeyFieldsSerializer):
 
 @extend_schema_serializer(component_name="RotateKeyRequest")
 class RotateKeySerializer(Serializer[Any]):
-    """The body of POST /v1/keys/{id}/rotate, which may be left out."""
+    """The body of POST /v1/keys/{id}/rotate, which may be left out. An unknown field is refused."""
 
     overlap_seconds = NumberField(
         least=0,
@@ -212,3 +217,8 @@ class RotateKeySerializer(Serializer[Any]):
         help_text="The seconds for which the former key stays valid too. Without it they are "
         f"{int(DEFAULT_OVERLAP.total_seconds())}.",
     )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Refuse a field that there is not. Raises InvalidField."""
+        refuse_unknown(self)
+        return attrs

@@ -1,6 +1,5 @@
 """The command `change_key KEY [--name …] [--scopes …]`. What is left out stays as it is."""
 
-from dataclasses import replace
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -26,8 +25,7 @@ class Command(BaseCommand):
         if name is None and not changes:
             raise CommandError("Name a change, such as --spend 25.00/month.")
         try:
-            wanted = replace(keys.grants_of(found), **changes) if changes else None
-            changed = key_changes.change(key_id=found.pk, name=name, grants=wanted)
+            changed = key_changes.change(key_id=found.pk, name=name, grants=changes)
         except (ValueError, keys.AlreadyRevoked) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"{key_lookup.name(changed)}: {key_options.describe(changed)}")

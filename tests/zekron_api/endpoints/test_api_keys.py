@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from billing import key_delegation, keys
+from billing import key_changes, key_delegation, keys
 from billing.grants import DEFAULT_SCOPES, Grants, Scope
 from billing.models import ApiKey
 from tests.assertions import refusal
@@ -250,14 +250,33 @@ def test_a_rotation_without_overlap_and_a_second_one_end_the_former_text(manager
     path = f"/v1/keys/{keys.find(text=first.key).pk}/rotate"
     headers = {"Authorization": f"Bearer {manager.key}"}
     second = with_text(manager, manager.client.generic("POST", path, headers=headers))
+    assert second.get("/v1/balance").status_code == 200
     third = with_text(manager, manager.post(path, {"overlap_seconds": None}))
     assert refusal(first.get("/v1/balance")) == (401, "invalid_api_key")
     assert second.get("/v1/balance").status_code == 200
     fourth = with_text(manager, manager.post(path, {"overlap_seconds": 0}))
-    assert refusal(third.get("/v1/balance")) == (401, "invalid_api_key")
+    for ended in (second, third):
+        assert refusal(ended.get("/v1/balance")) == (401, "invalid_api_key")
     assert fourth.get("/v1/balance").status_code == 200
-    for wrong in (-1, 604_801, "60"):
-        assert refusal(manager.post(path, {"overlap_seconds": wrong})) == (400, "invalid_parameter")
+    for wrong in (
+        {"overlap_seconds": -1},
+        {"overlap_seconds": 604_801},
+        {"overlap_seconds": "60"},
+        {"overlap": 0},
+    ):
+        assert refusal(manager.post(path, wrong)) == (400, "invalid_parameter")
+
+
+def test_a_rotation_whose_reply_was_lost_is_repeated_without_an_end_of_the_key_in_use(
+    manager: Caller,
+) -> None:
+    used = with_text(manager, manager.post("/v1/keys", {"scopes": ["read"]}))
+    assert used.get("/v1/balance").status_code == 200
+    path = f"/v1/keys/{keys.find(text=used.key).pk}/rotate"
+    lost, new = (with_text(manager, manager.post(path, {})) for _ in range(2))
+    assert refusal(lost.get("/v1/balance")) == (401, "invalid_api_key")
+    for who in (used, new):
+        assert who.get("/v1/balance").status_code == 200
 
 
 def test_a_revoked_key_opens_nothing_with_either_text(manager: Caller) -> None:
@@ -288,6 +307,24 @@ def test_a_key_that_is_revoked_meanwhile_issues_nothing(manager: Caller) -> None
         key_delegation.issue(
             holder_id=holder.pk, account_id=manager.account.pk, name="", changes={}, metadata={}
         )
+
+
+def test_a_key_that_manages_no_keys_any_more_issues_none(manager: Caller) -> None:
+    holder = keys.find(text=manager.key)
+    key_changes.change(key_id=holder.pk, grants={"scopes": ("read",), "spend_limit_micros": 100})
+    with pytest.raises(key_delegation.NotGranted):
+        key_delegation.issue(
+            holder_id=holder.pk, account_id=manager.account.pk, name="", changes={}, metadata={}
+        )
+
+
+def test_a_key_that_reads_nothing_cancels_only_what_it_asked_for(me: Caller) -> None:
+    writer = with_grants(me, Grants(scopes=("generate",)))
+    other = me.generate(**NOT_WAITED_FOR).json()["data"]["id"]
+    own = writer.generate(**NOT_WAITED_FOR).json()["data"]["id"]
+    assert refusal(writer.post(f"/v1/generations/{other}/cancel", {})) == (404, "not_found")
+    assert writer.post(f"/v1/generations/{own}/cancel", {}).status_code == 200
+    assert me.post(f"/v1/generations/{other}/cancel", {}).status_code == 200
 
 
 def test_a_key_is_used_from_its_networks_alone(me: Caller) -> None:
