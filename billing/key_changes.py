@@ -66,7 +66,7 @@ def rotate(*, key_id: int, overlap: timedelta = DEFAULT_OVERLAP) -> tuple[ApiKey
     new = keys.make_text()
     with transaction.atomic():
         key = _lock(key_id)
-        former = {"former_until": Now() + overlap}
+        former: dict[str, Any] = {"former_until": Now() + overlap}
         if key.is_text_used or key.former_until is None:
             former |= {"former_digest": key.digest, "former_pepper": key.pepper}
         ApiKey.objects.filter(pk=key_id).update(is_text_used=False, **former, **new.columns)

@@ -29,13 +29,17 @@ class ExportQuerySerializer(TimeRangeSerializer):
     )
     format = FilterField(allowed=MEDIA_TYPES, help_text="The format: `csv` without it.")
     after = CursorField(
-        help_text="The `entry` of the last line that was received. The export goes on after it, and CSV then has no "
-        "line with names."
+        help_text="The `entry` of the last line that was received. The same export goes on after it, and CSV then has "
+        "no line with names. For another range leave it out."
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Fill in the range, and refuse one that is too long."""
-        attrs["from"], attrs["to"] = time_range.read_range(attrs, end=time_range.now(), longest=MAX_RANGE)
+        # The same request some minutes later goes on where it stopped, and does not begin later.
+        usual = MAX_RANGE if attrs["after"] else time_range.DEFAULT_RANGE
+        attrs["from"], attrs["to"] = time_range.read_range(
+            attrs, end=time_range.now(), longest=MAX_RANGE, usual=usual
+        )
         return attrs
 
 

@@ -28,11 +28,13 @@ class TimeRangeSerializer(Serializer[Any]):
         return {**times, **super().get_fields()}
 
 
-def read_range(values: dict[str, Any], *, end: datetime, longest: timedelta) -> tuple[datetime, datetime]:
-    """Return `from` and `to`, which are the last 30 days before `end` by default. Raises InvalidField."""
+def read_range(
+    values: dict[str, Any], *, end: datetime, longest: timedelta, usual: timedelta | None = None
+) -> tuple[datetime, datetime]:
+    """Return `from` and `to`, by default the `usual` time before `end`, or else 30 days. Raises InvalidField."""
     to: datetime = values[_TO] or end
     try:
-        start: datetime = values[_FROM] or to - DEFAULT_RANGE
+        start: datetime = values[_FROM] or to - (usual or DEFAULT_RANGE)
     except OverflowError:
         start = to
     if start >= to:

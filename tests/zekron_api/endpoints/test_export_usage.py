@@ -14,7 +14,7 @@ from tests.assertions import refusal
 from tests.workers.usage.histories import History
 from tests.zekron_api.callers import Caller
 from workers.models import Status
-from workers.usage import export
+from workers.usage import export, spreadsheet
 
 pytestmark = pytest.mark.django_db
 
@@ -85,6 +85,29 @@ def test_a_text_that_begins_like_a_formula_is_harmless_in_csv(
     names, row = table(me, RANGE)
     assert row[names.index("key_name")] == f"'{name}"
     assert lines(me, RANGE)[0]["key_name"] == name
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("Ann;=cmd|' /C calc'!A0;", "Ann;'=cmd|' /C calc'!A0;"),
+        ("a\t @SUM(1)", "a\t '@SUM(1)"),
+        ('a; "+1', "a; \"'+1"),
+        ("a;b-c", "a;b-c"),
+    ],
+)
+def test_a_formula_behind_another_separator_is_harmless_in_csv(text: str, written: str) -> None:
+    [[cell]] = csv.reader(io.StringIO(spreadsheet.write([[text]]).decode(), newline=""))
+    assert cell == written
+
+
+def test_an_export_that_goes_on_without_a_range_begins_no_later(me: Caller, history: History) -> None:
+    old = datetime.now(UTC) - timedelta(days=31)
+    for minutes in range(3):
+        history.end(old + minutes * MINUTE)
+    history.write_times()
+    assert lines(me, "") == []
+    assert [line["entry"] for line in lines(me, "after=3")] == [5, 7]
 
 
 @pytest.mark.parametrize("entries_a_page", [1, 2, 3, 100])
