@@ -61,6 +61,16 @@ def reinstate(*, account_id: int) -> None:
     _set_status(account_id, Account.Status.ACTIVE)
 
 
+def note_disabled_webhooks(*, account_id: int, count: int) -> None:
+    """Note how many of its webhooks the service has disabled. Other processes see it within MAX_AGE_SECONDS."""
+    if (
+        Account.objects.filter(pk=account_id)
+        .exclude(disabled_webhook_count=count)
+        .update(disabled_webhook_count=count)
+    ):
+        forget_after_commit()
+
+
 def _set_status(account_id: int, status: str) -> None:
     # This update waits for a submission that has locked the account's row. The next submission sees the new status.
     if Account.objects.filter(pk=account_id).update(status=status) != 1:

@@ -44,8 +44,9 @@ MAX_CHARACTERS: Final = 200
 USE_SECONDS: Final = 50
 
 _FIELDS: Final = Account._meta.concrete_fields
-_LIMITS: Final = ("requests_per_minute", "open_limit", "queue_limit")
-_KNOWN_FIELDS: Final = ["id", "status", *_LIMITS]
+# In the order of the model's fields.
+_REMEMBERED: Final = ("requests_per_minute", "open_limit", "queue_limit", "disabled_webhook_count")
+_KNOWN_FIELDS: Final = ["id", "status", *_REMEMBERED]
 _COLUMNS: Final = ", ".join(f"account.{field.column}" for field in _FIELDS)
 _GRANTS: Final = tuple(field.name for field in fields(Grants))
 _GRANTS_COLUMNS: Final = ", ".join(f"key.{name}" for name in _GRANTS)
@@ -166,22 +167,22 @@ def authenticate(*, text: str, now: datetime | None = None) -> LiveKey:
 def identify(*, text: str) -> LiveKey:
     """Return the key with its account as `authenticate` does, but for a key of a moment ago without a query.
 
-    An account that was looked up up to MAX_AGE_SECONDS ago has only its id, its own limits and its status, which is
-    active. Django reads any other field from the database when it is used, so no amount is ever old. A key's expiry is
-    exact.
+    An account that was looked up up to MAX_AGE_SECONDS ago has only its id, its status, which is active, its own limits
+    and the number of its disabled webhooks. Django reads any other field from the database when it is used, so no
+    amount is ever old. A key's expiry is exact.
     """
     _refuse_impossible(text)
     wanted = digest(text)
     if (recent := recent_keys.find(wanted)) is not None:
         # Django takes the values in the order of the model's fields.
-        known = [recent.account_id, Account.Status.ACTIVE, *recent.limits]
+        known = [recent.account_id, Account.Status.ACTIVE, *recent.remembered]
         account = Account.from_db(DEFAULT_DB_ALIAS, _KNOWN_FIELDS, known)
         return LiveKey(recent.id, account, recent.grants)
     reading = recent_keys.start_reading()
     key, seconds_left = _look_up(text, None)
     if key.account.status == Account.Status.ACTIVE:
-        limits = tuple(getattr(key.account, name) for name in _LIMITS)
-        recent = RecentKey(key.id, key.account.pk, limits, key.grants)
+        remembered = tuple(getattr(key.account, name) for name in _REMEMBERED)
+        recent = RecentKey(key.id, key.account.pk, remembered, key.grants)
         recent_keys.remember(wanted, key=recent, seconds_left=seconds_left, reading=reading)
     return key
 

@@ -45,6 +45,8 @@ class Account(models.Model):
     requests_per_minute = models.IntegerField(null=True, blank=True)
     open_limit = models.IntegerField(null=True, blank=True)
     queue_limit = models.IntegerField(null=True, blank=True)
+    # The webhooks of the account that the service has disabled, so that every reply can say so.
+    disabled_webhook_count = models.SmallIntegerField(default=0, db_default=0, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:

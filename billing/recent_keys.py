@@ -28,11 +28,12 @@ class Reading(NamedTuple):
 
 
 class RecentKey(NamedTuple):
-    """A key that was looked up a moment ago, its account's own limits and what it grants."""
+    """A key that was looked up a moment ago, what is remembered of its account, and what it grants."""
 
     id: int
     account_id: int
-    limits: tuple[int | None, int | None, int | None]
+    # The account's own limits, and the number of its disabled webhooks.
+    remembered: tuple[int | None, ...]
     grants: Grants
 
 

@@ -217,6 +217,7 @@ CORS_EXPOSE_HEADERS = [
     "X-RateLimit-Reset",
     "X-Request-Id",
     "X-Zekron-Cost",
+    "X-Zekron-Webhook-Disabled",
     "X-Zekron-Remaining-Balance",
     "X-Zekron-Retry-Attached",
     "x-should-retry",

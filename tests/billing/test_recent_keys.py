@@ -11,7 +11,7 @@ from billing.grants import DEFAULT_GRANTS
 from billing.models import Account
 from billing.recent_keys import RecentKey, RecentKeys
 
-KEY = RecentKey(3, 7, (None, None, None), DEFAULT_GRANTS)
+KEY = RecentKey(3, 7, (None, None, None, 0), DEFAULT_GRANTS)
 
 
 def _remember(known: RecentKeys, digest: str, *, seconds_left: float | None = None) -> None:
@@ -77,6 +77,6 @@ def test_a_change_is_seen_by_this_process_from_its_commit_on(account: Account, c
     with transaction.atomic():
         changes[change]()
         assert recent_keys.recent_keys.find(keys.digest(text)) == RecentKey(
-            key.pk, account.pk, (None, None, None), DEFAULT_GRANTS
+            key.pk, account.pk, (None, None, None, 0), DEFAULT_GRANTS
         )
     assert recent_keys.recent_keys.find(keys.digest(text)) is None

@@ -179,8 +179,8 @@ MUTATIONS = (
     Mutation(
         name="limits: a key of a moment ago has its account's own rate",
         path="billing/keys.py",
-        text="Account.Status.ACTIVE, *recent.limits]",
-        without="Account.Status.ACTIVE, None, None, None]",
+        text="Account.Status.ACTIVE, *recent.remembered]",
+        without="Account.Status.ACTIVE, None, None, None, 0]",
         tests=("tests/billing/test_limits.py",),
     ),
     Mutation(

@@ -9,6 +9,8 @@ from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
+from billing import accounts
+from billing.models import Account
 from storage import sealed_secrets
 from storage.models import SealedSecret
 from workers.models import Timestamp
@@ -107,6 +109,7 @@ def change(*, endpoint_id: int, changes: Mapping[str, Any]) -> None:
         WebhookEndpoint.objects.filter(pk=endpoint_id, deleted_at__isnull=True).update(**columns)
         if columns.get("is_enabled") is False:
             _give_up_waiting(endpoint_id)
+        _note_disabled(endpoint_id)
 
 
 def disable(*, endpoint: WebhookEndpoint, reason: DisabledReason, now: Timestamp = Now()) -> None:
@@ -114,6 +117,7 @@ def disable(*, endpoint: WebhookEndpoint, reason: DisabledReason, now: Timestamp
     enabled = WebhookEndpoint.objects.filter(pk=endpoint.pk, is_enabled=True)
     if enabled.update(is_enabled=False, disabled_at=now, disabled_reason=reason):
         _give_up_waiting(endpoint.pk)
+        _note_disabled(endpoint.pk)
         log.warning("webhook %s of account %s: disabled (%s)", endpoint.pk, endpoint.account_id, reason)
 
 
@@ -148,6 +152,7 @@ def delete(*, endpoint_id: int, now: Timestamp = Now()) -> None:
             deleted_at=now,
         )
         SealedSecret.objects.filter(pk__in=[each for each in secret_ids if each]).delete()
+        _note_disabled(endpoint_id)
         _give_up_waiting(endpoint_id)
 
 
@@ -194,6 +199,15 @@ def forget_former_secrets(*, limit: int, now: Timestamp = Now()) -> int:
         )
         SealedSecret.objects.filter(pk__in=secret_ids).delete()
     return len(rows)
+
+
+def _note_disabled(endpoint_id: int) -> None:
+    """Bring the account's number of disabled webhooks up to date, in the caller's transaction."""
+    account_id = WebhookEndpoint.objects.values_list("account_id", flat=True).get(pk=endpoint_id)
+    # Two changes of one account must not count beside each other.
+    Account.objects.select_for_update(no_key=True).get(pk=account_id)
+    count = of_account(account_id).exclude(disabled_reason="").count()
+    accounts.note_disabled_webhooks(account_id=account_id, count=count)
 
 
 def _give_up_waiting(endpoint_id: int) -> None:

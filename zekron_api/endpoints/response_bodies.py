@@ -67,10 +67,9 @@ def balance_reply(account: Account) -> dict[str, Any]:
     if not account.debt_micros:
         del reply["data"]["debt"]
     found = list(alerts.list_current(account))
-    found += [
-        {"type": "webhook_disabled", "webhook_id": endpoint.pk}
-        for endpoint in endpoints.list_disabled(account_id=account.pk)
-    ]
+    if account.disabled_webhook_count:
+        disabled = endpoints.list_disabled(account_id=account.pk)
+        found += [{"type": "webhook_disabled", "webhook_id": endpoint.pk} for endpoint in disabled]
     if found:
         reply["data"]["alerts"] = found
     return reply

@@ -26,7 +26,7 @@ from zekron_api.http.authentication import FreshAccountAuthentication, live_key_
 class ApiView(APIView):
     """Base of the views that need a key. It checks key, method and rate, in the order of the contract.
 
-    Every reply to a valid key carries the headers of the rate limit.
+    Every reply to a valid key carries the headers of the rate limit, and says if a webhook of the account is disabled.
     """
 
     # OPTIONS is missing because programs with a key call the API, and pages of other sites do not.
@@ -62,6 +62,8 @@ class ApiView(APIView):
         if self.rate is not None:
             for name, value in self.rate.headers(self.rate_scope).items():
                 response[name] = value
+            if count := self.account.disabled_webhook_count:
+                response["X-Zekron-Webhook-Disabled"] = str(count)
         response["Cache-Control"] = "private, no-store"
         return response
 

@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import transaction
 
+from billing.recent_keys import recent_keys
 from tests import factories
 from tests.assertions import refusal
 from tests.images import picture
@@ -289,6 +291,28 @@ def test_a_disabled_webhook_sends_nothing_again(me: Caller, path: str) -> None:
     body = {"since": "2026-01-01T00:00:00Z"}
     response = me.post(f"/v1/webhooks/{endpoint.pk}/{path.format(id=row.pk)}", body)
     assert refusal(response) == (409, "webhook_disabled")
+
+
+def test_every_reply_says_that_the_service_has_disabled_webhooks(me: Caller) -> None:
+    first, second = made.endpoint(me.account), made.endpoint(me.account)
+    header = "X-Zekron-Webhook-Disabled"
+    assert header not in me.get("/v1/models")
+    for endpoint in (first, second):
+        with transaction.atomic():
+            endpoints.disable(endpoint=endpoint, reason=DisabledReason.FAILING)
+    recent_keys.forget_all()
+    for path in ("/v1/models", "/v1/balance", "/v1/keys"):
+        assert me.get(path)[header] == "2"
+    balance = me.get("/v1/balance").json()["data"]
+    assert [alert["webhook_id"] for alert in balance["alerts"]] == [first.pk, second.pk]
+    patch(me, f"/v1/webhooks/{first.pk}", {"enabled": True})
+    me.delete(f"/v1/webhooks/{second.pk}")
+    recent_keys.forget_all()
+    assert header not in me.get("/v1/balance")
+    # What the owner disables is no alert.
+    patch(me, f"/v1/webhooks/{first.pk}", {"enabled": False})
+    recent_keys.forget_all()
+    assert header not in me.get("/v1/balance")
 
 
 def test_the_default_secret_is_made_once_and_rotates_under_its_name(me: Caller, stranger: Caller) -> None:
