@@ -73,6 +73,8 @@ class Cluster:
             "WEB_HOST": "127.0.0.1",
             "MODELS_FILE": str(folder / "models.toml"),
             "SYNC_WAIT_SECONDS": str(SYNC_WAIT_SECONDS),
+            # The receiver of webhooks is in the process of the test.
+            "WEBHOOK_ALLOW_LOOPBACK": "1",
             "DEBUG": "0",
         }
         self._password = password

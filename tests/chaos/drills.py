@@ -16,6 +16,7 @@ from tests.chaos import engine
 from tests.chaos.client_log import Order, Owner
 from tests.chaos.clients import Clients
 from tests.chaos.cluster import GPUS, Cluster
+from tests.chaos.receiver import Receiver
 
 T = TypeVar("T")
 POLL_SECONDS = 0.1
@@ -42,9 +43,16 @@ class Drills:
     """Runs each drill some times and keeps what was measured in `recoveries`."""
 
     def __init__(
-        self, *, cluster: Cluster, clients: Clients, owners: Sequence[Owner], chance: random.Random
+        self,
+        *,
+        cluster: Cluster,
+        clients: Clients,
+        owners: Sequence[Owner],
+        receiver: Receiver,
+        chance: random.Random,
     ) -> None:
         self.recoveries = (
+            Recovery("chores killed with a claimed event → it arrives", 75),
             Recovery("worker killed → its job runs again", 40),
             Recovery("message lost (Redis flushed) → claimed", 20),
             Recovery("Redis killed, back empty → claimed", 20),
@@ -53,17 +61,47 @@ class Drills:
         self._cluster = cluster
         self._clients = clients
         self._owners = owners
+        self._receiver = receiver
         self._chance = chance
         self._threads: list[threading.Thread] = []
 
     def run(self, *, rounds: int) -> None:
         """All drills, one after the other, each in peace."""
-        drills = (self._kill_a_worker, self._flush_redis, self._kill_redis, self._crash_postgres)
+        drills = (
+            self._kill_chores,
+            self._kill_a_worker,
+            self._flush_redis,
+            self._kill_redis,
+            self._crash_postgres,
+        )
         for recovery, drill in zip(self.recoveries, drills, strict=True):
             for _ in range(rounds):
                 recovery.seconds.extend(drill())
                 for thread in self._threads:
                     thread.join()
+
+    def _kill_chores(self) -> list[float]:
+        """Let chores die with a lease on events that it has not sent, and see when they arrive."""
+        supervisor = self._cluster.supervisor
+        pid = supervisor.pid("chores")
+        supervisor.arm("chores", FAILPOINTS="webhook_claimed=kill")
+        supervisor.send("chores", signal.SIGKILL)
+        doomed = supervisor.wait_for("chores", other_than=pid)
+        self._order("its event is claimed by a dying process")
+        _until(lambda: supervisor.pid("chores") != doomed)
+        killed_at = time.monotonic()
+        claimed = "SELECT generation_id FROM workers_webhookdelivery WHERE lease_token IS NOT NULL"
+        with self._cluster.database() as database:
+            claimed_ids = {row[0] for row in database.execute(claimed).fetchall()}
+        if not claimed_ids:
+            raise TimeoutError("chores died before it had claimed an event")
+
+        def arrivals() -> dict[int, float]:
+            after = [each for each in self._receiver.attempts() if each.at > killed_at]
+            return {each.generation_id: each.at for each in reversed(after)}
+
+        _until(lambda: claimed_ids <= arrivals().keys())
+        return [at - killed_at for generation_id, at in arrivals().items() if generation_id in claimed_ids]
 
     def _kill_a_worker(self) -> list[float]:
         prompts = [order.prompt for order in self._order(engine.LONG, count=ORDERS_FOR_WORKERS)]

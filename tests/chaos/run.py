@@ -1,5 +1,7 @@
 """One run: clients and faults, calm, the drills, and then everything that must hold."""
 
+import http.client
+import json
 import random
 import sys
 import time
@@ -8,13 +10,16 @@ from dataclasses import dataclass
 from itertools import chain
 
 from billing import keys, ledger
-from tests.chaos import database_invariants, plain_celery, promises, snapshot, table
+from billing.grants import Grants, Scope
+from tests.chaos import database_invariants, plain_celery, promises, snapshot, table, webhook_invariants
 from tests.chaos.client_log import ClientLog, Owner
 from tests.chaos.clients import Clients
 from tests.chaos.cluster import WEBS, Cluster
 from tests.chaos.drills import Drills
 from tests.chaos.fault_schedule import FaultSchedule
 from tests.chaos.faults import Rig
+from tests.chaos.faults.clocks import WRONG_CHORES
+from tests.chaos.receiver import WRONG_CLOCK, Receiver
 from zekron_api.local import servers
 
 # Each may send 60 requests a minute and have 5 generations open.
@@ -23,6 +28,9 @@ RICH_MICROS, POOR_MICROS = 100_000_000, 500_000
 CLIENTS_PER_OWNER = 3
 # Three attempts, each under a lease and a backoff, and the sweeps between; the deadline of 600 s is over by then.
 MAX_QUIET_SECONDS = 720
+# The receiver fails the first two attempts of an event at most. Where faults took the third, the next is due after six
+# minutes at most, and may be the last of a process that leaves a lease of a minute.
+MAX_DELIVERY_SECONDS = 480
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +54,9 @@ class Run:
         self._client_log = ClientLog()
         self._chance = random.Random(plan.seed)
         self._owners = _open_accounts()
+        self._receiver = Receiver(client_log=self._client_log, seed=plan.seed)
+        for owner in self._owners:
+            self._subscribe(owner)
         self._started = time.monotonic()
 
     def go(self) -> bool:
@@ -55,6 +66,7 @@ class Run:
             cluster=self._cluster,
             clients=self._make_clients(0),
             owners=self._owners[:RICH],
+            receiver=self._receiver,
             chance=self._chance,
         )
         problems = {"the service quietens": list(self._quieten())}
@@ -62,10 +74,12 @@ class Run:
             problems["recoveries within their time"] = list(self._drill(drills))
             problems["the service quietens"] = list(self._quieten())
         self._tell("Checking what must hold.")
-        problems |= self._check()
+        problems |= self._check(has_wrong_clock=WRONG_CHORES in fault_schedule.injected)
+        self._receiver.close()
         for line in chain(
             table.faults(fault_schedule.injected),
             table.orders(self._client_log, self._snapshot),
+            table.webhooks(self._receiver.attempts()),
             table.restarts(self._cluster.supervisor.ends),
             table.recoveries(drills.recoveries),
             table.verdicts(problems),
@@ -118,14 +132,18 @@ class Run:
         )
 
     def _quieten(self) -> Iterator[str]:
-        """Wait until nothing is open any more; yield a line when that takes too long."""
-        give_up_at = time.monotonic() + MAX_QUIET_SECONDS
-        while open_count := self._open_count():
-            if time.monotonic() > give_up_at:
-                yield f"{open_count} generations are still open after {MAX_QUIET_SECONDS} s"
-                return
-            time.sleep(0.5)
-        self._tell("Quiet: nothing is open.")
+        """Wait until nothing is open and nothing is to be sent; yield a line when that takes too long."""
+        for counted, limit_seconds in (
+            ("workers_generation WHERE status IN ('queued', 'running')", MAX_QUIET_SECONDS),
+            ("workers_webhookdelivery WHERE next_at IS NOT NULL", MAX_DELIVERY_SECONDS),
+        ):
+            give_up_at = time.monotonic() + limit_seconds
+            while count := self._count(counted):
+                if time.monotonic() > give_up_at:
+                    yield f"after {limit_seconds} s there are still {count} of {counted}"
+                    return
+                time.sleep(0.5)
+        self._tell("Quiet: nothing is open, and no webhook waits.")
 
     def _drill(self, drills: Drills) -> Iterator[str]:
         self._tell("Drills: each fault alone.")
@@ -137,12 +155,28 @@ class Run:
             if max(each.seconds, default=0) > each.limit_seconds:
                 yield f"{each.name}: {max(each.seconds):.1f} s, allowed are {each.limit_seconds} s"
 
-    def _open_count(self) -> int:
+    def _count(self, rows: str) -> int:
         with self._cluster.database() as database:
-            statement = "SELECT count(*) FROM workers_generation WHERE status IN ('queued', 'running')"
-            return database.execute(statement).fetchone()[0]
+            return database.execute(f"SELECT count(*) FROM {rows}").fetchone()[0]  # noqa: S608 (constants)
 
-    def _check(self) -> dict[str, list[str]]:
+    def _subscribe(self, owner: Owner) -> None:
+        """Create the account's webhook as its owner does, by a key for nothing else."""
+        _, key = keys.issue(account_id=owner.account_id, grants=Grants(scopes=(Scope.WEBHOOKS,)))
+        connection = http.client.HTTPConnection("127.0.0.1", self._cluster.ports[WEBS[0]], timeout=60)
+        connection.request(
+            "POST",
+            "/v1/webhooks",
+            json.dumps({"url": self._receiver.url_of(owner.account_id)}),
+            {"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
+        )
+        answer = connection.getresponse()
+        content = answer.read()
+        connection.close()
+        if answer.status != 201:
+            raise AssertionError(f"POST /v1/webhooks is {answer.status}: {content[:200]!r}")
+        self._receiver.trust(account_id=owner.account_id, secret=json.loads(content)["data"]["secret"])
+
+    def _check(self, *, has_wrong_clock: bool) -> dict[str, list[str]]:
         tidy = list(self._tidy_up())
         with self._cluster.database() as database:
             self._snapshot = snapshot.gather(database, object_keys=self._cluster.object_keys())
@@ -151,6 +185,12 @@ class Run:
             for name, invariant in database_invariants.INVARIANTS.items()
         }
         clerk = promises.Clerk(self._cluster)
+        attempts = self._receiver.attempts()
+        strange_clocks = [
+            f"generation {each.generation_id}: its webhook was signed for another hour"
+            for each in attempts
+            if each.answer == WRONG_CLOCK and not has_wrong_clock
+        ]
         return {
             "purge and audit succeed": tidy,
             **{name: list(problems) for name, problems in found.items()},
@@ -160,6 +200,11 @@ class Run:
             "10 printed balance + spent = paid in": list(
                 promises.statements(clerk, self._snapshot, self._client_log)
             ),
+            **{
+                name: list(invariant(self._snapshot, attempts))
+                for name, invariant in webhook_invariants.INVARIANTS.items()
+            },
+            "11 signed for its time, unless by a wrong clock": strange_clocks,
             "nothing that must not be said": self._client_log.offences,
         }
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from tests.chaos.client_log import ClientLog
 from tests.chaos.drills import Recovery
+from tests.chaos.receiver import TAKEN, Attempt
 from tests.chaos.snapshot import Snapshot
 from tests.chaos.supervisor import End
 
@@ -38,6 +39,20 @@ def orders(client_log: ClientLog, snapshot: Snapshot) -> Iterator[str]:
     yield f"Generations: {len(snapshot.generations)} accepted, {len(told)} told to a client; {_listed(statuses)}"
     yield f"  told to be cancelled: {len(client_log.cancelled)}, told to be deleted: {len(client_log.deleted)}"
     yield f"  completed at attempt {', '.join(f'{n}: {attempts[n]}' for n in sorted(attempts))}"
+
+
+def webhooks(attempts: Sequence[Attempt]) -> Iterator[str]:
+    """List the events that arrived, in how many attempts, and how often one arrived again."""
+    counts = Counter(each.webhook_id for each in attempts)
+    taken = Counter(each.webhook_id for each in attempts if each.answer == TAKEN)
+    types = Counter({each.webhook_id: each.event_type for each in attempts}.values())
+    yield (
+        f"Webhooks: {len(counts)} events in {len(attempts)} attempts, {len(attempts) - len(counts)} of them repeats;"
+        f" {_listed(types)}"
+    )
+    yield f"  answers: {_listed(Counter(each.answer for each in attempts))}"
+    again, most = sum(times > 1 for times in taken.values()), max(counts.values(), default=0)
+    yield f"  taken: {len(taken)}, taken more than once: {again}, most attempts of one: {most}"
 
 
 def restarts(ends: Sequence[End]) -> Iterator[str]:

@@ -164,7 +164,8 @@ def _prepare(
     due_ids = look.due_ids[: room.total // claims.MAX_AT_ONCE]
     last_id = look.last_id if len(due_ids) == len(look.due_ids) else due_ids[-1]
     claimed = claims.claim(endpoint_ids=due_ids, room=room) if due_ids else []
-    failpoints.reach("webhook_claimed")
+    if claimed:
+        failpoints.reach("webhook_claimed")
     now = datetime.now(UTC)
     prepared = []
     for delivery in claimed:

@@ -13,6 +13,7 @@ HOUR_SECONDS = 3600
 # Past the life of an image and of its sources, past the life of a lease, and hardly noticed.
 WRONG_SECONDS = (26 * HOUR_SECONDS, -26 * HOUR_SECONDS, 2 * HOUR_SECONDS, -2 * HOUR_SECONDS, -40, 3)
 SECONDS = 12
+WRONG_CHORES = "chores' clock wrong by hours"
 
 
 @kind("worker's clock wrong by hours")
@@ -25,7 +26,7 @@ def skew_a_web(rig: Rig) -> None:
     _skew(rig, rig.chance.choice(WEBS))
 
 
-@kind("chores' clock wrong by hours")
+@kind(WRONG_CHORES)
 def skew_chores(rig: Rig) -> None:
     _skew(rig, "chores")
 

@@ -9,6 +9,8 @@ from tests.chaos.faults import Rig, kind
 # Over a lease of 30 s and a sweep of 5.
 ZOMBIE_SECONDS = (36, 42)
 FAILING_SECONDS = 8
+# Some of it is over the lease of an event, 60 s, and all of it over the longest attempt.
+FROZEN_CHORES_SECONDS = (18, 70)
 
 
 @kind("worker killed")
@@ -24,10 +26,7 @@ def kill_all_workers(rig: Rig) -> None:
 
 @kind("worker frozen beyond its lease")
 def freeze_a_worker(rig: Rig) -> None:
-    name = rig.some_worker()
-    pid = rig.cluster.supervisor.send(name, signal.SIGSTOP)
-    thaw = partial(_thaw, rig, name, pid)
-    rig.later(rig.chance.uniform(*ZOMBIE_SECONDS), thaw, engages=name)
+    _freeze(rig, rig.some_worker(), ZOMBIE_SECONDS)
 
 
 @kind("worker stopped (SIGTERM)")
@@ -38,6 +37,26 @@ def deploy_a_worker(rig: Rig) -> None:
 @kind("chores worker killed")
 def kill_chores(rig: Rig) -> None:
     rig.cluster.supervisor.send("chores", signal.SIGKILL)
+
+
+@kind("chores worker frozen")
+def freeze_chores(rig: Rig) -> None:
+    _freeze(rig, "chores", FROZEN_CHORES_SECONDS)
+
+
+@kind("chores worker stopped (SIGTERM)")
+def deploy_chores(rig: Rig) -> None:
+    rig.cluster.supervisor.send("chores", signal.SIGTERM)
+
+
+@kind("chores worker dies between lease and sending")
+def kill_chores_before_it_sends(rig: Rig) -> None:
+    _restart_with(rig, "chores", "webhook_claimed=kill", by=signal.SIGKILL)
+
+
+@kind("chores worker dies between sending and record")
+def kill_chores_before_it_records(rig: Rig) -> None:
+    _restart_with(rig, "chores", "webhook_sent=kill", by=signal.SIGKILL)
 
 
 def _dies_at(point: str) -> None:
@@ -88,6 +107,11 @@ def sweep_four_times_at_once(rig: Rig) -> None:
     commands = ["sweep"] * 4 + ["purge"] * 2
     for process in [rig.cluster.begin(command) for command in commands]:
         process.wait()
+
+
+def _freeze(rig: Rig, name: str, seconds: tuple[int, int]) -> None:
+    pid = rig.cluster.supervisor.send(name, signal.SIGSTOP)
+    rig.later(rig.chance.uniform(*seconds), partial(_thaw, rig, name, pid), engages=name)
 
 
 def _thaw(rig: Rig, name: str, pid: int | None) -> None:

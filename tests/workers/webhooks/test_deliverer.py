@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 import standardwebhooks
 from django.db import OperationalError
 
+from storage import failpoints
 from tests import factories, processes
 from tests.workers.webhooks import made, receivers
 from tests.workers.webhooks.receivers import Receiver
@@ -261,6 +263,17 @@ def test_what_a_process_leaves_that_is_killed_before_or_after_it_sent_is_sent_by
     other.close()
     assert len({each.headers["webhook-id"] for each in got}) == 1
     assert WebhookDelivery.objects.get().delivered_at is not None
+
+
+def test_the_failpoint_between_lease_and_sending_is_reached_with_a_lease_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reached: list[str] = []
+    monkeypatch.setattr(failpoints, "reach", reached.append)
+    prepare = partial(deliverer._prepare, 0, Room(200, 100), generation_object.webhook_data)
+    assert (prepare()[0], reached) == ([], [])
+    made.delivery(made.endpoint(url="http://127.0.0.1:9/"))
+    assert (len(prepare()[0]), reached) == (1, ["webhook_claimed"])
 
 
 def test_a_closing_deliverer_waits_for_no_receiver_that_hangs(
