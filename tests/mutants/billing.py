@@ -158,8 +158,8 @@ MUTATIONS = (
     Mutation(
         name="a known key opens nothing of a suspended account",
         path="billing/accounts.py",
-        text="    forget_after_commit()\n",
-        without="",
+        text=' does not exist.")\n    forget_after_commit()\n',
+        without=' does not exist.")\n',
         tests=("tests/billing/test_recent_keys.py",),
     ),
     Mutation(
