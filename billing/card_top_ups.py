@@ -16,6 +16,7 @@ from django.db.models.functions import Now
 
 from billing import accounts, ledger, stripe_api
 from billing.card_models import MICROS_PER_CENT, CardDispute, CardMovement, TopUpOrder
+from billing.models import Account
 from billing.money import MICROS_PER_DOLLAR, format_usd
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,8 @@ ACTOR: Final = "Stripe Checkout"
 LATE_AFTER: Final = timedelta(minutes=15)
 # A page for a payment ends after a day. Later its order is asked for no more.
 GIVE_UP_AFTER: Final = timedelta(hours=25)
+# A page that nobody opened is asked for until it ends, so an account has few of them.
+MAX_PENDING: Final = 10
 # Each is a call over the network.
 MAX_CHECKED_AT_ONCE: Final = 20
 
@@ -37,6 +40,10 @@ class AmountOutOfBounds(Exception):
     """The amount is not a number of whole cents within the operator's bounds."""
 
 
+class TooManyPending(Exception):
+    """The account has as many orders that wait for their payment as it may."""
+
+
 class OrderMismatch(Exception):
     """Stripe tells another amount, currency or payment than the order has."""
 
@@ -44,13 +51,18 @@ class OrderMismatch(Exception):
 def order(*, account_id: int, amount_micros: int) -> TopUpOrder:
     """Order a top-up and return it with the page on which the customer pays.
 
-    Raises AmountOutOfBounds, StripeUnavailable or StripeRefused.
+    Raises AmountOutOfBounds, TooManyPending, StripeUnavailable or StripeRefused.
     """
     least, most = settings.TOP_UP_MIN_USD, settings.TOP_UP_MAX_USD
     is_within = least * MICROS_PER_DOLLAR <= amount_micros <= most * MICROS_PER_DOLLAR
     if not is_within or amount_micros % MICROS_PER_CENT:
         raise AmountOutOfBounds(f"amount must be from {least}.00 to {most}.00 USD, in whole cents.")
-    made = TopUpOrder.objects.create(account_id=account_id, amount_micros=amount_micros)
+    with transaction.atomic():
+        # Orders at once count each other, because the second waits for the account's row.
+        Account.objects.select_for_update(no_key=True).get(pk=account_id)
+        if TopUpOrder.objects.filter(account_id=account_id, status=Status.PENDING).count() >= MAX_PENDING:
+            raise TooManyPending
+        made = TopUpOrder.objects.create(account_id=account_id, amount_micros=amount_micros)
     try:
         session = stripe_api.create_session(order_id=made.pk, amount_cents=amount_micros // MICROS_PER_CENT)
     except (stripe_api.StripeUnavailable, stripe_api.StripeRefused):

@@ -15,6 +15,8 @@ MIGRATION = "billing/migrations/0016_card_top_ups.py"
 CARDS = "tests/billing/test_card_top_ups.py"
 REFUNDS = "tests/billing/test_card_refunds.py"
 DEBTS = "tests/billing/test_debts.py"
+LANES = "zekron_api/waiting/open_lanes.py"
+OPEN_LANES = "tests/zekron_api/waiting/test_open_lanes.py"
 WEBHOOK = "tests/zekron_api/endpoints/test_top_ups.py"
 
 MUTATIONS = (
@@ -171,6 +173,34 @@ MUTATIONS = (
         text="_client().construct_event(content, signature, settings.STRIPE_WEBHOOK_SECRET)",
         without="_client().construct_event_without_verification(content)",
         tests=(f"{WEBHOOK}::test_an_event_that_stripe_did_not_sign_just_now_is_refused",),
+    ),
+    Mutation(
+        name="cards: an order has threads of its own",
+        path=LANES,
+        text='    ("POST", TOP_UPS): "top-up",\n',
+        without="",
+        tests=(f"{OPEN_LANES}::test_requests_that_wait_for_stripe_take_no_thread_of_others",),
+    ),
+    Mutation(
+        name="cards: an event has a thread of its own",
+        path=LANES,
+        text='    ("POST", EVENTS): "event",\n',
+        without="",
+        tests=(f"{OPEN_LANES}::test_requests_that_wait_for_stripe_take_no_thread_of_others",),
+    ),
+    Mutation(
+        name="cards: an account has few orders that wait",
+        path=TOP_UPS,
+        text=".count() >= MAX_PENDING:",
+        without=".count() > MAX_PENDING:",
+        tests=(f"{WEBHOOK}::test_an_account_has_a_bounded_number_of_orders_that_wait",),
+    ),
+    Mutation(
+        name="cards: orders at once count each other",
+        path=TOP_UPS,
+        text="        Account.objects.select_for_update(no_key=True).get(pk=account_id)\n",
+        without="",
+        tests=(f"{WEBHOOK}::test_orders_at_once_are_no_more_than_orders_in_turn",),
     ),
     Mutation(
         name="cards: a page is made once for an order",
