@@ -45,7 +45,7 @@ class TooManyPending(Exception):
 
 
 class OrderMismatch(Exception):
-    """Stripe tells another amount, currency or payment than the order has."""
+    """Stripe tells another amount, currency, session or payment than the order has."""
 
 
 def order(*, account_id: int, amount_micros: int) -> TopUpOrder:
@@ -84,7 +84,8 @@ def apply_session(session: stripe_api.Session, *, unpaid_status: str = "") -> No
     elif session.is_paid:
         _credit(order_id, session)
     elif unpaid_status:
-        _end_unpaid(order_id, unpaid_status)
+        # The order's own page may still be open.
+        _end_unpaid(order_id, unpaid_status, session_id=session.id)
 
 
 def apply_refunds(*, payment_intent_id: str, refunded_cents: int, currency: str) -> None:
@@ -193,6 +194,9 @@ def _due_micros(locked: TopUpOrder) -> int:
 def _credit(order_id: UUID, session: stripe_api.Session) -> None:
     with transaction.atomic():
         locked = lock(order_id)
+        # The event may come before the session's id is written.
+        if locked.session_id not in ("", session.id):
+            raise OrderMismatch(f"Stripe tells another session than {locked} has.")
         if (session.amount_cents * MICROS_PER_CENT, session.currency) != (locked.amount_micros, "usd"):
             raise OrderMismatch(f"Stripe tells another amount than {format_usd(locked.amount_micros)} USD.")
         if locked.status == Status.PAID:
@@ -219,8 +223,11 @@ def _check(pending: TopUpOrder) -> None:
         log.error("The state of %s is not known: %s", pending, error)
 
 
-def _end_unpaid(order_id: UUID, status: str) -> None:
-    TopUpOrder.objects.filter(pk=order_id, status=Status.PENDING).update(status=status)
+def _end_unpaid(order_id: UUID, status: str, *, session_id: str = "") -> None:
+    pending = TopUpOrder.objects.filter(pk=order_id, status=Status.PENDING)
+    if session_id:
+        pending = pending.filter(session_id__in=("", session_id))
+    pending.update(status=status)
 
 
 def _find_order(payment_intent_id: str) -> UUID | None:

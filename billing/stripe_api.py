@@ -126,7 +126,8 @@ def read_session(made: Any) -> Session:
     return Session(
         id=made["id"],
         url=_get(made, "url") or "",
-        order=_get(made, "client_reference_id"),
+        # Anyone can set client_reference_id, in the address of a Payment Link of another shop on the same account.
+        order=_get(_get(made, "metadata") or {}, _METADATA),
         payment_intent=id_of(_get(made, "payment_intent")),
         is_open=_get(made, "status") == "open",
         is_paid=made["payment_status"] == "paid",

@@ -129,16 +129,20 @@ def test_a_payment_of_another_amount_or_currency_credits_nothing(
     assert figures(account)[0] == 10
 
 
-@pytest.mark.parametrize("reference", [None, "42", "7d3c1f0e-5a7b-4c53-9a52-6f0f2f3b9a11"])
+@pytest.mark.parametrize(
+    "metadata", [None, {}, {"zekron_order": "42"}, {"zekron_order": "7d3c1f0e-5a7b-4c53-9a52-6f0f2f3b9a11"}]
+)
 def test_a_payment_of_another_shop_is_ignored(
-    account: Account, stripe: StripeStub, reference: str | None
+    account: Account, stripe: StripeStub, metadata: dict[str, str] | None
 ) -> None:
     made = order(account)
-    apply(
-        stripe_stub.event(
-            "checkout.session.completed", {**stripe.pay(made), "client_reference_id": reference}
-        )
-    )
+    # A customer can set client_reference_id in the address of another shop's Payment Link.
+    session = {**stripe.pay(made), "id": "cs_other", "payment_intent": "pi_link", "metadata": metadata}
+    assert session["client_reference_id"] == str(made.pk)
+    apply(stripe_stub.event("checkout.session.completed", session))
+    apply(stripe_stub.event("checkout.session.expired", {**session, **UNPAID}))
+    made.refresh_from_db()
+    assert made.status == "pending"
     stripe.payments["pi_other"] = {"id": "pi_other", "object": "payment_intent", "metadata": {}}
     charge = {
         "payment_intent": "pi_other",
@@ -151,6 +155,20 @@ def test_a_payment_of_another_shop_is_ignored(
     apply(stripe_stub.event("charge.refunded", {**charge, "payment_intent": None}))
     apply(stripe_stub.event("customer.created", {"id": "cus_1", "object": "customer"}))
     assert (figures(account)[0], LedgerEntry.objects.count()) == (10, 1)
+
+
+def test_an_order_is_paid_and_ended_by_its_own_session_alone(account: Account, stripe: StripeStub) -> None:
+    made = order(account)
+    other = {**stripe.pay(made), "id": "cs_other"}
+    with pytest.raises(card_top_ups.OrderMismatch, match="another session"):
+        apply(stripe_stub.event("checkout.session.completed", other))
+    apply(stripe_stub.event("checkout.session.expired", {**other, **UNPAID}))
+    made.refresh_from_db()
+    assert (made.status, figures(account)[0]) == ("pending", 10)
+    # The event of its own session may come before the reply that names it.
+    TopUpOrder.objects.filter(pk=made.pk).update(session_id="", url="")
+    apply(stripe_stub.event("checkout.session.completed", stripe.pay(made)))
+    assert figures(account)[0] == 35
 
 
 def test_refunds_are_taken_out_by_their_sum(account: Account, stripe: StripeStub) -> None:

@@ -112,6 +112,27 @@ MUTATIONS = (
         tests=(f"{CARDS}::test_a_payment_of_another_amount_or_currency_credits_nothing",),
     ),
     Mutation(
+        name="cards: the order is named by our metadata",
+        path=API,
+        text='order=_get(_get(made, "metadata") or {}, _METADATA),',
+        without='order=_get(made, "client_reference_id"),',
+        tests=(f"{CARDS}::test_a_payment_of_another_shop_is_ignored",),
+    ),
+    Mutation(
+        name="cards: the session is that of the order",
+        path=TOP_UPS,
+        text='        if locked.session_id not in ("", session.id):\n',
+        without="        if False:\n",
+        tests=(f"{CARDS}::test_an_order_is_paid_and_ended_by_its_own_session_alone",),
+    ),
+    Mutation(
+        name="cards: another session ends no order",
+        path=TOP_UPS,
+        text='pending.filter(session_id__in=("", session_id))',
+        without="pending",
+        tests=(f"{CARDS}::test_an_order_is_paid_and_ended_by_its_own_session_alone",),
+    ),
+    Mutation(
         name="cards: a paid order is credited no more",
         path=TOP_UPS,
         text="        if locked.status == Status.PAID:\n            return\n",
