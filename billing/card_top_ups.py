@@ -5,13 +5,12 @@ of it refunds and disputes have taken back. Money moves by the difference to the
 """
 
 import logging
-from datetime import timedelta
 from typing import Final
 from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Sum
+from django.db.models import Sum
 from django.db.models.functions import Now
 
 from billing import accounts, ledger, stripe_api
@@ -23,14 +22,8 @@ log = logging.getLogger(__name__)
 
 # The actor of a credit or a reversal by Stripe. No member of staff has a name with a blank.
 ACTOR: Final = "Stripe Checkout"
-# Stripe's own event has had this long to arrive.
-LATE_AFTER: Final = timedelta(minutes=15)
-# A page for a payment ends after a day. Later its order is asked for no more.
-GIVE_UP_AFTER: Final = timedelta(hours=25)
 # A page that nobody opened is asked for until it ends, so an account has few of them.
 MAX_PENDING: Final = 10
-# Each is a call over the network.
-MAX_CHECKED_AT_ONCE: Final = 20
 
 Status = TopUpOrder.Status
 Kind = CardMovement.Kind
@@ -66,7 +59,7 @@ def order(*, account_id: int, amount_micros: int) -> TopUpOrder:
     try:
         session = stripe_api.create_session(order_id=made.pk, amount_cents=amount_micros // MICROS_PER_CENT)
     except (stripe_api.StripeUnavailable, stripe_api.StripeRefused):
-        _end_unpaid(made.pk, Status.FAILED)
+        end_unpaid(made.pk, Status.FAILED)
         raise
     TopUpOrder.objects.filter(pk=made.pk).update(session_id=session.id, url=session.url)
     made.refresh_from_db()
@@ -85,7 +78,7 @@ def apply_session(session: stripe_api.Session, *, unpaid_status: str = "") -> No
         _credit(order_id, session)
     elif unpaid_status:
         # The order's own page may still be open.
-        _end_unpaid(order_id, unpaid_status, session_id=session.id)
+        end_unpaid(order_id, unpaid_status, session_id=session.id)
 
 
 def apply_refunds(*, payment_intent_id: str, refunded_cents: int, currency: str) -> None:
@@ -131,20 +124,12 @@ def apply_dispute(
             log.error("Account %s is suspended by %s of %s.", locked.account_id, dispute, locked)
 
 
-def check_late() -> int:
-    """Ask Stripe for the oldest pending orders whose event may be lost. Return how many were asked for."""
-    late = TopUpOrder.objects.filter(status=Status.PENDING, created_at__lt=Now() - LATE_AFTER)
-    due = late.exclude(checked_at__gt=Now() - LATE_AFTER).order_by(F("checked_at").asc(nulls_first=True))
-    checked = list(due[:MAX_CHECKED_AT_ONCE])
-    for pending in checked:
-        TopUpOrder.objects.filter(pk=pending.pk).update(checked_at=Now())
-        if pending.session_id:
-            _check(pending)
-        else:
-            # The process died between the order and its page, so the customer never saw the page.
-            _end_unpaid(pending.pk, Status.FAILED)
-    late.filter(created_at__lt=Now() - GIVE_UP_AFTER).update(status=Status.EXPIRED)
-    return len(checked)
+def end_unpaid(order_id: UUID, status: str, *, session_id: str = "") -> None:
+    """Give a pending order its last status. With `session_id`, only if the order has no other session."""
+    pending = TopUpOrder.objects.filter(pk=order_id, status=Status.PENDING)
+    if session_id:
+        pending = pending.filter(session_id__in=("", session_id))
+    pending.update(status=status)
 
 
 def lock(order_id: UUID) -> TopUpOrder:
@@ -212,22 +197,6 @@ def _credit(order_id: UUID, session: stripe_api.Session) -> None:
         )
         # Refunds and disputes may have been told before the payment was.
         settle(locked, reason=f"reversal of {locked}")
-
-
-def _check(pending: TopUpOrder) -> None:
-    try:
-        session = stripe_api.retrieve_session(session_id=pending.session_id)
-        apply_session(session, unpaid_status="" if session.is_open else Status.EXPIRED)
-    except (stripe_api.StripeRefused, OrderMismatch) as error:
-        # One order that Stripe does not know as it is here must not keep the others from being asked for.
-        log.error("The state of %s is not known: %s", pending, error)
-
-
-def _end_unpaid(order_id: UUID, status: str, *, session_id: str = "") -> None:
-    pending = TopUpOrder.objects.filter(pk=order_id, status=Status.PENDING)
-    if session_id:
-        pending = pending.filter(session_id__in=("", session_id))
-    pending.update(status=status)
 
 
 def _find_order(payment_intent_id: str) -> UUID | None:

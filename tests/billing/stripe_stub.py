@@ -42,6 +42,8 @@ class StripeStub(stripe.HTTPClient):
         self.payments: dict[str, dict[str, Any]] = {}
         self.replies: dict[str, dict[str, Any]] = {}
         self.failure: int | None = None
+        # The sessions that Stripe does not know any more.
+        self.unknown: set[str] = set()
 
     def request(self, method: str, url: str, headers: Any, post_data: Any = None, **_: Any) -> Any:
         """Answer one request, as the library's own client does."""
@@ -52,6 +54,12 @@ class StripeStub(stripe.HTTPClient):
         if self.failure is not None:
             kind = "invalid_request_error" if self.failure == 400 else "api_error"
             return json.dumps({"error": {"type": kind, "message": "no"}}), self.failure, {}
+        if call.path.rpartition("/")[2] in self.unknown:
+            return (
+                json.dumps({"error": {"type": "invalid_request_error", "code": "resource_missing"}}),
+                404,
+                {},
+            )
         return json.dumps(self._reply(call)), 200, {}
 
     def close(self) -> None:

@@ -1,11 +1,9 @@
 """Top-ups by card: credited once whatever Stripe sends, how often and in which order."""
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection, transaction
-from django.db.models.functions import Now
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -20,7 +18,6 @@ from billing import (
     ledger,
     stripe_api,
     stripe_events,
-    tasks,
 )
 from billing.card_models import CardMovement, TopUpOrder
 from billing.models import Account, LedgerEntry
@@ -311,79 +308,6 @@ def test_events_at_once_credit_once(stripe: StripeStub) -> None:
     assert figures(owner) == (15, 0, "active")
     assert CardMovement.objects.count() == 1
     assert list(audit.audit()) == []
-
-
-def _age(made: TopUpOrder, age: timedelta) -> None:
-    TopUpOrder.objects.filter(pk=made.pk).update(created_at=Now() - age)
-
-
-def test_an_order_whose_event_was_lost_is_asked_for(account: Account, stripe: StripeStub) -> None:
-    paid, fresh, waiting, gone = (order(account) for _ in range(4))
-    for made in (paid, waiting, gone):
-        _age(made, timedelta(minutes=16))
-    stripe.pay(paid)
-    stripe.pay(fresh)
-    stripe.sessions[gone.session_id] |= {"status": "expired", "url": None}
-    stripe.calls.clear()
-    tasks.check_card_payments()
-    assert sorted(call.path.rpartition("/")[2] for call in stripe.calls) == sorted(
-        made.session_id for made in (paid, waiting, gone)
-    )
-    statuses = {made.pk: made.status for made in TopUpOrder.objects.all()}
-    assert [statuses[made.pk] for made in (paid, fresh, waiting, gone)] == [
-        "paid",
-        "pending",
-        "pending",
-        "expired",
-    ]
-    assert figures(account)[0] == 35
-    stripe.calls.clear()
-    tasks.check_card_payments()
-    assert not stripe.calls
-
-
-def test_rounds_are_bounded_and_a_session_that_stripe_does_not_know_stops_no_other(
-    account: Account, stripe: StripeStub, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(card_top_ups, "MAX_CHECKED_AT_ONCE", 2)
-    for _ in range(3):
-        _age(order(account), timedelta(minutes=16))
-    stripe.failure = 400
-    stripe.calls.clear()
-    assert [card_top_ups.check_late() for _ in range(3)] == [2, 1, 0]
-    assert len(stripe.calls) == 3
-
-
-def test_an_order_of_another_amount_stops_no_other(account: Account, stripe: StripeStub) -> None:
-    wrong, right = order(account), order(account)
-    for made in (wrong, right):
-        _age(made, timedelta(minutes=16))
-        stripe.pay(made)
-    stripe.sessions[wrong.session_id]["amount_total"] = 1
-    assert card_top_ups.check_late() == 2
-    wrong.refresh_from_db()
-    right.refresh_from_db()
-    assert (wrong.status, right.status) == ("pending", "paid")
-
-
-def test_an_order_is_given_up_after_its_session_and_one_without_a_session_at_once(
-    account: Account, stripe: StripeStub
-) -> None:
-    old, lost = order(account), order(account)
-    _age(old, timedelta(hours=26))
-    _age(lost, timedelta(minutes=16))
-    TopUpOrder.objects.filter(pk=lost.pk).update(session_id="", url="")
-    card_top_ups.check_late()
-    old.refresh_from_db()
-    lost.refresh_from_db()
-    assert (old.status, lost.status) == ("expired", "failed")
-
-
-def test_without_stripe_the_task_does_nothing(account: Account) -> None:
-    TopUpOrder.objects.create(account=account, amount_micros=25_000_000, session_id="cs_1")
-    _age(TopUpOrder.objects.get(), timedelta(minutes=16))
-    tasks.check_card_payments()
-    assert TopUpOrder.objects.get().checked_at is None
 
 
 def test_half_a_configuration_is_an_error_of_the_check(settings: Settings) -> None:

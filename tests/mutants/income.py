@@ -15,6 +15,8 @@ MIGRATION = "billing/migrations/0016_card_top_ups.py"
 CARDS = "tests/billing/test_card_top_ups.py"
 REFUNDS = "tests/billing/test_card_refunds.py"
 DEBTS = "tests/billing/test_debts.py"
+LATE = "billing/late_orders.py"
+LATE_ORDERS = "tests/billing/test_late_orders.py"
 LANES = "zekron_api/waiting/open_lanes.py"
 OPEN_LANES = "tests/zekron_api/waiting/test_open_lanes.py"
 WEBHOOK = "tests/zekron_api/endpoints/test_top_ups.py"
@@ -222,6 +224,41 @@ MUTATIONS = (
         text="        Account.objects.select_for_update(no_key=True).get(pk=account_id)\n",
         without="",
         tests=(f"{WEBHOOK}::test_orders_at_once_are_no_more_than_orders_in_turn",),
+    ),
+    Mutation(
+        name="cards: newer orders keep no older one from being asked for",
+        path=LATE,
+        text='.order_by("due_at")[:MAX_CHECKED_AT_ONCE]',
+        without='.order_by(F("checked_at").asc(nulls_first=True))[:MAX_CHECKED_AT_ONCE]',
+        tests=(f"{LATE_ORDERS}::test_newer_orders_do_not_keep_an_older_one_from_being_asked_for",),
+    ),
+    Mutation(
+        name="cards: an old order is asked for every six hours",
+        path=LATE,
+        text="Least(Greatest(_AGE_WHEN_CHECKED, LATE_AFTER), MAX_WAIT)",
+        without="Greatest(_AGE_WHEN_CHECKED, LATE_AFTER)",
+        tests=(
+            f"{LATE_ORDERS}::test_an_order_is_asked_for_less_often_as_it_grows_older_and_never_less_than_every_six_hours",
+        ),
+    ),
+    Mutation(
+        name="cards: an order does not end by its age alone",
+        path=LATE,
+        text="    return len(checked)\n",
+        without="    pending_orders.filter(created_at__lt=Now() - GIVE_UP_AFTER).update(status=Status.EXPIRED)\n"
+        "    return len(checked)\n",
+        tests=(
+            f"{LATE_ORDERS}::test_an_order_is_asked_for_less_often_as_it_grows_older_and_never_less_than_every_six_hours",
+        ),
+    ),
+    Mutation(
+        name="cards: an order whose page may be open is not given up",
+        path=LATE,
+        text="created_at__lt=Now() - GIVE_UP_AFTER",
+        without="created_at__lt=Now()",
+        tests=(
+            f"{LATE_ORDERS}::test_an_order_is_given_up_once_its_page_has_ended_and_one_without_a_page_at_once",
+        ),
     ),
     Mutation(
         name="cards: a page is made once for an order",
