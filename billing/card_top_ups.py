@@ -71,7 +71,7 @@ def apply_session(session: stripe_api.Session, *, unpaid_status: str = "") -> No
 
     `unpaid_status` is the status of an order that can be paid no more. Raises OrderMismatch.
     """
-    order_id = _parse_id(session.order)
+    order_id = parse_id(session.order)
     if order_id is None or not TopUpOrder.objects.filter(pk=order_id).exists():
         log.info("A Checkout Session is for no order of this service.")
     elif session.is_paid:
@@ -83,7 +83,7 @@ def apply_session(session: stripe_api.Session, *, unpaid_status: str = "") -> No
 
 def apply_refunds(*, payment_intent_id: str, refunded_cents: int, currency: str) -> None:
     """Take refunds of a payment out of its account. `refunded_cents` is the sum of all. May be called again."""
-    order_id = _find_order(payment_intent_id)
+    order_id = find_order(payment_intent_id)
     if order_id is None:
         return
     with transaction.atomic():
@@ -103,7 +103,7 @@ def apply_dispute(
 
     May be called again. A dispute that was won once stays won.
     """
-    order_id = _find_order(payment_intent_id)
+    order_id = find_order(payment_intent_id)
     if order_id is None:
         return
     with transaction.atomic():
@@ -136,6 +136,25 @@ def lock(order_id: UUID) -> TopUpOrder:
     """Return the order, locked until the end of the transaction."""
     ledger.require_transaction()
     return TopUpOrder.objects.select_for_update(no_key=True).get(pk=order_id)
+
+
+def find_order(payment_intent_id: str) -> UUID | None:
+    """Return the order of a payment, or None for a payment of something else. Stripe is asked for an unknown one."""
+    known = (
+        TopUpOrder.objects.filter(payment_intent_id=payment_intent_id).values_list("pk", flat=True).first()
+    )
+    if known is not None:
+        return known
+    told = parse_id(stripe_api.find_order_of_payment(payment_intent_id=payment_intent_id))
+    return told if told is not None and TopUpOrder.objects.filter(pk=told).exists() else None
+
+
+def parse_id(text: str | None) -> UUID | None:
+    """Return the id that Stripe was given as metadata, or None if it is none."""
+    try:
+        return UUID(text or "")
+    except ValueError:
+        return None
 
 
 def settle(locked: TopUpOrder, *, reason: str) -> None:
@@ -197,21 +216,3 @@ def _credit(order_id: UUID, session: stripe_api.Session) -> None:
         )
         # Refunds and disputes may have been told before the payment was.
         settle(locked, reason=f"reversal of {locked}")
-
-
-def _find_order(payment_intent_id: str) -> UUID | None:
-    """Return the order of a payment, or None for a payment of something else. Stripe is asked for an unknown one."""
-    known = (
-        TopUpOrder.objects.filter(payment_intent_id=payment_intent_id).values_list("pk", flat=True).first()
-    )
-    if known is not None:
-        return known
-    told = _parse_id(stripe_api.find_order_of_payment(payment_intent_id=payment_intent_id))
-    return told if told is not None and TopUpOrder.objects.filter(pk=told).exists() else None
-
-
-def _parse_id(text: str | None) -> UUID | None:
-    try:
-        return UUID(text or "")
-    except ValueError:
-        return None

@@ -265,6 +265,11 @@ def test_any_order_and_any_duplication_of_events_credits_once(
             "paid": stripe_stub.paid(stripe, made),
             "refunded in part": stripe_stub.refunded(stripe, made, 300),
             "refunded more": stripe_stub.refunded(stripe, made, 1200),
+            "300 more": stripe_stub.refund(stripe, made, "succeeded", cents=300, name="re_1"),
+            "200 more": stripe_stub.refund(stripe, made, "pending", cents=200, name="re_2"),
+            "200 failed": stripe_stub.refund(stripe, made, "failed", cents=200, name="re_2"),
+            "400 failed": stripe_stub.refund(stripe, made, "failed", cents=400, name="re_3"),
+            "900 more": stripe_stub.refund(stripe, made, "succeeded", cents=900, name="re_4"),
             "disputed": stripe_stub.dispute(stripe, made, "needs_response", cents=contested),
             "decided": stripe_stub.dispute(stripe, made, outcome, cents=contested),
         }
@@ -328,6 +333,10 @@ def test_half_a_configuration_is_an_error_of_the_check(settings: Settings) -> No
         ("UPDATE billing_topuporder SET taken_micros = 0", "and has movements of"),
         ("UPDATE billing_topuporder SET refunded_micros = 2000000", "has taken back 10000000 micros, due is"),
         (
+            "UPDATE billing_topuporder SET refund_failed_micros = 10000",
+            "says 10000 micros of refunds failed, 0",
+        ),
+        (
             "UPDATE billing_topuporder SET status = 'expired', paid_at = NULL, taken_micros = 0",
             "has the entry",
         ),
@@ -368,9 +377,9 @@ def test_the_audit_finds_tampering_with_card_payments(
         ("status = 'paid'", "order_status"),
         ("status = 'lost'", "order_status"),
         ("taken_micros = 100", "order_status"),
-        ("taken_micros = 30000000, status = 'paid', paid_at = now()", "order_taken_within_amount"),
-        ("refunded_micros = 30000000", "order_taken_within_amount"),
-        ("refund_asked_micros = -10000", "order_taken_within_amount"),
+        ("taken_micros = 30000000, status = 'paid', paid_at = now()", "order_reversals"),
+        ("refunded_micros = 30000000", "order_reversals"),
+        ("refund_asked_micros = -10000", "order_reversals"),
     ],
 )
 def test_the_database_refuses_an_order_that_cannot_be(
