@@ -8,7 +8,7 @@ from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from billing import keys
-from billing.grants import Grants
+from billing.grants import Grants, check_name
 from billing.models import Account, ApiKey
 from billing.recent_keys import forget_after_commit
 
@@ -35,7 +35,7 @@ def change(
     """
     changed: dict[str, Any] = {}
     if name is not None:
-        changed["name"] = name.strip()
+        changed["name"] = check_name(name)
     if metadata is not None:
         changed["metadata"] = dict(metadata)
     if grants is not None:

@@ -14,6 +14,7 @@ AUDIT = "billing/income_audit.py"
 MIGRATION = "billing/migrations/0016_card_top_ups.py"
 CARDS = "tests/billing/test_card_top_ups.py"
 REFUNDS = "tests/billing/test_card_refunds.py"
+COMMANDS = "tests/billing/test_commands.py"
 DEBTS = "tests/billing/test_debts.py"
 LATE = "billing/late_orders.py"
 LATE_ORDERS = "tests/billing/test_late_orders.py"
@@ -63,6 +64,27 @@ MUTATIONS = (
         text="filter(pk=code_id, redeemed_at__isnull=True, revoked_at__isnull=True)",
         without="filter(pk=code_id, revoked_at__isnull=True)",
         tests=(f"{CODES}::test_a_code_is_revoked_once_and_never_after_its_redemption",),
+    ),
+    Mutation(
+        name="a code is read with the blanks and dashes of other programs",
+        path="billing/codes.py",
+        text='"".join(filter(_is_read, text.upper()))',
+        without='text.upper().replace("-", "").replace(" ", "")',
+        tests=(f"{CODES}::test_a_code_is_read_however_it_is_written",),
+    ),
+    Mutation(
+        name="a reason that is too long is refused in one line",
+        path=LEDGER,
+        text='    if len(text) > most or "\\0" in text:\n',
+        without="    if False:\n",
+        tests=(f"{COMMANDS}::test_bad_input_is_refused_in_one_clear_line",),
+    ),
+    Mutation(
+        name="a key's name that is too long is refused in one line",
+        path="billing/grants.py",
+        text='    if len(name) > MAX_NAME_CHARACTERS or "\\0" in name:\n',
+        without="    if False:\n",
+        tests=(f"{COMMANDS}::test_bad_input_is_refused_in_one_clear_line",),
     ),
     Mutation(
         name="codes need the permission that moves money",
