@@ -46,7 +46,8 @@ def _refund_changed(body: Any) -> None:
 
 def _disputed(body: Any) -> None:
     payment = stripe_api.id_of(body["payment_intent"])
-    if payment is not None and body["status"] not in _INQUIRIES:
+    # A dispute of nothing takes nothing.
+    if payment is not None and body["status"] not in _INQUIRIES and body["amount"] > 0:
         card_top_ups.apply_dispute(
             dispute_id=body["id"],
             payment_intent_id=payment,

@@ -224,6 +224,21 @@ def test_an_inquiry_and_a_dispute_that_was_won_already_take_nothing(
     assert figures(account) == (35, 0, "active")
 
 
+@pytest.mark.parametrize("cents", [0, -500])
+def test_a_dispute_or_refund_of_nothing_takes_nothing(
+    account: Account, stripe: StripeStub, cents: int
+) -> None:
+    made = order(account)
+    apply(stripe_stub.paid(stripe, made))
+    apply(stripe_stub.dispute(stripe, made, "needs_response", cents=cents))
+    apply(stripe_stub.refunded(stripe, made, cents))
+    assert figures(account) == (35, 0, "active")
+    # Its amount may be told later.
+    apply(stripe_stub.dispute(stripe, made, "needs_response", cents=500))
+    assert figures(account) == (30, 0, "suspended")
+    assert list(audit.audit()) == []
+
+
 def test_refunds_and_disputes_together_take_no_more_than_was_paid(
     account: Account, stripe: StripeStub
 ) -> None:

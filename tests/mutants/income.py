@@ -87,6 +87,20 @@ MUTATIONS = (
         tests=(f"{COMMANDS}::test_bad_input_is_refused_in_one_clear_line",),
     ),
     Mutation(
+        name="cards: the webhook is not there without Stripe",
+        path="zekron_api/endpoints/stripe_webhook.py",
+        text="@csrf_exempt\n",
+        without="@csrf_exempt\n@require_POST\n",
+        tests=(f"{WEBHOOK}::test_without_stripe_everything_is_404",),
+    ),
+    Mutation(
+        name="cards: a dispute of nothing takes nothing",
+        path=EVENTS,
+        text=' and body["amount"] > 0:',
+        without=":",
+        tests=(f"{CARDS}::test_a_dispute_or_refund_of_nothing_takes_nothing",),
+    ),
+    Mutation(
         name="codes need the permission that moves money",
         path="billing/admin/codes.py",
         text=' and request.user.has_perm("billing.change_account")',

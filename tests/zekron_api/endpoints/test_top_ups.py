@@ -148,6 +148,9 @@ def test_an_order_that_stripe_does_not_take_is_503_and_costs_nothing(
 def test_without_stripe_everything_is_404(me: Caller) -> None:
     for response in (order(me), me.get(PATH), me.get(f"{PATH}/7"), stripe_stub.send(b"{}")):
         assert refusal(response) == (404, "not_found")
+    for method in ("GET", "PUT", "DELETE", "OPTIONS"):
+        response = Client().generic(method, "/stripe/webhook")
+        assert refusal(response) == (404, "not_found")
     assert not TopUpOrder.objects.exists()
 
 
