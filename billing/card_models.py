@@ -40,9 +40,11 @@ class TopUpOrder(models.Model):
     url = models.TextField(blank=True, default="")
     # Stripe's name of the payment, by which its refunds and disputes are found.
     payment_intent_id = models.CharField(max_length=255, null=True, blank=True, unique=True)
-    # The sum of all refunds as Stripe last told it, and as it will be with those that staff asked for.
+    # The sum of all refunds as Stripe told it, and as it will be with those that staff asked for. Both have the refunds
+    # that failed later, so events of any order come to the same sums.
     refunded_micros = models.BigIntegerField(default=0, db_default=0)
     refund_asked_micros = models.BigIntegerField(default=0, db_default=0)
+    refund_failed_micros = models.BigIntegerField(default=0, db_default=0)
     # The part that refunds and disputes have taken out of the account again.
     taken_micros = models.BigIntegerField(default=0, db_default=0)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -63,14 +65,15 @@ class TopUpOrder(models.Model):
                 | Q(status__in=["pending", "expired", "failed"], paid_at__isnull=True, taken_micros=0),
             ),
             models.CheckConstraint(
-                name="order_taken_within_amount",
+                name="order_reversals",
                 condition=Q(
                     taken_micros__gte=0,
                     taken_micros__lte=F("amount_micros"),
                     refunded_micros__gte=0,
-                    refunded_micros__lte=F("amount_micros"),
+                    refunded_micros__lte=F("amount_micros") + F("refund_failed_micros"),
                     refund_asked_micros__gte=0,
-                    refund_asked_micros__lte=F("amount_micros"),
+                    refund_asked_micros__lte=F("amount_micros") + F("refund_failed_micros"),
+                    refund_failed_micros__gte=0,
                 ),
             ),
         ]
@@ -84,8 +87,8 @@ class TopUpOrder(models.Model):
 
     @property
     def refund_micros(self) -> int:
-        """The sum of all refunds that are known, whether or not Stripe has told them."""
-        return max(self.refunded_micros, self.refund_asked_micros)
+        """The sum of all refunds that are known and did not fail, whether or not Stripe has told them."""
+        return max(self.refunded_micros, self.refund_asked_micros) - self.refund_failed_micros
 
 
 class CardDispute(models.Model):
@@ -114,7 +117,7 @@ class CardRefund(models.Model):
     """A refund that staff asked for. The account has paid it before Stripe is asked. Its id is the movement's."""
 
     class Status(models.TextChoices):
-        """The answer of Stripe."""
+        """The answer of Stripe. A refund that failed after it was done is refused as well."""
 
         PENDING = "pending"
         DONE = "done"
@@ -143,6 +146,28 @@ class CardRefund(models.Model):
 
     def __str__(self) -> str:
         return f"card refund {self.pk}"
+
+
+class ToldRefund(models.Model):
+    """A refund as Stripe tells it, whoever asked for it. What failed once stays so."""
+
+    stripe_id = models.CharField(max_length=255, unique=True)
+    order = models.ForeignKey(TopUpOrder, on_delete=models.PROTECT, related_name="told_refunds")
+    amount_micros = models.BigIntegerField()
+    is_failed = models.BooleanField()
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        """The constraint of the table."""
+
+        constraints = [
+            models.CheckConstraint(
+                name="told_refund_amount", condition=Q(amount_micros__gt=0) & _cents("amount_micros")
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"refund {self.stripe_id}"
 
 
 class CardMovement(models.Model):

@@ -1,4 +1,7 @@
-"""Refunds by card that staff ask for. The account pays first, then Stripe is asked, and a refusal gives it back."""
+"""Refunds by card. For those of staff, the account pays first, then Stripe is asked, and a refusal gives it back.
+
+A refund that Stripe accepted may fail later. It is told by its id, so any order of events comes to the same sums.
+"""
 
 import logging
 from datetime import timedelta
@@ -6,10 +9,11 @@ from typing import Final
 from uuid import UUID, uuid4
 
 from django.db import transaction
+from django.db.models import Q, Sum
 from django.db.models.functions import Now
 
 from billing import card_top_ups, ledger, stripe_api
-from billing.card_models import MICROS_PER_CENT, CardRefund, TopUpOrder
+from billing.card_models import MICROS_PER_CENT, CardRefund, ToldRefund, TopUpOrder
 from billing.money import format_usd
 
 log = logging.getLogger(__name__)
@@ -51,7 +55,7 @@ def refund(*, order_id: UUID, amount_micros: int, actor: str, reason: str) -> Ca
             request_id=made.pk,
         )
         made.save(force_insert=True)
-        order.refund_asked_micros = order.refund_micros + amount_micros
+        order.refund_asked_micros = order.refund_micros + order.refund_failed_micros + amount_micros
         order.save(update_fields=["refund_asked_micros"])
         card_top_ups.record(order, movement_id=made.pk, change_micros=amount_micros)
     _send(made)
@@ -72,11 +76,53 @@ def send_pending() -> None:
         log.error("%s refunds by card are pending for a day. Look at them in Stripe's dashboard.", lost)
 
 
+def apply(told: stripe_api.Refund) -> None:
+    """Take a refund that Stripe tells out of the order's account, or give it back if it failed. May be called again.
+
+    A refund that staff asked for is taken already. Raises OrderMismatch, StripeUnavailable or StripeRefused.
+    """
+    if told.payment_intent is None or told.amount_cents <= 0:
+        return
+    if (order_id := card_top_ups.find_order(told.payment_intent)) is None:
+        return
+    amount_micros = told.amount_cents * MICROS_PER_CENT
+    with transaction.atomic():
+        order = card_top_ups.lock(order_id)
+        if told.currency != "usd" or amount_micros > order.amount_micros:
+            raise card_top_ups.OrderMismatch(f"The refund {told.id} is no part of {order}.")
+        row, _ = ToldRefund.objects.get_or_create(
+            stripe_id=told.id,
+            defaults={"order": order, "amount_micros": amount_micros, "is_failed": told.is_failed},
+        )
+        if told.is_failed and not row.is_failed:
+            row.is_failed = True
+            row.save(update_fields=["is_failed"])
+            log.error("The %s of %s failed at Stripe.", row, order)
+        _add_up(order)
+        if (asked := card_top_ups.parse_id(told.asked)) is not None:
+            answered = [Status.PENDING, Status.DONE] if row.is_failed else [Status.PENDING]
+            status = Status.REFUSED if row.is_failed else Status.DONE
+            CardRefund.objects.filter(pk=asked, order=order, status__in=answered).update(status=status)
+        card_top_ups.settle(order, reason=f"{'failed ' * row.is_failed}{row} of {order}")
+
+
+def _add_up(order: TopUpOrder) -> None:
+    """Write the sums of the refunds that Stripe told of the locked order. Never more is refunded than was paid."""
+    sums = order.told_refunds.aggregate(
+        told=Sum("amount_micros"), failed=Sum("amount_micros", filter=Q(is_failed=True), default=0)
+    )
+    order.refund_failed_micros = sums["failed"]
+    # The failure of a former refund may be told after the refund that was made in its place.
+    told_micros = min(sums["told"], order.amount_micros + sums["failed"])
+    order.refunded_micros = max(order.refunded_micros, told_micros)
+    order.save(update_fields=["refund_failed_micros", "refunded_micros"])
+
+
 def _send(made: CardRefund) -> None:
     payment_intent_id = made.order.payment_intent_id
     assert payment_intent_id is not None
     try:
-        stripe_api.create_refund(
+        told = stripe_api.create_refund(
             refund_id=made.pk,
             payment_intent_id=payment_intent_id,
             amount_cents=made.amount_micros // MICROS_PER_CENT,
@@ -84,8 +130,10 @@ def _send(made: CardRefund) -> None:
     except stripe_api.StripeRefused:
         _give_back(made)
         raise
-    CardRefund.objects.filter(pk=made.pk, status=Status.PENDING).update(status=Status.DONE)
-    made.status = Status.DONE
+    apply(told)
+    made.refresh_from_db(fields=["status"])
+    if made.status == Status.REFUSED:
+        raise stripe_api.StripeRefused("The refund failed.")
 
 
 def _give_back(made: CardRefund) -> None:

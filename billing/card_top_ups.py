@@ -5,29 +5,25 @@ of it refunds and disputes have taken back. Money moves by the difference to the
 """
 
 import logging
-from datetime import timedelta
 from typing import Final
 from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Sum
+from django.db.models import Sum
 from django.db.models.functions import Now
 
 from billing import accounts, ledger, stripe_api
 from billing.card_models import MICROS_PER_CENT, CardDispute, CardMovement, TopUpOrder
+from billing.models import Account
 from billing.money import MICROS_PER_DOLLAR, format_usd
 
 log = logging.getLogger(__name__)
 
 # The actor of a credit or a reversal by Stripe. No member of staff has a name with a blank.
 ACTOR: Final = "Stripe Checkout"
-# Stripe's own event has had this long to arrive.
-LATE_AFTER: Final = timedelta(minutes=15)
-# A page for a payment ends after a day. Later its order is asked for no more.
-GIVE_UP_AFTER: Final = timedelta(hours=25)
-# Each is a call over the network.
-MAX_CHECKED_AT_ONCE: Final = 20
+# A page that nobody opened is asked for until it ends, so an account has few of them.
+MAX_PENDING: Final = 10
 
 Status = TopUpOrder.Status
 Kind = CardMovement.Kind
@@ -37,24 +33,33 @@ class AmountOutOfBounds(Exception):
     """The amount is not a number of whole cents within the operator's bounds."""
 
 
+class TooManyPending(Exception):
+    """The account has as many orders that wait for their payment as it may."""
+
+
 class OrderMismatch(Exception):
-    """Stripe tells another amount, currency or payment than the order has."""
+    """Stripe tells another amount, currency, session or payment than the order has."""
 
 
 def order(*, account_id: int, amount_micros: int) -> TopUpOrder:
     """Order a top-up and return it with the page on which the customer pays.
 
-    Raises AmountOutOfBounds, StripeUnavailable or StripeRefused.
+    Raises AmountOutOfBounds, TooManyPending, StripeUnavailable or StripeRefused.
     """
     least, most = settings.TOP_UP_MIN_USD, settings.TOP_UP_MAX_USD
     is_within = least * MICROS_PER_DOLLAR <= amount_micros <= most * MICROS_PER_DOLLAR
     if not is_within or amount_micros % MICROS_PER_CENT:
         raise AmountOutOfBounds(f"amount must be from {least}.00 to {most}.00 USD, in whole cents.")
-    made = TopUpOrder.objects.create(account_id=account_id, amount_micros=amount_micros)
+    with transaction.atomic():
+        # Orders at once count each other, because the second waits for the account's row.
+        Account.objects.select_for_update(no_key=True).get(pk=account_id)
+        if TopUpOrder.objects.filter(account_id=account_id, status=Status.PENDING).count() >= MAX_PENDING:
+            raise TooManyPending
+        made = TopUpOrder.objects.create(account_id=account_id, amount_micros=amount_micros)
     try:
         session = stripe_api.create_session(order_id=made.pk, amount_cents=amount_micros // MICROS_PER_CENT)
     except (stripe_api.StripeUnavailable, stripe_api.StripeRefused):
-        _end_unpaid(made.pk, Status.FAILED)
+        end_unpaid(made.pk, Status.FAILED)
         raise
     TopUpOrder.objects.filter(pk=made.pk).update(session_id=session.id, url=session.url)
     made.refresh_from_db()
@@ -66,18 +71,19 @@ def apply_session(session: stripe_api.Session, *, unpaid_status: str = "") -> No
 
     `unpaid_status` is the status of an order that can be paid no more. Raises OrderMismatch.
     """
-    order_id = _parse_id(session.order)
+    order_id = parse_id(session.order)
     if order_id is None or not TopUpOrder.objects.filter(pk=order_id).exists():
         log.info("A Checkout Session is for no order of this service.")
     elif session.is_paid:
         _credit(order_id, session)
     elif unpaid_status:
-        _end_unpaid(order_id, unpaid_status)
+        # The order's own page may still be open.
+        end_unpaid(order_id, unpaid_status, session_id=session.id)
 
 
 def apply_refunds(*, payment_intent_id: str, refunded_cents: int, currency: str) -> None:
     """Take refunds of a payment out of its account. `refunded_cents` is the sum of all. May be called again."""
-    order_id = _find_order(payment_intent_id)
+    order_id = find_order(payment_intent_id)
     if order_id is None:
         return
     with transaction.atomic():
@@ -97,7 +103,7 @@ def apply_dispute(
 
     May be called again. A dispute that was won once stays won.
     """
-    order_id = _find_order(payment_intent_id)
+    order_id = find_order(payment_intent_id)
     if order_id is None:
         return
     with transaction.atomic():
@@ -118,26 +124,37 @@ def apply_dispute(
             log.error("Account %s is suspended by %s of %s.", locked.account_id, dispute, locked)
 
 
-def check_late() -> int:
-    """Ask Stripe for the oldest pending orders whose event may be lost. Return how many were asked for."""
-    late = TopUpOrder.objects.filter(status=Status.PENDING, created_at__lt=Now() - LATE_AFTER)
-    due = late.exclude(checked_at__gt=Now() - LATE_AFTER).order_by(F("checked_at").asc(nulls_first=True))
-    checked = list(due[:MAX_CHECKED_AT_ONCE])
-    for pending in checked:
-        TopUpOrder.objects.filter(pk=pending.pk).update(checked_at=Now())
-        if pending.session_id:
-            _check(pending)
-        else:
-            # The process died between the order and its page, so the customer never saw the page.
-            _end_unpaid(pending.pk, Status.FAILED)
-    late.filter(created_at__lt=Now() - GIVE_UP_AFTER).update(status=Status.EXPIRED)
-    return len(checked)
+def end_unpaid(order_id: UUID, status: str, *, session_id: str = "") -> None:
+    """Give a pending order its last status. With `session_id`, only if the order has no other session."""
+    pending = TopUpOrder.objects.filter(pk=order_id, status=Status.PENDING)
+    if session_id:
+        pending = pending.filter(session_id__in=("", session_id))
+    pending.update(status=status)
 
 
 def lock(order_id: UUID) -> TopUpOrder:
     """Return the order, locked until the end of the transaction."""
     ledger.require_transaction()
     return TopUpOrder.objects.select_for_update(no_key=True).get(pk=order_id)
+
+
+def find_order(payment_intent_id: str) -> UUID | None:
+    """Return the order of a payment, or None for a payment of something else. Stripe is asked for an unknown one."""
+    known = (
+        TopUpOrder.objects.filter(payment_intent_id=payment_intent_id).values_list("pk", flat=True).first()
+    )
+    if known is not None:
+        return known
+    told = parse_id(stripe_api.find_order_of_payment(payment_intent_id=payment_intent_id))
+    return told if told is not None and TopUpOrder.objects.filter(pk=told).exists() else None
+
+
+def parse_id(text: str | None) -> UUID | None:
+    """Return the id that Stripe was given as metadata, or None if it is none."""
+    try:
+        return UUID(text or "")
+    except ValueError:
+        return None
 
 
 def settle(locked: TopUpOrder, *, reason: str) -> None:
@@ -181,6 +198,9 @@ def _due_micros(locked: TopUpOrder) -> int:
 def _credit(order_id: UUID, session: stripe_api.Session) -> None:
     with transaction.atomic():
         locked = lock(order_id)
+        # The event may come before the session's id is written.
+        if locked.session_id not in ("", session.id):
+            raise OrderMismatch(f"Stripe tells another session than {locked} has.")
         if (session.amount_cents * MICROS_PER_CENT, session.currency) != (locked.amount_micros, "usd"):
             raise OrderMismatch(f"Stripe tells another amount than {format_usd(locked.amount_micros)} USD.")
         if locked.status == Status.PAID:
@@ -196,34 +216,3 @@ def _credit(order_id: UUID, session: stripe_api.Session) -> None:
         )
         # Refunds and disputes may have been told before the payment was.
         settle(locked, reason=f"reversal of {locked}")
-
-
-def _check(pending: TopUpOrder) -> None:
-    try:
-        session = stripe_api.retrieve_session(session_id=pending.session_id)
-        apply_session(session, unpaid_status="" if session.is_open else Status.EXPIRED)
-    except (stripe_api.StripeRefused, OrderMismatch) as error:
-        # One order that Stripe does not know as it is here must not keep the others from being asked for.
-        log.error("The state of %s is not known: %s", pending, error)
-
-
-def _end_unpaid(order_id: UUID, status: str) -> None:
-    TopUpOrder.objects.filter(pk=order_id, status=Status.PENDING).update(status=status)
-
-
-def _find_order(payment_intent_id: str) -> UUID | None:
-    """Return the order of a payment, or None for a payment of something else. Stripe is asked for an unknown one."""
-    known = (
-        TopUpOrder.objects.filter(payment_intent_id=payment_intent_id).values_list("pk", flat=True).first()
-    )
-    if known is not None:
-        return known
-    told = _parse_id(stripe_api.find_order_of_payment(payment_intent_id=payment_intent_id))
-    return told if told is not None and TopUpOrder.objects.filter(pk=told).exists() else None
-
-
-def _parse_id(text: str | None) -> UUID | None:
-    try:
-        return UUID(text or "")
-    except ValueError:
-        return None

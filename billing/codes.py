@@ -8,6 +8,7 @@ code's text exists only in the reply that shows it to staff.
 import hashlib
 import hmac
 import secrets
+import unicodedata
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -36,8 +37,12 @@ MAX_CHARACTERS: Final = 200
 ACTOR: Final = "redemption code"
 
 INVALID: Final = "code must be a redemption code that is valid and was not redeemed."
-# Everything that people write between the groups, and the characters that they read for others.
-_READ: Final = str.maketrans({" ": None, "-": None, "O": "0", "I": "1", "L": "1"})
+# The characters that people read for others.
+_READ: Final = str.maketrans("OIL", "011")
+# What people and programs write between the groups and around a code: blanks, ends of lines, characters that show
+# nothing, and dashes of any length. The minus sign is a dash to a reader, but not to Unicode.
+_LEFT_OUT: Final = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf", "Pd"})
+_MINUS: Final = "\N{MINUS SIGN}"
 
 
 class InvalidCode(Exception):
@@ -68,8 +73,7 @@ def create(
         raise ValueError(f"count must be from 1 to {MAX_COUNT}, not {count}.")
     if not timedelta(0) < expires_at - timezone.now() <= timedelta(days=MAX_VALID_DAYS):
         raise ValueError(f"The expiry must be in the next {MAX_VALID_DAYS} days.")
-    if not actor.strip() or not reason.strip():
-        raise ValueError("actor and reason must not be blank.")
+    actor, reason = ledger.check_text(actor, "actor"), ledger.check_text(reason, "reason")
     texts = [_make_text() for _ in range(count)]
     made = RedemptionCode.objects.bulk_create(
         RedemptionCode(
@@ -77,8 +81,8 @@ def create(
             pepper=_name_of_pepper(settings.SECRET_KEY),
             last_four=text[-4:],
             amount_micros=amount_micros,
-            created_by=actor.strip(),
-            reason=reason.strip(),
+            created_by=actor,
+            reason=reason,
             expires_at=expires_at,
         )
         for text in texts
@@ -124,7 +128,7 @@ def revoke(*, code_id: int) -> None:
 def digest(text: str, *, secret_key: str | None = None) -> str:
     """Return the stored form of a code's text, however it is written: its HMAC-SHA-256 in hex."""
     pepper = _pepper(settings.SECRET_KEY if secret_key is None else secret_key)
-    spelled = text.upper().translate(_READ)
+    spelled = "".join(filter(_is_read, text.upper())).translate(_READ)
     return hmac.new(pepper, spelled.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
 
 
@@ -138,6 +142,10 @@ def count_by_secret_key() -> list[int]:
 
 def _list_live(codes: QuerySet[RedemptionCode]) -> QuerySet[RedemptionCode]:
     return codes.filter(redeemed_at__isnull=True, revoked_at__isnull=True, expires_at__gt=Now())
+
+
+def _is_read(character: str) -> bool:
+    return unicodedata.category(character) not in _LEFT_OUT and character != _MINUS
 
 
 def _make_text() -> str:

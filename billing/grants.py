@@ -35,6 +35,10 @@ _MAPPED_BITS: Final = 96
 MAX_SPEND_MICROS: Final = 10**15
 
 
+# The length of the column.
+MAX_NAME_CHARACTERS: Final = 100
+
+
 class InvalidGrant(ValueError):
     """A value that no key can have. `field` is its name in `Grants`."""
 
@@ -96,6 +100,14 @@ def check(grants: Grants) -> Grants:
         spend_limit_micros=grants.spend_limit_micros,
         spend_period=ApiKey.SpendPeriod(grants.spend_period),
     )
+
+
+def check_name(name: str) -> str:
+    """Return the name of a key without surrounding blanks. Raises InvalidGrant for one that cannot be stored."""
+    name = name.strip()
+    if len(name) > MAX_NAME_CHARACTERS or "\0" in name:
+        raise InvalidGrant("name", f"name must have at most {MAX_NAME_CHARACTERS} characters, without NUL.")
+    return name
 
 
 def find_excess(holder: Grants, wanted: Grants) -> str | None:

@@ -6,7 +6,7 @@ from typing import Final
 from django.db.models import Model
 
 from billing import card_top_ups, codes, ledger
-from billing.card_models import CardDispute, CardMovement, CardRefund, TopUpOrder
+from billing.card_models import CardDispute, CardMovement, CardRefund, ToldRefund, TopUpOrder
 from billing.debt_models import DebtEntry
 from billing.income_models import RedemptionCode
 
@@ -29,7 +29,7 @@ FROM billing_ledgerentry e WHERE actor = '{codes.ACTOR}'
 """  # noqa: S608 (only a constant is inserted)
 
 # A paid order must have one credit of its amount, and any other order none. It must have taken back what refunds and
-# disputes say, by its movements. A refund by staff must have its movement.
+# disputes say, by its movements. A refund by staff must have its movement. The sums of refunds follow from those told.
 ORDERS: Final = """
 SELECT format('top-up %s of account %s (%s, %s micros) %s', id, account_id, status, amount_micros, message) FROM (
     SELECT o.*, e.id AS entry, coalesce(e.kind = 'credit' AND e.account_id = o.account_id
@@ -37,17 +37,24 @@ SELECT format('top-up %s of account %s (%s, %s micros) %s', id, account_id, stat
         coalesce((SELECT sum(CASE kind WHEN 'taken' THEN m.amount_micros ELSE -m.amount_micros END)
             FROM billing_cardmovement m WHERE m.order_id = o.id), 0) AS moved,
         CASE WHEN status = 'paid' THEN least(o.amount_micros, greatest(refunded_micros, refund_asked_micros)
-            + coalesce((SELECT sum(d.amount_micros) FROM billing_carddispute d
+            - refund_failed_micros + coalesce((SELECT sum(d.amount_micros) FROM billing_carddispute d
                 WHERE d.order_id = o.id AND NOT is_won), 0)) ELSE 0 END AS due,
         (SELECT count(*) FROM billing_cardrefund r WHERE r.order_id = o.id AND NOT EXISTS (
             SELECT FROM billing_cardmovement m WHERE m.id = r.id AND m.order_id = o.id AND m.kind = 'taken'
-                AND m.amount_micros = r.amount_micros)) AS untaken_refunds
+                AND m.amount_micros = r.amount_micros)) AS untaken_refunds,
+        coalesce((SELECT sum(t.amount_micros) FROM billing_toldrefund t
+            WHERE t.order_id = o.id), 0) AS told,
+        coalesce((SELECT sum(t.amount_micros) FROM billing_toldrefund t
+            WHERE t.order_id = o.id AND is_failed), 0) AS failed
     FROM billing_topuporder o LEFT JOIN billing_ledgerentry e ON e.request_id = o.id
 ) AS orders CROSS JOIN LATERAL (VALUES
     (status = 'paid' AND NOT is_its_credit, 'has no such credit'),
     (status <> 'paid' AND entry IS NOT NULL, format('has the entry id %s', entry)),
     (taken_micros <> moved, format('says %s micros are taken back and has movements of %s', taken_micros, moved)),
     (taken_micros <> due, format('has taken back %s micros, due is %s', taken_micros, due)),
+    (refund_failed_micros <> failed, format('says %s micros of refunds failed, %s did', refund_failed_micros, failed)),
+    (refunded_micros < least(told, amount_micros + failed),
+     format('says %s micros are refunded, Stripe told %s', refunded_micros, told)),
     (untaken_refunds > 0, format('has %s refunds without their movement', untaken_refunds))
 ) AS discrepancy(found, message) WHERE found
 """
@@ -104,6 +111,7 @@ MODELS: Final[Sequence[type[Model]]] = (
     TopUpOrder,
     CardDispute,
     CardRefund,
+    ToldRefund,
     CardMovement,
     DebtEntry,
 )

@@ -9,6 +9,7 @@ from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from billing import keys
+from billing.grants import check_name
 from billing.models import Account, ApiKey
 from billing.recent_keys import forget_after_commit
 
@@ -36,7 +37,7 @@ def change(
     """
     changed: dict[str, Any] = {}
     if name is not None:
-        changed["name"] = name.strip()
+        changed["name"] = check_name(name)
     if metadata is not None:
         changed["metadata"] = dict(metadata)
     with transaction.atomic():

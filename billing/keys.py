@@ -27,7 +27,7 @@ from django.db.models import Count, Q, QuerySet
 from django.db.models.functions import Now
 
 from billing import secret_keys
-from billing.grants import DEFAULT_GRANTS, Grants, check
+from billing.grants import DEFAULT_GRANTS, Grants, check, check_name
 from billing.models import Account, ApiKey
 from billing.recent_keys import RecentKey, forget_after_commit, recent_keys
 
@@ -109,7 +109,7 @@ def issue(
     new = make_text()
     key = ApiKey.objects.create(
         account_id=account_id,
-        name=name.strip(),
+        name=check_name(name),
         metadata=metadata or {},
         **columns_of(grants),
         **new.columns,

@@ -20,6 +20,9 @@ Kind = LedgerEntry.Kind
 MAX_MICROS: Final = 10**15
 
 
+# The lengths of the columns.
+_MAX_CHARACTERS: Final = {"actor": 150, "reason": 500}
+
 # The actor of an entry by which a credit pays a debt. No member of staff has a name with a blank.
 DEBT_ACTOR: Final = "debt payment"
 
@@ -54,7 +57,7 @@ def open_account(*, name: str, opening_micros: int, actor: str) -> Account:
                     account=account,
                     kind=Kind.CREDIT,
                     amount_micros=opening_micros,
-                    actor=_require_text(actor, "actor"),
+                    actor=check_text(actor, "actor"),
                     reason="opening balance",
                 )
     except IntegrityError as error:
@@ -81,8 +84,8 @@ def top_up(
             account=account,
             kind=Kind.CREDIT,
             amount_micros=amount_micros,
-            actor=_require_text(actor, "actor"),
-            reason=_require_text(reason, "reason"),
+            actor=check_text(actor, "actor"),
+            reason=check_text(reason, "reason"),
             request_id=request_id,
         )
         _pay_debt(account, entry)
@@ -105,8 +108,8 @@ def refund(
             account=account,
             kind=Kind.REFUND,
             amount_micros=amount_micros,
-            actor=_require_text(actor, "actor"),
-            reason=_require_text(reason, "reason"),
+            actor=check_text(actor, "actor"),
+            reason=check_text(reason, "reason"),
             request_id=request_id,
         )
 
@@ -120,13 +123,13 @@ def reverse(*, account_id: int, amount_micros: int, actor: str, reason: str, req
     with transaction.atomic():
         account = _lock(account_id=account_id)
         _refuse_repetition(request_id)
-        text = _require_text(reason, "reason")
+        text = check_text(reason, "reason")
         if taken_micros := min(amount_micros, account.available_micros):
             _append(
                 account=account,
                 kind=Kind.REFUND,
                 amount_micros=taken_micros,
-                actor=_require_text(actor, "actor"),
+                actor=check_text(actor, "actor"),
                 reason=text,
                 request_id=request_id,
             )
@@ -231,8 +234,12 @@ def require_available(account: Account, amount_micros: int) -> None:
         )
 
 
-def _require_text(text: str, field: str) -> str:
-    """Return the text without surrounding blanks. Raises ValueError for a blank text."""
-    if not text.strip():
+def check_text(text: str, field: str) -> str:
+    """Return an actor or a reason without surrounding blanks. Raises ValueError for one that cannot be stored."""
+    text = text.strip()
+    if not text:
         raise ValueError(f"{field} must not be blank.")
-    return text.strip()
+    most = _MAX_CHARACTERS[field]
+    if len(text) > most or "\0" in text:
+        raise ValueError(f"{field} must have at most {most} characters, and none of them may be NUL.")
+    return text

@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 # A view waits in one of the few threads of its process.
 _TIMEOUT_SECONDS: Final = 10
 _METADATA: Final = "zekron_order"
+_REFUND_METADATA: Final = "zekron_refund"
+# The money of such a refund is back on the operator's balance, and no later status brings it to the card.
+_FAILED: Final = frozenset({"failed", "canceled"})
 
 
 class StripeUnavailable(Exception):
@@ -43,6 +46,17 @@ class Session(NamedTuple):
     is_paid: bool
     amount_cents: int
     currency: str
+
+
+class Refund(NamedTuple):
+    """A refund of a payment: `asked` is our name of it, if the service asked for it."""
+
+    id: str
+    payment_intent: str | None
+    amount_cents: int
+    currency: str
+    is_failed: bool
+    asked: str | None
 
 
 def is_on() -> bool:
@@ -92,20 +106,21 @@ def find_order_of_payment(*, payment_intent_id: str) -> str | None:
         return order
 
 
-def create_refund(*, refund_id: UUID, payment_intent_id: str, amount_cents: int) -> None:
-    """Refund a part of a payment. A second call for a refund within a day refunds nothing more.
+def create_refund(*, refund_id: UUID, payment_intent_id: str, amount_cents: int) -> Refund:
+    """Refund a part of a payment. It may fail later. A second call for a refund within a day refunds nothing more.
 
     Raises StripeUnavailable or StripeRefused.
     """
     with _errors():
-        _client().v1.refunds.create(
+        made = _client().v1.refunds.create(
             {
                 "payment_intent": payment_intent_id,
                 "amount": amount_cents,
-                "metadata": {"zekron_refund": str(refund_id)},
+                "metadata": {_REFUND_METADATA: str(refund_id)},
             },
             {"idempotency_key": str(refund_id)},
         )
+        return read_refund(made)
 
 
 def read_event(*, content: bytes, signature: str) -> tuple[str, Mapping[str, Any]]:
@@ -126,13 +141,26 @@ def read_session(made: Any) -> Session:
     return Session(
         id=made["id"],
         url=_get(made, "url") or "",
-        order=_get(made, "client_reference_id"),
+        # Anyone can set client_reference_id, in the address of a Payment Link of another shop on the same account.
+        order=_get(_get(made, "metadata") or {}, _METADATA),
         payment_intent=id_of(_get(made, "payment_intent")),
         is_open=_get(made, "status") == "open",
         is_paid=made["payment_status"] == "paid",
         # A session for no payment has none. Other shops on the same account may have such.
         amount_cents=_get(made, "amount_total") or 0,
         currency=_get(made, "currency") or "",
+    )
+
+
+def read_refund(made: Any) -> Refund:
+    """Return the part of Stripe's refund that matters here."""
+    return Refund(
+        id=made["id"],
+        payment_intent=id_of(_get(made, "payment_intent")),
+        amount_cents=made["amount"],
+        currency=made["currency"],
+        is_failed=_get(made, "status") in _FAILED,
+        asked=_get(_get(made, "metadata") or {}, _REFUND_METADATA),
     )
 
 

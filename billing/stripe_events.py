@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from billing import card_top_ups, stripe_api
+from billing import card_refunds, card_top_ups, stripe_api
 from billing.card_models import TopUpOrder
 
 # An inquiry of a bank takes no money. It becomes a dispute only later, if at all.
@@ -40,9 +40,14 @@ def _refunded(body: Any) -> None:
         )
 
 
+def _refund_changed(body: Any) -> None:
+    card_refunds.apply(stripe_api.read_refund(body))
+
+
 def _disputed(body: Any) -> None:
     payment = stripe_api.id_of(body["payment_intent"])
-    if payment is not None and body["status"] not in _INQUIRIES:
+    # A dispute of nothing takes nothing.
+    if payment is not None and body["status"] not in _INQUIRIES and body["amount"] > 0:
         card_top_ups.apply_dispute(
             dispute_id=body["id"],
             payment_intent_id=payment,
@@ -58,6 +63,10 @@ _HANDLERS: Final[Mapping[str, Callable[[Any], None]]] = {
     "checkout.session.async_payment_failed": _failed,
     "checkout.session.expired": _expired,
     "charge.refunded": _refunded,
+    "refund.created": _refund_changed,
+    "refund.updated": _refund_changed,
+    "refund.failed": _refund_changed,
+    "charge.refund.updated": _refund_changed,
     "charge.dispute.created": _disputed,
     "charge.dispute.updated": _disputed,
     "charge.dispute.closed": _disputed,

@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from billing import card_refunds, card_top_ups, stripe_api
+from billing import card_refunds, late_orders, stripe_api
 
 
 @shared_task(throws=(stripe_api.StripeUnavailable, stripe_api.StripeRefused))
@@ -13,4 +13,4 @@ def check_card_payments() -> None:
     """
     if stripe_api.is_on():
         card_refunds.send_pending()
-        card_top_ups.check_late()
+        late_orders.check()

@@ -8,6 +8,7 @@ from billing.admin.card_payments import (
     CardMovementAdmin,
     CardRefundAdmin,
     DebtEntryAdmin,
+    ToldRefundAdmin,
     TopUpOrderAdmin,
 )
 from billing.admin.codes import RedemptionCodeAdmin
@@ -27,6 +28,7 @@ __all__ = [
     "ReservationAdmin",
     "StaffAdmin",
     "StaffGroupAdmin",
+    "ToldRefundAdmin",
     "TopUpOrderAdmin",
 ]
 

@@ -6,7 +6,7 @@ from django.contrib import admin
 
 from billing.admin.columns import usd
 from billing.admin.records import ReadOnlyAdmin
-from billing.card_models import CardDispute, CardMovement, CardRefund, TopUpOrder
+from billing.card_models import CardDispute, CardMovement, CardRefund, ToldRefund, TopUpOrder
 from billing.debt_models import DebtEntry
 
 _OF_ORDER = ["=order__id", "=order__account__name", "=order__account__id"]
@@ -23,6 +23,7 @@ class TopUpOrderAdmin(ReadOnlyAdmin):
         *list_display[1:],
         usd("refunded_micros", "refunded, as Stripe tells"),
         usd("refund_asked_micros", "refunded, as staff asked"),
+        usd("refund_failed_micros", "of these failed"),
         "session_id",
         "payment_intent_id",
         "checked_at",
@@ -45,6 +46,20 @@ class CardRefundAdmin(ReadOnlyAdmin):
     list_filter = ["status"]
     ordering = ["-created_at"]
     search_fields = _OF_ORDER
+    search_help_text = _SEARCH_OF_ORDER
+
+
+@admin.register(ToldRefund)
+class ToldRefundAdmin(ReadOnlyAdmin):
+    """The admin of refunds as Stripe tells them."""
+
+    list_display = ["stripe_id", "order", usd("amount_micros"), "is_failed", "created_at"]
+    list_select_related = ["order"]
+    fields: ClassVar[Any] = list_display
+    readonly_fields = fields
+    list_filter = ["is_failed"]
+    ordering = ["-created_at"]
+    search_fields = ["=stripe_id", *_OF_ORDER]
     search_help_text = _SEARCH_OF_ORDER
 
 

@@ -41,7 +41,11 @@ class StripeStub(stripe.HTTPClient):
         self.sessions: dict[str, dict[str, Any]] = {}
         self.payments: dict[str, dict[str, Any]] = {}
         self.replies: dict[str, dict[str, Any]] = {}
+        self.refunds: dict[str, dict[str, Any]] = {}
+        self.refund_status = "succeeded"
         self.failure: int | None = None
+        # The sessions that Stripe does not know any more.
+        self.unknown: set[str] = set()
 
     def request(self, method: str, url: str, headers: Any, post_data: Any = None, **_: Any) -> Any:
         """Answer one request, as the library's own client does."""
@@ -52,6 +56,12 @@ class StripeStub(stripe.HTTPClient):
         if self.failure is not None:
             kind = "invalid_request_error" if self.failure == 400 else "api_error"
             return json.dumps({"error": {"type": kind, "message": "no"}}), self.failure, {}
+        if call.path.rpartition("/")[2] in self.unknown:
+            return (
+                json.dumps({"error": {"type": "invalid_request_error", "code": "resource_missing"}}),
+                404,
+                {},
+            )
         return json.dumps(self._reply(call)), 200, {}
 
     def close(self) -> None:
@@ -68,7 +78,7 @@ class StripeStub(stripe.HTTPClient):
             return self.payments[call.path.rpartition("/")[2]]
         else:
             assert (call.method, call.path) == ("post", "/v1/refunds")
-            made = {"id": f"re_{next(_numbers)}", "object": "refund", "status": "succeeded"}
+            made = self._make_refund(call)
         if call.key is not None:
             self.replies[call.key] = made
         return made
@@ -96,6 +106,20 @@ class StripeStub(stripe.HTTPClient):
             "url": f"https://checkout.stripe.com/c/pay/cs_test_{number}",
         }
         self.sessions[name] = made
+        return made
+
+    def _make_refund(self, call: Call) -> dict[str, Any]:
+        name = f"re_{next(_numbers)}"
+        made = {
+            "id": name,
+            "object": "refund",
+            "amount": int(call.form["amount"]),
+            "currency": "usd",
+            "metadata": {"zekron_refund": call.form["metadata[zekron_refund]"]},
+            "payment_intent": call.form["payment_intent"],
+            "status": self.refund_status,
+        }
+        self.refunds[name] = made
         return made
 
     def pay(self, order: TopUpOrder) -> dict[str, Any]:
@@ -144,6 +168,24 @@ def refunded(stub: StripeStub, order: TopUpOrder, cents: int) -> bytes:
         "status": "succeeded",
     }
     return event("charge.refunded", charge)
+
+
+def refund(
+    stub: StripeStub, order: TopUpOrder, status: str, *, cents: int, name: str = "re_dashboard"
+) -> bytes:
+    """Return the event of a refund in this status that staff asked for in Stripe's dashboard."""
+    payment = stub.payment_of(order)
+    body = {
+        "id": f"{name}_{payment}",
+        "object": "refund",
+        "amount": cents,
+        "charge": f"ch_{payment}",
+        "currency": "usd",
+        "metadata": {},
+        "payment_intent": payment,
+        "status": status,
+    }
+    return event("refund.failed" if status == "failed" else "refund.updated", body)
 
 
 def dispute(

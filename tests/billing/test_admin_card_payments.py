@@ -11,7 +11,7 @@ from tests.billing.admin_client import ACCOUNTS, movement, page
 from tests.billing.stripe_stub import StripeStub
 
 pytestmark = pytest.mark.django_db
-PAGES = ("topuporder", "cardrefund", "carddispute", "cardmovement", "debtentry")
+PAGES = ("topuporder", "cardrefund", "toldrefund", "carddispute", "cardmovement", "debtentry")
 
 
 def test_card_payments_are_listed_found_and_never_changed(
@@ -26,7 +26,14 @@ def test_card_payments_are_listed_found_and_never_changed(
     stripe_events.handle(
         event_type="charge.dispute.created", body={**body, "amount": 1500, "currency": "usd"}
     )
-    rows = [made, made.refunds.get(), made.disputes.get(), made.movements.last(), account.debt_entries.get()]
+    rows = [
+        made,
+        made.refunds.get(),
+        made.told_refunds.get(),
+        made.disputes.get(),
+        made.movements.last(),
+        account.debt_entries.get(),
+    ]
     for name, row in zip(PAGES, rows, strict=True):
         listed = page(staff, f"/admin/billing/{name}/?q=demo")
         assert f"/admin/billing/{name}/{row.pk}/change/" in listed, name

@@ -124,6 +124,7 @@ def test_no_other_page_of_the_admin_writes_what_is_worth_money() -> None:
         "billing.LedgerEntry",
         "billing.RedemptionCode",
         "billing.Reservation",
+        "billing.ToldRefund",
         "billing.TopUpOrder",
         "workers.Generation",
     }

@@ -201,3 +201,115 @@ def test_the_command_knows_no_order_that_is_not_there(paid: TopUpOrder) -> None:
 def test_the_command_needs_stripe() -> None:
     with pytest.raises(CommandError, match="off"):
         command(uuid4(), "1")
+
+
+def failure_of(stripe: StripeStub, event_type: str = "refund.failed") -> bytes:
+    """Return the event by which the only refund that staff asked for fails."""
+    [told] = stripe.refunds.values()
+    return stripe_stub.event(
+        event_type, {**told, "status": "failed", "failure_reason": "lost_or_stolen_card"}
+    )
+
+
+@pytest.mark.parametrize("event_type", ["refund.failed", "refund.updated", "charge.refund.updated"])
+def test_a_refund_that_fails_later_is_given_back_once(
+    paid: TopUpOrder, stripe: StripeStub, event_type: str
+) -> None:
+    made = refund(paid, 25)
+    told = stripe_stub.refunded(stripe, paid, 2500)
+    [body] = stripe.refunds.values()
+    done = stripe_stub.event("refund.created", body)
+    assert (made.status, balance(paid)) == ("done", 10)
+    # The events come twice, and those of before come last.
+    for content in (told, failure_of(stripe, event_type), failure_of(stripe), told, done):
+        apply(content)
+        assert list(audit.audit()) == []
+    made.refresh_from_db()
+    paid.refresh_from_db()
+    assert (made.status, balance(paid), paid.taken_micros) == ("refused", 35, 0)
+    assert [movement.kind for movement in paid.movements.order_by("created_at")] == ["taken", "given_back"]
+    assert refund(paid, 25).status == "done"
+    apply(stripe_stub.refunded(stripe, paid, 2500))
+    assert balance(paid) == 10
+    assert list(audit.audit()) == []
+
+
+def test_a_refund_that_fails_at_once_is_given_back(paid: TopUpOrder, stripe: StripeStub) -> None:
+    stripe.refund_status = "failed"
+    with pytest.raises(stripe_api.StripeRefused):
+        refund(paid, 10)
+    assert (CardRefund.objects.get().status, balance(paid)) == ("refused", 35)
+    assert list(audit.audit()) == []
+
+
+def test_an_event_answers_a_refund_whose_reply_was_lost(
+    paid: TopUpOrder, stripe: StripeStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = stripe_api.create_refund
+
+    def lose_reply(**asked: Any) -> None:
+        make(**asked)
+        raise stripe_api.StripeUnavailable
+
+    monkeypatch.setattr(stripe_api, "create_refund", lose_reply)
+    with pytest.raises(stripe_api.StripeUnavailable):
+        refund(paid, 10)
+    [told] = stripe.refunds.values()
+    apply(stripe_stub.event("refund.created", told))
+    assert (CardRefund.objects.get().status, balance(paid)) == ("done", 25)
+    apply(failure_of(stripe))
+    assert (CardRefund.objects.get().status, balance(paid)) == ("refused", 35)
+    CardRefund.objects.update(created_at=Now() - timedelta(minutes=6))
+    stripe.calls.clear()
+    card_refunds.send_pending()
+    assert not stripe.calls
+    assert list(audit.audit()) == []
+
+
+@pytest.mark.parametrize("status", ["failed", "canceled"])
+def test_a_refund_of_the_dashboard_that_fails_is_given_back(
+    paid: TopUpOrder, stripe: StripeStub, status: str
+) -> None:
+    apply(stripe_stub.refunded(stripe, paid, 1000))
+    assert balance(paid) == 25
+    refund(paid, 5)
+    assert balance(paid) == 20
+    for _ in range(2):
+        apply(stripe_stub.refund(stripe, paid, status, cents=1000))
+        assert balance(paid) == 30
+    apply(stripe_stub.refunded(stripe, paid, 1000))
+    assert balance(paid) == 30
+    # Another one is made in its place.
+    apply(stripe_stub.refund(stripe, paid, "succeeded", cents=2000, name="re_second"))
+    assert balance(paid) == 10
+    assert list(audit.audit()) == []
+
+
+def test_a_failure_that_is_told_before_or_after_its_replacement_counts_once(
+    paid: TopUpOrder, stripe: StripeStub
+) -> None:
+    first, second = (
+        stripe_stub.refund(stripe, paid, "succeeded", cents=2500, name=name) for name in ("re_1", "re_2")
+    )
+    for content in (second, first):
+        apply(content)
+        assert balance(paid) == 10
+    apply(stripe_stub.refund(stripe, paid, "failed", cents=2500, name="re_1"))
+    assert balance(paid) == 10
+    apply(stripe_stub.refund(stripe, paid, "failed", cents=2500, name="re_2"))
+    assert balance(paid) == 35
+    assert list(audit.audit()) == []
+
+
+def test_a_refund_of_another_payment_or_amount_is_not_applied(paid: TopUpOrder, stripe: StripeStub) -> None:
+    stripe.payments["pi_other"] = {"id": "pi_other", "object": "payment_intent", "metadata": {}}
+    body = {"id": "re_1", "object": "refund", "amount": 100, "currency": "usd", "status": "failed"}
+    for payment in ("pi_other", None):
+        apply(stripe_stub.event("refund.failed", {**body, "payment_intent": payment}))
+    apply(stripe_stub.refund(stripe, paid, "succeeded", cents=0))
+    body["payment_intent"] = stripe.payment_of(paid)
+    for change in ({"amount": 2501}, {"currency": "eur"}):
+        with pytest.raises(card_top_ups.OrderMismatch):
+            apply(stripe_stub.event("refund.failed", {**body, **change}))
+    assert balance(paid) == 35
+    assert not paid.told_refunds.exists()

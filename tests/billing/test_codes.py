@@ -79,8 +79,21 @@ def test_a_second_redemption_by_the_same_account_credits_nothing_and_tells_the_f
     assert (again.code.pk, again.account.balance_micros, again.is_replay) == (code.pk, 35_000_000, True)
 
 
+def _with_dashes(dash: str, text: str) -> str:
+    return text.replace("-", dash)
+
+
 @pytest.mark.parametrize(
-    "spelled", [str.lower, lambda text: text.replace("-", " "), lambda text: f" {text} "]
+    "spelled",
+    [
+        str.lower,
+        lambda text: text.replace("-", " "),
+        lambda text: f" {text} ",
+        lambda text: f"\t{text}\r\n",
+        # What a mail, a page or a word processor makes of a code.
+        *(partial(_with_dashes, dash) for dash in "\xa0\xad\u2009\u200b\u2010\u2011\u2013\u2014\u2212\u2060"),
+        lambda text: f"\ufeff{text}\u2028",
+    ],
 )
 def test_a_code_is_read_however_it_is_written(account: Account, spelled: Any) -> None:
     _, text = make()
@@ -90,6 +103,8 @@ def test_a_code_is_read_however_it_is_written(account: Account, spelled: Any) ->
 def test_letters_that_look_like_digits_are_read_as_digits() -> None:
     assert codes.digest("OoIi-Ll") == codes.digest("001111")
     assert codes.digest("OOO") != codes.digest("000 1")
+    # A letter that only resembles one is another one.
+    assert codes.digest("\N{CYRILLIC CAPITAL LETTER A}") != codes.digest("A")
 
 
 def test_a_code_that_is_unknown_expired_revoked_or_taken_is_refused_alike(account: Account) -> None:

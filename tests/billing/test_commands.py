@@ -147,6 +147,12 @@ def test_top_up_prints_the_new_balance_and_keeps_the_reason(account: Account) ->
         (("top_up", "demo", "0", "--reason", "r"), "multiple of 100"),
         (("top_up", "demo", "1", "--reason", " "), "blank"),
         (("top_up", "demo", "1"), "--reason"),
+        (("top_up", "demo", "1", "--reason", "x" * 501), "reason must have at most 500 characters"),
+        (("top_up", "demo", "1", "--reason", "a\0b"), "none of them may be NUL"),
+        (("create_codes", "1", "--reason", "x" * 501), "reason must have at most 500 characters"),
+        (("create_codes", "1", "--reason", "a\0b"), "none of them may be NUL"),
+        (("create_key", "demo", "--name", "x" * 101), "name must have at most 100 characters"),
+        (("create_key", "demo", "--name", "a\0b"), "without NUL"),
     ],
 )
 def test_bad_input_is_refused_in_one_clear_line(account: Account, words: tuple[str, ...], why: str) -> None:
@@ -176,6 +182,7 @@ def test_create_codes_prints_the_codes_alone_on_standard_output(account: Account
         ("5", "--reason", "fair", "--count", "0"),
         ("5", "--reason", "fair", "--days", "0"),
         ("5", "--reason", "fair", "--days", "99999999999"),
+        ("5", "--reason", "x" * 501),
     ],
 )
 def test_create_codes_refuses_what_makes_no_sense(words: tuple[str, ...]) -> None:

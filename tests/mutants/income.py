@@ -14,7 +14,12 @@ AUDIT = "billing/income_audit.py"
 MIGRATION = "billing/migrations/0016_card_top_ups.py"
 CARDS = "tests/billing/test_card_top_ups.py"
 REFUNDS = "tests/billing/test_card_refunds.py"
+COMMANDS = "tests/billing/test_commands.py"
 DEBTS = "tests/billing/test_debts.py"
+LATE = "billing/late_orders.py"
+LATE_ORDERS = "tests/billing/test_late_orders.py"
+LANES = "zekron_api/waiting/open_lanes.py"
+OPEN_LANES = "tests/zekron_api/waiting/test_open_lanes.py"
 WEBHOOK = "tests/zekron_api/endpoints/test_top_ups.py"
 
 MUTATIONS = (
@@ -59,6 +64,41 @@ MUTATIONS = (
         text="filter(pk=code_id, redeemed_at__isnull=True, revoked_at__isnull=True)",
         without="filter(pk=code_id, revoked_at__isnull=True)",
         tests=(f"{CODES}::test_a_code_is_revoked_once_and_never_after_its_redemption",),
+    ),
+    Mutation(
+        name="a code is read with the blanks and dashes of other programs",
+        path="billing/codes.py",
+        text='"".join(filter(_is_read, text.upper()))',
+        without='text.upper().replace("-", "").replace(" ", "")',
+        tests=(f"{CODES}::test_a_code_is_read_however_it_is_written",),
+    ),
+    Mutation(
+        name="a reason that is too long is refused in one line",
+        path=LEDGER,
+        text='    if len(text) > most or "\\0" in text:\n',
+        without="    if False:\n",
+        tests=(f"{COMMANDS}::test_bad_input_is_refused_in_one_clear_line",),
+    ),
+    Mutation(
+        name="a key's name that is too long is refused in one line",
+        path="billing/grants.py",
+        text='    if len(name) > MAX_NAME_CHARACTERS or "\\0" in name:\n',
+        without="    if False:\n",
+        tests=(f"{COMMANDS}::test_bad_input_is_refused_in_one_clear_line",),
+    ),
+    Mutation(
+        name="cards: the webhook is not there without Stripe",
+        path="zekron_api/endpoints/stripe_webhook.py",
+        text="@csrf_exempt\n",
+        without="@csrf_exempt\n@require_POST\n",
+        tests=(f"{WEBHOOK}::test_without_stripe_everything_is_404",),
+    ),
+    Mutation(
+        name="cards: a dispute of nothing takes nothing",
+        path=EVENTS,
+        text=' and body["amount"] > 0:',
+        without=":",
+        tests=(f"{CARDS}::test_a_dispute_or_refund_of_nothing_takes_nothing",),
     ),
     Mutation(
         name="codes need the permission that moves money",
@@ -108,6 +148,27 @@ MUTATIONS = (
         text='if (session.amount_cents * MICROS_PER_CENT, session.currency) != (locked.amount_micros, "usd"):',
         without="if session.amount_cents * MICROS_PER_CENT != locked.amount_micros:",
         tests=(f"{CARDS}::test_a_payment_of_another_amount_or_currency_credits_nothing",),
+    ),
+    Mutation(
+        name="cards: the order is named by our metadata",
+        path=API,
+        text='order=_get(_get(made, "metadata") or {}, _METADATA),',
+        without='order=_get(made, "client_reference_id"),',
+        tests=(f"{CARDS}::test_a_payment_of_another_shop_is_ignored",),
+    ),
+    Mutation(
+        name="cards: the session is that of the order",
+        path=TOP_UPS,
+        text='        if locked.session_id not in ("", session.id):\n',
+        without="        if False:\n",
+        tests=(f"{CARDS}::test_an_order_is_paid_and_ended_by_its_own_session_alone",),
+    ),
+    Mutation(
+        name="cards: another session ends no order",
+        path=TOP_UPS,
+        text='pending.filter(session_id__in=("", session_id))',
+        without="pending",
+        tests=(f"{CARDS}::test_an_order_is_paid_and_ended_by_its_own_session_alone",),
     ),
     Mutation(
         name="cards: a paid order is credited no more",
@@ -173,6 +234,69 @@ MUTATIONS = (
         tests=(f"{WEBHOOK}::test_an_event_that_stripe_did_not_sign_just_now_is_refused",),
     ),
     Mutation(
+        name="cards: an order has threads of its own",
+        path=LANES,
+        text='    ("POST", TOP_UPS): "top-up",\n',
+        without="",
+        tests=(f"{OPEN_LANES}::test_requests_that_wait_for_stripe_take_no_thread_of_others",),
+    ),
+    Mutation(
+        name="cards: an event has a thread of its own",
+        path=LANES,
+        text='    ("POST", EVENTS): "event",\n',
+        without="",
+        tests=(f"{OPEN_LANES}::test_requests_that_wait_for_stripe_take_no_thread_of_others",),
+    ),
+    Mutation(
+        name="cards: an account has few orders that wait",
+        path=TOP_UPS,
+        text=".count() >= MAX_PENDING:",
+        without=".count() > MAX_PENDING:",
+        tests=(f"{WEBHOOK}::test_an_account_has_a_bounded_number_of_orders_that_wait",),
+    ),
+    Mutation(
+        name="cards: orders at once count each other",
+        path=TOP_UPS,
+        text="        Account.objects.select_for_update(no_key=True).get(pk=account_id)\n",
+        without="",
+        tests=(f"{WEBHOOK}::test_orders_at_once_are_no_more_than_orders_in_turn",),
+    ),
+    Mutation(
+        name="cards: newer orders keep no older one from being asked for",
+        path=LATE,
+        text='.order_by("due_at")[:MAX_CHECKED_AT_ONCE]',
+        without='.order_by(F("checked_at").asc(nulls_first=True))[:MAX_CHECKED_AT_ONCE]',
+        tests=(f"{LATE_ORDERS}::test_newer_orders_do_not_keep_an_older_one_from_being_asked_for",),
+    ),
+    Mutation(
+        name="cards: an old order is asked for every six hours",
+        path=LATE,
+        text="Least(Greatest(_AGE_WHEN_CHECKED, LATE_AFTER), MAX_WAIT)",
+        without="Greatest(_AGE_WHEN_CHECKED, LATE_AFTER)",
+        tests=(
+            f"{LATE_ORDERS}::test_an_order_is_asked_for_less_often_as_it_grows_older_and_never_less_than_every_six_hours",
+        ),
+    ),
+    Mutation(
+        name="cards: an order does not end by its age alone",
+        path=LATE,
+        text="    return len(checked)\n",
+        without="    pending_orders.filter(created_at__lt=Now() - GIVE_UP_AFTER).update(status=Status.EXPIRED)\n"
+        "    return len(checked)\n",
+        tests=(
+            f"{LATE_ORDERS}::test_an_order_is_asked_for_less_often_as_it_grows_older_and_never_less_than_every_six_hours",
+        ),
+    ),
+    Mutation(
+        name="cards: an order whose page may be open is not given up",
+        path=LATE,
+        text="created_at__lt=Now() - GIVE_UP_AFTER",
+        without="created_at__lt=Now()",
+        tests=(
+            f"{LATE_ORDERS}::test_an_order_is_given_up_once_its_page_has_ended_and_one_without_a_page_at_once",
+        ),
+    ),
+    Mutation(
         name="cards: a page is made once for an order",
         path=API,
         text='            {"idempotency_key": name},\n',
@@ -203,9 +327,37 @@ MUTATIONS = (
     Mutation(
         name="cards: a refund of staff is not taken again by its event",
         path=MODELS,
-        text="max(self.refunded_micros, self.refund_asked_micros)",
-        without="self.refunded_micros + self.refund_asked_micros",
+        text="max(self.refunded_micros, self.refund_asked_micros) -",
+        without="self.refunded_micros + self.refund_asked_micros -",
         tests=(f"{REFUNDS}::test_the_account_pays_and_then_the_card_is_refunded",),
+    ),
+    Mutation(
+        name="cards: a refund that fails later is given back",
+        path=EVENTS,
+        text='    "refund.failed": _refund_changed,\n',
+        without="",
+        tests=(f"{REFUNDS}::test_a_refund_of_the_dashboard_that_fails_is_given_back",),
+    ),
+    Mutation(
+        name="cards: what failed once stays failed",
+        path=CARD_REFUNDS,
+        text="        if told.is_failed and not row.is_failed:\n            row.is_failed = True\n",
+        without="        if told.is_failed != row.is_failed:\n            row.is_failed = told.is_failed\n",
+        tests=(f"{REFUNDS}::test_a_refund_that_fails_later_is_given_back_once",),
+    ),
+    Mutation(
+        name="cards: a refund that fails at once is not done",
+        path=CARD_REFUNDS,
+        text='raise stripe_api.StripeRefused("The refund failed.")',
+        without="return",
+        tests=(f"{REFUNDS}::test_a_refund_that_fails_at_once_is_given_back",),
+    ),
+    Mutation(
+        name="cards: a replacement may be told before the failure",
+        path=CARD_REFUNDS,
+        text='min(sums["told"], order.amount_micros + sums["failed"])',
+        without='sums["told"]',
+        tests=(f"{REFUNDS}::test_a_failure_that_is_told_before_or_after_its_replacement_counts_once",),
     ),
     Mutation(
         name="cards: no more is refunded than is left",

@@ -33,7 +33,8 @@ class RedemptionRequestSerializer(Serializer[Any]):
     """The body of POST /v1/redemptions. Unknown fields are ignored."""
 
     code = CodeField(
-        help_text="The code. Capitals, blanks and hyphens do not matter. O is read as 0, and I and L as 1."
+        help_text="The code. Capitals, blanks, line ends, hyphens and dashes do not matter. "
+        "O is read as 0, and I and L as 1."
     )
 
 

@@ -12,7 +12,7 @@ from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from rest_framework import exceptions
 
-from billing.card_top_ups import AmountOutOfBounds
+from billing.card_top_ups import MAX_PENDING, AmountOutOfBounds, TooManyPending
 from billing.codes import InvalidCode
 from billing.grants import InvalidGrant
 from billing.holds import AccountSuspended
@@ -178,6 +178,13 @@ TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
         409,
         "webhook_limit_exceeded",
         f"This account has {MAX_ENDPOINTS} webhooks, and no more are allowed. Delete one, or change one.",
+    ),
+    (
+        TooManyPending,
+        409,
+        "top_up_limit_exceeded",
+        f"This account has {MAX_PENDING} top-ups that wait for their payment, and no more are allowed. Pay one at "
+        "its url in GET /v1/top-ups, or wait until its page has ended, a day after it was made.",
     ),
     (EndpointDisabled, 409, "webhook_disabled", "This webhook is disabled. Enable it first."),
     (GenerationFailed, 500, "generation_failed", None),

@@ -108,6 +108,7 @@ CAUSES: Final[dict[str, tuple[Cause, ...]]] = {
         errors.PayloadTooLarge,
         send_plain_text,
         exceptions.NotFound,
+        card_top_ups.TooManyPending,
         StripeUnavailable,
     ),
     "listTopUps": (exceptions.NotFound,),

@@ -12,13 +12,12 @@ from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
-from threading import Barrier
 from typing import Any, Final, TypeVar, cast
 
 from django.core import signals
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
-from django.db import DatabaseError, close_old_connections, connections
+from django.db import DatabaseError, close_old_connections
 from django.http import HttpResponse, StreamingHttpResponse
 from django.urls import set_script_prefix
 
@@ -39,7 +38,7 @@ from zekron_api.waiting.deferred_response import (
 from zekron_api.waiting.event_stream import HAS_STREAM_PLACE, BuildEnd, Event, EventStreamResponse
 from zekron_api.waiting.event_streams import EventStreams
 from zekron_api.waiting.fair_semaphore import PerAccountSemaphore
-from zekron_api.waiting.open_lanes import OpenLanes
+from zekron_api.waiting.open_lanes import OpenLanes, close_threads
 from zekron_api.waiting.own_requests import ComposedResponse, OwnRequests
 from zekron_api.waiting.paged_response import PagedResponse
 from zekron_api.waiting.request_body import Scope
@@ -250,19 +249,7 @@ class WaitingRoom(ASGIHandler):
         await send({"type": "lifespan.shutdown.complete"})
 
     def _close_threads(self) -> None:
-        """Close the database connection of every thread, then stop the threads.
-
-        The threads meet at a barrier, so that each thread closes its own connection exactly once.
-        """
-        together = Barrier(THREAD_COUNT)
-
-        def close() -> None:
-            together.wait()
-            connections.close_all()
-
-        for _ in range(THREAD_COUNT):
-            self._threads.submit(close)
-        self._threads.shutdown()
+        close_threads(self._threads, thread_count=THREAD_COUNT)
         self._open_lanes.close()
 
     def _respond(self, scope: Scope, body_file: request_body.Body) -> HttpResponse:

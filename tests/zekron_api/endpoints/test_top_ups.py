@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from billing import card_top_ups
 from billing.card_models import TopUpOrder
-from tests import movements
+from tests import factories, movements
 from tests.assertions import refusal
 from tests.billing import stripe_stub
 from tests.billing.stripe_stub import StripeStub
@@ -89,6 +90,21 @@ def test_orders_are_listed_newest_first_and_are_the_accounts_own(
         assert refusal(me.get(f"{PATH}/{unknown}")) == (404, "not_found")
 
 
+def test_an_account_has_a_bounded_number_of_orders_that_wait(
+    me: Caller, stranger: Caller, stripe: StripeStub
+) -> None:
+    made = [order_of(order(me)) for _ in range(card_top_ups.MAX_PENDING)]
+    stripe.calls.clear()
+    refused = order(me)
+    assert refusal(refused) == (409, "top_up_limit_exceeded")
+    assert refused["x-should-retry"] == "false"
+    assert f"has {card_top_ups.MAX_PENDING} top-ups" in refused.json()["error"]["message"]
+    assert not stripe.calls
+    assert order(stranger).status_code == 201
+    stripe_stub.send(stripe_stub.paid(stripe, made[3]))
+    assert [order(me).status_code for _ in range(2)] == [201, 409]
+
+
 @pytest.mark.parametrize(
     "amount",
     [
@@ -131,6 +147,9 @@ def test_an_order_that_stripe_does_not_take_is_503_and_costs_nothing(
 
 def test_without_stripe_everything_is_404(me: Caller) -> None:
     for response in (order(me), me.get(PATH), me.get(f"{PATH}/7"), stripe_stub.send(b"{}")):
+        assert refusal(response) == (404, "not_found")
+    for method in ("GET", "PUT", "DELETE", "OPTIONS"):
+        response = Client().generic(method, "/stripe/webhook")
         assert refusal(response) == (404, "not_found")
     assert not TopUpOrder.objects.exists()
 
@@ -216,6 +235,12 @@ def test_a_webhook_takes_posts_of_bounded_size_without_a_csrf_token(
 def test_the_bounds_are_those_of_the_settings(me: Caller, stripe: StripeStub, settings: Any) -> None:
     settings.TOP_UP_MIN_USD, settings.TOP_UP_MAX_USD = 1, 2
     assert [order(me, amount).status_code for amount in ("0.99", "1", "2.00", "2.01")] == [400, 201, 201, 400]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_orders_at_once_are_no_more_than_orders_in_turn(me: Caller, stripe: StripeStub) -> None:
+    statuses = factories.at_once(16, lambda _: order(me).status_code)
+    assert sorted(statuses) == [201] * card_top_ups.MAX_PENDING + [409] * (16 - card_top_ups.MAX_PENDING)
 
 
 @pytest.mark.django_db(transaction=True)
