@@ -127,4 +127,6 @@ def test_no_other_page_of_the_admin_writes_what_is_worth_money() -> None:
         "billing.ToldRefund",
         "billing.TopUpOrder",
         "workers.Generation",
+        "workers.WebhookDelivery",
+        "workers.WebhookEndpoint",
     }
