@@ -1,4 +1,4 @@
-"""Whether the present text of a key was used since its rotation."""
+"""The use of the present text of a key since its rotation."""
 
 from django.db import migrations, models
 

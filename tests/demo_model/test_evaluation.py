@@ -13,11 +13,12 @@ from demo_model.train import classifier
 from demo_model.train.run import TrainingRun
 from tests.demo_model.conftest import make_budget
 
+pytestmark = pytest.mark.long
+
 SIZE = (128, 64)
 ALL_ATTRIBUTES = frozenset(COLUMNS)
 
 
-@pytest.mark.long
 def test_the_classifier_learns_a_few_pictures_and_answers_in_the_painter_s_words(
     trained: TrainingRun,
 ) -> None:
@@ -37,7 +38,6 @@ def test_the_classifier_learns_a_few_pictures_and_answers_in_the_painter_s_words
     (trained.folder / "classifier.pt").unlink()
 
 
-@pytest.mark.long
 def test_the_table_has_a_row_for_each_kind_of_picture(exported: Path, trained: TrainingRun) -> None:
     with pytest.raises(FileNotFoundError, match="Run the stage classifier first"):
         build_tables(trained, weights=exported, count=2, size=SIZE)

@@ -16,6 +16,8 @@ from tests.engines import make
 from tests.workers.conftest import entry
 from workers.engine.interface import Engine, ImageOrder, load_engine
 
+pytestmark = pytest.mark.long
+
 SIZE = (128, 64)
 OPTIONS = {"max_sequence_length": PROMPT_TOKENS, "text_encoder_out_layers": [1, 2, 3]}
 

@@ -24,6 +24,8 @@ from tests.demo_model.conftest import (
     train_decoder,
 )
 
+pytestmark = pytest.mark.long
+
 
 def weights(path: Path) -> list[torch.Tensor]:
     state = torch.load(path, weights_only=True)
@@ -58,7 +60,6 @@ def test_an_initialized_autoencoder_is_not_initialized_again(trained: TrainingRu
         initialize_autoencoder(trained)
 
 
-@pytest.mark.long
 def test_the_decoder_learns_a_few_pictures(copied: Callable[..., TrainingRun]) -> None:
     vae, trainer = autoencoder.load(copied("decoder"))
     pixels_BCHW = paint(draw_scenes(range(4)), width=64, height=64) * 2 - 1
@@ -71,7 +72,6 @@ def test_the_decoder_learns_a_few_pictures(copied: Callable[..., TrainingRun]) -
     assert float(autoencoder.compute_decoder_loss(vae, pixels_BCHW, 0).detach()) < 0.8 * before
 
 
-@pytest.mark.long
 def test_the_text_encoder_learns_what_captions_state(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     caption_classifier, trainer = text.load(run)
@@ -83,7 +83,6 @@ def test_the_text_encoder_learns_what_captions_state(tmp_path: Path) -> None:
     assert float(caption_classifier.compute_loss(tokens_BL, answers).detach()) < 0.6 * before
 
 
-@pytest.mark.long
 def test_the_transformer_learns_a_few_examples(copied: Callable[..., TrainingRun]) -> None:
     run = copied("decoder", "text")
     learner, trainer = flow.load(run)
@@ -99,7 +98,6 @@ def test_the_transformer_learns_a_few_examples(copied: Callable[..., TrainingRun
     assert float(compute_loss(0).detach()) < 0.8 * before
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("stage", ["decoder", "text", "transformer"])
 def test_two_short_calls_end_where_one_long_call_does(stage: str, copied: Callable[..., TrainingRun]) -> None:
     begun = {"decoder": ["decoder"], "transformer": ["decoder", "text"]}.get(stage, [])
@@ -274,7 +272,6 @@ def test_prepainted_pictures_are_encoded_like_new_ones(
         assert torch.equal(one.targets_NCHW, other.targets_NCHW)
 
 
-@pytest.mark.long
 def test_a_dataset_grows_by_the_missing_shards(copied: Callable[..., TrainingRun]) -> None:
     run = copied("decoder")
     (run.folder / "pool").unlink()

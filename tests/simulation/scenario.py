@@ -68,7 +68,7 @@ class Simulation:
         """Run the scenario of this seed, and return its outcome. Without `beset_by` the seed chooses the faults."""
         if self._run_count == 0:
             with connection.cursor() as cursor:
-                cursor.execute(f"TRUNCATE {TABLES}")
+                cursor.execute(f"TRUNCATE {TABLES} CASCADE")
         run = Run(Simulator(seed=seed, beset_by=beset_by), self._body, self._checker_session)
         with environment.played(run):
             run.play()

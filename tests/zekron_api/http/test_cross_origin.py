@@ -45,7 +45,7 @@ def test_a_preflight_needs_no_key_and_names_methods_and_headers(room: asgi_clien
     response = room.send("OPTIONS", path, [ORIGIN, *ASKS])
     assert (response.status_code, response.content) == (200, b"")
     assert is_readable(response)
-    assert response["access-control-allow-methods"] == "GET, HEAD, POST, PATCH, DELETE"
+    assert response["access-control-allow-methods"] == "GET, HEAD, POST, PUT, PATCH, DELETE"
     headers = response["access-control-allow-headers"].split(", ")
     assert {"authorization", "content-type", "idempotency-key", "range", "if-none-match"} <= set(headers)
     assert int(response["access-control-max-age"]) > 0

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.processes
 
 HERE = Path(__file__).parent
 # How many requests of each kind are made for each operation, at most.
-EXAMPLES = os.environ.get("FUZZ_EXAMPLES", "20")
+EXAMPLES = os.environ.get("FUZZ_EXAMPLES", "8")
 SEED = os.environ.get("FUZZ_SEED", "1")
 START_LIMIT_SECONDS = 30
 

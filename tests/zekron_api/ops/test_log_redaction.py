@@ -270,7 +270,7 @@ print({type(handler.formatter).__name__ for handler in logging.root.handlers})
 def test_a_new_key_of_the_admin_is_in_no_log_and_not_in_redis(
     me: Caller, heard: io.StringIO, admin_client: Client
 ) -> None:
-    form = {"account": me.account.pk, "name": "x", "expires_at_0": "", "expires_at_1": ""}
+    form = {"account": me.account.pk, "name": "x", "scopes": ["read"], "spend_period": "month"}
     page = admin_client.post("/admin/billing/apikey/add/", form).content.decode()
     text = page.partition('<code id="key">')[2].partition("<")[0]
     assert keys.authenticate(text=text).account == me.account

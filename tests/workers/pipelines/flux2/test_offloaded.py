@@ -61,6 +61,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ImageModel]:
     return {adapter: entry(folder / adapter, adapter=adapter, **more[adapter]) for adapter in ADAPTERS}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", loading.OFFLOAD_MODES)
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_offloaded_it_makes_the_same_pictures_in_any_order(

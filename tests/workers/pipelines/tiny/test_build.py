@@ -88,6 +88,7 @@ def test_a_folder_that_is_there_is_left_alone(small_model: Path) -> None:
     assert weights(small_model) == before
 
 
+@pytest.mark.long
 def test_many_processes_make_one_folder_and_leave_nothing_else(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     with context.Pool(2) as pool:
