@@ -28,7 +28,7 @@ help:
 	@echo 'make demo     make one image and one edit through the API, then stop everything'
 	@echo 'make run      start the service and keep it running (PORT=8000); prints a key'
 	@echo 'make test     run the tests'
-	@echo 'make test-long run the tests of models that are compiled or trained, which make test leaves out'
+	@echo 'make test-long run the tests of models that are compiled or trained, and of the simulation's guards'
 	@echo 'make test-fast run the tests that start no processes and are not slow'
 	@echo 'make check    check format, lint, types, imports, migrations, settings, then run the tests'
 	@echo 'make fuzz     send random requests, many more than make check (FUZZ_EXAMPLES=2000)'
@@ -56,7 +56,7 @@ test: install-dev
 
 test-long: install-dev
 	@echo 'Running the tests that take long: models that are compiled or trained.'
-	@$(VENV) -m pytest -q $(SIDE_BY_SIDE) -m long tests/workers tests/demo_model
+	@$(VENV) -m pytest -q $(SIDE_BY_SIDE) -m long tests/workers tests/demo_model tests/simulation
 
 # All tests of the ignored folders are slow, and torch takes seconds to import before pytest can see that.
 test-fast: install-dev

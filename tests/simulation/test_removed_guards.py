@@ -9,7 +9,7 @@ from tests.simulation.removed_guards import REMOVED
 from tests.simulation.scenario import Simulation, simulation
 from workers.lifecycle import attempt_statements
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow, pytest.mark.long]
 
 # Several times what any of them takes as the code is now.
 MAX_SCENARIOS = 100
