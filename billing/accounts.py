@@ -27,6 +27,14 @@ def find(*, text: str) -> Account:
         raise Account.DoesNotExist(f"Account {text!r} does not exist.") from None
 
 
+def lock(*, account_id: int) -> Account:
+    """Return the account, locked until the end of the caller's transaction. Raises Account.DoesNotExist.
+
+    With FOR NO KEY UPDATE, rows that refer to the account can still be inserted, which avoids deadlocks.
+    """
+    return Account.objects.select_for_update(no_key=True).get(pk=account_id)
+
+
 def named_alike(name: str) -> QuerySet[Account]:
     """Return the accounts whose names have this spelling. Those of an older release are stored in others."""
     composed = Func(F("name"), template="normalize(%(expressions)s, NFKC)")

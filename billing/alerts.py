@@ -81,7 +81,7 @@ def put(
 ) -> AlertSettings:
     """Replace the account's settings. Another amount is told again. Raises ValueError."""
     if low_balance_micros is not None:
-        ledger.check_amount(low_balance_micros)
+        money.check_amount(low_balance_micros)
     if len(percents) > MAX_PERCENTS or not all(1 <= percent <= 100 for percent in percents):
         raise ValueError(f"The percentages must be at most {MAX_PERCENTS} whole numbers from 1 to 100.")
     kept = AlertSettings.objects.filter(account_id=account_id, low_balance_micros=low_balance_micros).first()

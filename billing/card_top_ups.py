@@ -15,7 +15,6 @@ from django.db.models.functions import Now
 
 from billing import accounts, ledger, stripe_api
 from billing.card_models import MICROS_PER_CENT, CardDispute, CardMovement, TopUpOrder
-from billing.models import Account
 from billing.money import MICROS_PER_DOLLAR, format_usd
 
 log = logging.getLogger(__name__)
@@ -52,7 +51,7 @@ def order(*, account_id: int, amount_micros: int) -> TopUpOrder:
         raise AmountOutOfBounds(f"amount must be from {least}.00 to {most}.00 USD, in whole cents.")
     with transaction.atomic():
         # Orders at once count each other, because the second waits for the account's row.
-        Account.objects.select_for_update(no_key=True).get(pk=account_id)
+        accounts.lock(account_id=account_id)
         if TopUpOrder.objects.filter(account_id=account_id, status=Status.PENDING).count() >= MAX_PENDING:
             raise TooManyPending
         made = TopUpOrder.objects.create(account_id=account_id, amount_micros=amount_micros)

@@ -5,25 +5,20 @@ bits, of which the last 20 are shown to staff. The database stores an HMAC-SHA-2
 code's text exists only in the reply that shows it to staff.
 """
 
-import hashlib
-import hmac
 import secrets
 import unicodedata
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Final, NamedTuple
 
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from django.conf import settings
 from django.db import transaction
 from django.db.models import Count, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from billing import ledger, secret_keys
+from billing import ledger, money
 from billing.income_models import RedemptionCode
 from billing.models import Account
+from billing.secret_keys import Pepper, with_each
 
 ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 GROUP_COUNT: Final = 6
@@ -36,6 +31,7 @@ MAX_CHARACTERS: Final = 200
 # The actor of a code's credit. No member of staff has a name with a blank.
 ACTOR: Final = "redemption code"
 
+_PEPPER: Final = Pepper(b"zekron billing redemption-code pepper 1")
 INVALID: Final = "code must be a redemption code that is valid and was not redeemed."
 # The characters that people read for others.
 _READ: Final = str.maketrans("OIL", "011")
@@ -68,7 +64,7 @@ def create(
 
     Raises ValueError for a bad amount, count, expiry, actor or reason.
     """
-    ledger.check_amount(amount_micros)
+    money.check_amount(amount_micros)
     if not 1 <= count <= MAX_COUNT:
         raise ValueError(f"count must be from 1 to {MAX_COUNT}, not {count}.")
     if not timedelta(0) < expires_at - timezone.now() <= timedelta(days=MAX_VALID_DAYS):
@@ -78,7 +74,7 @@ def create(
     made = RedemptionCode.objects.bulk_create(
         RedemptionCode(
             digest=digest(text),
-            pepper=_name_of_pepper(settings.SECRET_KEY),
+            pepper=_PEPPER.name(),
             last_four=text[-4:],
             amount_micros=amount_micros,
             created_by=actor,
@@ -98,7 +94,7 @@ def redeem(*, account_id: int, text: str) -> Redemption:
     """
     if len(text) > MAX_CHARACTERS:
         raise InvalidCode(INVALID)
-    digests = secret_keys.with_each(lambda secret_key: digest(text, secret_key=secret_key))
+    digests = with_each(lambda secret_key: digest(text, secret_key=secret_key))
     codes = RedemptionCode.objects.filter(digest__in=digests)
     with transaction.atomic():
         # The update waits for another one of the same code, and then finds it redeemed.
@@ -127,17 +123,15 @@ def revoke(*, code_id: int) -> None:
 
 def digest(text: str, *, secret_key: str | None = None) -> str:
     """Return the stored form of a code's text, however it is written: its HMAC-SHA-256 in hex."""
-    pepper = _pepper(settings.SECRET_KEY if secret_key is None else secret_key)
     spelled = "".join(filter(_is_read, text.upper())).translate(_READ)
-    return hmac.new(pepper, spelled.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+    return _PEPPER.digest(spelled, secret_key=secret_key)
 
 
 def count_by_secret_key() -> list[int]:
     """Return the number of live codes under each secret key of the ring, and last of those under an unknown one."""
     live = _list_live(RedemptionCode.objects.order_by())
     counts = dict(live.values_list("pepper").annotate(Count("pk")))
-    known = secret_keys.with_each(lambda secret_key: counts.pop(_name_of_pepper(secret_key), 0))
-    return [*known, sum(counts.values())]
+    return _PEPPER.share_out(counts)
 
 
 def _list_live(codes: QuerySet[RedemptionCode]) -> QuerySet[RedemptionCode]:
@@ -151,17 +145,3 @@ def _is_read(character: str) -> bool:
 def _make_text() -> str:
     groups = ("".join(secrets.choice(ALPHABET) for _ in range(GROUP_LENGTH)) for _ in range(GROUP_COUNT))
     return "-".join(groups)
-
-
-@lru_cache(maxsize=16)
-def _name_of_pepper(secret_key: str) -> str:
-    """Return a name that tells nothing of the pepper."""
-    return hmac.new(_pepper(secret_key), b"name of the pepper", hashlib.sha256).hexdigest()[:8]
-
-
-@lru_cache(maxsize=16)
-def _pepper(secret_key: str) -> bytes:
-    """Derive the pepper from SECRET_KEY (HKDF, RFC 5869), so no other use of SECRET_KEY can make a digest."""
-    return HKDF(
-        algorithm=SHA256(), length=32, salt=None, info=b"zekron billing redemption-code pepper 1"
-    ).derive(secret_key.encode())

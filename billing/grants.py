@@ -7,8 +7,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from billing import money
 from billing.bounds import MAX_OPEN, MAX_REQUESTS_PER_MINUTE, MIN_LIMIT
-from billing.models import ApiKey
+from billing.models import USUAL_SCOPES, ApiKey
 
 
 class Scope(StrEnum):
@@ -24,17 +25,12 @@ class Scope(StrEnum):
 
 
 # The scopes of keys of older releases, and of a new key for which nobody names scopes.
-DEFAULT_SCOPES: Final = (Scope.GENERATE, Scope.READ, Scope.DELETE, Scope.USAGE)
+DEFAULT_SCOPES: Final = tuple(Scope(name) for name in USUAL_SCOPES)
 MAX_ADDRESSES: Final = 50
 MAX_MODELS: Final = 50
 MAX_MODEL_CHARACTERS: Final = 200
-# A multiple of this is exact with four decimal places.
-SPEND_STEP_MICROS: Final = 100
 # The bits of an IPv6 address before the IPv4 address that it stands for.
 _MAPPED_BITS: Final = 96
-MAX_SPEND_MICROS: Final = 10**15
-
-
 # The length of the column.
 MAX_NAME_CHARACTERS: Final = 100
 
@@ -210,10 +206,12 @@ def _check_number(field: str, value: int | None, *, most: int) -> None:
 
 
 def _check_spend_limit(micros: int, scopes: Sequence[str]) -> None:
-    if not 0 < micros <= MAX_SPEND_MICROS or micros % SPEND_STEP_MICROS:
+    try:
+        money.check_amount(micros)
+    except ValueError:
         raise InvalidGrant(
             "spend_limit_micros", "spend_limit must be over zero and have at most four decimal places."
-        )
+        ) from None
     if Scope.KEYS in scopes:
         message = (
             "A key with a spend_limit must not have the scope keys, because it could issue keys without one."

@@ -8,7 +8,7 @@ from typing import Final, NoReturn
 
 from django.db import connection
 
-from billing import key_spending, keys, ledger
+from billing import key_spending, keys, ledger, money
 from billing.models import Account, Reservation
 
 
@@ -136,7 +136,7 @@ def hold_values(
     `api_key_id` is the key that asks for the hold, which must be live, or None if no key does.
     `open_limit` is for the account's open holds of the same kind, asynchronous or not, unless it has one of its own.
     """
-    ledger.check_amount(quote_micros)
+    money.check_amount(quote_micros)
     if count < 1:
         raise ValueError(f"count must be at least 1, not {count}.")
     return {
@@ -200,7 +200,7 @@ def settle(*, after: str) -> str:
 
 def settle_values(*, cost_micros: int) -> dict[str, int]:
     """Return the values of a statement with `settle`. Raises ValueError for a bad cost."""
-    ledger.check_amount(cost_micros)
+    money.check_amount(cost_micros)
     return {"cost_micros": cost_micros}
 
 

@@ -8,9 +8,9 @@ from typing import Any, Final
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
-from billing import keys
+from billing import accounts, keys
 from billing.grants import check_name
-from billing.models import Account, ApiKey
+from billing.models import ApiKey
 from billing.recent_keys import forget_after_commit
 
 # The time for which the former text of a rotated key stays valid: by default, and at most.
@@ -78,7 +78,7 @@ def rotate(*, key_id: int, overlap: timedelta = DEFAULT_OVERLAP) -> tuple[ApiKey
 def _lock(key_id: int) -> ApiKey:
     """Lock the account and then the key, in the order of a hold, and return the key."""
     account_id = ApiKey.objects.values_list("account_id", flat=True).get(pk=key_id)
-    Account.objects.select_for_update(no_key=True).get(pk=account_id)
+    accounts.lock(account_id=account_id)
     key = ApiKey.objects.select_for_update(no_key=True).get(pk=key_id)
     if key.revoked_at is not None:
         raise keys.AlreadyRevoked(f"Key {key_id} is already revoked.")

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from django.db import transaction
 
-from billing import key_changes, keys
+from billing import accounts, key_changes, keys
 from billing.grants import DEFAULT_SCOPES, Grants, Scope, find_excess
-from billing.models import Account, ApiKey
+from billing.models import ApiKey
 
 # Keys that are not revoked. Staff may issue more.
 MAX_KEYS: Final = 100
@@ -86,7 +86,7 @@ def _holding(holder_id: int, account_id: int) -> Iterator[Grants]:
     Raises InvalidKey if the holder is not live any more, and NotGranted if it manages no keys any more.
     """
     with transaction.atomic():
-        Account.objects.select_for_update(no_key=True).get(pk=account_id)
+        accounts.lock(account_id=account_id)
         keys.require_live(key_id=holder_id, account_id=account_id)
         held = keys.grants_of(ApiKey.objects.get(pk=holder_id))
         # A process may remember for some seconds what the key no longer grants.

@@ -6,8 +6,6 @@ a pepper. The key's text exists only in the response that issues it. The next us
 former pepper brings it under the present one.
 """
 
-import hashlib
-import hmac
 import logging
 import secrets
 import string
@@ -16,20 +14,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from datetime import datetime
-from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection
 from django.db.models import Count, Q, QuerySet
 from django.db.models.functions import Now
 
-from billing import secret_keys
 from billing.grants import DEFAULT_GRANTS, Grants, check, check_name
 from billing.models import Account, ApiKey
 from billing.recent_keys import RecentKey, forget_after_commit, recent_keys
+from billing.secret_keys import Pepper, with_each
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +37,7 @@ MAX_CHARACTERS: Final = 200
 # see is at most a minute old.
 USE_SECONDS: Final = 50
 
+_PEPPER: Final = Pepper(b"zekron billing api-key pepper 1")
 _FIELDS: Final = Account._meta.concrete_fields
 # In the order of the model's fields.
 _REMEMBERED: Final = ("requests_per_minute", "open_limit", "queue_limit", "disabled_webhook_count")
@@ -123,7 +118,7 @@ def make_text() -> NewText:
     text = start + checksum(start)
     columns = {
         "digest": digest(text),
-        "pepper": _name_of_pepper(settings.SECRET_KEY),
+        "pepper": _PEPPER.name(),
         "prefix": text[: len(PREFIX) + 4],
         "last_four": text[-4:],
     }
@@ -213,8 +208,7 @@ def find(*, text: str) -> ApiKey:
 
 def digest(text: str, *, secret_key: str | None = None) -> str:
     """Return the stored form of a key's text: its HMAC-SHA-256 under the pepper of the present secret key, in hex."""
-    pepper = _pepper(settings.SECRET_KEY if secret_key is None else secret_key)
-    return hmac.new(pepper, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+    return _PEPPER.digest(text, secret_key=secret_key)
 
 
 def count_by_secret_key() -> list[int]:
@@ -226,8 +220,7 @@ def count_by_secret_key() -> list[int]:
     counts = Counter(dict(live.values_list("pepper").annotate(Count("pk"))))
     former = live.filter(former_until__gt=Now()).values_list("former_pepper").annotate(Count("pk"))
     counts.update(dict(former))
-    known = secret_keys.with_each(lambda secret_key: counts.pop(_name_of_pepper(secret_key), 0))
-    return [*known, sum(counts.values())]
+    return _PEPPER.share_out(counts)
 
 
 def checksum(text: str) -> str:
@@ -251,7 +244,7 @@ def _refuse_impossible(text: str) -> None:
 
 
 def _digests(text: str) -> list[str]:
-    return secret_keys.with_each(lambda secret_key: digest(text, secret_key=secret_key))
+    return with_each(lambda secret_key: digest(text, secret_key=secret_key))
 
 
 def _look_up(text: str, now: datetime | None) -> tuple[LiveKey, float | None]:
@@ -260,7 +253,7 @@ def _look_up(text: str, now: datetime | None) -> tuple[LiveKey, float | None]:
     values_of_statement = {
         "digests": digests,
         "digest": digests[0],
-        "pepper": _name_of_pepper(settings.SECRET_KEY),
+        "pepper": _PEPPER.name(),
         "now": now,
     }
     with connection.cursor() as cursor:
@@ -297,17 +290,3 @@ def _note_use(values: Mapping[str, Any]) -> None:
             raise
         # A database that takes no writes can still say whose key it is.
         log.warning("The use of a key could not be noted: %s", type(error).__name__)
-
-
-@lru_cache(maxsize=16)
-def _name_of_pepper(secret_key: str) -> str:
-    """Return a name that tells nothing of the pepper."""
-    return hmac.new(_pepper(secret_key), b"name of the pepper", hashlib.sha256).hexdigest()[:8]
-
-
-@lru_cache(maxsize=16)
-def _pepper(secret_key: str) -> bytes:
-    """Derive the pepper from SECRET_KEY (HKDF, RFC 5869), so no other use of SECRET_KEY can make a digest."""
-    return HKDF(algorithm=SHA256(), length=32, salt=None, info=b"zekron billing api-key pepper 1").derive(
-        secret_key.encode()
-    )

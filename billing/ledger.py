@@ -12,13 +12,9 @@ from django.db import IntegrityError, connection, transaction
 from billing import account_names, accounts
 from billing.debt_models import DebtEntry
 from billing.models import Account, LedgerEntry
-from billing.money import MIN_STEP_MICROS, format_usd
+from billing.money import check_amount, format_usd
 
 Kind = LedgerEntry.Kind
-
-# The limit of one movement is a billion dollars. A larger amount is a typing error, and a 64-bit column holds far more.
-MAX_MICROS: Final = 10**15
-
 
 # The lengths of the columns.
 _MAX_CHARACTERS: Final = {"actor": 150, "reason": 500}
@@ -153,8 +149,7 @@ def require_transaction() -> None:
 
 def _lock(*, account_id: int) -> Account:
     require_transaction()
-    # With FOR NO KEY UPDATE, rows that refer to the account can still be inserted, which avoids deadlocks.
-    return Account.objects.select_for_update(no_key=True).get(pk=account_id)
+    return accounts.lock(account_id=account_id)
 
 
 def _append(
@@ -214,14 +209,6 @@ def _refuse_repetition(request_id: UUID | None) -> None:
         moved = f"{entry.kind} of {format_usd(entry.amount_micros)} USD"
         raise MovedBefore(
             f"This was done before by entry {entry.sequence} ({moved}). No money was moved this time."
-        )
-
-
-def check_amount(amount_micros: int) -> None:
-    """Raise ValueError unless the amount is positive, within MAX_MICROS and exact in four decimal places."""
-    if not 0 < amount_micros <= MAX_MICROS or amount_micros % MIN_STEP_MICROS:
-        raise ValueError(
-            f"An amount must be a positive multiple of 100 micros up to {MAX_MICROS}, not {amount_micros}."
         )
 
 

@@ -4,6 +4,8 @@ Those that do are `ledger`, `holds`, `keys`, `key_changes`, `accounts` and `limi
 have modules of their own.
 """
 
+from typing import Final
+
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q, Value
@@ -13,9 +15,12 @@ from django.db.models.functions import Now
 from billing import alert_models, card_models, debt_models, income_models  # noqa: F401
 from billing.constraints import whole
 
+# The scopes of a key for which nobody names any. `grants` explains them.
+USUAL_SCOPES: Final = ("generate", "read", "delete", "usage")
+
 
 def _default_scopes() -> list[str]:
-    return ["generate", "read", "delete", "usage"]
+    return list(USUAL_SCOPES)
 
 
 class Account(models.Model):
@@ -133,7 +138,7 @@ class ApiKey(models.Model):
     scopes = ArrayField(
         models.CharField(max_length=16),
         default=_default_scopes,
-        db_default=Value("{generate,read,delete,usage}"),
+        db_default=Value(f"{{{','.join(USUAL_SCOPES)}}}"),
     )
     allowed_ips = ArrayField(models.CharField(max_length=43), null=True, blank=True)
     allowed_models = ArrayField(models.CharField(max_length=200), null=True, blank=True)

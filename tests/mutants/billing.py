@@ -43,7 +43,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="the account's row is locked while its money moves",
-        path=LEDGER,
+        path="billing/accounts.py",
         text="Account.objects.select_for_update(no_key=True).get(pk=account_id)",
         without="Account.objects.get(pk=account_id)",
         tests=(

@@ -257,7 +257,7 @@ MUTATIONS = (
     Mutation(
         name="cards: orders at once count each other",
         path=TOP_UPS,
-        text="        Account.objects.select_for_update(no_key=True).get(pk=account_id)\n",
+        text="        accounts.lock(account_id=account_id)\n",
         without="",
         tests=(f"{WEBHOOK}::test_orders_at_once_are_no_more_than_orders_in_turn",),
     ),

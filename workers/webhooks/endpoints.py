@@ -10,7 +10,6 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from billing import accounts
-from billing.models import Account
 from storage import sealed_secrets
 from storage.models import SealedSecret
 from workers.models import Timestamp
@@ -205,7 +204,7 @@ def _note_disabled(endpoint_id: int) -> None:
     """Bring the account's number of disabled webhooks up to date, in the caller's transaction."""
     account_id = WebhookEndpoint.objects.values_list("account_id", flat=True).get(pk=endpoint_id)
     # Two changes of one account must not count beside each other.
-    Account.objects.select_for_update(no_key=True).get(pk=account_id)
+    accounts.lock(account_id=account_id)
     count = of_account(account_id).exclude(disabled_reason="").count()
     accounts.note_disabled_webhooks(account_id=account_id, count=count)
 
