@@ -93,8 +93,8 @@ MUTATIONS = (
     Mutation(
         name="a key: reads no key of another account",
         path="zekron_api/endpoints/api_keys.py",
-        text="ApiKey.objects.get(pk=_number_of(key_id), account_id=self.account.pk)",
-        without="ApiKey.objects.get(pk=_number_of(key_id))",
+        text="ApiKey.objects.get(pk=read_id(key_id), account_id=self.account.pk)",
+        without="ApiKey.objects.get(pk=read_id(key_id))",
         tests=(f"{OWN_KEYS}::test_a_key_of_another_account_is_not_there",),
     ),
     Mutation(
@@ -163,7 +163,7 @@ MUTATIONS = (
     Mutation(
         name="a key: its models in a quote",
         path="zekron_api/endpoints/quote.py",
-        text='        refuse_model(body.validated_data["model"], grants=live_key_of(request).grants)\n',
+        text='        refuse_model(fields["model"], grants=self.key.grants)\n',
         without="",
         tests=(f"{OWN_KEYS}::test_a_key_asks_for_its_models_alone",),
     ),

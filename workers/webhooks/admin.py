@@ -1,33 +1,12 @@
 """Admin pages of webhooks. They show no secret, and to disable and enable endpoints is all that they change."""
 
-from typing import Any
-
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from billing.admin.records import ReadOnlyAdmin
 from workers.webhook_models import WebhookDelivery, WebhookEndpoint
 from workers.webhooks import endpoints
-
-
-class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class takes its parameter in stubs alone
-    """An admin that shows rows, newest first, and writes none by a form."""
-
-    # To count every row of a large table would take longer than the rest of the page.
-    show_full_result_count = False
-    ordering = ["-id"]
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse additions, because only accounts create webhooks."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse changes by a form."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse deletions, because the log is purged by its age."""
-        return False
 
 
 @admin.register(WebhookEndpoint)

@@ -18,7 +18,7 @@ from zekron_api.endpoints.key_fields import AmountField, refuse_unknown
 from zekron_api.endpoints.reply_fields import ReplyField, constant, usd_field
 from zekron_api.endpoints.views import ApiView
 from zekron_api.http.errors import InvalidField
-from zekron_api.http.json_body import check_body
+from zekron_api.http.json_body import read_body
 
 MAX_EMAIL_CHARACTERS: Final = 254
 
@@ -130,10 +130,7 @@ class AlertsView(ApiView):
 
     def put(self, request: Request) -> Response:
         """Replace the settings."""
-        check_body(request)
-        body = PutAlertsSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        fields = body.validated_data
+        fields = read_body(request, PutAlertsSerializer)
         return _reply(
             alerts.put(
                 account_id=self.account.pk,

@@ -18,13 +18,11 @@ from billing.key_changes import DEFAULT_OVERLAP
 from billing.models import ApiKey
 from zekron_api.endpoints.key_fields import ChangeKeySerializer, CreateKeySerializer, RotateKeySerializer
 from zekron_api.endpoints.reply_fields import ReplyField, choice, constant, time_field, usd_field
-from zekron_api.endpoints.views import ApiView
+from zekron_api.endpoints.views import ApiView, read_id
 from zekron_api.http import errors
 from zekron_api.http.errors import InvalidField
-from zekron_api.http.json_body import check_body
+from zekron_api.http.json_body import read_body
 
-# PostgreSQL's ids are 64-bit integers, which have at most 19 digits.
-_MAX_ID_DIGITS: Final = 18
 # The API's names of some fields of `Grants`.
 _NAMES: Final = {
     "open_limit": "concurrency",
@@ -140,10 +138,7 @@ class KeyListView(_KeyView):
 
     def post(self, request: Request) -> Response:
         """Issue a key that grants at most what the key of the request grants."""
-        check_body(request)
-        body = CreateKeySerializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        fields = _read(body.validated_data)
+        fields = _read(read_body(request, CreateKeySerializer))
         key, text = key_delegation.issue(
             **self.holder, name=fields.pop("name", ""), metadata=fields.pop("metadata", {}), changes=fields
         )
@@ -157,18 +152,15 @@ class KeyView(_KeyView):
 
     def get(self, request: Request, key_id: str) -> Response:
         """Return one key, also a revoked one."""
-        key = ApiKey.objects.get(pk=_number_of(key_id), account_id=self.account.pk)
+        key = ApiKey.objects.get(pk=read_id(key_id), account_id=self.account.pk)
         return Response(KeyReplySerializer().to_representation(_describe(key)))
 
     def patch(self, request: Request, key_id: str) -> Response:
         """Change what the body names."""
-        check_body(request)
-        body = ChangeKeySerializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        fields = _read(body.validated_data)
+        fields = _read(read_body(request, ChangeKeySerializer))
         key = key_delegation.change(
             **self.holder,
-            key_id=_number_of(key_id),
+            key_id=read_id(key_id),
             name=fields.pop("name", None),
             metadata=fields.pop("metadata", None),
             changes=fields,
@@ -177,7 +169,7 @@ class KeyView(_KeyView):
 
     def delete(self, request: Request, key_id: str) -> HttpResponse:
         """Revoke the key. It may be repeated."""
-        key_delegation.revoke(**self.holder, key_id=_number_of(key_id))
+        key_delegation.revoke(**self.holder, key_id=read_id(key_id))
         return HttpResponse(status=204)
 
 
@@ -188,22 +180,10 @@ class RotateKeyView(_KeyView):
 
     def post(self, request: Request, key_id: str) -> Response:
         """Give the key a new text. The former one stays valid for the overlap."""
-        seconds: int | None = None
-        if int(request.META.get("CONTENT_LENGTH") or 0):
-            check_body(request)
-            body = RotateKeySerializer(data=request.data)
-            body.is_valid(raise_exception=True)
-            seconds = body.validated_data["overlap_seconds"]
+        seconds = read_body(request, RotateKeySerializer, may_be_empty=True)["overlap_seconds"]
         overlap = DEFAULT_OVERLAP if seconds is None else timedelta(seconds=seconds)
-        key, text = key_delegation.rotate(**self.holder, key_id=_number_of(key_id), overlap=overlap)
+        key, text = key_delegation.rotate(**self.holder, key_id=read_id(key_id), overlap=overlap)
         return _reply_with_text(key, text, status=200)
-
-
-def _number_of(key_id: str) -> int:
-    """Return the id. Raises NotFound for a text that is none."""
-    if not (key_id.isascii() and key_id.isdigit() and len(key_id) <= _MAX_ID_DIGITS):
-        raise NotFound
-    return int(key_id)
 
 
 def _read(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -47,6 +47,18 @@ def find_unusable(text: str) -> str | None:
     return f"{'a NUL' if found[0] == chr(0) else 'an unpaired surrogate'} at character {found.start()}"
 
 
+def check_text(value: object, *, name: str, most: int) -> str:
+    """Return a text of at most `most` characters that can be kept. Raises InvalidField for anything else."""
+    if not isinstance(value, str):
+        raise InvalidField("invalid_parameter", f"{name} must be a string, not {json_type(value)}.")
+    if len(value) > most:
+        message = f"{name} has {len(value)} characters; at most {most} are allowed."
+        raise InvalidField("invalid_parameter", message)
+    if unusable := find_unusable(value):
+        raise InvalidField("invalid_parameter", f"{name} has {unusable}.")
+    return value
+
+
 def whole_number(value: object, *, name: str, least: int, most: int) -> int | None:
     """Return the number, or None for null. Raises InvalidField for anything else than a whole number in bounds."""
     if value is None:

@@ -24,7 +24,7 @@ from zekron_api.endpoints.serializers import DEFAULT_QUEUE_TTL_SECONDS, Generate
 from zekron_api.endpoints.views import ApiView
 from zekron_api.http import errors
 from zekron_api.http.errors import InvalidField
-from zekron_api.http.json_body import check_body
+from zekron_api.http.json_body import read_body
 from zekron_api.waiting.deferred_response import PendingGenerationResponse
 from zekron_api.waiting.event_stream import Asker
 
@@ -55,10 +55,7 @@ class GenerateView(ApiView):
 
     def post(self, request: Request) -> HttpResponseBase:
         """Reserve the price, queue the generation, and return a reply that the waiting room completes later."""
-        check_body(request)
-        body = GenerateSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        fields = body.validated_data
+        fields = read_body(request, GenerateSerializer)
         wish = _read_wish(request, fields)
         if wish.wants_events:
             _refuse_several(fields)

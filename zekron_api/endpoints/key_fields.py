@@ -19,7 +19,6 @@ from zekron_api.endpoints.list_generations import TimeField
 from zekron_api.endpoints.parameter_fields import MetadataField
 from zekron_api.http.errors import InvalidField
 
-MAX_NAME_CHARACTERS: Final = 100
 _AMOUNT: Final = {"anyOf": [{"type": "string", "pattern": r"^\d{1,9}(\.\d{1,4})?$"}, {"type": "number"}]}
 _SPEND_LIMIT: Final = {
     "type": ["object", "null"],
@@ -32,7 +31,7 @@ _SPEND_LIMIT: Final = {
 }
 
 
-@extend_schema_field({"type": "string", "maxLength": MAX_NAME_CHARACTERS, "pattern": r"^[^\u0000]*$"})
+@extend_schema_field({"type": "string", "maxLength": grants.MAX_NAME_CHARACTERS, "pattern": r"^[^\u0000]*$"})
 class NameField(CheckedField):
     """A name for people."""
 
@@ -40,8 +39,10 @@ class NameField(CheckedField):
         """Return the name, or an empty one if none was sent. Raises InvalidField."""
         if value is None:
             return ""
-        if not isinstance(value, str) or len(value) > MAX_NAME_CHARACTERS or find_unusable(value):
-            message = f"name must be a string of at most {MAX_NAME_CHARACTERS} characters, without NUL."
+        if not isinstance(value, str) or len(value) > grants.MAX_NAME_CHARACTERS or find_unusable(value):
+            message = (
+                f"name must be a string of at most {grants.MAX_NAME_CHARACTERS} characters, without NUL."
+            )
             raise InvalidField("invalid_parameter", message)
         return value.strip()
 

@@ -101,15 +101,20 @@ class CursorField(WholeNumberField):
         set_override(self, "field", {"type": "integer", "minimum": 1})
 
 
-class PageSerializer(Serializer[Any]):
-    """The query of GET /v1/generations."""
-
-    limit = WholeNumberField(
+def limit_field(what: str) -> WholeNumberField:
+    """Return the field of a query for the number of rows on a page. `what` names them for people."""
+    return WholeNumberField(
         nothing=DEFAULT_PAGE_SIZE,
         least=1,
         most=MAX_PAGE_SIZE,
-        help_text=f"The number of generations to list. A number above {MAX_PAGE_SIZE} counts as {MAX_PAGE_SIZE}.",
+        help_text=f"The number of {what} to list. A number above {MAX_PAGE_SIZE} counts as {MAX_PAGE_SIZE}.",
     )
+
+
+class PageSerializer(Serializer[Any]):
+    """The query of GET /v1/generations."""
+
+    limit = limit_field("generations")
     offset = WholeNumberField(
         nothing=0,
         least=0,

@@ -1,6 +1,5 @@
 """The endpoint GET /v1/ledger: every movement of the account's money, with the balance after it."""
 
-from datetime import datetime
 from typing import Any
 
 from rest_framework.request import Request
@@ -13,18 +12,16 @@ from workers.usage import entries
 from workers.usage.entries import Page
 from zekron_api.endpoints import time_range
 from zekron_api.endpoints.list_generations import (
-    DEFAULT_PAGE_SIZE,
     MAX_OFFSET,
     MAX_PAGE_SIZE,
     CursorField,
     FilterField,
+    limit_field,
 )
 from zekron_api.endpoints.reply_fields import ReplyField, choice, constant, time_field, usd_field
 from zekron_api.endpoints.row_serializer import RowSerializer
-from zekron_api.endpoints.serializers import WholeNumberField
 from zekron_api.endpoints.time_range import TimeRangeSerializer
 from zekron_api.endpoints.views import ApiView
-from zekron_api.http.errors import InvalidField
 
 
 class LedgerQuerySerializer(TimeRangeSerializer):
@@ -32,12 +29,7 @@ class LedgerQuerySerializer(TimeRangeSerializer):
 
     from_help = "Lists only entries of this time or later."
     to_help = "Lists only entries of before this time."
-    limit = WholeNumberField(
-        nothing=DEFAULT_PAGE_SIZE,
-        least=1,
-        most=MAX_PAGE_SIZE,
-        help_text=f"The number of entries to list. A number above {MAX_PAGE_SIZE} counts as {MAX_PAGE_SIZE}.",
-    )
+    limit = limit_field("entries")
     kind = FilterField(allowed=LedgerEntry.Kind.values, help_text="Lists only entries of this kind.")
     before = CursorField(
         help_text="The place of an entry. The page has older ones. Send the last page's `next_before`."
@@ -45,10 +37,7 @@ class LedgerQuerySerializer(TimeRangeSerializer):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Refuse a range that has no time."""
-        start: datetime | None = attrs["from"]
-        end: datetime | None = attrs["to"]
-        if start and end and start >= end:
-            raise InvalidField("invalid_parameter", "from must be before to.")
+        time_range.refuse_backwards(attrs["from"], attrs["to"])
         return attrs
 
 

@@ -6,7 +6,13 @@ from typing import Any, Final
 from drf_spectacular.drainage import set_override
 
 from workers.catalogue import ImageModel
-from zekron_api.endpoints.fields import MAX_PROMPT_CHARACTERS, CheckedField, find_unusable, json_type
+from zekron_api.endpoints.fields import (
+    MAX_PROMPT_CHARACTERS,
+    CheckedField,
+    check_text,
+    find_unusable,
+    json_type,
+)
 from zekron_api.http.errors import InvalidField
 
 MAX_SEED: Final = 2**32 - 1
@@ -65,18 +71,7 @@ class NegativePromptField(CheckedField):
         """Return the text, or None if it is empty or was not sent. Raises InvalidField."""
         if value is None or value == "":
             return None
-        if not isinstance(value, str):
-            raise InvalidField(
-                "invalid_parameter", f"negative_prompt must be a string, not {json_type(value)}."
-            )
-        if len(value) > MAX_PROMPT_CHARACTERS:
-            message = (
-                f"negative_prompt has {len(value)} characters; at most {MAX_PROMPT_CHARACTERS} are allowed."
-            )
-            raise InvalidField("invalid_parameter", message)
-        if unusable := find_unusable(value):
-            raise InvalidField("invalid_parameter", f"negative_prompt has {unusable}.")
-        return value
+        return check_text(value, name="negative_prompt", most=MAX_PROMPT_CHARACTERS)
 
 
 class MetadataField(CheckedField):

@@ -17,8 +17,7 @@ from zekron_api.endpoints.create_generation import refuse_model
 from zekron_api.endpoints.reply_fields import ReplyField, choice, constant, usd_field
 from zekron_api.endpoints.serializers import QuoteSerializer
 from zekron_api.endpoints.views import ApiView
-from zekron_api.http.authentication import live_key_of
-from zekron_api.http.json_body import check_body
+from zekron_api.http.json_body import read_body
 
 _PARTS: Final = ("base", "size", "source_images", "minimum", "maximum")
 _SIGNED_USD: Final = {"type": "string", "pattern": r"^-?\d+\.\d{4}$"}
@@ -85,11 +84,9 @@ class QuoteView(ApiView):
 
     def post(self, request: Request) -> Response:
         """Return the price of the request that the body describes, and whether the account can pay it."""
-        check_body(request)
-        body = QuoteSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        refuse_model(body.validated_data["model"], grants=live_key_of(request).grants)
-        return Response(_REPLY.to_representation(_quote(self.account, body.validated_data)))
+        fields = read_body(request, QuoteSerializer)
+        refuse_model(fields["model"], grants=self.key.grants)
+        return Response(_REPLY.to_representation(_quote(self.account, fields)))
 
 
 def _quote(account: Account, fields: dict[str, Any]) -> Quote:

@@ -14,7 +14,7 @@ from zekron_api.endpoints.reply_fields import constant, time_field, usd_field
 from zekron_api.endpoints.views import ApiView
 from zekron_api.http import login_limit, redemption_limit
 from zekron_api.http.errors import InvalidField
-from zekron_api.http.json_body import check_body
+from zekron_api.http.json_body import read_body
 
 
 @extend_schema_field({"type": "string"})
@@ -65,13 +65,11 @@ class RedemptionView(ApiView):
 
     def post(self, request: Request) -> Response:
         """Credit the code's amount to the account, or show the credit again to the account that has it."""
-        check_body(request)
-        body = RedemptionRequestSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
+        text = read_body(request, RedemptionRequestSerializer)["code"]
         address = login_limit.address_of(request._request)
         redemption_limit.refuse_guessing(account=self.account, address=address)
         try:
-            redeemed = codes.redeem(account_id=self.account.pk, text=body.validated_data["code"])
+            redeemed = codes.redeem(account_id=self.account.pk, text=text)
         except codes.InvalidCode:
             redemption_limit.count_failure(account=self.account, address=address)
             raise

@@ -28,6 +28,12 @@ class TimeRangeSerializer(Serializer[Any]):
         return {**times, **super().get_fields()}
 
 
+def refuse_backwards(start: datetime | None, to: datetime | None) -> None:
+    """Raise InvalidField for a range without any time."""
+    if start and to and start >= to:
+        raise InvalidField("invalid_parameter", "from must be before to.")
+
+
 def read_range(
     values: dict[str, Any], *, end: datetime, longest: timedelta, usual: timedelta | None = None
 ) -> tuple[datetime, datetime]:
@@ -37,8 +43,7 @@ def read_range(
         start: datetime = values[_FROM] or to - (usual or DEFAULT_RANGE)
     except OverflowError:
         start = to
-    if start >= to:
-        raise InvalidField("invalid_parameter", "from must be before to.")
+    refuse_backwards(start, to)
     if to - start > longest:
         message = f"from and to must be at most {longest.days} days apart."
         raise InvalidField("invalid_parameter", message)

@@ -17,7 +17,7 @@ from zekron_api.endpoints import fields
 from zekron_api.endpoints.reply_fields import ReplyField, choice, constant, time_field, usd_field
 from zekron_api.endpoints.views import ApiView
 from zekron_api.http.errors import InvalidField
-from zekron_api.http.json_body import check_body
+from zekron_api.http.json_body import read_body
 
 # A customer has few orders. Older ones are in the history of the provider.
 MAX_LISTED: Final = 100
@@ -101,10 +101,8 @@ class TopUpsView(ApiView):
     def post(self, request: Request) -> Response:
         """Order an amount, and return the page on which a person pays it."""
         _require_cards()
-        check_body(request)
-        body = TopUpRequestSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        order = card_top_ups.order(account_id=self.account.pk, amount_micros=body.validated_data["amount"])
+        sent = read_body(request, TopUpRequestSerializer)
+        order = card_top_ups.order(account_id=self.account.pk, amount_micros=sent["amount"])
         return Response(_REPLY.to_representation(order), status=201)
 
     def get(self, request: Request) -> Response:

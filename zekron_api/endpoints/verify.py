@@ -12,12 +12,12 @@ from workers.imaging import c2pa_reading, inspection
 from workers.imaging.c2pa_reading import Manifest
 from workers.imaging.source_images import InvalidImage
 from workers.lifecycle import made_pictures
-from zekron_api.endpoints import fields
+from zekron_api.endpoints.fields import CheckedField, decode_file
 from zekron_api.endpoints.reply_fields import ReplyField, constant
 from zekron_api.endpoints.views import ApiView
 from zekron_api.http import rate_limit
 from zekron_api.http.errors import InvalidField
-from zekron_api.http.json_body import check_body
+from zekron_api.http.json_body import read_body
 
 
 class Verdict(NamedTuple):
@@ -29,12 +29,12 @@ class Verdict(NamedTuple):
 
 
 @extend_schema_field({"type": "string", "format": "byte", "minLength": 1})
-class ImageFileField(fields.CheckedField):
+class ImageFileField(CheckedField):
     """The file of an image in base64."""
 
     def checked(self, value: object) -> bytes:
         """Return the bytes of the file. Raises InvalidField."""
-        return fields.decode_file(value, "data")
+        return decode_file(value, "data")
 
 
 @extend_schema_serializer(component_name="VerifyRequest")
@@ -107,10 +107,8 @@ class VerifyView(ApiView):
 
     def post(self, request: Request) -> Response:
         """Return what is known of the picture in the body."""
-        check_body(request)
-        body = VerifySerializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        return Response(_REPLY.to_representation(verify(body.validated_data["data"])))
+        fields = read_body(request, VerifySerializer)
+        return Response(_REPLY.to_representation(verify(fields["data"])))
 
 
 def verify(content: bytes) -> Verdict:

@@ -16,7 +16,7 @@ from rest_framework.views import APIView
 from billing.grants import Scope
 from billing.keys import LiveKey
 from billing.models import Account
-from workers.lifecycle import deletion, queries
+from workers.lifecycle import deletion, queries, watching
 from workers.models import Generation
 from zekron_api.endpoints import image_download, response_bodies
 from zekron_api.http import errors, rate_limit
@@ -85,6 +85,13 @@ class ApiView(APIView):
     def account(self) -> Account:
         """The account of the request's key."""
         return cast(Account, self.request.user)
+
+
+def read_id(text: str) -> int:
+    """Return the id that a path names. Raises NotFound for a text that is none."""
+    if not (text.isascii() and text.isdigit() and len(text) <= watching.MAX_ID_DIGITS):
+        raise exceptions.NotFound
+    return int(text)
 
 
 def refuse_method(method: str | None, allowed: Sequence[str]) -> NoReturn:

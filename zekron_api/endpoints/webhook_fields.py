@@ -6,7 +6,7 @@ from drf_spectacular.utils import extend_schema_field
 
 from workers.webhook_models import MAX_DESCRIPTION_CHARACTERS, MAX_URL_CHARACTERS
 from workers.webhooks import addresses, events
-from zekron_api.endpoints.fields import CheckedField, find_unusable, json_type
+from zekron_api.endpoints.fields import CheckedField, check_text, json_type
 from zekron_api.http.errors import InvalidField
 
 _URL: Final[dict[str, object]] = {
@@ -85,13 +85,4 @@ class DescriptionField(CheckedField):
         """Return the text. Raises InvalidField."""
         if value is None:
             return None
-        if not isinstance(value, str):
-            message = f"{self.field_name} must be a string, not {json_type(value)}."
-            raise InvalidField("invalid_parameter", message)
-        if len(value) > MAX_DESCRIPTION_CHARACTERS:
-            most = f"at most {MAX_DESCRIPTION_CHARACTERS} are allowed"
-            message = f"{self.field_name} has {len(value)} characters; {most}."
-            raise InvalidField("invalid_parameter", message)
-        if unusable := find_unusable(value):
-            raise InvalidField("invalid_parameter", f"{self.field_name} has {unusable}.")
-        return value
+        return check_text(value, name=self.field_name or "", most=MAX_DESCRIPTION_CHARACTERS)

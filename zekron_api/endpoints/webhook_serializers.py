@@ -14,12 +14,10 @@ from workers.webhook_models import DisabledReason, WebhookDelivery
 from workers.webhooks import endpoints, events
 from zekron_api.endpoints import webhook_fields
 from zekron_api.endpoints.fields import FlagField, NumberField
-from zekron_api.endpoints.list_generations import MAX_PAGE_SIZE, CursorField, TimeField
+from zekron_api.endpoints.list_generations import CursorField, TimeField, limit_field
 from zekron_api.endpoints.reply_fields import ReplyField, choice, constant, time_field
-from zekron_api.endpoints.serializers import WholeNumberField
 from zekron_api.http.errors import InvalidField
 
-DEFAULT_PAGE_SIZE: Final = 20
 _SECRET: Final = {"type": "string", "pattern": "^whsec_[A-Za-z0-9+/]+=*$"}
 _ENABLED: Final = (
     "Whether events are sent. What fails while it is false is lost, unless it is recovered later."
@@ -102,12 +100,7 @@ class RecoverSerializer(Serializer[Any]):
 class DeliveryPageSerializer(Serializer[Any]):
     """The query of the log."""
 
-    limit = WholeNumberField(
-        nothing=DEFAULT_PAGE_SIZE,
-        least=1,
-        most=MAX_PAGE_SIZE,
-        help_text=f"The number of deliveries to list. A number above {MAX_PAGE_SIZE} counts as {MAX_PAGE_SIZE}.",
-    )
+    limit = limit_field("deliveries")
     before = CursorField(
         help_text="The id of a delivery. The page has older ones. Send the last page's `next_before`."
     )

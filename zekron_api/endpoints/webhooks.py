@@ -7,15 +7,13 @@ from django.utils import timezone
 from rest_framework import exceptions
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.serializers import Serializer
 
 from billing.grants import Scope
-from workers.lifecycle.watching import MAX_ID_DIGITS
 from workers.webhook_models import WebhookDelivery, WebhookEndpoint
 from workers.webhooks import deliveries, endpoints, events
 from zekron_api.endpoints import webhook_serializers as serializers
-from zekron_api.endpoints.views import ApiView
-from zekron_api.http.json_body import check_body
+from zekron_api.endpoints.views import ApiView, read_id
+from zekron_api.http.json_body import read_body
 
 # In place of an id it stands for the account's default secret, and for the addresses that requests name.
 DEFAULT: Final = "secret"
@@ -44,7 +42,7 @@ class WebhookApiView(ApiView):
     def find(self, webhook_id: str) -> WebhookEndpoint:
         """Return the account's webhook of this id."""
         try:
-            return endpoints.of_account(self.account.pk).get(pk=_read_id(webhook_id))
+            return endpoints.of_account(self.account.pk).get(pk=read_id(webhook_id))
         except WebhookEndpoint.DoesNotExist:
             raise exceptions.NotFound from None
 
@@ -65,7 +63,7 @@ class WebhooksView(WebhookApiView):
 
     def post(self, request: Request) -> Response:
         """Create a webhook, and show its secret for the only time."""
-        sent = _read(request, serializers.CreateWebhookSerializer)
+        sent = read_body(request, serializers.CreateWebhookSerializer)
         made = endpoints.create(
             account_id=self.account.pk,
             url=sent["url"],
@@ -87,7 +85,7 @@ class WebhookView(WebhookApiView):
     def patch(self, request: Request, webhook_id: str) -> Response:
         """Change the webhook. Enabled again, it starts without failures."""
         endpoint = self.find(webhook_id)
-        sent = _read(request, serializers.ChangeWebhookSerializer)
+        sent = read_body(request, serializers.ChangeWebhookSerializer)
         changes = {column: sent[name] for name, column in _COLUMNS.items() if sent[name] is not None}
         if changes:
             endpoints.change(endpoint_id=endpoint.pk, changes=changes)
@@ -114,7 +112,9 @@ class RotateView(WebhookApiView):
     def post(self, request: Request, webhook_id: str) -> Response:
         """Give the webhook a new secret, and show it for the only time."""
         endpoint = self.find_or_default(webhook_id)
-        overlap_seconds = _read(request, serializers.RotateSerializer, may_be_empty=True)["overlap_seconds"]
+        overlap_seconds = read_body(request, serializers.RotateSerializer, may_be_empty=True)[
+            "overlap_seconds"
+        ]
         rotated = endpoints.rotate(
             endpoint_id=endpoint.pk,
             overlap_seconds=endpoints.DEFAULT_OVERLAP_SECONDS if overlap_seconds is None else overlap_seconds,
@@ -157,7 +157,7 @@ class ReplayView(WebhookApiView):
         """Send the delivery again under the same message id."""
         endpoint = self.find_or_default(webhook_id)
         try:
-            found = deliveries.find(endpoint_id=endpoint.pk, delivery_id=_read_id(delivery_id))
+            found = deliveries.find(endpoint_id=endpoint.pk, delivery_id=read_id(delivery_id))
         except WebhookDelivery.DoesNotExist:
             raise exceptions.NotFound from None
         deliveries.replay(delivery=found)
@@ -171,29 +171,11 @@ class RecoverView(WebhookApiView):
     def post(self, request: Request, webhook_id: str) -> Response:
         """Send again what failed in this time."""
         endpoint = self.find_or_default(webhook_id)
-        sent = _read(request, serializers.RecoverSerializer)
+        sent = read_body(request, serializers.RecoverSerializer)
         count = deliveries.recover(
             endpoint_id=endpoint.pk, since=sent["since"], until=sent["until"] or timezone.now()
         )
         return Response(_RECOVERED.to_representation({"recovered": count}), status=202)
-
-
-def _read(request: Request, kind: type[Serializer[Any]], *, may_be_empty: bool = False) -> dict[str, Any]:
-    """Return the checked fields of a body."""
-    is_empty = not int(request.META.get("CONTENT_LENGTH") or 0)
-    if not (is_empty and may_be_empty):
-        check_body(request)
-    body = kind(data={} if is_empty else request.data)
-    body.is_valid(raise_exception=True)
-    fields: dict[str, Any] = body.validated_data
-    return fields
-
-
-def _read_id(text: str) -> int:
-    """Return the id. Raise NotFound for a text that is none."""
-    if not (text.isascii() and text.isdigit() and len(text) <= MAX_ID_DIGITS):
-        raise exceptions.NotFound
-    return int(text)
 
 
 def _plain(endpoint: WebhookEndpoint) -> dict[str, Any]:

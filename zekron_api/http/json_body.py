@@ -13,6 +13,7 @@ from rest_framework.exceptions import ParseError, UnsupportedMediaType
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
+from rest_framework.serializers import Serializer
 
 from zekron_api.http.errors import PayloadTooLarge
 
@@ -87,6 +88,20 @@ def check_body(request: Request, *, takes_form: bool = False) -> None:
         )
     if not byte_count:
         raise ParseError("The request body is empty. It must be a JSON object.")
+
+
+def read_body(request: Request, kind: type[Serializer[Any]], *, may_be_empty: bool = False) -> dict[str, Any]:
+    """Return the checked fields of the body. An empty one is an object without fields where it may be empty.
+
+    Raises what `check_body`, the parser and the serializer raise.
+    """
+    is_left_out = may_be_empty and not int(request.META.get("CONTENT_LENGTH") or 0)
+    if not is_left_out:
+        check_body(request)
+    body = kind(data={} if is_left_out else request.data)
+    body.is_valid(raise_exception=True)
+    fields: dict[str, Any] = body.validated_data
+    return fields
 
 
 def parse_object(content: bytes) -> dict[str, Any]:
