@@ -1,7 +1,7 @@
 """The ledger. Only this module and `holds.py` write balances, reservations, debts and ledger entries.
 
 Every change of a balance writes exactly one entry, under the lock of the account's row. Code that locks several rows
-must lock them in this order: redemption code or order, generation, reservation, account.
+must lock them in this order: redemption code or order, generation, reservation, account, key.
 """
 
 from typing import Final
