@@ -84,7 +84,7 @@ def running(
     **environment: str,
 ) -> Iterator[Processes]:
     """Run a web process, and others by their name and arguments for Python; end them with the block."""
-    port = _free_port()
+    port = free_port()
     web = [
         *("-m", "uvicorn", "zekron_api.asgi:application", "--port", str(port), "--log-level", "warning"),
         *("--http", "zekron_api.waiting.http_connection:HttpConnection"),
@@ -226,7 +226,8 @@ def database_url(*, host: str = "", port: int | None = None) -> str:
     return f"postgres://{login}@{quote(host or values['HOST'], safe='')}{at}/{values['NAME']}"
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of localhost on which nobody listens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
