@@ -204,6 +204,13 @@ def purge(*, now: datetime | Now = Now(), limit: int = MAX_PURGED_IMAGES) -> int
     )
 
 
+def count_purge_backlog(*, now: datetime | Combinable = Now()) -> int:
+    """Count the images that a purge has still to do, and stop at MAX_PURGED_IMAGES."""
+    with_key = StoredImage.objects.filter(wrapped_key__isnull=False, expires_at__lte=now)
+    rows = with_key.values("pk").union(_without_key().values("pk"), all=True)
+    return rows[:MAX_PURGED_IMAGES].count()
+
+
 def write_tombstone(*, object_key: str, now: datetime) -> bool:
     """Write a tombstone for an object without a row, and return whether the object's bytes may be deleted.
 

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Final
 
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.expressions import Combinable
@@ -113,7 +114,10 @@ class Generation(models.Model):
     class Meta:
         """Indexes for the queries of the lifecycle, constraints on each status, and the permission to cancel."""
 
-        permissions = [("cancel_generation", "Can cancel generation")]
+        permissions = [
+            ("cancel_generation", "Can cancel generation"),
+            ("refund_generation", "Can refund generation"),
+        ]
         indexes = [
             models.Index("account", name="generation_open", condition=Q(status__in=OPEN_STATUSES)),
             models.Index("hinted_at", name="generation_queued", condition=Q(status=Status.QUEUED)),
@@ -316,6 +320,9 @@ class UsageHour(models.Model):
                 & (Q(completed=0, cost_micros=0) | Q(completed__gt=0, cost_micros__gt=0)),
             ),
         ]
+
+        # Rows come in the order of their hours, so this index of a few pages finds the hours of all accounts.
+        indexes = [BrinIndex(name="usage_hour_of_all", fields=["hour"], autosummarize=True)]
 
     def __str__(self) -> str:
         return f"usage of account {self.account_id} in the hour of {self.hour:%Y-%m-%d %H:%M}"

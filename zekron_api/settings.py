@@ -105,7 +105,7 @@ ROOT_URLCONF = "zekron_api.urls"
 ASGI_APPLICATION = "zekron_api.asgi.application"
 APPEND_SLASH = False
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "zekron_api.staff.apps.StaffAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -365,6 +365,8 @@ AUTH_PASSWORD_VALIDATORS = [
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-us"
+# Every time on the staff's pages says its zone.
+FORMAT_MODULE_PATH = "zekron_api.formats"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
