@@ -13,7 +13,7 @@ from django.utils.deprecation import MiddlewareMixin
 from zekron_api.http import errors, login_limit
 from zekron_api.http import openai_errors as openai_format
 from zekron_api.http.pending_check import PendingCheckResponse
-from zekron_api.ops import health
+from zekron_api.ops import health, prometheus
 from zekron_api.waiting.deferred_response import SUPPORTS_DEFERRAL, DeferredResponse
 from zekron_api.waiting.event_stream import EventStreamResponse
 from zekron_api.waiting.paged_response import PagedResponse
@@ -24,6 +24,8 @@ GetResponse = Callable[[HttpRequest], HttpResponse]
 
 # A proxy's request id is kept if it is harmless in a log line. An API key, sent here by mistake, is not harmless.
 _REQUEST_ID: Final = re.compile(r"(?!zk_)[A-Za-z0-9._-]{1,64}")
+# Load balancers and Prometheus ask each process by an address of the inner network, which no public name covers.
+_OF_ANY_HOST: Final = {**health.PROBES, "/metrics": prometheus.serve}
 
 
 def wait_in_place(get_response: GetResponse) -> GetResponse:
@@ -115,10 +117,10 @@ def method_keeping_redirects(get_response: GetResponse) -> GetResponse:
 
 
 def health_probes(get_response: GetResponse) -> GetResponse:
-    """Answer health checks before the middleware that refuses unknown hosts."""
+    """Answer health checks and Prometheus before the middleware that refuses unknown hosts."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        return health.PROBES.get(request.path_info, get_response)(request)
+        return _OF_ANY_HOST.get(request.path_info, get_response)(request)
 
     return middleware
 

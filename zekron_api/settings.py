@@ -313,8 +313,8 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
 # Django itself trusts no header, because any client that reaches the port directly could send one.
 HTTPS = PUBLIC_URL.startswith("https://")
 SECURE_SSL_REDIRECT = HTTPS
-# Load balancers request these inside the network over plain HTTP, and the replies hold no secret.
-SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+# Load balancers and Prometheus request these inside the network over plain HTTP, and the replies hold no secret.
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
 SECURE_REFERRER_POLICY = "same-origin"
 SILENCED_SYSTEM_CHECKS = [

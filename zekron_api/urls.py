@@ -68,7 +68,7 @@ urlpatterns = [
     path("mcp", McpView.as_view()),
     path("v1/openapi.json", document.serve),
     path("docs", reference.serve),
-    # The middleware health_probes answers these two before it gets here.
+    # The middleware health_probes answers these three before they get here.
     path("healthz", health.alive),
     path("readyz", health.ready),
     path("metrics", prometheus.serve),

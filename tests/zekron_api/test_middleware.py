@@ -64,3 +64,13 @@ def test_the_redirect_to_https_keeps_the_method_and_has_a_length(
         assert (reply["Content-Length"], reply.content) == ("0", b"")
         for probe in ("/healthz", "/readyz"):
             assert "location" not in room.send("GET", probe, [("host", "10.0.0.5")]).headers
+
+
+def test_prometheus_reads_a_process_by_its_inner_address_over_plain_http(settings: Settings) -> None:
+    settings.SECURE_SSL_REDIRECT = True
+    settings.METRICS_TOKEN = "a token of thirty-two characters"
+    inside = ("host", "10.0.0.5:8000")
+    with asgi_client.served() as room:
+        reply = room.send("GET", "/metrics", [inside, ("authorization", f"Bearer {settings.METRICS_TOKEN}")])
+        assert (reply.status_code, b"zekron_source_up" in reply.content) == (200, True)
+        assert refusal(room.send("GET", "/metrics", [inside])) == (401, "unauthorized")

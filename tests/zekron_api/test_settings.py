@@ -122,7 +122,7 @@ def test_https_is_asked_for_everywhere_but_where_load_balancers_look_and_no_head
 @pytest.mark.parametrize("length", [1, 49])
 def test_a_secret_key_that_could_be_guessed_stops_the_start(length: int) -> None:
     ended = _run("-c", "from zekron_api import settings", SECRET_KEY="k" * length)
-    assert ended.returncode == 1
+    assert ended.returncode == os.EX_CONFIG
     assert ended.stderr == (
         f"zekron: the environment variable SECRET_KEY has {length} characters; it must have at least 50.\n"
     )

@@ -5,6 +5,7 @@ secrets. The module knows none of the project's variables.
 """
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,10 +23,17 @@ _REASONS: Final = {
 
 
 class InvalidVariable(SystemExit):
-    """An environment variable that cannot be used. It ends the process with status 1 and one line."""
+    """An environment variable that cannot be used. It ends the process with one line and status 78 (EX_CONFIG).
+
+    By this status a supervisor knows that another start would fail too.
+    """
 
     def __init__(self, name: str, reason: str) -> None:
-        super().__init__(f"zekron: the environment variable {name} {reason}.")
+        line = f"zekron: the environment variable {name} {reason}."
+        super().__init__(line)
+        # Python itself would print the line, but then end with status 1, as after any exception.
+        sys.stderr.write(f"{line}\n")
+        self.code = os.EX_CONFIG
 
 
 class Environment(FileAwareEnv):

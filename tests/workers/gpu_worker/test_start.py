@@ -49,7 +49,7 @@ def test_a_models_file_that_cannot_be_used_stops_the_start(command: Any, tmp_pat
     models.write_text("[zekron-image-1]\nadapter = 7\n")
     ended = _start(command, MODELS_FILE=str(models))
     last = ended.stderr.strip().splitlines()[-1]
-    assert ended.returncode == (78 if command is WORKER else 1)
+    assert ended.returncode == os.EX_CONFIG
     assert last.startswith("zekron: ")
     assert "lacks the field" in last
 
@@ -92,7 +92,7 @@ def test_a_variable_that_cannot_be_used_stops_the_start_with_one_line(
     name: str, value: str, why: str
 ) -> None:
     ended = _start(["-c", "from zekron_api import settings"], **{name: value})
-    assert ended.returncode == 1
+    assert ended.returncode == os.EX_CONFIG
     assert ended.stderr.startswith(f"zekron: the environment variable {name} ")
     assert why in ended.stderr
     assert ended.stderr.count("\n") == 1

@@ -58,7 +58,7 @@ def test_with_debug_off_a_missing_secret_stops_the_start_with_one_line(missing: 
     environment = {"PATH": os.environ["PATH"], "DEBUG": "0", **given}
     command = [sys.executable, str(ROOT / "manage.py"), "migrate"]
     result = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert result.returncode == 1
+    assert result.returncode == os.EX_CONFIG
     assert result.stdout == ""
     assert result.stderr.splitlines() == [
         f"zekron: the environment variable {missing} is not set, and has no default outside a local machine."

@@ -275,6 +275,6 @@ def test_a_token_that_could_be_guessed_stops_the_start() -> None:
         check=False,
     )
     assert (ended.returncode, ended.stderr) == (
-        1,
+        os.EX_CONFIG,
         "zekron: the environment variable METRICS_TOKEN has 8 characters; it must have at least 32.\n",
     )
