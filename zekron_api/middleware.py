@@ -16,6 +16,7 @@ from zekron_api.http.pending_check import PendingCheckResponse
 from zekron_api.ops import health
 from zekron_api.waiting.deferred_response import SUPPORTS_DEFERRAL, DeferredResponse
 from zekron_api.waiting.event_stream import EventStreamResponse
+from zekron_api.waiting.observed_reply import route_of
 from zekron_api.waiting.paged_response import PagedResponse
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,6 @@ def request_id(get_response: GetResponse) -> GetResponse:
         started = time.perf_counter()
         response = get_response(request)
         response["X-Request-Id"] = identifier
-        route = request.resolver_match.route if request.resolver_match else "-"
         milliseconds = (time.perf_counter() - started) * 1000
         # Load balancers ask every few seconds.
         log.log(
@@ -61,7 +61,7 @@ def request_id(get_response: GetResponse) -> GetResponse:
             "%s %s /%s %d %.1f ms",
             identifier,
             request.method,
-            route,
+            route_of(request),
             response.status_code,
             milliseconds,
         )

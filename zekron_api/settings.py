@@ -74,6 +74,9 @@ TOP_UP_MAX_USD = env.int("TOP_UP_MAX_USD", 500, **within(1, 10_000))
 top_up_return_url: str = env.str("TOP_UP_RETURN_URL", "")
 # Without a token /metrics is a 404.
 METRICS_TOKEN = env.str("METRICS_TOKEN", "", validate=min_length(32))
+# The port on which each process serves its own metrics and probes. Without it there is none.
+METRICS_PORT: int | None = env.int("METRICS_PORT", None, **within(1, 65535))
+METRICS_HOST = env.str("METRICS_HOST", "")
 database: dict[str, Any] = env.dj_db_url("DATABASE_URL", servers.postgres_url(VAR_DIR))
 # Without an EMAIL_URL no mail is sent, and an account that asks for mail is told so.
 SENDS_MAIL = bool(env.str("EMAIL_URL", ""))

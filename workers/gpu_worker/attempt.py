@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 from django.db import DatabaseError
@@ -13,7 +14,7 @@ from PIL import Image
 
 from storage import failpoints, images
 from storage.models import StoredImage
-from workers import error_redaction, moderation
+from workers import error_redaction, metrics, moderation
 from workers.engine.batcher import BatcherClosed
 from workers.engine.interface import (
     ImageOrder,
@@ -182,18 +183,22 @@ def _make(generation: Generation, context: AttemptContext, is_unwanted: threadin
     if is_unwanted.is_set():
         raise generations.CancelRequested
     failpoints.reach("painted")
-    finished = finished_image.encode(
-        picture, generation=generation, source_manifests=_source_manifests(generation, files)
-    )
-    image = finished_image.store(finished, generation=generation)
+    time_stage = partial(metrics.time_stage, model=generation.model)
+    with time_stage("encode"):
+        finished = finished_image.encode(
+            picture, generation=generation, source_manifests=_source_manifests(generation, files)
+        )
+    with time_stage("store"):
+        image = finished_image.store(finished, generation=generation)
     failpoints.reach("stored")
     try:
-        completion.complete_with_retry(
-            generation=generation,
-            image=image,
-            prompt_tokens=prompt_tokens[0] if prompt_tokens else None,
-            mark=finished.mark,
-        )
+        with time_stage("settle"):
+            completion.complete_with_retry(
+                generation=generation,
+                image=image,
+                prompt_tokens=prompt_tokens[0] if prompt_tokens else None,
+                mark=finished.mark,
+            )
     except (generations.LeaseLost, generations.CancelRequested):
         images.discard(image=image)
         raise

@@ -10,7 +10,7 @@ from functools import partial
 
 from django.conf import settings
 
-from workers import licences
+from workers import licences, metrics
 from workers.catalogue import CatalogueError, ImageModel, models_of
 from workers.engine.batcher import Batcher
 from workers.engine.interface import ImageOrder, Picture, StepCallback, load_engine
@@ -94,6 +94,7 @@ class GpuWorker:
             more_may_come=self._incoming.has_any,
             on_device_lost=partial(self._leave, f"the device {settings.DEVICE} is lost"),
             on_broken=partial(self._leave, f"a thread of {model.name} broke"),
+            on_stage=partial(metrics.note_engine_stage, model.name),
         )
 
     def stop(self, *, within_seconds: float) -> None:
