@@ -14,7 +14,7 @@ from PIL import Image
 
 from storage import failpoints, images
 from storage.models import StoredImage
-from workers import error_redaction, metrics, moderation
+from workers import error_redaction, log_context, metrics, moderation
 from workers.engine.batcher import BatcherClosed
 from workers.engine.interface import (
     ImageOrder,
@@ -75,7 +75,15 @@ def run_next(*, context: AttemptContext) -> None:
 def carry_out(*, generation: Generation, context: AttemptContext) -> None:
     """Make one attempt at a generation that was claimed just now."""
     assert generation.lease_token is not None
-    with context.heartbeat.keep_lease(generation.lease_token) as is_unwanted:
+    with (
+        log_context.adding(
+            request_id=generation.request_id,
+            account_id=generation.account_id,
+            generation_id=generation.pk,
+            trace_id=generation.trace_id,
+        ),
+        context.heartbeat.keep_lease(generation.lease_token) as is_unwanted,
+    ):
         try:
             _bring_to_an_end(generation, context, is_unwanted)
         except generations.LeaseLost:

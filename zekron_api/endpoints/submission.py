@@ -15,6 +15,7 @@ from zekron_api.endpoints import create_generation
 from zekron_api.endpoints.create_generation import Created
 from zekron_api.http import errors
 from zekron_api.http.authentication import live_key_of
+from zekron_api.http.request_origin import origin_of
 
 _IDEMPOTENCY_KEY: Final = re.compile(r"[ -~]{1,255}")
 # A part of the AI SDK's User-Agent.
@@ -60,6 +61,7 @@ def accept(
         queue_seconds=queue_seconds,
         lost_digests=digests if _may_be_retry(request) else (),
         route=route,
+        origin=origin_of(request),
     )
     on_lost = None
     if is_waited_for and digests:

@@ -467,7 +467,7 @@ def list_generations(error: WithoutImage) -> dict[str, object]:
 
 def _logged(error: Exception, status: int, error_type: str, message: str) -> ErrorReply:
     code = getattr(error, "code", "") or error_codes.new_code(error_type=error_type)
-    log.info("%s %d %s", code, status, error_type)
+    log.info("%s %d %s", code, status, error_type, extra={"error_code": code, "status": status})
     if not isinstance(error, WithoutImage) and status != INTERNAL[0]:
         process_metrics.REFUSED.labels(error_type).inc()
     more = list_generations(error) if isinstance(error, WithoutImage) else {}

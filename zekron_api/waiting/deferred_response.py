@@ -7,6 +7,7 @@ from typing import Final
 
 from django.http import HttpResponse
 
+from workers import log_context
 from workers.lifecycle import queries
 from zekron_api.http import errors
 from zekron_api.http.errors import ErrorReply
@@ -81,9 +82,12 @@ class PendingGenerationResponse(DeferredResponse):
 
     def resolve(self) -> HttpResponse:
         """Build the final response as in DeferredResponse, and log the time of waiting."""
-        reply = super().resolve()
-        waited_seconds = time.monotonic() - self._deferred_at
-        log.info("%s waited for %.3f s, %d", self.get("X-Request-Id", "-"), waited_seconds, reply.status_code)
+        identifier = self.get("X-Request-Id", "-")
+        with log_context.adding(request_id=identifier, account_id=self.account_id):
+            reply = super().resolve()
+            seconds, status = time.monotonic() - self._deferred_at, reply.status_code
+            extra = {"status": status, "ms": round(seconds * 1000, 1)}
+            log.info("%s waited for %.3f s, %d", identifier, seconds, status, extra=extra)
         return reply
 
     def wait_in_place(self, *, poll_seconds: float = 0.05) -> HttpResponse:
