@@ -17,9 +17,9 @@ from storage import images
 from storage.models import StoredImage
 from storage.postgresql import plain_sql
 from tests.engines import UnstagedEngine
-from workers import metrics
 from workers.engine.batcher import Batcher
 from workers.engine.interface import ImageOrder, PromptTokens, StepCallback
+from workers.gpu_worker import stages
 from workers.gpu_worker.attempt import AttemptContext
 from workers.gpu_worker.heartbeat import Heartbeat
 from workers.lifecycle import generations
@@ -195,7 +195,7 @@ class StandInEngine(UnstagedEngine):
 @contextmanager
 def attempt_context(engine: StandInEngine) -> Iterator[AttemptContext]:
     """Make what an attempt works with around this engine, and a heartbeat that shows a worker."""
-    batcher = Batcher(engine, on_stage=partial(metrics.note_engine_stage, "zekron-image-1"))
+    batcher = Batcher(engine, on_stage=partial(stages.note_engine_stage, "zekron-image-1"))
     heartbeat = Heartbeat(worker_name="test")
     heartbeat.start()
     try:

@@ -1,6 +1,6 @@
 """The metrics of generations that this process alone counts. Each is written where the change has been committed."""
 
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -61,11 +61,11 @@ def time_wait(generation: Generation, seconds: float) -> None:
     WAIT_SECONDS.labels(generation.model, mode).observe(seconds)
 
 
-def note_engine_stage(model: str, stage: str, orders: Sized, seconds: float) -> None:
-    """Note that a stage of the model's engine took this long for a batch of orders."""
+def note_engine_stage(model: str, stage: str, batch_size: int, seconds: float) -> None:
+    """Note that a stage of the model's engine took this long for a batch of this size."""
     MAKE_SECONDS.labels(model, stage).observe(seconds)
     if stage == "denoise":
-        BATCH_SIZE.labels(model).observe(len(orders))
+        BATCH_SIZE.labels(model).observe(batch_size)
 
 
 @contextmanager

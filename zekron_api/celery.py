@@ -27,25 +27,26 @@ def check_connections(**_: object) -> None:
 
 
 @celeryd_init.connect
-def serve_metrics_of_worker(**_: object) -> None:
-    """Serve the metrics of a worker, also while it loads its models."""
+def observe_worker(**_: object) -> None:
+    """Serve the metrics of a worker, also while it loads its models, and start what it sends to others."""
     from workers import liveness  # noqa: PLC0415 (Celery has set Django up by now)
 
-    _serve_metrics(is_ready=liveness.is_ready)
+    _observe(process="worker", is_ready=liveness.is_ready)
 
 
 @beat_init.connect
-def serve_metrics_of_beat(**_: object) -> None:
+def observe_beat(**_: object) -> None:
     """Serve the metrics of beat, whose one thread ends the process when it ends."""
-    _serve_metrics()
+    _observe(process="beat", is_ready=lambda: True)
 
 
-def _serve_metrics(**checks: Callable[[], bool]) -> None:
+def _observe(*, process: str, is_ready: Callable[[], bool]) -> None:
     from zekron_api.config.env import InvalidVariable  # noqa: PLC0415
-    from zekron_api.ops import metrics_server  # noqa: PLC0415
+    from zekron_api.ops import exporters, metrics_server  # noqa: PLC0415
 
     try:
-        metrics_server.start(**checks)
+        exporters.start(process=process)
+        metrics_server.start(is_ready=is_ready)
     except InvalidVariable as refusal:
         # Celery's command would end without the line of an exit.
         sys.stderr.write(f"{refusal}\n")

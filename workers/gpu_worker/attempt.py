@@ -14,7 +14,7 @@ from PIL import Image
 
 from storage import failpoints, images
 from storage.models import StoredImage
-from workers import error_redaction, log_context, metrics, moderation
+from workers import error_redaction, log_context, moderation
 from workers.engine.batcher import BatcherClosed
 from workers.engine.interface import (
     ImageOrder,
@@ -27,7 +27,7 @@ from workers.engine.interface import (
     StepCallback,
     refuse_unfit,
 )
-from workers.gpu_worker import finished_image, previews
+from workers.gpu_worker import finished_image, previews, stages
 from workers.gpu_worker.heartbeat import Heartbeat
 from workers.imaging import letterbox, masks, source_images, source_manifest
 from workers.lifecycle import cancellation, completion, error_codes, generations
@@ -112,6 +112,7 @@ def order_of(
         mask=mask,
         is_unwanted=is_unwanted,
         on_prompt_read=on_prompt_read,
+        traceparent=generation.traceparent,
     )
 
 
@@ -191,16 +192,16 @@ def _make(generation: Generation, context: AttemptContext, is_unwanted: threadin
     if is_unwanted.is_set():
         raise generations.CancelRequested
     failpoints.reach("painted")
-    time_stage = partial(metrics.time_stage, model=generation.model)
-    with time_stage("encode"):
+    measure = partial(stages.measure, generation=generation)
+    with measure("encode"):
         finished = finished_image.encode(
             picture, generation=generation, source_manifests=_source_manifests(generation, files)
         )
-    with time_stage("store"):
+    with measure("store"):
         image = finished_image.store(finished, generation=generation)
     failpoints.reach("stored")
     try:
-        with time_stage("settle"):
+        with measure("settle"):
             completion.complete_with_retry(
                 generation=generation,
                 image=image,

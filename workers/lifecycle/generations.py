@@ -18,7 +18,7 @@ from billing import holds, key_spending
 from storage import failpoints, images
 from storage.models import StoredImage
 from storage.postgresql import plain_sql
-from workers import metrics
+from workers import metrics, tracing
 from workers.catalogue import catalogue
 from workers.engine.interface import PromptTokens
 from workers.lifecycle import attempt_statements, eligibility, idempotency, image_tokens
@@ -263,11 +263,19 @@ def give_up(*, generation: Generation, error_type: str, error_code: str, now: Ti
 
 
 def _time_wait(claimed: Generation) -> None:
-    """Time the wait of a generation that is claimed for the first time, by the clock of the database."""
+    """Measure the wait of a generation that is claimed for the first time, by the clock of the database."""
     assert claimed.lease_until is not None
     assert claimed.started_at is not None
     if claimed.lease_until - claimed.started_at == timedelta(seconds=attempt_statements.LEASE_SECONDS):
         metrics.time_wait(claimed, (claimed.started_at - claimed.created_at).total_seconds())
+        tracing.record(
+            "wait",
+            parent=claimed.traceparent,
+            started_at=claimed.created_at.timestamp(),
+            ended_at=claimed.started_at.timestamp(),
+            generation_id=claimed.pk,
+            model=claimed.model,
+        )
 
 
 def _refuse_completion(generation: Generation, cost_micros: int) -> NoReturn:

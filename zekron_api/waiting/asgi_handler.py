@@ -21,6 +21,7 @@ from django.db import DatabaseError, close_old_connections
 from django.http import HttpResponse, StreamingHttpResponse
 from django.urls import set_script_prefix
 
+from workers import tracing
 from workers.lifecycle import queries, watching
 from workers.lifecycle.watching import State
 from workers.messaging import background
@@ -121,7 +122,8 @@ class WaitingRoom(ASGIHandler):
         if not isinstance(response, DeferredResponse):
             await self._send(response, send)
             return
-        with process_metrics.REPLY_SECONDS.time():
+        parent = response.traceparent
+        with process_metrics.REPLY_SECONDS.time(), tracing.span("reply", parent=parent):
             is_sent = await self._reply(response, send)
         if not is_sent:
             await self._note_lost(response)

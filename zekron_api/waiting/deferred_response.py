@@ -31,6 +31,8 @@ class DeferredResponse(HttpResponse):
         super().__init__(status=status)
         self.account_id = account_id
         self._build = build
+        # The place of the reply in the trace of what it shows, or an empty text.
+        self.traceparent = ""
         # Middleware sets it for clients that read errors in another form.
         self.translate_error: Callable[[ErrorReply], ErrorReply] = lambda reply: reply
 
