@@ -100,6 +100,10 @@ class Generation(models.Model):
     client_lost_at = models.DateTimeField(null=True)
     lost_digest = models.CharField(max_length=64, blank=True, default="", db_default="")
 
+    # The id of the HTTP request that asked for it, and the trace that it belongs to (W3C Trace Context), or empty.
+    request_id = models.CharField(max_length=64, blank=True, default="", db_default="")
+    traceparent = models.CharField(max_length=55, blank=True, default="", db_default="")
+
     image = models.OneToOneField(StoredImage, models.PROTECT, null=True, related_name="+")
     # The kind of the mark in the image's file that says that it was generated, or empty without one.
     provenance = models.CharField(max_length=8, blank=True, default="", db_default="")
@@ -205,6 +209,11 @@ class Generation(models.Model):
     def is_open(self) -> bool:
         """Return True while the generation has not ended."""
         return self.status in OPEN_STATUSES
+
+    @property
+    def trace_id(self) -> str:
+        """Return the id of the trace that it belongs to, or an empty text without one."""
+        return self.traceparent[3:35]
 
     @property
     def size(self) -> str:

@@ -14,8 +14,17 @@ from celery.schedules import crontab
 from csp.constants import NONE, SELF
 
 from storage.postgresql import time_limits
-from zekron_api.config import former_secrets, master_keys, origins, redis_url, signer_files
-from zekron_api.config.env import REQUIRED, Environment, importable, min_length, one_of, readable, within
+from zekron_api.config import former_secrets, log_formats, master_keys, origins, redis_url, signer_files
+from zekron_api.config.env import (
+    REQUIRED,
+    Environment,
+    importable,
+    min_length,
+    one_of,
+    readable,
+    web_address,
+    within,
+)
 from zekron_api.config.storage_url import object_store
 from zekron_api.local import certificate, secrets, servers
 
@@ -74,6 +83,12 @@ TOP_UP_MAX_USD = env.int("TOP_UP_MAX_USD", 500, **within(1, 10_000))
 top_up_return_url: str = env.str("TOP_UP_RETURN_URL", "")
 # Without a token /metrics is a 404.
 METRICS_TOKEN = env.str("METRICS_TOKEN", "", validate=min_length(32))
+# The port on which each process serves its own metrics and probes. Without it there is none.
+METRICS_PORT: int | None = env.int("METRICS_PORT", None, **within(1, 65535))
+METRICS_HOST = env.str("METRICS_HOST", "")
+# The receiver of traces (OpenTelemetry), or none.
+OTEL_EXPORTER_OTLP_ENDPOINT = env.str("OTEL_EXPORTER_OTLP_ENDPOINT", "", validate=web_address)
+LOG_FORMAT = env.str("LOG_FORMAT", "text", **one_of(*log_formats.CLASSES))
 database: dict[str, Any] = env.dj_db_url("DATABASE_URL", servers.postgres_url(VAR_DIR))
 # Without an EMAIL_URL no mail is sent, and an account that asks for mail is told so.
 SENDS_MAIL = bool(env.str("EMAIL_URL", ""))
@@ -196,6 +211,7 @@ CORS_ALLOW_HEADERS = [
     "mcp-protocol-version",
     "prefer",
     "range",
+    "traceparent",
     "x-request-id",
 ]
 CORS_EXPOSE_HEADERS = [
@@ -372,7 +388,7 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {
         "line": {
-            "class": "zekron_api.ops.log_redaction.LineFormatter",
+            "class": log_formats.CLASSES[LOG_FORMAT],
             "format": "%(asctime)s %(levelname)s %(name)s: %(message)s",
         }
     },

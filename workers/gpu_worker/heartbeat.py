@@ -11,6 +11,7 @@ import redis
 from django.db import DatabaseError, close_old_connections, connections
 
 from storage.postgresql import time_limits
+from workers import liveness
 from workers.lifecycle import generations
 from workers.messaging import background, worker_registry
 from workers.messaging.worker_registry import Details
@@ -51,7 +52,9 @@ class Heartbeat:
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._due = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._thread = threading.Thread(
+            target=liveness.run_watched, args=(self._run,), name="heartbeat", daemon=True
+        )
 
     def start(self) -> None:
         """Start the thread, which begins to beat."""

@@ -15,6 +15,7 @@ from django.db import close_old_connections, connections
 
 from storage import images
 from storage.postgresql.availability import UNAVAILABLE
+from workers import liveness
 from workers.gpu_worker import attempt
 from workers.gpu_worker.attempt import AttemptContext
 from workers.lifecycle import generations, recovery
@@ -73,7 +74,9 @@ class IdlePoller:
         self._contact = DatabaseContact(pause_seconds=PAUSE_SECONDS)
         self._sweep_at = self._purge_at = time.monotonic()
         self._attempts = ThreadPoolExecutor(capacity, thread_name_prefix="idle")
-        self._thread = threading.Thread(target=self._run, name="idle", daemon=True)
+        self._thread = threading.Thread(
+            target=liveness.run_watched, args=(self._run,), name="idle", daemon=True
+        )
 
     def start(self) -> None:
         """Start the thread, which begins to look for work."""

@@ -14,7 +14,7 @@ from workers import licences
 from workers.catalogue import CatalogueError, ImageModel, models_of
 from workers.engine.batcher import Batcher
 from workers.engine.interface import ImageOrder, Picture, StepCallback, load_engine
-from workers.gpu_worker import build_id, marking
+from workers.gpu_worker import build_id, marking, stages
 from workers.gpu_worker.attempt import AttemptContext
 from workers.gpu_worker.heartbeat import Heartbeat
 from workers.gpu_worker.incoming import IncomingOrders
@@ -94,6 +94,7 @@ class GpuWorker:
             more_may_come=self._incoming.has_any,
             on_device_lost=partial(self._leave, f"the device {settings.DEVICE} is lost"),
             on_broken=partial(self._leave, f"a thread of {model.name} broke"),
+            on_stage=partial(stages.note_engine_stage, model.name),
         )
 
     def stop(self, *, within_seconds: float) -> None:

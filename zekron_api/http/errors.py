@@ -32,7 +32,7 @@ from workers.messaging import counters
 from workers.moderation import CONTENT_POLICY_VIOLATION, ContentRefused, ModerationFailed
 from workers.webhook_models import MAX_ENDPOINTS
 from workers.webhooks.endpoints import EndpointDisabled, TooManyEndpoints
-from zekron_api.http import rate_limit, redemption_limit
+from zekron_api.http import process_metrics, rate_limit, redemption_limit
 from zekron_api.http.authentication import CHALLENGE
 from zekron_api.http.byte_range import RangeNotSatisfiable
 
@@ -467,7 +467,9 @@ def list_generations(error: WithoutImage) -> dict[str, object]:
 
 def _logged(error: Exception, status: int, error_type: str, message: str) -> ErrorReply:
     code = getattr(error, "code", "") or error_codes.new_code(error_type=error_type)
-    log.info("%s %d %s", code, status, error_type)
+    log.info("%s %d %s", code, status, error_type, extra={"error_code": code, "status": status})
+    if not isinstance(error, WithoutImage) and status != INTERNAL[0]:
+        process_metrics.REFUSED.labels(error_type).inc()
     more = list_generations(error) if isinstance(error, WithoutImage) else {}
     response = envelope(status, error_type, message, code, field=getattr(error, "field", ""), **more)
     if status in _RETRY_AFTER_SECONDS:

@@ -12,11 +12,12 @@ from django.conf import settings
 from django.db import DatabaseError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
+from storage import purge_backlog
 from workers.audit import scheduled
 from workers.catalogue import catalogue
 from workers.messaging import counters, worker_registry
@@ -40,7 +41,7 @@ def serve(request: HttpRequest) -> HttpResponse:
         refused = errors.reply_with_status(405)
         refused["Allow"] = "GET, HEAD"
         return refused
-    content = generate_latest(_REGISTRY) + generate_latest(process_metrics.REGISTRY)
+    content = generate_latest(_REGISTRY) + generate_latest(_OF_WEB)
     response = HttpResponse(content, content_type=CONTENT_TYPE_PLAIN_0_0_4)
     response["Cache-Control"] = "no-store"
     return response
@@ -93,6 +94,22 @@ def _of_postgresql() -> Iterator[Metric]:
         "zekron_oldest_queued_seconds",
         "Age of the oldest queued generation.",
         value=queue.oldest_queued_seconds,
+    )
+    yield GaugeMetricFamily(
+        "zekron_oldest_synchronous_seconds",
+        "Age of the oldest queued generation for which a client waits.",
+        value=queue.oldest_synchronous_seconds,
+    )
+    backlog = purge_backlog.read()
+    yield GaugeMetricFamily(
+        "zekron_purge_backlog",
+        "Images whose key or bytes are due to be destroyed.",
+        value=backlog.image_count,
+    )
+    yield GaugeMetricFamily(
+        "zekron_purge_oldest_seconds",
+        "Age of the oldest image that is due to be purged.",
+        value=backlog.oldest_seconds,
     )
     if progress := UsageProgress.objects.first():
         yield GaugeMetricFamily(
@@ -176,3 +193,4 @@ def _is_admitted(request: HttpRequest) -> bool:
 SOURCES: Final[dict[str, Callable[[], Iterator[Metric]]]] = {"postgresql": _of_postgresql, "redis": _of_redis}
 _REGISTRY: Final = CollectorRegistry(auto_describe=False)
 _REGISTRY.register(ServiceCollector())
+_OF_WEB: Final = REGISTRY.restricted_registry(process_metrics.OF_WEB)

@@ -10,7 +10,7 @@ import redis
 from django.utils import timezone
 
 from billing.money import format_usd
-from storage import images
+from storage import purge_backlog
 from workers.audit import scheduled
 from workers.messaging import counters, worker_registry
 from workers.usage import overview
@@ -75,7 +75,7 @@ def read_work() -> dict[str, Any]:
         "most": max((count for _, count in hours), default=0),
         "queue": counters.read_queue(),
         "failures": sorted(counters.read_ended_by_error().items(), key=lambda item: -item[1]),
-        "purge_backlog": images.count_purge_backlog(),
+        "purge": purge_backlog.read(),
         **_read_redis(),
     }
 

@@ -70,6 +70,12 @@ def test_open_generations_are_counted_by_status_and_the_oldest_queued_is_timed()
     assert found["zekron_generations_open status=running"] == 1
     # The one that runs has been accepted for longer than any that waits.
     assert 300 <= found["zekron_oldest_queued_seconds"] < 3600
+    assert found["zekron_oldest_synchronous_seconds"] == pytest.approx(
+        found["zekron_oldest_queued_seconds"], abs=1
+    )
+    factories.submit(owner, now=timezone.now() - timedelta(seconds=900), queue_seconds=3600)
+    found = read()
+    assert found["zekron_oldest_queued_seconds"] >= 900 > found["zekron_oldest_synchronous_seconds"]
 
 
 def test_the_end_of_the_rolled_up_usage_is_there_once_there_is_one() -> None:
@@ -215,6 +221,9 @@ def test_without_redis_its_numbers_are_absent_and_those_of_postgresql_are_there(
         "zekron_generations_open_of_mode mode=asynchronous": 0,
         "zekron_generations_open_of_mode mode=synchronous": 0,
         "zekron_oldest_queued_seconds": 0,
+        "zekron_oldest_synchronous_seconds": 0,
+        "zekron_purge_backlog": 0,
+        "zekron_purge_oldest_seconds": 0,
         "zekron_source_up source=postgresql": 1,
         "zekron_source_up source=redis": 0,
     }

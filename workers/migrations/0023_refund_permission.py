@@ -5,7 +5,7 @@ from django.db import migrations
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("workers", "0021_disabled_webhooks_told"),
+        ("workers", "0022_origin"),
     ]
 
     operations = [

@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
 
     atomic = False
 
-    dependencies = [("workers", "0022_refund_permission")]
+    dependencies = [("workers", "0023_refund_permission")]
 
     operations = [
         AddIndexConcurrently(
