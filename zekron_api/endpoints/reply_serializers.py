@@ -209,7 +209,7 @@ class AliveSerializer(Serializer[Any]):
 
 
 class WorkerCountsSerializer(Serializer[Any]):
-    """The number of live workers. The object is empty while the number is unknown."""
+    """The number of live workers. The object is empty while the number is unknown, and absent for a role."""
 
     models = DictField(child=IntegerField(min_value=0), required=False, help_text="By model.")
     queues = DictField(child=IntegerField(min_value=0), required=False, help_text="By queue.")
@@ -220,7 +220,7 @@ class ReadySerializer(Serializer[Any]):
 
     status = constant("ok")
     parts = DictField(child=BooleanField(), help_text="Whether each part works.")
-    workers = WorkerCountsSerializer()
+    workers = WorkerCountsSerializer(required=False)
 
 
 class NotReadySerializer(ReadySerializer):

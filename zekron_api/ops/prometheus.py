@@ -23,6 +23,7 @@ from workers.messaging import counters, worker_registry
 from workers.messaging.worker_registry import Worker
 from workers.models import UsageProgress
 from zekron_api.http import errors, process_metrics
+from zekron_api.ops import work_metrics
 
 
 @csrf_exempt
@@ -94,6 +95,7 @@ def _of_postgresql() -> Iterator[Metric]:
         "Age of the oldest queued generation.",
         value=queue.oldest_queued_seconds,
     )
+    yield from work_metrics.read_work()
     if progress := UsageProgress.objects.first():
         yield GaugeMetricFamily(
             "zekron_usage_rolled_up_timestamp_seconds",
@@ -109,6 +111,7 @@ def _of_redis() -> Iterator[Metric]:
         "GPU workers that still load their models and make nothing.",
         value=len(worker_registry.list_loading()),
     )
+    yield from work_metrics.read_demand()
     yield CounterMetricFamily(
         "zekron_unreadable_images",
         "Reads of images that were missing in the store or failed to decrypt.",
