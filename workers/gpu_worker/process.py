@@ -21,6 +21,7 @@ from workers.gpu_worker.incoming import IncomingOrders
 from workers.gpu_worker.poller import IdlePoller
 from workers.gpu_worker.previews import PreviewPublisher
 from workers.gpu_worker.progress import ProgressReporter
+from workers.gpu_worker.recycling import Recycling
 from workers.gpu_worker.utilisation import Utilisation
 from workers.lifecycle import generations
 from workers.messaging import counters
@@ -41,7 +42,8 @@ class GpuWorker:
         """Load the models of these queues, which may take minutes, and start the threads.
 
         Meanwhile the worker is registered as one that loads. `capacity` is the maximum number of attempts that run at
-        once. Raise CatalogueError for a queue that no model has, and Misconfigured for pictures that cannot be signed.
+        once. Raise CatalogueError for a queue that no model has, and Misconfigured for pictures that cannot be signed
+        or a limit of memory that is too low.
         """
         models = _list_models(queues)
         marking.check()
@@ -57,7 +59,10 @@ class GpuWorker:
             worker_name=worker_name,
             speed=self._seconds_per_image,
             describe=self._describe,
-            before_beat=self._leave_hanging_device,
+            before_beat=self._check_health,
+        )
+        self._recycling = Recycling(
+            max_generations=settings.MAX_GENERATIONS_PER_WORKER, max_memory_mib=settings.MAX_WORKER_MEMORY
         )
         self._progress = ProgressReporter()
         self._previews = PreviewPublisher()
@@ -65,6 +70,7 @@ class GpuWorker:
         try:
             # The thread of the heartbeat reads this attribute, so it never sees the mapping change.
             self._batchers = {model.name: self._load(model) for model in models}
+            self._recycling.refuse_useless_limit()
         except BaseException:
             self._heartbeat.close()
             raise
@@ -127,6 +133,12 @@ class GpuWorker:
             log.exception("zekron: stopped without the database; the sweep rescues unfinished generations")
         finally:
             _exit(0)
+
+    def _check_health(self) -> None:
+        """End a process that hangs, and stop one that has lived long enough. Called before each beat."""
+        self._leave_hanging_device()
+        if not self._loading:
+            self._recycling.stop_if_due(generation_count=self._heartbeat.ended_count)
 
     def _leave_hanging_device(self) -> None:
         """End the process if a device has stopped answering inside a call, which nothing else would end.
