@@ -10,6 +10,7 @@ import pytest
 from django.db import connection
 
 from tests import factories, processes
+from workers.messaging import enqueue, worker_registry
 from workers.models import Generation, Status
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes]
@@ -36,6 +37,13 @@ import django
 django.setup()
 from workers.gpu_worker.heartbeat import Heartbeat
 Heartbeat.__init__.__kwdefaults__["interval_seconds"] = 0.2
+"""
+# A consumer that takes every message and hears none.
+DROP_MESSAGES = """
+import django
+django.setup()
+from workers.gpu_worker import attempt
+attempt.run_next = lambda *, context: print("dropped a message", flush=True)
 """
 WORKER = """
 import sys
@@ -115,6 +123,17 @@ def test_without_redis_the_table_alone_brings_work_to_a_worker(tmp_path: Path, o
             processes.wait_until(_is(generation, Status.COMPLETED))
     owner.refresh_from_db()
     assert (owner.spent_micros, owner.reserved_micros) == (3 * factories.QUOTE_MICROS, 0)
+
+
+def test_a_worker_whose_messages_are_lost_works_from_the_table_while_redis_is_up(
+    tmp_path: Path, objects_folder: Path
+) -> None:
+    with _worker(tmp_path, objects_folder, before=DROP_MESSAGES):
+        processes.wait_until(lambda: "gpu@process" in {each.name for each in worker_registry.list_alive()})
+        generation = factories.submit(factories.account(), now=None)
+        enqueue.send(generation_id=generation.pk)
+        processes.wait_until(_is(generation, Status.COMPLETED))
+        processes.wait_until(lambda: "dropped a message" in (tmp_path / "worker.log").read_text())
 
 
 def test_without_redis_and_beat_a_worker_gives_up_what_is_overdue(
