@@ -1,6 +1,7 @@
 """The GPU worker process: an engine and a batcher for each model, the heartbeat and the idle poller."""
 
 import logging
+import math
 import os
 import threading
 import time
@@ -14,6 +15,7 @@ from workers import licences
 from workers.catalogue import CatalogueError, ImageModel, models_of
 from workers.engine.batcher import Batcher
 from workers.engine.interface import ImageOrder, Picture, StepCallback, load_engine
+from workers.engine.loading_progress import LoadingProgress
 from workers.gpu_worker import build_id, marking
 from workers.gpu_worker.attempt import AttemptContext
 from workers.gpu_worker.heartbeat import Heartbeat
@@ -50,6 +52,9 @@ class GpuWorker:
         self._queues = sorted(queues)
         self._loading = [model.name for model in models]
         self._started_at = time.time()
+        self._loading_progress = LoadingProgress(
+            model_count=len(models), on_change=self._tell_loading_progress
+        )
         self._batchers: dict[str, Batcher] = {}
         self._compilation: dict[str, str] = {}
         self._incoming = IncomingOrders()
@@ -91,7 +96,8 @@ class GpuWorker:
 
     def _load(self, model: ImageModel) -> Batcher:
         log.info("loading %s from %s on device %s", model.name, model.weights, settings.DEVICE)
-        engine = load_engine(model=model, device=settings.DEVICE)
+        with self._loading_progress.follow_model():
+            engine = load_engine(model=model, device=settings.DEVICE)
         # An engine from outside the project need not have a `device_name`.
         self._device = getattr(engine, "device_name", settings.DEVICE)
         self._compilation[model.name] = getattr(engine, "compilation", "plain")
@@ -101,6 +107,12 @@ class GpuWorker:
             on_device_lost=partial(self._leave, f"the device {settings.DEVICE} is lost"),
             on_broken=partial(self._leave, f"a thread of {model.name} broke"),
         )
+
+    def _tell_loading_progress(self) -> None:
+        fraction = self._loading_progress.fraction
+        done = "" if fraction is None else f", {math.floor(100 * fraction)} %"
+        log.info("loading: %s%s", self._loading_progress.stage or "begun", done)
+        self._heartbeat.beat_soon()
 
     def stop(self, *, within_seconds: float) -> None:
         """Finish the running batches, requeue everything else, and return at once.
@@ -188,6 +200,8 @@ class GpuWorker:
                 code=build_id.digest(),
                 loading=self._loading,
                 started_at=self._started_at,
+                loading_stage=self._loading_progress.stage,
+                loading_fraction=self._loading_progress.fraction,
             )
         return Details(
             models={name: batcher.seconds_per_image for name, batcher in self._batchers.items()},
