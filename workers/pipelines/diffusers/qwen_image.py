@@ -28,10 +28,7 @@ from transformers import BatchFeature, Qwen2VLImageProcessorPil
 from workers.catalogue import ImageModel
 from workers.engine import loading_progress
 from workers.engine.interface import ImageOrder, Misconfigured, PromptTokens
-from workers.pipelines.diffusers.engine import DecoderCall, PipelineCall, PipelineEngine, StagedPipelineEngine
-from workers.pipelines.diffusers.latent_tokens import QwenImageTokens
-from workers.pipelines.diffusers.options import (
-    COMPILE_OPTIONS,
+from workers.engine.options import (
     Option,
     is_number,
     is_text,
@@ -39,6 +36,9 @@ from workers.pipelines.diffusers.options import (
     read,
     warn_if_unused,
 )
+from workers.pipelines.diffusers.engine import DecoderCall, PipelineCall, PipelineEngine, StagedPipelineEngine
+from workers.pipelines.diffusers.latent_tokens import QwenImageTokens
+from workers.pipelines.diffusers.options import COMPILE_OPTIONS
 from workers.pipelines.runtime import attention, compilation, loading
 from workers.pipelines.runtime.compilation import Compiler
 from workers.pipelines.runtime.device import Device
