@@ -1,5 +1,6 @@
 """Admin pages of generations and workers. They never show an image. Staff cancel and refund generations here."""
 
+import math
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -23,7 +24,7 @@ from workers.imaging import masks
 from workers.imaging.encoders import DEFAULT_FORMAT, Encoding
 from workers.lifecycle import generation_refund, image_tokens, operator_cancellation
 from workers.messaging import worker_registry
-from workers.messaging.worker_registry import Worker
+from workers.messaging.worker_registry import Details, Worker
 from workers.models import Generation
 
 # Django finds the admin of an app in this module alone.
@@ -221,7 +222,15 @@ def _row(worker: Worker) -> dict[str, Any]:
         "details": details,
         "claimed_at": _parse_time(details.claimed_at if details else None),
         "started_at": _parse_time(details.started_at if details else None),
+        "loading": _describe_loading(details) if details else "",
     }
+
+
+def _describe_loading(details: Details) -> str:
+    """Return the stage of a worker that loads, and the part that is done, as far as they are known."""
+    fraction = details.loading_fraction
+    told = [details.loading_stage, "" if fraction is None else f"{math.floor(100 * fraction)} %"]
+    return ", ".join(filter(None, told))
 
 
 def _parse_time(seconds: float | None) -> datetime | None:

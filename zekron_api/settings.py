@@ -60,6 +60,9 @@ SYNC_WAIT_SECONDS = env.int("SYNC_WAIT_SECONDS", 55, **within(1, 3600))
 prompt_retention_days: int | None = env.int("PROMPT_RETENTION", None, **within(1, 36500))
 MODELS_FILE = env.path("MODELS_FILE", BASE_DIR / "models.toml")
 DEVICE = env.str("DEVICE", "auto")
+# After so many generations, or with more MiB of memory than this, a GPU worker stops and is started anew. 0 is never.
+MAX_GENERATIONS_PER_WORKER = env.int("MAX_GENERATIONS_PER_WORKER", 0, **within(0, 1_000_000_000))
+MAX_WORKER_MEMORY = env.int("MAX_WORKER_MEMORY", 0, **within(0, 16_777_216))
 # Without keys no digests of pictures are kept, and nobody can tell which were made here.
 PROVENANCE_KEYS: Mapping[str, bytes] = env.master_keys("PROVENANCE_KEYS", LOCAL_SECRETS.provenance_keys)
 # The mark in the file of every picture that says that it was generated.

@@ -50,6 +50,7 @@ class Heartbeat:
         self._interval_seconds = interval_seconds
         self._lost: dict[uuid.UUID, threading.Event] = {}
         self._lock = threading.Lock()
+        self._ended_count = 0
         self._closed = threading.Event()
         self._due = threading.Event()
         self._thread = threading.Thread(
@@ -80,6 +81,12 @@ class Heartbeat:
         with self._lock:
             return set(self._lost)
 
+    @property
+    def ended_count(self) -> int:
+        """The number of attempts that have ended since the start, in any way."""
+        with self._lock:
+            return self._ended_count
+
     @contextmanager
     def keep_lease(self, lease_token: uuid.UUID) -> Iterator[threading.Event]:
         """Renew this lease while the block runs. The event is set once the attempt is not wanted any more."""
@@ -92,6 +99,7 @@ class Heartbeat:
         finally:
             with self._lock:
                 del self._lost[lease_token]
+                self._ended_count += 1
 
     def beat(self) -> None:
         """Renew every lease in one statement, and register this worker as alive.

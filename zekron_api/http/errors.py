@@ -159,7 +159,6 @@ PAYMENTS_UNAVAILABLE: Final = (
     "Card payments are temporarily unavailable. Nothing was charged. Try again later."
 )
 BUSY: Final = "The service is busy. Nothing was charged. Try again later."
-LOADING: Final = "The service is still loading this model. Nothing was charged. Try again later."
 # The first match wins. A message of None stands for the exception's own text, which was written for clients.
 TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
     (OperationalError, 503, "service_unavailable", _UNAVAILABLE),
@@ -308,7 +307,7 @@ TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
         "Too many codes were refused within the last hour. Wait, then send a valid one.",
     ),
     (rate_limit.RateExceeded, 429, "rate_limit_exceeded", None),
-    (ModelLoading, 503, "service_busy", LOADING),
+    (ModelLoading, 503, "service_busy", None),
     (QueueTooLong, 503, "service_busy", BUSY),
     (
         DisallowedHost,

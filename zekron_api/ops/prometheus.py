@@ -24,6 +24,7 @@ from workers.messaging import counters, worker_registry
 from workers.messaging.worker_registry import Worker
 from workers.models import UsageProgress
 from zekron_api.http import errors, process_metrics
+from zekron_api.ops import work_metrics
 
 
 @csrf_exempt
@@ -111,6 +112,7 @@ def _of_postgresql() -> Iterator[Metric]:
         "Age of the oldest image that is due to be purged.",
         value=backlog.oldest_seconds,
     )
+    yield from work_metrics.read_work()
     if progress := UsageProgress.objects.first():
         yield GaugeMetricFamily(
             "zekron_usage_rolled_up_timestamp_seconds",
@@ -121,11 +123,8 @@ def _of_postgresql() -> Iterator[Metric]:
 
 def _of_redis() -> Iterator[Metric]:
     yield from _of_workers(worker_registry.list_alive())
-    yield GaugeMetricFamily(
-        "zekron_workers_loading",
-        "GPU workers that still load their models and make nothing.",
-        value=len(worker_registry.list_loading()),
-    )
+    yield from _of_loading(worker_registry.list_loading())
+    yield from work_metrics.read_demand()
     yield CounterMetricFamily(
         "zekron_unreadable_images",
         "Reads of images that were missing in the store or failed to decrypt.",
@@ -181,6 +180,23 @@ def _of_workers(workers: Sequence[Worker]) -> Iterator[Metric]:
     yield speed
     yield busy
     yield compilation
+
+
+def _of_loading(workers: Sequence[Worker]) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "zekron_workers_loading",
+        "GPU workers that still load their models and make nothing.",
+        value=len(workers),
+    )
+    fraction = GaugeMetricFamily(
+        "zekron_worker_loading_fraction",
+        "Part of its models that a worker has loaded, from 0 to 1, where it is known.",
+        labels=["worker"],
+    )
+    for worker in workers:
+        if worker.details and worker.details.loading_fraction is not None:
+            fraction.add_metric([worker.name], worker.details.loading_fraction)
+    yield fraction
 
 
 def _is_admitted(request: HttpRequest) -> bool:

@@ -144,11 +144,12 @@ def test_workers_that_live_are_counted_and_show_how_fast_they_are() -> None:
 
 
 def test_workers_that_load_are_counted_apart() -> None:
-    loading = worker_registry.Details(models={}, loading=("zekron-image-1",))
+    loading = worker_registry.Details(models={}, loading=("zekron-image-1",), loading_fraction=0.4)
     worker_registry.publish(worker_name="gpu-1@a", details=loading)
     worker_registry.publish(worker_name="gpu-2@b")
     found = read()
     assert (found["zekron_workers_alive"], found["zekron_workers_loading"]) == (1, 1)
+    assert found["zekron_worker_loading_fraction worker=gpu-1@a"] == 0.4
     assert found["zekron_workers_of_model model=zekron-image-1"] == 1
 
 
