@@ -56,8 +56,8 @@ test: install-dev
 	@$(VENV) -m pytest -q $(SIDE_BY_SIDE) -m 'not long'
 
 test-long: install-dev
-	@echo 'Running the tests that take long: models that are compiled or trained.'
-	@$(VENV) -m pytest -q $(SIDE_BY_SIDE) -m long tests/workers tests/demo_model tests/simulation
+	@echo 'Running the tests that take long: models that are compiled or trained, and a failover.'
+	@$(VENV) -m pytest -q $(SIDE_BY_SIDE) -m long tests/workers tests/demo_model tests/simulation tests/storage
 
 # All tests of the ignored folders are slow, and torch takes seconds to import before pytest can see that.
 test-fast: install-dev
