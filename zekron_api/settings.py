@@ -14,7 +14,15 @@ from celery.schedules import crontab
 from csp.constants import NONE, SELF
 
 from storage.postgresql import time_limits
-from zekron_api.config import former_secrets, log_formats, master_keys, origins, redis_url, signer_files
+from zekron_api.config import (
+    database_url,
+    former_secrets,
+    log_formats,
+    master_keys,
+    origins,
+    redis_url,
+    signer_files,
+)
 from zekron_api.config.env import (
     REQUIRED,
     Environment,
@@ -93,6 +101,9 @@ METRICS_HOST = env.str("METRICS_HOST", "")
 OTEL_EXPORTER_OTLP_ENDPOINT = env.str("OTEL_EXPORTER_OTLP_ENDPOINT", "", validate=web_address)
 LOG_FORMAT = env.str("LOG_FORMAT", "text", **one_of(*log_formats.CLASSES))
 database: dict[str, Any] = env.dj_db_url("DATABASE_URL", servers.postgres_url(VAR_DIR))
+# PostgreSQL itself, where DATABASE_URL is the address of a PgBouncer.
+has_pool = bool(env.str("DATABASE_DIRECT_URL", ""))
+direct_database: dict[str, Any] | None = env.dj_db_url("DATABASE_DIRECT_URL") if has_pool else None
 # Without an EMAIL_URL no mail is sent, and an account that asks for mail is told so.
 SENDS_MAIL = bool(env.str("EMAIL_URL", ""))
 email = env.dj_email_url("EMAIL_URL", "dummy:")
@@ -255,16 +266,7 @@ FAILED_REDEMPTIONS_PER_HOUR_OF_ADDRESS = 100
 QUEUE_LIMIT = 100
 
 # ── Databases and storage ───────────────────────────────────────────────────────────────────────
-DATABASES = {
-    "default": {
-        **database,
-        "ENGINE": "storage.postgresql",
-        "CONN_MAX_AGE": None,
-        "CONN_HEALTH_CHECKS": True,
-        # Options of the URL, such as sslmode, win over these defaults.
-        "OPTIONS": {**time_limits.CONNECTION, **database.get("OPTIONS", {})},
-    }
-}
+DATABASES = {"default": database_url.entry(database, direct=direct_database)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 STORAGES = {
     "objects": object_store(storage_url),
