@@ -73,6 +73,4 @@ class PostgresServer:
         self._run("pg_ctl", action, f"--pgdata={self._data}", "--wait", "--silent", *options)
 
     def _run(self, program: str, *arguments: str) -> None:
-        commands.run(
-            [str(postgres._binaries() / program), *arguments], uid=self._uid, timeout_seconds=SECONDS
-        )
+        commands.run([str(postgres.binaries() / program), *arguments], uid=self._uid, timeout_seconds=SECONDS)

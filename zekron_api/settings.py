@@ -13,7 +13,6 @@ from typing import Any
 from celery.schedules import crontab
 from csp.constants import NONE, SELF
 
-from storage.postgresql import time_limits
 from zekron_api.config import (
     database_url,
     former_secrets,

@@ -10,7 +10,7 @@ from django.test import Client
 from tests import factories
 from tests.billing.admin_client import browser_with, page
 from tests.workers.usage.histories import History, roll_up_when_quiet
-from workers.messaging import worker_registry
+from workers.messaging import redis_client, worker_registry
 from workers.messaging.redis_client import connection
 from workers.models import Generation, Status
 from workers.usage import overview
@@ -109,7 +109,7 @@ def test_the_page_works_before_the_first_roll_up_and_while_redis_is_away(
     Generation.objects.update(created_at=datetime.now(UTC) - timedelta(seconds=7))
 
     def away() -> None:
-        raise worker_registry.redis_client.RedisUnavailable
+        raise redis_client.RedisUnavailable
 
     monkeypatch.setattr("workers.audit.scheduled.redis_client.connection_or_unavailable", away)
     browser = Client()
