@@ -183,6 +183,8 @@ TEMPLATES = [
 ]
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True
+# Files that clients ask for at the root, such as /favicon.ico.
+WHITENOISE_ROOT = BASE_DIR / "zekron_api" / "root"
 CSRF_FAILURE_VIEW = "zekron_api.http.errors.csrf_failure"
 # A request body holds up to two images of 10 MiB each in base64, and the prompt.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 32 * 1024 * 1024
