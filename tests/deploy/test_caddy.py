@@ -60,15 +60,17 @@ def service(tmp_path: Path, objects_folder: Path) -> Iterator[Proxied]:
     """Run a web process, a worker in this one, and Caddy before them."""
     caddy = find_program("caddy", package="caddy")
     https = free_port()
-    variables = {
-        "PUBLIC_URL": f"https://localhost:{https}",
-        "ALLOWED_HOSTS": "localhost",
-        "FORWARDED_ALLOW_IPS": "127.0.0.1",
-        "METRICS_TOKEN": TOKEN,
-    }
+    url = f"https://localhost:{https}"
     with (
         processes.worker(),
-        processes.running(folder=tmp_path, objects_folder=objects_folder, **variables) as stack,
+        processes.running(
+            folder=tmp_path,
+            objects_folder=objects_folder,
+            PUBLIC_URL=url,
+            ALLOWED_HOSTS="localhost",
+            FORWARDED_ALLOW_IPS="127.0.0.1",
+            METRICS_TOKEN=TOKEN,
+        ) as stack,
     ):
         # The process itself answers health checks over plain HTTP.
         inside = processes.ready(stack.url)
@@ -85,7 +87,7 @@ def service(tmp_path: Path, objects_folder: Path) -> Iterator[Proxied]:
                 stderr=output,
             )
         try:
-            proxied = Proxied(variables["PUBLIC_URL"], inside.key)
+            proxied = Proxied(url, inside.key)
             processes.wait_until(lambda: _answers(proxied))
             yield proxied
         finally:

@@ -1,5 +1,6 @@
 """The units of systemd are read without a complaint, are confined, and can be enabled."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -8,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from tests.deploy.artefacts import SYSTEMD
+from tests.deploy.artefacts import DEPLOY, SYSTEMD
 from tests.processes import ROOT
 
 # The scale of systemd-analyze ends at 10, which a unit without any confinement nearly reaches.
@@ -63,6 +64,25 @@ def test_each_unit_is_confined(units: Path) -> None:
         exposure = re.search(r"Overall exposure level for \S+: ([\d.]+)", ended.stdout)
         assert exposure, ended.stderr
         assert float(exposure[1]) <= MAX_EXPOSURE
+
+
+@pytest.mark.processes
+def test_a_command_of_manage_has_the_variables_and_secrets_of_the_units(tmp_path: Path) -> None:
+    subprocess.run([DEPLOY / "make_secrets.sh", tmp_path / "secrets"], check=True, timeout=30)
+    (tmp_path / "environment").write_text((SYSTEMD / "environment.example").read_text())
+    script = (SYSTEMD / "manage.sh").read_text()
+    script = script.replace("/etc/zekron", str(tmp_path)).replace("/opt/zekron", str(ROOT))
+    (tmp_path / "manage.sh").write_text(script)
+    foreign = ("PATH", "HOME")
+    ended = subprocess.run(
+        ["/bin/sh", tmp_path / "manage.sh", "check", "--deploy", "--fail-level", "WARNING"],
+        env={name: os.environ[name] for name in foreign},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (0, "System check identified no issues (2 silenced).\n"), ended.stderr
 
 
 def test_all_units_are_started_with_the_target(units: Path, tmp_path: Path) -> None:
