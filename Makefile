@@ -31,6 +31,7 @@ help:
 	@echo 'make test-long run the tests of models that are compiled or trained, and of the simulation's guards'
 	@echo 'make test-deploy build the image web and run it, and run Caddy and kubectl (as root, with buildah and mmdebstrap)'
 	@echo 'make test-fast run the tests that start no processes and are not slow'
+	@echo 'make test-pgbouncer run the core tests behind a PgBouncer'
 	@echo 'make check    check format, lint, types, imports, migrations, settings, then run the tests'
 	@echo 'make fuzz     send random requests, many more than make check (FUZZ_EXAMPLES=2000)'
 	@echo 'make simulate run scenarios in which any part dies at any step (SIMULATE_FIRST=0 SIMULATE_SEEDS=10000)'
@@ -49,15 +50,15 @@ run: install
 	@exec $(VENV) -m zekron_api.local.run
 
 # The tests create their secrets, also where variables name the servers.
-test test-fast test-long test-deploy check check-migrations fuzz-schema fuzz-decoders clients: export DEBUG ?= 1
+test test-fast test-long test-deploy test-pgbouncer check check-migrations fuzz-schema fuzz-decoders clients: export DEBUG ?= 1
 
 test: install-dev
 	@echo 'Running the tests.'
 	@$(VENV) -m pytest -q $(SIDE_BY_SIDE) -m 'not long and not deploy'
 
 test-long: install-dev
-	@echo 'Running the tests that take long: models that are compiled or trained.'
-	@$(VENV) -m pytest -q $(SIDE_BY_SIDE) -m long tests/workers tests/demo_model tests/simulation
+	@echo 'Running the tests that take long: models that are compiled or trained, and a failover.'
+	@$(VENV) -m pytest -q $(SIDE_BY_SIDE) -m long tests/workers tests/demo_model tests/simulation tests/storage
 
 # Programs that are missing are named by the tests that skip themselves: `apt-get install buildah mmdebstrap`.
 test-deploy: install-dev .venv/kubectl
@@ -69,6 +70,19 @@ test-fast: install-dev
 	@echo 'Running the tests that start no processes and are not slow.'
 	@$(VENV) -m pytest -q $(SIDE_BY_SIDE) -m 'not processes and not slow and not long and not deploy' \
 	  --ignore tests/demo_model --ignore tests/workers/pipelines
+
+# The core of the service: money, the life of a generation, the audit, and the whole path on real processes. The tests of
+# plans make databases of their own, which a PgBouncer would hold open.
+PGBOUNCER_TESTS := $(addprefix tests/billing/test_,ledger.py races.py keys.py key_spending.py codes.py debts.py) \
+  tests/workers/lifecycle tests/workers/audit tests/workers/usage tests/workers/webhooks \
+  tests/workers/gpu_worker/test_attempt.py tests/storage/test_purge.py tests/storage/test_rotation.py \
+  tests/test_whole_path.py tests/zekron_api/test_celery.py tests/zekron_api/endpoints
+
+.PHONY: test-pgbouncer
+test-pgbouncer: install-dev
+	@echo 'Running the core tests behind a PgBouncer in transaction mode.'
+	@$(VENV) -m pytest -q -p tests.behind_pgbouncer $(PGBOUNCER_TESTS) \
+	  --ignore tests/workers/lifecycle/test_plans.py --ignore tests/workers/usage/test_plans.py
 
 # The checks that need no server run beside each other, because only that of the types takes long.
 check: install-dev

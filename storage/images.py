@@ -23,6 +23,7 @@ from psycopg.errors import LockNotAvailable
 from storage import envelope, failpoints, keyring
 from storage.a256cbc_hs512 import SealBroken
 from storage.deletions import Delayed, Deletions
+from storage.metrics import STORE_SECONDS
 from storage.models import StoredImage
 from storage.postgresql import plain_sql
 
@@ -103,9 +104,11 @@ def put(*, content: bytes, mime_type: str, associated_data: str, expires_at: dat
         associated_data=associated_data,
         mime_type=mime_type,
     )
-    return StoredImage(
+    with STORE_SECONDS.labels("put").time():
         # The store may choose another name than the one it was given.
-        object_key=_objects().save(_object_key(expires_at), ContentFile(sealed)),
+        object_key = _objects().save(_object_key(expires_at), ContentFile(sealed))
+    return StoredImage(
+        object_key=object_key,
         associated_data=associated_data,
         mime_type=mime_type,
         byte_count=len(content),
@@ -125,7 +128,7 @@ def discard(*, image: StoredImage) -> None:
     if StoredImage.objects.filter(object_key=image.object_key, purged_at__isnull=True).exists():
         raise AlreadyRecorded
     try:
-        _objects().delete(image.object_key)
+        _delete(image.object_key)
     except OSError as error:
         # The caller usually handles an error of its own here, and this one must not replace it.
         log.warning("The object %s could not be deleted and is now an orphan: %s", image.object_key, error)
@@ -274,7 +277,7 @@ def _batches(limit: int) -> Iterator[list[StoredImage]]:
 def _delete_object(image: StoredImage) -> bool:
     try:
         # A store raises no error for an object that is already gone, so a repeated deletion succeeds.
-        _objects().delete(image.object_key)
+        _delete(image.object_key)
     except Exception:
         # Each store raises its own exceptions. The key is destroyed, so nobody can use the bytes until the next purge
         # tries again, and the other objects must not wait for this one.
@@ -282,6 +285,11 @@ def _delete_object(image: StoredImage) -> bool:
         return False
     failpoints.reach("object_deleted")
     return True
+
+
+def _delete(object_key: str) -> None:
+    with STORE_SECONDS.labels("delete").time():
+        _objects().delete(object_key)
 
 
 def _update_unlocked(rows: QuerySet[StoredImage], **changes: object) -> int:
@@ -307,7 +315,7 @@ def _unseal(row: StoredImage, sealed: bytes) -> bytes:
 
 def _read(image: StoredImage) -> bytes | None:
     try:
-        with _objects().open(image.object_key) as file:
+        with STORE_SECONDS.labels("get").time(), _objects().open(image.object_key) as file:
             # An object that somebody made longer is truncated here, and its tag is then refused.
             content: bytes = file.read(image.byte_count + envelope.MAX_OVERHEAD_BYTE_COUNT)
             return content

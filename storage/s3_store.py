@@ -21,6 +21,11 @@ from storages.backends.s3 import S3Storage  # type: ignore[import-untyped]
 CONNECT_SECONDS: Final = 2
 READ_SECONDS: Final = 5
 MAX_ATTEMPT_COUNT: Final = 3
+_BOUNDS: Final = {
+    "connect_timeout": CONNECT_SECONDS,
+    "read_timeout": READ_SECONDS,
+    "retries": {"mode": "standard", "total_max_attempts": MAX_ATTEMPT_COUNT},
+}
 # This is more than the threads of any process.
 MAX_CONNECTIONS: Final = 32
 # This is larger than any object, so no object is uploaded in parts. A killed worker would leave parts that no listing
@@ -70,6 +75,12 @@ class S3Store(S3Storage):  # type: ignore[misc]
             modified_at: datetime = super().get_modified_time(name)
             return modified_at
 
+    def _create_session(self) -> Any:
+        session = super()._create_session()
+        # A refresh of credentials is a request too, to another service, and must not hang a request to the bucket.
+        session._session.set_default_client_config(Config(**_BOUNDS))
+        return session
+
     def _open(self, name: str, mode: str = "rb") -> "File[bytes]":
         # The base class first requests the object's size and then reads the whole object, however large it is.
         if mode != "rb":
@@ -116,7 +127,8 @@ def _os_errors(name: str) -> Iterator[None]:
         if code in {"NoSuchKey", "404"}:
             raise FileNotFoundError(name) from error
         raise ObjectStoreFailed(f"{error.operation_name}: {code}") from error
-    except BotoCoreError as error:
+    except (BotoCoreError, OSError) as error:
+        # A file of credentials may be missing, which must not look like a missing object.
         raise ObjectStoreFailed(type(error).__name__) from error
 
 
@@ -128,8 +140,6 @@ def _client_config(endpoint_url: str | None) -> Config:
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         s3={"addressing_style": "path" if endpoint_url else "auto", "payload_signing_enabled": True},
-        connect_timeout=CONNECT_SECONDS,
-        read_timeout=READ_SECONDS,
-        retries={"mode": "standard", "total_max_attempts": MAX_ATTEMPT_COUNT},
         max_pool_connections=MAX_CONNECTIONS,
+        **_BOUNDS,
     )

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.db import connections, transaction
@@ -18,6 +19,7 @@ from storage.postgresql import plain_sql
 from tests.engines import UnstagedEngine
 from workers.engine.batcher import Batcher
 from workers.engine.interface import ImageOrder, PromptTokens, StepCallback
+from workers.gpu_worker import stages
 from workers.gpu_worker.attempt import AttemptContext
 from workers.gpu_worker.heartbeat import Heartbeat
 from workers.lifecycle import generations
@@ -193,7 +195,7 @@ class StandInEngine(UnstagedEngine):
 @contextmanager
 def attempt_context(engine: StandInEngine) -> Iterator[AttemptContext]:
     """Make what an attempt works with around this engine, and a heartbeat that shows a worker."""
-    batcher = Batcher(engine)
+    batcher = Batcher(engine, on_stage=partial(stages.note_engine_stage, "zekron-image-1"))
     heartbeat = Heartbeat(worker_name="test")
     heartbeat.start()
     try:

@@ -20,6 +20,7 @@ from django.db import connection, connections
 
 from billing import keys
 from billing.grants import Grants, Scope
+from storage.postgresql import pooling
 from tests import factories
 from workers.gpu_worker import attempt
 from workers.messaging import worker_registry
@@ -84,7 +85,7 @@ def running(
     **environment: str,
 ) -> Iterator[Processes]:
     """Run a web process, and others by their name and arguments for Python; end them with the block."""
-    port = _free_port()
+    port = free_port()
     web = [
         *("-m", "uvicorn", "zekron_api.asgi:application", "--port", str(port), "--log-level", "warning"),
         *("--http", "zekron_api.waiting.http_connection:HttpConnection"),
@@ -189,8 +190,13 @@ def wait_until(condition: Callable[[], object]) -> None:
 
 def variables(port: int, objects_folder: Path) -> dict[str, str]:
     """Return the variables that make a process share the test's database, Redis and store."""
+    direct = connection.settings_dict.get(pooling.DIRECT)
+    by_passing = (
+        {"DATABASE_DIRECT_URL": database_url(host=direct["host"], port=direct["port"])} if direct else {}
+    )
     return {
         "DATABASE_URL": database_url(),
+        **by_passing,
         "STORAGE_URL": objects_folder.as_uri(),
         "REDIS_URL": settings.REDIS_URL,
         "PORT": str(port),
@@ -198,9 +204,9 @@ def variables(port: int, objects_folder: Path) -> dict[str, str]:
     }
 
 
-def connect_to_database() -> socket.socket:
-    """Open a connection to the socket of the test's PostgreSQL."""
-    values = connection.settings_dict
+def connect_to_database(entry: Mapping[str, Any] | None = None) -> socket.socket:
+    """Open a connection to the socket of the test's PostgreSQL, or to that of another entry of the settings."""
+    values = entry or connection.settings_dict
     if values["HOST"].startswith("/"):
         inside = socket.socket(socket.AF_UNIX)
         inside.connect(f"{values['HOST']}/.s.PGSQL.{values['PORT'] or 5432}")
@@ -226,7 +232,8 @@ def database_url(*, host: str = "", port: int | None = None) -> str:
     return f"postgres://{login}@{quote(host or values['HOST'], safe='')}{at}/{values['NAME']}"
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of localhost on which nobody listens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])

@@ -85,6 +85,11 @@ BACKGROUND: dict[tuple[str, str], Guard] = {
         "listener, poll and the look at watched rows are run again",
         f"{WAITING}::test_neither_the_listener_nor_the_poll_ends_by_an_error_that_nobody_expected",
     ),
+    ("zekron_api/ops/metrics_server.py", "Thread"): Guard(
+        "the server serves again, and a request that fails ends alone",
+        "tests/zekron_api/ops/test_metrics_server.py"
+        "::test_an_error_that_nobody_expected_does_not_end_the_metrics_server",
+    ),
     ("zekron_api/ops/readiness.py", "Thread"): Guard(
         "the part counts as missing; the next check has its own"
     ),

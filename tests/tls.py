@@ -2,17 +2,23 @@
 
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 Connect = Callable[[], socket.socket]
+Start = Callable[[socket.socket], None]
+
+# The length of PostgreSQL's SSLRequest, and its code.
+_POSTGRESQL_ASKS: Final = struct.pack("!ii", 8, 80877103)
 
 
 def issue(folder: Path, *, host: str) -> tuple[Path, Path]:
@@ -54,13 +60,23 @@ def _sign(
     return builder.sign(by, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
+def start_at_once(_: socket.socket) -> None:
+    """Start TLS with the first byte, as Redis does."""
+
+
+def start_as_postgresql(client: socket.socket) -> None:
+    """Start TLS after the client has asked for it, as PostgreSQL does."""
+    assert client.recv(8, socket.MSG_WAITALL) == _POSTGRESQL_ASKS
+    client.sendall(b"S")
+
+
 @contextmanager
-def ended_before(connect: Connect, *, certificate: Path) -> Iterator[int]:
+def ended_before(connect: Connect, *, certificate: Path, start: Start = start_at_once) -> Iterator[int]:
     """Listen with TLS on a port of localhost, pass everything on to a connection of its own, and yield the port."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=_accept, args=(listener, context, connect), daemon=True)
+        thread = threading.Thread(target=_accept, args=(listener, context, connect, start), daemon=True)
         thread.start()
         yield listener.getsockname()[1]
         # A blocked accept does not notice that its socket is closed.
@@ -68,21 +84,22 @@ def ended_before(connect: Connect, *, certificate: Path) -> Iterator[int]:
         thread.join()
 
 
-def _accept(listener: socket.socket, context: ssl.SSLContext, connect: Connect) -> None:
+def _accept(listener: socket.socket, context: ssl.SSLContext, connect: Connect, start: Start) -> None:
     with suppress(OSError):
         while True:
             client, _ = listener.accept()
-            threading.Thread(target=_serve, args=(client, context, connect), daemon=True).start()
+            threading.Thread(target=_serve, args=(client, context, connect, start), daemon=True).start()
 
 
-def _serve(client: socket.socket, context: ssl.SSLContext, connect: Connect) -> None:
+def _serve(client: socket.socket, context: ssl.SSLContext, connect: Connect, start: Start) -> None:
     # A client that refuses the certificate closes the connection.
-    with (
-        suppress(OSError),
-        client,
-        context.wrap_socket(client, server_side=True) as outside,
-        connect() as inside,
-    ):
+    with suppress(OSError), client:
+        start(client)
+        _pass_on(context.wrap_socket(client, server_side=True), connect)
+
+
+def _pass_on(outside: socket.socket, connect: Connect) -> None:
+    with outside, connect() as inside:
         back = threading.Thread(target=_pump, args=(inside, outside), daemon=True)
         back.start()
         _pump(outside, inside)

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Final
 
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.expressions import Combinable
@@ -99,6 +100,10 @@ class Generation(models.Model):
     client_lost_at = models.DateTimeField(null=True)
     lost_digest = models.CharField(max_length=64, blank=True, default="", db_default="")
 
+    # The id of the HTTP request that asked for it, and the trace that it belongs to (W3C Trace Context), or empty.
+    request_id = models.CharField(max_length=64, blank=True, default="", db_default="")
+    traceparent = models.CharField(max_length=55, blank=True, default="", db_default="")
+
     image = models.OneToOneField(StoredImage, models.PROTECT, null=True, related_name="+")
     # The kind of the mark in the image's file that says that it was generated, or empty without one.
     provenance = models.CharField(max_length=8, blank=True, default="", db_default="")
@@ -113,7 +118,10 @@ class Generation(models.Model):
     class Meta:
         """Indexes for the queries of the lifecycle, constraints on each status, and the permission to cancel."""
 
-        permissions = [("cancel_generation", "Can cancel generation")]
+        permissions = [
+            ("cancel_generation", "Can cancel generation"),
+            ("refund_generation", "Can refund generation"),
+        ]
         indexes = [
             models.Index("account", name="generation_open", condition=Q(status__in=OPEN_STATUSES)),
             models.Index("hinted_at", name="generation_queued", condition=Q(status=Status.QUEUED)),
@@ -201,6 +209,11 @@ class Generation(models.Model):
     def is_open(self) -> bool:
         """Return True while the generation has not ended."""
         return self.status in OPEN_STATUSES
+
+    @property
+    def trace_id(self) -> str:
+        """Return the id of the trace that it belongs to, or an empty text without one."""
+        return self.traceparent[3:35]
 
     @property
     def size(self) -> str:
@@ -316,6 +329,9 @@ class UsageHour(models.Model):
                 & (Q(completed=0, cost_micros=0) | Q(completed__gt=0, cost_micros__gt=0)),
             ),
         ]
+
+        # Rows come in the order of their hours, so this index of a few pages finds the hours of all accounts.
+        indexes = [BrinIndex(name="usage_hour_of_all", fields=["hour"], autosummarize=True)]
 
     def __str__(self) -> str:
         return f"usage of account {self.account_id} in the hour of {self.hour:%Y-%m-%d %H:%M}"

@@ -13,7 +13,7 @@ from django.conf import settings
 
 from storage.postgresql import time_limits
 from storage.postgresql.availability import UNAVAILABLE
-from workers import alerts
+from workers import alerts, liveness
 from workers.audit import scheduled
 from workers.catalogue import RESERVED_QUEUES, CatalogueError, catalogue
 from workers.engine.interface import EngineError, Misconfigured
@@ -82,6 +82,7 @@ def open_before_work(sender: str, instance: Any, **_: object) -> None:
         catalogue()
         if queues:
             process.start(worker_name=sender, capacity=instance.concurrency, queues=queues)
+        liveness.note_ready()
     except (CatalogueError, Misconfigured) as error:
         # Its supervisor should not start it again, because all others would fail too.
         _refuse_to_start(str(error), status=os.EX_CONFIG)

@@ -13,6 +13,7 @@ from django.urls import get_resolver  # noqa: E402 (needs the settings)
 
 from workers.catalogue import CatalogueError, catalogue  # noqa: E402 (needs the settings)
 from zekron_api.config.env import InvalidVariable  # noqa: E402
+from zekron_api.ops import exporters, metrics_server  # noqa: E402
 from zekron_api.waiting.asgi_handler import WaitingRoom  # noqa: E402
 
 try:
@@ -31,6 +32,8 @@ application = WaitingRoom()
 # Health checks are answered without the routes. Routes that cannot be loaded must stop the start, and the first client
 # should not wait for them.
 get_resolver().check()
+exporters.start(process="web")
+metrics_server.start(is_alive=application.loop_probe.is_alive)
 
 # A full garbage collection walks every object and blocks all replies. Thousands of waiting clients, each of about fifty
 # objects, make that hundreds of milliseconds. Therefore objects loaded by now are never walked again, and full

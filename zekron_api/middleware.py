@@ -1,29 +1,27 @@
 """The middleware that every request and reply passes through. It knows no endpoint."""
 
 import logging
-import re
 import time
 from collections.abc import Callable
 from typing import Any, Final
-from uuid import uuid4
 
 from django.http import HttpRequest, HttpResponse
 from django.utils.deprecation import MiddlewareMixin
 
-from zekron_api.http import errors, login_limit
+from workers import log_context
+from zekron_api.http import errors, login_limit, request_origin
 from zekron_api.http import openai_errors as openai_format
 from zekron_api.http.pending_check import PendingCheckResponse
 from zekron_api.ops import health, prometheus
 from zekron_api.waiting.deferred_response import SUPPORTS_DEFERRAL, DeferredResponse
 from zekron_api.waiting.event_stream import EventStreamResponse
+from zekron_api.waiting.observed_reply import route_of
 from zekron_api.waiting.paged_response import PagedResponse
 
 log = logging.getLogger(__name__)
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
-# A proxy's request id is kept if it is harmless in a log line. An API key, sent here by mistake, is not harmless.
-_REQUEST_ID: Final = re.compile(r"(?!zk_)[A-Za-z0-9._-]{1,64}")
 # Load balancers and Prometheus ask each process by an address of the inner network, which no public name covers.
 _OF_ANY_HOST: Final = {**health.PROBES, "/metrics": prometheus.serve}
 
@@ -50,26 +48,30 @@ def request_id(get_response: GetResponse) -> GetResponse:
     """Set X-Request-Id on each reply, and log one line for each request, without query, body or token."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        sent = request.headers.get("X-Request-Id", "")
-        identifier = sent if _REQUEST_ID.fullmatch(sent) else uuid4().hex
+        origin = request_origin.note(request)
         started = time.perf_counter()
-        response = get_response(request)
-        response["X-Request-Id"] = identifier
-        route = request.resolver_match.route if request.resolver_match else "-"
-        milliseconds = (time.perf_counter() - started) * 1000
-        # Load balancers ask every few seconds.
-        log.log(
-            logging.DEBUG if request.path_info in health.PROBES else logging.INFO,
-            "%s %s /%s %d %.1f ms",
-            identifier,
-            request.method,
-            route,
-            response.status_code,
-            milliseconds,
-        )
+        with log_context.adding(request_id=origin.request_id):
+            response = get_response(request)
+            response["X-Request-Id"] = origin.request_id
+            _log_request(request, response, milliseconds=(time.perf_counter() - started) * 1000)
         return response
 
     return middleware
+
+
+def _log_request(request: HttpRequest, response: HttpResponse, *, milliseconds: float) -> None:
+    method, route, status = request.method, route_of(request), response.status_code
+    log.log(
+        # Load balancers ask every few seconds.
+        logging.DEBUG if request.path_info in health.PROBES else logging.INFO,
+        "%s %s /%s %d %.1f ms",
+        response["X-Request-Id"],
+        method,
+        route,
+        status,
+        milliseconds,
+        extra={"method": method, "route": route, "status": status, "ms": round(milliseconds, 1)},
+    )
 
 
 def error_envelope(get_response: GetResponse) -> GetResponse:

@@ -13,9 +13,25 @@ from typing import Any
 from celery.schedules import crontab
 from csp.constants import NONE, SELF
 
-from storage.postgresql import time_limits
-from zekron_api.config import former_secrets, master_keys, origins, redis_url, signer_files
-from zekron_api.config.env import REQUIRED, Environment, importable, min_length, one_of, readable, within
+from zekron_api.config import (
+    database_url,
+    former_secrets,
+    log_formats,
+    master_keys,
+    origins,
+    redis_url,
+    signer_files,
+)
+from zekron_api.config.env import (
+    REQUIRED,
+    Environment,
+    importable,
+    min_length,
+    one_of,
+    readable,
+    web_address,
+    within,
+)
 from zekron_api.config.storage_url import object_store
 from zekron_api.local import certificate, secrets, servers
 
@@ -51,6 +67,9 @@ SYNC_WAIT_SECONDS = env.int("SYNC_WAIT_SECONDS", 55, **within(1, 3600))
 prompt_retention_days: int | None = env.int("PROMPT_RETENTION", None, **within(1, 36500))
 MODELS_FILE = env.path("MODELS_FILE", BASE_DIR / "models.toml")
 DEVICE = env.str("DEVICE", "auto")
+# After so many generations, or with more MiB of memory than this, a GPU worker stops and is started anew. 0 is never.
+MAX_GENERATIONS_PER_WORKER = env.int("MAX_GENERATIONS_PER_WORKER", 0, **within(0, 1_000_000_000))
+MAX_WORKER_MEMORY = env.int("MAX_WORKER_MEMORY", 0, **within(0, 16_777_216))
 # Without keys no digests of pictures are kept, and nobody can tell which were made here.
 PROVENANCE_KEYS: Mapping[str, bytes] = env.master_keys("PROVENANCE_KEYS", LOCAL_SECRETS.provenance_keys)
 # The mark in the file of every picture that says that it was generated.
@@ -74,7 +93,16 @@ TOP_UP_MAX_USD = env.int("TOP_UP_MAX_USD", 500, **within(1, 10_000))
 top_up_return_url: str = env.str("TOP_UP_RETURN_URL", "")
 # Without a token /metrics is a 404.
 METRICS_TOKEN = env.str("METRICS_TOKEN", "", validate=min_length(32))
+# The port on which each process serves its own metrics and probes. Without it there is none.
+METRICS_PORT: int | None = env.int("METRICS_PORT", None, **within(1, 65535))
+METRICS_HOST = env.str("METRICS_HOST", "")
+# The receiver of traces (OpenTelemetry), or none.
+OTEL_EXPORTER_OTLP_ENDPOINT = env.str("OTEL_EXPORTER_OTLP_ENDPOINT", "", validate=web_address)
+LOG_FORMAT = env.str("LOG_FORMAT", "text", **one_of(*log_formats.CLASSES))
 database: dict[str, Any] = env.dj_db_url("DATABASE_URL", servers.postgres_url(VAR_DIR))
+# PostgreSQL itself, where DATABASE_URL is the address of a PgBouncer.
+has_pool = bool(env.str("DATABASE_DIRECT_URL", ""))
+direct_database: dict[str, Any] | None = env.dj_db_url("DATABASE_DIRECT_URL") if has_pool else None
 # Without an EMAIL_URL no mail is sent, and an account that asks for mail is told so.
 SENDS_MAIL = bool(env.str("EMAIL_URL", ""))
 email = env.dj_email_url("EMAIL_URL", "dummy:")
@@ -105,7 +133,7 @@ ROOT_URLCONF = "zekron_api.urls"
 ASGI_APPLICATION = "zekron_api.asgi.application"
 APPEND_SLASH = False
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "zekron_api.staff.apps.StaffAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -196,6 +224,7 @@ CORS_ALLOW_HEADERS = [
     "mcp-protocol-version",
     "prefer",
     "range",
+    "traceparent",
     "x-request-id",
 ]
 CORS_EXPOSE_HEADERS = [
@@ -236,16 +265,7 @@ FAILED_REDEMPTIONS_PER_HOUR_OF_ADDRESS = 100
 QUEUE_LIMIT = 100
 
 # ── Databases and storage ───────────────────────────────────────────────────────────────────────
-DATABASES = {
-    "default": {
-        **database,
-        "ENGINE": "storage.postgresql",
-        "CONN_MAX_AGE": None,
-        "CONN_HEALTH_CHECKS": True,
-        # Options of the URL, such as sslmode, win over these defaults.
-        "OPTIONS": {**time_limits.CONNECTION, **database.get("OPTIONS", {})},
-    }
-}
+DATABASES = {"default": database_url.entry(database, direct=direct_database)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 STORAGES = {
     "objects": object_store(storage_url),
@@ -365,12 +385,14 @@ AUTH_PASSWORD_VALIDATORS = [
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-us"
+# Every time on the staff's pages says its zone.
+FORMAT_MODULE_PATH = "zekron_api.formats"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
         "line": {
-            "class": "zekron_api.ops.log_redaction.LineFormatter",
+            "class": log_formats.CLASSES[LOG_FORMAT],
             "format": "%(asctime)s %(levelname)s %(name)s: %(message)s",
         }
     },

@@ -14,7 +14,7 @@ from billing.admin.card_payments import (
 from billing.admin.codes import RedemptionCodeAdmin
 from billing.admin.keys import ApiKeyAdmin
 from billing.admin.records import LedgerEntryAdmin, ReservationAdmin
-from billing.admin.staff import StaffAdmin, StaffGroupAdmin
+from billing.admin.staff import StaffAdmin, StaffGroupAdmin, StaffLogAdmin
 
 __all__ = [
     "AccountAdmin",
@@ -28,6 +28,7 @@ __all__ = [
     "ReservationAdmin",
     "StaffAdmin",
     "StaffGroupAdmin",
+    "StaffLogAdmin",
     "ToldRefundAdmin",
     "TopUpOrderAdmin",
 ]

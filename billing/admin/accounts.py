@@ -15,13 +15,14 @@ from django.urls import URLPattern, path, reverse
 
 from billing import accounts, ledger, limits
 from billing.admin.columns import usd
+from billing.admin.export import ExportMixin
 from billing.admin.forms import LimitsForm, MoveMoneyForm, OpenAccountForm, OpenAccountWithinDefaultForm
 from billing.models import Account, LedgerEntry
 from billing.money import format_usd
 
 
 @admin.register(Account)
-class AccountAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class takes its parameter in stubs alone
+class AccountAdmin(ExportMixin):
     """The admin of balances and statuses. Every write goes through the ledger or the accounts module."""
 
     # To save a row that a form read a minute ago would write an old balance back, so no row is ever saved.
@@ -31,7 +32,7 @@ class AccountAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class
     search_fields = ["name", "=id"]
     search_help_text = "Search by account name or account id."
     ordering = ["-id"]
-    actions = ["suspend", "reinstate"]
+    actions = ["suspend", "reinstate", "export_csv"]
 
     @admin.display(description="available")
     def available(self, account: Account) -> str:

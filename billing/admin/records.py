@@ -6,12 +6,14 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from billing.admin.columns import usd
+from billing.admin.export import ExportMixin
 from billing.models import LedgerEntry, Reservation
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class takes its parameter in stubs alone
-    """An admin that shows rows and changes none, whatever permissions the staff member has."""
+class ReadOnlyAdmin(ExportMixin):
+    """An admin that shows and exports rows and changes none, whatever permissions the staff member has."""
 
+    actions = ["export_csv"]
     list_select_related = ["account"]
     # To count a whole ledger for a number beside the search box would take long and help nobody.
     show_full_result_count = False

@@ -8,7 +8,7 @@ import psycopg
 from django.db.backends.postgresql import base
 from psycopg import errors
 
-from storage.postgresql import time_limits
+from storage.postgresql import pooling, time_limits
 from storage.postgresql.availability import availability
 
 T = TypeVar("T")
@@ -49,18 +49,35 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     # Django looks up psycopg's errors here too.
     Database: Any = SimpleNamespace(**{**vars(psycopg), "connect": BoundedConnection.connect})
+    # Whether the connection's session is one that PgBouncer lends for each transaction.
+    _is_lent = False
 
     def get_connection_params(self) -> dict[str, Any]:
-        """Return psycopg's parameters, with the limits of this moment."""
+        """Return psycopg's parameters, with the limits of this moment, which PgBouncer would not pass on."""
         parameters: dict[str, Any] = super().get_connection_params()
-        if more := time_limits.session_options():
+        more = time_limits.session_options()
+        if more and pooling.is_pooled(self.settings_dict):
+            parameters = pooling.bypass(parameters, self.settings_dict)
+        if more:
             parameters["options"] = f"{parameters.get('options', '')} {more}".strip()
         return parameters
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         """Connect, unless PostgreSQL did not answer a moment ago."""
         with availability.connecting():
-            return super().get_new_connection(conn_params)
+            made = super().get_new_connection(conn_params)
+        self._is_lent = pooling.is_pooled(self.settings_dict) and not time_limits.has_own_limit()
+        return made
+
+    def init_connection_state(self) -> None:
+        """Prepare the new connection, and look for the limits of a session that PgBouncer lends."""
+        super().init_connection_state()
+        if self._is_lent:
+            pooling.check_limits(self.connection)
+
+    def chunked_cursor(self) -> Any:
+        """Return a cursor of the server, or one of the client where the next fetch may find another session."""
+        return self.cursor() if self._is_lent else super().chunked_cursor()
 
     def is_usable(self) -> bool:
         """Return whether the connection answers, within a short time."""

@@ -24,8 +24,13 @@ HEALTH_CHECK_SECONDS: Final = 5
 AUDIT_SECONDS: Final = 3600
 COMMAND_SECONDS: Final = 24 * 3600
 
-# Parameters of libpq. Unix sockets ignore those of TCP.
-CONNECTION: Final[dict[str, Any]] = {
+# The server's own limits of a session.
+SESSION: Final = {
+    "statement_timeout": STATEMENT_SECONDS,
+    "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_SECONDS,
+}
+# Parameters of libpq that its server never sees. Unix sockets ignore those of TCP.
+CLIENT: Final[dict[str, Any]] = {
     "connect_timeout": CONNECT_SECONDS,
     "keepalives": 1,
     "keepalives_idle": 10,
@@ -33,8 +38,10 @@ CONNECTION: Final[dict[str, Any]] = {
     "keepalives_count": 3,
     # In milliseconds. Data that was sent and is not acknowledged for this long ends the connection.
     "tcp_user_timeout": 1000 * STATEMENT_SECONDS,
-    "options": f"-c statement_timeout={STATEMENT_SECONDS}s"
-    f" -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_SECONDS}s",
+}
+CONNECTION: Final[dict[str, Any]] = {
+    **CLIENT,
+    "options": " ".join(f"-c {name}={seconds}s" for name, seconds in SESSION.items()),
 }
 
 _wait: ContextVar[float] = ContextVar("wait", default=STATEMENT_SECONDS + GRACE_SECONDS)
@@ -46,9 +53,14 @@ def wait_seconds() -> float:
     return _wait.get()
 
 
+def has_own_limit() -> bool:
+    """Return whether this thread's statements may take longer than usual."""
+    return _statement.get() != STATEMENT_SECONDS
+
+
 def session_options() -> str:
     """Return the options of a new session that differ from those of `CONNECTION`, or an empty text."""
-    return "" if _statement.get() == STATEMENT_SECONDS else f"-c statement_timeout={_statement.get()}s"
+    return f"-c statement_timeout={_statement.get()}s" if has_own_limit() else ""
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 
 from billing import audit, card_refunds, card_top_ups, ledger, stripe_api, stripe_events
 from billing.card_models import CardRefund, TopUpOrder
+from billing.management.actor import actor_of
 from billing.models import Account, LedgerEntry
 from tests import movements
 from tests.billing import stripe_stub
@@ -173,7 +174,7 @@ def test_the_command_refunds_and_says_what_is_left(paid: TopUpOrder) -> None:
     made = CardRefund.objects.get()
     account = paid.account
     assert out == f"{made} of 10.00 USD: account {account.pk} 'demo': balance 25.0000\n"
-    assert LedgerEntry.objects.get(request_id=made.pk).actor == "manage.py refund_top_up"
+    assert LedgerEntry.objects.get(request_id=made.pk).actor == actor_of("refund_top_up")
 
 
 @pytest.mark.parametrize(

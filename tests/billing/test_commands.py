@@ -8,6 +8,7 @@ from django.core.management import CommandError, call_command
 
 from billing import codes, keys
 from billing.income_models import RedemptionCode
+from billing.management.actor import actor_of
 from billing.models import Account, ApiKey, LedgerEntry
 
 pytestmark = pytest.mark.django_db
@@ -24,7 +25,7 @@ def test_create_account_prints_id_and_balance() -> None:
     out, err = command("create_account", "ada")
     account = Account.objects.get(name="ada")
     assert (out, err) == (f"account {account.pk} 'ada': balance 10.0000\n", "")
-    assert LedgerEntry.objects.get().actor == "manage.py create_account"
+    assert LedgerEntry.objects.get().actor == actor_of("create_account")
 
 
 def test_create_account_takes_another_starting_balance() -> None:
@@ -128,7 +129,7 @@ def test_top_up_prints_the_new_balance_and_keeps_the_reason(account: Account) ->
     out, _ = command("top_up", "demo", "5.50", "--reason", "invoice 7")
     assert out == f"account {account.pk} 'demo': balance 15.5000\n"
     entry = LedgerEntry.objects.get(sequence=2)
-    assert (entry.actor, entry.reason) == ("manage.py top_up", "invoice 7")
+    assert (entry.actor, entry.reason) == (actor_of("top_up"), "invoice 7")
 
 
 @pytest.mark.parametrize(
@@ -166,7 +167,7 @@ def test_create_codes_prints_the_codes_alone_on_standard_output(account: Account
     out, err = command("create_codes", "25.00", "--count", "3", "--days", "30", "--reason", "fair")
     texts = out.splitlines()
     first, *_, last = RedemptionCode.objects.order_by("pk")
-    assert (len(texts), first.created_by, first.reason) == (3, "manage.py create_codes", "fair")
+    assert (len(texts), first.created_by, first.reason) == (3, actor_of("create_codes"), "fair")
     assert f"3 codes, ids {first.pk} to {last.pk}, valid until {first.expires_at:%Y-%m-%d}" in err
     assert not any(text in err for text in texts)
     assert [codes.redeem(account_id=account.pk, text=text).code.pk for text in texts] == [

@@ -21,7 +21,7 @@ ARTEFACTS: Final[list[Artefact]] = [artefacts.compose, artefacts.kubernetes, art
 FOREIGN: Final = frozenset(
     {
         *("FORWARDED_ALLOW_IPS", "WEB_HOST", "HOME", "PATH", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"),
-        *("HF_HOME", "TORCHINDUCTOR_CACHE_DIR", "METRICS_PORT"),
+        *("HF_HOME", "TORCHINDUCTOR_CACHE_DIR"),
     }
 )
 

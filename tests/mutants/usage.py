@@ -143,7 +143,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="usage: a text is no formula",
-        path="workers/usage/spreadsheet.py",
+        path="billing/spreadsheet.py",
         text="text.startswith(_FORMULA_STARTS)",
         without="False",
         tests=(f"{EXPORT}::test_a_text_that_begins_like_a_formula_is_harmless_in_csv",),

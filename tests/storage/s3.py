@@ -4,7 +4,7 @@ import os
 import subprocess
 import sysconfig
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +17,8 @@ from zekron_api.config.storage_url import object_store
 
 BUCKET = "zekron-test"
 OBJECT = "2030/01/02/03/" + "ab" * 16
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "a secret of the tests"}
+LOGIN = ("tester", "a secret of the tests")
+CREDENTIALS = dict(zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), LOGIN, strict=True))
 START_LIMIT_SECONDS = 30
 _SAYS_WHERE = "Starting s3 server on ["
 
@@ -48,11 +49,11 @@ def shared_store(*, location: str, **options: Any) -> S3Store:
 
 
 @contextmanager
-def server(folder: Path) -> Iterator[Server]:
-    """Run a server over the folder, with an empty bucket, until the block ends."""
+def server(folder: Path, *, logins: Sequence[tuple[str, str]] = (LOGIN,)) -> Iterator[Server]:
+    """Run a server over the folder, with an empty bucket, until the block ends. A login is a key and its secret."""
     bucket = folder / "buckets" / BUCKET
     bucket.mkdir(parents=True)
-    login = ",".join(CREDENTIALS.values())
+    keys = ",".join(f'"{key},{secret}"' for key, secret in logins)
     with (folder / "rclone.log").open("wb") as log:
         process = subprocess.Popen(
             [
@@ -63,7 +64,7 @@ def server(folder: Path) -> Iterator[Server]:
                 "127.0.0.1:0",
                 bucket.parent,
             ],
-            env={**os.environ, "RCLONE_AUTH_KEY": f'"{login}"', "RCLONE_CONFIG": os.devnull},
+            env={**os.environ, "RCLONE_AUTH_KEY": keys, "RCLONE_CONFIG": os.devnull},
             stdout=log,
             stderr=log,
         )

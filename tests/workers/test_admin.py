@@ -56,11 +56,16 @@ def test_each_worker_is_shown_with_what_it_says_of_itself() -> None:
 
 def test_a_worker_that_loads_is_shown_with_the_time_that_it_has_taken() -> None:
     loading = worker_registry.Details(
-        models={}, loading=("zekron-image-1", "big"), started_at=time.time() - 125, device="cuda:0"
+        models={},
+        loading=("zekron-image-1", "big"),
+        started_at=time.time() - 125,
+        device="cuda:0",
+        loading_stage="weights",
+        loading_fraction=0.404,
     )
     worker_registry.publish(worker_name="gpu@a", details=loading)
     shown = page(browser_with("view_generation"), WORKERS)
-    assert "loading zekron-image-1, big for 2\xa0minutes" in shown
+    assert "loading zekron-image-1, big (weights, 40 %) for 2\xa0minutes" in shown
     assert "No worker is running." not in shown
 
 

@@ -5,6 +5,7 @@ import io
 import pytest
 from django.core.management import CommandError, call_command
 
+from billing.management.actor import actor_of
 from tests import factories
 from workers.models import Generation, Status
 
@@ -29,7 +30,7 @@ def test_a_queued_generation_is_cancelled_with_the_reason() -> None:
     assert said == f"Generation {queued.pk} is cancelled. Nothing is charged.\n"
     row = Generation.objects.get()
     assert row.status == Status.CANCELLED
-    assert row.error_detail == "cancelled by manage.py cancel_generation: asked by mail"
+    assert row.error_detail == f"cancelled by {actor_of('cancel_generation')}: asked by mail"
 
 
 def test_a_running_generation_is_left_to_its_worker_and_a_second_run_finds_nothing_to_do() -> None:

@@ -3,10 +3,11 @@
 import ast
 import base64
 import os
+import re
 import runpy
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -29,6 +30,7 @@ PRODUCTION = {
     "DATABASE_URL": "postgres://zekron:secret@db.example.com/zekron",
     "REDIS_URL": "redis://redis.example.com:6379/0",
     "STORAGE_URL": "file:///srv/zekron",
+    "EMAIL_FROM": "zekron@example.com",
 }
 FACTS = """
 import django
@@ -44,6 +46,13 @@ print(secure["Strict-Transport-Security"], spoofed.status_code)
 print(settings.SESSION_COOKIE_SECURE, settings.CSRF_COOKIE_SECURE, settings.DEBUG)
 """
 
+# Variables whose names sound of a secret, and whose values are none: public addresses, a folder or a bucket, and paths.
+NO_SECRETS = {"PUBLIC_URL", "TOP_UP_RETURN_URL", "STORAGE_URL", "C2PA_KEY"}
+
+
+def _spell(ring: Mapping[str, bytes]) -> str:
+    return ",".join(f"{key_id}:{base64.b64encode(key).decode()}" for key_id, key in ring.items())
+
 
 # A value for each variable that holds a secret, and the setting that holds it then.
 SECRETS: dict[str, tuple[str, Callable[[dict[str, Any]], object]]] = {
@@ -52,12 +61,30 @@ SECRETS: dict[str, tuple[str, Callable[[dict[str, Any]], object]]] = {
         f"{'g' * 50}, {'h' * 50}",
         lambda settings: ", ".join(settings["SECRET_KEY_FALLBACKS"]),
     ),
+    "STRIPE_SECRET_KEY": ("sk_live_file", lambda settings: settings["STRIPE_SECRET_KEY"]),
+    "STRIPE_WEBHOOK_SECRET": ("whsec_file", lambda settings: settings["STRIPE_WEBHOOK_SECRET"]),
+    "EMAIL_URL": (
+        "submission://zekron:file@mail.example.com:587",
+        lambda settings: (
+            "submission://{EMAIL_HOST_USER}:{EMAIL_HOST_PASSWORD}@{EMAIL_HOST}:{EMAIL_PORT}".format(
+                **settings
+            )
+        ),
+    ),
+    "PROVENANCE_KEYS": (
+        "file:" + base64.b64encode(bytes(range(64, 96))).decode(),
+        lambda settings: _spell(settings["PROVENANCE_KEYS"]),
+    ),
     "METRICS_TOKEN": ("f" * 32, lambda settings: settings["METRICS_TOKEN"]),
     "REDIS_URL": ("redis://:file@redis.example.com:6379/0", lambda settings: settings["CELERY_BROKER_URL"]),
     "MASTER_KEYS": (
         "file:" + base64.b64encode(bytes(range(32, 64))).decode(),
-        lambda settings: ",".join(
-            f"{key_id}:{base64.b64encode(key).decode()}" for key_id, key in settings["MASTER_KEYS"].items()
+        lambda settings: _spell(settings["MASTER_KEYS"]),
+    ),
+    "DATABASE_DIRECT_URL": (
+        "postgres://zekron:direct@db.example.com/zekron",
+        lambda settings: "postgres://{user}:{password}@{host}/{NAME}".format(
+            **settings["DATABASES"]["default"], **settings["DATABASES"]["default"]["DIRECT"]
         ),
     ),
     "DATABASE_URL": (
@@ -144,6 +171,12 @@ def read(monkeypatch: pytest.MonkeyPatch) -> Read:
         return runpy.run_path(str(ROOT / "zekron_api" / "settings.py"))
 
     return run
+
+
+def test_each_variable_that_holds_a_secret_is_tried_as_a_file() -> None:
+    source = (ROOT / "zekron_api" / "settings.py").read_text()
+    named = set(re.findall(r'env\.\w+\(\s*"(\w*(?:KEY|KEYS|SECRET|TOKEN|FALLBACKS|URL))"', source))
+    assert named - NO_SECRETS == SECRETS.keys()
 
 
 @pytest.mark.parametrize("name", SECRETS)

@@ -21,7 +21,7 @@ from workers.engine.interface import (
     Picture,
     StepCallback,
 )
-from workers.engine.stage_executor import Batch, Job, StageExecutor
+from workers.engine.stage_executor import Batch, Job, OnStage, StageExecutor
 
 log = logging.getLogger(__name__)
 
@@ -57,12 +57,13 @@ class Batcher:
         more_may_come: Callable[[], bool] = lambda: True,
         on_device_lost: Callable[[], None] = lambda: None,
         on_broken: Callable[[], None] = lambda: None,
+        on_stage: OnStage = lambda *_: None,
     ) -> None:
         """Start the threads, which own the engine until `close` has returned.
 
         `more_may_come` tells whether the queue delay is worth while. One of the last two is called once, from its own
         thread: `on_device_lost` after the engine has raised DeviceLost, and `on_broken` after an unexpected error has
-        ended one of the batcher's threads. The batcher takes no more orders then.
+        ended one of the batcher's threads. The batcher takes no more orders then. `on_stage` is told of each stage.
         """
         self._engine = engine
         self._max_queue_delay_seconds = max_queue_delay_seconds
@@ -80,6 +81,7 @@ class Batcher:
             may_begin=self._may_begin,
             on_end=self._end_batch,
             on_broken=self._break,
+            on_stage=on_stage,
         )
         self._executor.start()
 

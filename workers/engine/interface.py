@@ -89,7 +89,7 @@ class ImageOrder:
     what the picture should not show, for models that take one. `is_unwanted` tells whether its client has cancelled it
     meanwhile. Any thread may call it. `on_preview` gets at most `preview_count` previews while the picture is made. An
     engine that has no previews never calls it. `on_prompt_read` is called before the steps with the number of the
-    prompt's tokens.
+    prompt's tokens. `traceparent` is the place of the order in a trace (W3C Trace Context). No engine needs it.
     """
 
     prompt: str
@@ -103,6 +103,7 @@ class ImageOrder:
     preview_count: int = 0
     on_preview: PreviewCallback = field(default=lambda _: None, compare=False)
     on_prompt_read: PromptReadCallback = field(default=lambda _: None, compare=False)
+    traceparent: str = field(default="", compare=False)
 
 
 class Engine(Protocol):

@@ -7,7 +7,7 @@ module does not know how a batch is chosen.
 import logging
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,9 +15,13 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
+from workers import liveness
 from workers.engine.interface import BadOutput, Engine, ImageOrder, OrderDropped, Picture, StepCallback
 
 log = logging.getLogger(__name__)
+
+# Is told of each stage that succeeded: its name, the orders of its batch and its seconds.
+OnStage = Callable[[str, Sequence[ImageOrder], float], None]
 
 # The weight of one measurement in the moving average, so that one unusual picture hardly changes the prediction.
 WEIGHT = 0.2
@@ -48,6 +52,11 @@ class Batch:
     # The time for which the device had this batch and no earlier one.
     device_seconds: float = 0.0
 
+    @property
+    def orders(self) -> list[ImageOrder]:
+        """Return the orders of the jobs."""
+        return [job.order for job in self.jobs]
+
 
 class StageExecutor:
     """Three threads, "prepare", "gpu" and "decode", which end when `take` returns None."""
@@ -60,19 +69,21 @@ class StageExecutor:
         may_begin: Callable[[Batch], bool],
         on_end: Callable[[Batch, Exception | None], None],
         on_broken: Callable[[Exception], None],
+        on_stage: OnStage = lambda *_: None,
     ) -> None:
         """Create the threads without starting them.
 
         `take` waits for the next batch. `may_begin` is asked once a batch is prepared, and a refused batch is dropped.
         `on_end` is called once for each other batch, from any of the threads. Its error is None after the pictures are
         delivered. `on_broken` is called when an unexpected error, which is no engine's, ends a thread. All threads end
-        after that.
+        after that. `on_stage` is called after each stage, in its thread.
         """
         self._engine = engine
         self._take = take
         self._may_begin = may_begin
         self._on_end = on_end
         self._on_broken = on_broken
+        self._on_stage = on_stage
         self._is_broken = False
         self._prepared: SimpleQueue[Batch | None] = SimpleQueue()
         self._denoised: SimpleQueue[Batch | None] = SimpleQueue()
@@ -119,7 +130,7 @@ class StageExecutor:
     def _guard(self, work: Callable[[], None]) -> None:
         """Run a thread's work. A stage without its thread would accept batches and never end them."""
         try:
-            work()
+            liveness.run_watched(work)
         except Exception as error:
             log.critical("the thread %s broke", threading.current_thread().name, exc_info=error)
             self._is_broken = True
@@ -137,7 +148,7 @@ class StageExecutor:
             if batch is None:
                 break
             started = time.monotonic()
-            if self._run(batch, partial(self._engine.prepare, [job.order for job in batch.jobs])):
+            if self._run(batch, "prepare", partial(self._engine.prepare, batch.orders)):
                 self.prepare_seconds += (time.monotonic() - started - self.prepare_seconds) * WEIGHT
                 self._prepared.put(batch)
             else:
@@ -154,7 +165,7 @@ class StageExecutor:
             # The next batch may be prepared from now on.
             self._prepare_slots.release()
             denoise = partial(self._engine.denoise, batch.value, on_step=self._make_step_callback(batch))
-            if self._may_begin(batch) and self._run(batch, denoise):
+            if self._may_begin(batch) and self._run(batch, "denoise", denoise):
                 self._denoised.put(batch)
             else:
                 self._begun_count -= len(batch.jobs)
@@ -163,7 +174,7 @@ class StageExecutor:
 
     def _decode(self) -> None:
         while (batch := self._denoised.get()) is not None:
-            if self._run(batch, partial(self._decode_all, batch)):
+            if self._run(batch, "decode", partial(self._decode_all, batch)):
                 self._measure_speed(batch)
                 self._deliver(batch)
             else:
@@ -176,16 +187,25 @@ class StageExecutor:
             raise BadOutput(f"the engine made {len(pictures)} images of {len(batch.jobs)} orders")
         return pictures
 
-    def _run(self, batch: Batch, stage: Callable[[], Any]) -> bool:
+    def _run(self, batch: Batch, name: str, stage: Callable[[], Any]) -> bool:
         self.note_progress()
+        started_at = self.progressed_at
         try:
             batch.value = stage()
             self.note_progress()
+            self._tell_stage(batch, name, time.monotonic() - started_at)
         except Exception as error:  # noqa: BLE001
             # The error belongs to the callers that wait for this batch. The thread must survive to serve the others.
             self._on_end(batch, error)
             return False
         return True
+
+    def _tell_stage(self, batch: Batch, name: str, seconds: float) -> None:
+        try:
+            self._on_stage(name, batch.orders, seconds)
+        except Exception:
+            # A measurement must cost no picture.
+            log.exception("the callback for a stage failed")
 
     def _deliver(self, batch: Batch) -> None:
         for job, picture in zip(batch.jobs, batch.value, strict=True):

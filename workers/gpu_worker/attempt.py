@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 from django.db import DatabaseError
@@ -13,7 +14,7 @@ from PIL import Image
 
 from storage import failpoints, images
 from storage.models import StoredImage
-from workers import error_redaction, moderation
+from workers import error_redaction, log_context, moderation
 from workers.engine.batcher import BatcherClosed
 from workers.engine.interface import (
     ImageOrder,
@@ -26,7 +27,7 @@ from workers.engine.interface import (
     StepCallback,
     refuse_unfit,
 )
-from workers.gpu_worker import finished_image, previews
+from workers.gpu_worker import finished_image, previews, stages
 from workers.gpu_worker.heartbeat import Heartbeat
 from workers.imaging import letterbox, masks, source_images, source_manifest
 from workers.lifecycle import cancellation, completion, error_codes, generations
@@ -74,7 +75,15 @@ def run_next(*, context: AttemptContext) -> None:
 def carry_out(*, generation: Generation, context: AttemptContext) -> None:
     """Make one attempt at a generation that was claimed just now."""
     assert generation.lease_token is not None
-    with context.heartbeat.keep_lease(generation.lease_token) as is_unwanted:
+    with (
+        log_context.adding(
+            request_id=generation.request_id,
+            account_id=generation.account_id,
+            generation_id=generation.pk,
+            trace_id=generation.trace_id,
+        ),
+        context.heartbeat.keep_lease(generation.lease_token) as is_unwanted,
+    ):
         try:
             _bring_to_an_end(generation, context, is_unwanted)
         except generations.LeaseLost:
@@ -103,6 +112,7 @@ def order_of(
         mask=mask,
         is_unwanted=is_unwanted,
         on_prompt_read=on_prompt_read,
+        traceparent=generation.traceparent,
     )
 
 
@@ -182,18 +192,22 @@ def _make(generation: Generation, context: AttemptContext, is_unwanted: threadin
     if is_unwanted.is_set():
         raise generations.CancelRequested
     failpoints.reach("painted")
-    finished = finished_image.encode(
-        picture, generation=generation, source_manifests=_source_manifests(generation, files)
-    )
-    image = finished_image.store(finished, generation=generation)
+    measure = partial(stages.measure, generation=generation)
+    with measure("encode"):
+        finished = finished_image.encode(
+            picture, generation=generation, source_manifests=_source_manifests(generation, files)
+        )
+    with measure("store"):
+        image = finished_image.store(finished, generation=generation)
     failpoints.reach("stored")
     try:
-        completion.complete_with_retry(
-            generation=generation,
-            image=image,
-            prompt_tokens=prompt_tokens[0] if prompt_tokens else None,
-            mark=finished.mark,
-        )
+        with measure("settle"):
+            completion.complete_with_retry(
+                generation=generation,
+                image=image,
+                prompt_tokens=prompt_tokens[0] if prompt_tokens else None,
+                mark=finished.mark,
+            )
     except (generations.LeaseLost, generations.CancelRequested):
         images.discard(image=image)
         raise

@@ -11,6 +11,7 @@ import redis
 from django.db import DatabaseError, close_old_connections, connections
 
 from storage.postgresql import time_limits
+from workers import liveness
 from workers.lifecycle import generations
 from workers.messaging import background, worker_registry
 from workers.messaging.worker_registry import Details
@@ -49,9 +50,12 @@ class Heartbeat:
         self._interval_seconds = interval_seconds
         self._lost: dict[uuid.UUID, threading.Event] = {}
         self._lock = threading.Lock()
+        self._ended_count = 0
         self._closed = threading.Event()
         self._due = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._thread = threading.Thread(
+            target=liveness.run_watched, args=(self._run,), name="heartbeat", daemon=True
+        )
 
     def start(self) -> None:
         """Start the thread, which begins to beat."""
@@ -77,6 +81,12 @@ class Heartbeat:
         with self._lock:
             return set(self._lost)
 
+    @property
+    def ended_count(self) -> int:
+        """The number of attempts that have ended since the start, in any way."""
+        with self._lock:
+            return self._ended_count
+
     @contextmanager
     def keep_lease(self, lease_token: uuid.UUID) -> Iterator[threading.Event]:
         """Renew this lease while the block runs. The event is set once the attempt is not wanted any more."""
@@ -89,6 +99,7 @@ class Heartbeat:
         finally:
             with self._lock:
                 del self._lost[lease_token]
+                self._ended_count += 1
 
     def beat(self) -> None:
         """Renew every lease in one statement, and register this worker as alive.

@@ -1,9 +1,11 @@
 """The idle poller of a worker with room, which claims work from the table, sweeps and purges.
 
-A lost message, an unavailable Redis or a stopped Celery beat therefore costs only seconds of waiting.
+A lost message, a consumer that gets none, an unavailable Redis or a stopped Celery beat therefore costs only seconds of
+waiting.
 """
 
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from django.db import close_old_connections, connections
 
 from storage import images
 from storage.postgresql.availability import UNAVAILABLE
+from workers import liveness
 from workers.gpu_worker import attempt
 from workers.gpu_worker.attempt import AttemptContext
 from workers.lifecycle import generations, recovery
@@ -23,8 +26,11 @@ from workers.models import Generation
 
 log = logging.getLogger(__name__)
 
-# The interval at which a worker with room reads the table. The message of a younger generation may still arrive.
+# The mean interval at which a worker with room reads the table, whether Redis answers or not: a consumer can be deaf
+# while everything else reaches Redis. The message of a younger generation may still arrive.
 CLAIM_SECONDS = 2.0
+# Workers that were started together spread their reads over the interval within a minute.
+CLAIM_SPREAD = 0.2
 # Less often than the rounds of Celery beat, which do the same work.
 SWEEP_SECONDS = 10.0
 PURGE_SECONDS = 60.0
@@ -73,7 +79,9 @@ class IdlePoller:
         self._contact = DatabaseContact(pause_seconds=PAUSE_SECONDS)
         self._sweep_at = self._purge_at = time.monotonic()
         self._attempts = ThreadPoolExecutor(capacity, thread_name_prefix="idle")
-        self._thread = threading.Thread(target=self._run, name="idle", daemon=True)
+        self._thread = threading.Thread(
+            target=liveness.run_watched, args=(self._run,), name="idle", daemon=True
+        )
 
     def start(self) -> None:
         """Start the thread, which begins to look for work."""
@@ -93,7 +101,7 @@ class IdlePoller:
         self._attempts.shutdown()
 
     def _run(self) -> None:
-        while not self._closed.wait(CLAIM_SECONDS):
+        while not self._closed.wait(_draw_pause_seconds()):
             _try(self._poll)
         connections.close_all()
 
@@ -134,6 +142,10 @@ class IdlePoller:
         _try(partial(attempt.carry_out, generation=generation, context=self._context))
         # These threads seldom have work, and each thread that serves messages already has a connection.
         connections.close_all()
+
+
+def _draw_pause_seconds() -> float:
+    return CLAIM_SECONDS * random.uniform(1 - CLAIM_SPREAD, 1 + CLAIM_SPREAD)  # noqa: S311 (no secret)
 
 
 def _try(work: Callable[[], object]) -> bool:

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from PIL import Image
 
-from workers import moderation
+from workers import liveness, moderation
 from workers.engine.interface import Picture, Preview, PreviewCallback
 from workers.gpu_worker import marking
 from workers.imaging import encoders
@@ -41,7 +41,9 @@ class PreviewPublisher:
         self._waiting: SimpleQueue[_Waiting | None] = SimpleQueue()
         self._followed: set[int] = set()
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="previews", daemon=True)
+        self._thread = threading.Thread(
+            target=liveness.run_watched, args=(self._run,), name="previews", daemon=True
+        )
 
     def start(self) -> None:
         """Start the thread."""

@@ -1,6 +1,7 @@
 """The GPU worker process: an engine and a batcher for each model, the heartbeat and the idle poller."""
 
 import logging
+import math
 import os
 import threading
 import time
@@ -14,13 +15,15 @@ from workers import licences
 from workers.catalogue import CatalogueError, ImageModel, models_of
 from workers.engine.batcher import Batcher
 from workers.engine.interface import ImageOrder, Picture, StepCallback, load_engine
-from workers.gpu_worker import build_id, marking
+from workers.engine.loading_progress import LoadingProgress
+from workers.gpu_worker import build_id, marking, stages
 from workers.gpu_worker.attempt import AttemptContext
 from workers.gpu_worker.heartbeat import Heartbeat
 from workers.gpu_worker.incoming import IncomingOrders
 from workers.gpu_worker.poller import IdlePoller
 from workers.gpu_worker.previews import PreviewPublisher
 from workers.gpu_worker.progress import ProgressReporter
+from workers.gpu_worker.recycling import Recycling
 from workers.gpu_worker.utilisation import Utilisation
 from workers.lifecycle import generations
 from workers.messaging import counters
@@ -41,13 +44,17 @@ class GpuWorker:
         """Load the models of these queues, which may take minutes, and start the threads.
 
         Meanwhile the worker is registered as one that loads. `capacity` is the maximum number of attempts that run at
-        once. Raise CatalogueError for a queue that no model has, and Misconfigured for pictures that cannot be signed.
+        once. Raise CatalogueError for a queue that no model has, and Misconfigured for pictures that cannot be signed
+        or a limit of memory that is too low.
         """
         models = _list_models(queues)
         marking.check()
         self._queues = sorted(queues)
         self._loading = [model.name for model in models]
         self._started_at = time.time()
+        self._loading_progress = LoadingProgress(
+            model_count=len(models), on_change=self._tell_loading_progress
+        )
         self._batchers: dict[str, Batcher] = {}
         self._compilation: dict[str, str] = {}
         self._incoming = IncomingOrders()
@@ -57,7 +64,10 @@ class GpuWorker:
             worker_name=worker_name,
             speed=self._seconds_per_image,
             describe=self._describe,
-            before_beat=self._leave_hanging_device,
+            before_beat=self._check_health,
+        )
+        self._recycling = Recycling(
+            max_generations=settings.MAX_GENERATIONS_PER_WORKER, max_memory_mib=settings.MAX_WORKER_MEMORY
         )
         self._progress = ProgressReporter()
         self._previews = PreviewPublisher()
@@ -65,6 +75,7 @@ class GpuWorker:
         try:
             # The thread of the heartbeat reads this attribute, so it never sees the mapping change.
             self._batchers = {model.name: self._load(model) for model in models}
+            self._recycling.refuse_useless_limit()
         except BaseException:
             self._heartbeat.close()
             raise
@@ -85,7 +96,8 @@ class GpuWorker:
 
     def _load(self, model: ImageModel) -> Batcher:
         log.info("loading %s from %s on device %s", model.name, model.weights, settings.DEVICE)
-        engine = load_engine(model=model, device=settings.DEVICE)
+        with self._loading_progress.follow_model():
+            engine = load_engine(model=model, device=settings.DEVICE)
         # An engine from outside the project need not have a `device_name`.
         self._device = getattr(engine, "device_name", settings.DEVICE)
         self._compilation[model.name] = getattr(engine, "compilation", "plain")
@@ -94,7 +106,14 @@ class GpuWorker:
             more_may_come=self._incoming.has_any,
             on_device_lost=partial(self._leave, f"the device {settings.DEVICE} is lost"),
             on_broken=partial(self._leave, f"a thread of {model.name} broke"),
+            on_stage=partial(stages.note_engine_stage, model.name),
         )
+
+    def _tell_loading_progress(self) -> None:
+        fraction = self._loading_progress.fraction
+        done = "" if fraction is None else f", {math.floor(100 * fraction)} %"
+        log.info("loading: %s%s", self._loading_progress.stage or "begun", done)
+        self._heartbeat.beat_soon()
 
     def stop(self, *, within_seconds: float) -> None:
         """Finish the running batches, requeue everything else, and return at once.
@@ -127,6 +146,12 @@ class GpuWorker:
             log.exception("zekron: stopped without the database; the sweep rescues unfinished generations")
         finally:
             _exit(0)
+
+    def _check_health(self) -> None:
+        """End a process that hangs, and stop one that has lived long enough. Called before each beat."""
+        self._leave_hanging_device()
+        if not self._loading:
+            self._recycling.stop_if_due(generation_count=self._heartbeat.ended_count)
 
     def _leave_hanging_device(self) -> None:
         """End the process if a device has stopped answering inside a call, which nothing else would end.
@@ -176,6 +201,8 @@ class GpuWorker:
                 code=build_id.digest(),
                 loading=self._loading,
                 started_at=self._started_at,
+                loading_stage=self._loading_progress.stage,
+                loading_fraction=self._loading_progress.fraction,
             )
         return Details(
             models={name: batcher.seconds_per_image for name, batcher in self._batchers.items()},

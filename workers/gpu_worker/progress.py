@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from workers import liveness
 from workers.engine.interface import StepCallback
 from workers.messaging import background, progress_events
 from workers.messaging.progress_events import Step
@@ -26,7 +27,9 @@ class ProgressReporter:
         self._latest: dict[int, Step] = {}
         self._changed = threading.Event()
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
+        self._thread = threading.Thread(
+            target=liveness.run_watched, args=(self._run,), name="progress", daemon=True
+        )
 
     def start(self) -> None:
         """Start the thread."""

@@ -1,10 +1,12 @@
 """Prediction of the wait for a new generation, from the open generations and the speed of the live workers.
 
-It writes nothing to the database or Redis. It knows neither HTTP nor accounts.
+It writes nothing to the database. Redis counts the images that are refused for want of a worker. It knows neither HTTP
+nor accounts.
 """
 
 import logging
 import math
+import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,8 +15,8 @@ from django.conf import settings
 
 from workers.catalogue import catalogue
 from workers.lifecycle.queue_readings import RECOUNT_SECONDS, QueueReadings
-from workers.messaging import worker_registry
-from workers.messaging.worker_registry import Worker
+from workers.messaging import demand, worker_registry
+from workers.messaging.worker_registry import Details, Worker
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +24,9 @@ log = logging.getLogger(__name__)
 FIRST_GUESS_SECONDS = 5.0
 # A restarted worker is ready again after about this time.
 NO_WORKER_RETRY_SECONDS = 30
+# The bounds of the time that a loading worker is predicted to need.
+MIN_LOADING_SECONDS = 5
+MAX_LOADING_SECONDS = 600
 # The count of open generations stops at this multiple of the number that can be made within the limit.
 LOOK_FACTOR = 10
 
@@ -37,7 +42,16 @@ class QueueTooLong(Exception):
 
 
 class ModelLoading(QueueTooLong):
-    """The only workers for the model still load it. A retry after `wait_seconds` may succeed."""
+    """The only workers for the model still load it, of which `fraction` is done. Its text is for clients."""
+
+    def __init__(self, wait_seconds: int, fraction: float | None = None) -> None:
+        super().__init__(wait_seconds)
+        self.fraction = fraction
+
+    def __str__(self) -> str:
+        """Return the message, with the part that is done if it is known."""
+        done = "" if self.fraction is None else f" ({math.floor(100 * self.fraction)} %)"
+        return f"The service is still loading this model{done}. Nothing was charged. Try again later."
 
 
 class Speed(NamedTuple):
@@ -62,10 +76,10 @@ def refuse_if_too_long(
     The wait is that until the last of `image_count` images starts. If they alone take longer than the limit, they must
     find an empty queue.
 
-    It is ModelLoading if a worker is loading the model. An accepted request counts in the predictions of the next
-    second, also if it is refused for another reason later. Without Redis no prediction is possible, and the function
-    accepts every request. So it does without a worker for a request that can wait until one comes (`needs_worker`). A
-    generation that is not made in time is cancelled and free.
+    It is ModelLoading if a worker is loading the model. Images that are refused without a worker count as demand. An
+    accepted request counts in the predictions of the next second, also if it is refused for another reason later.
+    Without Redis no prediction is possible, and the function accepts every request. So it does without a worker for a
+    request that can wait until one comes (`needs_worker`). A generation that is not made in time is cancelled and free.
     """
     try:
         speed = find_speed(model_name=model_name, limit_seconds=limit_seconds)
@@ -84,8 +98,7 @@ def refuse_if_too_long(
     if speed is None and not needs_worker:
         return
     if speed is None:
-        error_type = ModelLoading if _is_loading(model_name) else QueueTooLong
-        raise error_type(NO_WORKER_RETRY_SECONDS)
+        raise _refuse_without_worker(model_name, image_count)
     if wait_seconds > first_limit_seconds:
         raise QueueTooLong(math.ceil(wait_seconds - first_limit_seconds))
     _readings.note_admission(_counted_as(model_name), image_count=image_count)
@@ -131,16 +144,31 @@ def _predict_with(
     return speed.seconds_for(count)
 
 
-def _is_loading(model_name: str) -> bool:
+def _refuse_without_worker(model_name: str, image_count: int) -> QueueTooLong:
+    """Count the images as demand, and return the refusal, which tells how far the most advanced worker has loaded."""
     try:
-        return any(
-            model_name in worker.details.loading
+        demand.note(model_name=model_name, image_count=image_count)
+        loading = [
+            worker.details
             for worker in worker_registry.list_loading()
-            if worker.details
-        )
+            if worker.details and model_name in worker.details.loading
+        ]
     except redis.RedisError as error:
         log.debug("it is unknown without Redis whether a worker loads: %s", error)
-        return False
+        loading = []
+    if not loading:
+        return QueueTooLong(NO_WORKER_RETRY_SECONDS)
+    first = max(loading, key=lambda details: details.loading_fraction or 0.0)
+    return ModelLoading(_predict_loaded(first), first.loading_fraction)
+
+
+def _predict_loaded(details: Details) -> int:
+    """Return the seconds until the worker has loaded, if it goes on as fast as until now."""
+    if not details.loading_fraction or details.started_at is None:
+        return NO_WORKER_RETRY_SECONDS
+    gone_seconds = time.time() - details.started_at
+    seconds = math.ceil(gone_seconds * (1 - details.loading_fraction) / details.loading_fraction)
+    return min(max(seconds, MIN_LOADING_SECONDS), MAX_LOADING_SECONDS)
 
 
 def _images_per_second(model_name: str, workers: Sequence[Worker]) -> float:

@@ -8,6 +8,7 @@ from typing import Final
 from django.db import IntegrityError, InterfaceError, OperationalError, close_old_connections
 
 from storage.models import StoredImage
+from workers import metrics
 from workers.engine.interface import PromptTokens
 from workers.lifecycle import generations
 from workers.lifecycle.made_pictures import UNMARKED, Mark
@@ -58,6 +59,7 @@ def _complete_or_find_completed(
         # The database may have committed an earlier try and lost its answer.
         if not _is_completed_with(generation, image):
             raise
+        metrics.count_completion(generation, generation.quote_micros)
 
 
 def _is_completed_with(generation: Generation, image: StoredImage) -> bool:

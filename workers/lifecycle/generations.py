@@ -18,6 +18,7 @@ from billing import holds, key_spending
 from storage import failpoints, images
 from storage.models import StoredImage
 from storage.postgresql import plain_sql
+from workers import metrics, tracing
 from workers.catalogue import catalogue
 from workers.engine.interface import PromptTokens
 from workers.lifecycle import attempt_statements, eligibility, idempotency, image_tokens
@@ -92,7 +93,9 @@ def claim_next(*, models: Collection[str] | None = None, now: datetime | None = 
             *columns, webhook_count, _ = rows[0]
             outbox.wake_soon(webhook_count)
             failpoints.reach("claimed")
-            return plain_sql.instance(Generation, columns)
+            claimed = plain_sql.instance(Generation, columns)
+            _time_wait(claimed)
+            return claimed
     raise NotClaimable
 
 
@@ -137,6 +140,7 @@ def complete(
     if not completed:
         _refuse_completion(generation, cost_micros)
     [(webhook_count,)] = completed
+    transaction.on_commit(partial(metrics.count_completion, generation, cost_micros))
     _notify(generation)
     outbox.wake_soon(webhook_count)
 
@@ -258,6 +262,22 @@ def give_up(*, generation: Generation, error_type: str, error_code: str, now: Ti
     )
 
 
+def _time_wait(claimed: Generation) -> None:
+    """Measure the wait of a generation that is claimed for the first time, by the clock of the database."""
+    assert claimed.lease_until is not None
+    assert claimed.started_at is not None
+    if claimed.lease_until - claimed.started_at == timedelta(seconds=attempt_statements.LEASE_SECONDS):
+        metrics.time_wait(claimed, (claimed.started_at - claimed.created_at).total_seconds())
+        tracing.record(
+            "wait",
+            parent=claimed.traceparent,
+            started_at=claimed.created_at.timestamp(),
+            ended_at=claimed.started_at.timestamp(),
+            generation_id=claimed.pk,
+            model=claimed.model,
+        )
+
+
 def _refuse_completion(generation: Generation, cost_micros: int) -> NoReturn:
     leased = Generation.objects.filter(pk=generation.pk, status=Status.RUNNING)
     row = leased.filter(lease_token=generation.lease_token).first()
@@ -312,6 +332,8 @@ def _end_unpaid(
             holds.release(reservation_id=generation.reservation_id)
             if generation.kind == Kind.EDIT:
                 images.destroy_keys(image_ids=generation.sources.values_list("image_id", flat=True))
+            error_type = str(changes["error_type"])
+            transaction.on_commit(partial(metrics.count_end, generation, target, error_type))
             _notify(generation)
     return moved
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from itertools import chain
-from typing import Final
+from typing import Final, NamedTuple
 
 from billing import holds
 from storage import images
@@ -35,13 +35,14 @@ named_hold AS MATERIALIZED (
 ), generation AS (
     INSERT INTO workers_generation AS g (id, group_id, group_index, account_id, api_key_id, number, reservation_id,
         kind, model, prompt, parameters, quote_micros, is_async, status, attempt_count, turn_at, not_before,
-        queue_until, deadline_at, created_at, hinted_at, error_code, error_type, error_detail)
+        queue_until, deadline_at, created_at, hinted_at, request_id, traceparent, error_code, error_type, error_detail)
     SELECT id, CASE WHEN %(count)s > 1 THEN first_value(id) OVER (ORDER BY position) END,
         CASE WHEN %(count)s > 1 THEN position - 1 END, account_id, %(api_key_id)s::bigint, number, reservation_id,
         %(kind)s, %(model)s, %(prompt)s, (%(parameters)s::jsonb[])[position], %(quote_micros)s, %(is_async)s, 'queued',
         0, {NOW} + (open_count - 1) * interval '{TURN_SECONDS} seconds', {NOW},
         {NOW} + %(queue_seconds)s * interval '1 second',
-        {NOW} + (coalesce(%(queue_seconds)s, 0) + {DEADLINE_SECONDS}) * interval '1 second', {NOW}, {NOW}, '', '', ''
+        {NOW} + (coalesce(%(queue_seconds)s, 0) + {DEADLINE_SECONDS}) * interval '1 second', {NOW}, {NOW},
+        %(request_id)s, %(traceparent)s, '', '', ''
     FROM named_hold
     RETURNING *
 )"""  # noqa: S608 (only constants are inserted)
@@ -55,6 +56,16 @@ source AS (
         JOIN hold ON hold.position = s.generation
         JOIN generation g USING (reservation_id)
 )"""
+
+
+class Origin(NamedTuple):
+    """The HTTP request that asks: its id, and its place in a trace (W3C Trace Context), or an empty text."""
+
+    request_id: str = ""
+    traceparent: str = ""
+
+
+NO_ORIGIN: Final = Origin()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +86,7 @@ class Submission:
     sources: Sequence[Sequence[StoredImage]] = ()
     idempotency: Idempotency | None = None
     queue_seconds: int | None = None
+    origin: Origin = NO_ORIGIN
 
     @property
     def is_async(self) -> bool:
@@ -107,6 +119,7 @@ def insert(*, submission: Submission, open_limit: int, now: datetime | None) -> 
         "kind": submission.kind,
         "model": submission.model,
         "prompt": submission.prompt,
+        **submission.origin._asdict(),
         "parameters": [json.dumps(each) for each in submission.parameters],
     }
     if named:

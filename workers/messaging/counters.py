@@ -31,12 +31,13 @@ _BACKGROUND_ERRORS: Final = "zekron:background_errors"
 
 
 class QueueState(NamedTuple):
-    """The numbers of open generations, and the seconds since the oldest queued one was accepted."""
+    """The numbers of open generations, and the seconds since the oldest queued ones were accepted."""
 
     queued_count: int
     running_count: int
     async_count: int
     oldest_queued_seconds: float
+    oldest_synchronous_seconds: float
 
 
 def read_queue() -> QueueState:
@@ -50,13 +51,15 @@ def read_queue() -> QueueState:
         running=Count("status", filter=running),
         asynchronous=Count("status", filter=Q(is_async=True)),
         waited=Now() - Min("created_at", filter=queued),
+        waited_for=Now() - Min("created_at", filter=queued & Q(is_async=False)),
     )
-    waited = counted["waited"] or timedelta()
+    waited, waited_for = counted["waited"] or timedelta(), counted["waited_for"] or timedelta()
     return QueueState(
         queued_count=counted["queued"],
         running_count=counted["running"],
         async_count=counted["asynchronous"],
         oldest_queued_seconds=waited.total_seconds(),
+        oldest_synchronous_seconds=waited_for.total_seconds(),
     )
 
 

@@ -19,6 +19,9 @@ MEMORY_SECONDS = 3600
 _SEEN = "zekron:workers:seen"
 _SPEEDS = "zekron:workers:speeds"
 _DETAILS = "zekron:workers:details"
+# The last speed of each model, also after its last worker has left: an autoscaler starts workers by it.
+_LAST_SPEEDS = "zekron:models:speeds"
+LAST_SPEEDS_SECONDS = 30 * 24 * 3600
 
 
 class Details(NamedTuple):
@@ -29,6 +32,8 @@ class Details(NamedTuple):
     running attempts, and `claimed_at` the time of the last claim in Unix seconds. `code` is the build that it runs.
     `compilation` maps each model to how far it is compiled: plain, captured or compiled. `loading` are the models of a
     worker that does not work yet, and `started_at` the time in Unix seconds at which it began to load them.
+    `loading_stage` is the present part of the loading, in words. `loading_fraction` is the part that is done, from 0 to
+    1, or None while it is unknown.
     """
 
     models: Mapping[str, float | None]
@@ -41,6 +46,8 @@ class Details(NamedTuple):
     compilation: Mapping[str, str] = MappingProxyType({})
     loading: Collection[str] = ()
     started_at: float | None = None
+    loading_stage: str = ""
+    loading_fraction: float | None = None
 
 
 class Worker(NamedTuple):
@@ -82,6 +89,9 @@ def publish(
             told = details._asdict() | {"compilation": dict(details.compilation)}
             pipe.hset(_DETAILS, worker_name, orjson.dumps(told))
             pipe.expire(_DETAILS, MEMORY_SECONDS)
+            if speeds := _known_speeds(details):
+                pipe.hset(_LAST_SPEEDS, mapping=speeds)
+                pipe.expire(_LAST_SPEEDS, LAST_SPEEDS_SECONDS)
         pipe.execute()
 
 
@@ -105,6 +115,17 @@ def list_alive() -> list[Worker]:
 def list_loading() -> list[Worker]:
     """Return the workers of the same time that still load their models. Raise RedisUnavailable."""
     return [worker for worker in _list_entries() if worker.is_loading]
+
+
+def _known_speeds(details: Details) -> dict[Any, Any]:
+    return {model: seconds for model, seconds in details.models.items() if seconds is not None}
+
+
+def read_last_speeds() -> dict[str, float]:
+    """Return the seconds per image of each model, as a worker last told them. Raise RedisUnavailable."""
+    with redis_client.connection_or_unavailable() as connection:
+        told: Any = connection.hgetall(_LAST_SPEEDS)
+    return {name.decode(): float(seconds) for name, seconds in told.items()}
 
 
 def _list_entries() -> list[Worker]:

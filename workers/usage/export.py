@@ -6,9 +6,10 @@ from typing import Final, NamedTuple
 
 import orjson
 
+from billing import spreadsheet
 from billing.money import format_usd
 from storage.postgresql import plain_sql
-from workers.usage import entry_times, spreadsheet
+from workers.usage import entry_times
 
 # A page looks at this many entries, so its memory and its time are bounded however few of them are settlements.
 ENTRIES_A_PAGE: Final = 2_000

@@ -12,11 +12,12 @@ from django.conf import settings
 from django.template.loader import render_to_string
 from django.templatetags.static import static
 
+from billing import spreadsheet
 from billing.models import Account, LedgerEntry
 from billing.money import format_usd
 from storage.postgresql import plain_sql
 from workers.models import UsageProgress
-from workers.usage import entry_times, spreadsheet
+from workers.usage import entry_times
 
 _DAYS: Final = """
 SELECT (hour AT TIME ZONE 'UTC')::date, model, sum(completed)::bigint, sum(cost_micros)::bigint

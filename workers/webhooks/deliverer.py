@@ -18,6 +18,7 @@ from django.db import close_old_connections, connections
 
 from storage import failpoints
 from storage.postgresql.availability import UNAVAILABLE
+from workers import liveness
 from workers.messaging import background
 from workers.webhook_models import WebhookDelivery
 from workers.webhooks import claims, messages, sending
@@ -51,7 +52,9 @@ class Deliverer:
         self._failing_count = 0
         self._attempts: set[asyncio.Task[None]] = set()
         self._database = ThreadPoolExecutor(1, thread_name_prefix=f"{NAME} database")
-        self._thread = threading.Thread(target=self._run, name=NAME, daemon=True)
+        self._thread = threading.Thread(
+            target=liveness.run_watched, args=(self._run,), name=NAME, daemon=True
+        )
 
     def start(self) -> None:
         """Start the threads, which begin to look for deliveries."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, cast
+from urllib.parse import urlsplit
 
 from environs import EnvValidationError, FileAwareEnv, ValidationError, validate
 
@@ -103,6 +104,17 @@ def readable(path: Path | None) -> None:
     """Refuse the path of a file that is not there or cannot be read."""
     if path is not None and not (path.is_file() and os.access(path, os.R_OK)):
         raise ValidationError("is not the path of a file that can be read")
+
+
+def web_address(value: str) -> None:
+    """Refuse what is not an http:// or https:// address with a host. The message does not quote it."""
+    try:
+        parts = urlsplit(value)
+        is_address = parts.scheme in {"http", "https"} and bool(parts.hostname)
+    except ValueError:
+        is_address = False
+    if value and not is_address:
+        raise ValidationError("is not of the form https://host:port")
 
 
 def min_length(character_count: int) -> Callable[[str], None]:

@@ -31,7 +31,7 @@ from workers.imaging.encoders import (
 )
 from workers.lifecycle import admission, generations, idempotency, lost_clients, partials, queries
 from workers.lifecycle.idempotency import Idempotency
-from workers.lifecycle.submission import Submission
+from workers.lifecycle.submission import NO_ORIGIN, Origin, Submission
 from workers.messaging.partial_images import PARAMETER as PARTIAL_IMAGES
 from workers.models import Generation, Kind
 from workers.webhooks import endpoints, outbox
@@ -99,13 +99,15 @@ def create(
     queue_seconds: int | None = None,
     lost_digests: Sequence[str] = (),
     route: str = "",
+    origin: Origin = NO_ORIGIN,
 ) -> Created:
     """Submit the validated fields of a GenerateSerializer, unless the key names an accepted generation.
 
-    `key` is the API key that asks. `queue_seconds` is for asynchronous work: the time in which an attempt must
-    start. `lost_digests` are for a retry that may belong to a generation whose client was lost. `route` is a part of
-    what an idempotency key stands for. Raises ModelNotAllowed, KeyReused, ContentRefused, ModerationFailed,
-    PartialsSuspended, QueueTooLong, and the exceptions of `generations.submit`. Refusals leave no source image behind.
+    `key` is the API key that asks, and `origin` the HTTP request. `queue_seconds` is for asynchronous work: the time in
+    which an attempt must start. `lost_digests` are for a retry that may belong to a generation whose client was lost.
+    `route` is a part of what an idempotency key stands for. Raises ModelNotAllowed, KeyReused, ContentRefused,
+    ModerationFailed, PartialsSuspended, QueueTooLong, and the exceptions of `generations.submit`. Refusals leave no
+    source image behind.
     """
     account_id = account.pk
     if key is not None:
@@ -141,6 +143,7 @@ def create(
         api_key_id=None if key is None else key.id,
         idempotency=named,
         queue_seconds=queue_seconds,
+        origin=origin,
     )
     try:
         # The statement asks the account's row for a limit of its own.

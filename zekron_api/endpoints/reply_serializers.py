@@ -6,7 +6,14 @@ The document publishes the docstrings of the serializers and the help texts of t
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from rest_framework.serializers import BooleanField, CharField, DictField, IntegerField, Serializer
+from rest_framework.serializers import (
+    BooleanField,
+    CharField,
+    DictField,
+    FloatField,
+    IntegerField,
+    Serializer,
+)
 
 from billing.models import Account
 from workers.imaging.encoders import MIME_TYPES
@@ -209,10 +216,20 @@ class AliveSerializer(Serializer[Any]):
 
 
 class WorkerCountsSerializer(Serializer[Any]):
-    """The number of live workers. The object is empty while the number is unknown."""
+    """The number of live workers. The object is empty while the number is unknown, and absent for a role."""
 
     models = DictField(child=IntegerField(min_value=0), required=False, help_text="By model.")
     queues = DictField(child=IntegerField(min_value=0), required=False, help_text="By queue.")
+    loading = DictField(
+        child=IntegerField(min_value=0),
+        required=False,
+        help_text="Those that still load their models, by model. They do not count in the others.",
+    )
+    loading_fractions = DictField(
+        child=FloatField(min_value=0, max_value=1),
+        required=False,
+        help_text="The part that the first of them has loaded, by model, where it is known.",
+    )
 
 
 class ReadySerializer(Serializer[Any]):
@@ -220,7 +237,7 @@ class ReadySerializer(Serializer[Any]):
 
     status = constant("ok")
     parts = DictField(child=BooleanField(), help_text="Whether each part works.")
-    workers = WorkerCountsSerializer()
+    workers = WorkerCountsSerializer(required=False)
 
 
 class NotReadySerializer(ReadySerializer):

@@ -10,11 +10,14 @@ from rest_framework.request import Request
 
 from billing import keys, secret_keys
 from billing.models import Account
+from workers import tracing
 from workers.lifecycle import idempotency, lost_clients
 from zekron_api.endpoints import create_generation
 from zekron_api.endpoints.create_generation import Created
 from zekron_api.http import errors
 from zekron_api.http.authentication import live_key_of
+from zekron_api.http.request_origin import origin_of
+from zekron_api.waiting.deferred_response import DeferredResponse
 
 _IDEMPOTENCY_KEY: Final = re.compile(r"[ -~]{1,255}")
 # A part of the AI SDK's User-Agent.
@@ -28,7 +31,9 @@ class Accepted(NamedTuple):
     on_lost: Callable[[], None] | None
 
     def mark(self, response: HttpResponse) -> None:
-        """Say in the headers of the reply that the request was accepted before."""
+        """Say in the headers of the reply that the request was accepted before, and to which trace it belongs."""
+        if isinstance(response, DeferredResponse):
+            response.traceparent = self.created.generation.traceparent
         if self.created.replayed:
             response["Idempotent-Replayed"] = "true"
         if self.created.attached:
@@ -52,15 +57,18 @@ def accept(
     key = _idempotency_key(request)
     # A digest reads every source image, and a retry with a key of its own needs none.
     digests = _retry_digests(request, fields, route) if key is None else []
-    created = create_generation.create(
-        account=account,
-        key=live_key_of(request),
-        fields=fields,
-        idempotency_key=key,
-        queue_seconds=queue_seconds,
-        lost_digests=digests if _may_be_retry(request) else (),
-        route=route,
-    )
+    origin = origin_of(request)
+    with tracing.span("accept", parent=origin.traceparent, may_begin=True) as traceparent:
+        created = create_generation.create(
+            account=account,
+            key=live_key_of(request),
+            fields=fields,
+            idempotency_key=key,
+            queue_seconds=queue_seconds,
+            lost_digests=digests if _may_be_retry(request) else (),
+            route=route,
+            origin=origin._replace(traceparent=traceparent),
+        )
     on_lost = None
     if is_waited_for and digests:
         on_lost = partial(lost_clients.note, generation_id=created.generation.pk, digest=digests[0])

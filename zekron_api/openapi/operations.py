@@ -1,11 +1,11 @@
 """The operations of the API: the serializers of each, and the errors that it may reply with."""
 
-from typing import Any
+from typing import Any, Final
 
 from drf_spectacular.extensions import OpenApiSerializerFieldExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
@@ -41,6 +41,10 @@ from zekron_api.openai import views as openai_views
 from zekron_api.openapi import account_causes, image_causes
 from zekron_api.openapi.error_responses import Cause
 from zekron_api.openapi.request_causes import common_causes
+from zekron_api.ops import health
+
+# The errors of the operations that are no client's.
+_OF_SERVICE: Final[dict[str, tuple[Cause, ...]]] = {"isReady": (health.unknown_role,)}
 
 
 class AliveView(APIView):
@@ -86,7 +90,7 @@ class ImageCountFieldSchema(OpenApiSerializerFieldExtension):
 
 def causes_of(operation_id: str, *, needs_key: bool) -> tuple[Cause, ...]:
     """Return the errors of an operation."""
-    own = (image_causes.CAUSES | account_causes.CAUSES).get(operation_id, ())
+    own = (image_causes.CAUSES | account_causes.CAUSES | _OF_SERVICE).get(operation_id, ())
     return (*common_causes(operation_id, needs_key=needs_key), *own)
 
 
@@ -256,5 +260,13 @@ extend_schema(
 )(webhooks.RecoverView.post)
 extend_schema("isAlive", responses=reply_serializers.AliveSerializer)(AliveView.get)
 extend_schema(
-    "isReady", responses={200: reply_serializers.ReadySerializer, 503: reply_serializers.NotReadySerializer}
+    "isReady",
+    parameters=[
+        OpenApiParameter(
+            health.ROLE,
+            enum=list(health.NEEDED_BY),
+            description="The role whose readiness is asked for. Without it, it is that of the whole service.",
+        )
+    ],
+    responses={200: reply_serializers.ReadySerializer, 503: reply_serializers.NotReadySerializer},
 )(ReadyView.get)

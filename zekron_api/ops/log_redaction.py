@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from workers import error_redaction
+from workers import error_redaction, log_context
 
 
 class WithoutPaths(logging.Filter):
@@ -32,11 +32,11 @@ class WithoutTraceback(logging.Filter):
         return True
 
 
-class LineFormatter(logging.Formatter):
+class Redaction(logging.Formatter):
     """A formatter that writes an exception as its frames and the summary of `error_redaction`, never as its text."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record as one line, and the trace of its exception."""
+        """Return the record, and the trace of its exception."""
         described = copy.copy(record)
         # The formatter of another handler may have cached its own text here.
         described.exc_text = None
@@ -47,6 +47,16 @@ class LineFormatter(logging.Formatter):
     def formatException(self, ei: Any) -> str:  # noqa: N802 (logging names it)
         """Return the chain of exceptions and their frames."""
         return error_redaction.format_traceback(ei[1])
+
+
+class LineFormatter(Redaction):
+    """A formatter for people. A line that does not begin with the id of its request ends with it."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        """Return the line without the trace of its exception."""
+        line = super().formatMessage(record)
+        request_id = str(log_context.current().get("request_id", ""))
+        return line if request_id in line else f"{line} (request {request_id})"
 
 
 def _described(value: Any) -> Any:

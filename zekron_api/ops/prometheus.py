@@ -12,17 +12,19 @@ from django.conf import settings
 from django.db import DatabaseError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
+from storage import purge_backlog
 from workers.audit import scheduled
 from workers.catalogue import catalogue
 from workers.messaging import counters, worker_registry
 from workers.messaging.worker_registry import Worker
 from workers.models import UsageProgress
 from zekron_api.http import errors, process_metrics
+from zekron_api.ops import work_metrics
 
 
 @csrf_exempt
@@ -40,7 +42,7 @@ def serve(request: HttpRequest) -> HttpResponse:
         refused = errors.reply_with_status(405)
         refused["Allow"] = "GET, HEAD"
         return refused
-    content = generate_latest(_REGISTRY) + generate_latest(process_metrics.REGISTRY)
+    content = generate_latest(_REGISTRY) + generate_latest(_OF_WEB)
     response = HttpResponse(content, content_type=CONTENT_TYPE_PLAIN_0_0_4)
     response["Cache-Control"] = "no-store"
     return response
@@ -94,6 +96,23 @@ def _of_postgresql() -> Iterator[Metric]:
         "Age of the oldest queued generation.",
         value=queue.oldest_queued_seconds,
     )
+    yield GaugeMetricFamily(
+        "zekron_oldest_synchronous_seconds",
+        "Age of the oldest queued generation for which a client waits.",
+        value=queue.oldest_synchronous_seconds,
+    )
+    backlog = purge_backlog.read()
+    yield GaugeMetricFamily(
+        "zekron_purge_backlog",
+        "Images whose key or bytes are due to be destroyed.",
+        value=backlog.image_count,
+    )
+    yield GaugeMetricFamily(
+        "zekron_purge_oldest_seconds",
+        "Age of the oldest image that is due to be purged.",
+        value=backlog.oldest_seconds,
+    )
+    yield from work_metrics.read_work()
     if progress := UsageProgress.objects.first():
         yield GaugeMetricFamily(
             "zekron_usage_rolled_up_timestamp_seconds",
@@ -104,11 +123,8 @@ def _of_postgresql() -> Iterator[Metric]:
 
 def _of_redis() -> Iterator[Metric]:
     yield from _of_workers(worker_registry.list_alive())
-    yield GaugeMetricFamily(
-        "zekron_workers_loading",
-        "GPU workers that still load their models and make nothing.",
-        value=len(worker_registry.list_loading()),
-    )
+    yield from _of_loading(worker_registry.list_loading())
+    yield from work_metrics.read_demand()
     yield CounterMetricFamily(
         "zekron_unreadable_images",
         "Reads of images that were missing in the store or failed to decrypt.",
@@ -166,6 +182,23 @@ def _of_workers(workers: Sequence[Worker]) -> Iterator[Metric]:
     yield compilation
 
 
+def _of_loading(workers: Sequence[Worker]) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "zekron_workers_loading",
+        "GPU workers that still load their models and make nothing.",
+        value=len(workers),
+    )
+    fraction = GaugeMetricFamily(
+        "zekron_worker_loading_fraction",
+        "Part of its models that a worker has loaded, from 0 to 1, where it is known.",
+        labels=["worker"],
+    )
+    for worker in workers:
+        if worker.details and worker.details.loading_fraction is not None:
+            fraction.add_metric([worker.name], worker.details.loading_fraction)
+    yield fraction
+
+
 def _is_admitted(request: HttpRequest) -> bool:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     # A comparison in constant time reveals nothing of the token by its duration.
@@ -176,3 +209,4 @@ def _is_admitted(request: HttpRequest) -> bool:
 SOURCES: Final[dict[str, Callable[[], Iterator[Metric]]]] = {"postgresql": _of_postgresql, "redis": _of_redis}
 _REGISTRY: Final = CollectorRegistry(auto_describe=False)
 _REGISTRY.register(ServiceCollector())
+_OF_WEB: Final = REGISTRY.restricted_registry(process_metrics.OF_WEB)

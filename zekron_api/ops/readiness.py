@@ -9,9 +9,10 @@ import math
 import secrets
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import redis
 from django.core.files.base import ContentFile
@@ -26,8 +27,9 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 # The number of live workers by "models" and by "queues", and then by name. While workers load, their number by model is
-# "loading". Empty while Redis is away.
-Workers = dict[str, dict[str, int]]
+# "loading", and the part that the first of them has loaded is "loading_fractions", where it is known. Empty while Redis
+# is away.
+Workers = dict[str, dict[str, Any]]
 
 FRESH_SECONDS: Final = 1.0
 # A list of workers costs one trip to Redis, and each start of a stack waits until its GPU worker is seen.
@@ -107,14 +109,26 @@ def _workers() -> Workers:
     alive = worker_registry.list_alive()
     models = catalogue()
     consumed = [queue for worker in alive if worker.details for queue in worker.details.queues]
-    loading = [
-        name for worker in worker_registry.list_loading() if worker.details for name in worker.details.loading
-    ]
     return {
         "models": {name: sum(worker.makes(name) for worker in alive) for name in models},
         "queues": {model.queue: consumed.count(model.queue) for model in models.values()},
-        **({"loading": {name: loading.count(name) for name in sorted(set(loading))}} if loading else {}),
+        **_loading(),
     }
+
+
+def _loading() -> Workers:
+    """Return the numbers and the progress of the workers that load, by model, or nothing while none does."""
+    workers = [worker.details for worker in worker_registry.list_loading() if worker.details]
+    counts = Counter(name for details in workers for name in details.loading)
+    fractions: dict[str, float] = {}
+    for details in workers:
+        if (fraction := details.loading_fraction) is not None:
+            fractions |= {name: max(fraction, fractions.get(name, 0.0)) for name in details.loading}
+    told: Workers = {
+        "loading": dict(sorted(counts.items())),
+        "loading_fractions": dict(sorted(fractions.items())),
+    }
+    return {name: numbers for name, numbers in told.items() if numbers}
 
 
 PARTS: Final = {

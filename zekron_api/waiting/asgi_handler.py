@@ -21,6 +21,7 @@ from django.db import DatabaseError, close_old_connections
 from django.http import HttpResponse, StreamingHttpResponse
 from django.urls import set_script_prefix
 
+from workers import tracing
 from workers.lifecycle import queries, watching
 from workers.lifecycle.watching import State
 from workers.messaging import background
@@ -38,6 +39,8 @@ from zekron_api.waiting.deferred_response import (
 from zekron_api.waiting.event_stream import HAS_STREAM_PLACE, BuildEnd, Event, EventStreamResponse
 from zekron_api.waiting.event_streams import EventStreams
 from zekron_api.waiting.fair_semaphore import PerAccountSemaphore
+from zekron_api.waiting.loop_probe import LoopProbe
+from zekron_api.waiting.observed_reply import ObservedReply, note_route
 from zekron_api.waiting.open_lanes import OpenLanes, close_threads
 from zekron_api.waiting.own_requests import ComposedResponse, OwnRequests
 from zekron_api.waiting.paged_response import PagedResponse
@@ -81,6 +84,7 @@ class WaitingRoom(ASGIHandler):
         self.streams = EventStreams(
             waiters=self.waiters, read_states=self._read_states, build=self._build_end
         )
+        self.loop_probe = LoopProbe()
         # A stream waits for its end as well.
         process_metrics.WAITING_CLIENTS.set_function(lambda: len(self.waiters) - self.streams.watched_count)
         process_metrics.STREAMS.set_function(lambda: len(self.streams))
@@ -90,7 +94,8 @@ class WaitingRoom(ASGIHandler):
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] == "http":
-            await self._serve(scope, receive, send)
+            with ObservedReply(scope, send) as reply:
+                await self._serve(scope, receive, reply.send)
         else:
             raise ValueError(f"Unsupported scope type {scope['type']!r}. Allowed: 'http', 'lifespan'.")
 
@@ -117,15 +122,21 @@ class WaitingRoom(ASGIHandler):
         if not isinstance(response, DeferredResponse):
             await self._send(response, send)
             return
+        parent = response.traceparent
+        with process_metrics.REPLY_SECONDS.time(), tracing.span("reply", parent=parent):
+            is_sent = await self._reply(response, send)
+        if not is_sent:
+            await self._note_lost(response)
+
+    async def _reply(self, response: DeferredResponse, send: Send) -> bool:
+        """Build and send the reply in a slot. Return whether the server has taken all of it."""
         async with self._reply_slots.slot(response.account_id):
             async with self._reply_lane:
                 reply = await self._in_thread(partial(self._with_database, response.resolve))
             if isinstance(reply, ErrorReply):
                 # Its generation may live, and some libraries repeat any error at once.
                 await self._note_lost(response)
-            is_sent = await self._send(reply, send)
-        if not is_sent:
-            await self._note_lost(response)
+            return await self._send(reply, send)
 
     async def _first_response(self, scope: Scope, receive: Receive) -> HttpResponse | None:
         """Return the response of middleware and view, or None when the client left before its body was whole."""
@@ -234,6 +245,7 @@ class WaitingRoom(ASGIHandler):
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
+        self.loop_probe.set_running_loop()
         kept = {
             "completion listener": self.waiters.listen,
             "completion poll": self.waiters.poll,
@@ -269,6 +281,7 @@ class WaitingRoom(ASGIHandler):
             request.META["CONTENT_LENGTH"] = str(byte_count)
             body_file.seek(0)
             response = self.get_response(request)
+            note_route(scope, request)
             collected = (
                 sending.collected(response) if isinstance(response, StreamingHttpResponse) else response
             )

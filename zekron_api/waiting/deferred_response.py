@@ -7,6 +7,7 @@ from typing import Final
 
 from django.http import HttpResponse
 
+from workers import log_context
 from workers.lifecycle import queries
 from zekron_api.http import errors
 from zekron_api.http.errors import ErrorReply
@@ -30,6 +31,8 @@ class DeferredResponse(HttpResponse):
         super().__init__(status=status)
         self.account_id = account_id
         self._build = build
+        # The place of the reply in the trace of what it shows, or an empty text.
+        self.traceparent = ""
         # Middleware sets it for clients that read errors in another form.
         self.translate_error: Callable[[ErrorReply], ErrorReply] = lambda reply: reply
 
@@ -81,9 +84,12 @@ class PendingGenerationResponse(DeferredResponse):
 
     def resolve(self) -> HttpResponse:
         """Build the final response as in DeferredResponse, and log the time of waiting."""
-        reply = super().resolve()
-        waited_seconds = time.monotonic() - self._deferred_at
-        log.info("%s waited for %.3f s, %d", self.get("X-Request-Id", "-"), waited_seconds, reply.status_code)
+        identifier = self.get("X-Request-Id", "-")
+        with log_context.adding(request_id=identifier, account_id=self.account_id):
+            reply = super().resolve()
+            seconds, status = time.monotonic() - self._deferred_at, reply.status_code
+            extra = {"status": status, "ms": round(seconds * 1000, 1)}
+            log.info("%s waited for %.3f s, %d", identifier, seconds, status, extra=extra)
         return reply
 
     def wait_in_place(self, *, poll_seconds: float = 0.05) -> HttpResponse:

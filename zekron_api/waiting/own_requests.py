@@ -15,7 +15,7 @@ from zekron_api.waiting.request_body import Scope
 
 Application = Callable[[Scope, Any, Any], Coroutine[Any, Any, None]]
 # Headers of the client's request that belong to each request on its behalf.
-_KEPT_HEADERS: Final = (b"host", b"authorization")
+_KEPT_HEADERS: Final = (b"host", b"authorization", b"traceparent")
 
 
 class ClientLeft(Exception):

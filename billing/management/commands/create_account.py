@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from billing import accounts, ledger, money
+from billing.management.actor import actor_of
 
 
 class Command(BaseCommand):
@@ -26,7 +27,7 @@ class Command(BaseCommand):
         """Open the account and print its id and balance, or print one line with the error."""
         try:
             account = ledger.open_account(
-                name=name, opening_micros=money.parse_usd(balance), actor="manage.py create_account"
+                name=name, opening_micros=money.parse_usd(balance), actor=actor_of("create_account")
             )
         except (ValueError, ledger.NameTaken) as error:
             raise CommandError(str(error)) from error

@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from billing import codes, money
+from billing.management.actor import actor_of
 
 _DEFAULT_DAYS: Final = 365
 
@@ -35,7 +36,7 @@ class Command(BaseCommand):
                 amount_micros=money.parse_usd(amount),
                 count=count,
                 expires_at=timezone.now() + timedelta(days=days),
-                actor="manage.py create_codes",
+                actor=actor_of("create_codes"),
                 reason=reason,
             )
         except (ValueError, OverflowError) as error:

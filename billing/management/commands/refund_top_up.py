@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from billing import card_refunds, ledger, money, stripe_api
 from billing.card_models import TopUpOrder
+from billing.management.actor import actor_of
 
 
 class Command(BaseCommand):
@@ -28,7 +29,7 @@ class Command(BaseCommand):
             made = card_refunds.refund(
                 order_id=order,
                 amount_micros=money.parse_usd(amount),
-                actor="manage.py refund_top_up",
+                actor=actor_of("refund_top_up"),
                 reason=reason,
             )
         except TopUpOrder.DoesNotExist:

@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from billing import accounts, ledger, money
+from billing.management.actor import actor_of
 from billing.models import Account
 
 
@@ -25,7 +26,7 @@ class Command(BaseCommand):
             entry = ledger.top_up(
                 account_id=accounts.find(text=account).pk,
                 amount_micros=money.parse_usd(amount),
-                actor="manage.py top_up",
+                actor=actor_of("top_up"),
                 reason=reason,
             )
         except (ValueError, Account.DoesNotExist) as error:

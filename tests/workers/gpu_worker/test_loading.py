@@ -19,9 +19,12 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes]
 ADAPTER = """
 import pathlib, time
 from tests.workers.scripted_engine import Obedient
+from workers.engine import loading_progress
 from workers.engine.interface import EngineError
 
 def load(*, model, device):
+    loading_progress.expect(loading_progress.WEIGHTS, 10)
+    loading_progress.advance(loading_progress.WEIGHTS, 4)
     told = pathlib.Path({told!r})
     while not told.exists():
         time.sleep(0.05)
@@ -63,6 +66,8 @@ def test_a_worker_is_loading_until_it_has_loaded_and_then_works(tmp_path: Path, 
         [worker] = worker_registry.list_loading()
         assert (worker.name, worker.details.loading) == ("gpu@loads", ("zekron-image-1",))
         assert worker.details.started_at > 0
+        processes.wait_until(_shows_four_tenths)
+        assert "loading: weights, 40 %" in (tmp_path / "worker.log").read_text()
         assert worker_registry.list_alive() == []
         told.write_text("go on")
         processes.wait_until(worker_registry.list_alive)
@@ -94,6 +99,11 @@ def test_a_worker_that_is_killed_while_it_loads_is_gone_once_it_has_been_silent(
         for silent_seconds, count in ((14, 1), (16, 0)):
             monkeypatch.setattr("time.time", lambda: seen_at + silent_seconds)  # noqa: B023 (called within)
             assert len(worker_registry.list_loading()) == count
+
+
+def _shows_four_tenths() -> bool:
+    [worker] = worker_registry.list_loading()
+    return (worker.details.loading_stage, worker.details.loading_fraction) == ("weights", 0.4)
 
 
 def _is_completed(generation: Generation) -> Callable[[], bool]:

@@ -1,5 +1,7 @@
 """Idle worker: it takes back what a silent worker has, once it may judge that."""
 
+import random
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -133,6 +135,28 @@ def test_an_idle_worker_sweeps_and_purges_at_its_intervals(
         idle._attempts.shutdown()
     assert [at for at, what in happened if what == "sweep"] == list(range(0, 121, 10))
     assert [at for at, what in happened if what == f"purge {poller.MAX_PURGED_IMAGES}"] == [0, 60, 120]
+
+
+@pytest.mark.parametrize(("bound", "seconds"), [(min, 1.6), (max, 2.4)])
+def test_workers_that_started_together_read_the_table_apart_and_never_often(
+    monkeypatch: pytest.MonkeyPatch, bound: Callable[[float, float], float], seconds: float
+) -> None:
+    waited: list[float] = []
+
+    class Closed(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waited.append(timeout or 0.0)
+            return len(waited) > 3
+
+    monkeypatch.setattr(random, "uniform", bound)
+    monkeypatch.setattr(IdlePoller, "_poll", lambda _: None)
+    with factories.attempt_context(factories.StandInEngine()) as context:
+        idle = IdlePoller(context=context, capacity=1)
+        idle._closed = Closed()
+        idle._run()
+    assert waited == pytest.approx([seconds] * 4)
+    # Two reads are no pause of a worker that reaches the database.
+    assert 2 * seconds < poller.PAUSE_SECONDS
 
 
 @pytest.mark.django_db(transaction=True)

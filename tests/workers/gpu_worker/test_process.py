@@ -10,6 +10,7 @@ import pytest
 from django.db import connection
 
 from tests import factories, processes
+from workers.messaging import enqueue, worker_registry
 from workers.models import Generation, Status
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes]
@@ -30,13 +31,29 @@ from workers.engine.stage_executor import StageExecutor
 batcher.FIRST_HANG_SECONDS = 1.0
 StageExecutor._decode_all = lambda self, batch: threading.Event().wait()
 """
+# A beat that a test can wait for.
+BEAT_OFTEN = """
+import django
+django.setup()
+from workers.gpu_worker.heartbeat import Heartbeat
+Heartbeat.__init__.__kwdefaults__["interval_seconds"] = 0.2
+"""
+# A consumer that takes every message and hears none.
+DROP_MESSAGES = """
+import django
+django.setup()
+from workers.gpu_worker import attempt
+attempt.run_next = lambda *, context: print("dropped a message", flush=True)
+"""
 WORKER = """
 import sys
 from django.conf import settings
 settings.CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = {shutdown_seconds}
-from zekron_api.celery import app
+from celery.__main__ import main
 {before}
-app.worker_main("worker -P threads -c 2 -Q gpu -n gpu@process --without-gossip --without-mingle".split())
+arguments = "-A zekron_api worker -P threads -c 2 -Q gpu -n gpu@process --without-gossip --without-mingle"
+sys.argv = ["celery", *arguments.split()]
+sys.exit(main())
 """
 
 
@@ -108,6 +125,17 @@ def test_without_redis_the_table_alone_brings_work_to_a_worker(tmp_path: Path, o
     assert (owner.spent_micros, owner.reserved_micros) == (3 * factories.QUOTE_MICROS, 0)
 
 
+def test_a_worker_whose_messages_are_lost_works_from_the_table_while_redis_is_up(
+    tmp_path: Path, objects_folder: Path
+) -> None:
+    with _worker(tmp_path, objects_folder, before=DROP_MESSAGES):
+        processes.wait_until(lambda: "gpu@process" in {each.name for each in worker_registry.list_alive()})
+        generation = factories.submit(factories.account(), now=None)
+        enqueue.send(generation_id=generation.pk)
+        processes.wait_until(_is(generation, Status.COMPLETED))
+        processes.wait_until(lambda: "dropped a message" in (tmp_path / "worker.log").read_text())
+
+
 def test_without_redis_and_beat_a_worker_gives_up_what_is_overdue(
     tmp_path: Path, objects_folder: Path
 ) -> None:
@@ -141,6 +169,30 @@ def test_what_takes_longer_than_a_worker_may_take_to_stop_is_put_back_too(
         assert process.wait(timeout=60) == 0
     generation.refresh_from_db()
     assert (generation.status, generation.attempt_count) == (Status.QUEUED, 0)
+
+
+def test_a_worker_that_has_made_enough_finishes_its_batch_puts_the_rest_back_and_ends_well(
+    tmp_path: Path, objects_folder: Path
+) -> None:
+    owner = factories.account()
+    made, painted, behind = (
+        factories.submit(owner, now=None, prompt=prompt) for prompt in ("a boat", "slow 3", "slow 3")
+    )
+    with _worker(tmp_path, objects_folder, before=BEAT_OFTEN, MAX_GENERATIONS_PER_WORKER="1") as process:
+        assert process.wait(timeout=60) == 0
+    log = (tmp_path / "worker.log").read_text()
+    assert log.count("this worker stops, to be started anew: it has worked on 1 generations") == 1
+    ended = [Generation.objects.get(pk=row.pk) for row in (made, painted, behind)]
+    assert [row.status for row in ended] == [Status.COMPLETED, Status.COMPLETED, Status.QUEUED]
+    assert [row.attempt_count for row in ended] == [1, 1, 0]
+
+
+def test_a_worker_whose_memory_has_no_room_for_its_models_refuses_to_start(
+    tmp_path: Path, objects_folder: Path
+) -> None:
+    with _worker(tmp_path, objects_folder, MAX_WORKER_MEMORY="10") as process:
+        assert process.wait(timeout=60) == 78
+    assert "zekron: MAX_WORKER_MEMORY is 10 MiB, and a worker" in (tmp_path / "worker.log").read_text()
 
 
 def test_a_lost_device_ends_the_worker_with_a_clear_line_and_costs_the_others_nothing(

@@ -52,7 +52,7 @@ _forks.set_forkserver_preload([__name__])
 class Job(NamedTuple):
     """A process's work, its failpoint, and what happens to it there."""
 
-    database: dict[str, str]
+    database: dict[str, Any]
     stores: dict[str, Any]
     failpoint: str
     action: str
@@ -155,8 +155,8 @@ def _rows() -> list[object]:
     return [*Generation.objects.values(), *StoredImage.objects.values(), *Account.objects.values()]
 
 
-def _database() -> dict[str, str]:
-    return {part: str(connection.settings_dict[part]) for part in ("HOST", "NAME")}
+def _database() -> dict[str, Any]:
+    return dict(connection.settings_dict)
 
 
 @contextmanager

@@ -21,11 +21,21 @@ from workers.messaging import redis_client
 from zekron_api.config.redis_url import celery_broker_url, celery_tls
 from zekron_api.waiting.completion_waiters import CompletionWaiters
 
+# The sender of hints and the worker have a connection each. A status of 2 says that only one of them was refused.
 CELERY = """
+import sys
 from zekron_api.celery import app
-with app.connection_for_write() as connection:
-    connection.ensure_connection(max_retries=1, interval_start=0)
-    assert connection.default_channel.client.ping()
+refusals = []
+for connect in (app.connection_for_write, app.connection_for_read):
+    with connect() as connection:
+        try:
+            connection.ensure_connection(max_retries=1, interval_start=0)
+            assert connection.default_channel.client.ping()
+        except Exception as error:
+            refusals.append(error)
+if refusals:
+    print(*refusals, file=sys.stderr)
+    sys.exit(1 if len(refusals) == 2 else 2)
 """
 
 
@@ -58,6 +68,7 @@ def _by_celery(url: str) -> None:
         timeout=60,
         check=False,
     )
+    assert ended.returncode in {0, 1}, ended.stderr
     if ended.returncode:
         raise redis.ConnectionError(ended.stderr)
 

@@ -1,5 +1,6 @@
 """Nobody is let in to wait in vain: the queue and the workers' speed predict the wait."""
 
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,32 @@ def test_while_the_only_workers_load_the_model_the_refusal_says_so_and_holds_not
     assert not Generation.objects.exists()
     me.account.refresh_from_db()
     assert me.account.reserved_micros == 0
+
+
+def test_the_refusal_tells_how_far_the_most_advanced_worker_has_loaded_and_when_it_will_have(
+    me: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1_800_000_060.0)
+    for name, fraction in (("gpu@a", None), ("gpu@b", 0.4), ("gpu@c", 0.1)):
+        loading = worker_registry.Details(
+            models={}, loading=(DEFAULT_MODEL,), started_at=1_800_000_000.0, loading_fraction=fraction
+        )
+        worker_registry.publish(worker_name=name, details=loading)
+    response = me.generate()
+    assert refusal(response) == (503, "service_busy")
+    assert "still loading this model (40 %)." in response.json()["error"]["message"]
+    # Four tenths took a minute.
+    assert response["Retry-After"] == "90"
+
+
+@pytest.mark.parametrize(("gone_seconds", "fraction", "retry_after"), [(1.0, 0.99, 5), (900.0, 0.01, 600)])
+def test_the_predicted_end_of_a_loading_is_bounded(
+    gone_seconds: float, fraction: float, retry_after: int
+) -> None:
+    details = worker_registry.Details(
+        models={}, started_at=time.time() - gone_seconds, loading_fraction=fraction
+    )
+    assert admission._predict_loaded(details) == retry_after
 
 
 def test_a_worker_that_loads_is_no_capacity_beside_one_that_works(me: Caller, settings: Settings) -> None:

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from billing import keys
+from billing import keys, spreadsheet
 from tests import factories
 from tests.assertions import refusal
 from tests.workers.usage.histories import History
 from tests.zekron_api.callers import Caller
 from workers.models import Status
-from workers.usage import export, spreadsheet
+from workers.usage import export
 
 pytestmark = pytest.mark.django_db
 

@@ -255,7 +255,8 @@ def test_readyz_tells_a_worker_that_loads_from_none_and_from_one_that_works(
 ) -> None:
     monkeypatch.setattr(readiness, "FRESH_SECONDS", 0.0)
     for name in ("gpu@a", "gpu@b"):
-        loading = worker_registry.Details(models={}, loading=("zekron-image-1",))
+        fraction = 0.4 if name == "gpu@a" else None
+        loading = worker_registry.Details(models={}, loading=("zekron-image-1",), loading_fraction=fraction)
         worker_registry.publish(worker_name=name, details=loading)
     response = Client().get("/readyz")
     assert (response.status_code, response.json()["parts"]["worker"]) == (503, False)
@@ -263,6 +264,7 @@ def test_readyz_tells_a_worker_that_loads_from_none_and_from_one_that_works(
         "models": {"zekron-image-1": 0},
         "queues": {"gpu": 0},
         "loading": {"zekron-image-1": 2},
+        "loading_fractions": {"zekron-image-1": 0.4},
     }
 
 

@@ -133,6 +133,12 @@ def test_a_process_that_dies_again_and_again_is_named(tmp_path: Path) -> None:
     assert supervisord.broken(tmp_path) == "gpu"
 
 
+def test_a_worker_that_ends_well_again_and_again_is_no_broken_one(tmp_path: Path) -> None:
+    line = "2026-01-01 12:00:00,000 INFO exited: gpu (exit status 0; expected)\n"
+    (tmp_path / "supervisord.log").write_text(line * 3)
+    assert supervisord.broken(tmp_path) is None
+
+
 def test_a_process_that_refuses_its_configuration_is_named_at_once(tmp_path: Path) -> None:
     lines = ["exited: web (exit status 75; not expected)", "exited: gpu (exit status 78; not expected)"]
     (tmp_path / "supervisord.log").write_text(

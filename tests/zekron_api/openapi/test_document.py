@@ -501,6 +501,8 @@ def test_health_is_as_described(monkeypatch: pytest.MonkeyPatch) -> None:
     unready = Client().get("/readyz")
     assert unready.status_code == 503
     check("/readyz", "get", unready)
+    check("/readyz", "get", Client().get("/readyz?of=web"))
+    check("/readyz", "get", Client().get("/readyz?of=gpu"))
     worker_registry.publish(worker_name="gpu@test")
     ready = Client().get("/readyz")
     assert ready.status_code == 200

@@ -138,6 +138,35 @@ def test_a_part_that_does_not_answer_is_named_at_last_and_the_others_are_told_ap
     assert store.calls == 1
 
 
+def test_the_web_tier_is_ready_without_a_worker_and_looks_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    sought: list[bool] = []
+    monkeypatch.setattr(readiness.WORKERS, "start", lambda: sought.append(True))
+    reply = Client().get("/readyz?of=web")
+    assert reply.status_code == 200
+    assert reply.json() == {"status": "ok", "parts": {"database": True, "redis": True, "store": True}}
+    assert sought == []
+
+
+@pytest.mark.parametrize(("part", "status"), [("database", 503), ("store", 503), ("redis", 200)])
+def test_the_web_tier_needs_the_database_and_the_store_but_not_redis(
+    monkeypatch: pytest.MonkeyPatch, part: str, status: int
+) -> None:
+    monkeypatch.setitem(readiness.PARTS, part, readiness.SharedCheck(lambda: False, without_answer=False))
+    reply = Client().get("/readyz?of=web")
+    assert (reply.status_code, reply.json()["parts"][part]) == (status, False)
+    assert reply.json()["status"] == ("ok" if status == 200 else "unavailable")
+
+
+@pytest.mark.parametrize("role", ["gpu", "", "WEB"])
+def test_an_unknown_role_is_refused_by_name(role: str) -> None:
+    reply = Client().get("/readyz", {"of": role})
+    assert refusal(reply) == (400, "invalid_parameter")
+    assert reply.json()["error"]["message"] == (
+        "of must be one of: web. Without it, the whole service is checked."
+    )
+    assert reply["Cache-Control"] == "no-store"
+
+
 def test_a_part_leaves_one_line_when_it_goes_and_one_when_it_is_back(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,6 +70,12 @@ def test_open_generations_are_counted_by_status_and_the_oldest_queued_is_timed()
     assert found["zekron_generations_open status=running"] == 1
     # The one that runs has been accepted for longer than any that waits.
     assert 300 <= found["zekron_oldest_queued_seconds"] < 3600
+    assert found["zekron_oldest_synchronous_seconds"] == pytest.approx(
+        found["zekron_oldest_queued_seconds"], abs=1
+    )
+    factories.submit(owner, now=timezone.now() - timedelta(seconds=900), queue_seconds=3600)
+    found = read()
+    assert found["zekron_oldest_queued_seconds"] >= 900 > found["zekron_oldest_synchronous_seconds"]
 
 
 def test_the_end_of_the_rolled_up_usage_is_there_once_there_is_one() -> None:
@@ -138,11 +144,12 @@ def test_workers_that_live_are_counted_and_show_how_fast_they_are() -> None:
 
 
 def test_workers_that_load_are_counted_apart() -> None:
-    loading = worker_registry.Details(models={}, loading=("zekron-image-1",))
+    loading = worker_registry.Details(models={}, loading=("zekron-image-1",), loading_fraction=0.4)
     worker_registry.publish(worker_name="gpu-1@a", details=loading)
     worker_registry.publish(worker_name="gpu-2@b")
     found = read()
     assert (found["zekron_workers_alive"], found["zekron_workers_loading"]) == (1, 1)
+    assert found["zekron_worker_loading_fraction worker=gpu-1@a"] == 0.4
     assert found["zekron_workers_of_model model=zekron-image-1"] == 1
 
 
@@ -215,6 +222,9 @@ def test_without_redis_its_numbers_are_absent_and_those_of_postgresql_are_there(
         "zekron_generations_open_of_mode mode=asynchronous": 0,
         "zekron_generations_open_of_mode mode=synchronous": 0,
         "zekron_oldest_queued_seconds": 0,
+        "zekron_oldest_synchronous_seconds": 0,
+        "zekron_purge_backlog": 0,
+        "zekron_purge_oldest_seconds": 0,
         "zekron_source_up source=postgresql": 1,
         "zekron_source_up source=redis": 0,
     }

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from billing.management.actor import actor_of
 from workers.lifecycle import operator_cancellation
 from workers.models import Generation
 
@@ -22,7 +23,7 @@ class Command(BaseCommand):
         """Cancel the generation, or print one line with the error."""
         try:
             generation = operator_cancellation.cancel(
-                generation_id=generation_id, operator="manage.py cancel_generation", reason=reason
+                generation_id=generation_id, operator=actor_of("cancel_generation"), reason=reason
             )
         except Generation.DoesNotExist:
             raise CommandError(f"There is no generation {generation_id}.") from None

@@ -26,11 +26,9 @@ from PIL import Image
 from transformers import BatchFeature, Qwen2VLImageProcessorPil
 
 from workers.catalogue import ImageModel
+from workers.engine import loading_progress
 from workers.engine.interface import ImageOrder, Misconfigured, PromptTokens
-from workers.pipelines.diffusers.engine import DecoderCall, PipelineCall, PipelineEngine, StagedPipelineEngine
-from workers.pipelines.diffusers.latent_tokens import QwenImageTokens
-from workers.pipelines.diffusers.options import (
-    COMPILE_OPTIONS,
+from workers.engine.options import (
     Option,
     is_number,
     is_text,
@@ -38,6 +36,9 @@ from workers.pipelines.diffusers.options import (
     read,
     warn_if_unused,
 )
+from workers.pipelines.diffusers.engine import DecoderCall, PipelineCall, PipelineEngine, StagedPipelineEngine
+from workers.pipelines.diffusers.latent_tokens import QwenImageTokens
+from workers.pipelines.diffusers.options import COMPILE_OPTIONS
 from workers.pipelines.runtime import attention, compilation, loading
 from workers.pipelines.runtime.compilation import Compiler
 from workers.pipelines.runtime.device import Device
@@ -265,6 +266,7 @@ def load(*, model: ImageModel, device: str) -> PipelineEngine:
 
 
 def _load_adapter(model: ImageModel, device: torch.device) -> QwenImage:
+    _expect_edit_weights(model)
     create = loading.load(QwenImagePipeline, model=model, device=device)
     return QwenImage(create=create, edit=_load_edit_pipeline(create, model, device), model=model)
 
@@ -277,6 +279,13 @@ def _build(model: ImageModel, device: torch.device) -> StagedPipelineEngine:
     engine = StagedPipelineEngine(adapter=adapter, model=model, device=device)
     engine.fit_previews()
     return engine
+
+
+def _expect_edit_weights(model: ImageModel) -> None:
+    """Count the second transformer among the weights that are to be loaded, before the first are."""
+    weights = model.options.get("edit_weights")
+    if isinstance(weights, str) and weights != model.weights:
+        loading_progress.expect(loading_progress.WEIGHTS, loading.count_bytes(weights, "transformer"))
 
 
 def _load_edit_pipeline(

@@ -15,17 +15,17 @@ from PIL import Image
 
 from workers.catalogue import ImageModel
 from workers.engine.interface import ImageOrder, Misconfigured, PromptTokens
-from workers.imaging import letterbox
-from workers.pipelines.diffusers.engine import DecoderCall, PipelineCall, PipelineEngine, StagedPipelineEngine
-from workers.pipelines.diffusers.latent_tokens import StableDiffusionXLTokens
-from workers.pipelines.diffusers.options import (
-    COMPILE_OPTIONS,
+from workers.engine.options import (
     Option,
     is_number,
     is_text,
     read,
     warn_if_unused,
 )
+from workers.imaging import letterbox
+from workers.pipelines.diffusers.engine import DecoderCall, PipelineCall, PipelineEngine, StagedPipelineEngine
+from workers.pipelines.diffusers.latent_tokens import StableDiffusionXLTokens
+from workers.pipelines.diffusers.options import COMPILE_OPTIONS
 from workers.pipelines.runtime import compilation, loading
 from workers.pipelines.runtime.compilation import Compiler, GraphedForward
 from workers.pipelines.runtime.device import Device

@@ -15,17 +15,16 @@ from diffusers import Flux2KleinPipeline
 
 from workers.catalogue import ImageModel
 from workers.engine.interface import BadOutput, Engine, ImageOrder, Misconfigured, Picture, StepCallback
-from workers.pipelines.diffusers.engine import PipelineEngine
-from workers.pipelines.diffusers.options import (
-    COMPILE_OPTIONS,
+from workers.engine.options import (
     Option,
     is_boolean,
     is_one_of,
     is_text,
     is_whole_number,
-    parse_size,
     read,
 )
+from workers.pipelines.diffusers.engine import PipelineEngine
+from workers.pipelines.diffusers.options import COMPILE_OPTIONS, parse_size
 from workers.pipelines.flux2.decoder import Decoder
 from workers.pipelines.flux2.offloaded import OffloadedFlux2Klein
 from workers.pipelines.flux2.prompt_template import END, MIDDLE, PromptTemplate

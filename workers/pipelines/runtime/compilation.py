@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol, TypeVar
 import torch
 from torch.utils import _pytree as pytree
 
+from workers.engine import loading_progress
 from workers.engine.interface import DeviceLost, EngineError
 from workers.pipelines.runtime.device import Device
 
@@ -60,6 +61,8 @@ def load_compiled(
     for option in () if sizes else options:
         if option.startswith("compile_") and options[option]:
             log.warning("%s has the option %s, which has no effect without sizes in compile", name, option)
+    if sizes and device.type != "cpu":
+        loading_progress.plan(loading_progress.WEIGHTS, loading_progress.COMPILING)
     engine = build()
     if sizes and device.type == "cpu":
         log.warning("%s is not compiled: compiling needs a GPU, and this device is a CPU", name)
@@ -99,6 +102,7 @@ def run_tasks(name: str, tasks: Sequence[Task], *, until: float = math.inf) -> l
     nothing is compiled in this process: a call for which the compiled code does not do runs as if not compiled.
     """
     done: list[str] = []
+    loading_progress.expect(loading_progress.COMPILING, len(tasks))
     torch.compiler.set_stance("default")
     torch._dynamo.config.recompile_limit = MAX_SHAPES
     try:
@@ -109,6 +113,7 @@ def run_tasks(name: str, tasks: Sequence[Task], *, until: float = math.inf) -> l
             log.info("%s: compiling %s, %d of %d", name, name_of_task, number, len(tasks))
             _run_task(name, task)
             done.append(name_of_task)
+            loading_progress.advance(loading_progress.COMPILING)
     finally:
         # Otherwise an unusual shape would stop a stage for a minute.
         torch.compiler.set_stance("eager_on_recompile")

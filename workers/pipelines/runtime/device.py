@@ -11,6 +11,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 import torch
 
 from workers.engine.interface import DeviceLost, OutOfDeviceMemory
+from workers.pipelines.runtime import device_memory
 from workers.pipelines.runtime.device_timer import DeviceTimer
 
 # A side stage is short, and a picture waits for it, so it goes before the main stage. The default priority is 0.
@@ -35,6 +36,8 @@ class Device:
         self._is_gpu = target.type == "cuda"
         self._streams = threading.local()
         self._timer = DeviceTimer(target)
+        if self._is_gpu:
+            device_memory.expose(target)
 
     @property
     def name(self) -> str:

@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
 from workers.catalogue import ImageModel
+from workers.engine import loading_progress
 from workers.engine.interface import EngineError, Misconfigured
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,18 @@ def fetch(pipeline_class: Any, *, model: ImageModel) -> str:
             f"the model {model.name} has no weights at {model.weights}; run `python manage.py make_small_model"
             f" --model {model.name}` for a small model, or name other weights in the models file"
         )
-    return _download(pipeline_class, model)
+    folder = _download(pipeline_class, model)
+    components = Path(folder).iterdir()
+    loading_progress.expect(
+        loading_progress.WEIGHTS, sum(count_bytes(folder, each.name) for each in components if each.is_dir())
+    )
+    return folder
+
+
+def count_bytes(weights: str, component_name: str) -> int:
+    """Return the bytes of a component's weights in a folder, or 0 if it has none or the folder is not on this disk."""
+    files = Path(weights, component_name).glob("*.safetensors")
+    return sum(file.stat().st_size for file in files) if Path(weights).is_absolute() else 0
 
 
 def assemble(
@@ -80,7 +92,7 @@ def load_weights(
     component_class: Any, *, model: ImageModel, weights: str, device: torch.device, **arguments: Any
 ) -> Any:
     """Return one component in the model's dtype, its weights read straight to the device. Raise EngineError."""
-    return load_component(
+    component = load_component(
         component_class,
         model=model,
         weights=weights,
@@ -88,6 +100,8 @@ def load_weights(
         device_map={"": device},
         **arguments,
     )
+    loading_progress.advance(loading_progress.WEIGHTS, count_bytes(weights, arguments.get("subfolder", "")))
+    return component
 
 
 def _list_weights(pipeline_class: Any, folder: str, model: ImageModel) -> dict[str, Any]:
@@ -119,6 +133,7 @@ def _download(pipeline_class: Any, model: ImageModel) -> str:
             name,
             name,
         )
+    loading_progress.expect(loading_progress.DOWNLOADING)
     log.info("%s comes from %s at the hub, or from its cache on this disk", model.name, model.weights)
     enable_progress_bars()
     with _tell_errors(model):

@@ -15,7 +15,9 @@ from torch._dynamo.utils import counters
 from tests.workers.conftest import OPTIONS, entry
 from tests.workers.pipelines.comparison import MIXED, SIZES, check_same_pictures
 from tests.workers.pipelines.pictures import MAX_DIFFERENCE, make_order, make_pictures
+from workers.engine import loading_progress
 from workers.engine.interface import DeviceLost, Engine, EngineError, load_engine
+from workers.engine.loading_progress import MAX_FRACTION, LoadingProgress
 from workers.pipelines.flux2.engine import Flux2Klein
 from workers.pipelines.runtime import attention, compilation
 
@@ -230,6 +232,15 @@ def test_after_compiling_nothing_more_is_compiled_in_the_process() -> None:
     before = counters["stats"]["unique_graphs"]
     assert linear(torch.ones(5, 8)).shape == (5, 8)
     assert counters["stats"]["unique_graphs"] == before
+
+
+def test_each_compiled_task_is_told() -> None:
+    told: list[object] = []
+    progress = LoadingProgress(model_count=1, on_change=lambda: told.append(progress.fraction))
+    with progress.follow_model():
+        loading_progress.plan(loading_progress.COMPILING)
+        compilation.run_tasks("zekron-image-1", [(str(number), lambda: None) for number in range(4)])
+        assert (progress.stage, told) == ("compiling", [0.0, 0.25, 0.5, 0.75, MAX_FRACTION])
 
 
 def test_no_task_is_begun_after_the_time_is_over() -> None:

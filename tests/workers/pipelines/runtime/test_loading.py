@@ -2,6 +2,8 @@
 
 import json
 import logging
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from transformers import core_model_loading
 from tests.workers.conftest import OPTIONS, entry
 from workers.catalogue import ImageModel
 from workers.engine.interface import EngineError, Misconfigured, load_engine
+from workers.engine.loading_progress import LoadingProgress
 from workers.pipelines.diffusers import qwen_image
 from workers.pipelines.flux2.text_encoder import load_text_encoder
 from workers.pipelines.runtime import loading
@@ -84,6 +87,37 @@ def test_weights_that_edit_are_loaded_on_the_device_too(tmp_path: Path) -> None:
     create, edit = qwen_image._load_adapter(model, ELSEWHERE).pipelines
     assert edit.transformer is not create.transformer
     assert {weight.device for weight in edit.transformer.parameters()} == {ELSEWHERE}
+
+
+def follow(load: Callable[[], object]) -> list[float]:
+    """Load, and return each fraction that was told, the last before the end of the loading."""
+    told: list[float] = []
+    progress = LoadingProgress(model_count=1, on_change=lambda: told.append(progress.fraction or 0.0))
+    with progress.follow_model():
+        load()
+        last = len(told)
+    return told[:last]
+
+
+def test_the_progress_of_loading_is_that_of_the_bytes(folder: Path, adapter: str) -> None:
+    model = describe(folder, adapter)
+    told = follow(lambda: loading.load(PIPELINES[adapter], model=model, device=ELSEWHERE))
+    sizes = [loading.count_bytes(str(folder), each.name) for each in folder.iterdir() if each.is_dir()]
+    parts = [size / sum(sizes) for size in sizes if size]
+    steps = [after - before for before, after in pairwise([*told[:-1], 1.0])]
+    assert told[0] == 0.0
+    assert sorted(steps) == pytest.approx(sorted(parts))
+
+
+def test_the_bytes_of_weights_that_edit_are_expected_from_the_start(tmp_path: Path) -> None:
+    for name in ("create", "edit"):
+        build.make(tmp_path / name, adapter="qwen-image")
+    model = entry(tmp_path / "create", adapter="qwen-image", options={"edit_weights": str(tmp_path / "edit")})
+    told = follow(lambda: qwen_image._load_adapter(model, ELSEWHERE))
+    create = sum(file.stat().st_size for file in (tmp_path / "create").rglob("*.safetensors"))
+    edit = loading.count_bytes(str(tmp_path / "edit"), "transformer")
+    # The second transformer is the last to be loaded.
+    assert told[-2] == pytest.approx(create / (create + edit))
 
 
 @pytest.fixture
