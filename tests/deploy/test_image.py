@@ -64,6 +64,7 @@ def environment(own_server: s3.Server) -> Iterator[dict[str, str]]:
             "MASTER_KEYS": ",".join(keys),
             "ALLOWED_HOSTS": "127.0.0.1",
             "PUBLIC_URL": "http://127.0.0.1",
+            "METRICS_PORT": str(free_port()),
             **s3.CREDENTIALS,
         }
 
@@ -102,6 +103,12 @@ def _stop(process: "subprocess.Popen[bytes]") -> int:
     *_, first = psutil.Process(process.pid).children(recursive=True)
     first.send_signal(signal.SIGTERM)
     return process.wait(timeout=60)
+
+
+def _probe(environment: Mapping[str, str]) -> tuple[int, ...]:
+    """Return the replies to the probes of liveness and readiness, as Kubernetes sends them."""
+    inside = Server(f"http://127.0.0.1:{environment['METRICS_PORT']}", key="")
+    return tuple(inside.ask(path).status for path in ("/healthz", "/readyz"))
 
 
 def test_the_image_is_small_runs_as_a_number_and_starts_web(image: str) -> None:
@@ -155,6 +162,8 @@ def test_release_web_and_an_image_for_a_client(
     ):
         server: Server = processes.ready(f"http://127.0.0.1:{port}")
         assert server.ask("/healthz").json == {"status": "ok"}
+        assert server.ask("/readyz?of=web").status == 200
+        assert _probe(environment) == (200, 200)
         created = server.ask("/v1/generate", {"prompt": "a boat", "size": "512x512"})
         assert created.status == 200, created.content
         picture = base64.b64decode(created.json["data"]["image"]["b64_json"])
@@ -175,4 +184,5 @@ def test_the_other_processes_work_in_the_same_image(
     with _running(container, words, environment=environment, log=log) as process:
         processes.wait_until(lambda: said in log.read_text() or process.poll() is not None)
         assert said in log.read_text()
+        assert _probe(environment) == (200, 200)
         assert _stop(process) == 0

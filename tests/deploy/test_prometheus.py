@@ -26,7 +26,7 @@ def test_each_process_is_asked_at_its_port_for_metrics() -> None:
 
 
 def test_the_shared_truth_is_asked_of_web_with_the_token() -> None:
-    shared = _jobs()["zekron"]
+    shared = _jobs()["zekron-service"]
     assert (shared["names"], shared["port"]) == (["web"], 8000)
     assert "credentials_file: /run/secrets/metrics_token" in CONFIGURATION.read_text()
 

@@ -82,7 +82,9 @@ def test_a_command_of_manage_has_the_variables_and_secrets_of_the_units(tmp_path
         timeout=60,
         check=False,
     )
-    assert (ended.returncode, ended.stdout) == (0, "System check identified no issues (2 silenced).\n"), ended.stderr
+    assert (ended.returncode, ended.stdout) == (0, "System check identified no issues (2 silenced).\n"), (
+        ended.stderr
+    )
 
 
 def test_all_units_are_started_with_the_target(units: Path, tmp_path: Path) -> None:
