@@ -98,6 +98,8 @@ METRICS_PORT: int | None = env.int("METRICS_PORT", None, **within(1, 65535))
 METRICS_HOST = env.str("METRICS_HOST", "")
 # The receiver of traces (OpenTelemetry), or none.
 OTEL_EXPORTER_OTLP_ENDPOINT = env.str("OTEL_EXPORTER_OTLP_ENDPOINT", "", validate=web_address)
+# The receiver of reports of errors (Sentry's protocol), or none.
+SENTRY_DSN = env.str("SENTRY_DSN", "", validate=web_address)
 LOG_FORMAT = env.str("LOG_FORMAT", "text", **one_of(*log_formats.CLASSES))
 database: dict[str, Any] = env.dj_db_url("DATABASE_URL", servers.postgres_url(VAR_DIR))
 # PostgreSQL itself, where DATABASE_URL is the address of a PgBouncer.
