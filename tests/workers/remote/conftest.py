@@ -9,8 +9,12 @@ import pytest
 
 from tests.workers.conftest import entry
 from tests.workers.remote import scripted_server
+from tests.workers.remote.calls import make_engine
 from tests.workers.remote.scripted_server import ScriptedServer
 from workers.catalogue import ImageModel
+from workers.remote import engine as remote_engine
+from workers.remote import requests
+from workers.remote.engine import RemoteEngine
 
 
 @pytest.fixture
@@ -29,3 +33,16 @@ def describe(server: ScriptedServer) -> Callable[..., ImageModel]:
         return replace(model, weights="owner/far@main")
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let busy servers be asked again, and cancelled orders be seen, without a pause."""
+    monkeypatch.setattr(requests, "MIN_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(remote_engine, "LOOK_SECONDS", 0.02)
+
+
+@pytest.fixture
+def engine(server: ScriptedServer, describe: Callable[..., ImageModel]) -> RemoteEngine:
+    """Return the engine of the scripted server."""
+    return make_engine(server, describe())
