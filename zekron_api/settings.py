@@ -422,6 +422,8 @@ LOGGING = {
         "celery.app.trace": {"level": "WARNING"},
         # At DEBUG httpcore writes the signatures of webhooks.
         "httpcore2": {"level": "INFO"},
+        # At INFO httpx2 writes a line for each request to a remote engine.
+        "httpx2": {"level": "WARNING"},
         # At INFO the MCP SDK announces each message, and at DEBUG it writes them.
         "mcp": {"level": "WARNING"},
         # axes announces itself at every start.
