@@ -6,7 +6,7 @@ from typing import Final
 from tests.chaos.client_log import ClientLog
 
 # The types of a status of 500 and above whose order can still be brought to its end under its key.
-HEALED: Final = {"service_busy", "service_unavailable", "generation_timeout"}
+HEALED: Final = {"service_busy", "service_unavailable", "generation_timeout", "queue_ttl_exceeded"}
 # An attempt that failed for good is free, and another order may succeed. A spoilt object stays unreadable.
 FINAL: Final = {"generation_failed", "image_unreachable"}
 UNENDED: Final = {"", "out of patience"}
