@@ -262,10 +262,6 @@ def _seal_all(
         for own in sealed:
             for content in contents:
                 own.append(_seal(account_id, content, queue_seconds))
-    except OSError as error:
-        _discard_all(sealed)
-        log.warning("object storage took no source image: %s", error_redaction.summarise(error))
-        raise SourcesNotStored from error
     except Exception:
         _discard_all(sealed)
         raise
@@ -278,9 +274,13 @@ def _discard_all(sealed: Sequence[Sequence[StoredImage]]) -> None:
 
 
 def _seal(account_id: int, content: bytes, queue_seconds: int) -> StoredImage:
-    return images.put(
-        content=content,
-        mime_type="image/png",
-        associated_data=f"account {account_id} source",
-        expires_at=timezone.now() + timedelta(seconds=queue_seconds) + _SOURCE_LIFE,
-    )
+    try:
+        return images.put(
+            content=content,
+            mime_type="image/png",
+            associated_data=f"account {account_id} source",
+            expires_at=timezone.now() + timedelta(seconds=queue_seconds) + _SOURCE_LIFE,
+        )
+    except OSError as error:
+        log.warning("Object storage took no source image: %s", error_redaction.summarise(error))
+        raise SourcesNotStored from error
