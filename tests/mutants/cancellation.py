@@ -257,7 +257,7 @@ MUTATIONS = (
     Mutation(
         name="cancel: staff need the permission",
         path="workers/admin.py",
-        text=' and request.user.has_perm("workers.cancel_generation")',
+        text=' and request.user.has_perm(f"workers.{act}_generation")',
         without="",
         tests=("tests/workers/test_admin_cancel.py::test_staff_without_both_permissions_cancel_nothing",),
     ),
