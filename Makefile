@@ -38,6 +38,8 @@ help:
 	@echo 'make simulate run scenarios in which any part dies at any step (SIMULATE_FIRST=0 SIMULATE_SEEDS=10000)'
 	@echo 'make clients  install further clients of others, 1.2 GB, and call the service through each of them'
 	@echo 'make chaos    kill, freeze and cut off real processes under load (CHAOS_JOBS=800 CHAOS_FAULTS=50)'
+	@echo 'make hosts    the same on nine hosts in network namespaces, which are cut off, slow, parted and without power'
+	@echo 'make upgrade  replace the release before under load (CHAOS_BASE=previous, or a commit)'
 	@echo 'make bench    compare each part with its usual alternative (BENCH="png reply" chooses by name)'
 	@echo 'make bench-gpu compare the engine on a GPU, with random weights of the true size, in ten minutes'
 	@echo 'make mutants  remove each guard in turn, and expect a test to fail (MUTANTS="lease" chooses by name)'
@@ -151,6 +153,16 @@ simulate: install-dev
 # Each run prints its seed first. CHAOS_SEED=… replays the choice of faults.
 chaos: install-dev
 	@exec $(VENV) -m tests.chaos
+
+# Faults of hosts besides, in network namespaces. It needs root, and is skipped without.
+.PHONY: hosts upgrade
+hosts: export CHAOS_HOSTS := 1
+hosts: chaos
+
+upgrade: export CHAOS_BASE ?= previous
+upgrade: export CHAOS_ROUNDS ?= 0
+upgrade: export CHAOS_PLAIN ?= 0
+upgrade: chaos
 
 .PHONY: bench
 bench: .venv/installed-bench

@@ -38,14 +38,14 @@ server_login_retry = 1
 
 
 @contextmanager
-def before(database: dict[str, Any], *, folder: Path, sessions: int = SESSIONS) -> Iterator[int]:
+def before(database: dict[str, Any], *, folder: Path) -> Iterator[int]:
     """Run PgBouncer before the server of this entry of the settings, and yield its port of localhost."""
     program = debian_packages.find_program("pgbouncer", package="pgbouncer", libraries=LIBRARIES)
     port = free_port()
     users, configuration = folder / "users.txt", folder / "pgbouncer.ini"
     users.write_text(f'"{database["USER"]}" "{database["PASSWORD"]}"\n')
     place = f"host={database['HOST']} port={database['PORT'] or 5432}"
-    configuration.write_text(_CONFIGURATION.format(place=place, port=port, users=users, sessions=sessions))
+    configuration.write_text(_CONFIGURATION.format(place=place, port=port, users=users, sessions=SESSIONS))
     with (folder / "pgbouncer.log").open("wb") as log:
         # PgBouncer refuses to run as root.
         prefix = commands.as_user(commands.NOBODY) if os.geteuid() == 0 else []

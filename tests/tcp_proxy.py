@@ -5,21 +5,23 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 Connect = Callable[[], socket.socket]
 
 
 class Proxy:
-    """A proxy that listens on a port of localhost. It passes each connection on to one of `connect`."""
+    """A proxy that listens on a port, by default of localhost. It passes each connection on to one of `connect`."""
 
-    def __init__(self, connect: Connect, *, port: int = 0) -> None:
+    def __init__(self, connect: Connect, *, host: str = "127.0.0.1", port: int = 0) -> None:
         self._connect = connect
+        self._host = host
         self._passing = threading.Event()
         self._passing.set()
         self._lock = threading.Lock()
         self._sockets: list[socket.socket] = []
-        self._listener = socket.create_server(("127.0.0.1", port), backlog=200)
+        self._listener = socket.create_server((host, port), backlog=200)
         self.port: int = self._listener.getsockname()[1]
         self._accepting = self._start()
 
@@ -46,7 +48,7 @@ class Proxy:
 
     def restore(self) -> None:
         """Accept connections again, on the same port."""
-        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=200)
+        self._listener = socket.create_server((self._host, self.port), backlog=200)
         self._accepting = self._start()
 
     def serve(self) -> None:
@@ -107,5 +109,11 @@ def before(connect: Connect) -> Iterator[Proxy]:
             proxy.cut()
 
 
+def _to(target: str) -> Connect:
+    """Return a function that connects to the unix socket, or to a host and a port with a colon between."""
+    host, _, port = target.rpartition(":")
+    return partial(socket.create_connection, (host, int(port))) if host else to_unix_socket(Path(target))
+
+
 if __name__ == "__main__":
-    Proxy(to_unix_socket(Path(sys.argv[2])), port=int(sys.argv[1])).serve()
+    Proxy(_to(sys.argv[3]), host=sys.argv[1], port=int(sys.argv[2])).serve()

@@ -77,6 +77,7 @@ BACKGROUND: dict[tuple[str, str], Guard] = {
         "the attempt or the request gets the error; the thread serves the next"
     ),
     ("workers/webhooks/addresses.py", "run_in_executor"): Guard("is awaited by the attempt"),
+    ("workers/remote/engine.py", "create_task"): Guard("its batch awaits it, and cancels it at its end"),
     ("workers/messaging/background.py", "to_thread"): Guard("counts, and is awaited"),
     ("storage/deletions.py", "ThreadPoolExecutor"): Guard(
         "the caller gets the error; the thread serves the next"

@@ -33,6 +33,11 @@ DEFAULT_QUEUE = "gpu"
 RESERVED_QUEUES = ("chores", "celery")
 FIELDS = ("adapter", "weights", "licence", "steps", "dtype", "batch_limit", "options", "price")
 OPTIONAL_FIELDS = ("sources", "queue", "max_n", "max_prompt_tokens")
+# The adapter of models that another server runs. Of it, this service knows neither the steps nor the dtype.
+REMOTE_ADAPTER = "remote"
+_OF_REMOTE: Mapping[str, object] = {"steps": 1, "dtype": "float32"}
+# The option of that adapter with the fields that its server does not take.
+OMITTED_FIELDS = "omit"
 # The adapters whose latents can be painted under a mask, and become partial images.
 LATENT_ADAPTERS = ("flux2-klein", "qwen-image", "stable-diffusion-xl")
 # The adapters whose pipelines take a negative prompt. FLUX.2-klein was distilled without one.
@@ -80,6 +85,12 @@ class ImageModel:
     def takes_partial_images(self) -> bool:
         """Return whether those who watch can see the unfinished picture, which a single step never shows."""
         return self.steps > 1 and self.adapter in LATENT_ADAPTERS
+
+    @property
+    def takes_seed(self) -> bool:
+        """Return whether a request may choose the seed, which a remote server may not know."""
+        omitted = self.options.get(OMITTED_FIELDS)
+        return self.adapter != REMOTE_ADAPTER or not isinstance(omitted, list) or "seed" not in omitted
 
     @property
     def takes_negative_prompt(self) -> bool:
@@ -213,10 +224,12 @@ class _Entry:
         for field in self.table:
             if field not in FIELDS + OPTIONAL_FIELDS:
                 raise self.problem(f"has an unknown field {field!r}")
+        known = _OF_REMOTE if self.table.get("adapter") == REMOTE_ADAPTER else {}
         for field in FIELDS:
-            if field not in self.table:
+            if field not in self.table and field not in known:
                 raise self.problem(f"lacks the field {field!r}")
-        return {"sources": MAX_SOURCES, "queue": DEFAULT_QUEUE, "max_n": DEFAULT_MAX_N, **self.table}
+        defaults = {"sources": MAX_SOURCES, "queue": DEFAULT_QUEUE, "max_n": DEFAULT_MAX_N}
+        return {**defaults, **known, **self.table}
 
     def text(self, fields: dict[str, object], field: str) -> str:
         value = fields[field]

@@ -16,20 +16,21 @@ _QUOTE_NOTHING: Final = {"zekron_api", "workers", "billing", "storage", "torch",
 
 def summarise(error: BaseException) -> str:
     """Return the exception's class, followed by the part of its message that is safe to log."""
-    besides = _describe(error)
+    besides = describe(error)
     return f"{type(error).__qualname__}: {besides}" if besides else type(error).__qualname__
 
 
 def format_traceback(error: BaseException) -> str:
     """Return the traceback of an exception and of its causes, with `summarise` in place of each message."""
     parts = []
-    for link in reversed(list(_iterate_chain(error))):
+    for link in reversed(list(iterate_chain(error))):
         frames = "".join(traceback.format_tb(link.__traceback__))
         parts.append(f"Traceback (most recent call last):\n{frames}{summarise(link)}")
     return "\n\n".join(parts)
 
 
-def _describe(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
+    """Return the part of the exception's message that is safe to log, which may be empty."""
     package = type(error).__module__.partition(".")[0]
     has_number = isinstance(error, OSError) and error.errno is not None
     if package in _QUOTE_NOTHING or has_number or isinstance(error, OperationalError | InterfaceError):
@@ -40,7 +41,7 @@ def _describe(error: BaseException) -> str:
     return " ".join(filter(None, (getattr(diagnosis, name, None) for name in names)))
 
 
-def _iterate_chain(error: BaseException) -> Iterator[BaseException]:
+def iterate_chain(error: BaseException) -> Iterator[BaseException]:
     """Yield the exception, then its causes or the exceptions handled before it, newest first."""
     seen: set[int] = set()
     link: BaseException | None = error

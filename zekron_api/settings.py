@@ -98,6 +98,8 @@ METRICS_PORT: int | None = env.int("METRICS_PORT", None, **within(1, 65535))
 METRICS_HOST = env.str("METRICS_HOST", "")
 # The receiver of traces (OpenTelemetry), or none.
 OTEL_EXPORTER_OTLP_ENDPOINT = env.str("OTEL_EXPORTER_OTLP_ENDPOINT", "", validate=web_address)
+# The receiver of reports of errors (Sentry's protocol), or none.
+SENTRY_DSN = env.str("SENTRY_DSN", "", validate=web_address)
 LOG_FORMAT = env.str("LOG_FORMAT", "text", **one_of(*log_formats.CLASSES))
 database: dict[str, Any] = env.dj_db_url("DATABASE_URL", servers.postgres_url(VAR_DIR))
 # PostgreSQL itself, where DATABASE_URL is the address of a PgBouncer.
@@ -183,6 +185,8 @@ TEMPLATES = [
 ]
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True
+# Files that clients ask for at the root, such as /favicon.ico.
+WHITENOISE_ROOT = BASE_DIR / "zekron_api" / "root"
 CSRF_FAILURE_VIEW = "zekron_api.http.errors.csrf_failure"
 # A request body holds up to two images of 10 MiB each in base64, and the prompt.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 32 * 1024 * 1024
@@ -418,6 +422,8 @@ LOGGING = {
         "celery.app.trace": {"level": "WARNING"},
         # At DEBUG httpcore writes the signatures of webhooks.
         "httpcore2": {"level": "INFO"},
+        # At INFO httpx2 writes a line for each request to a remote engine.
+        "httpx2": {"level": "WARNING"},
         # At INFO the MCP SDK announces each message, and at DEBUG it writes them.
         "mcp": {"level": "WARNING"},
         # axes announces itself at every start.

@@ -64,19 +64,17 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         """Connect, unless PostgreSQL did not answer a moment ago."""
+        self._is_lent = pooling.is_pooled(self.settings_dict) and not time_limits.has_own_limit()
         with availability.connecting():
             made = super().get_new_connection(conn_params)
-        self._is_lent = pooling.is_pooled(self.settings_dict) and not time_limits.has_own_limit()
+            if self._is_lent:
+                pooling.check(made)
         return made
-
-    def init_connection_state(self) -> None:
-        """Prepare the new connection, and look for the limits of a session that PgBouncer lends."""
-        super().init_connection_state()
-        if self._is_lent:
-            pooling.check_limits(self.connection)
 
     def chunked_cursor(self) -> Any:
         """Return a cursor of the server, or one of the client where the next fetch may find another session."""
+        # Only a connection that is open tells which of the two it is.
+        self.ensure_connection()
         return self.cursor() if self._is_lent else super().chunked_cursor()
 
     def is_usable(self) -> bool:

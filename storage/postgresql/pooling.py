@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from django.db import connection
-from psycopg import Connection, sql
+from psycopg import Connection, OperationalError, sql
 
 from storage.postgresql import time_limits
 
@@ -45,11 +45,21 @@ def limit_role() -> None:
             cursor.execute(sql.SQL(statement).format(*parts))
 
 
-def check_limits(lent: "Connection[Any]") -> None:
-    """Log once in a process that sessions behind PgBouncer have no limits. The client's own limits hold in any case."""
+def check(lent: "Connection[Any]") -> None:
+    """Ask a new session for its limits, and log once in a process that it has none.
+
+    PgBouncer takes clients also while PostgreSQL is away. The question shows it, and raises psycopg.OperationalError
+    then. The client's own limits hold in any case.
+    """
     global _has_warned  # noqa: PLW0603 (one line a process)
-    found = lent.execute(_SHOW).fetchone()
-    if _has_warned or found is None or "0" not in found:
+    # Outside of a transaction, because Django is not at work on the connection yet.
+    lent.autocommit = True
+    try:
+        found = lent.execute(_SHOW).fetchone()
+    except OperationalError:
+        lent.close()
+        raise
+    if found is None or "0" not in found or _has_warned:
         return
     _has_warned = True
     log.error(

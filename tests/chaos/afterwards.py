@@ -22,9 +22,9 @@ STATUSES: Final = {"completed": 200, "failed": 500, "cancelled": 503}
 class Afterwards:
     """Requests about generations that exist, to any of the web processes."""
 
-    def __init__(self, *, client_log: ClientLog, ports: Sequence[int]) -> None:
+    def __init__(self, *, client_log: ClientLog, webs: Sequence[tuple[str, int]]) -> None:
         self._client_log = client_log
-        self._ports = ports
+        self._webs = webs
 
     def await_end(
         self, order: Order, generation_id: int, chance: random.Random, give_up_at: float
@@ -70,9 +70,7 @@ class Afterwards:
         self, method: str, path: str, owner: Owner, chance: random.Random
     ) -> tuple[int, dict[str, Any]] | None:
         """Return the status and the JSON of one answer, or None if none came."""
-        connection = http.client.HTTPConnection(
-            "127.0.0.1", chance.choice(self._ports), timeout=TIMEOUT_SECONDS
-        )
+        connection = http.client.HTTPConnection(*chance.choice(self._webs), timeout=TIMEOUT_SECONDS)
         try:
             connection.request(method, path, headers={"Authorization": f"Bearer {owner.key}"})
             answer = connection.getresponse()

@@ -52,20 +52,20 @@ class Clients:
         *,
         client_log: ClientLog,
         owners: Sequence[Owner],
-        ports: Sequence[int],
+        webs: Sequence[tuple[str, int]],
         seed: int,
         orders_per_second: float,
         clients_per_owner: int,
     ) -> None:
         self._client_log = client_log
-        self._ports = ports
+        self._webs = webs
         self._owners = owners
         self._interval_seconds = 1 / orders_per_second
         self._next_at = time.monotonic()
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._specials: deque[str] = deque()
-        self._afterwards = Afterwards(client_log=client_log, ports=ports)
+        self._afterwards = Afterwards(client_log=client_log, webs=webs)
         self._sources = [_encoded(picture) for picture in palette()]
         self._threads = [
             threading.Thread(target=self._run, args=(owner, random.Random(f"{seed} {place}")), daemon=True)
@@ -217,9 +217,7 @@ class Clients:
                 self._client_log.offend(f"order {order.number}: was answered {status} after it was deleted")
 
     def _get(self, path: str, owner: Owner, chance: random.Random) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection(
-            "127.0.0.1", chance.choice(self._ports), timeout=TIMEOUT_SECONDS
-        )
+        connection = http.client.HTTPConnection(*chance.choice(self._webs), timeout=TIMEOUT_SECONDS)
         try:
             connection.request("GET", path, headers={"Authorization": f"Bearer {owner.key}"})
             answer = connection.getresponse()
@@ -240,9 +238,7 @@ class Clients:
         if order.queue_ttl is not None:
             fields["queue_ttl"] = order.queue_ttl
         body = json.dumps(fields)
-        connection = http.client.HTTPConnection(
-            "127.0.0.1", chance.choice(self._ports), timeout=TIMEOUT_SECONDS
-        )
+        connection = http.client.HTTPConnection(*chance.choice(self._webs), timeout=TIMEOUT_SECONDS)
         try:
             connection.request("POST", "/v1/generate", body.encode(), headers)
             if is_leaving:

@@ -1,6 +1,7 @@
 """Injects fault after fault: all kinds in an order that the seed decides, then all again, until there were enough.
 
-The servers' faults and all others come in two lanes at the same time, so that a worker also dies while Redis is away.
+The faults of servers, of processes and of hosts come in lanes of their own at the same time, so that a worker also dies
+while Redis is away.
 """
 
 import importlib
@@ -16,7 +17,7 @@ import redis
 
 from tests.chaos.faults import KINDS, Rig, TooEarly
 
-LANES = (("servers",), ("processes", "pictures", "clocks"))
+LANES = (("servers",), ("processes", "pictures", "clocks"), ("hosts",))
 # A lull before the next fault, so that some work is done between two; and how long to wait for the clients at most.
 LULL_SECONDS = (0.5, 3.0)
 WAIT_SECONDS = 15
@@ -28,6 +29,9 @@ class FaultSchedule:
     def __init__(self, *, rig: Rig, seed: int, fault_count: int, order_count: int, only: str) -> None:
         """`only` is a part of the names of the kinds that are wanted; empty for all."""
         lanes = [[name for name in kinds if only in name] for kinds in lanes_of_kinds()]
+        if not rig.cluster.network.hosts:
+            # On one machine there are no hosts that could be cut off.
+            del lanes[LANES.index(("hosts",))]
         kind_count = max(1, sum(map(len, lanes)))
         self._lanes = [
             _Lane(rig, f"{seed} {place}", kinds, round(fault_count * len(kinds) / kind_count), order_count)

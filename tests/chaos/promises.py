@@ -30,7 +30,7 @@ class Clerk:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._connections = [
-            http.client.HTTPConnection("127.0.0.1", cluster.ports[name], timeout=60) for name in WEBS
+            http.client.HTTPConnection(*cluster.addresses[name], timeout=60) for name in WEBS
         ]
         self._count = 0
 

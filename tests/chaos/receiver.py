@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from tests.chaos.client_log import ClientLog
+from tests.chaos.network import LOCAL
 
 TAKEN: Final = "204"
 REFUSED: Final = "400"
@@ -48,21 +49,21 @@ class Attempt(NamedTuple):
 class Receiver:
     """A server with an address for each account. `close` it once."""
 
-    def __init__(self, *, client_log: ClientLog, seed: int) -> None:
-        """Start the server. `seed` decides which attempts fail, and how."""
+    def __init__(self, *, client_log: ClientLog, seed: int, address: tuple[str, int] = (LOCAL, 0)) -> None:
+        """Start the server at the address. `seed` decides which attempts fail, and how."""
         self._client_log = client_log
         self._seed = seed
         self._secrets: dict[int, str] = {}
         self._attempts: list[Attempt] = []
         self._lock = threading.Lock()
         self._closed = threading.Event()
-        self._server = _Server(self)
+        self._server = _Server(self, address)
         self._thread = threading.Thread(target=self._server.serve_forever, name="receiver", daemon=True)
         self._thread.start()
 
     def url_of(self, account_id: int) -> str:
         """Return the address for this account's events."""
-        return f"http://127.0.0.1:{self._server.server_port}/{account_id}"
+        return f"http://{LOCAL}:{self._server.server_port}/{account_id}"
 
     def trust(self, *, account_id: int, secret: str) -> None:
         """Take events for this account that are signed with this secret, and no others."""
@@ -134,9 +135,9 @@ class _Server(ThreadingHTTPServer):
     # Each account gets four requests at once.
     request_queue_size = 256
 
-    def __init__(self, receiver: Receiver) -> None:
+    def __init__(self, receiver: Receiver, address: tuple[str, int]) -> None:
         self.receiver = receiver
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(address, _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Note what this receiver does wrong itself. A sender may be killed at any time."""

@@ -8,10 +8,17 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 
-from billing import keys, ledger
-from billing.grants import Grants, Scope
-from tests.chaos import database_invariants, plain_celery, promises, snapshot, table, webhook_invariants
+from tests.chaos import (
+    answers,
+    database_invariants,
+    plain_celery,
+    promises,
+    snapshot,
+    table,
+    webhook_invariants,
+)
 from tests.chaos.client_log import ClientLog, Owner
 from tests.chaos.clients import Clients
 from tests.chaos.cluster import WEBS, Cluster
@@ -20,12 +27,15 @@ from tests.chaos.fault_schedule import FaultSchedule
 from tests.chaos.faults import Rig
 from tests.chaos.faults.clocks import WRONG_CHORES
 from tests.chaos.receiver import WRONG_CLOCK, Receiver
+from tests.chaos.upgrade import Upgrade
 from zekron_api.local import servers
 
 # Each may send 60 requests a minute and have 5 generations open.
 RICH, POOR = 24, 4
 RICH_MICROS, POOR_MICROS = 100_000_000, 500_000
 CLIENTS_PER_OWNER = 3
+# A program of its own, because the release before knows another database.
+OPEN_ACCOUNTS = Path(__file__).parent / "open_accounts.py"
 # Three attempts, each under a lease and a backoff, and the sweeps between; the deadline of 600 s is over by then.
 MAX_QUIET_SECONDS = 720
 # The receiver fails the first two attempts of an event at most. Where faults took the third, the next is due after six
@@ -43,6 +53,7 @@ class Plan:
     orders_per_second: float
     seed: int
     kinds: str = ""
+    is_upgrade: bool = False
 
 
 class Run:
@@ -53,10 +64,12 @@ class Run:
         self._plan = plan
         self._client_log = ClientLog()
         self._chance = random.Random(plan.seed)
-        self._owners = _open_accounts()
-        self._receiver = Receiver(client_log=self._client_log, seed=plan.seed)
-        for owner in self._owners:
-            self._subscribe(owner)
+        self._owners: list[Owner] = []
+        address = (cluster.network.own_address, cluster.webhook_port)
+        self._receiver = Receiver(client_log=self._client_log, seed=plan.seed, address=address)
+        for owner, webhook_key in self._open_accounts():
+            self._owners.append(owner)
+            self._subscribe(owner, webhook_key)
         self._started = time.monotonic()
 
     def go(self) -> bool:
@@ -87,7 +100,7 @@ class Run:
             say(line)
         return not any(problems.values())
 
-    def _inject_faults(self) -> FaultSchedule:
+    def _inject_faults(self) -> FaultSchedule | Upgrade:
         clients = self._make_clients(CLIENTS_PER_OWNER)
         rig = Rig(
             cluster=self._cluster,
@@ -95,14 +108,7 @@ class Run:
             clients=clients,
             chance=random.Random(self._plan.seed),
         )
-        fault_schedule = FaultSchedule(
-            rig=rig,
-            seed=self._plan.seed,
-            fault_count=self._plan.faults,
-            order_count=self._plan.orders,
-            only=self._plan.kinds,
-        )
-        self._tell(f"Faults: {self._plan.faults} faults over {self._plan.orders} orders.")
+        fault_schedule = self._choose_faults(rig)
         clients.start()
         fault_schedule.inject_all()
         rig.calm()
@@ -118,6 +124,16 @@ class Run:
         clients.join()
         return fault_schedule
 
+    def _choose_faults(self, rig: Rig) -> FaultSchedule | Upgrade:
+        plan = self._plan
+        if plan.is_upgrade:
+            self._tell(f"Upgrade: the release before is replaced by this one over {plan.orders} orders.")
+            return Upgrade(cluster=self._cluster, client_log=self._client_log, order_count=plan.orders)
+        self._tell(f"Faults: {plan.faults} faults over {plan.orders} orders.")
+        return FaultSchedule(
+            rig=rig, seed=plan.seed, fault_count=plan.faults, order_count=plan.orders, only=plan.kinds
+        )
+
     def _tell(self, line: str) -> None:
         say(f"{time.monotonic() - self._started:5.0f} s  {line}")
 
@@ -125,7 +141,7 @@ class Run:
         return Clients(
             client_log=self._client_log,
             owners=self._owners,
-            ports=[self._cluster.ports[name] for name in WEBS],
+            webs=[self._cluster.addresses[name] for name in WEBS],
             seed=self._plan.seed,
             orders_per_second=self._plan.orders_per_second,
             clients_per_owner=clients_per_owner,
@@ -159,10 +175,20 @@ class Run:
         with self._cluster.database() as database:
             return database.execute(f"SELECT count(*) FROM {rows}").fetchone()[0]  # noqa: S608 (constants)
 
-    def _subscribe(self, owner: Owner) -> None:
+    def _open_accounts(self) -> Iterator[tuple[Owner, str]]:
+        """Open the accounts by the release that runs. Yield each with a key for its webhooks alone."""
+        openings = [RICH_MICROS] * RICH + [POOR_MICROS] * POOR
+        done = self._cluster.run(str(OPEN_ACCOUNTS), *map(str, openings))
+        if done.returncode:
+            raise AssertionError(f"no accounts: {done.stderr}")
+        for (account_id, key, webhook_key), opening_micros in zip(
+            json.loads(done.stdout), openings, strict=True
+        ):
+            yield Owner(account_id, key, opening_micros), webhook_key
+
+    def _subscribe(self, owner: Owner, key: str) -> None:
         """Create the account's webhook as its owner does, by a key for nothing else."""
-        _, key = keys.issue(account_id=owner.account_id, grants=Grants(scopes=(Scope.WEBHOOKS,)))
-        connection = http.client.HTTPConnection("127.0.0.1", self._cluster.ports[WEBS[0]], timeout=60)
+        connection = http.client.HTTPConnection(*self._cluster.addresses[WEBS[0]], timeout=60)
         connection.request(
             "POST",
             "/v1/webhooks",
@@ -205,6 +231,7 @@ class Run:
                 for name, invariant in webhook_invariants.INVARIANTS.items()
             },
             "11 signed for its time, unless by a wrong clock": strange_clocks,
+            "no error that a retry does not heal": list(answers.problems(self._client_log)),
             "nothing that must not be said": self._client_log.offences,
         }
 
@@ -225,13 +252,3 @@ def compare(plan: Plan) -> None:
     """Print what plain Celery loses under the same kills."""
     with servers.ending_signals_raise():
         say(plain_celery.compare(seed=plan.seed))
-
-
-def _open_accounts() -> list[Owner]:
-    openings = [RICH_MICROS] * RICH + [POOR_MICROS] * POOR
-    owners = []
-    for place, opening_micros in enumerate(openings, start=1):
-        account = ledger.open_account(name=f"chaos {place}", opening_micros=opening_micros, actor="chaos")
-        _, key = keys.issue(account_id=account.pk)
-        owners.append(Owner(account.pk, key, opening_micros))
-    return owners

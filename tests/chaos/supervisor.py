@@ -32,6 +32,7 @@ class _Service:
     name: str
     command: Sequence[str]
     environment: Mapping[str, str]
+    folder: Path = ROOT
     process: "subprocess.Popen[bytes] | None" = None
     is_asked: bool = False
     is_held: bool = False
@@ -53,10 +54,17 @@ class Supervisor:
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
         self._thread.start()
 
-    def add(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Start a service, and start it again whenever it ends."""
+    def add(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str], *, folder: Path = ROOT
+    ) -> None:
+        """Start a service in the folder, and start it again whenever it ends."""
         with self._lock:
-            self._services[name] = _Service(name, command, environment)
+            self._services[name] = _Service(name, command, environment, folder)
+
+    def change(self, name: str, command: Sequence[str], *, folder: Path) -> None:
+        """Start the service's next process, and all later ones, by another command in another folder."""
+        with self._lock:
+            self._services[name].command, self._services[name].folder = command, folder
 
     def pid(self, name: str) -> int | None:
         """Return the service's process, if it has one now."""
@@ -137,7 +145,7 @@ class Supervisor:
         with (self._logs / f"{service.name}.log").open("ab") as log:
             service.process = subprocess.Popen(
                 commands.tied(service.command, signal_name="KILL"),
-                cwd=ROOT,
+                cwd=service.folder,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -5,6 +5,8 @@ from tests.mutants.mutation import Mutation
 IMAGES = "storage/images.py"
 ENVELOPE = "tests/storage/test_envelope.py"
 ORPHANS = "tests/storage/test_orphans.py"
+POOLING = "tests/storage/postgresql/test_pooling.py"
+WEB_IDENTITY = "tests/storage/test_web_identity.py"
 
 MUTATIONS = (
     Mutation(
@@ -114,9 +116,44 @@ MUTATIONS = (
     Mutation(
         name="a silent PostgreSQL: the server's own limits",
         path="storage/postgresql/time_limits.py",
-        text=' f" -c idle_in_transaction_session_timeout',
-        without=' f" -c idle_session_timeout',
+        text='    "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_SECONDS,\n',
+        without='    "idle_session_timeout": IDLE_IN_TRANSACTION_SECONDS,\n',
         tests=("tests/storage/postgresql/test_base.py",),
+    ),
+    Mutation(
+        name="PgBouncer: long statements pass by",
+        path="storage/postgresql/base.py",
+        text="        if more and pooling.is_pooled(self.settings_dict):\n",
+        without="        if False:\n",
+        tests=(f"{POOLING}::test_the_role_has_the_limits_and_long_statements_pass_by",),
+    ),
+    Mutation(
+        name="PgBouncer: no cursor outlives a lent session",
+        path="storage/postgresql/base.py",
+        text="return self.cursor() if self._is_lent else super().chunked_cursor()",
+        without="return super().chunked_cursor()",
+        tests=(f"{POOLING}::test_rows_that_come_in_pieces_do_not_depend_on_one_session",),
+    ),
+    Mutation(
+        name="PgBouncer: a session without PostgreSQL is none",
+        path="storage/postgresql/base.py",
+        text="                pooling.check(made)\n",
+        without="                pass\n",
+        tests=(f"{POOLING}::test_a_postgresql_that_is_away_behind_it_counts_as_away_until_it_is_back",),
+    ),
+    Mutation(
+        name="PgBouncer: a migration limits the role",
+        path="storage/apps.py",
+        text="        pooling.limit_role()\n",
+        without="        pass\n",
+        tests=(f"{POOLING}::test_sessions_without_limits_are_logged_once_and_a_migration_gives_them_back",),
+    ),
+    Mutation(
+        name="a missing file of credentials is no missing object",
+        path="storage/s3_store.py",
+        text="    except (BotoCoreError, OSError) as error:\n",
+        without="    except BotoCoreError as error:\n",
+        tests=(f"{WEB_IDENTITY}::test_a_token_that_is_gone_is_a_failure_of_the_store_and_no_missing_object",),
     ),
     Mutation(
         name="a silent PostgreSQL: one thread at a time tries again",

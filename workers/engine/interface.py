@@ -11,12 +11,13 @@ from typing import Any, NamedTuple, Protocol, cast
 import numpy as np
 from PIL import Image
 
-from workers.catalogue import ImageModel
+from workers.catalogue import REMOTE_ADAPTER, ImageModel
 
 # The module of each adapter defines `load(*, model: ImageModel, device: str) -> Engine`.
 ADAPTERS = {
     "flux2-klein": "workers.pipelines.flux2.engine",
     "qwen-image": "workers.pipelines.diffusers.qwen_image",
+    REMOTE_ADAPTER: "workers.remote.engine",
     "stable-diffusion-xl": "workers.pipelines.diffusers.stable_diffusion_xl",
 }
 
@@ -76,6 +77,18 @@ class OrderDropped(EngineError):
     """Nobody wants the picture of this order any more, so it was not made."""
 
 
+class OrderRefused(EngineError):
+    """The engine cannot make this order, and another attempt would fail too."""
+
+
+class SomeOrdersFailed(EngineError):
+    """Some orders of a batch failed alone. `outcomes` has the picture or the error of each order, in their sequence."""
+
+    def __init__(self, outcomes: "Sequence[Picture | Exception]") -> None:
+        super().__init__()
+        self.outcomes = outcomes
+
+
 class OutOfDeviceMemory(EngineError):
     """The device has too little memory for a batch. The engine is usable again."""
 
@@ -111,8 +124,10 @@ class Engine(Protocol):
 
     Each stage has its own thread, which calls it for one batch after the other. The engine is usable again after any
     exception but DeviceLost. But for rounding, a picture depends on its own order and not on the other orders of its
-    batch. Each stage raises BadOutput, DeviceLost, OutOfDeviceMemory, or any exception of the device. An engine may
-    also have `device_name`, for people, `busy_seconds`, the total time that its device has worked, and
+    batch. Each stage raises BadOutput, DeviceLost, OrderRefused, OutOfDeviceMemory, or any exception of the device. An
+    engine whose orders fail apart raises SomeOrdersFailed from `decode`, so that no order is made twice.
+
+    An engine may also have `device_name`, for people, `busy_seconds`, the total time that its device has worked, and
     `limit_batch(order)`, the maximum number of orders like this one in a batch, if their size changes it.
     """
 

@@ -16,7 +16,15 @@ from queue import SimpleQueue
 from typing import Any
 
 from workers import liveness
-from workers.engine.interface import BadOutput, Engine, ImageOrder, OrderDropped, Picture, StepCallback
+from workers.engine.interface import (
+    BadOutput,
+    Engine,
+    ImageOrder,
+    OrderDropped,
+    Picture,
+    SomeOrdersFailed,
+    StepCallback,
+)
 
 log = logging.getLogger(__name__)
 
@@ -181,11 +189,15 @@ class StageExecutor:
                 self._ended_count += len(batch.jobs)
             self._decode_slots.release()
 
-    def _decode_all(self, batch: Batch) -> list[Picture]:
-        pictures = self._engine.decode(batch.value)
-        if len(pictures) != len(batch.jobs):
-            raise BadOutput(f"the engine made {len(pictures)} images of {len(batch.jobs)} orders")
-        return pictures
+    def _decode_all(self, batch: Batch) -> Sequence[Picture | Exception]:
+        outcomes: Sequence[Picture | Exception]
+        try:
+            outcomes = self._engine.decode(batch.value)
+        except SomeOrdersFailed as failed:
+            outcomes = failed.outcomes
+        if len(outcomes) != len(batch.jobs):
+            raise BadOutput(f"the engine made {len(outcomes)} images of {len(batch.jobs)} orders")
+        return outcomes
 
     def _run(self, batch: Batch, name: str, stage: Callable[[], Any]) -> bool:
         self.note_progress()
@@ -208,10 +220,13 @@ class StageExecutor:
             log.exception("the callback for a stage failed")
 
     def _deliver(self, batch: Batch) -> None:
-        for job, picture in zip(batch.jobs, batch.value, strict=True):
+        for job, outcome in zip(batch.jobs, batch.value, strict=True):
             # The future has failed already if another thread broke.
             with suppress(InvalidStateError):
-                job.future.set_result(picture)
+                if isinstance(outcome, Exception):
+                    job.future.set_exception(outcome)
+                else:
+                    job.future.set_result(outcome)
         self._on_end(batch, None)
 
     def _measure_speed(self, batch: Batch) -> None:

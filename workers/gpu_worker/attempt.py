@@ -19,6 +19,7 @@ from workers.engine.batcher import BatcherClosed
 from workers.engine.interface import (
     ImageOrder,
     OrderDropped,
+    OrderRefused,
     OutOfDeviceMemory,
     Picture,
     PreviewCallback,
@@ -169,6 +170,9 @@ def _bring_to_an_end(generation: Generation, context: AttemptContext, is_unwante
     except OutOfDeviceMemory as error:
         # It found too little memory alone, and every other attempt would take its neighbours' memory again.
         log.error("generation %s: it does not fit into the device's memory", generation.pk, exc_info=error)
+        _fail(generation, error_redaction.summarise(error)[:1000])
+    except OrderRefused as error:
+        log.error("generation %s: the engine cannot make it", generation.pk, exc_info=error)
         _fail(generation, error_redaction.summarise(error)[:1000])
     except Exception as error:  # noqa: BLE001 (after any error, the money must not stay held)
         _give_back(generation, error)

@@ -4,6 +4,7 @@ It finds a retry, quotes the price, encrypts the source images and submits the g
 """
 
 import hashlib
+import logging
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -20,7 +21,7 @@ from billing.keys import LiveKey
 from billing.models import Account
 from storage import images
 from storage.models import StoredImage
-from workers import moderation
+from workers import error_redaction, moderation
 from workers.catalogue import ImageModel
 from workers.imaging import masks, source_images, source_manifest
 from workers.imaging.encoders import (
@@ -36,7 +37,9 @@ from workers.messaging.partial_images import PARAMETER as PARTIAL_IMAGES
 from workers.models import Generation, Kind
 from workers.webhooks import endpoints, outbox
 from zekron_api.endpoints import output_fields, parameter_fields
-from zekron_api.http.errors import InvalidField, ModelNotAllowed
+from zekron_api.http.errors import InvalidField, ModelNotAllowed, SourcesNotStored
+
+log = logging.getLogger(__name__)
 
 # The life of a source after its time in the queue, which is longer than every deadline of a generation. The end of the
 # generation deletes its source images earlier.
@@ -106,8 +109,8 @@ def create(
     `key` is the API key that asks, and `origin` the HTTP request. `queue_seconds` is for asynchronous work: the time in
     which an attempt must start. `lost_digests` are for a retry that may belong to a generation whose client was lost.
     `route` is a part of what an idempotency key stands for. Raises ModelNotAllowed, KeyReused, ContentRefused,
-    ModerationFailed, PartialsSuspended, QueueTooLong, and the exceptions of `generations.submit`. Refusals leave no
-    source image behind.
+    ModerationFailed, PartialsSuspended, QueueTooLong, SourcesNotStored, and the exceptions of `generations.submit`.
+    Refusals leave no source image behind.
     """
     account_id = account.pk
     if key is not None:
@@ -252,7 +255,10 @@ def _submission(fields: dict[str, Any], sealed: Sequence[Sequence[StoredImage]],
 def _seal_all(
     account_id: int, contents: Sequence[bytes], *, copies: int, queue_seconds: int
 ) -> list[list[StoredImage]]:
-    """Seal the sources once for each generation, because its end destroys the keys of its own."""
+    """Seal the sources once for each generation, because its end destroys the keys of its own.
+
+    Raises SourcesNotStored.
+    """
     sealed: list[list[StoredImage]] = [[] for _ in range(copies)]
     try:
         for own in sealed:
@@ -270,9 +276,13 @@ def _discard_all(sealed: Sequence[Sequence[StoredImage]]) -> None:
 
 
 def _seal(account_id: int, content: bytes, queue_seconds: int) -> StoredImage:
-    return images.put(
-        content=content,
-        mime_type="image/png",
-        associated_data=f"account {account_id} source",
-        expires_at=timezone.now() + timedelta(seconds=queue_seconds) + _SOURCE_LIFE,
-    )
+    try:
+        return images.put(
+            content=content,
+            mime_type="image/png",
+            associated_data=f"account {account_id} source",
+            expires_at=timezone.now() + timedelta(seconds=queue_seconds) + _SOURCE_LIFE,
+        )
+    except OSError as error:
+        log.warning("Object storage took no source image: %s", error_redaction.summarise(error))
+        raise SourcesNotStored from error

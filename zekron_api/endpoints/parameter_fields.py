@@ -121,6 +121,9 @@ def refuse_beyond_model(fields: dict[str, Any]) -> None:
     if fields["n"] > model.max_n:
         message = f"n must be at most {model.max_n} for the model {model.name}."
         raise InvalidField("invalid_parameter", message, field="n")
+    if fields["seed"] is not None and not model.takes_seed:
+        message = f"The model {model.name} takes no seed. Leave seed out."
+        raise InvalidField("unsupported_parameter", message, field="seed")
     if fields["negative_prompt"] and not model.takes_negative_prompt:
         message = (
             f"The model {model.name} takes no negative_prompt. Say in prompt what to show, and leave it out."

@@ -116,6 +116,10 @@ class QueueTtlExceeded(WithoutImage):
     """No worker began the generation within its time in the queue; nothing was charged."""
 
 
+class SourcesNotStored(Exception):
+    """Object storage took no source image of the request, so nothing was accepted."""
+
+
 class AlreadyEnded(Exception):
     """A generation that is completed or failed cannot be cancelled."""
 
@@ -166,6 +170,7 @@ TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
     (StripeUnavailable, 503, "service_unavailable", PAYMENTS_UNAVAILABLE),
     (StripeRefused, 503, "service_unavailable", PAYMENTS_UNAVAILABLE),
     (StateUnavailable, 503, "service_unavailable", None),
+    (SourcesNotStored, 503, "service_unavailable", _UNAVAILABLE),
     (ServiceBusy, 503, "service_busy", None),
     (GenerationTimeout, 504, "generation_timeout", None),
     (GenerationCancelled, 409, "generation_cancelled", None),

@@ -138,7 +138,8 @@ def _write(folder: Path, *, commands: dict[str, str], working_folder: Path) -> N
         },
     }
     sections |= {
-        f"program:{name}": _program(name, command, working_folder) for name, command in commands.items()
+        f"program:{name}": _program(name, command, working_folder) | _metrics_port(place)
+        for place, (name, command) in enumerate(commands.items())
     }
     configuration = configparser.RawConfigParser()
     for section, values in sections.items():
@@ -146,6 +147,12 @@ def _write(folder: Path, *, commands: dict[str, str], working_folder: Path) -> N
         configuration[section] = {name: value.replace("%", "%%") for name, value in values.items()}
     with (folder / CONFIGURATION).open("w") as file:
         configuration.write(file)
+
+
+def _metrics_port(place: int) -> dict[str, str]:
+    """Return the setting of a metrics port of the process's own, because all share one environment and one machine."""
+    first = os.environ.get("METRICS_PORT", "")
+    return {"environment": f'METRICS_PORT="{int(first) + place}"'} if first.isdecimal() else {}
 
 
 def _program(name: str, command: str, working_folder: Path) -> dict[str, str]:

@@ -117,6 +117,7 @@ _OPENAI: Final[tuple[Cause, ...]] = (
     PartialsSuspended,
     partial(ContentRefused, "unnamed"),
     ModerationFailed,
+    errors.SourcesNotStored,
     _without_image(errors.PictureRefused),
     errors.ImageExpired,
 )
@@ -144,6 +145,7 @@ CAUSES: Final[dict[str, tuple[Cause, ...]]] = {
         PartialsSuspended,
         partial(ContentRefused, "unnamed"),
         ModerationFailed,
+        errors.SourcesNotStored,
         _without_image(errors.PictureRefused),
         errors.ImageExpired,
         query(generation_events.EventsSerializer, include="url"),

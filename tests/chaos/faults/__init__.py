@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from tests.chaos.client_log import ClientLog
 from tests.chaos.clients import Clients
 from tests.chaos.cluster import GPUS, Cluster
+from tests.chaos.network import Hosts
 
 
 class TooEarly(Exception):
@@ -25,6 +26,12 @@ class Rig:
     calmed: threading.Event = field(default_factory=threading.Event)
     _engaged: set[str] = field(default_factory=set)
     _threads: list[threading.Thread] = field(default_factory=list)
+
+    @property
+    def hosts(self) -> Hosts:
+        """The cluster's network of hosts. Only a cluster that has one gets the faults of hosts."""
+        assert isinstance(self.cluster.network, Hosts)
+        return self.cluster.network
 
     def with_chance(self, chance: random.Random) -> "Rig":
         """Return a copy with a chance of its own, whose choices do not depend on who else chooses meanwhile."""

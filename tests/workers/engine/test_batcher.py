@@ -5,6 +5,7 @@ from concurrent.futures import CancelledError, Future
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -15,8 +16,10 @@ from workers.engine.interface import (
     DeviceLost,
     ImageOrder,
     OrderDropped,
+    OrderRefused,
     OutOfDeviceMemory,
     Picture,
+    SomeOrdersFailed,
     StepCallback,
 )
 from workers.engine.stage_executor import Batch
@@ -228,6 +231,23 @@ def test_one_poisoned_order_does_not_fail_its_neighbours(batcher: Batcher, engin
     with pytest.raises(RuntimeError, match="out of memory"):
         bad.result(LONG_SECONDS)
     assert engine.batches[2:] == [["good", "bad", "other"], ["good"], ["bad"], ["other"]]
+
+
+def test_of_orders_that_fail_apart_each_gets_its_own_outcome_and_none_is_made_twice(
+    batcher: Batcher, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decode(images: Sequence[Image.Image]) -> list[Picture]:
+        pictures = [np.asarray(image) for image in images]
+        if len(pictures) > 1:
+            raise SomeOrdersFailed([OrderRefused("no"), *pictures[1:]])
+        return pictures
+
+    monkeypatch.setattr(engine, "decode", decode)
+    bad, good = submit_behind_a_closed_gate(batcher, engine, [order("bad"), order("good", seed=7)])
+    with pytest.raises(OrderRefused):
+        bad.result(LONG_SECONDS)
+    assert red_of(good) == 7
+    assert engine.batches == [["held"], ["ahead"], ["bad", "good"]]
 
 
 def test_a_lone_failure_is_not_tried_again(batcher: Batcher, engine: FakeEngine) -> None:

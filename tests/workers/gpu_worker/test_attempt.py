@@ -16,7 +16,7 @@ from storage import images
 from tests import factories
 from workers import moderation
 from workers.engine.batcher import Batcher, BatcherClosed
-from workers.engine.interface import ImageOrder, OutOfDeviceMemory, Picture, StepCallback
+from workers.engine.interface import ImageOrder, OrderRefused, OutOfDeviceMemory, Picture, StepCallback
 from workers.gpu_worker import attempt, heartbeat
 from workers.lifecycle import attempt_statements, cancellation, generations, recovery
 from workers.models import MAX_ATTEMPTS, Generation, Status
@@ -245,6 +245,15 @@ def test_a_beat_tells_an_attempt_that_its_lease_is_lost() -> None:
         generations.fail(generation=running, **factories.ERROR)
         pulse.beat()
         assert lost.is_set()
+
+
+def test_a_generation_that_its_engine_refuses_fails_at_once_and_is_free() -> None:
+    owner = factories.account()
+    refused = _run(factories.StandInEngine(OrderRefused("replied 400")), factories.submit(owner, now=None))
+    owner.refresh_from_db()
+    assert (refused.status, refused.attempt_count) == (Status.FAILED, 1)
+    assert refused.error_detail == "OrderRefused: replied 400"
+    assert (owner.reserved_micros, owner.spent_micros) == (0, 0)
 
 
 def test_a_generation_that_does_not_fit_into_memory_fails_at_once_and_is_free() -> None:

@@ -167,7 +167,9 @@ def test_a_source_that_cannot_be_stored_takes_the_others_with_it(
         return stored[0]
 
     monkeypatch.setattr(images, "put", put)
-    assert refusal(me.generate(images=[IMAGE, IMAGE])) == (500, "internal_error")
+    response = me.generate(images=[IMAGE, IMAGE])
+    assert refusal(response) == (503, "service_unavailable")
+    assert int(response["Retry-After"]) > 0
     assert len(stored) == 1
     assert _files(objects_folder) == []
 

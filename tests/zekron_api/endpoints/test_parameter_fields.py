@@ -1,9 +1,11 @@
 """The fields that say more of a picture: each is honoured, or refused by name."""
 
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+from pytest_django import Settings
 
 from tests import factories
 from tests.assertions import refusal
@@ -44,6 +46,19 @@ def test_a_value_that_cannot_be_honoured_is_refused_by_name(
     assert refusal(response) == (400, kind)
     assert field in response.json()["error"]["message"]
     assert not Generation.objects.exists()
+
+
+def test_a_seed_is_refused_by_name_for_a_model_whose_server_takes_none(
+    me: Caller, tmp_path: Path, settings: Settings
+) -> None:
+    own = Path(settings.BASE_DIR, "models.toml").read_text()
+    far = own.replace("[zekron-image-1", "[far").replace('"flux2-klein"', '"remote"')
+    settings.MODELS_FILE = tmp_path / "models.toml"
+    settings.MODELS_FILE.write_text(own + far.replace("[far.options]", '[far.options]\nomit = ["seed"]'))
+    response = me.generate(model="far", seed=7, **{"async": True})
+    assert refusal(response) == (400, "unsupported_parameter")
+    assert response.json()["error"]["message"] == "The model far takes no seed. Leave seed out."
+    assert me.generate(model="far", **{"async": True}).status_code == 202
 
 
 @pytest.mark.parametrize(

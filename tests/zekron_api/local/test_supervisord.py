@@ -1,5 +1,6 @@
 """The supervisor of `make run`: it reads the Procfile, starts again what dies, and leaves nothing behind."""
 
+import configparser
 import os
 import signal
 import socket
@@ -165,3 +166,17 @@ def test_a_taken_port_is_refused_in_one_line_before_anything_starts() -> None:
 def test_a_free_port_can_be_listened_on() -> None:
     with socket.create_server(("127.0.0.1", run.free_port())):
         pass
+
+
+def test_each_process_of_the_machine_has_a_metrics_port_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = {"web": "uvicorn", "gpu": "celery"}
+    supervisord._write(tmp_path, commands=commands, working_folder=tmp_path)
+    assert "METRICS_PORT" not in (tmp_path / "supervisord.conf").read_text()
+    monkeypatch.setenv("METRICS_PORT", "9100")
+    supervisord._write(tmp_path, commands=commands, working_folder=tmp_path)
+    written = configparser.RawConfigParser()
+    written.read(tmp_path / "supervisord.conf")
+    ports = [written[f"program:{name}"]["environment"] for name in commands]
+    assert ports == ['METRICS_PORT="9100"', 'METRICS_PORT="9101"']
