@@ -21,7 +21,7 @@ REQUEST := import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeo
 SIDE_BY_SIDE := $(if $(DATABASE_URL)$(REDIS_URL),,-n 2 --dist loadfile --no-loadscope-reorder)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-fast test-long test-deploy check fuzz fuzz-schema fuzz-decoders clients chaos format install install-dev
+.PHONY: help demo run test test-fast test-long test-deploy test-deploy-gpu check fuzz fuzz-schema fuzz-decoders clients chaos format install install-dev
 .SUFFIXES:
 
 help:
@@ -30,6 +30,7 @@ help:
 	@echo 'make test     run the tests'
 	@echo 'make test-long run the tests of models that are compiled or trained, and of the simulation's guards'
 	@echo 'make test-deploy build the image web and run it, and run Caddy and kubectl (as root, with buildah and mmdebstrap)'
+	@echo 'make test-deploy-gpu build the image gpu too, which takes half an hour and 40 GB of disk'
 	@echo 'make test-fast run the tests that start no processes and are not slow'
 	@echo 'make test-pgbouncer run the core tests behind a PgBouncer'
 	@echo 'make check    check format, lint, types, imports, migrations, settings, then run the tests'
@@ -52,7 +53,7 @@ run: install
 	@exec $(VENV) -m zekron_api.local.run
 
 # The tests create their secrets, also where variables name the servers.
-test test-fast test-long test-deploy test-pgbouncer check check-migrations fuzz-schema fuzz-decoders clients: export DEBUG ?= 1
+test test-fast test-long test-deploy test-deploy-gpu test-pgbouncer check check-migrations fuzz-schema fuzz-decoders clients: export DEBUG ?= 1
 
 test: install-dev
 	@echo 'Running the tests.'
@@ -65,7 +66,11 @@ test-long: install-dev
 # Programs that are missing are named by the tests that skip themselves: `apt-get install buildah mmdebstrap`.
 test-deploy: install-dev .venv/kubectl
 	@echo 'Building the image web, and running what a deployment runs.'
-	@$(VENV) -m pytest -q -rsP --show-capture=stdout tests/deploy
+	@$(VENV) -m pytest -q -rsP --show-capture=stdout --ignore tests/deploy/test_gpu_image.py tests/deploy
+
+test-deploy-gpu: install-dev
+	@echo 'Building the image gpu, 6 GB, and painting with it on the processor.'
+	@$(VENV) -m pytest -q tests/deploy/test_gpu_image.py
 
 # All tests of the ignored folders are slow, and torch takes seconds to import before pytest can see that.
 test-fast: install-dev

@@ -6,21 +6,25 @@ The store of the images is under `var/`, and the base is kept there for the next
 import json
 import os
 import shutil
+import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
 import pytest
 
-from tests.processes import ROOT
+from tests.processes import ROOT, Server
 
 _FOLDER: Final = ROOT / "var" / "images"
 _BASE: Final = "localhost/zekron-base"
 _RELEASE: Final = "bookworm"
 _PACKAGES: Final = "ca-certificates,python3,python3-venv"
-_BUILD_SECONDS: Final = 900
+# The packages of the image `gpu` are gigabytes.
+_BUILD_SECONDS: Final = 3600
 # The network of this machine may have authorities and a package index of its own, which a build then needs too.
 _OF_THE_MACHINE: Final = ("/etc/ssl/certs", "/etc/pip.conf")
 
@@ -70,6 +74,37 @@ def command(
         "--",
         *words,
     ]
+
+
+@contextmanager
+def running(
+    container: str, words: list[str], *, environment: Mapping[str, str], log: Path
+) -> "Iterator[subprocess.Popen[bytes]]":
+    """Run the words in the container while the block runs, and kill what is left of them then."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command(container, words, environment=environment), stdout=output, stderr=output
+        )
+    try:
+        yield process
+    finally:
+        for each in psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []:
+            each.kill()
+        process.wait(timeout=30)
+        sys.stderr.write(log.read_text())
+
+
+def stop(process: "subprocess.Popen[bytes]") -> int:
+    """Send SIGTERM to the first process of the container, and return the status of its end."""
+    *_, first = psutil.Process(process.pid).children(recursive=True)
+    first.send_signal(signal.SIGTERM)
+    return process.wait(timeout=60)
+
+
+def probe(environment: Mapping[str, str]) -> tuple[int, ...]:
+    """Return the replies to the probes of liveness and readiness, as Kubernetes sends them."""
+    inside = Server(f"http://127.0.0.1:{environment['METRICS_PORT']}", key="")
+    return tuple(inside.ask(path).status for path in ("/healthz", "/readyz"))
 
 
 def _require_programs() -> None:

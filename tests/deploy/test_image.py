@@ -3,23 +3,16 @@
 import base64
 import json
 import re
-import signal
 import subprocess
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlsplit
 
-import psutil
 import pytest
-from django.conf import settings
 
-from tests import processes, tcp_proxy
+from tests import processes
 from tests.deploy import artefacts, images
 from tests.processes import Server
-from tests.storage import s3
 from zekron_api.local.run import free_port
 
 pytestmark = [pytest.mark.deploy, pytest.mark.django_db(transaction=True)]
@@ -35,40 +28,6 @@ WRITABLE: Final = (
 )
 
 
-@pytest.fixture(scope="module")
-def image() -> str:
-    """Build the target `web`."""
-    return images.build("web")
-
-
-@pytest.fixture
-def container(image: str) -> Iterator[str]:
-    """Make a container of the image."""
-    with images.container(image) as identifier:
-        yield identifier
-
-
-@pytest.fixture
-def environment(own_server: s3.Server) -> Iterator[dict[str, str]]:
-    """Give the container the test's servers over TCP, and the secrets of this process, which works for it."""
-    redis = urlsplit(settings.REDIS_URL)
-    keys = (f"{name}:{base64.b64encode(key).decode()}" for name, key in settings.MASTER_KEYS.items())
-    with ExitStack() as stack:
-        database = stack.enter_context(tcp_proxy.before(processes.connect_to_database))
-        messages = stack.enter_context(tcp_proxy.before(tcp_proxy.to_unix_socket(Path(unquote(redis.path)))))
-        yield {
-            "DATABASE_URL": processes.database_url(host="127.0.0.1", port=database.port),
-            "REDIS_URL": f"redis://127.0.0.1:{messages.port}/{redis.query.removeprefix('db=')}",
-            "STORAGE_URL": own_server.url("prefix"),
-            "SECRET_KEY": settings.SECRET_KEY,
-            "MASTER_KEYS": ",".join(keys),
-            "ALLOWED_HOSTS": "127.0.0.1",
-            "PUBLIC_URL": "http://127.0.0.1",
-            "METRICS_PORT": str(free_port()),
-            **s3.CREDENTIALS,
-        }
-
-
 def _run(container: str, *words: str, environment: Mapping[str, str] = {}) -> str:
     ended = subprocess.run(
         images.command(container, words, environment=environment),
@@ -79,36 +38,6 @@ def _run(container: str, *words: str, environment: Mapping[str, str] = {}) -> st
     )
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
-
-
-@contextmanager
-def _running(
-    container: str, words: list[str], *, environment: Mapping[str, str], log: Path
-) -> "Iterator[subprocess.Popen[bytes]]":
-    """Run the words in the container while the block runs, and kill what is left of them then."""
-    with log.open("wb") as output:
-        command = images.command(container, words, environment=environment)
-        process = subprocess.Popen(command, stdout=output, stderr=output)
-    try:
-        yield process
-    finally:
-        for each in psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []:
-            each.kill()
-        process.wait(timeout=30)
-        sys.stderr.write(log.read_text())
-
-
-def _stop(process: "subprocess.Popen[bytes]") -> int:
-    """Send SIGTERM to the first process of the container, and return the status of its end."""
-    *_, first = psutil.Process(process.pid).children(recursive=True)
-    first.send_signal(signal.SIGTERM)
-    return process.wait(timeout=60)
-
-
-def _probe(environment: Mapping[str, str]) -> tuple[int, ...]:
-    """Return the replies to the probes of liveness and readiness, as Kubernetes sends them."""
-    inside = Server(f"http://127.0.0.1:{environment['METRICS_PORT']}", key="")
-    return tuple(inside.ask(path).status for path in ("/healthz", "/readyz"))
 
 
 def test_the_image_is_small_runs_as_a_number_and_starts_web(image: str) -> None:
@@ -158,19 +87,19 @@ def test_release_web_and_an_image_for_a_client(
     log = tmp_path / "web.log"
     with (
         processes.worker(),
-        _running(container, words, environment=environment, log=log) as web,
+        images.running(container, words, environment=environment, log=log) as web,
     ):
         server: Server = processes.ready(f"http://127.0.0.1:{port}")
         assert server.ask("/healthz").json == {"status": "ok"}
         assert server.ask("/readyz?of=web").status == 200
-        assert _probe(environment) == (200, 200)
+        assert images.probe(environment) == (200, 200)
         created = server.ask("/v1/generate", {"prompt": "a boat", "size": "512x512"})
         assert created.status == 200, created.content
         picture = base64.b64decode(created.json["data"]["image"]["b64_json"])
         assert picture.startswith(b"\x89PNG")
         assert server.ask("/static/admin/css/base.css").status == 200
         # uvicorn ends by the signal itself, once it has done everything.
-        _stop(web)
+        images.stop(web)
         assert "Finished server process" in log.read_text()
 
 
@@ -181,8 +110,8 @@ def test_the_other_processes_work_in_the_same_image(
     log = tmp_path / f"{name}.log"
     said = {"chores": "ready.", "beat": "Sending due task sweep"}[name]
     words = artefacts.compose()[name].command
-    with _running(container, words, environment=environment, log=log) as process:
+    with images.running(container, words, environment=environment, log=log) as process:
         processes.wait_until(lambda: said in log.read_text() or process.poll() is not None)
         assert said in log.read_text()
-        assert _probe(environment) == (200, 200)
-        assert _stop(process) == 0
+        assert images.probe(environment) == (200, 200)
+        assert images.stop(process) == 0
