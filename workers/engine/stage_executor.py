@@ -28,7 +28,7 @@ from workers.engine.interface import (
 
 log = logging.getLogger(__name__)
 
-# Is told of each stage that succeeded: its name, the orders of its batch and its seconds.
+# A callback for each stage that succeeded, with its name, the orders of its batch and its seconds.
 OnStage = Callable[[str, Sequence[ImageOrder], float], None]
 
 # The weight of one measurement in the moving average, so that one unusual picture hardly changes the prediction.

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from django.http import HttpRequest
 
-from workers.lifecycle.submission import Origin
+from workers.lifecycle.submission import NO_ORIGIN, Origin
 
 # A proxy's request id is kept if it is harmless in a log line. An API key, sent here by mistake, is not harmless.
 _REQUEST_ID: Final = re.compile(r"(?!zk_)[A-Za-z0-9._-]{1,64}")
@@ -27,6 +27,6 @@ def note(request: HttpRequest) -> Origin:
 
 
 def origin_of(request: HttpRequest) -> Origin:
-    """Return the origin that `note` kept."""
-    origin: Origin = request.META[_KEY]
+    """Return the origin that `note` kept, or none outside the middleware."""
+    origin: Origin = request.META.get(_KEY, NO_ORIGIN)
     return origin
