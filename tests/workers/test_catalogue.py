@@ -1,5 +1,4 @@
 import re
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from demo_model.config import PROMPT_TOKENS, STEPS
 from workers import catalogue
 from workers.catalogue import LATENT_ADAPTERS, CatalogueError, load
 from workers.pipelines.flux2.prompt_template import PromptTemplate
-from workers.remote import configuration
 
 ENTRY = (
     """
@@ -65,35 +63,6 @@ def test_every_field_is_read(tmp_path: Path) -> None:
     assert (model.steps, model.dtype, model.batch_limit) == (4, "float32", 4)
     assert model.options == {"max_sequence_length": 256}
     assert (model.sources, model.queue, model.max_prompt_tokens) == (2, "gpu", None)
-
-
-def test_a_remote_model_has_no_steps_and_no_dtype_and_declares_what_it_cannot_do(tmp_path: Path) -> None:
-    text = (
-        ENTRY.replace('"flux2-klein"', '"remote"')
-        .replace("steps = 4\n", "")
-        .replace('dtype = "float32"\n', "")
-    )
-    model = load(written(tmp_path, text))["zekron-image-1"]
-    assert (model.takes_masks, model.takes_partial_images, model.takes_negative_prompt) == (False,) * 3
-    assert (model.takes_seed, model.sources) == (True, 2)
-    without = text.replace("{max_sequence_length = 256}", '{omit = ["seed"]}')
-    assert not load(written(tmp_path, without))["zekron-image-1"].takes_seed
-
-
-@pytest.mark.parametrize(("file", "margin"), [("models.toml", "# "), ("docs/operations.md", "    ")])
-def test_the_examples_of_a_remote_model_are_entries_that_its_adapter_takes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, margin: str
-) -> None:
-    lines = (project_settings.BASE_DIR / file).read_text().splitlines()
-    start = lines.index(f"{margin}[z-image]")
-    # In the document the example is one indented block, in the file it ends with the comment.
-    ends_when_empty = margin == "# "
-    example = takewhile(lambda line: line.startswith(margin) or not (line or ends_when_empty), lines[start:])
-    text = "\n".join(line.removeprefix(margin) for line in example)
-    model = load(written(tmp_path, ENTRY + text))["z-image"]
-    monkeypatch.setenv("FAR_KEY", "secret")
-    remote = configuration.read_remote(model)
-    assert (remote.key, remote.max_requests, remote.fields["num_inference_steps"]) == ("secret", 4, 9)
 
 
 def test_a_model_may_say_how_long_a_prompt_it_reads(tmp_path: Path) -> None:

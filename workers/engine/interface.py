@@ -84,7 +84,7 @@ class OrderRefused(EngineError):
 class SomeOrdersFailed(EngineError):
     """Some orders of a batch failed alone. `outcomes` has the picture or the error of each order, in their sequence."""
 
-    def __init__(self, outcomes: "Sequence[Picture | Exception]") -> None:
+    def __init__(self, outcomes: Sequence[Picture | Exception]) -> None:
         super().__init__()
         self.outcomes = outcomes
 

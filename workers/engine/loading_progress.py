@@ -46,9 +46,9 @@ class LoadingProgress:
             yield
         finally:
             _followed.reset(token)
-        self._expected.clear()
         self._loaded_count += 1
-        self._update(self.stage, self._loaded_count / self._model_count)
+        if self._loaded_count < self._model_count:
+            self._update(self.stage, self._loaded_count / self._model_count)
 
     def plan(self, stages: Sequence[str]) -> None:
         """Divide the model's loading into these stages, in this order. Call it before the first of them."""

@@ -112,7 +112,7 @@ class GpuWorker:
     def _tell_loading_progress(self) -> None:
         fraction = self._loading_progress.fraction
         done = "" if fraction is None else f", {math.floor(100 * fraction)} %"
-        log.info("loading: %s%s", self._loading_progress.stage or "begun", done)
+        log.info("loading: %s%s", self._loading_progress.stage or "models", done)
         self._heartbeat.beat_soon()
 
     def stop(self, *, within_seconds: float) -> None:

@@ -52,9 +52,13 @@ def open_client(remote: Remote) -> httpx2.AsyncClient:
 async def check(remote: Remote) -> None:
     """Ask the server for its models. Raise Misconfigured if it refuses the key, and EngineError if it is away."""
     try:
-        async with open_client(remote) as client:
-            status = (await client.get("/models", timeout=CHECK_SECONDS)).status_code
-    except httpx2.HTTPError as error:
+        async with (
+            asyncio.timeout(CHECK_SECONDS),
+            open_client(remote) as client,
+            client.stream("GET", "/models") as reply,
+        ):
+            status = reply.status_code
+    except (httpx2.HTTPError, TimeoutError) as error:
         raise EngineError(f"the remote server {remote.host} is away: {type(error).__name__}") from None
     if status in {401, 403}:
         raise Misconfigured(f"the remote server {remote.host} refuses the key: it replied {status}")

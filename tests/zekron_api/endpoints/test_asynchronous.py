@@ -6,7 +6,7 @@ import pytest
 from pytest_django import Settings
 
 from billing import audit
-from tests import factories
+from tests import factories, processes
 from tests.assertions import refusal
 from tests.images import picture
 from tests.zekron_api.callers import Caller, caller
@@ -109,6 +109,17 @@ def test_each_asynchronous_request_holds_its_price_so_money_bounds_the_queue() -
 def test_asynchronous_work_waits_for_a_worker_that_is_not_there_yet(me: Caller) -> None:
     assert refusal(_send(me)) == (503, "service_busy")
     assert _send(me, ASYNC).status_code == 202
+
+
+@pytest.mark.usefixtures("quiet")
+def test_what_waits_for_a_worker_is_kept_by_the_sweep_and_made_once_one_is_there(me: Caller) -> None:
+    accepted = _send(me, ASYNC, queue_ttl=60)
+    for _ in range(3):
+        recovery.sweep()
+    waiting = me.get(accepted["Location"]).json()["data"]
+    assert (waiting["status"], waiting["queue"]) == ("queued", {"position": 0, "eta_seconds": None})
+    with processes.worker():
+        processes.wait_until(lambda: me.get(accepted["Location"]).json()["data"]["status"] == "completed")
 
 
 @pytest.mark.usefixtures("quiet")

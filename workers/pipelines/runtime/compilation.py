@@ -54,21 +54,17 @@ def load_compiled(
     """Return a model's engine, compiled as far as this machine can if its entry names sizes.
 
     On a CPU nothing is compiled, which is logged. If compiling fails, `build` makes another engine, which is captured
-    as graphs alone or runs as it is; with the option `compile_required`, the error is raised instead. Raise
-    EngineError.
+    as graphs alone or runs as it is. With the option `compile_required`, it raises EngineError instead.
     """
-    sizes = options["compile"]
-    for option in () if sizes else options:
-        if option.startswith("compile_") and options[option]:
+    if not options["compile"]:
+        for option in (each for each in options if each.startswith("compile_") and options[each]):
             log.warning("%s has the option %s, which has no effect without sizes in compile", name, option)
-    if sizes and device.type != "cpu":
-        loading_progress.plan(loading_progress.WEIGHTS, loading_progress.COMPILING)
-    engine = build()
-    if sizes and device.type == "cpu":
+        return build()
+    if device.type == "cpu":
         log.warning("%s is not compiled: compiling needs a GPU, and this device is a CPU", name)
-    if not sizes or device.type == "cpu":
-        return engine
-    return climb_down(build, engine, name=name, is_required=options["compile_required"])
+        return build()
+    loading_progress.plan(loading_progress.WEIGHTS, loading_progress.COMPILING)
+    return climb_down(build, build(), name=name, is_required=options["compile_required"])
 
 
 def climb_down(
