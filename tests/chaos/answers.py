@@ -7,8 +7,8 @@ from tests.chaos.client_log import ClientLog
 
 # The types of a status of 500 and above whose order can still be brought to its end under its key.
 HEALED: Final = {"service_busy", "service_unavailable", "generation_timeout", "queue_ttl_exceeded"}
-# An attempt that failed for good is free, and another order may succeed. A spoilt object stays unreadable.
-FINAL: Final = {"generation_failed", "image_unreachable"}
+# Ends of an order: an attempt failed for good and is free, its client cancelled it, or a fault spoilt its object.
+FINAL: Final = {"generation_failed", "generation_cancelled", "image_unreachable"}
 UNENDED: Final = {"", "out of patience"}
 
 

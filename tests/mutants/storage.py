@@ -122,10 +122,12 @@ MUTATIONS = (
     ),
     Mutation(
         name="PgBouncer: long statements pass by",
-        path="storage/postgresql/base.py",
-        text="        if more and pooling.is_pooled(self.settings_dict):\n",
-        without="        if False:\n",
-        tests=(f"{POOLING}::test_the_role_has_the_limits_and_long_statements_pass_by",),
+        path="storage/postgresql/pooling.py",
+        text="for name, value in parameters.items() if name not in of_the_pool}",
+        without="for name, value in parameters.items()}",
+        tests=(
+            "tests/zekron_api/config/test_database_url.py::test_long_statements_know_nothing_of_the_pool",
+        ),
     ),
     Mutation(
         name="PgBouncer: no cursor outlives a lent session",
