@@ -24,6 +24,7 @@ RULES: Final = [
     rule for group in yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"] for rule in group["rules"]
 ]
 DASHBOARD: Final = json.loads((ROOT / "deploy" / "grafana" / "zekron.json").read_text())
+RUNBOOKS: Final = (ROOT / "docs" / "runbooks.md").read_text()
 OPERATIONS: Final = (ROOT / "docs" / "operations.md").read_text()
 SECTION: Final = OPERATIONS.partition("\n## Health and metrics\n")[2].partition("\n## Usage\n")[0]
 _NAME: Final = re.compile(r"\b(?:zekron|process)_[a-z0-9_]+")
@@ -89,7 +90,7 @@ def test_each_alert_has_a_test_that_it_fires() -> None:
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
 def test_each_alert_has_a_paragraph_that_says_what_to_do(rule: dict[str, Any]) -> None:
     path, _, anchor = rule["annotations"]["runbook_url"].partition("#")
-    assert (path, anchor) == ("docs/operations.md", rule["alert"].lower())
+    assert (path, anchor) == ("docs/runbooks.md", rule["alert"].lower())
     _, heading, rest = OPERATIONS.partition(f"\n### {rule['alert']}\n")
     assert heading
     paragraph = rest.partition("\n#")[0]
