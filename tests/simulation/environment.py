@@ -19,6 +19,7 @@ from tests.simulation.faults import Fault
 from workers.lifecycle import admission, partials, queue_position, queue_readings
 from workers.messaging import (
     completion_events,
+    demand,
     enqueue,
     partial_images,
     progress_events,
@@ -58,6 +59,7 @@ def simulated() -> Iterator[None]:
             lambda *, generation_id: current_run().message_queue.send(generation_id=generation_id),
         ),
         (completion_events, "publish_ended", _publish_ended),
+        (demand, "note", lambda **_: None),
         (outbox, "wake", lambda: None),
         (progress_events, "read", lambda **_: None),
         (queue_position, "find_place", partial(queue_position.find_place, clock=_monotonic)),
