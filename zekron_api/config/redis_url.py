@@ -15,8 +15,11 @@ def celery_broker_url(redis_url: str) -> str:
         path, _, query = redis_url.removeprefix("unix://").partition("?")
         return f"redis+socket://{path}?virtual_host={query.removeprefix('db=') or 0}"
     parts = urlsplit(redis_url)
-    kept = [(name, value) for name, value in parse_qsl(parts.query) if not name.startswith("ssl_")]
-    return parts._replace(query=urlencode(kept)).geturl()
+    options = dict(parse_qsl(parts.query))
+    # redis-py takes the database from either place, the option first, and Celery from the path alone.
+    path = f"/{options.pop('db')}" if "db" in options else parts.path
+    kept = {name: value for name, value in options.items() if not name.startswith("ssl_")}
+    return parts._replace(path=path, query=urlencode(kept)).geturl()
 
 
 def celery_tls(redis_url: str) -> dict[str, Any] | bool:

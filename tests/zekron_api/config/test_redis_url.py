@@ -152,3 +152,9 @@ def test_celery_gets_the_options_of_the_url_and_verifies_unless_they_say_otherwi
     verified = {"ssl_cert_reqs": "required", "ssl_check_hostname": True}
     assert celery_broker_url(url) == broker_url
     assert celery_tls(url) == (tls_options if tls_options is False else {**verified, **tls_options})
+
+
+@pytest.mark.parametrize("url", ["redis://h:6379/15", "redis://h:6379?db=15", "redis://h:6379/3?db=15"])
+def test_celery_gets_the_database_that_the_other_clients_take(url: str) -> None:
+    assert celery_broker_url(url) == "redis://h:6379/15"
+    assert redis.Redis.from_url(url).connection_pool.connection_kwargs["db"] == 15

@@ -91,7 +91,7 @@ def test_each_alert_has_a_test_that_it_fires() -> None:
 def test_each_alert_has_a_paragraph_that_says_what_to_do(rule: dict[str, Any]) -> None:
     path, _, anchor = rule["annotations"]["runbook_url"].partition("#")
     assert (path, anchor) == ("docs/runbooks.md", rule["alert"].lower())
-    _, heading, rest = OPERATIONS.partition(f"\n### {rule['alert']}\n")
+    _, heading, rest = RUNBOOKS.partition(f"\n### {rule['alert']}\n")
     assert heading
     paragraph = rest.partition("\n#")[0]
     assert len(paragraph.split()) > 30
