@@ -174,7 +174,7 @@ def _write_models(folder: Path) -> Path:
     file = processes.scripted_models(folder)
     text = (processes.ROOT / "models.toml").read_text()
     # The weights of a model that nobody loads need not exist.
-    held = text.replace(MODEL, HELD_MODEL).replace("steps = ", 'queue = "held"\nsteps = ')
+    held = text.replace(MODEL, HELD_MODEL).replace("\nsteps = ", '\nqueue = "held"\nsteps = ')
     aliases = "".join(f'"{alias}" = "{MODEL}"\n' for alias in ALIASES)
     file.write_text(f"{file.read_text()}\n{held}\n[aliases]\n{aliases}")
     return file
