@@ -75,10 +75,12 @@ def taken(folder: Path) -> Iterator[Backup]:
         receiver.wait(timeout=30)
 
 
-def finish_segment() -> None:
-    """Have the server begin a new segment, so that what it has written reaches the receiver."""
+def finish_segment(backup: Backup) -> None:
+    """Have the server begin a new segment of WAL, and return once the backup has what was written before."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_switch_wal()")
+        cursor.execute("SELECT pg_walfile_name(pg_switch_wal())")
+        [name] = cursor.fetchone()
+    wait_until((backup.wal / name).exists)
 
 
 def _binary(name: str) -> str:

@@ -51,7 +51,7 @@ def test_a_restored_service_shows_what_is_live_and_nothing_that_ended_since(
     later = [factories.submit(owner.account, now=None) for _ in range(40)]
     processes.wait_until(lambda: database_clock() > expires_at)
     images.purge()
-    postgres_backup.finish_segment()
+    postgres_backup.finish_segment(backup)
 
     backup.restore(until=restored_to)
     restored = Restored(url_of(backup), objects_folder)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Histogram
 
 from workers.models import Generation, Status
 
@@ -37,12 +37,6 @@ MAKE_SECONDS: Final = Histogram(
 )
 BATCH_SIZE: Final = Histogram(
     "zekron_batch_size", "Pictures in a denoised batch.", labelnames=["model"], buckets=(1, 2, 4, 8, 16, 32)
-)
-# An engine on a GPU sets the functions.
-GPU_MEMORY_BYTES: Final = Gauge(
-    "zekron_gpu_memory_bytes",
-    "Memory of the GPU: allocated to tensors, reserved by this process, and in all.",
-    labelnames=["device", "kind"],
 )
 
 

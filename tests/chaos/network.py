@@ -85,6 +85,8 @@ class Hosts:
     def close(self) -> None:
         """Remove the hosts and the bridge, whatever has been started of them."""
         for host in self.hosts:
+            # The kernel removes the links of a namespace later, and a run that follows needs their names.
+            _ip("link", "delete", self._link(host), may_fail=True)
             _ip("netns", "delete", self._namespace(host), may_fail=True)
         _ip("link", "delete", self._bridge, may_fail=True)
 

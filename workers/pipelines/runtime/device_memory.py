@@ -6,7 +6,7 @@ from typing import Final
 
 import torch
 
-from workers import metrics
+from workers.engine.device_metrics import GPU_MEMORY_BYTES
 
 _READ: Final[dict[str, Callable[[torch.device], int]]] = {
     "allocated": torch.cuda.memory_allocated,
@@ -17,7 +17,7 @@ _READ: Final[dict[str, Callable[[torch.device], int]]] = {
 def expose(target: torch.device) -> None:
     """Show the memory of this GPU from now on. It may be called twice."""
     for kind, read in _READ.items():
-        metrics.GPU_MEMORY_BYTES.labels(str(target), kind).set_function(partial(read, target))
+        GPU_MEMORY_BYTES.labels(str(target), kind).set_function(partial(read, target))
     # A scrape must not wait for a device that hangs, so the size is asked for once.
     total = torch.cuda.get_device_properties(target).total_memory
-    metrics.GPU_MEMORY_BYTES.labels(str(target), "total").set(total)
+    GPU_MEMORY_BYTES.labels(str(target), "total").set(total)
