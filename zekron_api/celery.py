@@ -1,7 +1,6 @@
 """The Celery application, for `celery -A zekron_api worker`."""
 
 import os
-import sys
 from collections.abc import Callable
 
 from celery import Celery
@@ -41,13 +40,7 @@ def observe_beat(**_: object) -> None:
 
 
 def _observe(*, process: str, is_ready: Callable[[], bool]) -> None:
-    from zekron_api.config.env import InvalidVariable  # noqa: PLC0415
     from zekron_api.ops import exporters, metrics_server  # noqa: PLC0415
 
-    try:
-        exporters.start(process=process)
-        metrics_server.start(is_ready=is_ready)
-    except InvalidVariable as refusal:
-        # Celery's command would end without the line of an exit.
-        sys.stderr.write(f"{refusal}\n")
-        raise SystemExit(1) from None
+    exporters.start(process=process)
+    metrics_server.start(is_ready=is_ready)

@@ -152,6 +152,24 @@ def test_a_silent_client_is_cut_off(monkeypatch: pytest.MonkeyPatch, server: Met
         assert silent.recv(1) == b""
 
 
+def test_a_client_that_sends_for_ever_is_cut_off_too(
+    server: MetricsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics_server, "REQUEST_SECONDS", 0.05)
+    with socket.create_connection(("127.0.0.1", port_of(server)), timeout=0.02) as slow:
+
+        def is_cut_off() -> bool:
+            try:
+                slow.sendall(b"G")
+                return slow.recv(1) == b""
+            except TimeoutError:
+                return False
+            except OSError:
+                return True
+
+        assert any(is_cut_off() for _ in range(100))
+
+
 def test_without_a_port_nothing_is_served(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.METRICS_PORT = None
     monkeypatch.delattr(metrics_server, "MetricsServer")
@@ -174,13 +192,25 @@ def test_a_port_that_is_taken_is_refused_in_one_line(settings: Settings, host: s
     )
 
 
+@pytest.mark.parametrize("host", ["localhost:9100", "192.0.2.1"])
+def test_a_host_that_is_not_this_machine_is_refused_in_one_line(settings: Settings, host: str) -> None:
+    settings.METRICS_HOST, settings.METRICS_PORT = host, 9100
+    with pytest.raises(InvalidVariable) as refusal:
+        metrics_server.start()
+    assert str(refusal.value) == (
+        "zekron: the environment variable METRICS_HOST is not an address of this machine."
+    )
+
+
 @pytest.mark.processes
 @pytest.mark.parametrize(
     "program",
     [
         ["celery", "-A", "zekron_api", "beat", "--scheduler", "celery.beat:Scheduler"],
+        ["celery", "--skip-checks", "-A", "zekron_api", "worker", "-P", "threads", "-Q", "chores"],
         ["uvicorn", "zekron_api.asgi:application"],
     ],
+    ids=["beat", "worker", "web"],
 )
 def test_a_process_whose_port_is_taken_ends_with_that_line(program: list[str]) -> None:
     with socket.create_server(("", 0)) as taken:
@@ -194,10 +224,9 @@ def test_a_process_whose_port_is_taken_ends_with_that_line(program: list[str]) -
             timeout=60,
             check=False,
         )
-    assert ended.returncode == 1
-    assert ended.stderr.splitlines()[-1].startswith(
-        f"zekron: the environment variable METRICS_PORT names the port {port}"
-    )
+    assert ended.returncode == os.EX_CONFIG
+    [line] = [line for line in ended.stderr.splitlines() if line.startswith("zekron: ")]
+    assert line.startswith(f"zekron: the environment variable METRICS_PORT names the port {port}")
 
 
 @pytest.mark.processes
