@@ -21,11 +21,6 @@ from storages.backends.s3 import S3Storage  # type: ignore[import-untyped]
 CONNECT_SECONDS: Final = 2
 READ_SECONDS: Final = 5
 MAX_ATTEMPT_COUNT: Final = 3
-_BOUNDS: Final = {
-    "connect_timeout": CONNECT_SECONDS,
-    "read_timeout": READ_SECONDS,
-    "retries": {"mode": "standard", "total_max_attempts": MAX_ATTEMPT_COUNT},
-}
 # This is more than the threads of any process.
 MAX_CONNECTIONS: Final = 32
 # This is larger than any object, so no object is uploaded in parts. A killed worker would leave parts that no listing
@@ -78,7 +73,7 @@ class S3Store(S3Storage):  # type: ignore[misc]
     def _create_session(self) -> Any:
         session = super()._create_session()
         # A refresh of credentials is a request too, to another service, and must not hang a request to the bucket.
-        session._session.set_default_client_config(Config(**_BOUNDS))
+        session._session.set_default_client_config(Config(**_bounds()))
         return session
 
     def _open(self, name: str, mode: str = "rb") -> "File[bytes]":
@@ -141,5 +136,13 @@ def _client_config(endpoint_url: str | None) -> Config:
         response_checksum_validation="when_required",
         s3={"addressing_style": "path" if endpoint_url else "auto", "payload_signing_enabled": True},
         max_pool_connections=MAX_CONNECTIONS,
-        **_BOUNDS,
+        **_bounds(),
     )
+
+
+def _bounds() -> dict[str, Any]:
+    return {
+        "connect_timeout": CONNECT_SECONDS,
+        "read_timeout": READ_SECONDS,
+        "retries": {"mode": "standard", "total_max_attempts": MAX_ATTEMPT_COUNT},
+    }

@@ -47,7 +47,14 @@ REFUSALS: Final = (
     PartialsSuspended,
 )
 # What a web process answers with 500: then its client knows nothing.
-FAILURES: Final = (OperationalError, InterfaceError, errors.StateUnavailable, FailpointReached, StoreFailed)
+FAILURES: Final = (
+    OperationalError,
+    InterfaceError,
+    errors.SourcesNotStored,
+    errors.StateUnavailable,
+    FailpointReached,
+    StoreFailed,
+)
 UNKNOWN: Final = object()
 ENDED: Final = ("completed", "failed", "cancelled")
 

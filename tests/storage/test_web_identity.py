@@ -83,7 +83,7 @@ def test_a_service_of_tokens_that_says_nothing_delays_a_request_by_the_bounds_of
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     del token
-    monkeypatch.setitem(s3_store._BOUNDS, "read_timeout", 0.1)
+    monkeypatch.setattr(s3_store, "READ_SECONDS", 0.1)
     service.released.clear()
     options: Any = object_store(bucket_server.url("prefix"))["OPTIONS"]
     with pytest.raises(s3_store.ObjectStoreFailed, match="ReadTimeoutError"):

@@ -153,5 +153,5 @@ def test_the_variable_chooses_the_format_and_another_value_stops_the_start(setti
         results[value] = (ended.returncode, ended.stdout.strip() or ended.stderr.strip())
     assert results == {
         "json": (0, "zekron_api.ops.json_log.JsonFormatter"),
-        "xml": (1, "zekron: the environment variable LOG_FORMAT is not one of: text, json."),
+        "xml": (78, "zekron: the environment variable LOG_FORMAT is not one of: text, json."),
     }
