@@ -55,8 +55,8 @@ MUTATIONS = (
     Mutation(
         name="restore: ids that clients know are left out",
         path="workers/management/commands/finish_restore.py",
-        text="        restoration.skip_ids(count=skip_ids)\n",
-        without="",
+        text="            restoration.skip_ids(count=skip_ids)\n",
+        without="            pass\n",
         tests=(f"{RESTORE}::test_a_restored_service_shows_what_is_live_and_nothing_that_ended_since",),
     ),
     Mutation(

@@ -13,6 +13,8 @@ from storage import lost_objects
 from workers.lifecycle import deletion
 from workers.models import Generation
 
+# Clients in JavaScript read ids below 2**53 exactly, which leaves room for thousands of such restores.
+MAX_SKIPPED_IDS: Final = 10**12
 _APPS: Final = ("billing", "storage", "workers")
 # A setval is not undone by a rollback, and a second call skips further ids, which is harmless.
 _SKIP: Final = """
@@ -25,8 +27,11 @@ FROM unnest(%(tables)s::text[], %(columns)s::text[]) AS numbered (of_table, of_c
 def skip_ids(*, count: int) -> None:
     """Leave out this many ids of each table.
 
-    Clients know the ids that were given after the backup. No other row may get one of them.
+    Clients know the ids that were given after the backup. No other row may get one of them. Raise ValueError for a
+    number by which ids would be given again or run out.
     """
+    if not 1 <= count <= MAX_SKIPPED_IDS:
+        raise ValueError(f"The number of ids to skip must be from 1 to {MAX_SKIPPED_IDS}.")
     metas = [model._meta for name in _APPS for model in apps.get_app_config(name).get_models()]
     numbered = [(meta.db_table, meta.auto_field.column) for meta in metas if meta.auto_field]
     tables, columns = map(list, zip(*numbered, strict=True))

@@ -3,7 +3,7 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from storage import images, lost_objects
 from workers.lifecycle import restoration
@@ -34,7 +34,10 @@ class Command(BaseCommand):
 
     def handle(self, *, skip_ids: int, delete_lost: bool, **_options: Any) -> None:
         """Take each step, and print what it did."""
-        restoration.skip_ids(count=skip_ids)
+        try:
+            restoration.skip_ids(count=skip_ids)
+        except ValueError as error:
+            raise CommandError(str(error)) from None
         self.stdout.write(f"{skip_ids} ids of each table are left out.")
         self.stdout.write(f"{images.purge()} expired images purged.")
         lost = restoration.find_lost_images()
