@@ -227,6 +227,8 @@ def test_a_file_without_a_secret_stops_the_start_with_one_line(read: Read, name:
             "postgres://db:HIDDEN/zekron",
             "is not of the form postgres://user:password@host/name",
         ),
+        ("SENTRY_DSN", "https://HIDDEN@host:99999/1", "is not of the form https://host:port"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://HIDDEN:0", "is not of the form https://host:port"),
     ],
 )
 def test_a_wrong_secret_stops_the_start_without_being_quoted(

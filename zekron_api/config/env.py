@@ -110,7 +110,8 @@ def web_address(value: str) -> None:
     """Refuse what is not an http:// or https:// address with a host. The message does not quote it."""
     try:
         parts = urlsplit(value)
-        is_address = parts.scheme in {"http", "https"} and bool(parts.hostname)
+        # urllib refuses a port above 65535 when it is asked for.
+        is_address = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         is_address = False
     if value and not is_address:

@@ -3,6 +3,7 @@
 It asks neither PostgreSQL nor Redis nor for a token. Several processes on one host need different ports.
 """
 
+import errno
 import logging
 import socket
 import sys
@@ -111,6 +112,9 @@ def start(*, is_alive: Check = _always, is_ready: Check = _always) -> None:
             settings.METRICS_HOST, settings.METRICS_PORT, is_alive=is_alive, is_ready=is_ready
         )
     except OSError as error:
+        # Errors of the name service have negative numbers.
+        if error.errno == errno.EADDRNOTAVAIL or (error.errno or 0) < 0:
+            raise InvalidVariable("METRICS_HOST", "is not an address of this machine") from None
         place = f"the port {settings.METRICS_PORT} of {settings.METRICS_HOST or 'all addresses'}"
         # Python adds the address to the system's reason.
         reason = str(error.strerror).partition(" (")[0]

@@ -174,6 +174,16 @@ def test_a_port_that_is_taken_is_refused_in_one_line(settings: Settings, host: s
     )
 
 
+@pytest.mark.parametrize("host", ["localhost:9100", "192.0.2.1"])
+def test_a_host_that_is_not_this_machine_is_refused_in_one_line(settings: Settings, host: str) -> None:
+    settings.METRICS_HOST, settings.METRICS_PORT = host, 9100
+    with pytest.raises(InvalidVariable) as refusal:
+        metrics_server.start()
+    assert str(refusal.value) == (
+        "zekron: the environment variable METRICS_HOST is not an address of this machine."
+    )
+
+
 @pytest.mark.processes
 @pytest.mark.parametrize(
     "program",
