@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 
 # A client that neither sends nor reads for this long is cut off.
 PATIENCE_SECONDS: Final = 5.0
+# So is one that keeps its thread for longer than this, a byte at a time. A probe of a hanging loop takes 5 seconds.
+REQUEST_SECONDS: Final = 15.0
 # More clients at once are cut off, because each has a thread.
 MAX_CLIENTS: Final = 8
 ACCEPT_PAUSE_SECONDS: Final = 0.1
@@ -84,10 +87,14 @@ class MetricsServer(ThreadingHTTPServer):
             self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Answer the request in this thread."""
+        """Answer the request in this thread, within REQUEST_SECONDS."""
+        end = threading.Timer(REQUEST_SECONDS, _cut_off, [request])
+        end.daemon = True
+        end.start()
         try:
             super().process_request_thread(request, client_address)
         finally:
+            end.cancel()
             self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -128,6 +135,12 @@ def _listen(host: str, port: int) -> socket.socket:
     if socket.has_dualstack_ipv6():
         return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
     return socket.create_server(("", port))
+
+
+def _cut_off(request: socket.socket) -> None:
+    """End a connection whose thread reads or writes. A connection that is closed stays so."""
+    with suppress(OSError):
+        request.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):

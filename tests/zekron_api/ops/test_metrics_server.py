@@ -152,6 +152,24 @@ def test_a_silent_client_is_cut_off(monkeypatch: pytest.MonkeyPatch, server: Met
         assert silent.recv(1) == b""
 
 
+def test_a_client_that_sends_for_ever_is_cut_off_too(
+    server: MetricsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics_server, "REQUEST_SECONDS", 0.05)
+    with socket.create_connection(("127.0.0.1", port_of(server)), timeout=0.02) as slow:
+
+        def is_cut_off() -> bool:
+            try:
+                slow.sendall(b"G")
+                return slow.recv(1) == b""
+            except TimeoutError:
+                return False
+            except OSError:
+                return True
+
+        assert any(is_cut_off() for _ in range(100))
+
+
 def test_without_a_port_nothing_is_served(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.METRICS_PORT = None
     monkeypatch.delattr(metrics_server, "MetricsServer")
