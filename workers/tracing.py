@@ -4,6 +4,7 @@ The row of a generation carries its place in a trace (W3C Trace Context), becaus
 from its request to its picture. A trace holds no prompt, key or token, and of an error its class alone.
 """
 
+import atexit
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 # The receiver is given up after this time, and what it missed is dropped.
 EXPORT_SECONDS: Final = 5.0
+# A process that ends waits this long for its last spans.
+FLUSH_SECONDS: Final = 2.0
 _NANOSECONDS: Final = 1_000_000_000
 
 _tracer: "Tracer | None" = None
@@ -27,8 +30,13 @@ def start(*, endpoint: str, service_name: str) -> None:
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
 
     exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces", timeout=EXPORT_SECONDS)
-    provider = TracerProvider(resource=Resource.create({"service.name": service_name}))
-    provider.add_span_processor(BatchSpanProcessor(exporter))
+    processor = BatchSpanProcessor(exporter)
+    provider = TracerProvider(
+        resource=Resource.create({"service.name": service_name}), shutdown_on_exit=False
+    )
+    provider.add_span_processor(processor)
+    # The public way to stop waits for 30 seconds, and a stopping worker's successor waits with it.
+    atexit.register(processor._batch_processor.shutdown, timeout_millis=int(1000 * FLUSH_SECONDS))
     use(provider.get_tracer("zekron"))
 
 

@@ -1,9 +1,11 @@
 """Traces: one for each request, from its acceptance to its reply, and nothing private in them."""
 
+import atexit
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from functools import partial
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -156,3 +158,30 @@ def test_spans_arrive_at_a_receiver_of_otlp_over_http(monkeypatch: pytest.Monkey
         FIRST[3:35],
         FIRST[36:52],
     )
+
+
+def test_a_receiver_that_hangs_keeps_no_process_from_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    at_exit: list[Callable[[], object]] = []
+    monkeypatch.setattr(atexit, "register", lambda work, **options: at_exit.append(partial(work, **options)))
+    monkeypatch.setattr(tracing, "FLUSH_SECONDS", 0.05)
+    got, is_over = [], threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append(self.path)
+            is_over.wait(60)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        tracing.start(endpoint=f"http://127.0.0.1:{server.server_port}", service_name="zekron-gpu")
+        try:
+            # More than one batch, each of which would wait for EXPORT_SECONDS.
+            for _ in range(1500):
+                tracing.record("wait", parent=FIRST, started_at=0, ended_at=1)
+            for work in at_exit:
+                work()
+            assert len(got) <= 1
+        finally:
+            tracing.use(None)
+            is_over.set()
+            server.shutdown()
