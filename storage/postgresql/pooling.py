@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
-from django.db import connection
+from django.db import connection, transaction
 from psycopg import Connection, OperationalError, sql
 
 from storage.postgresql import time_limits
@@ -37,8 +37,10 @@ def bypass(parameters: Mapping[str, Any], database: Mapping[str, Any]) -> dict[s
 
 
 def limit_role() -> None:
-    """Give the role of this connection the time limits as defaults in this database. May be called again."""
-    with connection.cursor() as cursor:
+    """Give the role that logged in the time limits as defaults in this database. May be called again."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        # PostgreSQL reads the defaults of the login, which may take the rights of another role.
+        cursor.execute("SET LOCAL ROLE NONE")
         for name, seconds in time_limits.SESSION.items():
             statement = "ALTER ROLE CURRENT_USER IN DATABASE {} SET {} = {}"
             parts = sql.Identifier(connection.settings_dict["NAME"]), sql.Identifier(name), f"{seconds}s"

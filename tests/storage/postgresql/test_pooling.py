@@ -117,6 +117,31 @@ def test_sessions_without_limits_are_logged_once_and_a_migration_gives_them_back
     assert _shown("statement_timeout") == f"{time_limits.STATEMENT_SECONDS}s"
 
 
+@pytest.fixture
+def second_login() -> Iterator[str]:
+    """Let the connection be that of a login which takes the rights of the first one."""
+    first, name = connection.settings_dict["USER"], "zekron_second"
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE ROLE {name} LOGIN IN ROLE {first}")
+        cursor.execute(f"SET SESSION AUTHORIZATION {name}")
+        cursor.execute(f"SET ROLE {first}")
+    try:
+        yield name
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("RESET SESSION AUTHORIZATION")
+            cursor.execute(f"DROP ROLE {name}")
+
+
+def test_a_second_login_with_the_rights_of_the_first_gets_the_limits(second_login: str) -> None:
+    pooling.limit_role()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT setconfig FROM pg_db_role_setting WHERE setrole = %s::regrole", [second_login])
+        assert cursor.fetchall() == [([f"{name}={limit}s" for name, limit in time_limits.SESSION.items()],)]
+        cursor.execute("SELECT current_user")
+        assert cursor.fetchone() == (connection.settings_dict["USER"],)
+
+
 def _begin_session() -> None:
     """End a session that PgBouncer keeps, so that it begins another one."""
     with pytest.raises(OperationalError), connection.cursor() as cursor:
