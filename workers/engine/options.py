@@ -17,13 +17,15 @@ class Option(NamedTuple):
     is_valid: Callable[[object], bool]
 
 
-def read(model: ImageModel, known: Mapping[str, Option]) -> dict[str, Any]:
-    """Return every known option by its name. Raise EngineError for an unknown or invalid one."""
+def read(model: ImageModel, known: Mapping[str, Option], *, may_quote: bool = True) -> dict[str, Any]:
+    """Return every known option by its name. Raise Misconfigured for an unknown or invalid one.
+
+    Without `may_quote` the error says the name alone, because the value may be a key in the wrong place.
+    """
     for name, value in model.options.items():
         if name not in known or not known[name].is_valid(value):
-            raise Misconfigured(
-                f"the model {model.name} has an unknown or invalid option: {name} = {value!r}"
-            )
+            told = f"{name} = {value!r}" if may_quote else name
+            raise Misconfigured(f"the model {model.name} has an unknown or invalid option: {told}")
     return {name: model.options.get(name, option.default) for name, option in known.items()}
 
 

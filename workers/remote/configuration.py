@@ -1,11 +1,13 @@
 """The options of a remote model's entry, and the key of its server, which only the environment has."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import httpx2
 from environs import FileAwareEnv
 
 from workers.catalogue import OMITTED_FIELDS, ImageModel
@@ -24,7 +26,9 @@ def _is_base_url(value: object) -> bool:
     try:
         parts = urlsplit(value)
         has_port = parts.port != 0
-    except ValueError:
+        # The client refuses more than urllib, such as a name that DNS cannot hold.
+        httpx2.URL(value)
+    except (ValueError, httpx2.InvalidURL):
         return False
     is_address = parts.scheme in {"http", "https"} and bool(parts.hostname) and has_port
     # A key in the address would stand in logs.
@@ -36,7 +40,12 @@ def _is_variable(value: object) -> bool:
 
 
 def _is_table_of_scalars(value: object) -> bool:
-    return isinstance(value, dict) and all(isinstance(each, str | int | float) for each in value.values())
+    return isinstance(value, dict) and all(map(_is_scalar, value.values()))
+
+
+def _is_scalar(value: object) -> bool:
+    # JSON knows neither infinity nor nan, and TOML knows both.
+    return isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
 
 
 def _are_omittable(value: object) -> bool:
@@ -77,7 +86,7 @@ class Remote:
 
 def read_remote(model: ImageModel) -> Remote:
     """Return the server of a model's entry. Raise Misconfigured."""
-    options = read(model, OPTIONS)
+    options = read(model, OPTIONS, may_quote=False)
     if not options["base_url"]:
         raise Misconfigured(f"the model {model.name} needs the option base_url, such as http://host:30000/v1")
     omitted = frozenset(options[OMITTED_FIELDS])

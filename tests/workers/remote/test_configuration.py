@@ -40,21 +40,28 @@ def test_fields_are_added_replaced_and_left_out(describe: Describe) -> None:
         ("base_url", "http://far:port/v1"),
         ("base_url", "http://user:secret@far.example.com/v1"),
         ("base_url", "http://far.example.com/v1?key=secret"),
+        ("base_url", "http://far\t.example.com/v1"),
+        ("base_url", "http://\uff11\uff12.example.com/v1"),
         ("base_url", 7),
         ("api_key", "sk-secret"),
         ("timeout_seconds", 0),
         ("timeout_seconds", 3601),
         ("timeout_seconds", True),
         ("fields", {"a": [1]}),
+        ("fields", {"a": float("nan")}),
         ("fields", []),
         ("omit", ["prompt"]),
         ("omit", "seed"),
         ("unknown", 1),
+        ("key", "secret"),
+        ("fields", {"key": ["secret"]}),
     ],
 )
 def test_an_option_that_cannot_be_used_is_refused(describe: Describe, name: str, value: object) -> None:
-    with pytest.raises(Misconfigured):
+    with pytest.raises(Misconfigured) as refusal:
         read_remote(describe(**{name: value}))
+    assert name in str(refusal.value)
+    assert "secret" not in str(refusal.value)
 
 
 def test_the_key_is_that_of_the_variable_or_of_its_file(
