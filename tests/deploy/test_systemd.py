@@ -68,22 +68,46 @@ def test_each_unit_is_confined(units: Path) -> None:
 
 @pytest.mark.processes
 def test_a_command_of_manage_has_the_variables_and_secrets_of_the_units(tmp_path: Path) -> None:
-    subprocess.run([DEPLOY / "make_secrets.sh", tmp_path / "secrets"], check=True, timeout=30)
-    (tmp_path / "environment").write_text((SYSTEMD / "environment.example").read_text())
+    example = (SYSTEMD / "environment.example").read_text()
+    ended = manage(tmp_path, example, "check", "--deploy", "--fail-level", "WARNING")
+    assert (ended.returncode, ended.stdout) == (0, "System check identified no issues (2 silenced).\n"), (
+        ended.stderr
+    )
+
+
+@pytest.mark.processes
+def test_a_command_of_manage_takes_values_as_systemd_does(tmp_path: Path) -> None:
+    variables = """
+; a comment
+a line without a variable
+ALLOWED_HOSTS="a.example.com, b.example.com"
+PUBLIC_URL='https://a.example.com'
+STORAGE_URL=s3://bucket/prefix?endpoint_url=https://store.example.com&region=eu
+EMAIL_FROM=Zekron $HOME <zekron@example.com>"""
+    code = (
+        "from django.conf import settings as s;"
+        "print(s.ALLOWED_HOSTS, s.PUBLIC_URL, s.STORAGES['objects']['OPTIONS'], s.DEFAULT_FROM_EMAIL)"
+    )
+    ended = manage(tmp_path, variables, "shell", "--no-imports", "--command", code)
+    assert ended.returncode == 0, ended.stderr
+    for value in ("['a.example.com', 'b.example.com'] https://a.example.com", "'bucket'", "'eu'"):
+        assert value in ended.stdout
+    assert ended.stdout.endswith("Zekron $HOME <zekron@example.com>\n")
+
+
+def manage(folder: Path, variables: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    subprocess.run([DEPLOY / "make_secrets.sh", folder / "secrets"], check=True, timeout=30)
+    (folder / "environment").write_text(variables)
     script = (SYSTEMD / "manage.sh").read_text()
-    script = script.replace("/etc/zekron", str(tmp_path)).replace("/opt/zekron", str(ROOT))
-    (tmp_path / "manage.sh").write_text(script)
-    foreign = ("PATH", "HOME")
-    ended = subprocess.run(
-        ["/bin/sh", tmp_path / "manage.sh", "check", "--deploy", "--fail-level", "WARNING"],
-        env={name: os.environ[name] for name in foreign},
+    script = script.replace("/etc/zekron", str(folder)).replace("/opt/zekron", str(ROOT))
+    (folder / "manage.sh").write_text(script)
+    return subprocess.run(
+        ["/bin/sh", folder / "manage.sh", *arguments],
+        env={name: os.environ[name] for name in ("PATH", "HOME")},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
-    )
-    assert (ended.returncode, ended.stdout) == (0, "System check identified no issues (2 silenced).\n"), (
-        ended.stderr
     )
 
 

@@ -14,8 +14,15 @@ MUTATIONS = (
     Mutation(
         name="an image that is refused without a worker is demand",
         path="workers/lifecycle/admission.py",
-        text="        demand.note(model_name=model_name, image_count=image_count)\n",
-        without="",
+        text="            demand.note(model_name=model_name, image_count=demanded_count)\n",
+        without="            pass\n",
+        tests=(WORK_METRICS,),
+    ),
+    Mutation(
+        name="what an account cannot pay for is no demand",
+        path="zekron_api/endpoints/create_generation.py",
+        text="is_demand=account.available_micros >= fields",
+        without="is_demand=True or account.available_micros >= fields",
         tests=(WORK_METRICS,),
     ),
     Mutation(

@@ -69,17 +69,23 @@ class Speed(NamedTuple):
 
 
 def refuse_if_too_long(
-    *, model_name: str, limit_seconds: int, image_count: int = 1, needs_worker: bool = True
+    *,
+    model_name: str,
+    limit_seconds: int,
+    image_count: int = 1,
+    needs_worker: bool = True,
+    is_demand: bool = True,
 ) -> None:
     """Raise QueueTooLong if the predicted wait is over the limit, or if no live worker has the model.
 
     The wait is that until the last of `image_count` images starts. If they alone take longer than the limit, they must
     find an empty queue.
 
-    It is ModelLoading if a worker is loading the model. Images that are refused without a worker count as demand. An
-    accepted request counts in the predictions of the next second, also if it is refused for another reason later.
-    Without Redis no prediction is possible, and the function accepts every request. So it does without a worker for a
-    request that can wait until one comes (`needs_worker`). A generation that is not made in time is cancelled and free.
+    It is ModelLoading if a worker is loading the model. Images that are refused without a worker count as demand, if
+    `is_demand`. An accepted request counts in the predictions of the next second, also if it is refused for another
+    reason later. Without Redis no prediction is possible, and the function accepts every request. So it does without a
+    worker for a request that can wait until one comes (`needs_worker`). A generation that is not made in time is
+    cancelled and free.
     """
     try:
         speed = find_speed(model_name=model_name, limit_seconds=limit_seconds)
@@ -98,7 +104,7 @@ def refuse_if_too_long(
     if speed is None and not needs_worker:
         return
     if speed is None:
-        raise _refuse_without_worker(model_name, image_count)
+        raise _refuse_without_worker(model_name, image_count if is_demand else 0)
     if wait_seconds > first_limit_seconds:
         raise QueueTooLong(math.ceil(wait_seconds - first_limit_seconds))
     _readings.note_admission(_counted_as(model_name), image_count=image_count)
@@ -144,10 +150,11 @@ def _predict_with(
     return speed.seconds_for(count)
 
 
-def _refuse_without_worker(model_name: str, image_count: int) -> QueueTooLong:
-    """Count the images as demand, and return the refusal, which tells how far the most advanced worker has loaded."""
+def _refuse_without_worker(model_name: str, demanded_count: int) -> QueueTooLong:
+    """Count the demanded images, and return the refusal, which tells how far the most advanced worker has loaded."""
     try:
-        demand.note(model_name=model_name, image_count=image_count)
+        if demanded_count:
+            demand.note(model_name=model_name, image_count=demanded_count)
         loading = [
             worker.details
             for worker in worker_registry.list_loading()

@@ -1,9 +1,10 @@
 """The steps after a restore of the database from a backup, before the service runs on it.
 
-The database is then older than what clients were told and than the object store. `docs/operations.md` has the whole
+The database is then older than what clients were told and than the object store. `docs/runbooks.md` has the whole
 procedure.
 """
 
+from itertools import islice
 from typing import Final
 
 from django.apps import apps
@@ -13,8 +14,9 @@ from storage import lost_objects
 from workers.lifecycle import deletion
 from workers.models import Generation
 
-# A hundred such restores take a hundredth of all ids.
-MAX_SKIPPED_IDS: Final = 10**15
+# Clients in JavaScript read ids below 2**53 exactly, which leaves room for thousands of such restores.
+MAX_SKIPPED_IDS: Final = 10**12
+_BATCH_ROWS: Final = 2000
 _APPS: Final = ("billing", "storage", "workers")
 # A setval is not undone by a rollback, and a second call skips further ids, which is harmless.
 _SKIP: Final = """
@@ -44,8 +46,12 @@ def find_lost_images() -> list[int]:
 
     They were deleted by their owners after the backup, or are damage. Raises what the store raises.
     """
-    lost = list(lost_objects.find())
-    return list(Generation.objects.filter(image__in=lost).order_by("pk").values_list("pk", flat=True))
+    lost, generation_ids = lost_objects.find(), list[int]()
+    # After the loss of a store, every image of a day is lost.
+    while image_ids := list(islice(lost, _BATCH_ROWS)):
+        found = Generation.objects.filter(image__in=image_ids).values_list("pk", flat=True)
+        generation_ids.extend(found)
+    return generation_ids
 
 
 def delete_images(*, generation_ids: list[int]) -> None:

@@ -132,6 +132,8 @@ def create(
         limit_seconds=settings.SYNC_WAIT_SECONDS if queue_seconds is None else queue_seconds,
         image_count=fields["n"],
         needs_worker=not is_async,
+        # An autoscaler would start machines for an account that cannot pay for them.
+        is_demand=account.available_micros >= fields["n"] * _quote_micros(fields),
     )
     _refuse_more_than_may_be_open(account, fields["n"], is_async=is_async)
     if key is not None and key.grants.open_limit is not None:
@@ -246,10 +248,17 @@ def _submission(fields: dict[str, Any], sealed: Sequence[Sequence[StoredImage]],
         model=model.name,
         prompt=fields["prompt"],
         parameters=[{"width": width, "height": height, "seed": seed, **wanted} for seed in seeds],
-        quote_micros=model.price.quote_micros(width=width, height=height, source_count=len(fields["images"])),
+        quote_micros=_quote_micros(fields),
         sources=sealed,
         **given,
     )
+
+
+def _quote_micros(fields: dict[str, Any]) -> int:
+    """Return the price of each picture."""
+    model: ImageModel = fields["model"]
+    width, height = fields["size"]
+    return model.price.quote_micros(width=width, height=height, source_count=len(fields["images"]))
 
 
 def _seal_all(

@@ -7,7 +7,9 @@ from prometheus_client.core import Metric
 from pytest_django import Settings
 
 from tests.assertions import refusal
+from tests.zekron_api import callers
 from tests.zekron_api.callers import Caller
+from workers.catalogue import DEFAULT_MODEL, catalogue
 from workers.lifecycle.admission import FIRST_GUESS_SECONDS
 from workers.messaging import worker_registry
 from zekron_api.ops import prometheus, work_metrics
@@ -27,6 +29,14 @@ def test_what_is_refused_without_a_worker_is_demand_and_work(me: Caller) -> None
     assert _values(work_metrics.read_work()) == [
         ("zekron_queue_work_seconds", model, 2 * FIRST_GUESS_SECONDS)
     ]
+
+
+@pytest.mark.parametrize(("missing_micros", "demanded"), [(100, 0), (0, 2)])
+def test_what_an_account_cannot_pay_for_is_no_demand(missing_micros: int, demanded: int) -> None:
+    price = catalogue()[DEFAULT_MODEL].price.quote_micros(width=512, height=512, source_count=0)
+    poor = callers.caller(balance_micros=2 * price - missing_micros)
+    assert refusal(poor.generate(n=2, size="512x512")) == (503, "service_busy")
+    assert [value for *_, value in _values(work_metrics.read_demand())] == [demanded]
 
 
 def test_what_waits_without_a_worker_is_work_and_no_demand(me: Caller) -> None:
