@@ -17,6 +17,8 @@ from workers.engine.options import Option, is_number, is_text, read
 MAX_TIMEOUT_SECONDS: Final = 3600
 # The fields that a server may do without.
 OMITTABLE: Final = frozenset({"model", "output_format", "response_format", "seed"})
+# These come from each order. Another `n`, for instance, would have the server bill for more.
+_OF_AN_ORDER: Final = frozenset({"prompt", "n", "size", "seed", "image", "mask", "stream"})
 _VARIABLE: Final = re.compile(r"[A-Z][A-Z0-9_]*")
 
 
@@ -39,8 +41,8 @@ def _is_variable(value: object) -> bool:
     return isinstance(value, str) and _VARIABLE.fullmatch(value) is not None
 
 
-def _is_table_of_scalars(value: object) -> bool:
-    return isinstance(value, dict) and all(map(_is_scalar, value.values()))
+def _are_further_fields(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_is_scalar, value.values())) and _OF_AN_ORDER.isdisjoint(value)
 
 
 def _is_scalar(value: object) -> bool:
@@ -62,7 +64,7 @@ OPTIONS: Final = {
     # The time for one picture, with the time in which the server asks to wait.
     "timeout_seconds": Option(120, is_number(minimum=1, maximum=MAX_TIMEOUT_SECONDS)),
     # Fields that are sent with every request beside the usual, such as {num_inference_steps = 9}.
-    "fields": Option({}, _is_table_of_scalars),
+    "fields": Option({}, _are_further_fields),
     OMITTED_FIELDS: Option([], _are_omittable),
 }
 

@@ -49,6 +49,7 @@ def test_fields_are_added_replaced_and_left_out(describe: Describe) -> None:
         ("timeout_seconds", True),
         ("fields", {"a": [1]}),
         ("fields", {"a": float("nan")}),
+        ("fields", {"n": 2}),
         ("fields", []),
         ("omit", ["prompt"]),
         ("omit", "seed"),
