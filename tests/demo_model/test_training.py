@@ -11,7 +11,18 @@ from demo_model.config import STAMP, STEPS, TINY, ExampleKind
 from demo_model.networks import tokenize
 from demo_model.painter import paint
 from demo_model.painter.scene import draw_scenes
-from demo_model.train import autoencoder, dataset, distil, export, flow, muon, pca_autoencoder, sampling, text
+from demo_model.train import (
+    autoencoder,
+    dataset,
+    distil,
+    examples,
+    export,
+    flow,
+    muon,
+    pca_autoencoder,
+    sampling,
+    text,
+)
 from demo_model.train.dataset import decode_scaled, encode_scaled
 from demo_model.train.run import TrainingRun
 from demo_model.train.validation import Validator
@@ -139,16 +150,16 @@ def test_the_dataset_has_the_latents_of_its_examples(trained: TrainingRun) -> No
 
 def test_a_kind_of_some_subjects_shows_these_and_no_others() -> None:
     create = ExampleKind(name="create", size=STAMP, subjects=("robot", "cat"), share=1.0)
-    shown = [example.target for example in dataset.make_examples(create, range(64, 128))]
+    shown = [example.target for example in examples.make_examples(create, range(64, 128))]
     assert len(shown) == 64
     assert {scene.subject for scene in shown} == {"robot", "cat"}
     assert not {scene.seed for scene in shown} & {
-        example.target.seed for example in dataset.make_examples(create, range(128, 192))
+        example.target.seed for example in examples.make_examples(create, range(128, 192))
     }
     blend = ExampleKind(
         name="blend", size=STAMP, sources=(STAMP, STAMP), subjects=("robot", "cat"), share=1.0
     )
-    assert {example.target.subject for example in dataset.make_examples(blend, range(64, 128))} == {
+    assert {example.target.subject for example in examples.make_examples(blend, range(64, 128))} == {
         "robot",
         "cat",
     }
@@ -156,7 +167,7 @@ def test_a_kind_of_some_subjects_shows_these_and_no_others() -> None:
 
 def test_every_seed_gives_an_example_of_a_blend() -> None:
     kind = ExampleKind(name="blend", size=STAMP, sources=(STAMP, STAMP), share=1)
-    assert all(len(dataset.make_examples(kind, [seed])) == 1 for seed in range(100))
+    assert all(len(examples.make_examples(kind, [seed])) == 1 for seed in range(100))
 
 
 def test_the_tokens_that_show_a_subject_are_where_it_is_painted(tmp_path: Path) -> None:
