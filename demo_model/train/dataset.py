@@ -13,7 +13,7 @@ from torch.nn import functional
 from demo_model.config import PLANS, ExampleKind
 from demo_model.networks import tokenize
 from demo_model.painter import paint
-from demo_model.painter.scene import Scene
+from demo_model.painter.scene import PLACES, Scene
 from demo_model.train import pca_autoencoder
 from demo_model.train.autoencoder import load_trained, locate_checkpoint
 from demo_model.train.examples import CAPTIONS_PER_PICTURE, Example, make_examples
@@ -32,7 +32,7 @@ class EncodedDataset:
     """All examples of a kind, encoded: N examples, K texts, L tokens.
 
     The latents are scaled as the transformer sees them.
-    `subjects_NHW` marks the tokens of a target that show its subject.
+    `subjects_NHW` marks the tokens of a target that show its subject. `places_N` has indexes of PLACES.
     """
 
     kind: ExampleKind
@@ -40,6 +40,7 @@ class EncodedDataset:
     sources_NCHW: tuple[torch.Tensor, ...]
     tokens_NKL: torch.Tensor
     subjects_NHW: torch.Tensor
+    places_N: torch.Tensor
 
     def to(self, device: torch.device) -> "EncodedDataset":
         """Copy the dataset to a device."""
@@ -49,6 +50,7 @@ class EncodedDataset:
             sources_NCHW=tuple(each.to(device) for each in self.sources_NCHW),
             tokens_NKL=self.tokens_NKL.to(device),
             subjects_NHW=self.subjects_NHW.to(device),
+            places_N=self.places_N.to(device),
         )
 
 
@@ -108,6 +110,7 @@ def fill(
             "sources": list(dataset.sources_NCHW),
             "tokens": dataset.tokens_NKL,
             "subjects": dataset.subjects_NHW,
+            "places": dataset.places_N,
         }
         write_atomically(path, tensors)
         painted.unlink(missing_ok=True)
@@ -129,6 +132,7 @@ def load_datasets(run: TrainingRun, *, plan: str) -> list[EncodedDataset]:
                 sources_NCHW=tuple(map(torch.cat, zip(*(each["sources"] for each in shards), strict=True))),
                 tokens_NKL=torch.cat([each["tokens"] for each in shards]),
                 subjects_NHW=torch.cat([each["subjects"] for each in shards]),
+                places_N=torch.cat([each["places"] for each in shards]),
             )
         )
     if not datasets:
@@ -158,6 +162,7 @@ def encode_examples(
         sources_NCHW=tuple(sources),
         tokens_NKL=tokenize(texts, run.sizes).view(len(examples), CAPTIONS_PER_PICTURE, -1).short(),
         subjects_NHW=mask_subjects([example.target for example in examples], kind.size, run),
+        places_N=torch.tensor([PLACES.index(example.target.place) for example in examples]),
     )
 
 

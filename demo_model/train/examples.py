@@ -11,7 +11,8 @@ from demo_model.painter.scene import Scene, draw_scenes
 
 # A picture has several captions. An edit has one instruction, which is repeated.
 CAPTIONS_PER_PICTURE: Final = 4
-SEEDS_PER_SCENE: Final = 4
+# Among this many scenes, nearly always one has a wanted place or subject.
+SEEDS_PER_SCENE: Final = 16
 # One scene in nine has no subject. Among this many more, at least one has a subject.
 EXTRA_SCENES: Final = 16
 
@@ -51,13 +52,19 @@ def make_examples(kind: ExampleKind, seeds: Sequence[int]) -> list[Example]:
 def _draw_scenes(kind: ExampleKind, seeds: Sequence[int]) -> list[Scene]:
     """Draw a scene for each seed.
 
-    If the kind has only some subjects, draw from more seeds and keep the scenes that have these subjects.
+    If the kind has only some subjects or places, draw from more seeds and keep the scenes that have these.
     """
-    if not kind.subjects:
+    if not (kind.subjects or kind.places):
         return draw_scenes(seeds)
-    # Each seed has a range of its own, so that no two share a scene. With few subjects, the scenes may be fewer.
+    # Each seed has a range of its own, so that no two share a scene. With few matches, the scenes may be fewer.
     tried = draw_scenes(range(seeds[0] * SEEDS_PER_SCENE, (seeds[-1] + 1) * SEEDS_PER_SCENE))
-    return list(islice((scene for scene in tried if scene.subject in kind.subjects), len(seeds)))
+    wanted = (
+        scene
+        for scene in tried
+        if (not kind.subjects or scene.subject in kind.subjects)
+        and (not kind.places or scene.place in kind.places)
+    )
+    return list(islice(wanted, len(seeds)))
 
 
 def _make_example(change: Edit) -> Example:
