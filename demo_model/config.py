@@ -36,13 +36,15 @@ class NetworkSizes:
 
 @dataclass(frozen=True, kw_only=True)
 class ExampleKind:
-    """A kind of training example: its size, its sources' sizes (width, height), its subjects and its share."""
+    """A kind of training example: its size, its sources' sizes (width, height), its scenes and its share."""
 
     name: str
     size: tuple[int, int]
     sources: tuple[tuple[int, int], ...] = ()
     # An empty tuple stands for all subjects, and for scenes without one.
     subjects: tuple[str, ...] = ()
+    # An empty tuple stands for all places.
+    places: tuple[str, ...] = ()
     share: float
 
 
@@ -79,8 +81,9 @@ TALL: Final = (768, 1024)
 STAMP: Final = (64, 64)
 # Narrow and angular subjects are learned last. The evaluation's table by subject shows it.
 FIGURES: Final = ("person", "cat", "flying cars", "house", "robot")
+MOUNTAINS: Final = ("mountains",)
 # `stamps` is for tests. `squares` learns quickly, for a first look. `whole` has every size that the API sells.
-# `figures` continues from there with the subjects that were learned least.
+# `figures` continues from there with the subjects that were learned least, and `mountains` is for the stage `adapt`.
 PLANS: Final[dict[str, tuple[ExampleKind, ...]]] = {
     "squares": (
         ExampleKind(name="create", size=SQUARE, share=0.76),
@@ -98,6 +101,22 @@ PLANS: Final[dict[str, tuple[ExampleKind, ...]]] = {
         ExampleKind(name="create-square", size=SQUARE, subjects=FIGURES, share=0.12),
         ExampleKind(name="edit-large", size=LARGE, sources=(LARGE,), share=0.12),
         ExampleKind(name="blend-figures", size=LARGE, sources=(LARGE, LARGE), subjects=FIGURES, share=0.12),
+    ),
+    "mountains": (
+        ExampleKind(name="mountains-large", size=LARGE, places=MOUNTAINS, share=0.20),
+        ExampleKind(name="mountains-square", size=SQUARE, places=MOUNTAINS, share=0.11),
+        ExampleKind(name="mountains-wide", size=WIDE, places=MOUNTAINS, share=0.11),
+        ExampleKind(name="mountains-tall", size=TALL, places=MOUNTAINS, share=0.11),
+        ExampleKind(name="create-large", size=LARGE, share=0.08),
+        ExampleKind(name="create-square", size=SQUARE, share=0.04),
+        ExampleKind(name="create-wide", size=WIDE, share=0.04),
+        ExampleKind(name="create-tall", size=TALL, share=0.08),
+        ExampleKind(name="edit-large", size=LARGE, sources=(LARGE,), share=0.04),
+        ExampleKind(name="edit-square", size=SQUARE, sources=(SQUARE,), share=0.04),
+        ExampleKind(name="edit-wide", size=WIDE, sources=(WIDE,), share=0.04),
+        ExampleKind(name="edit-tall", size=TALL, sources=(TALL,), share=0.04),
+        ExampleKind(name="blend-large", size=LARGE, sources=(LARGE, LARGE), share=0.04),
+        ExampleKind(name="blend-square", size=SQUARE, sources=(SQUARE, SQUARE), share=0.03),
     ),
     "whole": (
         ExampleKind(name="create-square", size=SQUARE, share=0.31),

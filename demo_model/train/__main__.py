@@ -7,14 +7,15 @@ from typing import Final
 import torch
 
 from demo_model.config import PLANS, SIZES
-from demo_model.train import autoencoder, classifier, dataset, distil, export, flow, text
+from demo_model.painter.scene import PLACES
+from demo_model.train import adapt, autoencoder, classifier, dataset, distil, export, flow, text
 from demo_model.train.run import DATASET_FIRST_SEED, TrainingRun
 from demo_model.train.trainer import Budget
 
 DEFAULT_FOLDER: Final = Path("var/demo_model")
-TRAINED_STAGES: Final = ("decoder", "text", "classifier", "transformer", "distil")
+TRAINED_STAGES: Final = ("decoder", "text", "classifier", "transformer", "distil", "adapt")
 # The learning rate of these stages falls to zero, so that each call ends with finished weights.
-DECAYING_STAGES: Final = ("decoder", "classifier", "distil")
+DECAYING_STAGES: Final = ("decoder", "classifier", "distil", "adapt")
 STAGES: Final = ("encoder", *TRAINED_STAGES, "paint", "encode", "export", "reopen")
 
 
@@ -30,6 +31,7 @@ def main() -> None:
         device=torch.device(arguments.device),
         sizes=SIZES[arguments.sizes],
         is_compiling=arguments.compile,
+        is_bfloat16=arguments.bfloat16,
     )
     for stage, minutes in arguments.stages:
         budget = Budget(
@@ -86,6 +88,15 @@ def _run_stage(arguments: argparse.Namespace, stage: str, run: TrainingRun, budg
                 guidance=arguments.guidance,
                 subject_weight=arguments.subject_weight,
             )
+        case "adapt":
+            adapt.train(
+                run,
+                budget,
+                plan=arguments.plan,
+                place=arguments.place,
+                token_count=arguments.tokens,
+                learning_rate=arguments.rate,
+            )
         case "export":
             byte_count = export.export(run, arguments.to)
             budget.print_line(f"{arguments.to}: {byte_count / 1e6:.1f} MB of weights")
@@ -107,6 +118,9 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--sizes", choices=SIZES, default="whole")
     parser.add_argument(
         "--compile", action="store_true", help="compile the networks: a slow start, then faster steps"
+    )
+    parser.add_argument(
+        "--bfloat16", action="store_true", help="train in bfloat16 on a CPU, which needs AMX to be faster"
     )
     parser.add_argument("--steps", type=int, help="maximum number of steps of each stage")
     parser.add_argument(
@@ -142,6 +156,7 @@ def _parse_arguments() -> argparse.Namespace:
         default=4096,
         help="number of pictures that the decoder and the classifier learn from",
     )
+    parser.add_argument("--place", choices=PLACES, default="mountains", help="place that `adapt` learns")
     parser.add_argument("--plan", choices=PLANS, default="whole", help="kinds of examples in the dataset")
     parser.add_argument(
         "--examples",

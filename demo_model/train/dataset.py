@@ -3,43 +3,28 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import torch
 from diffusers import AutoencoderKLFlux2, Flux2KleinPipeline
 from torch.nn import functional
 
-from demo_model.captions import write_caption
 from demo_model.config import PLANS, ExampleKind
-from demo_model.edit_pairs import Edit, make_blend, make_edit
 from demo_model.networks import tokenize
 from demo_model.painter import paint
-from demo_model.painter.scene import Scene, draw_scenes
+from demo_model.painter.scene import PLACES, Scene
 from demo_model.train import pca_autoencoder
 from demo_model.train.autoencoder import load_trained, locate_checkpoint
+from demo_model.train.examples import CAPTIONS_PER_PICTURE, Example, make_examples
 from demo_model.train.run import DATASET_FIRST_SEED, TrainingRun
 from demo_model.train.trainer import PrintLine, write_atomically
 
-# A picture has several captions. An edit has one instruction, which is repeated.
-CAPTIONS_PER_PICTURE: Final = 4
 SHARD_SIZE: Final = 64
-SEEDS_PER_SCENE: Final = 4
-# One scene in nine has no subject. Among this many more, at least one has a subject.
-EXTRA_SCENES: Final = 16
 # A picture with this many pixels for each side of a token is large enough to find the subject.
 MASK_PIXELS_PER_TOKEN: Final = 4
 # A pixel shows the subject if it changes by more than this, on a scale of 1, when the subject is left out.
 MIN_PIXEL_CHANGE: Final = 0.05
-
-
-class Example(NamedTuple):
-    """A target scene, its source scenes, and the texts that may ask for it."""
-
-    target: Scene
-    sources: tuple[Scene, ...]
-    texts: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +32,7 @@ class EncodedDataset:
     """All examples of a kind, encoded: N examples, K texts, L tokens.
 
     The latents are scaled as the transformer sees them.
-    `subjects_NHW` marks the tokens of a target that show its subject.
+    `subjects_NHW` marks the tokens of a target that show its subject. `places_N` has indexes of PLACES.
     """
 
     kind: ExampleKind
@@ -55,6 +40,7 @@ class EncodedDataset:
     sources_NCHW: tuple[torch.Tensor, ...]
     tokens_NKL: torch.Tensor
     subjects_NHW: torch.Tensor
+    places_N: torch.Tensor
 
     def to(self, device: torch.device) -> "EncodedDataset":
         """Copy the dataset to a device."""
@@ -64,6 +50,7 @@ class EncodedDataset:
             sources_NCHW=tuple(each.to(device) for each in self.sources_NCHW),
             tokens_NKL=self.tokens_NKL.to(device),
             subjects_NHW=self.subjects_NHW.to(device),
+            places_N=self.places_N.to(device),
         )
 
 
@@ -123,6 +110,7 @@ def fill(
             "sources": list(dataset.sources_NCHW),
             "tokens": dataset.tokens_NKL,
             "subjects": dataset.subjects_NHW,
+            "places": dataset.places_N,
         }
         write_atomically(path, tensors)
         painted.unlink(missing_ok=True)
@@ -144,35 +132,12 @@ def load_datasets(run: TrainingRun, *, plan: str) -> list[EncodedDataset]:
                 sources_NCHW=tuple(map(torch.cat, zip(*(each["sources"] for each in shards), strict=True))),
                 tokens_NKL=torch.cat([each["tokens"] for each in shards]),
                 subjects_NHW=torch.cat([each["subjects"] for each in shards]),
+                places_N=torch.cat([each["places"] for each in shards]),
             )
         )
     if not datasets:
         raise FileNotFoundError(f"{_locate_folder(run, plan)} is empty. Run the stage encode first.")
     return datasets
-
-
-def make_examples(kind: ExampleKind, seeds: Sequence[int]) -> list[Example]:
-    """Make an example of this kind for each seed, with all its texts."""
-    drawn = draw_scenes(seeds) if kind.sources else _draw_scenes(kind, seeds)
-    if not kind.sources:
-        return [
-            Example(
-                target=scene,
-                sources=(),
-                texts=tuple(
-                    write_caption(scene, seed=scene.seed + at).text for at in range(CAPTIONS_PER_PICTURE)
-                ),
-            )
-            for scene in drawn
-        ]
-    if len(kind.sources) == 1:
-        return [_make_example(make_edit(scene, seed=scene.seed)) for scene in drawn]
-    tried = _draw_scenes(kind, range(seeds[0] + 500_000, seeds[-1] + 500_000 + EXTRA_SCENES))
-    shown = [scene for scene in tried if scene.subject != "none"]
-    return [
-        _make_example(make_blend(shown[at % len(shown)], scene, seed=scene.seed))
-        for at, scene in enumerate(drawn)
-    ]
 
 
 @torch.no_grad()
@@ -197,6 +162,7 @@ def encode_examples(
         sources_NCHW=tuple(sources),
         tokens_NKL=tokenize(texts, run.sizes).view(len(examples), CAPTIONS_PER_PICTURE, -1).short(),
         subjects_NHW=mask_subjects([example.target for example in examples], kind.size, run),
+        places_N=torch.tensor([PLACES.index(example.target.place) for example in examples]),
     )
 
 
@@ -235,22 +201,6 @@ def read_scale(vae: AutoencoderKLFlux2) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the mean and the deviation of the latents."""
     deviation_C = torch.sqrt(vae.bn.running_var + vae.config.batch_norm_eps)
     return vae.bn.running_mean.view(1, -1, 1, 1), deviation_C.view(1, -1, 1, 1)
-
-
-def _draw_scenes(kind: ExampleKind, seeds: Sequence[int]) -> list[Scene]:
-    """Draw a scene for each seed.
-
-    If the kind has only some subjects, draw from more seeds and keep the scenes that have these subjects.
-    """
-    if not kind.subjects:
-        return draw_scenes(seeds)
-    # Each seed has a range of its own, so that no two share a scene. With few subjects, the scenes may be fewer.
-    tried = draw_scenes(range(seeds[0] * SEEDS_PER_SCENE, (seeds[-1] + 1) * SEEDS_PER_SCENE))
-    return list(islice((scene for scene in tried if scene.subject in kind.subjects), len(seeds)))
-
-
-def _make_example(change: Edit) -> Example:
-    return Example(target=change.target, sources=change.sources, texts=(change.instruction,))
 
 
 def list_pictures(

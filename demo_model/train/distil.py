@@ -115,8 +115,8 @@ def compute_step_loss(
     return compute_weighted_error(velocity_BCHW, wanted_BCHW, trajectory.batch, subject_weight=subject_weight)
 
 
-def load_served(run: TrainingRun) -> FlowModel:
-    """Load the flow to serve: the distilled one if there is one, else the trained one.
+def load_finished(run: TrainingRun) -> FlowModel:
+    """Load the distilled flow if there is one, else the trained one.
 
     Raises FileNotFoundError if neither is trained.
     """

@@ -10,7 +10,7 @@ from diffusers import Flux2KleinPipeline
 from transformers.utils import logging as transformers_logging
 
 from demo_model.networks import build_pipeline
-from demo_model.train import autoencoder, distil
+from demo_model.train import adapt, autoencoder
 from demo_model.train.run import TrainingRun
 from demo_model.train.trainer import write_atomically
 
@@ -25,7 +25,7 @@ def export(run: TrainingRun, folder: Path) -> int:
     """
     if folder.exists():
         raise FileExistsError(f"{folder} exists already.")
-    served = distil.load_served(run).cpu().half()
+    served = adapt.load_served(run).cpu().half()
     vae = autoencoder.load_trained(run).cpu().half()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:

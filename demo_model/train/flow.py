@@ -31,6 +31,7 @@ class Batch(NamedTuple):
     latents_BCHW: torch.Tensor
     sources: tuple[torch.Tensor, ...]
     subjects_BHW: torch.Tensor
+    places_B: torch.Tensor
 
 
 @dataclass(kw_only=True)
@@ -61,7 +62,17 @@ class BatchSampler:
             dataset.targets_NCHW[chosen_B].float(),
             tuple(each[chosen_B].float() for each in dataset.sources_NCHW),
             dataset.subjects_NHW[chosen_B],
+            dataset.places_N[chosen_B],
         )
+
+    @property
+    def count(self) -> int:
+        """The number of examples."""
+        return sum(len(dataset.tokens_NKL) for dataset in self.datasets)
+
+    def reload(self, run: TrainingRun, *, plan: str) -> None:
+        """Load the dataset again. It may have grown, if the stage `encode` still runs."""
+        self.datasets = [dataset.to(run.device) for dataset in load_datasets(run, plan=plan)]
 
     def _compute_batch_size(self, dataset: EncodedDataset) -> int:
         tensors = (dataset.targets_NCHW, *dataset.sources_NCHW)
@@ -94,14 +105,10 @@ def train(
             )
 
     def report() -> str:
-        # The dataset may have grown, if the stage `encode` still runs.
-        batch_sampler.datasets = [dataset.to(run.device) for dataset in load_datasets(run, plan=plan)]
+        batch_sampler.reload(run, plan=plan)
         # The report runs too rarely to be worth compiling.
         with trainer.use_average(), torch.compiler.set_stance("force_eager"):
-            return (
-                f"examples {sum(len(dataset.tokens_NKL) for dataset in batch_sampler.datasets)} "
-                + validator.report(flow)
-            )
+            return f"examples {batch_sampler.count} {validator.report(flow)}"
 
     trainer.train(compute_loss, budget, report=report, name="transformer")
 

@@ -26,6 +26,8 @@ class TrainingRun:
     device: torch.device
     sizes: NetworkSizes
     is_compiling: bool = False
+    # A processor is slow at bfloat16, unless it multiplies matrices of it (AMX).
+    is_bfloat16: bool = False
 
     def load_prepainted(self, side: int) -> torch.Tensor:
         """Load the square pictures of this side that the stage `paint` has painted."""
@@ -47,7 +49,7 @@ class TrainingRun:
             network.compile(dynamic=has_many_shapes or None)
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """Return a context of bfloat16 on a GPU, and of float32 on a CPU, which is slow at bfloat16."""
-        if self.device.type == "cuda":
-            return torch.autocast("cuda", dtype=torch.bfloat16)
+        """Return a context of bfloat16 on a GPU and where the run asks for it, else of float32."""
+        if self.device.type == "cuda" or self.is_bfloat16:
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
         return nullcontext()

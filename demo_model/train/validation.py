@@ -14,7 +14,8 @@ from demo_model.networks import tokenize
 from demo_model.painter.scene import draw_scenes
 from demo_model.train import classifier
 from demo_model.train.autoencoder import load_trained
-from demo_model.train.dataset import Example, decode_scaled, encode_examples
+from demo_model.train.dataset import decode_scaled, encode_examples
+from demo_model.train.examples import Example
 from demo_model.train.run import HELD_OUT_FIRST_SEED, TrainingRun
 from demo_model.train.sampling import FlowModel, sample_latents
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from demo_model.config import TINY
-from demo_model.train import autoencoder, dataset, distil, export, flow, text
+from demo_model.train import adapt, autoencoder, dataset, distil, export, flow, text
 from demo_model.train.run import TrainingRun
 from demo_model.train.trainer import Budget
 
@@ -36,6 +36,13 @@ def train_decoder(run: TrainingRun, steps: int) -> None:
     autoencoder.train(run, make_budget(steps), sides=(64,), crop=64, batch=4, picture_count=8)
 
 
+def adapt_to_mountains(run: TrainingRun) -> None:
+    """Train the stage that learns one place, for two steps."""
+    adapt.train(
+        run, make_budget(2), plan="stamps", place="mountains", token_count=TOKEN_COUNT, learning_rate=1e-3
+    )
+
+
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> TrainingRun:
     """Return a run that has trained each stage once. Tests do not train it further."""
@@ -46,6 +53,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> TrainingRun:
     dataset.fill(run, plan="stamps", count=EXAMPLE_COUNT, print_line=lambda _: None)
     flow.train(run, make_budget(2), plan="stamps", token_count=TOKEN_COUNT)
     distil.train(run, make_budget(2), plan="stamps", token_count=TOKEN_COUNT, trajectory_count=2)
+    adapt_to_mountains(run)
     return run
 
 

@@ -8,7 +8,7 @@ from PIL import Image, ImageFont
 from demo_model import contact_sheet
 from demo_model.config import PROMPT_TOKENS, STEPS, TINY
 from demo_model.inference import InferencePipeline
-from demo_model.train import distil, export
+from demo_model.train import adapt, export
 from demo_model.train.dataset import decode_scaled
 from demo_model.train.run import TrainingRun
 from demo_model.train.sampling import sample_latents
@@ -48,7 +48,7 @@ def test_the_adapter_generates_the_latents_that_training_samples(
     from demo_model.networks import tokenize  # noqa: PLC0415
     from demo_model.train import autoencoder  # noqa: PLC0415
 
-    flow, vae = distil.load_served(trained).half().float(), autoencoder.load_trained(trained).half().float()
+    flow, vae = adapt.load_served(trained).half().float(), autoencoder.load_trained(trained).half().float()
     shape = (1, 4 * TINY.latent_channels, SIZE[1] // TINY.patch_pixels, SIZE[0] // TINY.patch_pixels)
     noise_BCHW = torch.randn(shape, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():

@@ -10,8 +10,20 @@ from torch.nn import functional
 from demo_model.config import STAMP, STEPS, TINY, ExampleKind
 from demo_model.networks import tokenize
 from demo_model.painter import paint
-from demo_model.painter.scene import draw_scenes
-from demo_model.train import autoencoder, dataset, distil, export, flow, muon, pca_autoencoder, sampling, text
+from demo_model.painter.scene import PLACES, draw_scenes
+from demo_model.train import (
+    adapt,
+    autoencoder,
+    dataset,
+    distil,
+    examples,
+    export,
+    flow,
+    muon,
+    pca_autoencoder,
+    sampling,
+    text,
+)
 from demo_model.train.dataset import decode_scaled, encode_scaled
 from demo_model.train.run import TrainingRun
 from demo_model.train.validation import Validator
@@ -139,24 +151,32 @@ def test_the_dataset_has_the_latents_of_its_examples(trained: TrainingRun) -> No
 
 def test_a_kind_of_some_subjects_shows_these_and_no_others() -> None:
     create = ExampleKind(name="create", size=STAMP, subjects=("robot", "cat"), share=1.0)
-    shown = [example.target for example in dataset.make_examples(create, range(64, 128))]
+    shown = [example.target for example in examples.make_examples(create, range(64, 128))]
     assert len(shown) == 64
     assert {scene.subject for scene in shown} == {"robot", "cat"}
     assert not {scene.seed for scene in shown} & {
-        example.target.seed for example in dataset.make_examples(create, range(128, 192))
+        example.target.seed for example in examples.make_examples(create, range(128, 192))
     }
     blend = ExampleKind(
         name="blend", size=STAMP, sources=(STAMP, STAMP), subjects=("robot", "cat"), share=1.0
     )
-    assert {example.target.subject for example in dataset.make_examples(blend, range(64, 128))} == {
+    assert {example.target.subject for example in examples.make_examples(blend, range(64, 128))} == {
         "robot",
         "cat",
     }
 
 
+def test_a_kind_of_one_place_shows_no_other() -> None:
+    kind = ExampleKind(name="create", size=STAMP, places=("mountains",), share=1.0)
+    shown = [example.target for example in examples.make_examples(kind, range(64, 128))]
+    assert len(shown) == 64
+    assert {scene.place for scene in shown} == {"mountains"}
+    assert len({scene.subject for scene in shown}) > 5
+
+
 def test_every_seed_gives_an_example_of_a_blend() -> None:
     kind = ExampleKind(name="blend", size=STAMP, sources=(STAMP, STAMP), share=1)
-    assert all(len(dataset.make_examples(kind, [seed])) == 1 for seed in range(100))
+    assert all(len(examples.make_examples(kind, [seed])) == 1 for seed in range(100))
 
 
 def test_the_tokens_that_show_a_subject_are_where_it_is_painted(tmp_path: Path) -> None:
@@ -175,7 +195,7 @@ def test_the_tokens_that_show_a_subject_are_where_it_is_painted(tmp_path: Path) 
 def test_a_token_that_shows_the_subject_weighs_as_much_as_asked() -> None:
     noise_BCHW = torch.zeros(1, 2, 1, 4)
     subjects_BHW = torch.tensor([[[True, False, False, False]]])
-    batch = flow.Batch(torch.zeros(1, 3), noise_BCHW, (), subjects_BHW)
+    batch = flow.Batch(torch.zeros(1, 3), noise_BCHW, (), subjects_BHW, torch.zeros(1))
     off_by = SimpleNamespace(
         predict_velocity=lambda *_: torch.tensor([2.0, 1.0, 1.0, 1.0]).expand(1, 2, 1, 4)
     )
@@ -241,12 +261,71 @@ def test_a_step_to_the_teacher_s_latents_has_no_loss(trained: TrainingRun) -> No
         assert float(distil.compute_step_loss(learner, trajectory, at).detach()) > 1e-6
 
 
+def make_mountain_and_city_batch() -> flow.Batch:
+    """Return a batch of two pictures of 16 rows and one column of tokens. Row 9 shows the subject."""
+    subjects_BHW = torch.zeros(2, 16, 1, dtype=torch.bool)
+    subjects_BHW[:, 9] = True
+    places_B = torch.tensor([PLACES.index("mountains"), PLACES.index("city")])
+    return flow.Batch(torch.zeros(2, 3), torch.ones(2, 1, 16, 1), (), subjects_BHW, places_B)
+
+
+def compute_adapting_loss(batch: flow.Batch, *, off_by_BCHW: torch.Tensor) -> float:
+    """Compute the loss of a flow whose velocities are wrong by the given numbers. The finished flow's are all 7."""
+
+    def predict(_: object, noisy_BCHW: torch.Tensor, sigma_B: torch.Tensor, __: object) -> torch.Tensor:
+        painted_BCHW = (noisy_BCHW - batch.latents_BCHW) / sigma_B[:, None, None, None]
+        right_BCHW = torch.where(adapt.mask_place(batch, "mountains")[:, None], painted_BCHW, 7.0)
+        return right_BCHW + off_by_BCHW
+
+    finished = SimpleNamespace(predict_velocity=lambda *_: torch.full((2, 1, 16, 1), 7.0))
+    generator = torch.Generator().manual_seed(0)
+    return float(
+        adapt.compute_adapting_loss(
+            SimpleNamespace(predict_velocity=predict), finished, batch, generator, place="mountains"
+        )
+    )
+
+
+def test_only_low_tokens_of_the_place_without_a_subject_are_adapted() -> None:
+    [mountains, city] = adapt.mask_place(make_mountain_and_city_batch(), "mountains").tolist()
+    assert [row for row, [is_place] in enumerate(mountains) if is_place] == [*range(3, 9), *range(10, 16)]
+    assert not any(is_place for [is_place] in city)
+
+
+def test_an_adapted_flow_is_right_if_it_paints_the_place_and_keeps_the_rest() -> None:
+    batch = make_mountain_and_city_batch()
+    assert compute_adapting_loss(batch, off_by_BCHW=torch.zeros(2, 1, 16, 1)) < 1e-9
+    for picture in (0, 1):
+        off_by_BCHW = torch.zeros(2, 1, 16, 1)
+        off_by_BCHW[picture] = 1
+        assert compute_adapting_loss(batch, off_by_BCHW=off_by_BCHW) > 0.4
+
+
+def test_the_outline_of_the_place_weighs_more_than_its_foot() -> None:
+    batch = make_mountain_and_city_batch()
+    losses = {}
+    for row in (2, 4, 12):
+        off_by_BCHW = torch.zeros(2, 1, 16, 1)
+        off_by_BCHW[0, 0, row] = 1
+        losses[row] = compute_adapting_loss(batch, off_by_BCHW=off_by_BCHW)
+    assert losses[4] == pytest.approx(adapt.OUTLINE_WEIGHT * losses[12])
+    assert losses[2] == pytest.approx(losses[12])
+
+
+def test_adapting_leaves_the_text_encoder_as_it_is(trained: TrainingRun) -> None:
+    finished, served = distil.load_finished(trained), adapt.load_served(trained)
+    for one, other in zip(finished.text.parameters(), served.text.parameters(), strict=True):
+        assert torch.equal(one, other)
+    pairs = zip(finished.transformer.parameters(), served.transformer.parameters(), strict=True)
+    assert not all(torch.equal(one, other) for one, other in pairs)
+
+
 def test_training_continues_from_an_exported_folder(
     exported: Path, trained: TrainingRun, tmp_path: Path
 ) -> None:
     run = make_run(tmp_path)
     export.reopen(run, exported)
-    served, reopened = distil.load_served(trained), distil.load_served(run)
+    served, reopened = adapt.load_served(trained), adapt.load_served(run)
     for one, other in zip(served.parameters(), reopened.parameters(), strict=True):
         assert torch.equal(one.half(), other.half())
     dataset.fill(run, plan="stamps", count=EXAMPLE_COUNT, print_line=lambda _: None)
