@@ -7,13 +7,17 @@ import torch
 
 from demo_model.painter import palette
 from demo_model.painter.canvas import make_gradient
+from demo_model.painter.mountains import FAR_RANGE, NEAR_RANGE, paint_range
 from demo_model.painter.scene_batch import SceneBatch
 from demo_model.painter.seeded_random import Floats
 from demo_model.painter.shapes import box, ellipse, stroke, union, within
 from demo_model.painter.sky import place_disc
-from demo_model.painter.terrain import paint_flowers, paint_hill, paint_leafy_tree, paint_peaks, paint_pines
+from demo_model.painter.terrain import paint_flowers, paint_hill, paint_leafy_tree, paint_pines
 from demo_model.painter.town import paint_city
 from demo_model.painter.water import paint_water
+
+# The middle of each pine before the mountains, as a share of the width, and its height.
+MOUNTAIN_PINES: Final = ((1 / 16, 0.30), (3 / 16, 0.20), (13 / 16, 0.22), (15 / 16, 0.30))
 
 
 def paint_place(batch: SceneBatch) -> None:
@@ -24,23 +28,23 @@ def paint_place(batch: SceneBatch) -> None:
 
 
 def _paint_mountains(batch: SceneBatch) -> None:
-    paint_peaks(batch, "far peaks", foot=0.66, tall=(0.20, 0.34), count=4, rock="#8d92b8", haze=0.55)
-    paint_peaks(batch, "near peaks", foot=0.74, tall=(0.22, 0.44), count=3, rock="#6f7294", haze=0.22)
-    paint_hill(batch, "far meadow", y=0.70, swing=0.035, colour="#7da36a", haze=0.25, snow=0.75)
-    paint_pines(
-        batch,
-        "far pines",
-        foot=0.745,
-        tall=(0.06, 0.10),
-        pitch=0.085,
-        share=0.55,
-        colour="#3f7a5c",
-        haze=0.25,
-    )
-    paint_hill(batch, "near meadow", y=0.80, swing=0.045, colour="#5b8f55", haze=0.0, snow=0.85)
-    paint_pines(
-        batch, "near pines", foot=0.92, tall=(0.13, 0.20), pitch=0.17, share=0.34, colour="#27604a", haze=0.0
-    )
+    paint_range(batch, FAR_RANGE, foot=0.76, rock="#9aa0c8", haze=0.5)
+    paint_range(batch, NEAR_RANGE, foot=0.78, rock="#757aa4", haze=0.08)
+    paint_hill(batch, "far meadow", y=0.725, swing=0.015, colour="#7da36a", haze=0.2, snow=0.75)
+    paint_hill(batch, "near meadow", y=0.82, swing=0.02, colour="#5b8f55", haze=0.0, snow=0.85)
+    everywhere = np.ones(batch.count, dtype=np.float32)
+    for number, (x, tall) in enumerate(MOUNTAIN_PINES):
+        paint_pines(
+            batch,
+            f"pine {number}",
+            foot=0.90,
+            tall=(tall, tall),
+            pitch=0.16,
+            share=1.0,
+            colour="#27604a",
+            haze=0.0,
+            only=(everywhere, x * batch.aspect - 0.08),
+        )
 
 
 def _paint_ocean(batch: SceneBatch) -> None:

@@ -43,49 +43,6 @@ def paint_hill(
     )
 
 
-def paint_peaks(
-    batch: SceneBatch,
-    name: str,
-    *,
-    foot: float,
-    tall: tuple[float, float],
-    count: int,
-    rock: str,
-    haze: float,
-) -> None:
-    """Paint a range of peaks with snow on their tops, lit from the right."""
-    lit = batch.add_snow(batch.light(rock, haze=haze), 0.35, haze=haze)
-    dark = palette.mix(lit, batch.light("#23263f", haze=haze), 0.36)
-    cap = batch.light("#fbfbff", haze=haze * 0.7)
-    shaded_cap = palette.mix(cap, dark, 0.35)
-    for number in range(count):
-        shift, height, lean, wide, part = batch.draw_numbers(
-            f"{name} {number}", (-0.5, 0.5), tall, (-0.05, 0.05), (0.75, 1.05), (0.24, 0.36)
-        )
-        x: Floats = ((number + 0.5 + 0.6 * shift) / count * batch.aspect).astype(np.float32)
-        top, half = foot - height, height * wide
-        part = part + np.float32(0.3) * batch.is_weather("snow")
-        left, right, inner = x - half, x + half, x + lean
-        canvas = batch.canvas
-        canvas.draw(
-            polygon((x, top), (right, foot), (left, foot)),
-            make_gradient(lit, dark, start=top, end=foot + 0.3),
-        )
-        canvas.draw(polygon((x, top), (inner, foot), (left, foot)), dark, alpha=0.75)
-        edge = top + height * part
-        canvas.draw(_cap(x, top, x + half * part, x + lean * part, edge), cap)
-        canvas.draw(_cap(x, top, x + lean * part, x - half * part, edge), shaded_cap)
-
-
-def _cap(x: Floats, top: Floats, right: Floats, left: Floats, edge: Floats) -> Shape:
-    """Return the snow on one side of a peak, with a torn lower edge."""
-    middle = (left + right) / 2
-    return union(
-        polygon((x, top), (right, edge), (middle, edge - 0.25 * (edge - top))),
-        polygon((x, top), (middle + 0.2 * (right - left), edge - 0.1 * (edge - top)), (left, edge)),
-    )
-
-
 def paint_pines(  # noqa: PLR0913 - a row of pines has this many properties
     batch: SceneBatch,
     name: str,

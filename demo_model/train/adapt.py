@@ -11,7 +11,7 @@ import torch
 
 from demo_model.config import STEPS
 from demo_model.painter.scene import PLACES
-from demo_model.train import distil
+from demo_model.train import autoencoder, distil, plain_edits
 from demo_model.train.flow import Batch, make_batch_sampler
 from demo_model.train.run import TrainingRun
 from demo_model.train.sampling import FlowModel, compute_noise_levels
@@ -25,6 +25,9 @@ assert len(LEVEL_WEIGHTS) == STEPS
 # A place's tokens above this share of the height have its outline before the sky, and this weight. The others weigh 1.
 OUTLINE_FOOT: Final = 1 / 2
 OUTLINE_WEIGHT: Final = 4.0
+# The number of edits of plain pictures, and the weight of their error.
+PLAIN_COUNT: Final = 96
+PLAIN_WEIGHT: Final = 4.0
 
 
 def train(
@@ -34,10 +37,17 @@ def train(
     finished = distil.load_finished(run)
     flow, trainer = load(run, finished, learning_rate=learning_rate)
     batch_sampler = make_batch_sampler(run, plan=plan, token_count=token_count)
+    size = min((dataset.kind.size for dataset in batch_sampler.datasets), key=lambda each: each[0] * each[1])
+    vae = autoencoder.load_trained(run).to(memory_format=torch.channels_last)
+    plain = plain_edits.sample(run, finished, vae, count=PLAIN_COUNT, size=size)
     run.compile_networks(*flow.blocks, *finished.blocks, has_many_shapes=True)
 
     def compute_loss(step: int) -> torch.Tensor:
         generator = make_generator(step, run.device, salt=8)
+        if step % 2:
+            edits = plain[step // 2 % len(plain)]
+            with run.autocast():
+                return PLAIN_WEIGHT * plain_edits.compute_loss(flow, edits, generator)
         batch = batch_sampler.draw(step, drop_chance=0.0)
         with run.autocast():
             return compute_adapting_loss(flow, finished, batch, generator, place=place)

@@ -111,3 +111,19 @@ def test_every_subject_stands_in_the_middle_on_the_lines_of_a_grid() -> None:
         assert int(columns.min() + columns.max()) + 1 == side
         # The robot's feet end on a line. Its shadow reaches a little further.
         assert abs(int(rows.max()) + 1 - 14 * line) <= line // 2
+
+
+@pytest.mark.parametrize("time", TIMES)
+def test_the_peaks_stand_in_one_place_with_bright_snow_and_a_dark_side(time: str) -> None:
+    shown = [
+        replace(SCENE, seed=seed, place="mountains", subject="none", time=time) for seed in range(20, 24)
+    ]
+    lightness_BHW = painted(*shown, size=(256, 256)).mean(1)
+    snow_B, shaded_snow_B, lit_B, dark_B = (
+        lightness_BHW[:, y, x] for x, y in ((84, 64), (74, 68), (118, 150), (60, 150))
+    )
+    for each_B in (snow_B, shaded_snow_B, lit_B, dark_B):
+        assert float(each_B.max() - each_B.min()) < 0.01
+    assert float(snow_B[0]) > float(shaded_snow_B[0]) + 0.1
+    assert float(shaded_snow_B[0]) > float(lit_B[0]) + 0.1
+    assert float(lit_B[0]) > float(dark_B[0]) + 0.05

@@ -1,3 +1,4 @@
+import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from demo_model.train import (
     flow,
     muon,
     pca_autoencoder,
+    plain_edits,
     sampling,
     text,
 )
@@ -310,6 +312,32 @@ def test_the_outline_of_the_place_weighs_more_than_its_foot() -> None:
         losses[row] = compute_adapting_loss(batch, off_by_BCHW=off_by_BCHW)
     assert losses[4] == pytest.approx(adapt.OUTLINE_WEIGHT * losses[12])
     assert losses[2] == pytest.approx(losses[12])
+
+
+def test_a_flow_that_edits_plain_pictures_as_before_is_right_and_another_is_not(trained: TrainingRun) -> None:
+    finished = distil.load_finished(trained)
+    vae = autoencoder.load_trained(trained)
+    first, second = plain_edits.sample(trained, finished, vae, count=8, size=(64, 64))
+    assert first.sources_BCHW.shape == first.latents[0].shape
+    assert not torch.equal(first.sources_BCHW, second.sources_BCHW)
+    other = distil.load_finished(trained)
+    for parameter in other.transformer.parameters():
+        parameter.data.mul_(1.5)
+    with torch.no_grad():
+        for seed in range(4):
+            kept, changed = (
+                float(plain_edits.compute_loss(each, first, torch.Generator().manual_seed(seed)))
+                for each in (finished, other)
+            )
+            assert kept < 1e-6 < changed
+
+
+def test_a_plain_picture_has_two_or_three_colours() -> None:
+    for seed in range(20):
+        picture_CHW = plain_edits.draw(random.Random(seed), 48, 32)
+        assert picture_CHW.shape == (3, 32, 48)
+        assert picture_CHW.abs().max() <= 1
+        assert len(picture_CHW.flatten(1).unique(dim=1).T) in {2, 3}
 
 
 def test_adapting_leaves_the_text_encoder_as_it_is(trained: TrainingRun) -> None:
