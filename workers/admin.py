@@ -137,8 +137,8 @@ class GenerationAdmin(ReadOnlyAdmin):
             and self._may(request, "cancel"),
             "may_refund": generation is not None
             and bool(generation.cost_micros)
-            and generation_refund.find(generation_id=generation.pk) is None
-            and self._may(request, "refund"),
+            and self._may(request, "refund")
+            and generation_refund.find(generation_id=generation.pk) is None,
         }
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 

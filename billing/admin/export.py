@@ -26,7 +26,7 @@ class ExportMixin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class 
             message = f"An export has at most {MAX_ROWS} rows. Select fewer, for instance by a filter."
             self.message_user(request, message, messages.ERROR)
             return None
-        names = [str(name) if not callable(name) else name for name in self.get_list_display(request)]
+        names = self.get_list_display(request)
         header = [str(label_for_field(name, self.model, self)) for name in names]
         content = spreadsheet.write([header, *([self._cell(name, row) for name in names] for row in rows)])
         stem = f"{self.opts.model_name}-{datetime.now(UTC):%Y-%m-%d}"

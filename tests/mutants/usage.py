@@ -158,8 +158,8 @@ MUTATIONS = (
     Mutation(
         name="usage: a statement is of a closed month",
         path="workers/usage/monthly_statement.py",
-        text="progress is None or progress.closed_until < end",
-        without="progress is None",
+        text="closed_until is None or closed_until < end",
+        without="closed_until is None",
         tests=(f"{STATEMENT}::test_a_month_that_is_not_closed_is_refused",),
     ),
     Mutation(

@@ -7,10 +7,9 @@ from storage.postgresql import plain_sql
 from workers.catalogue import catalogue
 from workers.lifecycle.admission import FIRST_GUESS_SECONDS
 from workers.messaging import demand, worker_registry
+from workers.messaging.counters import MAX_COUNTED_ROWS
 from workers.messaging.worker_registry import Worker
 
-# The count stops here. A queue this long is an outage, and its count must not add load.
-MAX_COUNTED_ROWS: Final = 100_000
 _OPEN_BY_MODEL: Final = f"""
 SELECT model, count(*) FROM (
     SELECT model FROM workers_generation WHERE status IN ('queued', 'running') LIMIT {MAX_COUNTED_ROWS}

@@ -16,8 +16,7 @@ from billing import spreadsheet
 from billing.models import Account, LedgerEntry
 from billing.money import format_usd
 from storage.postgresql import plain_sql
-from workers.models import UsageProgress
-from workers.usage import entry_times
+from workers.usage import entry_times, roll_up
 
 _DAYS: Final = """
 SELECT (hour AT TIME ZONE 'UTC')::date, model, sum(completed)::bigint, sum(cost_micros)::bigint
@@ -101,8 +100,8 @@ def make(*, account: Account, year: int, month: int) -> Statement:
     end = datetime(year + month // 12, month % 12 + 1, 1, tzinfo=UTC)
     if end <= account.created_at:
         raise BeforeAccount
-    progress = UsageProgress.objects.first()
-    if progress is None or progress.closed_until < end:
+    closed_until = roll_up.read_closed_until()
+    if closed_until is None or closed_until < end:
         raise NotClosed
     opening, closing = (entry_times.read_balance(account_id=account.pk, at=at) for at in (start, end))
     statement = Statement(

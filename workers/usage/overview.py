@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from storage.postgresql import plain_sql
-from workers.models import UsageProgress
 from workers.usage.histograms import BUCKET_COUNT, quantile
 
 # Staff look at this many accounts of a list.
@@ -65,12 +64,6 @@ class ActiveAccount(NamedTuple):
     completed: int
     cost_micros: int
     available_micros: int
-
-
-def read_closed_until() -> datetime | None:
-    """Return the end of the last hour in the roll-up, or None before the first one."""
-    progress = UsageProgress.objects.first()
-    return None if progress is None else progress.closed_until
 
 
 def read_totals(*, start: datetime, end: datetime) -> Totals:

@@ -6,8 +6,7 @@ from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple
 
 from storage.postgresql import plain_sql
-from workers.models import UsageProgress
-from workers.usage import ended, entry_times
+from workers.usage import ended, entry_times, roll_up
 from workers.usage.histograms import BUCKET_COUNT
 
 Bucket = Literal["hour", "day", "month"]
@@ -101,7 +100,7 @@ def read(
 
     `metadata` names one of the client's own values to group by. Raise TooManyRows or TooManyEntries.
     """
-    live_from = start if metadata is not None else max(start, _closed_until() or start)
+    live_from = start if metadata is not None else max(start, roll_up.read_closed_until() or start)
     first, stop = entry_times.find_sequences(account_id=account_id, start=live_from, end=max(end, live_from))
     if metadata is not None:
         _refuse_long_reading(account_id, first, stop)
@@ -157,11 +156,6 @@ WITH closed AS ({_NOTHING_CLOSED if by_metadata else _CLOSED}), counted AS MATER
 )
 SELECT {selected} FROM counted GROUP BY {groups} ORDER BY {groups} LIMIT %(limit)s
 """  # noqa: S608 (only texts of the code are inserted)
-
-
-def _closed_until() -> datetime | None:
-    progress = UsageProgress.objects.first()
-    return None if progress is None else progress.closed_until
 
 
 def _refuse_long_reading(account_id: int, first: int, stop: int | None) -> None:

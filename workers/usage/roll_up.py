@@ -73,6 +73,12 @@ def roll_up(*, max_hours: int = MAX_HOURS_A_ROUND, now: datetime | None = None) 
     return max_hours
 
 
+def read_closed_until() -> datetime | None:
+    """Return the end of the last hour in the roll-up, or None before the first one."""
+    progress = UsageProgress.objects.first()
+    return None if progress is None else progress.closed_until
+
+
 def _close(progress: UsageProgress) -> bool:
     hour, pending_until = progress.closed_until, progress.pending_until
     if pending_until is None or hour >= pending_until:

@@ -22,7 +22,7 @@ from workers.audit import scheduled
 from workers.catalogue import catalogue
 from workers.messaging import counters, worker_registry
 from workers.messaging.worker_registry import Worker
-from workers.models import UsageProgress
+from workers.usage import roll_up
 from zekron_api.http import errors, process_metrics
 from zekron_api.ops import work_metrics
 
@@ -113,11 +113,11 @@ def _of_postgresql() -> Iterator[Metric]:
         value=backlog.oldest_seconds,
     )
     yield from work_metrics.read_work()
-    if progress := UsageProgress.objects.first():
+    if closed_until := roll_up.read_closed_until():
         yield GaugeMetricFamily(
             "zekron_usage_rolled_up_timestamp_seconds",
             "End of the last hour in the roll-up of the usage, in Unix seconds.",
-            value=progress.closed_until.timestamp(),
+            value=closed_until.timestamp(),
         )
 
 

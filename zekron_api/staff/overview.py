@@ -13,7 +13,7 @@ from billing.money import format_usd
 from storage import purge_backlog
 from workers.audit import scheduled
 from workers.messaging import counters, worker_registry
-from workers.usage import overview
+from workers.usage import overview, roll_up
 from workers.usage.overview import Totals
 
 # Accounts that used the service lately, and have less than a few dozen images left.
@@ -97,7 +97,7 @@ def _read_redis() -> dict[str, Any]:
 
 def _end() -> datetime:
     """Return the end of the roll-up, which is that of the last full hour before the first roll-up."""
-    return overview.read_closed_until() or timezone.now().replace(minute=0, second=0, microsecond=0)
+    return roll_up.read_closed_until() or timezone.now().replace(minute=0, second=0, microsecond=0)
 
 
 def _period(name: str, start: datetime, end: datetime) -> Period:

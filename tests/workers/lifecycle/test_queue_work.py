@@ -8,7 +8,7 @@ from pytest_django import Settings
 from tests import factories
 from workers.lifecycle import queue_work
 from workers.lifecycle.admission import FIRST_GUESS_SECONDS
-from workers.messaging import demand, worker_registry
+from workers.messaging import counters, demand, worker_registry
 from workers.messaging.redis_client import connection
 from workers.messaging.worker_registry import Details
 from workers.models import Status
@@ -57,6 +57,6 @@ def test_a_long_queue_is_counted_no_further_than_a_limit(monkeypatch: pytest.Mon
     for _ in range(3):
         factories.submit(owner)
     monkeypatch.setattr(
-        queue_work, "_OPEN_BY_MODEL", queue_work._OPEN_BY_MODEL.replace(str(queue_work.MAX_COUNTED_ROWS), "2")
+        queue_work, "_OPEN_BY_MODEL", queue_work._OPEN_BY_MODEL.replace(str(counters.MAX_COUNTED_ROWS), "2")
     )
     assert queue_work.predict_seconds()[MODEL] == 2 * FIRST_GUESS_SECONDS

@@ -13,7 +13,7 @@ from tests.workers.usage.histories import History, roll_up_when_quiet
 from workers.messaging import redis_client, worker_registry
 from workers.messaging.redis_client import connection
 from workers.models import Generation, Status
-from workers.usage import overview
+from workers.usage import overview, roll_up
 
 pytestmark = pytest.mark.django_db
 INDEX = "/admin/"
@@ -52,7 +52,7 @@ def text(shown: str) -> str:
 
 
 def test_the_sums_of_each_period_are_those_of_the_roll_up(rolled_up: History) -> None:
-    assert overview.read_closed_until() == NOON
+    assert roll_up.read_closed_until() == NOON
     day = overview.read_totals(start=NOON - 24 * HOUR, end=NOON)
     assert (day.completed, day.failed, day.cancelled, day.cost_micros) == (4, 1, 1, 4 * 26_700)
     assert day.success_percent == 80
