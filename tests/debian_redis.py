@@ -1,7 +1,6 @@
 """Debian's Redis with TLS and without a plain port. The Valkey of the other tests is built without TLS."""
 
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,10 +9,10 @@ from typing import Final
 import redis
 
 from tests import debian_packages
+from tests.processes import wait_for_server
 from zekron_api.local.run import free_port
 
 LIBRARIES: Final = ("libjemalloc2", "liblzf1", "libatomic1")
-START_SECONDS: Final = 30
 
 
 @contextmanager
@@ -38,21 +37,16 @@ def running(*, folder: Path, authority: Path, certificate: Path) -> Iterator[str
         )
     url = f"rediss://localhost:{port}/0?ssl_ca_certs={authority}"
     try:
-        _wait_until_it_answers(url, process, folder / "redis.log")
+        wait_for_server(lambda: _answers(url), process=process, log=folder / "redis.log")
         yield url
     finally:
         process.kill()
         process.wait()
 
 
-def _wait_until_it_answers(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    give_up_at = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            with redis.Redis.from_url(url) as client:
-                client.ping()
-            return
-        except redis.ConnectionError:
-            if process.poll() is not None or time.monotonic() > give_up_at:
-                raise AssertionError(f"Redis did not start: {log.read_text()}") from None
-            time.sleep(0.02)
+def _answers(url: str) -> bool:
+    try:
+        with redis.Redis.from_url(url) as client:
+            return bool(client.ping())
+    except redis.ConnectionError:
+        return False

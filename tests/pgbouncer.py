@@ -3,7 +3,6 @@
 import os
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,11 +12,11 @@ from django.db import connections
 
 from storage.postgresql import pooling, time_limits
 from tests import debian_packages
+from tests.processes import wait_for_server
 from zekron_api.local import commands
 from zekron_api.local.run import free_port
 
 LIBRARIES: Final = ("libevent-2.1-7", "libc-ares2")
-START_SECONDS: Final = 30
 # Fewer sessions than the threads of a test, so that transactions must take turns.
 SESSIONS: Final = 5
 _CONFIGURATION: Final = """
@@ -53,7 +52,7 @@ def before(database: dict[str, Any], *, folder: Path) -> Iterator[int]:
             [*prefix, program.path, configuration], env=program.environment, stdout=log, stderr=log
         )
     try:
-        _wait_until_it_listens(port, process, folder / "pgbouncer.log")
+        wait_for_server(lambda: _listens(port), process=process, log=folder / "pgbouncer.log")
         yield port
     finally:
         process.terminate()
@@ -91,13 +90,9 @@ def between(*, folder: Path, over_port: int | None = None) -> Iterator[None]:
             del database[pooling.DIRECT]
 
 
-def _wait_until_it_listens(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    give_up_at = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=5).close()
-            return
-        except OSError:
-            if process.poll() is not None or time.monotonic() > give_up_at:
-                raise AssertionError(f"PgBouncer did not start: {log.read_text()}") from None
-            time.sleep(0.02)
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except OSError:
+        return False
+    return True

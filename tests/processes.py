@@ -25,6 +25,7 @@ from tests import factories
 from workers.gpu_worker import attempt
 from workers.messaging import worker_registry
 from workers.models import Generation, Status
+from zekron_api.local.run import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 MAX_START_SECONDS = 120
@@ -180,6 +181,23 @@ def _work_off(context: attempt.AttemptContext, closed: threading.Event) -> None:
         connections.close_all()
 
 
+def answers(url: str) -> bool:
+    """Return whether a web process answers there."""
+    try:
+        return Server(url, "none").ask("/healthz").status == 200
+    except OSError:
+        return False
+
+
+def wait_for_server(is_up: Callable[[], object], *, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Return once the server of the process is up; fail with its log when it has ended or takes too long."""
+    give_up_at = time.monotonic() + MAX_START_SECONDS
+    while not is_up():
+        is_hopeless = process.poll() is not None or time.monotonic() > give_up_at
+        assert not is_hopeless, f"{log.stem} did not start: {log.read_text()}"
+        time.sleep(0.02)
+
+
 def wait_until(condition: Callable[[], object]) -> None:
     """Return once the condition holds; fail when it does not for as long as a process may take to start."""
     give_up_at = time.monotonic() + MAX_START_SECONDS
@@ -230,10 +248,3 @@ def database_url(*, host: str = "", port: int | None = None) -> str:
     )
     at = f":{port or values['PORT']}" if port or values["PORT"] else ""
     return f"postgres://{login}@{quote(host or values['HOST'], safe='')}{at}/{values['NAME']}"
-
-
-def free_port() -> int:
-    """Return a port of localhost on which nobody listens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

@@ -65,7 +65,7 @@ def test_a_restored_service_shows_what_is_live_and_nothing_that_ended_since(
         folder=tmp_path, objects_folder=objects_folder, DATABASE_URL=restored.url
     ) as stack:
         server = processes.Server(stack.url, owner.key)
-        processes.wait_until(lambda: answers(server))
+        processes.wait_until(lambda: processes.answers(stack.url))
         assert server.ask(image_path(kept)).content == content
         assert [server.ask(image_path(gone)).status for gone in (deleted, expired)] == [410, 410]
         balance = server.ask("/v1/balance").json["data"]
@@ -132,10 +132,3 @@ def url_of(backup: Backup) -> str:
 
 def image_path(generation: Generation) -> str:
     return f"/v1/images/{image_tokens.token_of(generation_id=generation.pk)}"
-
-
-def answers(server: processes.Server) -> bool:
-    try:
-        return server.ask("/healthz").status == 200
-    except OSError:
-        return False

@@ -16,6 +16,7 @@ from tests import processes
 from tests.test_restore import Restored, image_of, image_path, make
 from tests.zekron_api import callers
 from zekron_api.local import postgres, redis_server, servers
+from zekron_api.local.run import free_port
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -102,7 +103,7 @@ def changed(*statements: str, undo: str) -> Iterator[None]:
 @contextmanager
 def valkey(folder: Path) -> Iterator[int]:
     """Run a Valkey of its own on a port, and yield the port."""
-    port = processes.free_port()
+    port = free_port()
     server = subprocess.Popen(
         [redis_server.binary(), "--port", str(port), "--dir", str(folder), "--save", ""]
     )

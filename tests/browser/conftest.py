@@ -51,7 +51,7 @@ def chromium() -> Iterator[Browser]:
 def site(tmp_path: Path, objects_folder: Path) -> Iterator[str]:
     """Run a web process, and return its address."""
     with processes.running(folder=tmp_path, objects_folder=objects_folder) as stack:
-        processes.wait_until(lambda: _answers(stack.url))
+        processes.wait_until(lambda: processes.answers(stack.url))
         yield stack.url
 
 
@@ -83,10 +83,3 @@ def _fault_of(message: ConsoleMessage) -> list[str]:
 def _foreign(request: Request, site: str) -> list[str]:
     is_own = request.url.startswith((f"{site}/", "data:", "blob:"))
     return [] if is_own else [f"asks elsewhere: {request.url}"]
-
-
-def _answers(url: str) -> bool:
-    try:
-        return processes.Server(url, "none").ask("/healthz").status == 200
-    except OSError:
-        return False

@@ -5,16 +5,16 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
+from tests import telemetry
 from workers import tracing
 from workers.engine.interface import ImageOrder
 from workers.gpu_worker import stages
@@ -26,12 +26,8 @@ SECOND = "00-11111111111111111111111111111111-2222222222222222-01"
 @pytest.fixture
 def spans() -> Iterator[InMemorySpanExporter]:
     """Return the spans that are made while the test runs."""
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    tracing.use(provider.get_tracer("test"))
-    yield exporter
-    tracing.use(None)
+    with telemetry.recorded_spans() as recorded:
+        yield recorded
 
 
 def parent_of(span: ReadableSpan) -> str:
@@ -112,22 +108,11 @@ def receiver() -> Iterator[tuple[str, list[Any]]]:
     """Run a receiver of OTLP over HTTP; give its address and what it got."""
     got: list[Any] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            got.append((self.path, ExportTraceServiceRequest.FromString(body)))
-            self.send_response(200)
-            self.end_headers()
+    def receive(post: telemetry.Post) -> None:
+        got.append((post.path, ExportTraceServiceRequest.FromString(post.body)))
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", got
-        server.shutdown()
-        thread.join()
+    with telemetry.receiving(receive) as port:
+        yield f"http://127.0.0.1:{port}", got
 
 
 def test_spans_arrive_at_a_receiver_of_otlp_over_http(monkeypatch: pytest.MonkeyPatch) -> None:

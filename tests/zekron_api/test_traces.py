@@ -3,14 +3,11 @@
 from collections.abc import Iterator
 
 import pytest
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from tests import factories
+from tests import factories, telemetry
 from tests.zekron_api import asgi_client
 from tests.zekron_api.callers import Caller
-from workers import tracing
 from workers.models import Generation
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -21,12 +18,8 @@ STAGES = ["accept", "wait", "prepare", "denoise", "decode", "encode", "store", "
 @pytest.fixture
 def spans() -> Iterator[InMemorySpanExporter]:
     """Return the spans that are made while the test runs."""
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    tracing.use(provider.get_tracer("test"))
-    yield exporter
-    tracing.use(None)
+    with telemetry.recorded_spans() as recorded:
+        yield recorded
 
 
 def make(me: Caller, *, traceparent: str = "") -> None:

@@ -1,11 +1,8 @@
 """Reports of errors: an unexpected one arrives with its place, and nothing that a client sent is in the envelope."""
 
-import gzip
 import json
 import logging
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
@@ -13,7 +10,7 @@ import sentry_sdk
 from pytest_django import Settings
 
 from billing import keys
-from tests import factories
+from tests import factories, telemetry
 from tests.zekron_api.callers import Caller
 from workers import log_context
 from workers.messaging import background
@@ -46,29 +43,17 @@ def receiver() -> Iterator[Receiver]:
     """Return a receiver to which this process reports while the test runs."""
     receiver = Receiver()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            unpacked = gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
-            receiver.bodies.append(f"{self.headers}\n".replace("\n", " ") + unpacked.decode())
-            self.send_response(200)
-            self.end_headers()
+    def receive(post: telemetry.Post) -> None:
+        receiver.bodies.append(f"{post.headers}\n".replace("\n", " ") + post.body.decode())
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        error_reports.start(dsn=f"http://public@127.0.0.1:{server.server_port}/1")
+    with telemetry.receiving(receive) as port:
+        error_reports.start(dsn=f"http://public@127.0.0.1:{port}/1")
         yield receiver
         sentry_sdk.get_client().close(timeout=10)
         sentry_sdk.get_global_scope().set_client(None)
         logging.root.handlers = [
             each for each in logging.root.handlers if not isinstance(each, error_reports._Flush)
         ]
-        server.shutdown()
-        thread.join()
 
 
 def fail_with(secret: str) -> None:

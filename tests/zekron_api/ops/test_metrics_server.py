@@ -20,6 +20,7 @@ from tests.processes import ROOT
 from workers import liveness
 from workers.messaging import background
 from zekron_api.config.env import InvalidVariable
+from zekron_api.local.run import free_port
 from zekron_api.ops import metrics_server
 from zekron_api.ops.metrics_server import MetricsServer
 
@@ -32,11 +33,6 @@ def ask(port: int, path: str) -> tuple[int, str]:
         return response.status, response.read().decode()
     finally:
         connection.close()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
 
 
 @pytest.fixture(autouse=True)

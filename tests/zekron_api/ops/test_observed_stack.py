@@ -1,19 +1,17 @@
 """The observation of real processes: one request is followed from its web process to its worker."""
 
-import gzip
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from tests import processes
-from tests.zekron_api.ops.test_metrics_server import ask, eventually, free_port
+from tests import processes, telemetry
+from tests.zekron_api.ops.test_metrics_server import ask, eventually
+from zekron_api.local.run import free_port
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes]
 # The two processes share their environment, and need different ports.
@@ -31,26 +29,13 @@ def collector() -> Iterator[tuple[int, list[Any]]]:
     """Run a receiver of spans; give its port and the spans with the service that sent them."""
     spans: list[Any] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            if self.headers.get("Content-Encoding") == "gzip":
-                body = gzip.decompress(body)
-            for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-                service = {each.key: each.value.string_value for each in resource.resource.attributes}
-                spans.extend((service["service.name"], span) for span in resource.scope_spans[0].spans)
-            self.send_response(200)
-            self.end_headers()
+    def receive(post: telemetry.Post) -> None:
+        for resource in ExportTraceServiceRequest.FromString(post.body).resource_spans:
+            service = {each.key: each.value.string_value for each in resource.resource.attributes}
+            spans.extend((service["service.name"], span) for span in resource.scope_spans[0].spans)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield server.server_port, spans
-        server.shutdown()
-        thread.join()
+    with telemetry.receiving(receive) as port:
+        yield port, spans
 
 
 def test_one_request_is_followed_through_real_processes(tmp_path: Path, objects_folder: Path) -> None:
