@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from django.core.files.storage import Storage, storages
+from django.db.models import QuerySet
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 
@@ -23,7 +24,7 @@ def find(*, now: datetime | Combinable = Now()) -> Iterator[int]:
     It lists the folders of the hours in which live images expire, and reads no object. Raises what the store raises.
     """
     store = storages["objects"]
-    live = StoredImage.objects.filter(wrapped_key__isnull=False, expires_at__gt=now).order_by("object_key")
+    live = _live(now).order_by("object_key")
     after = ""
     while rows := list(live.filter(object_key__gt=after).values_list("pk", "object_key")[:_BATCH_ROWS]):
         # An object is stored before its row, so a folder that is listed after the rows has the objects of all of them.
@@ -39,7 +40,11 @@ def find(*, now: datetime | Combinable = Now()) -> Iterator[int]:
 
 def count_live(*, now: datetime | Combinable = Now()) -> int:
     """Return the number of unexpired images with a key."""
-    return StoredImage.objects.filter(wrapped_key__isnull=False, expires_at__gt=now).count()
+    return _live(now).count()
+
+
+def _live(now: datetime | Combinable) -> QuerySet[StoredImage]:
+    return StoredImage.objects.filter(wrapped_key__isnull=False, expires_at__gt=now)
 
 
 def _names(store: Storage, folder: str) -> frozenset[str]:

@@ -62,8 +62,8 @@ MUTATIONS = (
     Mutation(
         name="restore: an image that expired is not lost",
         path="storage/lost_objects.py",
-        text="wrapped_key__isnull=False, expires_at__gt=now).order_by",
-        without="wrapped_key__isnull=False).order_by",
+        text="wrapped_key__isnull=False, expires_at__gt=now)",
+        without="wrapped_key__isnull=False)",
         tests=(f"{LOST}::test_an_expired_or_deleted_image_is_not_lost",),
     ),
     Mutation(
