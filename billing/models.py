@@ -12,7 +12,7 @@ from django.db.models import F, Q, Value
 from django.db.models.functions import Now
 
 # Django registers the tables that this module knows.
-from billing import alert_models, card_models, debt_models, income_models  # noqa: F401
+from billing import alert_models, card_models, debt_models, income_models, membership_models  # noqa: F401
 from billing.constraints import whole
 
 # The scopes of a key for which nobody names any. `grants` explains them.

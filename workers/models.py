@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Final
 
+from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
@@ -53,6 +54,10 @@ class Generation(models.Model):
     account = models.ForeignKey(Account, models.PROTECT, related_name="+", db_index=False)
     # The key that asked for it. Generations of older releases have none.
     api_key = models.ForeignKey(ApiKey, models.PROTECT, null=True, related_name="+", db_index=False)
+    # The person who asked for it in the console, without a key. Programs are no persons.
+    person = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+", db_index=False
+    )
     # The number counts the account's generations from 1 without a gap, so that a page of the history is found by it.
     number = models.BigIntegerField()
     reservation = models.OneToOneField(Reservation, models.PROTECT, related_name="+")
@@ -151,6 +156,8 @@ class Generation(models.Model):
             ),
             models.Index("account", "created_at", "number", name="generation_created"),
             models.Index("group_id", name="generation_group", condition=Q(group_id__isnull=False)),
+            # It finds whether anything refers to a person who is to be deleted.
+            models.Index("person", name="generation_person", condition=Q(person__isnull=False)),
             models.Index(
                 "account",
                 "lost_digest",

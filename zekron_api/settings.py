@@ -144,6 +144,7 @@ INSTALLED_APPS = [
     "axes",
     "corsheaders",
     "csp",
+    "django_htmx",
     "rest_framework",
     "zekron_api",
     "workers",
@@ -155,6 +156,7 @@ MIDDLEWARE = [
     "zekron_api.middleware.request_id",
     "corsheaders.middleware.CorsMiddleware",
     "zekron_api.middleware.openai_errors",
+    "zekron_api.console.error_pages.error_pages",
     "zekron_api.middleware.error_envelope",
     "csp.middleware.CSPMiddleware",
     "zekron_api.middleware.method_keeping_redirects",
@@ -259,6 +261,8 @@ CORS_EXPOSE_HEADERS = [
 REQUESTS_PER_MINUTE = 60
 POLLS_PER_MINUTE = 600
 VERIFICATIONS_PER_MINUTE = 60
+# Requests of the console's scripts, which watch and show many pictures at once.
+CONSOLE_REQUESTS_PER_MINUTE = 1200
 # Messages of MCP clients, of which several belong to one call of a tool.
 MESSAGES_PER_MINUTE = 600
 OPEN_GENERATIONS_LIMIT = 5
@@ -359,7 +363,8 @@ CONTENT_SECURITY_POLICY = {
 }
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
-SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Strict"
+# Lax, because a customer comes back from the page of a payment, or from a mail, and is still signed in.
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 # Staff move money, so a session lasts half a working day at most, and ends when the browser closes.
 SESSION_COOKIE_AGE = 4 * 3600
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True

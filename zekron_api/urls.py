@@ -1,7 +1,7 @@
 """The routes of the service."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 
 from zekron_api import home
 from zekron_api.endpoints import (
@@ -72,6 +72,7 @@ urlpatterns = [
     path("healthz", health.alive),
     path("readyz", health.ready),
     path("metrics", prometheus.serve),
+    path("console/", include("zekron_api.console.urls")),
     path("admin/", admin.site.urls),
 ]
 handler400 = "zekron_api.http.errors.bad_request"

@@ -25,7 +25,7 @@ from tests.workers.imaging import profiles
 from workers.imaging import colour, source_images
 from workers.imaging.colour_tags import CodePoints, ColourTags
 from zekron_api.endpoints.serializers import GenerateSerializer
-from zekron_api.http.authentication import BearerKeyAuthentication
+from zekron_api.http.authentication import BearerKeyAuthentication, Caller
 from zekron_api.http.errors import InvalidField
 from zekron_api.http.json_body import parse_object
 
@@ -205,7 +205,7 @@ def test_a_header_names_the_account_and_its_key_or_is_refused() -> None:
         try:
             assert BearerKeyAuthentication().authenticate(request) == (
                 account,
-                (key.pk, account, DEFAULT_GRANTS),
+                Caller(account, DEFAULT_GRANTS, key_id=key.pk),
             )
         except (NotAuthenticated, keys.InvalidKey):
             return

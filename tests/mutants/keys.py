@@ -163,7 +163,7 @@ MUTATIONS = (
     Mutation(
         name="a key: its models in a quote",
         path="zekron_api/endpoints/quote.py",
-        text='        refuse_model(fields["model"], grants=self.key.grants)\n',
+        text='        refuse_model(fields["model"], grants=self.caller.grants)\n',
         without="",
         tests=(f"{OWN_KEYS}::test_a_key_asks_for_its_models_alone",),
     ),
@@ -205,8 +205,8 @@ MUTATIONS = (
     Mutation(
         name="a key: without the scope read it sees what it asked for",
         path="zekron_api/endpoints/cancel_generation.py",
-        text="if Scope.READ not in self.key.grants.scopes and",
-        without="if not self.key.grants.scopes and",
+        text="if Scope.READ not in self.caller.grants.scopes and",
+        without="if not self.caller.grants.scopes and",
         tests=(f"{OWN_KEYS}::test_a_key_that_reads_nothing_cancels_only_what_it_asked_for",),
     ),
     Mutation(

@@ -128,7 +128,7 @@ class Client:
             create_generation.create,
             # The limits are those of the settings, as for an account that has none of its own.
             account=Account(pk=wish.account_id),
-            key=self.asked.keys.get(wish.account_id),
+            caller=self.asked.callers.get(wish.account_id),
             fields=fields,
             idempotency_key=wish.key,
             queue_seconds=wish.queue_seconds,

@@ -12,7 +12,6 @@ from django.db import connection, connections
 
 from billing import keys, ledger
 from billing.grants import Grants
-from billing.keys import LiveKey
 from tests.simulation import database, due_work, environment, expiry, invariants, wishes
 from tests.simulation.actors import Actor, Process
 from tests.simulation.bodies import Body
@@ -26,6 +25,7 @@ from tests.simulation.simulator import START, Simulator
 from tests.simulation.store import Objects
 from tests.simulation.wishes import Asked
 from workers.webhooks import endpoints
+from zekron_api.http.authentication import Caller
 
 # An audit reads the rows of all scenarios since the last truncation.
 RUNS_BETWEEN_TRUNCATIONS: Final = 10
@@ -105,7 +105,7 @@ class Run:
         self.limits = Limits(
             dice.choice(OPEN_LIMITS), dice.choice(QUEUE_LIMITS), dice.choice(CANCELLED_LIMITS)
         )
-        asked = Asked(keys={account_id: _key(dice, account_id) for account_id in self._account_ids})
+        asked = Asked(callers={account_id: _key(dice, account_id) for account_id in self._account_ids})
         self.commit_checker = CommitChecker(self.simulator, self.limits, asked, self._account_ids, session)
         self.simulator.commit_checker = self.commit_checker.look
         self._clients = [
@@ -216,7 +216,7 @@ def simulation() -> Iterator[Simulation]:
             opened.close()
 
 
-def _key(dice: Any, account_id: int) -> LiveKey:
+def _key(dice: Any, account_id: int) -> Caller:
     """Issue a key, which often may spend less or have less open than its account."""
     grants = Grants(
         spend_limit_micros=dice.choice(SPEND_LIMITS_MICROS),
@@ -224,7 +224,7 @@ def _key(dice: Any, account_id: int) -> LiveKey:
         open_limit=dice.choice((None, 1)),
     )
     key, _ = keys.issue(account_id=account_id, grants=grants)
-    return LiveKey(key.pk, key.account, grants)
+    return Caller(key.account, grants, key_id=key.pk)
 
 
 def _account(balance_micros: int) -> int:

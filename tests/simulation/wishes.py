@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from billing.keys import LiveKey
 from tests.simulation import painting
+from zekron_api.http.authentication import Caller
 
 # So long an asynchronous wish may stay in the queue. The first is over before most workers look.
 QUEUE_SECONDS: Final = (2, 20, 120, 3600)
@@ -45,10 +45,10 @@ class Wish:
 class Asked:
     """The generations that clients of one scenario asked to cancel or delete, whatever the answer was.
 
-    `keys` has the key of each account.
+    `callers` has the key of each account.
     """
 
-    keys: Mapping[int, LiveKey] = field(default_factory=dict)
+    callers: Mapping[int, Caller] = field(default_factory=dict)
     to_cancel: set[int] = field(default_factory=set)
     to_delete: set[int] = field(default_factory=set)
     # Those whose client has the answer that nothing is left of the image.

@@ -33,13 +33,14 @@ named_hold AS MATERIALIZED (
         nextval(pg_get_serial_sequence('workers_generation', 'id'))) AS id
     FROM hold
 ), generation AS (
-    INSERT INTO workers_generation AS g (id, group_id, group_index, account_id, api_key_id, number, reservation_id,
-        kind, model, prompt, parameters, quote_micros, is_async, status, attempt_count, turn_at, not_before,
-        queue_until, deadline_at, created_at, hinted_at, request_id, traceparent, error_code, error_type, error_detail)
+    INSERT INTO workers_generation AS g (id, group_id, group_index, account_id, api_key_id, person_id, number,
+        reservation_id, kind, model, prompt, parameters, quote_micros, is_async, status, attempt_count, turn_at,
+        not_before, queue_until, deadline_at, created_at, hinted_at, request_id, traceparent, error_code, error_type,
+        error_detail)
     SELECT id, CASE WHEN %(count)s > 1 THEN first_value(id) OVER (ORDER BY position) END,
-        CASE WHEN %(count)s > 1 THEN position - 1 END, account_id, %(api_key_id)s::bigint, number, reservation_id,
-        %(kind)s, %(model)s, %(prompt)s, (%(parameters)s::jsonb[])[position], %(quote_micros)s, %(is_async)s, 'queued',
-        0, {NOW} + (open_count - 1) * interval '{TURN_SECONDS} seconds', {NOW},
+        CASE WHEN %(count)s > 1 THEN position - 1 END, account_id, %(api_key_id)s::bigint, %(person_id)s::bigint,
+        number, reservation_id, %(kind)s, %(model)s, %(prompt)s, (%(parameters)s::jsonb[])[position], %(quote_micros)s,
+        %(is_async)s, 'queued', 0, {NOW} + (open_count - 1) * interval '{TURN_SECONDS} seconds', {NOW},
         {NOW} + %(queue_seconds)s * interval '1 second',
         {NOW} + (coalesce(%(queue_seconds)s, 0) + {DEADLINE_SECONDS}) * interval '1 second', {NOW}, {NOW},
         %(request_id)s, %(traceparent)s, '', '', ''
@@ -78,6 +79,8 @@ class Submission:
 
     account_id: int
     api_key_id: int | None = None
+    # The person who asks in the console.
+    person_id: int | None = None
     kind: str
     model: str
     prompt: str
@@ -114,6 +117,7 @@ def insert(*, submission: Submission, open_limit: int, now: datetime | None) -> 
             open_limit=open_limit,
             api_key_id=submission.api_key_id,
         ),
+        "person_id": submission.person_id,
         "queue_seconds": submission.queue_seconds,
         "now": now,
         "kind": submission.kind,

@@ -121,7 +121,8 @@ class _KeyView(ApiView):
     @property
     def holder(self) -> dict[str, int]:
         """The key that asks, as `key_delegation` takes it."""
-        return {"holder_id": self.key.id, "account_id": self.account.pk}
+        assert self.caller.key_id is not None  # These views are not for people.
+        return {"holder_id": self.caller.key_id, "account_id": self.account.pk}
 
 
 class KeyListView(_KeyView):

@@ -20,7 +20,7 @@ class CancelView(OwnGenerationView):
         """Cancel the generation: 200 once it is cancelled, and 202 while its worker is told to drop it."""
         generation = self.find(generation_id)
         # The reply shows the generation. A key that reads none has seen those that it asked for itself.
-        if Scope.READ not in self.key.grants.scopes and generation.api_key_id != self.key.id:
+        if Scope.READ not in self.caller.grants.scopes and generation.api_key_id != self.caller.key_id:
             raise NotFound
         try:
             generation = cancellation.request(generation=generation, detail="its owner cancelled it")

@@ -17,7 +17,6 @@ from django.utils import timezone
 
 from billing import holds, key_spending, keys, ledger, limits
 from billing.grants import Grants
-from billing.keys import LiveKey
 from billing.models import Account
 from storage import images
 from storage.models import StoredImage
@@ -37,6 +36,7 @@ from workers.messaging.partial_images import PARAMETER as PARTIAL_IMAGES
 from workers.models import Generation, Kind
 from workers.webhooks import endpoints, outbox
 from zekron_api.endpoints import output_fields, parameter_fields
+from zekron_api.http.authentication import Caller
 from zekron_api.http.errors import InvalidField, ModelNotAllowed, SourcesNotStored
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ class Created(NamedTuple):
 def create(
     *,
     account: Account,
-    key: LiveKey | None = None,
+    caller: Caller | None = None,
     fields: dict[str, Any],
     idempotency_key: str | None,
     queue_seconds: int | None = None,
@@ -106,15 +106,16 @@ def create(
 ) -> Created:
     """Submit the validated fields of a GenerateSerializer, unless the key names an accepted generation.
 
-    `key` is the API key that asks, and `origin` the HTTP request. `queue_seconds` is for asynchronous work: the time in
-    which an attempt must start. `lost_digests` are for a retry that may belong to a generation whose client was lost.
+    `caller` is the key or the person who asks, and `origin` the HTTP request. `queue_seconds` is for asynchronous
+    work: the time in which an attempt must start. `lost_digests` are for a retry that may belong to a generation whose
+    client was lost.
     `route` is a part of what an idempotency key stands for. Raises ModelNotAllowed, KeyReused, ContentRefused,
     ModerationFailed, PartialsSuspended, QueueTooLong, SourcesNotStored, and the exceptions of `generations.submit`.
     Refusals leave no source image behind.
     """
     account_id = account.pk
-    if key is not None:
-        refuse_model(fields["model"], grants=key.grants)
+    if caller is not None:
+        refuse_model(fields["model"], grants=caller.grants)
     named = _idempotency(idempotency_key, fields, route)
     if named and (accepted := idempotency.find(account_id=account_id, idempotency=named)):
         return Created(queries.list_group(accepted), replayed=True)
@@ -136,8 +137,8 @@ def create(
         is_demand=account.available_micros >= fields["n"] * _quote_micros(fields),
     )
     _refuse_more_than_may_be_open(account, fields["n"], is_async=is_async)
-    if key is not None and key.grants.open_limit is not None:
-        _refuse_more_than(key.grants.open_limit, fields["n"], "this API key")
+    if caller is not None and caller.grants.open_limit is not None:
+        _refuse_more_than(caller.grants.open_limit, fields["n"], "this API key")
     # A mask is stored behind the images that it belongs to.
     contents = [*fields["images"], *([fields["mask"]] if fields["mask"] else [])]
     sealed = _seal_all(account_id, contents, copies=fields["n"], queue_seconds=queue_seconds or 0)
@@ -145,7 +146,8 @@ def create(
         fields,
         sealed,
         account_id=account_id,
-        api_key_id=None if key is None else key.id,
+        api_key_id=None if caller is None else caller.key_id,
+        person_id=None if caller is None else caller.person_id,
         idempotency=named,
         queue_seconds=queue_seconds,
         origin=origin,

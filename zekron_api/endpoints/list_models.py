@@ -107,7 +107,7 @@ class ModelListView(ApiView):
 
     def get(self, request: Request) -> Response:
         """Return every model that the key may use."""
-        return Response(_list_for(self.key.grants))
+        return Response(_list_for(self.caller.grants))
 
 
 class ModelView(ApiView):
@@ -115,7 +115,7 @@ class ModelView(ApiView):
 
     def get(self, request: Request, model_id: str) -> Response:
         """Return one model. The reply is 404 for an unknown name."""
-        return Response(find(model_id, grants=self.key.grants))
+        return Response(find(model_id, grants=self.caller.grants))
 
 
 def find(model_id: str, *, grants: Grants = DEFAULT_GRANTS) -> dict[str, Any]:

@@ -85,7 +85,7 @@ class QuoteView(ApiView):
     def post(self, request: Request) -> Response:
         """Return the price of the request that the body describes, and whether the account can pay it."""
         fields = read_body(request, QuoteSerializer)
-        refuse_model(fields["model"], grants=self.key.grants)
+        refuse_model(fields["model"], grants=self.caller.grants)
         return Response(_REPLY.to_representation(_quote(self.account, fields)))
 
 

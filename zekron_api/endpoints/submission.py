@@ -15,7 +15,7 @@ from workers.lifecycle import idempotency, lost_clients
 from zekron_api.endpoints import create_generation
 from zekron_api.endpoints.create_generation import Created
 from zekron_api.http import errors
-from zekron_api.http.authentication import live_key_of
+from zekron_api.http.authentication import caller_of
 from zekron_api.http.request_origin import origin_of
 from zekron_api.waiting.deferred_response import DeferredResponse
 
@@ -61,7 +61,7 @@ def accept(
     with tracing.span("accept", parent=origin.traceparent, may_begin=True) as traceparent:
         created = create_generation.create(
             account=account,
-            key=live_key_of(request),
+            caller=caller_of(request),
             fields=fields,
             idempotency_key=key,
             queue_seconds=queue_seconds,

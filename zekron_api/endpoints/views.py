@@ -14,13 +14,12 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from billing.grants import Scope
-from billing.keys import LiveKey
 from billing.models import Account
 from workers.lifecycle import deletion, queries, watching
 from workers.models import Generation
 from zekron_api.endpoints import image_download, response_bodies
 from zekron_api.http import errors, rate_limit
-from zekron_api.http.authentication import FreshAccountAuthentication, live_key_of
+from zekron_api.http.authentication import Caller, FreshAccountAuthentication, caller_of
 
 
 class ApiView(APIView):
@@ -51,7 +50,7 @@ class ApiView(APIView):
             self.rate = rate_limit.peek(account=self.account, scope=self.rate_scope)
             raise
         try:
-            self.rate = rate_limit.consume(account=self.account, key=self.key, scope=self.rate_scope)
+            self.rate = rate_limit.consume(account=self.account, caller=self.caller, scope=self.rate_scope)
         except rate_limit.RateExceeded as error:
             self.rate = error.rate
             raise
@@ -69,7 +68,7 @@ class ApiView(APIView):
 
     def _refuse_ungranted(self, request: Request) -> None:
         """Raise AddressNotAllowed or MissingScope unless the key grants a request with this method from this client."""
-        grants = self.key.grants
+        grants = self.caller.grants
         if not grants.admits_address(request.META.get("REMOTE_ADDR", "")):
             raise errors.AddressNotAllowed
         scope = self.scopes.get("GET" if request.method == "HEAD" else request.method or "")
@@ -77,13 +76,13 @@ class ApiView(APIView):
             raise errors.MissingScope(f"This request needs an API key with the scope {scope}.")
 
     @property
-    def key(self) -> LiveKey:
-        """The key of the request."""
-        return live_key_of(self.request)
+    def caller(self) -> Caller:
+        """The key that asks, or the person."""
+        return caller_of(self.request)
 
     @property
     def account(self) -> Account:
-        """The account of the request's key."""
+        """The account of the caller."""
         return cast(Account, self.request.user)
 
 

@@ -1,13 +1,14 @@
 """The authentication of clients by the bearer key of a request."""
 
 from collections.abc import Callable
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import NotAuthenticated
 from rest_framework.request import Request
 
 from billing import keys
+from billing.grants import Grants
 from billing.holds import AccountSuspended
 from billing.keys import LiveKey
 from billing.models import Account
@@ -17,6 +18,15 @@ from workers import log_context
 CHALLENGE: Final = 'Bearer realm="zekron"'
 # The exceptions that `live_key` raises.
 REFUSALS: Final = (NotAuthenticated, keys.InvalidKey, AccountSuspended)
+
+
+class Caller(NamedTuple):
+    """The one who asks for something of an account: an API key, or a person in the console. The other id is None."""
+
+    account: Account
+    grants: Grants
+    key_id: int | None = None
+    person_id: int | None = None
 
 
 def live_key(*, authorization: str, authenticate: Callable[..., LiveKey] = keys.identify) -> LiveKey:
@@ -34,9 +44,9 @@ def live_key(*, authorization: str, authenticate: Callable[..., LiveKey] = keys.
     return live
 
 
-def live_key_of(request: Request) -> LiveKey:
-    """Return the key that authenticated the request."""
-    return cast(LiveKey, request.auth)
+def caller_of(request: Request) -> Caller:
+    """Return the caller whom the request's authentication found."""
+    return cast(Caller, request.auth)
 
 
 class BearerKeyAuthentication(BaseAuthentication):
@@ -44,12 +54,12 @@ class BearerKeyAuthentication(BaseAuthentication):
 
     find_key: Callable[..., LiveKey] = staticmethod(keys.identify)
 
-    def authenticate(self, request: Request) -> tuple[Account, LiveKey]:
-        """Return the key's account and the key; raise the exceptions of `live_key`."""
+    def authenticate(self, request: Request) -> tuple[Account, Caller]:
+        """Return the key's account and the caller; raise the exceptions of `live_key`."""
         authorization = request.headers.get("Authorization", "")
         key = live_key(authorization=authorization, authenticate=self.find_key)
         log_context.add(account_id=key.account.pk)
-        return key.account, key
+        return key.account, Caller(key.account, key.grants, key_id=key.id)
 
     def authenticate_header(self, request: Request) -> str:
         """Return the value of WWW-Authenticate."""

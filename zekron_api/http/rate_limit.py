@@ -18,10 +18,10 @@ from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 from rest_framework.exceptions import Throttled
 
-from billing.keys import LiveKey
 from billing.limits import limits_of
 from billing.models import Account
 from workers.messaging import redis_client
+from zekron_api.http.authentication import Caller
 
 T = TypeVar("T")
 
@@ -35,6 +35,7 @@ class Scope(Enum):
     POLLS = "polls"
     VERIFICATIONS = "verifications"
     MESSAGES = "messages"
+    CONSOLE = "console"
 
 
 class Rate(NamedTuple):
@@ -88,13 +89,13 @@ class MessagesExceeded(RateExceeded):
 _EXCEEDED: Final = {Scope.POLLS: PollsExceeded, Scope.MESSAGES: MessagesExceeded}
 
 
-def consume(*, account: Account, key: LiveKey | None = None, scope: Scope = Scope.REQUESTS) -> Rate:
+def consume(*, account: Account, caller: Caller | None = None, scope: Scope = Scope.REQUESTS) -> Rate:
     """Count one request of the account; raise RateExceeded, or its subclass for the scope, when it is over the limit.
 
     A key with a limit of its own counts its requests too, and the rate is that of which fewer remain. Without Redis
     each web process counts for itself, so their number bounds the rate.
     """
-    own = _consume_own(key) if key is not None and scope is Scope.REQUESTS else None
+    own = _consume_own(caller) if caller is not None and scope is Scope.REQUESTS else None
     rate, admitted = count(*_counted(scope, account))
     if not admitted:
         raise _EXCEEDED.get(scope, RateExceeded)(rate)
@@ -116,12 +117,12 @@ def count(item: RateLimitItem, name: str) -> tuple[Rate, bool]:
     return _everywhere(_hit, item, name)
 
 
-def _consume_own(key: LiveKey) -> Rate | None:
+def _consume_own(caller: Caller) -> Rate | None:
     """Count one request under the key's own limit, if it has one. Raise RateExceeded."""
-    limit = key.grants.requests_per_minute
+    limit = caller.grants.requests_per_minute
     if limit is None:
         return None
-    rate, admitted = count(RateLimitItemPerMinute(limit), f"key:{key.id}")
+    rate, admitted = count(RateLimitItemPerMinute(limit), f"key:{caller.key_id}")
     if not admitted:
         raise RateExceeded(rate, counted="API key")
     return rate
@@ -134,6 +135,8 @@ def _counted(scope: Scope, account: Account) -> tuple[RateLimitItem, str]:
         return RateLimitItemPerMinute(settings.VERIFICATIONS_PER_MINUTE), f"verifications:{account.pk}"
     if scope is Scope.MESSAGES:
         return RateLimitItemPerMinute(settings.MESSAGES_PER_MINUTE), f"messages:{account.pk}"
+    if scope is Scope.CONSOLE:
+        return RateLimitItemPerMinute(settings.CONSOLE_REQUESTS_PER_MINUTE), f"console:{account.pk}"
     return RateLimitItemPerMinute(limits_of(account).requests_per_minute), str(account.pk)
 
 

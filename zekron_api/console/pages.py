@@ -1,0 +1,42 @@
+"""The frame of every page of the console: its navigation, and the accounts that the person may change to."""
+
+from typing import Any, Final, NamedTuple
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render as render_template
+
+from billing import memberships
+from billing.grants import Scope
+from zekron_api.console.access import Access
+
+
+class Page(NamedTuple):
+    """A page in the navigation, and the scope that its readers need."""
+
+    name: str
+    title: str
+    scope: Scope
+
+
+NAVIGATION: Final[tuple[Page, ...]] = ()
+
+
+def render(
+    request: HttpRequest,
+    access: Access,
+    template: str,
+    context: dict[str, Any] | None = None,
+    *,
+    status: int = 200,
+) -> HttpResponse:
+    """Return the page. `template` is below `zekron_api/console/`, and its name without `.html` is the page's."""
+    frame = {
+        "access": access,
+        "account": access.account,
+        "pages": [page for page in NAVIGATION if page.scope in access.grants.scopes],
+        "page_name": template.removesuffix(".html"),
+        "memberships": memberships.list_of_user(user_id=access.user.pk),
+    }
+    return render_template(
+        request, f"zekron_api/console/{template}", {**frame, **(context or {})}, status=status
+    )
