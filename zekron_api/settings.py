@@ -91,6 +91,8 @@ STRIPE_WEBHOOK_SECRET = env.str("STRIPE_WEBHOOK_SECRET", "")
 TOP_UP_MIN_USD = env.int("TOP_UP_MIN_USD", 5, **within(1, 10_000))
 TOP_UP_MAX_USD = env.int("TOP_UP_MAX_USD", 500, **within(1, 10_000))
 top_up_return_url: str = env.str("TOP_UP_RETURN_URL", "")
+# The account that pays for the pictures which visitors of the start page watch being made. Without it there are none.
+SHOWCASE_ACCOUNT = env.str("SHOWCASE_ACCOUNT", "")
 # Without a token /metrics is a 404.
 METRICS_TOKEN = env.str("METRICS_TOKEN", "", validate=min_length(32))
 # The port on which each process serves its own metrics and probes. Without it there is none.
@@ -269,6 +271,9 @@ OPEN_GENERATIONS_LIMIT = 5
 # A code has 150 random bits. A customer mistypes one now and then, and many customers may share one address.
 FAILED_REDEMPTIONS_PER_HOUR_OF_ACCOUNT = 10
 FAILED_REDEMPTIONS_PER_HOUR_OF_ADDRESS = 100
+# Pictures of the start page, for the visitors of one address and for all.
+SHOWCASE_PICTURES_PER_HOUR_OF_ADDRESS = 10
+SHOWCASE_PICTURES_PER_HOUR = 200
 # The limit of an account's open asynchronous generations.
 QUEUE_LIMIT = 100
 

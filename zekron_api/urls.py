@@ -3,7 +3,6 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from zekron_api import home
 from zekron_api.endpoints import (
     alerts,
     api_keys,
@@ -30,7 +29,7 @@ from zekron_api.openapi import document, reference
 from zekron_api.ops import health, prometheus
 
 urlpatterns = [
-    path("", home.serve),
+    path("", include("zekron_api.home.urls")),
     path("v1/generate", generate.GenerateView.as_view()),
     path("v1/quote", quote.QuoteView.as_view()),
     path("v1/verify", verify.VerifyView.as_view()),

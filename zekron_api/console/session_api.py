@@ -43,6 +43,8 @@ class SessionView(ApiView):
     Its route names the account. Requests count in a limit of the console, so that a page takes none of a program's.
     """
 
+    # The reference is of the API alone.
+    schema = None
     authentication_classes = [MemberAuthentication]
     rate_scope = rate_limit.Scope.CONSOLE
     account_id: int

@@ -19,15 +19,27 @@ def test_a_browser_gets_a_page_that_leads_to_docs_and_admin(accept: Any) -> None
     response = Client().get("/", headers={"Accept": accept})
     assert (response.status_code, response["Content-Type"]) == (200, "text/html; charset=utf-8")
     page = Page(response.content.decode())
-    assert page.links == {"/docs", "/admin/", "/static/zekron_api/docs.css"}
+    assert page.links >= {"/docs", "/console/", "/admin/", "/v1/openapi.json"}
     assert not page.tags & {"script", "iframe", "form", "img", "style"}
     assert document()["info"]["title"] in page.text
 
 
-def test_the_page_has_the_policy_of_the_reference_page() -> None:
+def test_the_page_may_load_and_send_nothing_elsewhere() -> None:
     home = Client().get("/", headers={"Accept": CHROMIUM})
-    assert home["Content-Security-Policy"] == Client().get("/docs")["Content-Security-Policy"]
+    policy = dict(part.strip().split(" ", 1) for part in home["Content-Security-Policy"].split(";"))
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == policy["connect-src"] == policy["style-src"] == "'self'"
     assert home["X-Frame-Options"] == "DENY"
+
+
+def test_the_page_tells_the_price_of_this_installation() -> None:
+    assert "0.0267 USD" in Page(Client().get("/", headers={"Accept": CHROMIUM}).content.decode()).text
+
+
+def test_the_showcase_is_offered_where_an_account_pays_for_it(settings: Any) -> None:
+    settings.SHOWCASE_ACCOUNT = "showcase"
+    page = Page(Client().get("/", headers={"Accept": CHROMIUM}).content.decode())
+    assert {"script", "button", "progress"} <= page.tags
 
 
 @pytest.mark.parametrize(
