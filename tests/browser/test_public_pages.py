@@ -21,6 +21,6 @@ def test_a_page_is_accessible_and_as_wide_as_its_window(page: Page, site: str, p
 
 def test_the_start_page_leads_to_the_documentation(page: Page, site: str) -> None:
     page.goto(site)
-    page.get_by_role("link", name="Documentation").click()
+    page.get_by_role("link", name="Documentation", exact=True).click()
     page.wait_for_url("**/docs")
     assert page.get_by_role("heading", level=1).count() == 1

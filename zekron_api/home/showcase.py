@@ -33,8 +33,8 @@ from zekron_api.http.json_body import read_body
 
 PROMPTS: Final = (
     "A red house by the sea at sunset",
-    "Mountains under a full moon at night",
-    "A yellow boat on a calm lake at dawn",
+    "Mountains in the snow at dawn",
+    "A yellow boat on a lake under the moon",
     "A green tree on a hill in the rain",
 )
 _SIZE: Final = "512x512"

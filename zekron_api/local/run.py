@@ -70,6 +70,8 @@ def up(*, name: str, port: int) -> Iterator[Stack]:
     environment = {
         "PORT": str(port),
         "WEB_HOST": "127.0.0.1",
+        # Whoever opens the start page sees a picture being made.
+        "SHOWCASE_ACCOUNT": account,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
     }
     procfile = BASE_DIR / "Procfile"

@@ -40,10 +40,12 @@ function watch(id, prompt) {
     const { mime_type: type, b64_json: bytes } = read(event);
     show(`data:${type};base64,${bytes}`, `A rough picture of: ${prompt}`);
   });
-  events.addEventListener("completed", () => {
+  events.addEventListener("completed", (event) => {
     events.close();
+    const { cost, started_at: start, ended_at: end } = read(event);
+    const seconds = (new Date(end) - new Date(start)) / 1000;
     show(`${address}/image`, prompt);
-    finish("Made a moment ago, by the same request that your program would send.");
+    finish(`Made in ${seconds.toFixed(1)} seconds, for ${cost} USD.`);
   });
   for (const end of ["failed", "cancelled"]) {
     events.addEventListener(end, () => {
