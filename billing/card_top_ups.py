@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Sum
+from django.db.models import QuerySet, Sum
 from django.db.models.functions import Now
 
 from billing import accounts, ledger, stripe_api
@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 ACTOR: Final = "Stripe Checkout"
 # A page that nobody opened is asked for until it ends, so an account has few of them.
 MAX_PENDING: Final = 10
+# A customer has few orders.
+MAX_LISTED: Final = 100
 
 Status = TopUpOrder.Status
 Kind = CardMovement.Kind
@@ -40,10 +42,11 @@ class OrderMismatch(Exception):
     """Stripe tells another amount, currency, session or payment than the order has."""
 
 
-def order(*, account_id: int, amount_micros: int) -> TopUpOrder:
+def order(*, account_id: int, amount_micros: int, return_url: str = "") -> TopUpOrder:
     """Order a top-up and return it with the page on which the customer pays.
 
-    Raises AmountOutOfBounds, TooManyPending, StripeUnavailable or StripeRefused.
+    The customer then goes to the operator's page, if the settings name one, or else to `return_url` or the service's
+    own address. Raises AmountOutOfBounds, TooManyPending, StripeUnavailable or StripeRefused.
     """
     least, most = settings.TOP_UP_MIN_USD, settings.TOP_UP_MAX_USD
     is_within = least * MICROS_PER_DOLLAR <= amount_micros <= most * MICROS_PER_DOLLAR
@@ -56,13 +59,22 @@ def order(*, account_id: int, amount_micros: int) -> TopUpOrder:
             raise TooManyPending
         made = TopUpOrder.objects.create(account_id=account_id, amount_micros=amount_micros)
     try:
-        session = stripe_api.create_session(order_id=made.pk, amount_cents=amount_micros // MICROS_PER_CENT)
+        session = stripe_api.create_session(
+            order_id=made.pk,
+            amount_cents=amount_micros // MICROS_PER_CENT,
+            return_url=settings.TOP_UP_RETURN_URL or return_url or settings.PUBLIC_URL,
+        )
     except (stripe_api.StripeUnavailable, stripe_api.StripeRefused):
         end_unpaid(made.pk, Status.FAILED)
         raise
     TopUpOrder.objects.filter(pk=made.pk).update(session_id=session.id, url=session.url)
     made.refresh_from_db()
     return made
+
+
+def list_newest(*, account_id: int) -> QuerySet[TopUpOrder]:
+    """Return the account's newest orders, newest first. Older ones are in the history of the provider."""
+    return TopUpOrder.objects.filter(account_id=account_id).order_by("-created_at")[:MAX_LISTED]
 
 
 def apply_session(session: stripe_api.Session, *, unpaid_status: str = "") -> None:

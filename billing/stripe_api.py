@@ -64,13 +64,12 @@ def is_on() -> bool:
     return bool(settings.STRIPE_SECRET_KEY and settings.STRIPE_WEBHOOK_SECRET)
 
 
-def create_session(*, order_id: UUID, amount_cents: int) -> Session:
-    """Make the page on which the customer pays the order. A second call for an order returns the same page.
+def create_session(*, order_id: UUID, amount_cents: int, return_url: str) -> Session:
+    """Make the page on which the customer pays the order, and from which the customer goes to `return_url`.
 
-    Raises StripeUnavailable or StripeRefused.
+    A second call for an order returns the same page. Raises StripeUnavailable or StripeRefused.
     """
     name = str(order_id)
-    return_url = settings.TOP_UP_RETURN_URL
     price = {"currency": "usd", "unit_amount": amount_cents, "product_data": {"name": "Prepaid balance"}}
     with _errors():
         made = _client().v1.checkout.sessions.create(

@@ -90,7 +90,8 @@ STRIPE_SECRET_KEY = env.str("STRIPE_SECRET_KEY", "")
 STRIPE_WEBHOOK_SECRET = env.str("STRIPE_WEBHOOK_SECRET", "")
 TOP_UP_MIN_USD = env.int("TOP_UP_MIN_USD", 5, **within(1, 10_000))
 TOP_UP_MAX_USD = env.int("TOP_UP_MAX_USD", 500, **within(1, 10_000))
-top_up_return_url: str = env.str("TOP_UP_RETURN_URL", "")
+# The page to which Stripe sends a customer back. Without it, orders of the console return to the console.
+TOP_UP_RETURN_URL: str = env.str("TOP_UP_RETURN_URL", "")
 # The account that pays for the pictures which visitors of the start page watch being made. Without it there are none.
 SHOWCASE_ACCOUNT = env.str("SHOWCASE_ACCOUNT", "")
 # Without a token /metrics is a 404.
@@ -121,8 +122,6 @@ storage_url = env.str("STORAGE_URL", (VAR_DIR / "objects").as_uri())
 # The errors of all variables are raised here, so the lines above must not use a value that may be missing.
 env.seal()
 PUBLIC_URL = PUBLIC_URL.rstrip("/")
-# The page to which Stripe sends a customer back.
-TOP_UP_RETURN_URL = top_up_return_url or PUBLIC_URL
 C2PA_CERT, C2PA_KEY = signer_files.choose(
     certificate_file=c2pa_cert,
     key_file=c2pa_key,

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -55,6 +56,7 @@ def test_the_order_is_written_before_stripe_is_asked(account: Account, stripe: S
     assert call.form["invoice_creation[enabled]"] == "true"
     assert call.form["allowed_payment_method_types[0]"] == "card"
     assert (call.form["mode"], call.form["adaptive_pricing[enabled]"]) == ("payment", "false")
+    assert call.form["success_url"] == call.form["cancel_url"] == settings.PUBLIC_URL
     assert (made.status, made.url) == ("pending", stripe.sessions[made.session_id]["url"])
     assert figures(account)[0] == 10
     stripe.failure = 500

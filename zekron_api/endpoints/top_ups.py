@@ -19,9 +19,6 @@ from zekron_api.endpoints.views import ApiView
 from zekron_api.http.errors import InvalidField
 from zekron_api.http.json_body import read_body
 
-# A customer has few orders. Older ones are in the history of the provider.
-MAX_LISTED: Final = 100
-
 
 @extend_schema_field({"type": "string", "pattern": r"^\d{1,5}(\.\d{1,2})?$"})
 class AmountField(fields.CheckedField):
@@ -108,7 +105,7 @@ class TopUpsView(ApiView):
     def get(self, request: Request) -> Response:
         """Return the account's newest orders."""
         _require_cards()
-        orders = TopUpOrder.objects.filter(account_id=self.account.pk).order_by("-created_at")[:MAX_LISTED]
+        orders = card_top_ups.list_newest(account_id=self.account.pk)
         return Response(_LIST.to_representation({"top_ups": orders}))
 
 

@@ -14,7 +14,7 @@ from tests.billing import stripe_stub
 from tests.billing.stripe_stub import StripeStub
 from tests.zekron_api import asgi_client
 from tests.zekron_api.callers import Caller, payer
-from zekron_api.endpoints import stripe_webhook, top_ups
+from zekron_api.endpoints import stripe_webhook
 
 pytestmark = pytest.mark.django_db
 PATH = "/v1/top-ups"
@@ -83,7 +83,7 @@ def test_orders_are_listed_newest_first_and_are_the_accounts_own(
 ) -> None:
     ids = [order(me).json()["data"]["id"] for _ in range(3)]
     theirs = order(stranger).json()["data"]["id"]
-    monkeypatch.setattr(top_ups, "MAX_LISTED", 2)
+    monkeypatch.setattr(card_top_ups, "MAX_LISTED", 2)
     listed = me.get(PATH).json()["data"]["top_ups"]
     assert [each["id"] for each in listed] == [ids[2], ids[1]]
     for unknown in (theirs, "7", "x" * 40, "00000000-0000-0000-0000-000000000000"):
