@@ -121,6 +121,17 @@ def make(*, account: Account, year: int, month: int) -> Statement:
     return statement
 
 
+def list_months(*, account: Account) -> list[date]:
+    """Return the first day of each month of which there is a statement, newest first."""
+    closed_until = roll_up.read_closed_until()
+    if closed_until is None:
+        return []
+    opened_at = account.created_at.astimezone(UTC)
+    count = 12 * (closed_until.year - opened_at.year) + closed_until.month - opened_at.month
+    numbers = (opened_at.month - 1 + index for index in reversed(range(count)))
+    return [date(opened_at.year + number // 12, number % 12 + 1, 1) for number in numbers]
+
+
 def write_csv(statement: Statement) -> bytes:
     """Return the statement as CSV: opening balance, movements by date, closing balance. A kind gives the direction."""
     last_day = (statement.end - timedelta(days=1)).date()

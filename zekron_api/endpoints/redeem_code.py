@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from django.http import HttpRequest
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -9,6 +10,7 @@ from rest_framework.serializers import Serializer
 
 from billing import codes
 from billing.grants import Scope
+from billing.models import Account
 from zekron_api.endpoints import fields
 from zekron_api.endpoints.reply_fields import constant, time_field, usd_field
 from zekron_api.endpoints.views import ApiView
@@ -66,14 +68,19 @@ class RedemptionView(ApiView):
     def post(self, request: Request) -> Response:
         """Credit the code's amount to the account, or show the credit again to the account that has it."""
         text = read_body(request, RedemptionRequestSerializer)["code"]
-        address = login_limit.address_of(request._request)
-        redemption_limit.refuse_guessing(account=self.account, address=address)
-        try:
-            redeemed = codes.redeem(account_id=self.account.pk, text=text)
-        except codes.InvalidCode:
-            redemption_limit.count_failure(account=self.account, address=address)
-            raise
+        redeemed = redeem(request._request, account=self.account, text=text)
         response = Response(_REPLY.to_representation(redeemed))
         if redeemed.is_replay:
             response["Idempotent-Replayed"] = "true"
         return response
+
+
+def redeem(request: HttpRequest, *, account: Account, text: str) -> codes.Redemption:
+    """Credit the code to the account. Raises InvalidCode, or FailuresExceeded after too many invalid ones."""
+    address = login_limit.address_of(request)
+    redemption_limit.refuse_guessing(account=account, address=address)
+    try:
+        return codes.redeem(account_id=account.pk, text=text)
+    except codes.InvalidCode:
+        redemption_limit.count_failure(account=account, address=address)
+        raise
