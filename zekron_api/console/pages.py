@@ -18,7 +18,7 @@ class Page(NamedTuple):
     scope: Scope
 
 
-NAVIGATION: Final[tuple[Page, ...]] = ()
+NAVIGATION: Final[tuple[Page, ...]] = (Page("usage", "Usage", Scope.USAGE),)
 
 
 def render(
