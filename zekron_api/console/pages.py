@@ -18,7 +18,10 @@ class Page(NamedTuple):
     scope: Scope
 
 
-NAVIGATION: Final[tuple[Page, ...]] = (Page("usage", "Usage", Scope.USAGE),)
+NAVIGATION: Final[tuple[Page, ...]] = (
+    Page("usage", "Usage", Scope.USAGE),
+    Page("billing", "Billing", Scope.USAGE),
+)
 
 
 def render(

@@ -1,0 +1,16 @@
+"""Browsers in which a member of an account is signed in."""
+
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from playwright.sync_api import BrowserContext
+
+from tests.zekron_api.console.people import signed_in
+
+
+def sign_in(context: BrowserContext, user: User, *, site: str) -> None:
+    """Give the browser the session of a person, without the form of the login."""
+    session = signed_in(user).cookies[settings.SESSION_COOKIE_NAME].value
+    name = settings.SESSION_COOKIE_NAME
+    context.add_cookies([{"name": name, "value": session, "domain": urlsplit(site).hostname, "path": "/"}])
