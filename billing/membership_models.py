@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 
 
 class Role(models.TextChoices):
-    """What a person may do with an account. `memberships.scopes_of` says what that is."""
+    """The role of a person in an account. `memberships` has what each may do."""
 
     OWNER = "owner"
     MEMBER = "member"

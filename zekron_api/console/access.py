@@ -1,4 +1,4 @@
-"""Who may open which page of the console: members of the account whose role has the page's scopes."""
+"""The access to the console: members of an account open the pages whose scopes their roles have."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -12,7 +12,7 @@ from django.http.response import HttpResponseBase
 from django.utils import timezone
 from limits import RateLimitItemPerHour
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.exceptions import NotFound
+from rest_framework.exceptions import ErrorDetail, NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
@@ -50,9 +50,8 @@ class ShowcaseExceeded(rate_limit.RateExceeded):
 
     def __init__(self, rate: rate_limit.Rate) -> None:
         super().__init__(rate)
-        self.detail = (
-            f"No more pictures are made here now. Try again in {-(-self.wait_seconds // 60)} minutes."
-        )
+        minutes = -(-self.wait_seconds // 60)
+        self.detail = ErrorDetail(f"No more pictures are made here now. Try again in {minutes} minutes.")
 
 
 class ShowcaseAuthentication(BaseAuthentication):

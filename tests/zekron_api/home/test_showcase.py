@@ -1,6 +1,5 @@
 """The showcase: visitors make the pictures that the operator pays for, see no others, and are bounded."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def payer(settings: Any) -> Iterator[Account]:
+def payer(settings: Any) -> Account:
     """Return the account that pays."""
     account = factories.account()
     settings.SHOWCASE_ACCOUNT = account.name
