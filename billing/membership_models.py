@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 
 
 class Role(models.TextChoices):
-    """What a person may do with an account. `memberships.scopes_of` says what that is."""
+    """The roles of people in an account. `memberships.grants_of` says what each may do."""
 
     OWNER = "owner"
     MEMBER = "member"
