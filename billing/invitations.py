@@ -19,6 +19,8 @@ from billing.membership_models import Invitation, Membership, Role
 LIFE: Final = timedelta(days=7)
 # More open invitations of an account at once are a mistake.
 MAX_OPEN: Final = 100
+# Each may be a mail of this service to a stranger.
+MAX_IN_A_DAY: Final = 100
 _TOKEN_BYTES: Final = 32
 # This is longer than any token, so a longer text is refused before it is hashed.
 _MAX_CHARACTERS: Final = 100
@@ -29,7 +31,7 @@ class InvalidInvitation(Exception):
 
 
 class TooManyInvitations(Exception):
-    """The account has as many open invitations as it may."""
+    """The account has as many open invitations as it may, or made as many within a day."""
 
 
 class Issued(NamedTuple):
@@ -47,6 +49,8 @@ def create(*, account_id: int, email: str, role: str, invited_by: str) -> Issued
         accounts.lock(account_id=account_id)
         if list_open(account_id=account_id).count() >= MAX_OPEN:
             raise TooManyInvitations(f"At most {MAX_OPEN} invitations may be open. Revoke some first.")
+        if _count_of_day(account_id) >= MAX_IN_A_DAY:
+            raise TooManyInvitations(f"At most {MAX_IN_A_DAY} invitations are allowed in 24 hours. Wait.")
         invitation = Invitation.objects.create(
             account_id=account_id,
             email=email.strip(),
@@ -90,6 +94,11 @@ def revoke(*, invitation_id: int, account_id: int) -> None:
 def list_open(*, account_id: int) -> QuerySet[Invitation]:
     """Return the account's invitations that can be used, the oldest first."""
     return _list_open().filter(account_id=account_id).order_by("pk")
+
+
+def _count_of_day(account_id: int) -> int:
+    since = timezone.now() - timedelta(days=1)
+    return Invitation.objects.filter(account_id=account_id, created_at__gt=since).count()
 
 
 def _list_open() -> QuerySet[Invitation]:

@@ -264,6 +264,8 @@ POLLS_PER_MINUTE = 600
 VERIFICATIONS_PER_MINUTE = 60
 # Requests of the console's scripts, which watch and show many pictures at once.
 CONSOLE_REQUESTS_PER_MINUTE = 1200
+# Forms that the people of an account send in the console. Some of them send events and mails to others.
+ACTS_PER_MINUTE = 60
 # Messages of MCP clients, of which several belong to one call of a tool.
 MESSAGES_PER_MINUTE = 600
 OPEN_GENERATIONS_LIMIT = 5

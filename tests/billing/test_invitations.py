@@ -75,6 +75,18 @@ def test_open_invitations_are_bounded(account: Account, monkeypatch: pytest.Monk
     invite(account)
 
 
+def test_invitations_of_a_day_are_bounded_also_revoked_ones(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(invitations, "MAX_IN_A_DAY", 1)
+    first = invite(account).invitation
+    invitations.revoke(invitation_id=first.pk, account_id=account.pk)
+    with pytest.raises(invitations.TooManyInvitations):
+        invite(account)
+    Invitation.objects.filter(pk=first.pk).update(created_at=timezone.now() - timedelta(days=2))
+    invite(account)
+
+
 @pytest.mark.django_db(transaction=True)
 def test_of_several_people_at_once_one_gets_in(account: Account) -> None:
     people = [User.objects.create_user(f"person {index}").pk for index in range(4)]

@@ -13,6 +13,7 @@ from queue import SimpleQueue
 from urllib.parse import urlsplit
 
 from tests.mutants import (
+    account_pages,
     alerts,
     billing,
     cancellation,
@@ -46,6 +47,7 @@ from zekron_api.local import servers
 VAR_DIR = Path(__file__).resolve().parent.parent.parent / "var"
 JOBS = 2
 MUTATIONS = (
+    *account_pages.MUTATIONS,
     *alerts.MUTATIONS,
     *billing.MUTATIONS,
     *workers.MUTATIONS,

@@ -121,7 +121,7 @@ MUTATIONS = (
     Mutation(
         name="a key: the holder is still live",
         path=DELEGATION,
-        text="        keys.require_live(key_id=holder_id, account_id=account_id)\n",
+        text="        keys.require_live(key_id=holder.key_id, account_id=holder.account_id)\n",
         without="",
         tests=(f"{OWN_KEYS}::test_a_key_that_is_revoked_meanwhile_issues_nothing",),
     ),
@@ -156,7 +156,7 @@ MUTATIONS = (
     Mutation(
         name="a key: its models",
         path="zekron_api/endpoints/create_generation.py",
-        text='        refuse_model(fields["model"], grants=key.grants)\n',
+        text='        refuse_model(fields["model"], grants=caller.grants)\n',
         without="        pass\n",
         tests=(f"{OWN_KEYS}::test_a_key_asks_for_its_models_alone",),
     ),

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Final
 
 from django.db import transaction
@@ -21,10 +22,38 @@ MAX_PURGED: Final = 5000
 _FAILED: Final = Q(next_at__isnull=True, delivered_at__isnull=True)
 
 
-def get_page(*, endpoint_id: int, before: int | None, limit: int) -> Sequence[WebhookDelivery]:
-    """Return at most `limit` deliveries of an endpoint, newest first, older than the one with the id `before`."""
+class State(StrEnum):
+    """The state of a delivery. A delivery that waits for its next attempt is pending."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
+_OF_STATE: Final = {
+    State.PENDING: Q(next_at__isnull=False),
+    State.DELIVERED: Q(delivered_at__isnull=False),
+    State.FAILED: _FAILED,
+}
+
+
+def state_of(delivery: WebhookDelivery) -> State:
+    """Return the state of a delivery."""
+    if delivery.next_at is not None:
+        return State.PENDING
+    return State.FAILED if delivery.delivered_at is None else State.DELIVERED
+
+
+def get_page(
+    *, endpoint_id: int, before: int | None, limit: int, state: State | None = None
+) -> Sequence[WebhookDelivery]:
+    """Return at most `limit` deliveries of an endpoint, newest first, older than the one with the id `before`.
+
+    With a state the page has only the deliveries in this state.
+    """
     older = Q() if before is None else Q(pk__lt=before)
-    return list(WebhookDelivery.objects.filter(older, endpoint_id=endpoint_id).order_by("-pk")[:limit])
+    wanted = older if state is None else older & _OF_STATE[state]
+    return list(WebhookDelivery.objects.filter(wanted, endpoint_id=endpoint_id).order_by("-pk")[:limit])
 
 
 def find(*, endpoint_id: int, delivery_id: int) -> WebhookDelivery:

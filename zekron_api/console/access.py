@@ -8,14 +8,17 @@ from typing import Any, Concatenate, Final, ParamSpec, cast
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.cache import cache_control
+from django_htmx.http import HttpResponseClientRefresh
 
 from billing import memberships
 from billing.grants import Grants, Scope
+from billing.holds import AccountSuspended
 from billing.membership_models import Membership, Role
 from billing.models import Account
+from zekron_api.http import errors, rate_limit
 
 P = ParamSpec("P")
 
@@ -67,11 +70,13 @@ Page = Callable[Concatenate[HttpRequest, Access, P], HttpResponseBase]
 def member_page(*scopes: Scope) -> Callable[[Page[P]], Callable[..., HttpResponseBase]]:
     """Open the view to members whose role has all these scopes. The view gets their Access in place of `account_id`.
 
-    Whoever is signed out signs in first. Others get 404 for an account of strangers, and 403 without a scope.
+    Whoever is signed out signs in first. Others get 404 for an account of strangers, and 403 without a scope. Forms
+    count in a limit of the account, beyond which the reply is 429. Those of a suspended account are 403.
     """
 
     def decorate(view: Page[P]) -> Callable[..., HttpResponseBase]:
         @wraps(view)
+        @_reload_signed_out
         @login_required
         @cache_control(private=True, no_store=True)
         def opened(
@@ -80,6 +85,8 @@ def member_page(*scopes: Scope) -> Callable[[Page[P]], Callable[..., HttpRespons
             access = find(cast(User, request.user), account_id=account_id)
             if not set(scopes) <= set(access.grants.scopes):
                 raise PermissionDenied
+            if request.method == "POST" and (refusal := _refuse_act(access.account)):
+                return refusal
             if request.session.get(LAST_ACCOUNT) != account_id:
                 request.session[LAST_ACCOUNT] = account_id
             return view(request, access, *args, **kwargs)
@@ -87,6 +94,29 @@ def member_page(*scopes: Scope) -> Callable[[Page[P]], Callable[..., HttpRespons
         return opened
 
     return decorate
+
+
+def _refuse_act(account: Account) -> HttpResponse | None:
+    """Return the refusal of a form, as the API refuses a request of such an account, or None."""
+    try:
+        if account.status != Account.Status.ACTIVE:
+            raise AccountSuspended
+        rate_limit.consume(account=account, scope=rate_limit.Scope.ACTS)
+    except (AccountSuspended, rate_limit.RateExceeded) as error:
+        return errors.reply_to(error)
+    return None
+
+
+def _reload_signed_out(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    """Have htmx load the whole page again for whoever is signed out, in place of a form to sign in inside of it."""
+
+    @wraps(view)
+    def opened(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if "HX-Request" in request.headers and not request.user.is_authenticated:
+            return HttpResponseClientRefresh()
+        return view(request, *args, **kwargs)
+
+    return opened
 
 
 def find(user: User, *, account_id: int) -> Access:

@@ -21,6 +21,9 @@ class Page(NamedTuple):
 NAVIGATION: Final[tuple[Page, ...]] = (
     Page("usage", "Usage", Scope.USAGE),
     Page("billing", "Billing", Scope.USAGE),
+    Page("keys", "API keys", Scope.KEYS),
+    Page("webhooks", "Webhooks", Scope.WEBHOOKS),
+    Page("people", "People", Scope.KEYS),
 )
 
 
@@ -32,12 +35,15 @@ def render(
     *,
     status: int = 200,
 ) -> HttpResponse:
-    """Return the page. `template` is below `zekron_api/console/`, and its name without `.html` is the page's."""
+    """Return the page. `template` is below `zekron_api/console/`.
+
+    The first part of its path names the page in the navigation: `keys.html` and `keys/form.html` belong to `keys`.
+    """
     frame = {
         "access": access,
         "account": access.account,
         "pages": [page for page in NAVIGATION if page.scope in access.grants.scopes],
-        "page_name": template.removesuffix(".html"),
+        "page_name": template.partition("/")[0].removesuffix(".html"),
         "memberships": memberships.list_of_user(user_id=access.user.pk),
     }
     return render_template(

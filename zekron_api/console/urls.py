@@ -3,6 +3,10 @@
 from django.urls import path
 
 from zekron_api.console import billing, front, statements, usage
+from zekron_api.console.keys import views as keys
+from zekron_api.console.people import views as people
+from zekron_api.console.webhooks import log, secrets
+from zekron_api.console.webhooks import views as webhooks
 
 app_name = "console"
 urlpatterns = [
@@ -18,5 +22,40 @@ urlpatterns = [
         "<int:account_id>/api/statements/<str:month>",
         statements.ConsoleStatementView.as_view(),
         name="statement",
+    ),
+    path("<int:account_id>/keys", keys.show_keys, name="keys"),
+    path("<int:account_id>/keys/new", keys.create, name="key-new"),
+    path("<int:account_id>/keys/<int:key_id>", keys.edit, name="key"),
+    path("<int:account_id>/keys/<int:key_id>/rotate", keys.rotate, name="key-rotate"),
+    path("<int:account_id>/keys/<int:key_id>/revoke", keys.revoke, name="key-revoke"),
+    path("<int:account_id>/webhooks", webhooks.show_webhooks, name="webhooks"),
+    path("<int:account_id>/webhooks/new", webhooks.create, name="webhook-new"),
+    path("<int:account_id>/webhooks/<str:webhook_id>", log.show_webhook, name="webhook"),
+    path("<int:account_id>/webhooks/<str:webhook_id>/edit", webhooks.edit, name="webhook-edit"),
+    path("<int:account_id>/webhooks/<str:webhook_id>/enable", webhooks.enable, name="webhook-enable"),
+    path("<int:account_id>/webhooks/<str:webhook_id>/test", webhooks.send_test, name="webhook-test"),
+    path("<int:account_id>/webhooks/<str:webhook_id>/delete", webhooks.delete, name="webhook-delete"),
+    path("<int:account_id>/webhooks/<str:webhook_id>/secret", secrets.reveal, name="webhook-secret"),
+    path("<int:account_id>/webhooks/<str:webhook_id>/rotate", secrets.rotate, name="webhook-rotate"),
+    path("<int:account_id>/webhooks/<str:webhook_id>/recover", log.recover, name="webhook-recover"),
+    path(
+        "<int:account_id>/webhooks/<str:webhook_id>/deliveries/<int:delivery_id>",
+        log.show_delivery,
+        name="webhook-delivery",
+    ),
+    path(
+        "<int:account_id>/webhooks/<str:webhook_id>/deliveries/<int:delivery_id>/replay",
+        log.replay,
+        name="webhook-replay",
+    ),
+    path("<int:account_id>/leave", people.leave, name="leave"),
+    path("<int:account_id>/people", people.show_people, name="people"),
+    path("<int:account_id>/people/invite", people.invite, name="invite"),
+    path("<int:account_id>/people/<int:membership_id>/role", people.change_role, name="member-role"),
+    path("<int:account_id>/people/<int:membership_id>/remove", people.remove, name="member-remove"),
+    path(
+        "<int:account_id>/people/invitations/<int:invitation_id>/revoke",
+        people.revoke_invitation,
+        name="invitation-revoke",
     ),
 ]

@@ -119,10 +119,9 @@ class _KeyView(ApiView):
         return super().handle_exception(exc)
 
     @property
-    def holder(self) -> dict[str, int]:
+    def holder(self) -> key_delegation.Holder:
         """The key that asks, as `key_delegation` takes it."""
-        assert self.caller.key_id is not None  # These views are not for people.
-        return {"holder_id": self.caller.key_id, "account_id": self.account.pk}
+        return key_delegation.Holder(account_id=self.account.pk, key_id=self.caller.key_id)
 
 
 class KeyListView(_KeyView):
@@ -141,7 +140,10 @@ class KeyListView(_KeyView):
         """Issue a key that grants at most what the key of the request grants."""
         fields = _read(read_body(request, CreateKeySerializer))
         key, text = key_delegation.issue(
-            **self.holder, name=fields.pop("name", ""), metadata=fields.pop("metadata", {}), changes=fields
+            holder=self.holder,
+            name=fields.pop("name", ""),
+            metadata=fields.pop("metadata", {}),
+            changes=fields,
         )
         return _reply_with_text(key, text, status=201)
 
@@ -160,7 +162,7 @@ class KeyView(_KeyView):
         """Change what the body names."""
         fields = _read(read_body(request, ChangeKeySerializer))
         key = key_delegation.change(
-            **self.holder,
+            holder=self.holder,
             key_id=read_id(key_id),
             name=fields.pop("name", None),
             metadata=fields.pop("metadata", None),
@@ -170,7 +172,7 @@ class KeyView(_KeyView):
 
     def delete(self, request: Request, key_id: str) -> HttpResponse:
         """Revoke the key. It may be repeated."""
-        key_delegation.revoke(**self.holder, key_id=read_id(key_id))
+        key_delegation.revoke(holder=self.holder, key_id=read_id(key_id))
         return HttpResponse(status=204)
 
 
@@ -183,7 +185,7 @@ class RotateKeyView(_KeyView):
         """Give the key a new text. The former one stays valid for the overlap."""
         seconds = read_body(request, RotateKeySerializer, may_be_empty=True)["overlap_seconds"]
         overlap = DEFAULT_OVERLAP if seconds is None else timedelta(seconds=seconds)
-        key, text = key_delegation.rotate(**self.holder, key_id=read_id(key_id), overlap=overlap)
+        key, text = key_delegation.rotate(holder=self.holder, key_id=read_id(key_id), overlap=overlap)
         return _reply_with_text(key, text, status=200)
 
 

@@ -10,8 +10,8 @@ from drf_spectacular.drainage import set_override
 from drf_spectacular.utils import extend_schema_serializer
 from rest_framework.serializers import BooleanField, CharField, IntegerField, ListField, Serializer
 
-from workers.webhook_models import DisabledReason, WebhookDelivery
-from workers.webhooks import endpoints, events
+from workers.webhook_models import DisabledReason
+from workers.webhooks import deliveries, endpoints, events
 from zekron_api.endpoints import webhook_fields
 from zekron_api.endpoints.fields import FlagField, NumberField
 from zekron_api.endpoints.list_generations import CursorField, TimeField, limit_field
@@ -104,12 +104,6 @@ class DeliveryPageSerializer(Serializer[Any]):
     before = CursorField(
         help_text="The id of a delivery. The page has older ones. Send the last page's `next_before`."
     )
-
-
-def _state_of(delivery: WebhookDelivery) -> str:
-    if delivery.next_at is not None:
-        return "pending"
-    return "failed" if delivery.delivered_at is None else "delivered"
 
 
 class WebhookSerializer(Serializer[Any]):
@@ -216,8 +210,8 @@ class DeliverySerializer(Serializer[Any]):
         source="*",
     )
     state = ReplyField(
-        {"type": "string", "enum": ["pending", "delivered", "failed"]},
-        _state_of,
+        {"type": "string", "enum": list(deliveries.State)},
+        deliveries.state_of,
         "`failed` after the last attempt. A failed delivery can be sent again.",
         source="*",
     )

@@ -36,6 +36,7 @@ class Scope(Enum):
     VERIFICATIONS = "verifications"
     MESSAGES = "messages"
     CONSOLE = "console"
+    ACTS = "acts"
 
 
 class Rate(NamedTuple):
@@ -137,6 +138,8 @@ def _counted(scope: Scope, account: Account) -> tuple[RateLimitItem, str]:
         return RateLimitItemPerMinute(settings.MESSAGES_PER_MINUTE), f"messages:{account.pk}"
     if scope is Scope.CONSOLE:
         return RateLimitItemPerMinute(settings.CONSOLE_REQUESTS_PER_MINUTE), f"console:{account.pk}"
+    if scope is Scope.ACTS:
+        return RateLimitItemPerMinute(settings.ACTS_PER_MINUTE), f"acts:{account.pk}"
     return RateLimitItemPerMinute(limits_of(account).requests_per_minute), str(account.pk)
 
 

@@ -305,7 +305,7 @@ def test_a_key_that_is_revoked_meanwhile_issues_nothing(manager: Caller) -> None
     keys.revoke(key_id=holder.pk)
     with pytest.raises(keys.InvalidKey):
         key_delegation.issue(
-            holder_id=holder.pk, account_id=manager.account.pk, name="", changes={}, metadata={}
+            holder=key_delegation.Holder(account_id=manager.account.pk, key_id=holder.pk), name="", changes={}
         )
 
 
@@ -314,7 +314,7 @@ def test_a_key_that_manages_no_keys_any_more_issues_none(manager: Caller) -> Non
     key_changes.change(key_id=holder.pk, grants={"scopes": ("read",), "spend_limit_micros": 100})
     with pytest.raises(key_delegation.NotGranted):
         key_delegation.issue(
-            holder_id=holder.pk, account_id=manager.account.pk, name="", changes={}, metadata={}
+            holder=key_delegation.Holder(account_id=manager.account.pk, key_id=holder.pk), name="", changes={}
         )
 
 

@@ -1,0 +1,1 @@
+"""The page Keys: the owners of an account issue, change, rotate and revoke its API keys."""
