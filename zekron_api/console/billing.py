@@ -43,7 +43,7 @@ def serve(request: HttpRequest, access: Access) -> HttpResponseBase:
 @member_page(Scope.BILLING)
 def redeem(request: HttpRequest, access: Access) -> HttpResponseBase:
     """Credit a redemption code. The limits of failed redemptions are those of the API."""
-    if not _is_taken(request, access):
+    if request.method != "POST":
         return _back(access)
     form = CodeForm(request.POST)
     if form.is_valid():
@@ -66,7 +66,7 @@ def redeem(request: HttpRequest, access: Access) -> HttpResponseBase:
 @member_page(Scope.BILLING)
 def top_up(request: HttpRequest, access: Access) -> HttpResponseBase:
     """Order balance by card, and send the person to the page of the payment."""
-    if not _is_taken(request, access) or not stripe_api.is_on():
+    if request.method != "POST" or not stripe_api.is_on():
         return _back(access)
     form = TopUpForm(request.POST)
     if form.is_valid():
@@ -141,14 +141,6 @@ def _back(access: Access) -> HttpResponse:
 
 def _address(access: Access) -> str:
     return reverse("console:billing", kwargs={"account_id": access.account.pk})
-
-
-def _is_taken(request: HttpRequest, access: Access) -> bool:
-    """Return whether the request is a form that pays in. A suspended account is told that it takes none."""
-    if request.method == "POST" and access.account.status != Account.Status.ACTIVE:
-        messages.error(request, "Nothing was paid in, because the account is suspended.")
-        return False
-    return request.method == "POST"
 
 
 def _wait_text(wait_seconds: int) -> str:
