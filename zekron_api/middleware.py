@@ -3,13 +3,12 @@
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from django.http import HttpRequest, HttpResponse
-from django.utils.deprecation import MiddlewareMixin
 
 from workers import log_context
-from zekron_api.http import errors, login_limit, request_origin
+from zekron_api.http import errors, request_origin
 from zekron_api.http import openai_errors as openai_format
 from zekron_api.http.pending_check import PendingCheckResponse
 from zekron_api.ops import health, prometheus
@@ -125,21 +124,3 @@ def health_probes(get_response: GetResponse) -> GetResponse:
         return _OF_ANY_HOST.get(request.path_info, get_response)(request)
 
     return middleware
-
-
-class LoginLimit(MiddlewareMixin):
-    """The limit of logins to the admin. It stands after the check of the form's CSRF token, which costs nothing."""
-
-    def process_view(self, request: HttpRequest, *_: Any) -> HttpResponse | None:
-        """Return the refusal of a login over the limit, before its password is hashed."""
-        match = request.resolver_match
-        if request.method != "POST" or not match or match.view_name != "admin:login":
-            return None
-        try:
-            login_limit.consume(
-                address=login_limit.address_of(request), name=request.POST.get("username", "")
-            )
-        except login_limit.LoginsExceeded as error:
-            message = f"Too many logins. Try again in {error.wait_seconds} seconds."
-            return errors.refuse_login(message, wait_seconds=error.wait_seconds)
-        return None

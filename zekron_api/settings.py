@@ -117,6 +117,9 @@ EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = email["EMAIL_HOST_USER"], email["EMAIL_HO
 EMAIL_USE_TLS, EMAIL_USE_SSL = email["EMAIL_USE_TLS"], email["EMAIL_USE_SSL"]
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = env.str("EMAIL_FROM", REQUIRED if SENDS_MAIL and not LOCAL else "zekron@localhost")
+# Whether strangers may make an account for themselves, and whether staff need a second factor: with HTTPS they do.
+SIGNUP = env.str("SIGNUP", "closed", **one_of("open", "closed"))
+staff_mfa: bool | None = env.bool("STAFF_MFA", None)
 REDIS_URL = env.str("REDIS_URL", servers.redis_url(VAR_DIR))
 storage_url = env.str("STORAGE_URL", (VAR_DIR / "objects").as_uri())
 # The errors of all variables are raised here, so the lines above must not use a value that may be missing.
@@ -142,7 +145,8 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
-    "axes",
+    # allauth's pages say how long ago something was.
+    "django.contrib.humanize",
     "corsheaders",
     "csp",
     "django_htmx",
@@ -151,6 +155,11 @@ INSTALLED_APPS = [
     "workers",
     "billing",
     "storage",
+    # Templates of zekron_api come before those of the same name here.
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
 ]
 MIDDLEWARE = [
     "zekron_api.middleware.wait_in_place",
@@ -167,11 +176,12 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "zekron_api.middleware.LoginLimit",
+    "zekron_api.people.limits.LoginLimit",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "axes.middleware.AxesMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "allauth.usersessions.middleware.UserSessionsMiddleware",
 ]
 TEMPLATES = [
     {
@@ -182,6 +192,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "zekron_api.people.context.sign_in",
             ]
         },
     }
@@ -281,6 +292,15 @@ QUEUE_LIMIT = 100
 # ── Databases and storage ───────────────────────────────────────────────────────────────────────
 DATABASES = {"default": database_url.entry(database, direct=direct_database)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+# The limits of sign-ins count here, for all web processes and also while Redis is away. They admit a few thousand live
+# entries. A full cache would drop some that still count, and a larger one is counted more slowly.
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "zekron_cache",
+        "OPTIONS": {"MAX_ENTRIES": 50_000},
+    }
+}
 STORAGES = {
     "objects": object_store(storage_url),
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
@@ -371,21 +391,13 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 # Lax, because a customer comes back from the page of a payment, or from a mail, and is still signed in.
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
-# Staff move money, so a session lasts half a working day at most, and ends when the browser closes.
+# Staff and owners move money, so a session lasts half a working day at most, and ends when the browser closes.
 SESSION_COOKIE_AGE = 4 * 3600
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
-AUTHENTICATION_BACKENDS = [
-    "axes.backends.AxesStandaloneBackend",
-    "django.contrib.auth.backends.ModelBackend",
-]
-# The lockout counts name and address together, so that knowing a name is not enough to lock its owner out.
-AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
-AXES_FAILURE_LIMIT = 5
-AXES_COOLOFF_TIME = timedelta(minutes=15)
-AXES_RESET_ON_SUCCESS = True
-AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
-AXES_CLIENT_IP_CALLABLE = "zekron_api.http.login_limit.address_of"
-AXES_LOCKOUT_CALLABLE = "zekron_api.http.errors.lockout"
+AUTHENTICATION_BACKENDS = ["zekron_api.people.backend.PersonBackend"]
+# So many failures with one name from one address lock out that pair, and nobody else, for so long.
+LOGIN_FAILURES = 5
+LOGIN_LOCKOUT = timedelta(minutes=15)
 # Each login costs half a second of processor time, whether it succeeds or not. The limit of a name is above the limit
 # of an address, so that one address cannot keep the owner of a name out.
 LOGINS_PER_MINUTE_OF_ADDRESS = 10
@@ -395,6 +407,44 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+
+# ── People ──────────────────────────────────────────────────────────────────────────────────────
+# django-allauth reads the settings that begin with ACCOUNT and MFA.
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "/console/"
+STAFF_MFA = HTTPS if staff_mfa is None else staff_mfa
+ACCOUNT_ADAPTER = "zekron_api.people.adapter.PersonAdapter"
+ACCOUNT_FORMS = {"login": "zekron_api.people.forms.LoginForm"}
+ACCOUNT_LOGIN_METHODS = {"email", "username"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_MAX_EMAIL_ADDRESSES = 5
+ACCOUNT_SESSION_REMEMBER = False
+ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
+# An address that nobody can be asked about needs no answer. The adapter says whose must be confirmed.
+ACCOUNT_EMAIL_VERIFICATION = "mandatory" if SENDS_MAIL else "none"
+ACCOUNT_LOGIN_BY_CODE_ENABLED = SENDS_MAIL
+ACCOUNT_EMAIL_NOTIFICATIONS = SENDS_MAIL
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if HTTPS else "http"
+# Money and second factors ask again for proof after so many seconds.
+ACCOUNT_REAUTHENTICATION_TIMEOUT = 15 * 60
+# The limit of failed codes of a second factor is that of failed passwords, and the one of logins is LOGINS_PER_MINUTE.
+ACCOUNT_RATE_LIMITS = {
+    "login": None,
+    "login_failed": f"{LOGIN_FAILURES}/{LOGIN_LOCKOUT.total_seconds():.0f}s/key",
+    "signup": "10/m/ip",
+    "request_login_code": "10/m/ip,3/m/key",
+    "reset_password": "10/m/ip,3/m/key",
+}
+MFA_ADAPTER = "zekron_api.people.second_factor.SealingAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_TOTP_ISSUER = "Zekron"
+# An unconfirmed address cannot sign in where addresses are confirmed, so a second factor keeps out nobody else.
+MFA_ALLOW_UNVERIFIED_EMAIL = True
+# Browsers allow passkeys on http://localhost, and only there without HTTPS.
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not HTTPS
 
 # ── Time, logs ──────────────────────────────────────────────────────────────────────────────────
 USE_TZ = True
@@ -437,8 +487,6 @@ LOGGING = {
         "httpx2": {"level": "WARNING"},
         # At INFO the MCP SDK announces each message, and at DEBUG it writes them.
         "mcp": {"level": "WARNING"},
-        # axes announces itself at every start.
-        "axes.apps": {"level": "WARNING"},
         "django.request": {"filters": ["without_paths"]},
         # Anyone may send any host.
         "django.security.DisallowedHost": {"filters": ["without_traceback"]},

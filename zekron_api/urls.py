@@ -72,9 +72,11 @@ urlpatterns = [
     path("readyz", health.ready),
     path("metrics", prometheus.serve),
     path("console/", include("zekron_api.console.urls")),
+    path("", include("zekron_api.people.urls")),
     path("admin/", admin.site.urls),
 ]
 handler400 = "zekron_api.http.errors.bad_request"
 handler403 = "zekron_api.http.errors.permission_denied"
 handler404 = "zekron_api.http.errors.not_found"
+handler429 = "zekron_api.http.errors.too_many_requests"
 handler500 = "zekron_api.http.errors.server_error"

@@ -5,6 +5,8 @@ from uuid import uuid4
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
+from tests.browsers import sign_in
+
 ACCOUNTS = "/admin/billing/account/"
 KEYS = "/admin/billing/apikey/"
 RESERVATIONS = "/admin/billing/reservation/"
@@ -15,9 +17,7 @@ def browser_with(*permissions: str) -> Client:
     """Log a staff member with these permissions alone in, and return the browser."""
     user = User.objects.create_user("bob", is_staff=True)
     user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-    browser = Client()
-    browser.force_login(user)
-    return browser
+    return sign_in(Client(), user)
 
 
 def movement(dollars: str, reason: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ from django.test import Client
 
 from billing import ledger
 from billing.models import Account
+from tests.browsers import sign_in
 
 
 @pytest.fixture
@@ -17,5 +18,4 @@ def account() -> Account:
 @pytest.fixture
 def staff(client: Client) -> Client:
     """Log a superuser in, and return the browser."""
-    client.force_login(User.objects.create_superuser("ada"))
-    return client
+    return sign_in(client, User.objects.create_superuser("ada"))

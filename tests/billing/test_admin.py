@@ -18,6 +18,7 @@ from tests.billing.admin_client import (
     movement,
     page,
 )
+from tests.browsers import sign_in
 
 pytestmark = pytest.mark.django_db
 
@@ -183,7 +184,7 @@ def test_staff_without_permission_and_strangers_see_nothing(account: Account) ->
 
 def test_moving_money_needs_the_forms_own_token(account: Account) -> None:
     browser = Client(enforce_csrf_checks=True)
-    browser.force_login(User.objects.create_superuser("ada"))
+    sign_in(browser, User.objects.create_superuser("ada"))
     assert browser.post(f"{ACCOUNTS}{account.pk}/top-up/", movement("5", "r")).status_code == 403
     assert LedgerEntry.objects.count() == 1
 

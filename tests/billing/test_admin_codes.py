@@ -89,9 +89,7 @@ def test_codes_are_listed_with_their_state_and_found(staff: Client, account: Acc
 
 def test_codes_are_made_only_by_staff_who_may_move_money() -> None:
     for permissions in (["add_redemptioncode"], ["change_account"]):
-        browser = browser_with(*permissions)
-        assert browser.post(f"{CODES}add/", form()).status_code == 403
-        browser.logout()
+        assert browser_with(*permissions).post(f"{CODES}add/", form()).status_code == 403
         _forget_bob()
     assert not RedemptionCode.objects.exists()
     assert (

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
 
 from tests import processes
+from workers.messaging.redis_client import connection as broker
 
 # Root needs the first, and without the others Chromium calls servers of its maker.
 _OPTIONS: Final = (
@@ -53,6 +54,12 @@ def site(tmp_path: Path, objects_folder: Path) -> Iterator[str]:
     with processes.running(folder=tmp_path, objects_folder=objects_folder) as stack:
         processes.wait_until(lambda: processes.answers(stack.url))
         yield stack.url
+
+
+@pytest.fixture(autouse=True)
+def no_rates() -> None:
+    """Limits start anew for each test, whose browser has the same address."""
+    broker().flushdb()
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ def staff(page: Page, site: str) -> Page:
     """Log a superuser in by the form."""
     User.objects.create_superuser("ada", password=PASSWORD)
     page.goto(f"{site}/admin/")
-    page.get_by_label("Username").fill("ada")
+    page.get_by_label("Email or user name").fill("ada")
     page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
     page.wait_for_url("**/admin/")
     return page
 

@@ -30,7 +30,7 @@ PATHS: dict[str, Callable[[Server], Answer]] = {
     ),
     "admin page": lambda server: _browse(server, "/admin/"),
     "admin login": lambda server: _browse(
-        server, "/admin/login/", f"csrfmiddlewaretoken={'b' * 32}&username=x&password=y"
+        server, "/me/login/", f"csrfmiddlewaretoken={'b' * 32}&login=x&password=y"
     ),
 }
 
@@ -100,7 +100,7 @@ def test_while_the_database_is_away_every_path_says_so_and_nothing_is_held(web: 
     assert web.server.ask("/healthz").status == 200
     web.proxy.restore()
     wait_until(lambda: web.server.ask("/v1/balance").status == 200)
-    assert _browse(web.server, "/admin/login/").status == 200
+    assert _browse(web.server, "/me/login/").status == 200
     assert Account.objects.get().reserved_micros == 0
     assert Generation.objects.count() == 0
     assert (web.lines("PostgreSQL is away"), web.lines("PostgreSQL is back")) == (1, 1)

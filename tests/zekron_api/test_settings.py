@@ -324,6 +324,32 @@ def test_a_moderation_module_must_exist(read: Read, value: str) -> None:
     assert "the environment variable MODERATION is not the name of a Python module" in str(ended.value)
 
 
+def test_staff_need_a_second_factor_with_https_unless_the_operator_decides(read: Read) -> None:
+    plain = {"PUBLIC_URL": "http://api.example.com"}
+    assert [read()["STAFF_MFA"], read(STAFF_MFA="0")["STAFF_MFA"]] == [True, False]
+    assert [read(**plain)["STAFF_MFA"], read(**plain, STAFF_MFA="1")["STAFF_MFA"]] == [False, True]
+
+
+def test_sign_up_is_closed_unless_it_is_opened(read: Read) -> None:
+    assert [read()["SIGNUP"], read(SIGNUP="open")["SIGNUP"]] == ["closed", "open"]
+    with pytest.raises(SystemExit, match="SIGNUP is not one of: open, closed"):
+        read(SIGNUP="yes")
+
+
+def test_addresses_are_confirmed_and_codes_mailed_only_where_mail_is_sent(read: Read) -> None:
+    names = ("ACCOUNT_EMAIL_VERIFICATION", "ACCOUNT_LOGIN_BY_CODE_ENABLED", "ACCOUNT_EMAIL_NOTIFICATIONS")
+    without, sending = read(), read(EMAIL_URL="submission://u:p@mail.example.com:587")
+    assert [without[name] for name in names] == ["none", False, False]
+    assert [sending[name] for name in names] == ["mandatory", True, True]
+
+
+def test_limits_of_sign_ins_count_in_a_table_that_all_processes_share(read: Read) -> None:
+    cache = read()["CACHES"]["default"]
+    assert cache["BACKEND"] == "django.core.cache.backends.db.DatabaseCache"
+    # A smaller cache would drop lockouts that still count.
+    assert cache["OPTIONS"]["MAX_ENTRIES"] >= 20_000
+
+
 def test_a_list_of_nothing_stops_the_start(read: Read) -> None:
     with pytest.raises(SystemExit) as ended:
         read(ALLOWED_HOSTS=" , ")

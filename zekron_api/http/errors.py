@@ -416,18 +416,29 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """Reply with 403 to an admin form without its CSRF token; Django calls it."""
+    """Reply with 403 to a form without its CSRF token; Django calls it."""
     return reply_with_status(403)
 
 
-def lockout(request: HttpRequest, response: HttpResponse | None, credentials: Any) -> HttpResponse:
-    """Build the 429 for a browser that failed to log in too often, whatever the password.
-
-    django-axes calls it for as long as the lockout lasts.
-    """
-    wait_seconds = int(settings.AXES_COOLOFF_TIME.total_seconds())
+def lockout() -> HttpResponse:
+    """Build the 429 for a browser that failed to log in too often, whatever the password."""
+    wait_seconds = int(settings.LOGIN_LOCKOUT.total_seconds())
     message = f"Too many failed logins. Try again in {wait_seconds // 60} minutes, or ask the operator."
     return refuse_login(message, wait_seconds=wait_seconds)
+
+
+def too_many_requests(request: HttpRequest) -> HttpResponse:
+    """Reply with 429 to a browser that is over one of the limits of django-allauth, which calls it."""
+    return refuse_login("Too many tries. Try again in a minute.", wait_seconds=60)
+
+
+def mail_failed() -> HttpResponse:
+    """Build the 503 for a browser whose page needed a mail, which could not be sent."""
+    error_type = "service_unavailable"
+    message = "The mail could not be sent. Try again in a few minutes."
+    failed = envelope(503, error_type, message, error_codes.new_code(error_type=error_type))
+    failed["Retry-After"] = "60"
+    return failed
 
 
 def refuse_login(message: str, *, wait_seconds: int) -> HttpResponse:

@@ -1,17 +1,17 @@
-"""The limit of logins to the admin: by address, by name, and in all. Each login hashes a password, right or wrong."""
+"""The limit of logins: by address, by name, and in all. Each login hashes a password, right or wrong."""
 
 import hashlib
 import math
 import time
 import unicodedata
-from ipaddress import IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv6Network
 from typing import Final
 
 from django.conf import settings
 from django.http import HttpRequest
 from limits import RateLimitItemPerMinute
 
-from zekron_api.http import rate_limit
+from zekron_api.http import client_address, rate_limit
 
 # One client has all addresses of such a network, and could use another one for each login.
 _IPV6_PREFIX_BITS: Final = 64
@@ -26,11 +26,13 @@ class LoginsExceeded(Exception):
 
 
 def consume(*, address: str | None, name: str) -> None:
-    """Count one login; raise LoginsExceeded when it is over a limit. A login over one limit uses up no later one."""
-    digest = hashlib.sha256(unicodedata.normalize("NFKC", name).strip().casefold().encode()).hexdigest()
+    """Count one login; raise LoginsExceeded when it is over a limit. A login over one limit uses up no later one.
+
+    An empty name stands for nobody, and has no limit of its own.
+    """
     for limit, kind in (
         (settings.LOGINS_PER_MINUTE_OF_ADDRESS, f"address:{address}"),
-        (settings.LOGINS_PER_MINUTE_OF_NAME, f"name:{digest}"),
+        *([(settings.LOGINS_PER_MINUTE_OF_NAME, f"name:{digest_of(name)}")] if name else []),
         (settings.LOGINS_PER_MINUTE, "all"),
     ):
         rate, is_admitted = rate_limit.count(RateLimitItemPerMinute(limit, namespace="LOGINS"), kind)
@@ -38,17 +40,17 @@ def consume(*, address: str | None, name: str) -> None:
             raise LoginsExceeded(rate)
 
 
+def digest_of(name: str) -> str:
+    """Return the text under which a name is counted, however it is spelled. It names nobody."""
+    return hashlib.sha256(unicodedata.normalize("NFKC", name).strip().casefold().encode()).hexdigest()
+
+
 def address_of(request: HttpRequest) -> str | None:
     """Return the address that stands for a client: its IPv4 address or the /64 network of its IPv6 address.
 
     None stands for all clients without an address, such as those over a Unix socket.
     """
-    try:
-        address = ip_address(request.META.get("REMOTE_ADDR", ""))
-    except ValueError:
-        return None
-    if not isinstance(address, IPv6Address):
-        return str(address)
-    if address.ipv4_mapped:
-        return str(address.ipv4_mapped)
-    return str(IPv6Network((int(address), _IPV6_PREFIX_BITS), strict=False).network_address)
+    address = client_address.read(request)
+    if address is None or ":" not in address:
+        return address
+    return str(IPv6Network((address, _IPV6_PREFIX_BITS), strict=False).network_address)

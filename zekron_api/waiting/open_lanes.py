@@ -11,15 +11,14 @@ from django.db import connections
 
 # The paths of health checks: a load balancer that waits for an answer would take the process out of service.
 PROBES: Final = frozenset({"/healthz", "/readyz"})
-# A login hashes a password for about half a second of processor time.
-LOGIN: Final = "/admin/login/"
+# A login hashes a password for about half a second of processor time, and so do other forms below these paths.
+LOGINS: Final = ("/me/", "/invitations/")
 # An order by card waits for Stripe, for a second or, with a retry, for twenty.
 TOP_UPS: Final = "/v1/top-ups"
 # An event of Stripe may have to ask Stripe for the order of a payment.
 EVENTS: Final = "/stripe/webhook"
 # The lanes of requests other than health checks, which have one whatever their method, and the threads of each lane.
 _BY_REQUEST: Final = {
-    ("POST", LOGIN): "login",
     ("POST", TOP_UPS): "top-up",
     ("POST", EVENTS): "event",
 }
@@ -36,13 +35,21 @@ class OpenLanes:
 
     def find(self, scope: dict[str, Any]) -> Executor | None:
         """Return the lane of a request, or None for any other request of clients or staff."""
-        name = "probe" if scope["path"] in PROBES else _BY_REQUEST.get((scope["method"], scope["path"]))
+        name = _name(scope["method"], scope["path"])
         return None if name is None else self._lanes[name]
 
     def close(self) -> None:
         """Close the threads' database connections, and stop the threads."""
         for name, lane in self._lanes.items():
             close_threads(lane, thread_count=_THREAD_COUNTS[name])
+
+
+def _name(method: str, path: str) -> str | None:
+    if path in PROBES:
+        return "probe"
+    if method == "POST" and path.startswith(LOGINS):
+        return "login"
+    return _BY_REQUEST.get((method, path))
 
 
 def close_threads(pool: ThreadPoolExecutor, *, thread_count: int) -> None:

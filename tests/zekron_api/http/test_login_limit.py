@@ -21,7 +21,7 @@ from zekron_api.http import rate_limit
 from zekron_api.waiting.asgi_handler import THREAD_COUNT
 
 pytestmark = pytest.mark.django_db(transaction=True)
-LOGIN = "/admin/login/"
+LOGIN = "/me/login/"
 PASSWORD = "correct horse battery staple"
 NOT_THE_PASSWORD = "wrong"
 PATIENCE_SECONDS = 60
@@ -56,7 +56,7 @@ def counted(settings: Settings) -> None:
 
 
 def login(*, address: str = "192.0.2.1", name: str = "ada", password: str = NOT_THE_PASSWORD) -> Any:
-    data = {"username": name, "password": password}
+    data = {"login": name, "password": password}
     return Client().post(f"{LOGIN}?next=/admin/", data, REMOTE_ADDR=address)
 
 
@@ -128,7 +128,7 @@ def test_all_logins_together_have_a_limit() -> None:
 def test_neither_the_form_nor_a_post_without_its_token_counts() -> None:
     for _ in range(10):
         assert Client().get(LOGIN).status_code == 200
-        assert Client(enforce_csrf_checks=True).post(LOGIN, {"username": "ada"}).status_code == 403
+        assert Client(enforce_csrf_checks=True).post(LOGIN, {"login": "ada"}).status_code == 403
     assert login(password=PASSWORD).status_code == 302
 
 
@@ -165,7 +165,7 @@ def test_logins_that_hash_take_one_thread_of_their_own(
     kind = ("content-type", "application/x-www-form-urlencoded")
 
     def guess(number: int) -> int:
-        fields = {"csrfmiddlewaretoken": token[1].decode(), "username": f"u{number}", "password": "wrong"}
+        fields = {"csrfmiddlewaretoken": token[1].decode(), "login": f"u{number}", "password": "wrong"}
         return room.send("POST", LOGIN, [cookie, kind], urlencode(fields).encode()).status_code
 
     CountingHasher.may_go_on.clear()

@@ -9,6 +9,7 @@ from django.test import Client
 
 from tests import factories
 from tests.billing.admin_client import browser_with, page
+from tests.browsers import sign_in
 from tests.workers.usage.histories import History, roll_up_when_quiet
 from workers.messaging import redis_client, worker_registry
 from workers.messaging.redis_client import connection
@@ -80,7 +81,7 @@ def test_accounts_are_listed_by_what_they_spent_and_those_with_little_left(rolle
 def test_a_superuser_sees_money_and_work(rolled_up: History) -> None:
     worker_registry.publish(worker_name="gpu@a")
     browser = Client()
-    browser.force_login(User.objects.create_superuser("ada"))
+    sign_in(browser, User.objects.create_superuser("ada"))
     shown = text(page(browser, INDEX))
     assert "Revenue until 2026-03-02 12:00:00 UTC" in shown
     assert "today 0.0801 3 1 1" in shown
@@ -113,7 +114,7 @@ def test_the_page_works_before_the_first_roll_up_and_while_redis_is_away(
 
     monkeypatch.setattr("workers.audit.scheduled.redis_client.connection_or_unavailable", away)
     browser = Client()
-    browser.force_login(User.objects.create_superuser("ada"))
+    sign_in(browser, User.objects.create_superuser("ada"))
     shown = text(page(browser, INDEX))
     assert "Queued 1, the oldest for" in shown
     assert "Workers unknown: Redis is away" in shown

@@ -1,0 +1,1 @@
+"""The management commands for people's sign-in, one a module."""
