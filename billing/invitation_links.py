@@ -5,6 +5,7 @@ import smtplib
 
 from django.conf import settings
 from django.core.mail import send_mail
+from django.urls import reverse
 
 from billing.invitations import LIFE, Issued
 
@@ -13,7 +14,7 @@ log = logging.getLogger(__name__)
 
 def address_of(issued: Issued) -> str:
     """Return the address of the page on which the person joins the account."""
-    return f"{settings.PUBLIC_URL}/invitations/{issued.token}"
+    return f"{settings.PUBLIC_URL}{reverse('invitation', args=[issued.token])}"
 
 
 def send(*, issued: Issued) -> bool:
@@ -28,7 +29,7 @@ def send(*, issued: Issued) -> bool:
     name = " ".join(invitation.account.name.split())
     subject = f"Invitation to {name}"
     body = (
-        f"{invitation.invited_by} invites you to the account {name}, as {invitation.role}.\n\n"
+        f"You are invited to the account {name}, as {invitation.role}.\n\n"
         f"Join here, within {LIFE.days} days:\n{address_of(issued)}\n"
     )
     try:

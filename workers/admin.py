@@ -18,6 +18,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 
 from billing import ledger
+from billing.admin import reauthentication
 from billing.admin.records import ReadOnlyAdmin
 from billing.money import format_usd
 from workers.imaging import masks
@@ -162,8 +163,10 @@ class GenerationAdmin(ReadOnlyAdmin):
         generation = self.get_object(request, str(generation_id))
         if generation is None:
             raise Http404
-        form = ReasonForm(request.POST if request.method == "POST" else None)
-        if not form.is_valid():
+        if name == "refund" and (asked := reauthentication.ask(request)):
+            return asked
+        form = ReasonForm(reauthentication.typed_form(request))
+        if request.method != "POST" or not form.is_valid():
             context = {
                 **self.admin_site.each_context(request),
                 "title": f"{name.capitalize()} generation",

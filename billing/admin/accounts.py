@@ -14,15 +14,18 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 from billing import accounts, ledger, limits
+from billing.admin import reauthentication
 from billing.admin.columns import usd
 from billing.admin.export import ExportMixin
 from billing.admin.forms import LimitsForm, MoveMoneyForm, OpenAccountForm, OpenAccountWithinDefaultForm
+from billing.admin.people import InvitingMixin
+from billing.admin.reauthentication import ProvenAddition
 from billing.models import Account, LedgerEntry
 from billing.money import format_usd
 
 
 @admin.register(Account)
-class AccountAdmin(ExportMixin):
+class AccountAdmin(InvitingMixin, ProvenAddition, ExportMixin):
     """The admin of balances and statuses. Every write goes through the ledger or the accounts module."""
 
     # To save a row that a form read a minute ago would write an old balance back, so no row is ever saved.
@@ -117,9 +120,11 @@ class AccountAdmin(ExportMixin):
         self, request: HttpRequest, account_id: int, *, title: str, move: Callable[..., LedgerEntry]
     ) -> HttpResponse:
         """Ask for amount and reason, and move the money in the staff member's name."""
-        account = self._require_account(request, account_id)
-        form = MoveMoneyForm(request.POST if request.method == "POST" else None)
-        if form.is_valid():
+        account = self.require_account(request, account_id)
+        if asked := reauthentication.ask(request):
+            return asked
+        form = MoveMoneyForm(reauthentication.typed_form(request))
+        if request.method == "POST" and form.is_valid():
             try:
                 entry = move(account_id=account_id, actor=request.user.get_username(), **form.cleaned_data)
             except ledger.MovedBefore as error:
@@ -147,9 +152,11 @@ class AccountAdmin(ExportMixin):
 
     def set_limits(self, request: HttpRequest, account_id: int) -> HttpResponse:
         """Ask for the account's own limits, and set them."""
-        account = self._require_account(request, account_id)
-        form = LimitsForm(request.POST if request.method == "POST" else None, instance=account)
-        if form.is_valid():
+        account = self.require_account(request, account_id)
+        if asked := reauthentication.ask(request):
+            return asked
+        form = LimitsForm(reauthentication.typed_form(request), instance=account)
+        if request.method == "POST" and form.is_valid():
             message = f"Limits: {self.limits(Account(**form.cleaned_data))}."
             with transaction.atomic():
                 limits.set_limits(account_id=account_id, **form.cleaned_data)
@@ -160,7 +167,7 @@ class AccountAdmin(ExportMixin):
         context |= {"original": account, "form": form}
         return TemplateResponse(request, "admin/billing/account/limits.html", context)
 
-    def _require_account(self, request: HttpRequest, account_id: int) -> Account:
+    def require_account(self, request: HttpRequest, account_id: int) -> Account:
         """Return the account for staff who may change accounts. Raises PermissionDenied or Http404."""
         if not self.has_change_permission(request):
             raise PermissionDenied

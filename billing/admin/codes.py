@@ -12,11 +12,12 @@ from django.utils import timezone
 from billing import codes
 from billing.admin.columns import usd
 from billing.admin.forms import CreateCodesForm
+from billing.admin.reauthentication import ProvenAddition
 from billing.income_models import RedemptionCode
 
 
 @admin.register(RedemptionCode)
-class RedemptionCodeAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class takes its parameter in stubs alone
+class RedemptionCodeAdmin(ProvenAddition):
     """The admin of codes, which never shows a code's digest and shows its text only once."""
 
     form = CreateCodesForm

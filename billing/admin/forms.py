@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from billing import account_names, accounts, bounds, codes, limits, money
 from billing.income_models import RedemptionCode
+from billing.membership_models import Role
 from billing.models import Account
 
 
@@ -144,3 +145,12 @@ class CreateCodesForm(forms.ModelForm):  # type: ignore[type-arg] # as above
         if not timedelta(0) < expires_at - timezone.now() <= timedelta(days=codes.MAX_VALID_DAYS):
             raise ValidationError(f"Expiry must be in the next {codes.MAX_VALID_DAYS} days.")
         return expires_at
+
+
+class InviteForm(forms.Form):
+    """The form of an invitation into an account."""
+
+    email = forms.EmailField(
+        label="E-mail", widget=forms.EmailInput(attrs={"size": 40, "autocomplete": "off"})
+    )
+    role = forms.ChoiceField(choices=Role.choices, initial=Role.MEMBER)

@@ -14,7 +14,9 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 
 from billing import key_changes, key_spending, keys, money
+from billing.admin import reauthentication
 from billing.admin.key_forms import KeyForm, RotateKeyForm
+from billing.admin.reauthentication import ProvenAddition
 from billing.grants import Grants
 from billing.models import ApiKey
 
@@ -32,7 +34,7 @@ _COLUMNS: Final = (
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class takes its parameter in stubs alone
+class ApiKeyAdmin(ProvenAddition):
     """The admin of keys, which never shows a key's digest and shows its text only once."""
 
     form = KeyForm
@@ -128,8 +130,10 @@ class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class 
             raise PermissionDenied
         if key is None:
             raise Http404
-        form = RotateKeyForm(request.POST if request.method == "POST" else None)
-        if form.is_valid():
+        if asked := reauthentication.ask(request):
+            return asked
+        form = RotateKeyForm(reauthentication.typed_form(request))
+        if request.method == "POST" and form.is_valid():
             hours: int = form.cleaned_data["overlap_hours"]
             with transaction.atomic():
                 key, text = key_changes.rotate(key_id=key_id, overlap=timedelta(hours=hours))
