@@ -1,9 +1,11 @@
-"""The preparation of a stack's database in a process of its own: migrations, then an account with a key.
+"""The preparation of a stack's database in a process of its own: migrations, then an account with a key and an owner.
 
-The process loads Django while the servers start. It prints one line after each of the two steps.
+The process loads Django while the servers start. It prints one line after the migrations, one with the key and one with
+a link that signs the owner in.
 """
 
 import contextlib
+import io
 import os
 import subprocess
 import sys
@@ -16,6 +18,8 @@ from zekron_api.local import commands, logs
 
 BASE_DIR: Final = Path(__file__).resolve().parent.parent.parent
 MIGRATED: Final = "migrated"
+# The user name of the person who owns every account of a local stack.
+OWNER: Final = "demo"
 
 
 class PreparationFailed(Exception):
@@ -35,6 +39,10 @@ class Preparation:
 
     def wait_for_key(self) -> str:
         """Return a key of the new account. Call it after `wait_for_migrations`. Raises PreparationFailed."""
+        return self._read_line()
+
+    def wait_for_link(self) -> str:
+        """Return a link into the console. Call it after `wait_for_key`. Raises PreparationFailed."""
         return self._read_line()
 
     def _read_line(self) -> str:
@@ -86,16 +94,18 @@ def started(*, account_name: str, log: Path) -> Iterator[Preparation]:
 
 
 def main() -> None:
-    """Migrate the database, print MIGRATED, open an account, and print its key."""
+    """Migrate the database, print MIGRATED, open an account, and print its key and its owner's link."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "zekron_api.settings")
     # The parent imports this module too, and needs no Django.
     import django  # noqa: PLC0415
 
     django.setup()
     from django.conf import settings  # noqa: PLC0415
+    from django.contrib.auth.models import User  # noqa: PLC0415
     from django.core.management import call_command  # noqa: PLC0415
 
-    from billing import accounts, keys, ledger, money  # noqa: PLC0415
+    from billing import accounts, keys, ledger, memberships, money  # noqa: PLC0415
+    from billing.membership_models import Role  # noqa: PLC0415
     from storage.postgresql import time_limits  # noqa: PLC0415
     from zekron_api.local import servers  # noqa: PLC0415
 
@@ -107,6 +117,11 @@ def main() -> None:
         )
         _, key = keys.issue(account_id=account.pk)
         _say(key)
+        # Without a password, only a link signs this person in.
+        person = User.objects.filter(username=OWNER).first() or User.objects.create_user(OWNER)
+        memberships.add(user_id=person.pk, account_id=account.pk, role=Role.OWNER)
+        call_command("sign_in_link", OWNER, next=f"/console/{account.pk}/", stdout=(link := io.StringIO()))
+        _say(link.getvalue().strip())
 
 
 def _say(line: str) -> None:

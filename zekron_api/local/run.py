@@ -37,10 +37,11 @@ class StackFailed(Exception):
 
 @dataclass(frozen=True)
 class Stack:
-    """A running stack: its port, an API key for it, its logs and its supervisor."""
+    """A running stack: its port, an API key for it, a link into its console, its logs and its supervisor."""
 
     port: int
     key: str
+    console: str
     logs: Path
     supervisor: supervisord.Supervisor
 
@@ -87,7 +88,8 @@ def up(*, name: str, port: int) -> Iterator[Stack]:
     ):
         _start_first(supervisor, preparing)
         say(f"Opening the account {account!r} with 10.00 US dollars, and making a key.")
-        stack = Stack(port=port, key=preparing.wait_for_key(), logs=folder, supervisor=supervisor)
+        key, console = preparing.wait_for_key(), preparing.wait_for_link()
+        stack = Stack(port=port, key=key, console=console, logs=folder, supervisor=supervisor)
         _wait_until_ready(stack)
         supervisor.start([each for each in supervisord.read(procfile) if each not in FIRST])
         yield stack
@@ -193,9 +195,10 @@ def main() -> int:
 def _welcome(stack: Stack) -> str:
     request = '{"prompt": "A serene mountain landscape at golden hour"}'
     return f"""
-Ready:  {stack.url}
-Key:    {stack.key}
-Logs:   {stack.logs.relative_to(BASE_DIR)}
+Ready:   {stack.url}
+Key:     {stack.key}
+Console: {stack.console}
+Logs:    {stack.logs.relative_to(BASE_DIR)}
 
 curl {stack.url}/v1/generate -H 'Authorization: Bearer {stack.key}' \\
   -H 'Content-Type: application/json' -d '{request}'

@@ -1,11 +1,12 @@
-"""The preparation of a stack's database: migrations first, then an account with a key."""
+"""The preparation of a stack's database: migrations first, then an account with a key and an owner."""
 
 from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.test import Client
 
-from billing import keys
+from billing import keys, memberships
 from tests import processes
 from zekron_api.local import commands, preparation
 from zekron_api.local.preparation import PreparationFailed
@@ -23,8 +24,14 @@ def variables(monkeypatch: pytest.MonkeyPatch, objects_folder: Path) -> None:
 def test_a_migrated_database_gets_an_account_whose_key_works(variables: None, tmp_path: Path) -> None:
     with preparation.started(account_name="demo 1", log=tmp_path / "log" / "preparation.log") as preparing:
         preparing.wait_for_migrations()
-        key = preparing.wait_for_key()
+        key, link = preparing.wait_for_key(), preparing.wait_for_link()
     account = keys.authenticate(text=key).account
+    [membership] = memberships.list_of_account(account_id=account.pk)
+    assert (membership.user.username, membership.role) == ("demo", "owner")
+    assert (
+        Client().post(link.removeprefix("http://localhost:8000")).headers["Location"]
+        == f"/console/{account.pk}/"
+    )
     assert (account.name, account.balance_micros) == ("demo 1", 10_000_000)
     assert preparing.process.returncode is not None
 
