@@ -315,16 +315,16 @@ MUTATIONS = (
     ),
     Mutation(
         name="the lockout counts an IPv6 client as its network",
-        path="zekron_api/settings.py",
-        text='AXES_CLIENT_IP_CALLABLE = "zekron_api.http.login_limit.address_of"\n',
-        without="",
+        path="zekron_api/people/adapter.py",
+        text='return {"address": login_limit.address_of(request), "name": name}',
+        without='return {"address": client_address.read(request), "name": name}',
         tests=(f"{GUESSES}::test_a_lockout_of_an_ipv6_client_holds_for_its_network",),
     ),
     Mutation(
         name="a login without the token of its form is not counted",
         path="zekron_api/settings.py",
-        text='    "django.middleware.csrf.CsrfViewMiddleware",\n    "zekron_api.middleware.LoginLimit",\n',
-        without='    "zekron_api.middleware.LoginLimit",\n    "django.middleware.csrf.CsrfViewMiddleware",\n',
+        text='    "django.middleware.csrf.CsrfViewMiddleware",\n    "zekron_api.people.limits.LoginLimit",\n',
+        without='    "zekron_api.people.limits.LoginLimit",\n    "django.middleware.csrf.CsrfViewMiddleware",\n',
         tests=(f"{GUESSES}::test_neither_the_form_nor_a_post_without_its_token_counts",),
     ),
     Mutation(
