@@ -1,17 +1,29 @@
 """The routes of the console."""
 
-from django.urls import path
+from django.urls import include, path
 
-from zekron_api.console import billing, front, statements, usage
+from zekron_api.console import api, billing, front, statements, usage
 from zekron_api.console.keys import views as keys
 from zekron_api.console.people import views as people
 from zekron_api.console.webhooks import log, secrets
 from zekron_api.console.webhooks import views as webhooks
 
+_API = [
+    path("generate", api.Generate.as_view(), name="generate"),
+    path("quote", api.Quote.as_view(), name="quote"),
+    path("balance", api.Balance.as_view(), name="balance"),
+    path("generations/<str:generation_id>", api.OneGeneration.as_view(), name="generation"),
+    path("generations/<str:generation_id>/cancel", api.Cancel.as_view(), name="cancel"),
+    path("generations/<str:generation_id>/events", api.Events.as_view(), name="events"),
+    path("generations/<str:generation_id>/picture", api.Picture.as_view(), name="picture"),
+    path("generations/<str:generation_id>/thumbnail", api.Thumbnail.as_view(), name="thumbnail"),
+]
+
 app_name = "console"
 urlpatterns = [
     path("", front.serve, name="front"),
     path("<int:account_id>/", front.open_account, name="account"),
+    path("<int:account_id>/api/", include(_API)),
     path("<int:account_id>/usage", usage.serve, name="usage"),
     path("<int:account_id>/api/usage/export", usage.ConsoleExportView.as_view(), name="usage_export"),
     path("<int:account_id>/billing", billing.serve, name="billing"),
