@@ -156,9 +156,9 @@ def ready(url: str) -> Server:
 
 
 @contextmanager
-def worker() -> Iterator[factories.StandInEngine]:
+def worker(engine: factories.StandInEngine | None = None) -> Iterator[factories.StandInEngine]:
     """Run a worker in this process, without model or messages: it claims straight from the table."""
-    engine = factories.StandInEngine()
+    engine = engine or factories.StandInEngine()
     closed = threading.Event()
     with factories.attempt_context(engine) as context:
         thread = threading.Thread(target=_work_off, args=(context, closed), name="worker")

@@ -23,7 +23,8 @@ _INDEXED: Final = {None, *OPEN_STATUSES, Status.FAILED, Status.CANCELLED}
 class Filters:
     """The conditions that each generation of a page meets. None stands for no condition.
 
-    A generation was accepted at `since` or later, and before `until`. Its `metadata` has these names and values.
+    A generation was accepted at `since` or later, and before `until`. Its `metadata` has these names and values. The
+    key or the person asked for it.
     """
 
     status: Status | None = None
@@ -32,6 +33,8 @@ class Filters:
     since: datetime | None = None
     until: datetime | None = None
     metadata: Mapping[str, str] | None = None
+    api_key_id: int | None = None
+    person_id: int | None = None
 
     def __bool__(self) -> bool:
         """Return whether there is a condition."""
@@ -40,7 +43,11 @@ class Filters:
     @property
     def has_more_than_status(self) -> bool:
         """Return whether there is a condition on what no index has."""
-        return any(value is not None for value in (self.kind, self.model, self.metadata))
+        return any(value is not None for value in self._unindexed)
+
+    @property
+    def _unindexed(self) -> tuple[object, ...]:
+        return (self.kind, self.model, self.metadata, self.api_key_id, self.person_id)
 
     @property
     def has_time(self) -> bool:
@@ -83,6 +90,8 @@ def find_page(*, account_id: int, total: int, filters: Filters, before: Position
         "status": filters.status,
         "kind": filters.kind,
         "model": filters.model,
+        "api_key_id": filters.api_key_id,
+        "person_id": filters.person_id,
         "parameters__contains": filters.metadata and {"metadata": dict(filters.metadata)},
     }
     found = list(rows.filter(**{name: value for name, value in wanted.items() if value})[: limit + 1])

@@ -19,6 +19,8 @@ class Page(NamedTuple):
 
 
 NAVIGATION: Final[tuple[Page, ...]] = (
+    Page("playground", "Playground", Scope.READ),
+    Page("gallery", "Gallery", Scope.READ),
     Page("usage", "Usage", Scope.USAGE),
     Page("billing", "Billing", Scope.USAGE),
     Page("keys", "API keys", Scope.KEYS),

@@ -1,17 +1,38 @@
 """The routes of the console."""
 
-from django.urls import path
+from django.urls import include, path
 
-from zekron_api.console import billing, front, statements, usage
+from zekron_api.console import api, billing, front, gallery, playground, statements, usage
 from zekron_api.console.keys import views as keys
 from zekron_api.console.people import views as people
 from zekron_api.console.webhooks import log, secrets
 from zekron_api.console.webhooks import views as webhooks
 
+_API = [
+    path("generate", api.Generate.as_view(), name="generate"),
+    path("quote", api.Quote.as_view(), name="quote"),
+    path("balance", api.Balance.as_view(), name="balance"),
+    path("generations/<str:generation_id>", api.OneGeneration.as_view(), name="generation"),
+    path("generations/<str:generation_id>/cancel", api.Cancel.as_view(), name="cancel"),
+    path("generations/<str:generation_id>/events", api.Events.as_view(), name="events"),
+    path("generations/<str:generation_id>/picture", api.Picture.as_view(), name="picture"),
+    path("generations/<str:generation_id>/thumbnail", api.Thumbnail.as_view(), name="thumbnail"),
+]
+_GALLERY = [
+    path("", gallery.serve, name="gallery"),
+    path("/<int:generation_id>", gallery.show, name="gallery_item"),
+    path("/<int:generation_id>/card", gallery.show_card, name="gallery_card"),
+    path("/<int:generation_id>/delete", gallery.delete, name="gallery_delete"),
+    path("/<int:generation_id>/cancel", gallery.cancel, name="gallery_cancel"),
+]
+
 app_name = "console"
 urlpatterns = [
     path("", front.serve, name="front"),
     path("<int:account_id>/", front.open_account, name="account"),
+    path("<int:account_id>/api/", include(_API)),
+    path("<int:account_id>/playground", playground.serve, name="playground"),
+    path("<int:account_id>/gallery", include(_GALLERY)),
     path("<int:account_id>/usage", usage.serve, name="usage"),
     path("<int:account_id>/api/usage/export", usage.ConsoleExportView.as_view(), name="usage_export"),
     path("<int:account_id>/billing", billing.serve, name="billing"),

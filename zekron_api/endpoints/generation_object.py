@@ -51,6 +51,11 @@ MARKS: Final = ("xmp", "c2pa")
 _ENDED_WITHOUT_IMAGE: Final = "The generation ended without an image. Nothing was charged."
 
 
+def error_message(generation: Generation) -> str:
+    """Return a sentence that says why the generation ended without an image."""
+    return _MESSAGES.get(generation.error_type, _ENDED_WITHOUT_IMAGE)
+
+
 class Described(NamedTuple):
     """A generation with its image's row, and what is known of it beside the row."""
 
@@ -112,7 +117,7 @@ class GenerationErrorSerializer(Serializer[Any]):
     type = CharField(source="error_type", help_text="The kind of error, for programs.")
     message = ReplyField(
         {"type": "string"},
-        lambda generation: _MESSAGES.get(generation.error_type, _ENDED_WITHOUT_IMAGE),
+        error_message,
         "A sentence for people.",
         source="*",
     )

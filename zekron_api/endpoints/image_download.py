@@ -24,7 +24,7 @@ def respond(request: HttpRequest, *, generation: Generation) -> HttpResponse:
     assert image is not None
     if image.wrapped_key is None:
         raise errors.ImageExpired
-    tag = _entity_tag(image)
+    tag = entity_tag(image)
     conditional = get_conditional_response(request, etag=tag)
     if conditional is not None and conditional.status_code == 412:
         raise errors.PreconditionFailed
@@ -43,9 +43,12 @@ def respond(request: HttpRequest, *, generation: Generation) -> HttpResponse:
     )
 
 
-def _entity_tag(image: StoredImage) -> str:
-    """Return a strong validator. An object is written once, so its name stands for its bytes."""
-    return f'"{hashlib.sha256(image.object_key.encode()).hexdigest()[:32]}"'
+def entity_tag(image: StoredImage, *, of: str = "") -> str:
+    """Return a strong validator of the image, or of the named copy of it.
+
+    An object is written once, so its name stands for its bytes.
+    """
+    return f'"{hashlib.sha256(f"{image.object_key}{of}".encode()).hexdigest()[:32]}"'
 
 
 def _asked_part(request: HttpRequest, *, tag: str, byte_count: int) -> ByteRange | None:

@@ -73,7 +73,12 @@ class ApiView(APIView):
             raise errors.AddressNotAllowed
         scope = self.scopes.get("GET" if request.method == "HEAD" else request.method or "")
         if scope is not None and scope not in grants.scopes:
-            raise errors.MissingScope(f"This request needs an API key with the scope {scope}.")
+            raise errors.MissingScope(self._missing(scope))
+
+    def _missing(self, scope: Scope) -> str:
+        if self.caller.person_id is not None:
+            return "Your role in this account does not allow this. Ask one of its owners for another role."
+        return f"This request needs an API key with the scope {scope}."
 
     @property
     def caller(self) -> Caller:

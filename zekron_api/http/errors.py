@@ -133,7 +133,11 @@ class ModelNotAllowed(Exception):
 
 
 class MissingScope(Exception):
-    """The API key may not make this request; the message says why."""
+    """The API key or the person may not make this request; the message says why."""
+
+
+class SignedOut(exceptions.NotAuthenticated):
+    """A page of the console asks for something after its person's session has ended."""
 
 
 class AddressNotAllowed(Exception):
@@ -214,6 +218,7 @@ TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
     (InvalidCode, 400, "invalid_code", None),
     (AmountOutOfBounds, 400, "invalid_parameter", None),
     (exceptions.ParseError, 400, "invalid_json", None),
+    (SignedOut, 401, "unauthorized", "You are signed out. Sign in again, then repeat it."),
     (
         exceptions.NotAuthenticated,
         401,

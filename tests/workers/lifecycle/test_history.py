@@ -6,7 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 
+from billing import keys
 from billing.models import Account
 from tests import factories
 from tests.factories import NOW
@@ -110,8 +112,32 @@ def test_a_generation_that_is_accepted_meanwhile_moves_no_page(rows: list[Genera
     assert ids == expected(rows, filters)[:6]
 
 
+def test_the_pages_of_a_person_or_of_a_key_have_each_of_theirs_once(
+    rows: list[Generation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = rows[0].account
+    person = User.objects.create_user("ada")
+    key, _ = keys.issue(account_id=owner.pk)
+    theirs = [row.pk for row in rows[::2]]
+    Generation.objects.filter(pk__in=theirs).update(person=person)
+    Generation.objects.filter(account=owner).exclude(pk__in=theirs).update(api_key=key)
+    monkeypatch.setattr(history, "MAX_ROWS_PER_PAGE", 4)
+    assert walk(owner, Filters(person_id=person.pk), 2) == theirs[::-1]
+    assert walk(owner, Filters(api_key_id=key.pk), 2) == [row.pk for row in rows[1::2]][::-1]
+    # A page looks at few rows, also for a person who has none.
+    nothing = history.find_page(
+        account_id=owner.pk,
+        total=len(MINUTES),
+        filters=Filters(person_id=person.pk + 1),
+        before=None,
+        limit=2,
+    )
+    assert (nothing.generations, nothing.next_before is None) == ([], False)
+
+
 def test_no_condition_is_no_filter() -> None:
     assert not Filters()
     assert Filters(status=Status.FAILED)
     assert Filters(model="x")
     assert Filters(since=NOW)
+    assert Filters(person_id=1)
