@@ -110,7 +110,7 @@ MUTATIONS = (
     Mutation(
         name="failed redemptions are limited before a code is looked up",
         path="zekron_api/endpoints/redeem_code.py",
-        text="        redemption_limit.refuse_guessing(account=self.account, address=address)\n",
+        text="    redemption_limit.refuse_guessing(account=account, address=address)\n",
         without="",
         tests=(f"{REDEEM_CODE}::test_an_account_that_guesses_is_stopped_whatever_addresses_it_has",),
     ),

@@ -55,4 +55,5 @@ def _describe() -> dict[str, Any]:
         "price": format_usd(model.price.quote_micros(width=1024, height=1024, source_count=0)),
         "url": settings.PUBLIC_URL,
         "prompts": PROMPTS if settings.SHOWCASE_ACCOUNT else (),
+        "is_open": settings.SIGNUP == "open",
     }

@@ -36,6 +36,13 @@ def test_the_page_tells_the_price_of_this_installation() -> None:
     assert "0.0267 USD" in Page(Client().get("/", headers={"Accept": CHROMIUM}).content.decode()).text
 
 
+def test_the_page_leads_to_the_sign_up_where_it_is_open(settings: Any) -> None:
+    links = [Page(Client().get("/", headers={"Accept": CHROMIUM}).content.decode()).links]
+    settings.SIGNUP = "open"
+    links.append(Page(Client().get("/", headers={"Accept": CHROMIUM}).content.decode()).links)
+    assert ["/me/signup/" in each for each in links] == [False, True]
+
+
 def test_the_showcase_is_offered_where_an_account_pays_for_it(settings: Any) -> None:
     settings.SHOWCASE_ACCOUNT = "showcase"
     page = Page(Client().get("/", headers={"Accept": CHROMIUM}).content.decode())
