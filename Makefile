@@ -21,7 +21,7 @@ REQUEST := import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeo
 SIDE_BY_SIDE := $(if $(DATABASE_URL)$(REDIS_URL),,-n 2 --dist loadfile --no-loadscope-reorder)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-fast test-long test-deploy test-deploy-gpu check fuzz fuzz-schema fuzz-decoders clients chaos format install install-dev
+.PHONY: help demo run screenshots test test-fast test-long test-deploy test-deploy-gpu check fuzz fuzz-schema fuzz-decoders clients chaos format install install-dev
 .SUFFIXES:
 
 help:
@@ -43,6 +43,7 @@ help:
 	@echo 'make bench    compare each part with its usual alternative (BENCH="png reply" chooses by name)'
 	@echo 'make bench-gpu compare the engine on a GPU, with random weights of the true size, in ten minutes'
 	@echo 'make mutants  remove each guard in turn, and expect a test to fail (MUTANTS="lease" chooses by name)'
+	@echo 'make screenshots take the screenshots of docs/screenshots, with Chromium'
 	@echo 'make format   format the code'
 	@echo 'make install  create the virtual environment only'
 
@@ -51,6 +52,11 @@ demo: install
 
 run: install
 	@exec $(VENV) -m zekron_api.local.run
+
+screenshots: export DEBUG ?= 1
+screenshots: install-dev
+	@echo 'Taking the screenshots of docs/screenshots.'
+	@$(VENV) -m pytest -q --show-capture=no tests/browser/screenshots.py
 
 # The tests create their secrets, also where variables name the servers.
 test test-fast test-long test-deploy test-deploy-gpu test-pgbouncer check check-migrations fuzz-schema fuzz-decoders clients: export DEBUG ?= 1
