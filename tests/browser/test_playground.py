@@ -21,6 +21,7 @@ from workers.lifecycle import generations
 from workers.messaging import progress_events
 from workers.messaging.progress_events import Step
 from workers.models import Generation, Kind, Status
+from zekron_api.console import gallery
 
 MAX_MS: Final = 30_000
 # Drops a file on the place for source images as with the mouse, or pastes it into the page as with the keyboard.
@@ -195,7 +196,7 @@ def scroll_through(page: Page, context: BrowserContext, site: str, account: Acco
     sign_in(context, site, "vera", account, Role.VIEWER)
     page.goto(f"{site}/console/{account.pk}/gallery")
     cards = page.locator(".picture")
-    expect(cards).to_have_count(60, timeout=MAX_MS)
+    expect(cards).to_have_count(gallery.PAGE_SIZE, timeout=MAX_MS)
     processes.wait_until(lambda: scroll_to(count, page))
     expect(page.get_by_role("link", name="Older pictures")).to_have_count(0)
     assert page.get_by_role("link", name=re.compile("Delete|Use|Same again")).count() == 0
