@@ -419,7 +419,10 @@ LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/console/"
 STAFF_MFA = HTTPS if staff_mfa is None else staff_mfa
 ACCOUNT_ADAPTER = "zekron_api.people.adapter.PersonAdapter"
-ACCOUNT_FORMS = {"login": "zekron_api.people.forms.LoginForm"}
+ACCOUNT_FORMS = {
+    "login": "zekron_api.people.forms.LoginForm",
+    "signup": "zekron_api.people.forms.SignUpForm",
+}
 ACCOUNT_LOGIN_METHODS = {"email", "username"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_MAX_EMAIL_ADDRESSES = 5

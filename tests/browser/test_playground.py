@@ -15,7 +15,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from billing.membership_models import Role
 from billing.models import Account
 from tests import factories, images, processes
-from tests.browser.console import assert_fits_everybody, sign_in
+from tests.browser.accessibility import assert_fits_everybody
+from tests.browser.members import sign_in_member
 from workers.engine.interface import ImageOrder, StepCallback
 from workers.lifecycle import generations
 from workers.messaging import progress_events
@@ -88,9 +89,11 @@ def scroll_to(count: int, page: Page) -> bool:
 def test_a_picture_is_made_and_edited_and_deleted(
     page: Page, context: BrowserContext, chromium: Browser, site: str, account: Account, engine: GatedEngine
 ) -> None:
-    ada = sign_in(context, site, "ada", account)
+    ada = sign_in_member(context, account, site=site)
     page.goto(f"{site}/console/{account.pk}/playground")
     expect(page.get_by_text("0.0267 USD")).to_be_visible(timeout=MAX_MS)
+    page.get_by_role("button", name="Make").click()
+    expect(page.get_by_text("Write a prompt first.")).to_be_visible()
     page.get_by_label("Prompt", exact=True).fill('A "red" boat')
     page.keyboard.press("Control+Enter")
     frames = page.get_by_role("article")
@@ -134,7 +137,7 @@ def test_a_picture_is_made_and_edited_and_deleted(
     assert context.request.get(picture).status == 410
 
     stranger = chromium.new_context()
-    sign_in(stranger, site, "eve", factories.account())
+    sign_in_member(stranger, factories.account(), site=site)
     for path in ("gallery", f"gallery/{edit.pk}", f"api/generations/{edit.pk}/picture"):
         assert stranger.request.get(f"{site}/console/{account.pk}/{path}").status == 404
     stranger.close()
@@ -152,7 +155,7 @@ def cancel_queued(
     page: Page, context: BrowserContext, site: str, account: Account, engine: GatedEngine
 ) -> None:
     """Make three pictures after a mistake, and cancel two of them while they are queued."""
-    sign_in(context, site, "ada", account)
+    sign_in_member(context, account, site=site)
     page.goto(f"{site}/console/{account.pk}/playground")
     page.get_by_label("Size", exact=True).select_option("custom")
     page.get_by_label("Width in pixels").fill("513")
@@ -193,7 +196,7 @@ def scroll_through(page: Page, context: BrowserContext, site: str, account: Acco
             running = factories.claim(generation_id=queued.pk)
             generations.complete(generation=running, image=factories.sealed(content), cost_micros=26_700)
     count = Generation.objects.count()
-    sign_in(context, site, "vera", account, Role.VIEWER)
+    sign_in_member(context, account, Role.VIEWER, site=site)
     page.goto(f"{site}/console/{account.pk}/gallery")
     cards = page.locator(".picture")
     expect(cards).to_have_count(gallery.PAGE_SIZE, timeout=MAX_MS)
@@ -202,5 +205,5 @@ def scroll_through(page: Page, context: BrowserContext, site: str, account: Acco
     assert page.get_by_role("link", name=re.compile("Delete|Use|Same again")).count() == 0
     expect(cards.last.locator("img")).to_be_visible()
     page.goto(f"{site}/console/{account.pk}/playground")
-    expect(page.get_by_text("Ask one of its owners")).to_be_visible()
+    expect(page.get_by_text("Ask an owner")).to_be_visible()
     assert page.get_by_role("button", name="Make").count() == 0

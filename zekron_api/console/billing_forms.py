@@ -23,7 +23,7 @@ class CodeForm(forms.Form):
         label="Redemption code",
         max_length=codes.MAX_CHARACTERS,
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "class": "code"}),
-        help_text="Capitals, blanks and hyphens do not matter.",
+        help_text="Spaces, hyphens and capital letters do not matter.",
     )
 
 
@@ -46,18 +46,18 @@ class AlertsForm(forms.Form):
     low_balance = UsdField(
         label="Warn below this balance in USD",
         required=False,
-        help_text="Once, until the balance is back. Empty: never.",
+        help_text="One warning each time the balance falls below it. Empty: never.",
     )
     percents = forms.CharField(
-        label="Warn at these percentages of keys' limits",
+        label="Warn at these percentages of a key's limit",
         required=False,
         help_text=f"At most {alerts.MAX_PERCENTS} whole numbers from 1 to 100, such as 50, 80, 100. Empty: never.",
     )
     email = forms.EmailField(
-        label="E-mail address",
+        label="Email address",
         required=False,
         max_length=MAX_EMAIL_CHARACTERS,
-        help_text="Webhooks tell alerts too. Empty: no mail.",
+        help_text="Alerts also go to your webhooks. Empty: no email.",
     )
 
     def __init__(self, sent: QueryDict | None = None, *, own: AlertSettings) -> None:
@@ -69,7 +69,7 @@ class AlertsForm(forms.Form):
         super().__init__(sent, initial=initial)
         if not settings.SENDS_MAIL:
             self.fields["email"].disabled = True
-            self.fields["email"].help_text = "This service sends no mail. Webhooks tell alerts."
+            self.fields["email"].help_text = "This service sends no email. Alerts go to your webhooks."
 
     def clean_percents(self) -> list[int]:
         """Return the numbers, in their order. Raises ValidationError."""

@@ -32,7 +32,7 @@ class GalleryFilters(forms.Form):
         required=False, choices=[*_ANY, (Kind.CREATE, "From a prompt"), (Kind.EDIT, "Edits of images")]
     )
     model = forms.ChoiceField(required=False)
-    by = forms.ChoiceField(required=False, label="Asked by")
+    by = forms.ChoiceField(required=False, label="Requested by")
     since = forms.DateField(required=False, label="From", widget=forms.DateInput(_DATE))
     until = forms.DateField(required=False, label="To", widget=forms.DateInput(_DATE))
     before = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)

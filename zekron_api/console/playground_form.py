@@ -60,7 +60,7 @@ class PlaygroundForm(forms.Form):
 
 def _size_choices() -> list[tuple[str, str]]:
     listed = [(name, name.replace("x", " x ")) for name in sizes.SIZES]
-    return [*listed, (sizes.AUTO, "Like the first image"), (CUSTOM, "Another size")]
+    return [*listed, (sizes.AUTO, "Like image 1"), (CUSTOM, "Another size")]
 
 
 def _initial(made: Generation | None) -> dict[str, Any]:

@@ -22,7 +22,7 @@ GROUPS: Final[tuple[tuple[Group | str, str], ...]] = (
     ("type", "Type"),
     ("size", "Size"),
 )
-MEASURES: Final = (("images", "Images"), ("cost", "Cost"))
+MEASURES: Final = (("images", "Pictures"), ("cost", "Cost"))
 # Ranges of more days have longer bars, so that a chart has at most a hundred or so.
 _MAX_HOURLY_DAYS: Final = 3
 _MAX_DAILY_DAYS: Final = 100

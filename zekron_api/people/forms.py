@@ -21,12 +21,16 @@ class LoginForm(LibraryLoginForm):  # type: ignore[misc] # the library has no ty
         _drop_placeholders(self)
 
 
-class JoinForm(SignupForm):  # type: ignore[misc] # the library has no types
-    """The form of a new person who was invited. It works while strangers may not sign up."""
+class SignUpForm(SignupForm):  # type: ignore[misc] # the library has no types
+    """The form of a stranger who signs up."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         _drop_placeholders(self)
+
+
+class JoinForm(SignUpForm):
+    """The form of a new person who was invited. It works while strangers may not sign up."""
 
     def validate_unique_email(self, value: str) -> str:
         """Tell the holder of an invitation that the address is known. The sign-up of strangers must not."""

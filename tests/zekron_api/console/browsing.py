@@ -1,4 +1,4 @@
-"""A browser on the console, for tests: it opens pages and sends their forms."""
+"""A browser on the console, for tests: it opens pages, sends their forms and reads their words."""
 
 import html
 import re
@@ -10,9 +10,6 @@ from django.test import Client
 from billing.membership_models import Role
 from billing.models import Account
 from tests.zekron_api.console.people import member, signed_in
-
-# Any page of the console sets the cookie whose token forms send back.
-_TOKEN = "csrfmiddlewaretoken"
 
 
 class Browser(NamedTuple):
@@ -26,11 +23,11 @@ class Browser(NamedTuple):
         return self.client.get(self._path(page), headers=headers)
 
     def send(self, page: str, **fields: Any) -> Any:
-        return self.client.post(self._path(page), {_TOKEN: self._token(), **fields})
+        return send(self.client, self._path(page), **fields)
 
     def press(self, page: str, **headers: str) -> Any:
         """Send a form without fields, as htmx does with these headers."""
-        return self.client.post(self._path(page), headers={"X-CSRFToken": self._token(), **headers})
+        return self.client.post(self._path(page), headers={"X-CSRFToken": _token_of(self.client), **headers})
 
     def shown(self, page: str) -> str:
         """Return the text of a page, without its tags."""
@@ -41,11 +38,6 @@ class Browser(NamedTuple):
     def _path(self, page: str) -> str:
         return f"/console/{self.account.pk}/{page}"
 
-    def _token(self) -> str:
-        if "csrftoken" not in self.client.cookies:
-            self.get("leave")
-        return self.client.cookies["csrftoken"].value
-
 
 def browser(account: Account, role: str = Role.OWNER) -> Browser:
     """Sign a new person with this role in."""
@@ -53,7 +45,20 @@ def browser(account: Account, role: str = Role.OWNER) -> Browser:
     return Browser(account, user, signed_in(user))
 
 
+def send(client: Client, path: str, **fields: Any) -> Any:
+    """Send a form of the console, with the token that the client's browser has got with a page."""
+    return client.post(path, {**fields, "csrfmiddlewaretoken": _token_of(client)})
+
+
 def text_of(response: Any) -> str:
-    """Return the words of a page, each apart by one space."""
-    body = re.sub(r"<[^>]+>", " ", response.content.decode().partition("<main")[2])
-    return html.unescape(" ".join(body.split()))
+    """Return the words of a page's content, or of a fragment of a page, each apart by one space."""
+    whole = response.content.decode()
+    words = re.sub(r"<[^>]+>", " ", whole.partition("<main")[2] or whole)
+    return html.unescape(" ".join(words.split()))
+
+
+def _token_of(client: Client) -> str:
+    # Any page of the console sets the cookie whose token forms send back.
+    if "csrftoken" not in client.cookies:
+        client.get("/console/", follow=True)
+    return client.cookies["csrftoken"].value

@@ -12,7 +12,8 @@ from billing.models import Account
 from tests import factories
 from tests.assertions import refusal
 from tests.billing.stripe_stub import StripeStub
-from tests.zekron_api.console.people import member, send, signed_in, text_of
+from tests.zekron_api.console.browsing import send, text_of
+from tests.zekron_api.console.people import member, signed_in
 from workers.models import Status
 
 pytestmark = pytest.mark.django_db
@@ -57,7 +58,7 @@ def test_every_member_sees_balance_and_ledger_in_plain_words(account: Account, v
     ledger.refund(account_id=account.pk, amount_micros=1_000_000, actor="ada", reason="a secret of staff")
     text = shown(viewer, account)
     assert "Available 8.9466 USD Balance 8.9733 USD Reserved 0.0267 USD" in text
-    assert "Spent in all 0.0267 USD Pictures in all 1" in text
+    assert "Total spent 0.0267 USD Total pictures 1" in text
     assert f"Picture charged \N{MINUS SIGN}0.0267 USD 9.9733 USD 0.0000 USD {made.pk} 3" in text
     assert "Refund to you \N{MINUS SIGN}1.0000 USD" in text
     assert "Credit +10.0000 USD" in text
@@ -203,7 +204,7 @@ def test_wrong_alerts_come_back_and_change_nothing(
 
 def test_a_service_without_mail_keeps_the_address_and_says_why(account: Account, owner: Client) -> None:
     alerts.put(account_id=account.pk, low_balance_micros=None, percents=[], email="ada@example.com")
-    assert "This service sends no mail." in shown(owner, account)
+    assert "This service sends no email." in shown(owner, account)
     send(owner, page(account, "/alerts"), low_balance="7", email="eve@example.com")
     own = alerts.settings_of(account_id=account.pk)
     assert (own.low_balance_micros, own.email) == (7_000_000, "ada@example.com")

@@ -10,7 +10,8 @@ from billing.models import Account
 from tests import factories
 from tests.billing import stripe_stub
 from tests.billing.stripe_stub import StripeStub
-from tests.zekron_api.console.people import member, send, signed_in, text_of
+from tests.zekron_api.console.browsing import send, text_of
+from tests.zekron_api.console.people import member, signed_in
 
 pytestmark = pytest.mark.django_db
 

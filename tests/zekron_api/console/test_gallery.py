@@ -167,10 +167,10 @@ def test_the_time_until_a_picture_is_deleted_is_told_without_a_script(account: A
         expires_at=datetime.now(UTC) + timedelta(minutes=40, seconds=30)
     )
     browser = signed_in(member(account))
-    assert "Deleted in 40 min" in open_gallery(browser, account)
+    assert "Expires in 40 min" in open_gallery(browser, account)
     factories.expire_image(made.pk)
     text = open_gallery(browser, account)
-    assert "Deleted in" not in text
+    assert "Expires in" not in text
     assert "/thumbnail" not in text
 
 

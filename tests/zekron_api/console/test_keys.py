@@ -90,7 +90,7 @@ def test_every_field_of_a_key_can_be_given(owner: Browser) -> None:
     [
         ({"scopes": []}, "This field is required."),
         ({"expires_at": "2001-01-01T00:00"}, "The expiry must be in the future."),
-        ({"allowed_ips": "here"}, "Allowed addresses must be addresses or networks"),
+        ({"allowed_ips": "here"}, "Allowed IP addresses must be addresses or networks"),
         ({"spend_limit_micros": "0"}, "Spending limit must be over zero"),
         ({"spend_limit_micros": "5", "scopes": ["keys"]}, "must not have the scope keys"),
         ({"open_limit": "0"}, "greater than or equal to 1"),

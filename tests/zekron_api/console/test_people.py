@@ -56,7 +56,7 @@ def test_an_invitation_is_mailed_where_the_service_sends_mail(owner: Browser, se
     shown = text_of(owner.send("people/invite", **INVITED))
     [link] = re.findall(r"https?://\S+/invitations/\S+", shown)
     [sent] = mail.outbox
-    assert "It was mailed to bo@example.com." in shown
+    assert "We sent it to bo@example.com." in shown
     assert (sent.to, link in sent.body) == (["bo@example.com"], True)
 
 
@@ -69,7 +69,7 @@ def test_a_link_is_shown_also_when_it_cannot_be_mailed(
     settings.SENDS_MAIL = True
     monkeypatch.setattr("django.core.mail.backends.locmem.EmailBackend.send_messages", fail)
     shown = text_of(owner.send("people/invite", **INVITED))
-    assert "It could not be mailed." in shown
+    assert "It could not be sent by email." in shown
     assert "/invitations/" in shown
 
 
@@ -138,7 +138,7 @@ def test_a_person_is_taken_out_after_a_question_and_at_the_next_request(owner: B
     assert person.get("people").status_code == 200
     owner.send(f"people/{theirs.pk}/remove")
     assert person.get("people").status_code == 404
-    assert person.user.username not in owner.shown("people").partition("is out of the account.")[2]
+    assert person.user.username not in owner.shown("people").partition("was removed from the account.")[2]
 
 
 def test_the_last_owner_stays_an_owner(owner: Browser) -> None:

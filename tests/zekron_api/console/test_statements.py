@@ -38,7 +38,7 @@ def test_each_month_that_is_over_has_a_statement(account: Account, viewer: Clien
     history.end(datetime(2026, 1, 15, tzinfo=UTC))
     history.write_times()
     page = f"/console/{account.pk}/billing"
-    assert "is here some minutes after its end" in viewer.get(page).content.decode()
+    assert "appears here a few minutes after the month ends" in viewer.get(page).content.decode()
     roll_up_until(datetime(2026, 2, 1, tzinfo=UTC))
     content = viewer.get(page).content.decode()
     assert content.index("January 2026") < content.index("December 2025")

@@ -67,7 +67,7 @@ def test_a_new_webhook_shows_its_secret(owner: Browser, caplog: pytest.LogCaptur
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"url": "http://hooks.example.com/"}, "The address must begin with https://."),
+        ({"url": "http://hooks.example.com/"}, "The URL must begin with https://."),
         ({"url": "https://internal.example.com/"}, "must not lead to a private or reserved address."),
         ({"events": []}, "This field is required."),
         ({"events": ["boat.sailed"]}, "not one of the available choices"),

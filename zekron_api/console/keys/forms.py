@@ -51,32 +51,32 @@ class KeyForm(ConsoleForm):
     )
     expires_at = UtcTimeField(label="Expires", help_text="Empty: never.")
     allowed_models = CheckedList(
-        label="Models", choices=(), required=False, help_text="None checked: all models, also new ones."
+        label="Models", choices=(), required=False, help_text="None checked: all models, including new ones."
     )
     allowed_ips = LinesField(
-        label="Allowed addresses",
+        label="Allowed IP addresses",
         required=False,
-        help_text="Addresses and networks such as 192.0.2.0/24, one a line. Empty: all.",
+        help_text="Addresses and networks such as 192.0.2.0/24, one per line. Empty: all.",
     )
     requests_per_minute = forms.IntegerField(
         label="Requests in any 60 seconds",
         required=False,
         min_value=bounds.MIN_LIMIT,
         max_value=bounds.MAX_REQUESTS_PER_MINUTE,
-        help_text="Empty: as many as the account may.",
+        help_text="Empty: the limit of the account.",
     )
     open_limit = forms.IntegerField(
         label="Open generations",
         required=False,
         min_value=bounds.MIN_LIMIT,
         max_value=bounds.MAX_OPEN,
-        help_text="Empty: as many as the account may.",
+        help_text="Empty: the limit of the account.",
     )
     spend_limit_micros = DollarsField(
-        label="Spending limit (USD)", required=False, help_text="Empty: up to the balance."
+        label="Spending limit (USD)", required=False, help_text="Empty: no limit but the balance."
     )
     spend_period = forms.ChoiceField(
-        label="Counted",
+        label="Limit period",
         choices=_PERIODS,
         initial=ApiKey.SpendPeriod.MONTH,
         help_text="Days and months in UTC.",
@@ -132,13 +132,15 @@ class RotateForm(OverlapForm):
     """The form of a rotation of a key."""
 
     def __init__(self, data: Any = None) -> None:
-        label = "Hours for which the present text stays valid beside the new one"
+        label = "Hours until the old key stops working"
         super().__init__(data, label=label, usual=DEFAULT_OVERLAP, most=MAX_OVERLAP)
 
 
 def _in_words(error: InvalidGrant) -> str:
     """Return the message with the names of fields as the form shows them."""
-    message = str(error).replace("allowed_ips", "allowed addresses").replace("spend_limit", "spending limit")
+    message = (
+        str(error).replace("allowed_ips", "allowed IP addresses").replace("spend_limit", "spending limit")
+    )
     return capfirst(message)
 
 

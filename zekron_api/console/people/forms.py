@@ -19,7 +19,7 @@ ROLES: Final = (
 class InviteForm(ConsoleForm):
     """The form of an invitation."""
 
-    email = forms.EmailField(label="E-mail address", widget=forms.EmailInput(attrs={"autocomplete": "off"}))
+    email = forms.EmailField(label="Email address", widget=forms.EmailInput(attrs={"autocomplete": "off"}))
     role = forms.ChoiceField(choices=ROLES, widget=forms.RadioSelect, initial=Role.MEMBER)
 
     def __init__(self, data: Any = None, *, account_id: int) -> None:

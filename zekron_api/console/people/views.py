@@ -103,7 +103,7 @@ def remove(request: HttpRequest, access: Access, membership_id: int) -> HttpResp
     # Only an owner gets here, so there is another one.
     memberships.remove(membership_id=place.pk, account_id=access.account.pk)
     act_log.note(access, "took %s out", place.user.get_username())
-    messages.success(request, f"{place.user.get_username()} is out of the account.")
+    messages.success(request, f"{place.user.get_username()} was removed from the account.")
     return _to_people(access)
 
 

@@ -26,13 +26,13 @@ class WebhookForm(ConsoleForm):
     """The form of a webhook. Its fields have the names of the columns."""
 
     url = forms.CharField(
-        label="Address",
+        label="URL",
         max_length=MAX_URL_CHARACTERS,
         widget=forms.URLInput(attrs={"placeholder": "https://example.com/zekron", "autocomplete": "off"}),
-        help_text="An https address of your server, at port 443 or 8443 of a public address.",
+        help_text="An https URL of your server, on port 443 or 8443 of a public address.",
     )
     description = forms.CharField(
-        required=False, max_length=MAX_DESCRIPTION_CHARACTERS, help_text="A text for yourselves."
+        required=False, max_length=MAX_DESCRIPTION_CHARACTERS, help_text="A note for yourself."
     )
     events = CheckedList(
         label="Send when", choices=[(name, f"{_EVENTS[name]} ({name})") for name in events.SUBSCRIBABLE]
@@ -59,7 +59,7 @@ class WebhookForm(ConsoleForm):
             if "url" in self.changed_data:
                 addresses.refuse_now(url)
         except addresses.RefusedUrl as refusal:
-            raise ValidationError(f"The address {refusal}") from None
+            raise ValidationError(f"The URL {refusal}") from None
         return url
 
     def read_changes(self) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class RotateForm(OverlapForm):
     def __init__(self, data: Any = None) -> None:
         super().__init__(
             data,
-            label="Hours for which the present secret signs too",
+            label="Hours for which the old secret also signs",
             usual=timedelta(seconds=endpoints.DEFAULT_OVERLAP_SECONDS),
             most=timedelta(seconds=endpoints.MAX_OVERLAP_SECONDS),
         )

@@ -11,7 +11,7 @@ export function timeLeft(seconds) {
 
 function show(element) {
   const left = timeLeft((Date.parse(element.dateTime) - Date.now()) / 1000);
-  const text = left ? `Deleted in ${left}` : "Deleted";
+  const text = left ? `Expires in ${left}` : "Expired";
   if (element.textContent !== text) element.textContent = text;
 }
 

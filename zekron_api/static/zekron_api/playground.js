@@ -166,6 +166,10 @@ async function recall() {
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   request.clearErrors(form);
+  if (!form.elements.prompt.value.trim()) {
+    request.showFieldError(form, { param: "prompt", message: "Write a prompt first." });
+    return;
+  }
   if (page.mayGenerate) submit(() => request.bodyOf(form, context));
 });
 form.addEventListener("keydown", (event) => {
