@@ -82,6 +82,7 @@ def test_the_filters_choose(account: Account) -> None:
         "?status=failed": [failed],
         "?since=2026-01-01&until=2026-01-02": [failed],
         "?until=2026-01-01": [],
+        "?since=0001-01-01&until=9999-12-31": [by_key, by_ada, failed],
         "?model=zekron-image-1": [failed, by_key, by_ada],
     }.items():
         assert listed(open_gallery(browser, account, query)) == [row.pk for row in expected], query
