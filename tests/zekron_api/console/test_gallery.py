@@ -181,3 +181,11 @@ def test_pictures_of_this_server_alone_are_shown(account: Account) -> None:
         policy = browser.get(f"/console/{account.pk}/{name}")["Content-Security-Policy"]
         assert "img-src 'self' blob: data:" in policy
         assert "unsafe" not in policy
+
+
+def test_programs_that_look_for_broken_links_find_the_pages(account: Account) -> None:
+    browser = signed_in(member(account))
+    kept = completed(account)
+    for path in ("", f"/{kept.pk}", f"/{kept.pk}/card", f"/{kept.pk}/delete"):
+        assert browser.head(f"/console/{account.pk}/gallery{path}").status_code == 200
+    assert Generation.objects.get().prompt == kept.prompt
