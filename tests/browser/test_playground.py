@@ -149,6 +149,22 @@ def test_a_picture_is_cancelled_and_a_viewer_scrolls_through_a_long_gallery(
     # The console of a browser tells every refusal as an error, so this page is not watched.
     cancel_queued(context.new_page(), context, site, account, engine)
     scroll_through(page, context, site, account)
+    lose_the_replies(context.new_page(), context, site)
+
+
+def lose_the_replies(page: Page, context: BrowserContext, site: str) -> None:
+    """Lose every reply to an order, and press again."""
+    account = factories.account()
+    sign_in(context, site, "grace", account)
+    page.goto(f"{site}/console/{account.pk}/playground")
+    page.get_by_label("Prompt", exact=True).fill("A boat")
+    page.route("**/api/generate", lambda route: (route.fetch(), route.abort()))
+    page.get_by_role("button", name="Make").click()
+    expect(page.locator("#notice")).to_contain_text("cannot be reached", timeout=MAX_MS)
+    page.unroute("**/api/generate")
+    page.get_by_role("button", name="Make").click()
+    expect(page.get_by_role("article")).to_have_count(1, timeout=MAX_MS)
+    assert Generation.objects.filter(account=account).count() == 1
 
 
 def cancel_queued(
