@@ -349,6 +349,11 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     },
     "alerts": {"task": "workers.tasks.tell_alerts", "schedule": crontab(), "options": {"expires": 60}},
     "usage": {"task": "workers.tasks.roll_up_usage", "schedule": crontab(), "options": {"expires": 60}},
+    "clear_sessions": {
+        "task": "zekron_api.tasks.clear_sessions",
+        "schedule": crontab(minute=41),
+        "options": {"expires": 3600},
+    },
     "purge": {"task": "storage.tasks.purge", "schedule": timedelta(seconds=30), "options": {"expires": 30}},
     "purge_webhooks": {
         "task": "workers.tasks.purge_webhooks",

@@ -1,4 +1,7 @@
-"""The delivery of webhooks, in the process that does the chores. It sends what the API says of a generation."""
+"""The tasks that know the whole service: the delivery of webhooks, and the end of expired sessions.
+
+The process that does the chores sends what the API says of a generation.
+"""
 
 from typing import Any
 
@@ -18,6 +21,14 @@ def deliver_webhooks() -> None:
     """Wake the deliverer of this process. It may run any number of times: the table says what is to be sent."""
     if _deliverer is not None:
         _deliverer.wake()
+
+
+@shared_task(name="zekron_api.tasks.clear_sessions")
+def clear_sessions() -> None:
+    """Delete sessions of people that have expired. It may run any number of times."""
+    from zekron_api.people import sessions  # noqa: PLC0415 (its models need all apps)
+
+    sessions.clear_expired()
 
 
 @celeryd_after_setup.connect

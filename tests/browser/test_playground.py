@@ -22,6 +22,7 @@ from workers.lifecycle import generations
 from workers.messaging import progress_events
 from workers.messaging.progress_events import Step
 from workers.models import Generation, Kind, Status
+from zekron_api.console import gallery
 
 MAX_MS: Final = 30_000
 # Drops a file on the place for source images as with the mouse, or pastes it into the page as with the keyboard.
@@ -148,6 +149,22 @@ def test_a_picture_is_cancelled_and_a_viewer_scrolls_through_a_long_gallery(
     # The console of a browser tells every refusal as an error, so this page is not watched.
     cancel_queued(context.new_page(), context, site, account, engine)
     scroll_through(page, context, site, account)
+    lose_the_replies(context.new_page(), context, site)
+
+
+def lose_the_replies(page: Page, context: BrowserContext, site: str) -> None:
+    """Lose every reply to an order, and press again."""
+    account = factories.account()
+    sign_in(context, site, "grace", account)
+    page.goto(f"{site}/console/{account.pk}/playground")
+    page.get_by_label("Prompt", exact=True).fill("A boat")
+    page.route("**/api/generate", lambda route: (route.fetch(), route.abort()))
+    page.get_by_role("button", name="Make").click()
+    expect(page.locator("#notice")).to_contain_text("cannot be reached", timeout=MAX_MS)
+    page.unroute("**/api/generate")
+    page.get_by_role("button", name="Make").click()
+    expect(page.get_by_role("article")).to_have_count(1, timeout=MAX_MS)
+    assert Generation.objects.filter(account=account).count() == 1
 
 
 def cancel_queued(
@@ -198,7 +215,7 @@ def scroll_through(page: Page, context: BrowserContext, site: str, account: Acco
     sign_in_member(context, account, Role.VIEWER, site=site)
     page.goto(f"{site}/console/{account.pk}/gallery")
     cards = page.locator(".picture")
-    expect(cards).to_have_count(60, timeout=MAX_MS)
+    expect(cards).to_have_count(gallery.PAGE_SIZE, timeout=MAX_MS)
     processes.wait_until(lambda: scroll_to(count, page))
     expect(page.get_by_role("link", name="Older pictures")).to_have_count(0)
     assert page.get_by_role("link", name=re.compile("Delete|Use|Same again")).count() == 0

@@ -32,3 +32,13 @@ def test_a_visitor_watches_a_picture_being_made(page: Page, site: str) -> None:
     picture = page.locator(".picture img")
     assert picture.evaluate("each => each.decode().then(() => each.naturalWidth)") == 512
     assert find_violations(page) == []
+    # The console of a browser tells every refusal as an error, so this page is not watched.
+    refuse_once(page.context.new_page(), site)
+
+
+def refuse_once(page: Page, site: str) -> None:
+    """Refuse the first stream of a picture, as if too many visitors watched others."""
+    page.route("**/events", lambda route: route.fulfill(status=429), times=1)
+    page.goto(site)
+    page.locator("[data-prompt]").first.click()
+    expect(page.get_by_role("status")).to_have_text(re.compile(r"^Made in .* USD\.$"), timeout=60_000)

@@ -29,9 +29,13 @@ from zekron_api.waiting.deferred_response import DeferredResponse
 
 
 class Generate(SessionView, GenerateView):
-    """POST generate. A person's pictures count in the published limit, as those of programs do."""
+    """POST generate. A person's pictures count in the published limit, as those of programs do.
+
+    A page whose first reply was lost asks again, and watches what was made meanwhile like all else.
+    """
 
     rate_scope = rate_limit.Scope.REQUESTS
+    is_always_object = True
 
 
 class Quote(SessionView, QuoteView):

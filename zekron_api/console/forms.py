@@ -1,10 +1,11 @@
 """The base of the console's forms, and the fields that several of them have."""
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
 from django import forms
+from django.core.exceptions import ValidationError
 
 _HOUR: Final = timedelta(hours=1)
 
@@ -28,6 +29,14 @@ class UtcTimeField(forms.DateTimeField):
 
     def __init__(self, *, label: str, help_text: str = "", required: bool = False) -> None:
         super().__init__(label=f"{label} (UTC)", help_text=help_text, required=required)
+
+    def to_python(self, value: Any) -> datetime | None:
+        """Return the time in UTC. Raises ValidationError, also for an offset that leads out of all years."""
+        time: datetime | None = super().to_python(value)
+        try:
+            return time and time.astimezone(UTC)
+        except OverflowError:
+            raise ValidationError(self.error_messages["invalid"], code="invalid") from None
 
     def prepare_value(self, value: Any) -> Any:
         """Return the minute of a time, and what somebody wrote as it is."""

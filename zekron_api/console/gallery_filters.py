@@ -1,6 +1,6 @@
 """The filters of the gallery, as a form and as a query of the history."""
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 
 from django import forms
@@ -65,7 +65,7 @@ class GalleryFilters(forms.Form):
             kind=Kind(values["type"]) if values["type"] else None,
             model=values["model"] or None,
             since=_midnight(values["since"]),
-            until=_midnight(values["until"] and values["until"] + timedelta(days=1)),
+            until=_midnight_after(values["until"]),
             api_key_id=int(by) if by and by != _ME else None,
             person_id=self._access.user.pk if by == _ME else None,
         )
@@ -83,3 +83,8 @@ def name_of_key(key: ApiKey) -> str:
 
 def _midnight(day: Any) -> datetime | None:
     return datetime.combine(day, time(), tzinfo=UTC) if day else None
+
+
+def _midnight_after(day: Any) -> datetime | None:
+    # No day follows the last one that there is, so it bounds nothing.
+    return _midnight(day + timedelta(days=1)) if day and day < date.max else None

@@ -52,6 +52,8 @@ class GenerateView(ApiView):
     """The endpoint POST /v1/generate."""
 
     scopes = {"POST": Scope.GENERATE}
+    # Whether an asynchronous request that finds its generation ended gets the generation, and not the image.
+    is_always_object = False
 
     def post(self, request: Request) -> HttpResponseBase:
         """Reserve the price, queue the generation, and return a reply that the waiting room completes later."""
@@ -83,11 +85,15 @@ class GenerateView(ApiView):
             generation_ids=[each.pk for each in created.generations],
             # A retry may find generations that have already ended.
             deadline=time.monotonic() + (wish.wait_seconds if created.is_open else 0),
-            build=partial(
-                accepted_response.build if wish.is_async else generation_response.build,
-                generation_id=created.generation.pk,
-            ),
+            build=self._build_of(wish, generation_id=created.generation.pk),
             on_lost=on_lost,
+        )
+
+    def _build_of(self, wish: _Wish, *, generation_id: int) -> Callable[[], HttpResponse]:
+        if not wish.is_async:
+            return partial(generation_response.build, generation_id=generation_id)
+        return partial(
+            accepted_response.build, generation_id=generation_id, is_always_object=self.is_always_object
         )
 
     def _stream(self, generation: Generation, wish: _Wish, on_lost: OnLost) -> HttpResponse:

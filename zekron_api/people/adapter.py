@@ -4,7 +4,9 @@ import contextlib
 import logging
 import time
 from smtplib import SMTPException
+from types import SimpleNamespace
 from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
 
 from allauth.account import app_settings
 from allauth.account.adapter import DefaultAccountAdapter
@@ -51,9 +53,12 @@ class PersonAdapter(DefaultAccountAdapter):  # type: ignore[misc] # the library 
         ]
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
-        """Send a mail that somebody waits for. Without the mail server the page says so."""
+        """Send a mail that somebody waits for. Without the mail server the page says so.
+
+        Its links lead to the public address. Whoever asks for a mail chooses the header Host, and somebody else reads it.
+        """
         try:
-            super().send_mail(template_prefix, email, context)
+            super().send_mail(template_prefix, email, _with_public_address(context))
         except (OSError, SMTPException) as error:
             log.warning("a mail for a sign-in could not be sent (%s)", type(error).__name__)
             raise ImmediateHttpResponse(errors.mail_failed()) from None
@@ -96,6 +101,18 @@ class PersonAdapter(DefaultAccountAdapter):  # type: ignore[misc] # the library 
         """Return the ways to prove it. Who has neither a password nor a second factor must sign in again."""
         again = {"id": "sign_in_again", "description": "Sign in again", "url": reverse("sign_in_again")}
         return super().get_reauthentication_methods(user) or [again]
+
+
+def _with_public_address(context: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of a mail with our public address, in place of the host that the request names."""
+    host = urlsplit(settings.PUBLIC_URL).netloc
+    links = {name: _to_public(value) for name, value in context.items() if name.endswith("_url")}
+    return {**context, **links, "current_site": SimpleNamespace(name=host, domain=host)}
+
+
+def _to_public(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{settings.PUBLIC_URL}{urlunsplit(('', '', parts.path, parts.query, ''))}"
 
 
 def _pair(request: HttpRequest, credentials: dict[str, Any]) -> dict[str, Any]:

@@ -88,6 +88,16 @@ def test_a_click_that_arrives_twice_buys_one_picture(page: Page, idle_worker: No
     assert Generation.objects.count() == 1
 
 
+def test_a_click_that_arrives_again_after_the_end_finds_the_generation(page: Page, idle_worker: None) -> None:
+    wanted = {"prompt": "a boat", "async": True, "n": 2}
+    first = page.post("generate", wanted, **{"Idempotency-Key": KEY}).json()["data"]
+    for each in Generation.objects.order_by("pk"):
+        factories.finish(factories.claim(generation_id=each.pk), now=None)
+    again = page.post("generate", wanted, **{"Idempotency-Key": KEY}).json()["data"]
+    assert (again["id"], again["group"]) == (first["id"], first["group"])
+    assert again["status"] == "completed"
+
+
 def test_a_request_without_the_token_of_the_page_is_refused(page: Page, idle_worker: None) -> None:
     generation = factories.submit(page.account)
     page.token = "x" * 32

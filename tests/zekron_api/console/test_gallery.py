@@ -82,6 +82,7 @@ def test_the_filters_choose(account: Account) -> None:
         "?status=failed": [failed],
         "?since=2026-01-01&until=2026-01-02": [failed],
         "?until=2026-01-01": [],
+        "?since=0001-01-01&until=9999-12-31": [by_key, by_ada, failed],
         "?model=zekron-image-1": [failed, by_key, by_ada],
     }.items():
         assert listed(open_gallery(browser, account, query)) == [row.pk for row in expected], query
@@ -180,3 +181,11 @@ def test_pictures_of_this_server_alone_are_shown(account: Account) -> None:
         policy = browser.get(f"/console/{account.pk}/{name}")["Content-Security-Policy"]
         assert "img-src 'self' blob: data:" in policy
         assert "unsafe" not in policy
+
+
+def test_programs_that_look_for_broken_links_find_the_pages(account: Account) -> None:
+    browser = signed_in(member(account))
+    kept = completed(account)
+    for path in ("", f"/{kept.pk}", f"/{kept.pk}/card", f"/{kept.pk}/delete"):
+        assert browser.head(f"/console/{account.pk}/gallery{path}").status_code == 200
+    assert Generation.objects.get().prompt == kept.prompt

@@ -186,3 +186,35 @@ def test_only_owners_see_and_change_people(account: Account, role: str) -> None:
     assert person.send("people/invite", **INVITED).status_code == 403
     assert person.send(f"people/{mine.pk}/role", role="owner").status_code == 403
     assert person.send(f"people/{other.pk}/remove").status_code == 403
+
+
+def test_two_owners_who_take_each_other_out_at_once_leave_one(
+    owner: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = place(owner.account, Role.OWNER)
+    mine = memberships.find(user_id=owner.user.pk, account_id=owner.account.pk)
+    remove = memberships.remove
+
+    def remove_late(**place: int) -> None:
+        remove(membership_id=mine.pk, account_id=owner.account.pk)
+        remove(**place)
+
+    monkeypatch.setattr(memberships, "remove", remove_late)
+    assert owner.send(f"people/{other.pk}/remove").status_code == 302
+    assert list(memberships.list_of_account(account_id=owner.account.pk)) == [other]
+
+
+@pytest.mark.parametrize(
+    ("page", "status"), [("people/{}/remove", 404), ("people/{}/role", 404), ("leave", 302)]
+)
+def test_a_person_who_is_gone_meanwhile_is_no_error(
+    owner: Browser, monkeypatch: pytest.MonkeyPatch, page: str, status: int
+) -> None:
+    other = place(owner.account)
+
+    def fail(**_: object) -> None:
+        raise Membership.DoesNotExist
+
+    monkeypatch.setattr(memberships, "remove", fail)
+    monkeypatch.setattr(memberships, "change_role", fail)
+    assert owner.send(page.format(other.pk), role="viewer").status_code == status

@@ -223,7 +223,9 @@ def test_a_proxy_that_cuts_every_connection_costs_nobody_a_picture_or_a_second_p
         assert [source.wait(timeout_seconds=TIMEOUT_SECONDS) for source in sources] == [0, 0]
     for source in sources:
         told = _events_of(source)
-        assert [each["event"] for each in told] == ["status", "status", "completed"]
+        *states, end = [each["event"] for each in told]
+        # Each of the two connections tells the present state. A look between claim and end tells one more.
+        assert (set(states), len(states) in {2, 3}, end) == ({"status"}, True, "completed")
         assert [each["id"] for each in told] == sorted(each["id"] for each in told)
         assert source.lines()[-1] == {"event": "error", "code": 204}
     owner.refresh_from_db()

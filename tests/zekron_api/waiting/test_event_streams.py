@@ -124,16 +124,16 @@ def test_metrics_count_the_streams_and_the_waiting_clients_of_the_process(
         async def read() -> list[bytes]:
             page = Exchange(app, token, b"", method="GET", path="/metrics")
             await page.task
-            return re.findall(rb"^zekron_web_(\w+ [0-9.]+)$", page.body, re.MULTILINE)
+            return sorted(re.findall(rb"^zekron_web_(\w+ [0-9.]+)$", page.body, re.MULTILINE))
 
-        assert await read() == [b"waiting_clients 0.0", b"streams 0.0"]
+        assert await read() == [b"streams 0.0", b"waiting_clients 0.0"]
         streams, waiting = [watch(app, me.key, mine) for _ in range(2)], Exchange(app, me.key)
         await until(lambda: len(app.streams) == 2 and len(app.waiters) == 3)
-        assert await read() == [b"waiting_clients 1.0", b"streams 2.0"]
+        assert await read() == [b"streams 2.0", b"waiting_clients 1.0"]
         for exchange in (*streams, waiting):
             exchange.leave()
             await exchange.task
-        assert await read() == [b"waiting_clients 0.0", b"streams 0.0"]
+        assert await read() == [b"streams 0.0", b"waiting_clients 0.0"]
 
     served(scenario)
 

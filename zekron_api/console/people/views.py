@@ -81,6 +81,8 @@ def change_role(request: HttpRequest, access: Access, membership_id: int) -> Htt
     role = form.cleaned_data["role"]
     try:
         memberships.change_role(membership_id=place.pk, account_id=access.account.pk, role=role)
+    except Membership.DoesNotExist:
+        raise Http404 from None
     except memberships.LastOwner as error:
         messages.error(request, str(error))
         return _to_people(access)
@@ -100,8 +102,14 @@ def remove(request: HttpRequest, access: Access, membership_id: int) -> HttpResp
         return redirect("console:leave", account_id=access.account.pk)
     if request.method != "POST":
         return pages.render(request, access, "people/remove.html", {"place": place})
-    # Only an owner gets here, so there is another one.
-    memberships.remove(membership_id=place.pk, account_id=access.account.pk)
+    try:
+        memberships.remove(membership_id=place.pk, account_id=access.account.pk)
+    except Membership.DoesNotExist:
+        raise Http404 from None
+    except memberships.LastOwner as error:
+        # The person who asks was taken out meanwhile.
+        messages.error(request, str(error))
+        return _to_account(access)
     act_log.note(access, "took %s out", place.user.get_username())
     messages.success(request, f"{place.user.get_username()} was removed from the account.")
     return _to_people(access)
@@ -115,6 +123,9 @@ def leave(request: HttpRequest, access: Access) -> HttpResponse:
         return pages.render(request, access, "people/leave.html")
     try:
         memberships.remove(membership_id=access.membership.pk, account_id=access.account.pk)
+    except Membership.DoesNotExist:
+        # Somebody else took the person out at the same moment, or a form was sent twice.
+        return redirect("console:front")
     except memberships.LastOwner as error:
         messages.error(request, str(error))
         return _to_account(access)

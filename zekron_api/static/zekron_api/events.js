@@ -46,8 +46,8 @@ async function poll(api, id, listeners) {
     try {
       generation = await api.generation(id);
     } catch (error) {
-      // A service that is away for a moment comes back, and the work goes on meanwhile.
-      if (error.status !== 0 && error.status < 500) return listeners.onLost(error);
+      // A service that is away or busy for a moment comes back, and the work goes on meanwhile.
+      if (error.status !== 0 && error.status !== 429 && error.status < 500) return listeners.onLost(error);
     }
     if (generation && !isOpen(generation)) return listeners.onEnd(generation);
     if (generation) listeners.onState(generation);

@@ -1,9 +1,10 @@
 // The playground: it ties the form, the price, the frames and the programs together.
 
-import { connect, newKey } from "./api.js";
+import { connect } from "./api.js";
 import { tick } from "./countdown.js";
 import { isOpen } from "./events.js";
 import { Frame } from "./frames.js";
+import { Orders } from "./orders.js";
 import { Quote } from "./quote.js";
 import * as request from "./request.js";
 import { Remembered } from "./remembered.js";
@@ -18,6 +19,7 @@ const button = form.querySelector("[type=submit]");
 const status = document.getElementById("status");
 const notice = document.getElementById("notice");
 const api = connect(page.api);
+const orders = new Orders(api.generate);
 const remembered = new Remembered(page.api);
 const sources = new Sources(document.getElementById("sources"), { maxBytes: page.maxSourceBytes });
 const context = { sources, models: page.models, rule: page.sizeRule, maxPartialImages: page.maxPartialImages };
@@ -75,6 +77,12 @@ function addFrame(generation, sent) {
   document.getElementById("empty").hidden = true;
 }
 
+/** Return the generations that can be read now. The gallery has the others, too. */
+async function readAll(ids) {
+  const found = await Promise.all(ids.map((id) => api.generation(id).catch(() => null)));
+  return found.filter(Boolean);
+}
+
 let isSending = false;
 
 /** Buy the pictures of `makeBody()` once, however often the button is pressed or the request is sent again. */
@@ -85,10 +93,10 @@ async function submit(makeBody) {
   complain(null);
   try {
     const body = await makeBody();
-    const first = await api.generate(body, newKey());
+    const first = await orders.place(body);
     const ids = first.group.length ? first.group : [first.id];
     remembered.add(ids);
-    const others = await Promise.all(ids.slice(1).map((id) => api.generation(id)));
+    const others = await readAll(ids.slice(1));
     for (const generation of [first, ...others].reverse()) addFrame(generation, body);
     announce(ids.length > 1 ? `${ids.length} pictures are queued.` : "The picture is queued.");
     frames.firstElementChild.scrollIntoView({ block: "nearest", behavior: "smooth" });
@@ -157,9 +165,9 @@ function refresh() {
 }
 
 async function recall() {
-  const found = await Promise.all(remembered.ids.map((id) => api.generation(id).catch(() => null)));
-  for (const generation of found.filter(Boolean)) addFrame(generation, null);
-  const open = found.filter((generation) => generation && isOpen(generation)).length;
+  const found = await readAll(remembered.ids);
+  for (const generation of found) addFrame(generation, null);
+  const open = found.filter(isOpen).length;
   if (open) announce(`${open} of your pictures are still being made.`);
 }
 

@@ -17,6 +17,10 @@ export class Remembered {
   }
 
   add(ids) {
-    sessionStorage.setItem(this.name, JSON.stringify([...this.ids, ...ids].slice(-MAX_IDS)));
+    try {
+      sessionStorage.setItem(this.name, JSON.stringify([...this.ids, ...ids].slice(-MAX_IDS)));
+    } catch {
+      // A browser may keep nothing for a page. What was bought is in the gallery.
+    }
   }
 }

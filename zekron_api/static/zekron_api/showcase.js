@@ -8,6 +8,9 @@ const status = panel.querySelector(".status");
 const buttons = [...panel.querySelectorAll("[data-prompt]")];
 
 const FREE = "Nothing was charged. Try again.";
+// A stream that the service refuses, because too many visitors watch, is asked for again.
+const RETRY_SECONDS = 3;
+const MAX_REFUSALS = 20;
 
 function show(source, prompt) {
   image.src = source;
@@ -22,7 +25,7 @@ function finish(text) {
   for (const button of buttons) button.disabled = false;
 }
 
-function watch(id, prompt) {
+function watch(id, prompt, refusals = 0) {
   const address = `${panel.dataset.make}/${id}`;
   const events = new EventSource(`${address}/events`);
   const read = (event) => JSON.parse(event.data);
@@ -46,6 +49,12 @@ function watch(id, prompt) {
     const seconds = (new Date(end) - new Date(start)) / 1000;
     show(`${address}/image`, prompt);
     finish(`Made in ${seconds.toFixed(1)} seconds, for ${cost} USD.`);
+  });
+  events.addEventListener("error", () => {
+    // The browser opens a stream that breaks again by itself, and gives one up that was refused.
+    if (events.readyState !== EventSource.CLOSED) return;
+    if (refusals === MAX_REFUSALS) return finish("Too many visitors watch pictures now. Try again later.");
+    setTimeout(() => watch(id, prompt, refusals + 1), RETRY_SECONDS * 1000);
   });
   for (const end of ["failed", "cancelled"]) {
     events.addEventListener(end, () => {
