@@ -128,7 +128,7 @@ def test_a_passkey_signs_in_without_a_password_and_stands_in_for_a_code(
     enter_password(page, site, "ada")
     page.goto(f"{site}/me/2fa/webauthn/add/")
     assert_fine(page)
-    page.get_by_label("Passwordless").check()
+    page.get_by_label("Sign in without a password").check()
     page.get_by_role("button", name="Add").click()
     page.wait_for_url("**/recovery-codes/")
     assert Authenticator.objects.filter(type=Authenticator.Type.WEBAUTHN).count() == 1
