@@ -155,7 +155,7 @@ def test_a_picture_is_cancelled_and_a_viewer_scrolls_through_a_long_gallery(
 def lose_the_replies(page: Page, context: BrowserContext, site: str) -> None:
     """Lose every reply to an order, and press again."""
     account = factories.account()
-    sign_in(context, site, "grace", account)
+    sign_in_member(context, account, site=site)
     page.goto(f"{site}/console/{account.pk}/playground")
     page.get_by_label("Prompt", exact=True).fill("A boat")
     page.route("**/api/generate", lambda route: (route.fetch(), route.abort()))
