@@ -16,7 +16,8 @@ MAX_RETRY_SECONDS: Final = 60
 def build(*, generation_id: int, is_always_object: bool = False) -> HttpResponse:
     """Return 202 with the first generation while one is open, and afterwards the reply that a waiting client gets.
 
-    With `is_always_object` it is the first generation then, too. Raise StateUnavailable, or an error of `generation_response.build`.
+    With `is_always_object` it is the first generation then, too. Raise StateUnavailable, or an error of
+    `generation_response.build`.
     """
     try:
         return _build(generation_id, is_always_object)

@@ -55,7 +55,7 @@ class PersonAdapter(DefaultAccountAdapter):  # type: ignore[misc] # the library 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         """Send a mail that somebody waits for. Without the mail server the page says so.
 
-        Its links lead to the public address. Whoever asks for a mail chooses the header Host, and somebody else reads it.
+        Its links lead to the public address, because whoever asks for a mail to somebody else chooses the header Host.
         """
         try:
             super().send_mail(template_prefix, email, _with_public_address(context))

@@ -157,7 +157,9 @@ def test_a_reset_names_who_is_unknown(name: str) -> None:
         call_command("reset_second_factor", name)
 
 
-@pytest.mark.parametrize("credential", ["[]", '{"id": 1}', "9" * 5000, '{"id": "a", "rawId": "a", "response": {}}'])
+@pytest.mark.parametrize(
+    "credential", ["[]", '{"id": 1}', "9" * 5000, '{"id": "a", "rawId": "a", "response": {}}']
+)
 def test_what_no_passkey_makes_is_a_wrong_answer(ada: User, bob: User, credential: str) -> None:
     with_app(ada)
     pending, signed_in = Client(), Client()
