@@ -14,9 +14,11 @@ from allauth.account.internal.flows.login import get_authentication_records
 from allauth.core.exceptions import ImmediateHttpResponse
 from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.urls import reverse
 
+from billing.invitations import MAX_EMAIL_CHARACTERS
 from zekron_api.http import client_address, errors, login_failures, login_limit
 
 log = logging.getLogger(__name__)
@@ -41,6 +43,13 @@ class PersonAdapter(DefaultAccountAdapter):  # type: ignore[misc] # the library 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         """Return whether strangers may make an account."""
         return bool(settings.SIGNUP == "open")
+
+    def clean_email(self, email: str) -> str:
+        """Refuse an address that is longer than its column, which the library would cut off."""
+        if len(email) > MAX_EMAIL_CHARACTERS:
+            message = f"The address must have at most {MAX_EMAIL_CHARACTERS} characters."
+            raise ValidationError(message)
+        return str(super().clean_email(email))
 
     def get_client_ip(self, request: HttpRequest) -> str:
         """Return the address of the client itself. No header that a client sends changes it."""
