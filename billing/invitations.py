@@ -21,6 +21,8 @@ LIFE: Final = timedelta(days=7)
 MAX_OPEN: Final = 100
 # Each may be a mail of this service to a stranger.
 MAX_IN_A_DAY: Final = 100
+# The column's width. Django's forms and validators take longer addresses.
+MAX_EMAIL_CHARACTERS: Final = 254
 _TOKEN_BYTES: Final = 32
 # This is longer than any token, so a longer text is refused before it is hashed.
 _MAX_CHARACTERS: Final = 100
@@ -42,8 +44,13 @@ class Issued(NamedTuple):
 
 
 def create(*, account_id: int, email: str, role: str, invited_by: str) -> Issued:
-    """Invite the person with this e-mail address. Raises TooManyInvitations, and ValueError for a bad role or actor."""
+    """Invite the person with this e-mail address.
+
+    Raises TooManyInvitations, and ValueError for a bad role or actor, or for an address that is too long.
+    """
     actor = ledger.check_text(invited_by, "actor")
+    if len(email.strip()) > MAX_EMAIL_CHARACTERS:
+        raise ValueError(f"The e-mail address must have at most {MAX_EMAIL_CHARACTERS} characters.")
     token = secrets.token_urlsafe(_TOKEN_BYTES)
     with transaction.atomic():
         accounts.lock(account_id=account_id)

@@ -446,6 +446,12 @@ ACCOUNT_RATE_LIMITS = {
     "reset_password": "10/m/ip,3/m/key",
 }
 MFA_ADAPTER = "zekron_api.people.second_factor.SealingAdapter"
+MFA_FORMS = {
+    "add_webauthn": "zekron_api.people.passkey_forms.AddForm",
+    "login_webauthn": "zekron_api.people.passkey_forms.LoginForm",
+    "authenticate_webauthn": "zekron_api.people.passkey_forms.AuthenticateForm",
+    "reauthenticate_webauthn": "zekron_api.people.passkey_forms.ReauthenticateForm",
+}
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_ISSUER = "Zekron"

@@ -8,7 +8,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from billing import account_names, accounts, bounds, codes, limits, money
+from billing import account_names, accounts, bounds, codes, invitations, limits, money
 from billing.income_models import RedemptionCode
 from billing.membership_models import Role
 from billing.models import Account
@@ -151,6 +151,8 @@ class InviteForm(forms.Form):
     """The form of an invitation into an account."""
 
     email = forms.EmailField(
-        label="E-mail", widget=forms.EmailInput(attrs={"size": 40, "autocomplete": "off"})
+        label="E-mail",
+        max_length=invitations.MAX_EMAIL_CHARACTERS,
+        widget=forms.EmailInput(attrs={"size": 40, "autocomplete": "off"}),
     )
     role = forms.ChoiceField(choices=Role.choices, initial=Role.MEMBER)

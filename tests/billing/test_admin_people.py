@@ -29,6 +29,12 @@ def token_in(text: str) -> str:
     return found[1]
 
 
+def test_an_address_that_is_too_long_is_refused_in_the_form(staff: Client, account: Account) -> None:
+    reply = staff.post(path_of(account), EVE | {"email": f"{'e' * 250}@example.com"})
+    assert "at most 254 characters" in reply.content.decode()
+    assert not Invitation.objects.exists()
+
+
 def test_the_link_is_shown_once_and_works(staff: Client, account: Account) -> None:
     reply = staff.post(path_of(account), EVE)
     token = token_in(reply.content.decode())
@@ -117,6 +123,7 @@ def test_the_command_makes_the_second_person_a_member(account: Account) -> None:
     [
         ("nothing", "eve@example.com", "Account 'nothing' does not exist"),
         ("demo", "eve", "'eve' is no e-mail address"),
+        ("demo", f"{'e' * 250}@example.com", "at most 254 characters"),
     ],
 )
 def test_the_command_names_what_is_wrong(account: Account, name: str, email: str, message: str) -> None:

@@ -47,14 +47,16 @@ def accept(
     fields: dict[str, Any],
     queue_seconds: int | None = None,
     is_waited_for: bool = True,
+    takes_key: bool = True,
     route: str = "",
 ) -> Accepted:
     """Submit the validated fields of a GenerateSerializer, or find what was accepted for this request before.
 
     `queue_seconds` is for asynchronous work. A client that does not wait cannot be lost. `route` tells requests apart
-    whose replies have another form. Raises InvalidIdempotencyKey, and the exceptions of `create_generation.create`.
+    whose replies have another form. The header Idempotency-Key is for those who know the account, unlike visitors.
+    Raises InvalidIdempotencyKey, and the exceptions of `create_generation.create`.
     """
-    key = _idempotency_key(request)
+    key = _idempotency_key(request) if takes_key else None
     # A digest reads every source image, and a retry with a key of its own needs none.
     digests = _retry_digests(request, fields, route) if key is None else []
     origin = origin_of(request)

@@ -98,6 +98,8 @@ class MakeView(ShowcaseView):
             fields=_fields(PROMPTS[choice["prompt"] or 0]),
             queue_seconds=_QUEUE_SECONDS,
             is_waited_for=False,
+            # A visitor could take a key that a program of the account sends later.
+            takes_key=False,
         )
         return Response({"success": True, "data": {"id": str(accepted.created.generation.pk)}}, status=202)
 

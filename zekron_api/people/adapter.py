@@ -14,9 +14,11 @@ from allauth.account.internal.flows.login import get_authentication_records
 from allauth.core.exceptions import ImmediateHttpResponse
 from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.urls import reverse
 
+from billing.invitations import MAX_EMAIL_CHARACTERS
 from zekron_api.http import client_address, errors, login_failures, login_limit
 
 log = logging.getLogger(__name__)
@@ -42,6 +44,13 @@ class PersonAdapter(DefaultAccountAdapter):  # type: ignore[misc] # the library 
         """Return whether strangers may make an account."""
         return bool(settings.SIGNUP == "open")
 
+    def clean_email(self, email: str) -> str:
+        """Refuse an address that is longer than its column, which the library would cut off."""
+        if len(email) > MAX_EMAIL_CHARACTERS:
+            message = f"The address must have at most {MAX_EMAIL_CHARACTERS} characters."
+            raise ValidationError(message)
+        return str(super().clean_email(email))
+
     def get_client_ip(self, request: HttpRequest) -> str:
         """Return the address of the client itself. No header that a client sends changes it."""
         return client_address.read(request) or _NO_ADDRESS
@@ -55,8 +64,7 @@ class PersonAdapter(DefaultAccountAdapter):  # type: ignore[misc] # the library 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         """Send a mail that somebody waits for. Without the mail server the page says so.
 
-        Its links lead to the public address. Whoever asks for a mail chooses the header Host, and somebody else reads
-        it.
+        Its links lead to the public address, because whoever asks for a mail to somebody else chooses the header Host.
         """
         try:
             super().send_mail(template_prefix, email, _with_public_address(context))

@@ -16,6 +16,6 @@ def clear_expired() -> None:
     """Delete all of them. May be called twice, and at once."""
     SessionStore.clear_expired()
     UserSession.objects.exclude(session_key__in=Session.objects.values("session_key")).delete()
-    table = connection.ops.quote_name(settings.CACHES["default"]["LOCATION"])
+    table = connection.ops.quote_name(str(settings.CACHES["default"]["LOCATION"]))
     with connection.cursor() as cursor:
         cursor.execute(_CLEAR_CACHE.format(table))

@@ -77,6 +77,7 @@ def test_a_link_is_shown_also_when_it_cannot_be_mailed(
     ("fields", "message"),
     [
         ({"email": "bo"}, "Enter a valid email address."),
+        ({"email": f"{'b' * 250}@example.com"}, "at most 254 characters"),
         ({"role": "admiral"}, "not one of the available choices"),
         ({"email": "PERSON@example.com"}, "This person belongs to the account already."),
     ],

@@ -9,7 +9,7 @@ from billing.models import Account
 from tests import factories, processes
 from tests.assertions import refusal
 from tests.zekron_api.callers import Caller
-from workers.models import Generation, Status
+from workers.models import Generation, IdempotencyKey, Status
 from zekron_api.home.showcase import PROMPTS
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -88,6 +88,17 @@ def test_the_pictures_of_an_address_and_of_all_are_bounded(
     assert refusal(refused) == (429, "rate_limit_exceeded")
     assert "minutes" in refused.json()["error"]["message"]
     assert Generation.objects.count() == 1
+
+
+def test_a_visitor_takes_no_key_of_the_programs(payer: Account, visitor: Client, idle_worker: None) -> None:
+    headers = {"Idempotency-Key": "order 1"}
+    for _ in range(2):
+        reply = visitor.post(
+            "/showcase/pictures", {"prompt": 0}, content_type="application/json", headers=headers
+        )
+        assert reply.status_code == 202
+    assert Generation.objects.count() == 2
+    assert not IdempotencyKey.objects.exists()
 
 
 def test_an_empty_account_makes_none(visitor: Client, settings: Any, idle_worker: None) -> None:

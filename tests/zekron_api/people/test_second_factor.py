@@ -155,3 +155,21 @@ def test_somebody_who_lost_all_gets_in_after_a_reset(ada: User, capsys: pytest.C
 def test_a_reset_names_who_is_unknown(name: str) -> None:
     with pytest.raises(CommandError, match=f"Nobody has the user name or e-mail address '{name}'"):
         call_command("reset_second_factor", name)
+
+
+@pytest.mark.parametrize(
+    "credential", ["[]", '{"id": 1}', "9" * 5000, '{"id": "a", "rawId": "a", "response": {}}']
+)
+def test_what_no_passkey_makes_is_a_wrong_answer(ada: User, bob: User, credential: str) -> None:
+    with_app(ada)
+    pending, signed_in = Client(), Client()
+    log_in("ada", browser=pending)
+    log_in("bob", browser=signed_in)
+    for browser, path in (
+        (Client(), "webauthn/login/"),
+        (pending, "authenticate/"),
+        (signed_in, "webauthn/add/"),
+        (signed_in, "webauthn/reauthenticate/"),
+    ):
+        assert browser.post(f"/me/2fa/{path}", {"credential": credential}).status_code in {200, 302}, path
+    assert not is_signed_in(pending)

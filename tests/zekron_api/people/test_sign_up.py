@@ -39,6 +39,15 @@ def test_sign_up_is_closed_by_default() -> None:
     assert PATH not in Client().get("/me/login/").content.decode()
 
 
+def test_an_address_that_would_be_cut_off_is_refused(is_open: None, mail: None, bob: User) -> None:
+    long = f"{'e' * 250}@example.com"
+    EmailAddress.objects.create(user=bob, email=bob.email, verified=True, primary=True)
+    for browser, path in ((Client(), PATH), (sign_in(Client(), bob), "/me/email/")):
+        reply = browser.post(path, EVE | {"email": long, "action_add": ""})
+        assert "at most 254 characters" in reply.content.decode()
+    assert EmailAddress.objects.count() == 1
+
+
 def test_without_mail_somebody_new_owns_an_empty_account_at_once(is_open: None) -> None:
     browser = Client()
     assert PATH in browser.get("/me/login/").content.decode()

@@ -5,7 +5,7 @@ from typing import Any, Final
 from django import forms
 from django.core.exceptions import ValidationError
 
-from billing import memberships
+from billing import invitations, memberships
 from billing.membership_models import Role
 from zekron_api.console.forms import ConsoleForm
 
@@ -19,7 +19,11 @@ ROLES: Final = (
 class InviteForm(ConsoleForm):
     """The form of an invitation."""
 
-    email = forms.EmailField(label="Email address", widget=forms.EmailInput(attrs={"autocomplete": "off"}))
+    email = forms.EmailField(
+        label="Email address",
+        max_length=invitations.MAX_EMAIL_CHARACTERS,
+        widget=forms.EmailInput(attrs={"autocomplete": "off"}),
+    )
     role = forms.ChoiceField(choices=ROLES, widget=forms.RadioSelect, initial=Role.MEMBER)
 
     def __init__(self, data: Any = None, *, account_id: int) -> None:
