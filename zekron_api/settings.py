@@ -455,7 +455,6 @@ MFA_FORMS = {
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_ISSUER = "Zekron"
-MFA_FORMS = {"add_webauthn": "zekron_api.people.second_factor_forms.AddPasskeyForm"}
 # An unconfirmed address cannot sign in where addresses are confirmed, so a second factor keeps out nobody else.
 MFA_ALLOW_UNVERIFIED_EMAIL = True
 # Browsers allow passkeys on http://localhost, and only there without HTTPS.

@@ -34,9 +34,15 @@ class _CredentialField(forms.JSONField):
 
 
 class AddForm(library.AddWebAuthnForm):  # type: ignore[misc] # the library has no types
-    """The form of a new passkey."""
+    """The form of a new passkey, which says in plain words what the check box does."""
 
     credential = _CredentialField(RegistrationResponse)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        box = self.fields["passwordless"]
+        box.label = "Sign in without a password"
+        box.help_text = "The passkey alone signs you in. It asks for your fingerprint, your face or a PIN."
 
 
 class LoginForm(library.LoginWebAuthnForm):  # type: ignore[misc] # the library has no types
