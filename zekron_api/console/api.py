@@ -87,7 +87,7 @@ class Thumbnail(_Picture):
 
     @method_decorator(csp({"default-src": [NONE], "sandbox": True}))
     def get(self, request: Request, generation_id: str) -> HttpResponse:
-        """Return a WebP, made once one of the account's slots is free. The errors are those of the picture."""
+        """Return a WebP, of which few are made at once. The errors are those of the picture."""
         generation = self.find_picture(generation_id)
         return _respond_small(request, generation)
 
@@ -106,7 +106,8 @@ def _respond_small(request: HttpRequest, generation: Generation) -> HttpResponse
     tag = image_download.entity_tag(generation.image, of="thumbnail")
     if known := get_conditional_response(request, etag=tag):
         return known
-    return DeferredResponse(account_id=generation.account_id, build=partial(_make_small, generation, tag=tag))
+    build = partial(_make_small, generation, tag=tag)
+    return DeferredResponse(account_id=generation.account_id, build=build, is_computed=True)
 
 
 def _make_small(generation: Generation, *, tag: str) -> HttpResponse:

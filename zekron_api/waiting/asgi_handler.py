@@ -57,6 +57,8 @@ MAX_LANE_THREADS: Final = 6
 MAX_LARGE_REPLIES: Final = 64
 # One account has at most this many of them, so that a slow reader delays only its own images.
 MAX_LARGE_REPLIES_PER_ACCOUNT: Final = 16
+# At most this many small responses are computed at once, such as thumbnails. More would only delay all other requests.
+MAX_COMPUTED_REPLIES: Final = 2
 # A request body at its size limit takes this long at a megabit per second.
 MAX_BODY_SECONDS: Final = 270.0
 
@@ -79,6 +81,9 @@ class WaitingRoom(ASGIHandler):
         self._reply_lane = asyncio.Semaphore(MAX_LANE_THREADS)
         self._reply_slots = PerAccountSemaphore(
             limit=MAX_LARGE_REPLIES, limit_an_account=MAX_LARGE_REPLIES_PER_ACCOUNT
+        )
+        self._computed_slots = PerAccountSemaphore(
+            limit=MAX_COMPUTED_REPLIES, limit_an_account=MAX_COMPUTED_REPLIES
         )
         self.waiters = CompletionWaiters(ended_among=self._ended_among, on_progress=self._note_progress)
         self.streams = EventStreams(
@@ -130,13 +135,21 @@ class WaitingRoom(ASGIHandler):
 
     async def _reply(self, response: DeferredResponse, send: Send) -> bool:
         """Build and send the reply in a slot. Return whether the server has taken all of it."""
+        if response.is_computed:
+            async with self._computed_slots.slot(response.account_id):
+                reply = await self._build(response)
+            # It is small, so a client that does not read it keeps no slot from others.
+            return await self._send(reply, send)
         async with self._reply_slots.slot(response.account_id):
-            async with self._reply_lane:
-                reply = await self._in_thread(partial(self._with_database, response.resolve))
+            reply = await self._build(response)
             if isinstance(reply, ErrorReply):
                 # Its generation may live, and some libraries repeat any error at once.
                 await self._note_lost(response)
             return await self._send(reply, send)
+
+    async def _build(self, response: DeferredResponse) -> HttpResponse:
+        async with self._reply_lane:
+            return await self._in_thread(partial(self._with_database, response.resolve))
 
     async def _first_response(self, scope: Scope, receive: Receive) -> HttpResponse | None:
         """Return the response of middleware and view, or None when the client left before its body was whole."""

@@ -24,12 +24,20 @@ class DeferredResponse(HttpResponse):
     """A placeholder for a response of megabytes to an account, which is built once a slot is free.
 
     Middleware treats it like any response, and its headers reach the client. `build` may use the database, and an
-    exception from it becomes the error envelope.
+    exception from it becomes the error envelope. One that is computed is small, and takes a processor to build.
     """
 
-    def __init__(self, *, account_id: int, build: Callable[[], HttpResponse], status: int = 200) -> None:
+    def __init__(
+        self,
+        *,
+        account_id: int,
+        build: Callable[[], HttpResponse],
+        status: int = 200,
+        is_computed: bool = False,
+    ) -> None:
         super().__init__(status=status)
         self.account_id = account_id
+        self.is_computed = is_computed
         self._build = build
         # The place of the reply in the trace of what it shows, or an empty text.
         self.traceparent = ""
