@@ -22,7 +22,7 @@ from zekron_api.console.gallery_filters import GalleryFilters
 from zekron_api.console.playground import PICTURES_POLICY
 from zekron_api.console.shown_generation import ShownGeneration
 
-# A card takes a millisecond of CPU, and the next page comes while one scrolls.
+# A card takes one to three milliseconds of CPU, and the next page comes while one scrolls.
 PAGE_SIZE: Final = 30
 _RELATED: Final = ("image", "person", "api_key")
 
