@@ -5,11 +5,10 @@ from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import QuerySet
 from django.forms import ModelForm
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
@@ -134,8 +133,8 @@ class AccountAdmin(InvitingMixin, ProvenAddition, ExportMixin):
                 form.add_error(None, str(error))
             else:
                 return self._confirm_move(request, account, title, entry)
-        context = {**self.admin_site.each_context(request), "title": title, "opts": self.opts}
-        context |= {"original": account, "form": form, "available": self.available(account)}
+        context = self.frame_of(request, account, title=title)
+        context |= {"form": form, "available": self.available(account)}
         return TemplateResponse(request, "admin/billing/account/move_money.html", context)
 
     def _confirm_move(
@@ -163,18 +162,8 @@ class AccountAdmin(InvitingMixin, ProvenAddition, ExportMixin):
                 self.log_change(request, account, message)
             self.message_user(request, message)
             return _redirect_to(account)
-        context = {**self.admin_site.each_context(request), "title": "Limits", "opts": self.opts}
-        context |= {"original": account, "form": form}
+        context = {**self.frame_of(request, account, title="Limits"), "form": form}
         return TemplateResponse(request, "admin/billing/account/limits.html", context)
-
-    def require_account(self, request: HttpRequest, account_id: int) -> Account:
-        """Return the account for staff who may change accounts. Raises PermissionDenied or Http404."""
-        if not self.has_change_permission(request):
-            raise PermissionDenied
-        account: Account | None = self.get_object(request, str(account_id))
-        if account is None:
-            raise Http404
-        return account
 
     @admin.action(description="Suspend selected accounts", permissions=["change"])
     def suspend(self, request: HttpRequest, queryset: QuerySet[Account]) -> None:

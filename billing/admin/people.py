@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django.contrib import admin
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -10,16 +9,13 @@ from django.urls import URLPattern, path
 
 from billing import invitation_links, invitations, memberships
 from billing.admin import reauthentication
+from billing.admin.account_pages import AccountPages
 from billing.admin.forms import InviteForm
 from billing.models import Account
 
 
-class InvitingMixin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's class takes its parameter in stubs alone
+class InvitingMixin(AccountPages):
     """The part of the admin of accounts that shows and invites people."""
-
-    def require_account(self, request: HttpRequest, account_id: int) -> Account:
-        """Return the account for staff who may change accounts. Raises PermissionDenied or Http404."""
-        raise NotImplementedError
 
     def change_view(
         self,
@@ -49,7 +45,7 @@ class InvitingMixin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's clas
                 return self._show_link(request, account, self._create(request, account, form.cleaned_data))
             except invitations.TooManyInvitations as error:
                 form.add_error(None, str(error))
-        context = self._context(request, account, title="Invite")
+        context = self.frame_of(request, account, title="Invite")
         context |= {"form": form, "days": invitations.LIFE.days}
         return TemplateResponse(request, "admin/billing/account/invite.html", context)
 
@@ -63,21 +59,13 @@ class InvitingMixin(admin.ModelAdmin):  # type: ignore[type-arg] # Django's clas
 
     def _show_link(self, request: HttpRequest, account: Account, issued: invitations.Issued) -> HttpResponse:
         """Show the link in the response itself. Nothing else keeps it."""
-        context = self._context(request, account, title="Invitation")
+        context = self.frame_of(request, account, title="Invitation")
         context |= {
             "invitation": issued.invitation,
             "link": invitation_links.address_of(issued),
             "is_mailed": invitation_links.send(issued=issued),
         }
         return TemplateResponse(request, "admin/billing/account/invited.html", context)
-
-    def _context(self, request: HttpRequest, account: Account, *, title: str) -> dict[str, Any]:
-        return {
-            **self.admin_site.each_context(request),
-            "title": title,
-            "opts": self.opts,
-            "original": account,
-        }
 
 
 def _people(account_id: int) -> dict[str, Any]:
