@@ -9,12 +9,10 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.cache import get_conditional_response
 from django.utils.decorators import method_decorator
-from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.grants import Scope
-from storage import images
 from workers.imaging import thumbnails
 from workers.models import Generation
 from zekron_api.console.session_api import SessionView
@@ -24,7 +22,7 @@ from zekron_api.endpoints.generate import GenerateView
 from zekron_api.endpoints.quote import QuoteView
 from zekron_api.endpoints.views import BalanceView
 from zekron_api.endpoints.watch_generation import EventsView, GenerationView, OwnGenerationView
-from zekron_api.http import errors, rate_limit
+from zekron_api.http import rate_limit
 from zekron_api.waiting.deferred_response import DeferredResponse
 
 
@@ -62,15 +60,6 @@ class _Picture(SessionView, OwnGenerationView):
     """Base of the views of a generation's picture, which pages name by the generation's id."""
 
     scopes = {"GET": Scope.READ}
-
-    def find_picture(self, generation_id: str) -> Generation:
-        """Return the generation with its picture. Raises NotFound without one, and ImageExpired."""
-        generation = self.find(generation_id)
-        if generation.image is None or generation.expires_at is None:
-            raise NotFound
-        if generation.expires_at <= timezone.now() or generation.image.wrapped_key is None:
-            raise errors.ImageExpired
-        return generation
 
 
 class Picture(_Picture):
@@ -113,12 +102,7 @@ def _respond_small(request: HttpRequest, generation: Generation) -> HttpResponse
 def _make_small(generation: Generation, *, tag: str) -> HttpResponse:
     assert generation.image is not None
     assert generation.expires_at is not None
-    try:
-        content = images.load(image=generation.image)
-    except images.ObjectMissing:
-        raise  # Storage lost an image that has not expired. That is an internal error.
-    except images.ImageGone:
-        raise errors.ImageExpired from None
+    content = image_download.load(generation.image)
     # The picture never changes, so a browser asks once for as long as it lives.
     left_seconds = max(0, int((generation.expires_at - timezone.now()).total_seconds()))
     headers = {"ETag": tag, "Cache-Control": f"private, max-age={left_seconds}"}

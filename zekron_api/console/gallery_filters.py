@@ -78,7 +78,7 @@ class GalleryFilters(forms.Form):
 
 def name_of_key(key: ApiKey) -> str:
     """Return how people recognise the key."""
-    return key.name or f"{key.prefix}…{key.last_four}"
+    return key.name or str(key)
 
 
 def _midnight(day: Any) -> datetime | None:

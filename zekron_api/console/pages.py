@@ -34,8 +34,6 @@ def render(
     access: Access,
     template: str,
     context: dict[str, Any] | None = None,
-    *,
-    status: int = 200,
 ) -> HttpResponse:
     """Return the page. `template` is below `zekron_api/console/`.
 
@@ -48,6 +46,4 @@ def render(
         "page_name": template.partition("/")[0].removesuffix(".html"),
         "memberships": memberships.list_of_user(user_id=access.user.pk),
     }
-    return render_template(
-        request, f"zekron_api/console/{template}", {**frame, **(context or {})}, status=status
-    )
+    return render_template(request, f"zekron_api/console/{template}", {**frame, **(context or {})})

@@ -16,14 +16,13 @@ from workers.messaging.partial_images import MAX_PARTIAL_IMAGES
 from workers.models import Generation, Kind
 from zekron_api.console import pages, snippets
 from zekron_api.console.access import Access, member_page
-from zekron_api.console.playground_form import PlaygroundForm
+from zekron_api.console.playground_form import EXAMPLE_PROMPT, PlaygroundForm
 from zekron_api.endpoints import fields, sizes
 
 # Pages that show sealed pictures, and files that the person has picked.
 PICTURES_POLICY: Final = {"img-src": [SELF, "blob:", "data:"], "connect-src": [SELF]}
 # The numbers by which the script predicts the size of an edit.
 SIZE_RULE: Final = {"step": sizes.STEP, "maxRatio": sizes.MAX_RATIO, "pixels": sizes.AUTO_PIXELS}
-_EXAMPLE_PROMPT: Final = "A lighthouse on a cliff at dusk"
 
 
 @csp_update(PICTURES_POLICY)
@@ -65,7 +64,7 @@ def _page(access: Access, source: Generation | None) -> dict[str, Any]:
         "maxSourceBytes": fields.MAX_SOURCE_BYTES,
         "maxPartialImages": MAX_PARTIAL_IMAGES,
         "programs": snippets.programs(),
-        "examplePrompt": _EXAMPLE_PROMPT,
+        "examplePrompt": EXAMPLE_PROMPT,
         "url": settings.PUBLIC_URL,
         "source": source and str(source.pk),
     }

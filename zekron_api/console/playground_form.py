@@ -11,6 +11,8 @@ from zekron_api.endpoints import sizes
 from zekron_api.endpoints.parameter_fields import MAX_SEED
 
 CUSTOM: Final = "custom"
+# The empty field shows it, and the programs of a form without a prompt send it.
+EXAMPLE_PROMPT: Final = "A lighthouse on a cliff at dusk"
 _HOUR_SECONDS: Final = 3600
 
 
@@ -26,7 +28,7 @@ class PlaygroundForm(forms.Form):
         widget=forms.Textarea(
             {
                 "rows": 5,
-                "placeholder": "A lighthouse on a cliff at dusk",
+                "placeholder": EXAMPLE_PROMPT,
                 "aria-describedby": "prompt-help error-prompt",
             }
         )

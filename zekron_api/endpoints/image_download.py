@@ -58,13 +58,18 @@ def _asked_part(request: HttpRequest, *, tag: str, byte_count: int) -> ByteRange
     return byte_range.parse(request.headers.get("Range", ""), byte_count=byte_count)
 
 
-def _reply(image: StoredImage, *, part: ByteRange | None, headers: dict[str, str]) -> HttpResponse:
+def load(image: StoredImage) -> bytes:
+    """Return the bytes of the image. Raise ImageExpired."""
     try:
-        content = images.load(image=image)
+        return images.load(image=image)
     except images.ObjectMissing:
         raise  # Storage lost an image that has not expired. That is an internal error.
     except images.ImageGone:
         raise errors.ImageExpired from None
+
+
+def _reply(image: StoredImage, *, part: ByteRange | None, headers: dict[str, str]) -> HttpResponse:
+    content = load(image)
     if part is None:
         return HttpResponse(content, content_type=image.mime_type, headers=headers)
     return HttpResponse(

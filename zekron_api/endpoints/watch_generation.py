@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
+from django.utils import timezone
 from rest_framework import exceptions
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -46,6 +47,15 @@ class OwnGenerationView(ApiView):
             return watching.find(account_id=self.account.pk, generation_id=generation_id)
         except Generation.DoesNotExist:
             raise exceptions.NotFound from None
+
+    def find_picture(self, generation_id: str) -> Generation:
+        """Return the generation with its picture. Raises NotFound without one, and ImageExpired."""
+        generation = self.find(generation_id)
+        if generation.image is None or generation.expires_at is None:
+            raise exceptions.NotFound
+        if generation.expires_at <= timezone.now() or generation.image.wrapped_key is None:
+            raise errors.ImageExpired
+        return generation
 
 
 class GenerationView(OwnGenerationView):

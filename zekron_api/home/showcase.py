@@ -9,7 +9,6 @@ from typing import Any, Final
 from django.conf import settings
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
-from django.utils import timezone
 from limits import RateLimitItemPerHour
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import ErrorDetail, NotFound
@@ -28,7 +27,6 @@ from zekron_api.endpoints.views import ApiView
 from zekron_api.endpoints.watch_generation import OwnGenerationView
 from zekron_api.http import login_limit, rate_limit
 from zekron_api.http.authentication import Caller
-from zekron_api.http.errors import ImageExpired
 from zekron_api.http.json_body import read_body
 
 PROMPTS: Final = (
@@ -128,12 +126,7 @@ class PictureView(_OwnPictureView):
 
     def get(self, request: Request, generation_id: str) -> HttpResponse:
         """Return the picture's bytes. Raises NotFound before it is made, and ImageExpired."""
-        generation = self.find(generation_id)
-        if generation.image is None or generation.expires_at is None:
-            raise NotFound
-        if generation.expires_at <= timezone.now():
-            raise ImageExpired
-        return image_download.respond(request, generation=generation)
+        return image_download.respond(request, generation=self.find_picture(generation_id))
 
 
 def _fields(prompt: str) -> dict[str, Any]:
